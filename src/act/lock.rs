@@ -1,0 +1,118 @@
+//! Locks: flock(2) on files in the run directory, released by the kernel when their holder dies,
+//! never inherited by a child. Order: the tool's, then `act.lock`, then the deploy lock.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::io::Errno;
+
+use crate::sys::clock::{Deadline, pause};
+use crate::sys::text;
+
+/// How long another tool's act is waited for.
+pub const ACT_LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How often `act.lock` is tried meanwhile.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// A lock that is held until this is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// What came of trying for one.
+#[derive(Debug)]
+pub enum Tried {
+    /// It is ours.
+    Locked(Lock),
+    /// Somebody else has it: an answer, not an error.
+    Busy,
+}
+
+/// Tries for a tool's own lock.
+///
+/// # Errors
+/// The file cannot be opened or locked at all.
+pub fn tool(run_dir: &Path, tool: &str) -> Result<Tried> {
+    ensure_dir(run_dir)?;
+    try_lock(&run_dir.join(format!("{tool}.lock")), FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Waits for the lock under which anything is done to the host and debts are kept.
+///
+/// # Errors
+/// The file cannot be opened or locked at all.
+pub fn act(run_dir: &Path) -> Result<Tried> {
+    ensure_dir(run_dir)?;
+    let path = run_dir.join("act.lock");
+    let deadline = Deadline::after(ACT_LOCK_WAIT);
+    loop {
+        match try_lock(&path, FlockOperation::NonBlockingLockExclusive)? {
+            Tried::Busy if !deadline.passed() => pause(RETRY),
+            tried => return Ok(tried),
+        }
+    }
+}
+
+/// Tries for a share of the deploy lock, which keeps deploys out for the whole act.
+///
+/// # Errors
+/// The file cannot be opened or locked at all.
+pub fn deploy(path: &Path) -> Result<Tried> {
+    if let Some(dir) = path.parent() {
+        ensure_dir(dir)?;
+    }
+    try_lock(path, FlockOperation::NonBlockingLockShared)
+}
+
+fn try_lock(path: &Path, how: FlockOperation) -> Result<Tried> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = open(path, flags, Mode::from_raw_mode(0o644))
+        .with_context(|| format!("open lock {}", text::path(path)))?;
+    match flock(&file, how) {
+        Ok(()) => Ok(Tried::Locked(Lock { _file: File::from(file) })),
+        Err(Errno::WOULDBLOCK) => Ok(Tried::Busy),
+        Err(errno) => Err(errno).with_context(|| format!("lock {}", text::path(path))),
+    }
+}
+
+fn ensure_dir(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("make directory {}", text::path(dir)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_round_is_told_busy_and_a_dropped_lock_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = tool(dir.path(), "mounts").unwrap();
+        assert!(matches!(first, Tried::Locked(_)));
+        assert!(matches!(tool(dir.path(), "mounts").unwrap(), Tried::Busy));
+        drop(first);
+        assert!(matches!(tool(dir.path(), "mounts").unwrap(), Tried::Locked(_)));
+    }
+
+    #[test]
+    fn tools_share_the_deploy_lock_and_a_deploy_shuts_them_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deploy.lock");
+        let one = deploy(&path).unwrap();
+        assert!(matches!(deploy(&path).unwrap(), Tried::Locked(_)));
+        drop(one);
+        let deployer = File::open(&path).unwrap();
+        deployer.lock().unwrap();
+        assert!(matches!(deploy(&path).unwrap(), Tried::Busy));
+    }
+
+    #[test]
+    fn a_link_in_place_of_a_lock_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("elsewhere", dir.path().join("mounts.lock")).unwrap();
+        assert!(tool(dir.path(), "mounts").is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! Doing. A plan's steps are performed one by one, each checked again right before and right after;
+//! what is owed is written down before the step that creates the need. Nothing here decides what
+//! should be done, and every refusal at the last moment has a name.
+
+pub mod child;
+pub mod failpoint;
+pub mod lock;
+pub mod perform;
+pub mod storage_gate;
+pub mod store;
+pub mod units;
+pub mod wait;
+pub mod round;

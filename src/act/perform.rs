@@ -1,0 +1,418 @@
+//! Performing a plan. One repair after the other; within one, step by step, and the first step that
+//! is not done ends it, because each stands on the one before.
+//!
+//! Before a repair's first step its charge and its debts are on disk. Before every step the sentinel
+//! and HALT are read again, and what a step does is checked on both sides of it. Killed anywhere,
+//! the next round finds the open charge, or the debt, and goes on from there.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::child::{self, ACT_LIMIT, Done, Order};
+use super::failpoint::{self, Moment};
+use super::{storage_gate, store, units, wait};
+use crate::config::sentinel::{self, Halt, Permission};
+use crate::config::Settings;
+use crate::decide::budget::DAY;
+use crate::decide::plan::{Cost, Plan, Planned, Reason, Repair, Step};
+use crate::probes::connections::Connections;
+use crate::probes::holders::{self, Daemons, Process};
+use crate::probes::identity::Identity;
+use crate::probes::mounts::Observation;
+use crate::probes::records::{
+    Attempts, Charge, Debt, Debts, MountsState, Remembered, Repairs, Sighting,
+};
+use crate::probes::verdict::Verdict;
+use crate::sys::clock::{Deadline, Now, boottime};
+use crate::sys::{command, text};
+
+/// The kind of act, as its sentinel is called.
+pub const KIND: &str = "mounts";
+
+/// How long a mount without a configured `wait` is given, such as one that comes to light beneath
+/// a detached layer.
+const WAIT_DEFAULT: Duration = Duration::from_secs(10);
+/// How long a daemon is given to end after SIGTERM, and again after SIGKILL.
+const DAEMON_GRACE: Duration = Duration::from_secs(2);
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Done, and seen to be.
+    Done(String),
+    /// Not done, because it must not be any more.
+    Refused(Reason, String),
+    /// Tried without success.
+    Failed(String),
+    /// Not tried, because an earlier one of its repair was not done.
+    Skipped,
+}
+
+/// What came of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The repair it belongs to.
+    pub subject: PathBuf,
+    /// The step.
+    pub planned: Planned,
+    /// How it ended.
+    pub ended: Ended,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Whether what was planned is so now.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        match self.ended {
+            Ended::Done(_) => true,
+            Ended::Refused(..) | Ended::Failed(_) | Ended::Skipped => false,
+        }
+    }
+}
+
+/// What performing needs besides the plan.
+#[derive(Debug)]
+pub struct Actor<'a> {
+    /// The settings the plan was made with.
+    pub settings: &'a Settings,
+    /// What was seen.
+    pub observations: &'a [Observation],
+    /// When the round must have ended.
+    pub deadline: Deadline,
+    /// What is remembered; kept up to date on disk.
+    pub state: MountsState,
+    /// What is owed; kept up to date on disk.
+    pub debts: Debts,
+}
+
+impl Actor<'_> {
+    /// Takes note of what this round saw: sightings, what has come back by itself, what a killed
+    /// round had nearly ended. Stored whatever gate is closed.
+    ///
+    /// # Errors
+    /// It could not be stored; then nothing must be done either.
+    pub fn take_note(&mut self, sightings: Vec<Sighting>, now: &Now) -> Result<()> {
+        self.state.sightings = sightings;
+        let live = self.live_paths();
+        for charge in &mut self.state.charges {
+            if charge.open && live.contains(&charge.path) {
+                charge.open = false;
+                count(&mut self.state.repairs, &charge.path, true);
+            }
+        }
+        self.state
+            .charges
+            .retain(|charge| charge.open || now.since(&charge.at).known().is_none_or(|age| age < DAY));
+        self.state.attempts.retain(|attempts| !live.contains(&attempts.path));
+        self.state.remembered.retain(|remembered| !live.contains(&remembered.path));
+        store::record(&self.settings.host.state_dir, &self.state)
+    }
+
+    /// Strikes out debts that are seen to be paid. Under `act.lock`.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub fn settle_debts(&mut self) -> Result<()> {
+        let live = self.live_paths();
+        let owed = self.debts.debts.len();
+        self.debts.debts.retain(|debt| !live.contains(debt.path()));
+        if self.debts.debts.len() == owed {
+            return Ok(());
+        }
+        store::record(&self.settings.host.state_dir, &self.debts)
+    }
+
+    fn live_paths(&self) -> BTreeSet<PathBuf> {
+        self.observations
+            .iter()
+            .filter(|seen| seen.verdict == Verdict::Live)
+            .map(|seen| seen.path.clone())
+            .collect()
+    }
+
+    /// Performs the plan. Under `act.lock` and the deploy lock, with every gate open.
+    ///
+    /// # Errors
+    /// State or debts could not be written; then nothing more was done.
+    pub fn perform(&mut self, plan: &Plan) -> Result<Vec<Outcome>> {
+        let concerned = plan.steps().map(|planned| planned.step.path().to_path_buf()).collect();
+        if !plan.repairs.is_empty() {
+            let now = Now::take()?;
+            storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
+        }
+        let mut outcomes = Vec::new();
+        for repair in &plan.repairs {
+            self.begin(repair)?;
+            let done = self.perform_steps(repair);
+            self.end(repair, &done)?;
+            outcomes.extend(done);
+        }
+        Ok(outcomes)
+    }
+
+    /// Writes down what is about to be done: charged first, owed second, done third.
+    fn begin(&mut self, repair: &Repair) -> Result<()> {
+        let now = Now::take()?;
+        let state_dir = &self.settings.host.state_dir;
+        if let Cost::Charge(identity) = &repair.cost {
+            self.state.charges.push(Charge {
+                path: repair.subject.clone(),
+                identity: identity.clone(),
+                at: now.stamp(),
+                open: true,
+            });
+            store::record(state_dir, &self.state)?;
+        }
+        let why = repair.steps.first().map_or_else(String::new, |planned| planned.why.clone());
+        let new: Vec<Debt> = repair
+            .owes
+            .iter()
+            .filter(|path| !self.debts.debts.iter().any(|debt| debt.path() == path.as_path()))
+            .map(|path| Debt::Mount { path: path.clone(), since: now.stamp(), why: why.clone() })
+            .collect();
+        if !new.is_empty() {
+            self.debts.debts.extend(new);
+            store::record(state_dir, &self.debts)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what came of it: debts are struck out once paid, the charge is closed.
+    fn end(&mut self, repair: &Repair, outcomes: &[Outcome]) -> Result<()> {
+        let now = Now::take()?;
+        let state_dir = &self.settings.host.state_dir;
+        let ok = outcomes.iter().all(Outcome::ok);
+        let seen_live = |path: &Path| {
+            let waited = |outcome: &&Outcome| {
+                matches!(&outcome.planned.step, Step::WaitLive { path: waited } if waited == path)
+            };
+            outcomes.iter().find(waited).is_some_and(Outcome::ok)
+        };
+        let owed = self.debts.debts.len();
+        self.debts.debts.retain(|debt| !seen_live(debt.path()));
+        if self.debts.debts.len() != owed {
+            store::record(state_dir, &self.debts)?;
+        }
+        for charge in &mut self.state.charges {
+            if charge.path == repair.subject {
+                charge.open = false;
+            }
+        }
+        self.remember(repair, outcomes, &now);
+        count(&mut self.state.repairs, &repair.subject, ok);
+        for outcome in outcomes {
+            if let (Step::WaitLive { path }, Ended::Failed(_)) = (&outcome.planned.step, &outcome.ended)
+            {
+                self.failed_attempt(path, &now);
+            } else if matches!(outcome.planned.step, Step::WaitLive { .. }) && outcome.ok() {
+                self.state.attempts.retain(|a| a.path != outcome.planned.step.path());
+            }
+        }
+        store::record(state_dir, &self.state)
+    }
+
+    /// A path that was detached for good stays known, so that it stays bad until somebody mounts it.
+    fn remember(&mut self, repair: &Repair, outcomes: &[Outcome], now: &Now) {
+        let detached = |path: &Path| {
+            outcomes.iter().any(|outcome| {
+                matches!(&outcome.planned.step, Step::Detach { path: gone, .. } if path.starts_with(gone))
+                    && outcome.ok()
+            })
+        };
+        for left in repair.leaves.iter().filter(|left| detached(&left.path)) {
+            self.state.remembered.retain(|known| known.path != left.path);
+            self.state.remembered.push(Remembered {
+                path: left.path.clone(),
+                source: left.source.clone(),
+                fstype: left.fstype.clone(),
+                at: now.stamp(),
+            });
+        }
+    }
+
+    fn failed_attempt(&mut self, path: &Path, now: &Now) {
+        let before = self.state.attempts.iter().find(|attempts| attempts.path == path);
+        let failed = before.map_or(0, |attempts| attempts.failed).saturating_add(1);
+        self.state.attempts.retain(|attempts| attempts.path != path);
+        let path = path.to_path_buf();
+        self.state.attempts.push(Attempts { path, failed, last: now.stamp() });
+    }
+
+    fn perform_steps(&self, repair: &Repair) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(repair.steps.len());
+        let mut going = true;
+        for planned in &repair.steps {
+            let start = boottime();
+            let ended = if going { self.step(&planned.step) } else { Ended::Skipped };
+            let outcome = Outcome {
+                subject: repair.subject.clone(),
+                planned: planned.clone(),
+                ended,
+                took: boottime().saturating_sub(start),
+            };
+            going &= outcome.ok();
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    fn step(&self, step: &Step) -> Ended {
+        if let Err(ended) = self.still_permitted() {
+            return ended;
+        }
+        let verb = step.verb().name();
+        failpoint::reached(Moment::Before, verb);
+        let ended = match step {
+            Step::AbortConnection { path, identity, daemons } => abort(path, identity, daemons),
+            Step::Detach { path, identity, along } => detach(path, identity, along),
+            Step::RestartUnit { unit, .. } => self.ask_unit("restart", unit),
+            Step::StartUnit { unit, .. } => self.ask_unit("start", unit),
+            Step::Remount { path } => self.remount(path),
+            Step::WaitLive { path } => self.wait_live(path),
+        };
+        failpoint::reached(Moment::After, verb);
+        ended
+    }
+
+    /// The sentinel and HALT, read again right before each step; and whether there is time left.
+    fn still_permitted(&self) -> Result<(), Ended> {
+        let dir = &self.settings.host.sentinel_dir;
+        match sentinel::halt(dir) {
+            Halt::Clear => {}
+            Halt::Set(why) | Halt::Unknown(why) => return Err(Ended::Refused(Reason::Halted, why)),
+        }
+        match sentinel::permission(dir, KIND) {
+            Permission::Armed => {}
+            Permission::NotArmed => {
+                let why = "its sentinel was taken away".to_owned();
+                return Err(Ended::Refused(Reason::NotArmed, why));
+            }
+            Permission::Invalid(why) | Permission::Unknown(why) => {
+                return Err(Ended::Refused(Reason::NotArmed, why));
+            }
+        }
+        if self.deadline.passed() {
+            return Err(Ended::Failed("the round's deadline has come".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn ask_unit(&self, verb: &str, unit: &str) -> Ended {
+        match units::ask(&self.settings.host.systemctl, verb, unit) {
+            Ok(()) => Ended::Done(format!("{unit}: {verb} asked for")),
+            Err(why) => Ended::Failed(why),
+        }
+    }
+
+    fn remount(&self, path: &Path) -> Ended {
+        let spec = self.settings.mount.iter().find(|spec| spec.path == path);
+        let Some((remount, limit)) =
+            spec.and_then(|spec| Some((spec.remount.as_ref()?, spec.wait)))
+        else {
+            return Ended::Failed("there is no remount command for it".to_owned());
+        };
+        let argv: Vec<OsString> = remount.iter().map(OsString::from).collect();
+        match command::run(&argv, limit.min(self.deadline.left())) {
+            Ok(done) if done.ok() => Ended::Done(done.describe()),
+            Ok(done) => Ended::Failed(format!("{}: {}", remount[0], done.describe())),
+            Err(failure) => Ended::Failed(failure.to_string()),
+        }
+    }
+
+    fn wait_live(&self, path: &Path) -> Ended {
+        let spec = self.settings.mount.iter().find(|spec| spec.path == path);
+        let limit = spec.map_or(WAIT_DEFAULT, |spec| spec.wait);
+        match wait::live(self.settings, path, self.deadline.within(limit)) {
+            Ok(what) => Ended::Done(what),
+            Err(why) => Ended::Failed(why),
+        }
+    }
+}
+
+fn count(repairs: &mut Vec<Repairs>, path: &Path, ok: bool) {
+    if !repairs.iter().any(|repairs| repairs.path == path) {
+        repairs.push(Repairs { path: path.to_path_buf(), ok: 0, failed: 0 });
+    }
+    for repairs in repairs.iter_mut().filter(|repairs| repairs.path == path) {
+        let total = if ok { &mut repairs.ok } else { &mut repairs.failed };
+        *total = total.saturating_add(1);
+    }
+}
+
+fn understand(done: Done) -> Ended {
+    match done {
+        Done::Done { detail } | Done::Already { detail } => Ended::Done(detail),
+        Done::Refused { reason, detail } => Ended::Refused(reason.reason(), detail),
+        Done::Failed { detail } => Ended::Failed(detail),
+    }
+}
+
+fn abort(path: &Path, identity: &Identity, daemons: &[Process]) -> Ended {
+    let all = Daemons::scan();
+    // one that serves other connections too is not ours to end
+    let single: Vec<&Process> = daemons
+        .iter()
+        .filter(|daemon| all.held_by(daemon).iter().all(|held| *held == identity.dev.minor))
+        .collect();
+    let order = Order::Abort { identity: identity.clone() };
+    match understand(child::carry_out(path, &order, ACT_LIMIT)) {
+        Ended::Done(detail) => {
+            let ends: Vec<String> = single.into_iter().map(end_daemon).collect();
+            Ended::Done([vec![detail], ends].concat().join("; "))
+        }
+        ended => ended,
+    }
+}
+
+/// Ends a daemon, if it is still the very process that was seen.
+fn end_daemon(daemon: &Process) -> String {
+    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    let who = format!("daemon {} ({})", daemon.pid, daemon.comm);
+    let Some(pidfd) =
+        Pid::from_raw(daemon.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+    else {
+        return format!("{who} has ended");
+    };
+    // the descriptor first, the check second: now the number cannot be another's
+    if holders::process(daemon.pid).is_none_or(|now| now.start_ticks != daemon.start_ticks) {
+        return format!("{who} has ended");
+    }
+    for signal in [Signal::TERM, Signal::KILL] {
+        let sent = pidfd_send_signal(&pidfd, signal);
+        if sent.is_err() || !command::wait_any(&[&pidfd], DAEMON_GRACE).is_empty() {
+            return format!("{who} has ended");
+        }
+    }
+    format!("{who} does not end")
+}
+
+fn detach(path: &Path, identity: &Identity, along: &[u64]) -> Ended {
+    let order = Order::Detach { identity: identity.clone(), along: along.to_vec() };
+    match understand(child::carry_out(path, &order, ACT_LIMIT)) {
+        Ended::Done(detail) => Ended::Done(detail + &what_lives_on(identity)),
+        ended => ended,
+    }
+}
+
+/// Who keeps the old superblock alive: their descriptors stay dead, whatever is mounted next.
+fn what_lives_on(identity: &Identity) -> String {
+    let Some(inode) = identity.connection else { return String::new() };
+    if !Connections::read().still_has(identity.dev, inode) {
+        return String::new();
+    }
+    let holders: Vec<String> = holders::of_mount(identity.mount_id)
+        .iter()
+        .map(|holder| format!("{} ({})", holder.pid, holder.comm))
+        .collect();
+    match holders.as_slice() {
+        [] => "; its connection is still held, by a working directory, a map or another mount"
+            .to_owned(),
+        holders => format!("; still held by {}", text::bytes(holders.join(", ").as_bytes())),
+    }
+}

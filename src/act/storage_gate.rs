@@ -1,0 +1,52 @@
+//! The storage gate: `/run/unwedge/storage.json`, the verdicts of this host for whoever claims work
+//! here. A path is open only while it is live; the paths of a repair are closed before it begins.
+//! A reader takes a file that is too old, or a path that is not in it, for closed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+
+use super::store::{self, Durability};
+use crate::probes::mounts::Observation;
+use crate::probes::verdict::Verdict;
+use crate::sys::clock::{Now, Stamp};
+use crate::sys::text;
+
+/// The file's name in the run directory.
+pub const FILE: &str = "storage.json";
+
+#[derive(Serialize)]
+struct Gate<'a> {
+    schema: u32,
+    at: Stamp,
+    paths: BTreeMap<String, Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    verdict: &'a str,
+    open: bool,
+}
+
+/// Writes the gate: open for what is live, but never for `closed`.
+///
+/// # Errors
+/// It is not written; the old one goes stale, which closes it.
+pub fn write(
+    run_dir: &Path,
+    observations: &[Observation],
+    closed: &BTreeSet<PathBuf>,
+    now: &Now,
+) -> Result<()> {
+    let entry = |seen: &Observation| {
+        let open = seen.verdict == Verdict::Live && !closed.contains(&seen.path);
+        (text::path(&seen.path), Entry { verdict: seen.verdict.name(), open })
+    };
+    let paths = observations.iter().map(entry).collect();
+    let mut bytes = serde_json::to_vec_pretty(&Gate { schema: 1, at: now.stamp(), paths })
+        .context("render the storage gate")?;
+    bytes.push(b'\n');
+    store::replace(&run_dir.join(FILE), &bytes, Durability::Fleeting)
+}

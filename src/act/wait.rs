@@ -1,0 +1,69 @@
+//! Waiting until a path is live: the right mount, answering, or the limit. An empty directory where
+//! a mount should be is not success, and neither is another source.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::{MountSpec, Services, Settings};
+use crate::probes::mounts;
+use crate::probes::units::{self, Active, UnitLook};
+use crate::probes::verdict::Verdict;
+use crate::sys::clock::{Deadline, pause};
+
+/// The first pause between two looks; it doubles up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+/// No longer than this between two looks.
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The unit is asked after every so many looks: a failed one need not be waited for.
+const LOOKS_PER_UNIT: u32 = 4;
+/// How long systemctl may take to say how the unit is.
+const UNIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Waits for `path` until `deadline`.
+///
+/// # Errors
+/// What it was last seen as.
+pub fn live(settings: &Settings, path: &Path, deadline: Deadline) -> Result<String, String> {
+    let spec = settings.mount.iter().find(|spec| spec.path == path);
+    let mut wait = PAUSE_FIRST;
+    let mut looks = 0;
+    loop {
+        let last = match mounts::look_at(settings, path) {
+            Ok(seen) if seen.verdict == Verdict::Live => {
+                let what = seen.top().map_or(String::new(), |top| {
+                    format!("{} from {}", top.fstype, crate::sys::text::name(&top.source))
+                });
+                return Ok(what);
+            }
+            Ok(seen) => format!("{}: {}", seen.verdict, seen.why),
+            Err(error) => error.to_string(),
+        };
+        looks += 1;
+        if looks % LOOKS_PER_UNIT == 0
+            && let Some(why) = spec.and_then(|spec| failed_unit(settings, spec))
+        {
+            return Err(format!("{last}; {why}"));
+        }
+        if deadline.left() <= wait {
+            return Err(format!("not live in time: {last}"));
+        }
+        pause(wait);
+        wait = (wait * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Says so when the unit has failed and will not come up by itself.
+fn failed_unit(settings: &Settings, spec: &MountSpec) -> Option<String> {
+    let unit = match settings.host.services {
+        Services::Systemd => spec.unit.clone()?,
+        Services::Process => return None,
+    };
+    let host = &settings.host;
+    let names = [unit.clone()];
+    match units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT).remove(&unit)? {
+        UnitLook::Seen(seen) if seen.active == Active::Failed => {
+            Some(format!("{unit} failed ({})", seen.result))
+        }
+        UnitLook::Seen(_) | UnitLook::Unknown(_) => None,
+    }
+}

@@ -1,0 +1,136 @@
+//! One round over the mounts of this host: look, decide, act, report.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use unwedge::act::child;
+use unwedge::act::lock::{self, Lock, Tried};
+use unwedge::act::round::{self, Acted};
+use unwedge::cli::Mounts;
+use unwedge::config::sentinel::Permission;
+use unwedge::config::{self, Loaded, Request};
+use unwedge::decide::mounts::{World, decide};
+use unwedge::probes::facts::{self, OwnLock, TOOL};
+use unwedge::probes::records::Rehearsal;
+use unwedge::report::exit::Exit;
+use unwedge::report::out::{self, Colour};
+use unwedge::report::round::{Mode, Round};
+use unwedge::report::{journal, json, metrics, text};
+use unwedge::sys::clock::{Deadline, boottime};
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = child::dispatch(&args) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    let cli = Mounts::parse();
+    let loaded = match config::load(&Request::from_process(cli.common.config.clone())) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            out::complain(&errors.to_string());
+            return Exit::Usage.into();
+        }
+    };
+    match run(&cli, &loaded) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            out::complain(&format!("unwedge-{TOOL}: {error:#}"));
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
+    let start = boottime();
+    let settings = &loaded.settings;
+    let deadline = Deadline::after(settings.mounts.deadline);
+    let (mode, own_lock) = match own_lock(cli, loaded)? {
+        Locked::DryRun => (Mode::DryRun, None),
+        Locked::Apply(lock) => (Mode::Apply, Some(lock)),
+        Locked::Busy => return busy(),
+    };
+
+    // look
+    let held = if own_lock.is_some() { OwnLock::Held } else { OwnLock::NotHeld };
+    let facts = facts::look(settings, loaded.files.is_empty(), held)?;
+    let now = &facts.now;
+
+    // decide
+    let decision = decide(&World {
+        settings,
+        observations: &facts.survey.observations,
+        table: &facts.survey.table,
+        units: &facts.units,
+        gates: &facts.gates,
+        state: &facts.state,
+        debts: &facts.debts,
+        now,
+    });
+
+    // act
+    let mut round = Round {
+        now,
+        mode,
+        armed: facts.gates.permission == Permission::Armed,
+        observations: &facts.survey.observations,
+        orphans: facts.survey.orphans,
+        table_seen: facts.survey.table.is_ok(),
+        plan: &decision.plan,
+        late_holds: &[],
+        outcomes: &[],
+        state: &facts.state,
+        took: boottime().saturating_sub(start),
+    };
+    let acted: Acted;
+    if mode == Mode::Apply {
+        let rehearsal = Rehearsal {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config: loaded.digest(),
+            at: now.stamp(),
+            plan_id: decision.plan.id(),
+            plan: text::plan(&round).lines().map(str::to_owned).collect(),
+        };
+        acted = round::carry_out(settings, &facts, &decision, rehearsal, deadline)?;
+        (round.outcomes, round.late_holds) = (&acted.outcomes, &acted.holds);
+        round.state = &acted.state;
+        round.took = boottime().saturating_sub(start);
+    }
+
+    // report
+    out::print(&if cli.common.json {
+        json::render(&round)?
+    } else {
+        text::render(&round, Colour::of_stdout())
+    })?;
+    if mode == Mode::Apply {
+        journal::say(&round);
+        metrics::write(&settings.host.textfile_dir, &round)?;
+    }
+    drop(own_lock);
+    Ok(round.exit())
+}
+
+/// An apply round has the tool's lock before it looks, so that two rounds never decide on the same
+/// facts; a dry run takes none.
+enum Locked {
+    DryRun,
+    Apply(Lock),
+    Busy,
+}
+
+fn own_lock(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Locked> {
+    if !cli.apply {
+        return Ok(Locked::DryRun);
+    }
+    Ok(match lock::tool(&loaded.settings.host.run_dir, TOOL)? {
+        Tried::Locked(lock) => Locked::Apply(lock),
+        Tried::Busy => Locked::Busy,
+    })
+}
+
+/// Another round is at work: its metrics stand, and this one did its job by leaving it alone.
+fn busy() -> anyhow::Result<Exit> {
+    out::complain(&format!("unwedge-{TOOL}: busy: another round is at work"));
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,83 @@
+//! The operator's verbs.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser as _;
+use unwedge::act::child;
+use unwedge::cli::{ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb};
+use unwedge::config::{self, Loaded, Request};
+use unwedge::kit;
+use unwedge::operator::{config as check, debts, generate, hold, mounts, sentinel, state};
+use unwedge::report::exit::Exit;
+use unwedge::report::out;
+use unwedge::sys::clock::Now;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = child::dispatch(&args) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    let cli = Unwedge::parse();
+    // what needs no configuration works without a right one too
+    let said = match &cli.verb {
+        Verb::Demo { on_stage: false } => return finish(kit::demo::set_up()),
+        Verb::Demo { on_stage: true } => return finish(kit::demo::play()),
+        Verb::Faultfs(options) => return finish(kit::command::faultfs(options)),
+        Verb::Generate { dir } => generate::into(dir),
+        Verb::Config(_)
+        | Verb::Sentinel(_)
+        | Verb::Hold(_)
+        | Verb::State(_)
+        | Verb::Mounts(_)
+        | Verb::Debts => match config::load(&Request::from_process(cli.common.config.clone())) {
+            Ok(loaded) => with_config(&cli, &loaded),
+            Err(errors) => {
+                out::complain(&errors.to_string());
+                return Exit::Usage.into();
+            }
+        },
+    };
+    finish(said.and_then(|said| Ok(out::print(&said)?)))
+}
+
+fn finish(done: Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => Exit::Fine.into(),
+        Err(error) => {
+            out::complain(&format!("unwedge: {error:#}"));
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
+    let (now, settings, json) = (Now::take()?, &loaded.settings, cli.common.json);
+    match &cli.verb {
+        Verb::Config(ConfigVerb::Check) => Ok(check::check(loaded)),
+        Verb::Config(ConfigVerb::Show) => Ok(loaded.show()),
+        Verb::Sentinel(SentinelVerb::List) => Ok(sentinel::list(loaded)),
+        Verb::Sentinel(SentinelVerb::Arm { kind, because, dry_run }) => {
+            sentinel::arm(loaded, kind, because.as_deref(), *dry_run, &now)
+        }
+        Verb::Sentinel(SentinelVerb::Disarm { kind, dry_run }) => {
+            sentinel::disarm(loaded, kind, *dry_run)
+        }
+        Verb::Hold(HoldVerb::Set { kind, time, because, dry_run }) => {
+            hold::set(settings, kind, time, because, *dry_run, &now)
+        }
+        Verb::Hold(HoldVerb::List) => hold::list(settings, json, &now),
+        Verb::Hold(HoldVerb::Clear { kind, dry_run }) => {
+            hold::clear(settings, kind, *dry_run, &now)
+        }
+        Verb::State(StateVerb::Reset { record, dry_run }) => {
+            state::reset(settings, record, *dry_run, &now)
+        }
+        Verb::Mounts(MountsVerb::Forget { path, dry_run }) => {
+            mounts::forget(settings, path, *dry_run, &now)
+        }
+        Verb::Debts => debts::list(settings, json, &now),
+        Verb::Demo { .. } | Verb::Faultfs(_) | Verb::Generate { .. } => Ok(String::new()),
+    }
+}

@@ -1,0 +1,225 @@
+//! The command lines, in one place: the programs parse with them, and man pages and completions are
+//! made from them, so that none of the three can differ from the others.
+
+use std::path::PathBuf;
+
+use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
+
+/// Every program of this package with its definition.
+#[must_use]
+pub fn programs() -> Vec<Command> {
+    vec![Mounts::command(), Unwedge::command()]
+}
+
+/// Flags that every tool has.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// Use this file instead of /etc/unwedge/unwedge.toml and conf.d
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Print one JSON object (schema 1)
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Say more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+/// Look at every watched mount, say what is broken, and with --apply repair exactly that
+///
+/// Without a config it shows every FUSE and network mount of the host and touches nothing. Without
+/// --apply it shows the plan and writes nothing anywhere. With --apply it acts only while the
+/// sentinel `mounts` is there and HALT is not.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-mounts", version)]
+pub struct Mounts {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Carry the plan out, as far as every gate allows
+    #[arg(long)]
+    pub apply: bool,
+}
+
+/// Operator's verbs
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge", version)]
+pub struct Unwedge {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What the operator can do.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Verb {
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Permit and forbid kinds of act
+    #[command(subcommand)]
+    Sentinel(SentinelVerb),
+    /// Pause a kind of act for a time
+    #[command(subcommand)]
+    Hold(HoldVerb),
+    /// Mend what a tool remembers
+    #[command(subcommand)]
+    State(StateVerb),
+    /// What unwedge-mounts remembers of single paths
+    #[command(subcommand)]
+    Mounts(MountsVerb),
+    /// Show what is owed: what was taken away and must be put back
+    Debts,
+    /// Watch a real mount die, hang and be healed, in a namespace of its own
+    Demo {
+        /// Already in that namespace: go on with the show
+        #[arg(long, hide = true)]
+        on_stage: bool,
+    },
+    /// Serve a FUSE mount that dies, hangs or lies on command: for tests and drills
+    Faultfs(Faultfs),
+    /// Write man pages and shell completions
+    #[command(hide = true)]
+    Generate {
+        /// Into this directory
+        dir: PathBuf,
+    },
+}
+
+/// Configuration.
+#[derive(Subcommand, Clone, Copy, Debug)]
+pub enum ConfigVerb {
+    /// Say whether the configuration is right; if not, file, line, key and the nearest right key
+    Check,
+    /// Print every setting and where it comes from
+    Show,
+}
+
+/// Sentinels.
+#[derive(Subcommand, Clone, Debug)]
+pub enum SentinelVerb {
+    /// Show which kinds of act are permitted
+    List,
+    /// Permit a kind of act, after a rehearsal
+    Arm {
+        /// Which kind: mounts, binds, worker, recover, jobs, notify
+        kind: String,
+        /// Arm without a rehearsal of the last 24 h; recorded in the sentinel
+        #[arg(long, value_name = "REASON")]
+        because: Option<String>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Forbid a kind of act
+    Disarm {
+        /// Which kind, or HALT's opposite: `disarm mounts`
+        kind: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Holds.
+#[derive(Subcommand, Clone, Debug)]
+pub enum HoldVerb {
+    /// Pause a kind of act; the pause ends by itself
+    Set {
+        /// Which kind: mounts, binds, worker, recover, jobs, notify
+        kind: String,
+        /// For how long: 30m, 2h, 1day
+        #[arg(long = "for", value_name = "TIME")]
+        time: String,
+        /// Why, for whoever finds it
+        #[arg(long, value_name = "REASON")]
+        because: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show pauses
+    List,
+    /// End a pause
+    Clear {
+        /// Which kind
+        kind: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// State.
+#[derive(Subcommand, Clone, Debug)]
+pub enum StateVerb {
+    /// Put an unreadable state aside (the old file is kept) and begin anew
+    Reset {
+        /// Which record: mounts, debts, holds
+        record: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Single mounts.
+#[derive(Subcommand, Clone, Debug)]
+pub enum MountsVerb {
+    /// Forget a path that was detached and will not be mounted again
+    Forget {
+        /// The path
+        path: PathBuf,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// The fault daemon.
+#[derive(Args, Clone, Debug)]
+pub struct Faultfs {
+    /// Where to mount it
+    pub mountpoint: PathBuf,
+    /// alive, swallow, stop, slow:250ms, errno:107, errno:5/5 (every fifth), refuse-init; on
+    /// standard input the same words switch it, and `exit` kills it without unmounting
+    #[arg(long, default_value = "alive")]
+    pub mode: String,
+    /// The type it shows in the mount table
+    #[arg(long, default_value = "fuse.faultfs")]
+    pub fstype: String,
+    /// The source it shows
+    #[arg(long, default_value = "faultfs")]
+    pub source: String,
+    /// Make it private to UID:GID
+    #[arg(long, value_name = "UID:GID")]
+    pub owner: Option<String>,
+    /// How long the kernel may keep attributes and names, such as 3600s
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    pub cache: String,
+    /// Take the words from this FIFO (made if need be) instead of standard input
+    #[arg(long, value_name = "FIFO")]
+    pub control: Option<PathBuf>,
+    /// Return once it is mounted and let it go on in the background
+    #[arg(long)]
+    pub background: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_hold_together() {
+        for program in programs() {
+            program.debug_assert();
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The configuration: files, environment and flags are laid over the defaults into one tree that remembers where each
+//! value came from; the tree is read as a fragment (names and kinds) and the fragment becomes validated settings.
+//! Each stage tells all it finds wrong before the next begins, with file, line and key; no stage guesses.
+//!
+//! ```text
+//! read -> tree (defaults < files < environment < flags) -> shape: Fragment -> validate: Settings
+//! ```
+
+mod check;
+mod defaults;
+pub mod duration;
+mod error;
+mod fragment;
+
+mod overrides;
+mod read;
+mod request;
+pub mod sentinel;
+mod settings;
+mod shape;
+mod show;
+mod storage;
+mod tree;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+pub use error::{ConfigError, ConfigErrors, PROBLEMS_MAX};
+pub use overrides::Flag;
+pub use request::Request;
+pub use settings::*;
+pub use shape::LATER_SECTIONS;
+pub use storage::MountPoint;
+pub use tree::{KeyPath, Node, Origin, Step, Tree};
+
+/// Name of a text that is no file, in messages.
+const TEXT: &str = "<text>";
+
+/// A configuration that holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// The files that were read, in order; empty means that there is no configuration at all.
+    pub files: Vec<PathBuf>,
+    /// Files that were left alone because opening them could hang, and why.
+    pub skipped: Vec<(PathBuf, String)>,
+    /// Every value with its origin, defaults included.
+    pub tree: Tree,
+}
+
+impl Loaded {
+    /// 16 hexadecimal digits that change when any value does, and not when only its place does.
+    pub fn digest(&self) -> String {
+        show::digest(&self.tree)
+    }
+
+    /// Every key with its value in TOML, its origin as a comment behind it, and secrets masked.
+    pub fn show(&self) -> String {
+        show::show(&self.tree)
+    }
+}
+
+/// Reads and merges every layer that the request names, and validates the result.
+pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
+    let layers = read::layers(request)?;
+    let mut tree = defaults::tree();
+    for layer in layers.trees {
+        tree.overlay(layer);
+    }
+    overrides::apply(&mut tree, &request.environment, &request.flags)?;
+    defaults::complete_mounts(&mut tree);
+    let settings = settings_of(&tree)?;
+    Ok(Loaded {
+        settings,
+        files: layers.files,
+        skipped: layers.skipped,
+        tree,
+    })
+}
+
+/// Settings of a text alone, over the defaults: for tests and the demo. Messages call it `<text>`.
+pub fn from_str(text: &str) -> Result<Settings, ConfigErrors> {
+    let mut tree = defaults::tree();
+    tree.overlay(Tree::parse(text, Path::new(TEXT))?);
+    defaults::complete_mounts(&mut tree);
+    settings_of(&tree)
+}
+
+fn settings_of(tree: &Tree) -> Result<Settings, ConfigErrors> {
+    validate::settings(shape::fragment(tree)?, tree)
+}
+
+#[cfg(test)]
+mod tests;

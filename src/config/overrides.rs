@@ -1,0 +1,326 @@
+//! Single values from outside the files: `UNWEDGE__SECTION__KEY` in the environment, and command-line flags. They
+//! set scalars that exist, never lists; a name that leads nowhere is an error that offers the nearest one, so that
+//! a slip in a unit file does not pass in silence.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use toml::Value;
+
+use super::defaults;
+use super::error::{ConfigError, ConfigErrors, nearest, one_line};
+use super::shape::LATER_SECTIONS;
+use super::tree::{KeyPath, Node, Origin, Step, Tree};
+
+/// What every variable of ours begins with.
+pub const PREFIX: &str = "UNWEDGE__";
+
+/// What stands between the parts of a variable's name.
+const SEPARATOR: &str = "__";
+
+/// A value given on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// The flag as typed, such as `--timeout`; messages name it.
+    pub name: String,
+    /// The key it sets.
+    pub key: KeyPath,
+    /// The value, read like that of a variable.
+    pub value: String,
+}
+
+/// Lays variables (in the order of their names) and then flags over the tree.
+pub fn apply(
+    tree: &mut Tree,
+    environment: &[(OsString, OsString)],
+    flags: &[Flag],
+) -> Result<(), ConfigErrors> {
+    let known = defaults::tree();
+    let mut problems = Vec::new();
+    let mut ours: Vec<_> = environment
+        .iter()
+        .filter(|(name, _)| name.as_bytes().starts_with(PREFIX.as_bytes()))
+        .collect();
+    ours.sort();
+    for (name, value) in ours {
+        match variable(&known, name, value) {
+            Ok((path, value)) => set(tree, &path, value, &Origin::Variable(shown(name))),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    for flag in flags {
+        let origin = Origin::Flag(flag.name.clone());
+        match scalar(&known, &flag.key, &flag.value, &origin) {
+            Ok(value) => set(tree, &flag.key, value, &origin),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigErrors(problems))
+    }
+}
+
+fn variable(known: &Tree, name: &OsStr, value: &OsStr) -> Result<(KeyPath, Value), ConfigError> {
+    let origin = Origin::Variable(shown(name));
+    let not_text = |what: &str| ConfigError::Place {
+        origin: origin.clone(),
+        problem: format!("its {what} is not UTF-8"),
+    };
+    let text = name.to_str().ok_or_else(|| not_text("name"))?;
+    let value = value.to_str().ok_or_else(|| not_text("value"))?;
+    let keys = text
+        .strip_prefix(PREFIX)
+        .unwrap_or(text)
+        .to_ascii_lowercase();
+    let path = KeyPath(
+        keys.split(SEPARATOR)
+            .map(|key| Step::Key(key.to_owned()))
+            .collect(),
+    );
+    let value = scalar(known, &path, value, &origin)?;
+    Ok((path, value))
+}
+
+/// The value for a key, or why it cannot be set from here.
+fn scalar(known: &Tree, path: &KeyPath, text: &str, origin: &Origin) -> Result<Value, ConfigError> {
+    let problem = |problem: String| ConfigError::Place {
+        origin: origin.clone(),
+        problem,
+    };
+    match known.get(path).map(|it| &it.node) {
+        Some(Node::Leaf(Value::String(_))) => Ok(Value::String(unquoted(text))),
+        Some(Node::Leaf(_)) => Ok(understood(text)),
+        Some(Node::Array(_)) => Err(problem(format!(
+            "{path} is a list, which only a file can set"
+        ))),
+        Some(Node::Table(_)) => Err(problem(format!(
+            "{path} is a section, expected a key of it too"
+        ))),
+        None => Err(problem(unknown(known, path, origin))),
+    }
+}
+
+fn unknown(known: &Tree, path: &KeyPath, origin: &Origin) -> String {
+    match path.0.first() {
+        Some(Step::Key(section)) if LATER_SECTIONS.contains(&section.as_str()) => {
+            return format!("this version does not know the section {section} yet");
+        }
+        Some(Step::Key(section)) if section == "mount" => {
+            return "mount is a list, which only a file can set".to_owned();
+        }
+        Some(_) | None => {}
+    }
+    let names: Vec<String> = known
+        .leaves()
+        .iter()
+        .map(|(path, _)| variable_name(path))
+        .collect();
+    let typed = variable_name(path);
+    match (nearest_key(&typed, &names), origin) {
+        (Some(near), Origin::Variable(_)) => format!("no such key; did you mean {PREFIX}{near}?"),
+        (Some(_) | None, _) => format!("{}: no such key", one_line(&path.to_string())),
+    }
+}
+
+/// The nearest name; a long one may not differ by more than a short one may.
+fn nearest_key<'a>(typed: &str, names: &'a [String]) -> Option<&'a str> {
+    let near = nearest(typed, names.iter().map(String::as_str))?;
+    (strsim::osa_distance(typed, near) <= 4).then_some(near)
+}
+
+fn variable_name(path: &KeyPath) -> String {
+    let part = |step: &Step| match step {
+        Step::Key(key) => key.to_ascii_uppercase(),
+        Step::Index(index) => index.to_string(),
+    };
+    path.0.iter().map(part).collect::<Vec<_>>().join(SEPARATOR)
+}
+
+/// Text, out of its quotes if it is a quoted TOML string.
+fn unquoted(text: &str) -> String {
+    match toml_value(text) {
+        Some(Value::String(inner)) => inner,
+        Some(_) | None => text.to_owned(),
+    }
+}
+
+/// A TOML integer, boolean or quoted string if it is one, and otherwise the text itself.
+fn understood(text: &str) -> Value {
+    match toml_value(text) {
+        Some(value @ (Value::Integer(_) | Value::Boolean(_) | Value::String(_))) => value,
+        Some(_) | None => Value::from(text),
+    }
+}
+
+fn toml_value(text: &str) -> Option<Value> {
+    text.parse().ok()
+}
+
+/// Puts a value at the end of a way whose tables may be missing.
+fn set(tree: &mut Tree, path: &KeyPath, value: Value, origin: &Origin) {
+    let leaf = Tree::from_value(value, origin);
+    let layer = path.0.iter().rev().fold(leaf, |inner, step| match step {
+        Step::Key(key) => Tree {
+            origin: origin.clone(),
+            node: Node::Table([(key.clone(), inner)].into()),
+        },
+        Step::Index(_) => inner,
+    });
+    tree.overlay(layer);
+}
+
+fn shown(name: &OsStr) -> String {
+    one_line(&name.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(name: &str, value: &str) -> Result<Tree, ConfigErrors> {
+        let mut tree = defaults::tree();
+        apply(&mut tree, &[(name.into(), value.into())], &[])?;
+        Ok(tree)
+    }
+
+    #[track_caller]
+    fn check(name: &str, value: &str, keys: &[&str], expected: impl Into<Value>) {
+        let tree = applied(name, value).expect(name);
+        let leaf = tree.get(&KeyPath::of(keys)).expect("the key is there");
+        assert_eq!(leaf.to_value(), expected.into());
+        assert_eq!(leaf.origin, Origin::Variable(name.to_owned()));
+    }
+
+    #[track_caller]
+    fn check_refused(name: &str, value: &str, expected: &str) {
+        assert_eq!(applied(name, value).expect_err(name).to_string(), expected);
+    }
+
+    #[test]
+    fn a_variable_sets_a_scalar() {
+        check("UNWEDGE__PROBE__TIMEOUT", "2s", &["probe", "timeout"], "2s");
+        check(
+            "UNWEDGE__PROBE__TIMEOUT",
+            "\"2s\"",
+            &["probe", "timeout"],
+            "2s",
+        );
+        check("UNWEDGE__PROBE__TIMEOUT", "5", &["probe", "timeout"], "5");
+        check(
+            "UNWEDGE__MOUNTS__CONFIRM__DEAD__RUNS",
+            "3",
+            &["mounts", "confirm", "dead", "runs"],
+            3,
+        );
+        check(
+            "UNWEDGE__MOUNTS__CONFIRM__DEAD__RUNS",
+            "x",
+            &["mounts", "confirm", "dead", "runs"],
+            "x",
+        );
+        check("UNWEDGE__HOST__USER", "1000", &["host", "user"], "1000");
+        check(
+            "UNWEDGE__HOST__USER",
+            "a = \"b\" # c",
+            &["host", "user"],
+            "a = \"b\" # c",
+        );
+    }
+
+    #[test]
+    fn a_slip_in_the_name_offers_the_right_one() {
+        check_refused(
+            "UNWEDGE__PROBE__TIEMOUT",
+            "2s",
+            "UNWEDGE__PROBE__TIEMOUT: no such key; did you mean UNWEDGE__PROBE__TIMEOUT?",
+        );
+        check_refused(
+            "UNWEDGE__PROBE_TIMEOUT",
+            "2s",
+            "UNWEDGE__PROBE_TIMEOUT: no such key; did you mean UNWEDGE__PROBE__TIMEOUT?",
+        );
+        check_refused(
+            "UNWEDGE__COLOUR__OF__THE__SKY",
+            "2",
+            "UNWEDGE__COLOUR__OF__THE__SKY: [colour.of.the] sky: no such key",
+        );
+        assert!(applied("UNWEDGE__", "2").is_err());
+    }
+
+    #[test]
+    fn lists_and_sections_are_for_files() {
+        check_refused(
+            "UNWEDGE__MOUNTS__REPAIR_UNDER",
+            "/srv",
+            "UNWEDGE__MOUNTS__REPAIR_UNDER: [mounts] repair_under is a list, which only a file can set",
+        );
+        check_refused(
+            "UNWEDGE__MOUNT",
+            "[]",
+            "UNWEDGE__MOUNT: mount is a list, which only a file can set",
+        );
+        check_refused(
+            "UNWEDGE__MOUNT__WAIT",
+            "5s",
+            "UNWEDGE__MOUNT__WAIT: mount is a list, which only a file can set",
+        );
+        check_refused(
+            "UNWEDGE__MOUNTS",
+            "1",
+            "UNWEDGE__MOUNTS: mounts is a section, expected a key of it too",
+        );
+        check_refused(
+            "UNWEDGE__QUEUE__URL",
+            "x",
+            "UNWEDGE__QUEUE__URL: this version does not know the section queue yet",
+        );
+    }
+
+    #[test]
+    fn other_variables_are_left_alone() {
+        for name in [
+            "UNWEDGE_DEMO",
+            "unwedge__probe__timeout",
+            "XUNWEDGE__PROBE__TIMEOUT",
+            "PATH",
+        ] {
+            assert_eq!(applied(name, "nonsense"), Ok(defaults::tree()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_told() {
+        let name = OsStr::from_bytes(b"UNWEDGE__HOST__USER").to_owned();
+        let value = OsStr::from_bytes(b"\xff").to_owned();
+        let told = apply(&mut defaults::tree(), &[(name, value)], &[])
+            .expect_err("not UTF-8")
+            .to_string();
+        assert_eq!(told, "UNWEDGE__HOST__USER: its value is not UTF-8");
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable() {
+        let key = KeyPath::of(&["probe", "timeout"]);
+        let flag = Flag {
+            name: "--timeout".into(),
+            key: key.clone(),
+            value: "3s".into(),
+        };
+        let mut tree = defaults::tree();
+        apply(
+            &mut tree,
+            &[("UNWEDGE__PROBE__TIMEOUT".into(), "2s".into())],
+            &[flag],
+        )
+        .expect("both are right");
+        assert_eq!(
+            tree.get(&key),
+            Some(&Tree::from_value(
+                "3s".into(),
+                &Origin::Flag("--timeout".into())
+            ))
+        );
+    }
+}

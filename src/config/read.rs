@@ -1,0 +1,386 @@
+//! Opens the files of a configuration, in their order, and decides whether each may be believed. A command in a
+//! file that root reads runs as root, so such a file must be root's alone; owner and mode are taken from
+//! the file that was opened, not from its name, because administrators link files.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+
+use super::error::{ConfigError, ConfigErrors, printable};
+use super::request::Request;
+use super::storage;
+use super::tree::Tree;
+
+/// Longest file that is read: 1 MiB, hundreds of times what a host needs.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Layers {
+    /// One tree a file, lowest first.
+    pub trees: Vec<Tree>,
+    /// The files, in the same order.
+    pub files: Vec<PathBuf>,
+    /// Files that were not opened, and why.
+    pub skipped: Vec<(PathBuf, String)>,
+}
+
+/// Whose file may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Root's, which nobody else can write.
+    Root,
+    /// The user's own or root's, which not everybody can write: it was found, not named.
+    Own { euid: u32 },
+    /// Anybody's: the user named it, or it is the system's and nothing runs as root.
+    Any,
+}
+
+/// Reads every file the request asks for, or says what is wrong with each that cannot be used.
+pub fn layers(request: &Request) -> Result<Layers, ConfigErrors> {
+    let mut layers = Layers::default();
+    let mut problems = Vec::new();
+    let system = if request.euid == 0 {
+        Trust::Root
+    } else {
+        Trust::Any
+    };
+    if let Some(file) = &request.file {
+        layers.take(file, system, &mut problems);
+        if layers.files.is_empty() && problems.is_empty() {
+            problems.push(problem(file, "no such file"));
+        }
+    } else {
+        layers.take(
+            &request.system_dir.join("unwedge.toml"),
+            system,
+            &mut problems,
+        );
+        match drop_ins(&request.system_dir.join("conf.d")) {
+            Ok(files) => files
+                .iter()
+                .for_each(|file| layers.take(file, system, &mut problems)),
+            Err(unreadable) => problems.push(unreadable),
+        }
+        if request.euid != 0 {
+            for file in [request.user_file(), request.project_file()]
+                .into_iter()
+                .flatten()
+            {
+                layers.take_found(request, &file, &mut problems);
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(layers)
+    } else {
+        Err(ConfigErrors(problems))
+    }
+}
+
+impl Layers {
+    /// Reads one file; one that is not there is no layer.
+    fn take(&mut self, path: &Path, trust: Trust, problems: &mut Vec<ConfigError>) {
+        match read(path, trust)
+            .and_then(|text| text.map(|text| Tree::parse(&text, path)).transpose())
+        {
+            Ok(Some(tree)) => {
+                self.trees.push(tree);
+                self.files.push(path.to_owned());
+            }
+            Ok(None) => {}
+            Err(fault) => problems.push(fault),
+        }
+    }
+
+    /// Reads one file that nobody named, unless the storage it is on may hang.
+    fn take_found(&mut self, request: &Request, path: &Path, problems: &mut Vec<ConfigError>) {
+        match storage::mount_of(&request.mounts, path).filter(|it| it.may_hang()) {
+            Some(mount) => {
+                let why = format!(
+                    "on {} ({}), which may hang",
+                    printable(&mount.path),
+                    mount.fstype
+                );
+                self.skipped.push((path.to_owned(), why));
+            }
+            None => self.take(path, Trust::Own { euid: request.euid }, problems),
+        }
+    }
+}
+
+/// The drop-ins of a directory, sorted by name; hidden files are none. A directory that is not there has none.
+fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let fault =
+        |error: std::io::Error| problem(directory, format!("cannot be listed: {}", plain(&error)));
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(fault(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(fault)?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|it| it == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The text of a file that may be believed; `None` if there is no such file.
+fn read(path: &Path, trust: Trust) -> Result<Option<String>, ConfigError> {
+    // NONBLOCK: a pipe of that name must not keep us waiting for a writer.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::NOENT) if path.is_symlink() => {
+            return Err(problem(path, "is a link to a file that is not there"));
+        }
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(errno) => {
+            return Err(problem(
+                path,
+                format!("cannot be opened: {}", plain(&errno.into())),
+            ));
+        }
+    };
+    let stat = rustix::fs::fstat(&file).map_err(|errno| {
+        problem(
+            path,
+            format!("cannot be examined: {}", plain(&errno.into())),
+        )
+    })?;
+    believe(path, &Owned::of(&stat), trust)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| problem(path, format!("cannot be read: {}", plain(&error))))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(problem(
+            path,
+            format!("is longer than {FILE_BYTES_MAX} bytes"),
+        ));
+    }
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count();
+        problem(path, format!("line {line} is not UTF-8"))
+    })
+}
+
+/// What decides whether a file may be believed.
+#[derive(Debug, Clone, Copy)]
+struct Owned {
+    kind: FileType,
+    uid: u32,
+    mode: u32,
+}
+
+impl Owned {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            kind: FileType::from_raw_mode(stat.st_mode),
+            uid: stat.st_uid,
+            mode: stat.st_mode & 0o7777,
+        }
+    }
+}
+
+fn believe(path: &Path, file: &Owned, trust: Trust) -> Result<(), ConfigError> {
+    if file.kind != FileType::RegularFile {
+        return Err(problem(path, "is not a regular file"));
+    }
+    let (owner_fits, forbidden, whose) = match trust {
+        Trust::Root => (
+            file.uid == 0,
+            0o022,
+            "root, and writable by nobody else, because commands in it run as root",
+        ),
+        Trust::Own { euid } => (
+            file.uid == euid || file.uid == 0,
+            0o002,
+            "you or root, and not writable by everybody",
+        ),
+        Trust::Any => (true, 0, ""),
+    };
+    let mut mend = Vec::new();
+    if !owner_fits {
+        let owner = if trust == Trust::Root {
+            "root:root"
+        } else {
+            "$USER"
+        };
+        mend.push(format!("chown {owner} {}", printable(path)));
+    }
+    if file.mode & forbidden != 0 {
+        mend.push(format!(
+            "chmod {} {}",
+            if forbidden == 0o022 { "go-w" } else { "o-w" },
+            printable(path)
+        ));
+    }
+    if mend.is_empty() {
+        return Ok(());
+    }
+    let found = format!("owned by uid {} with mode {:04o}", file.uid, file.mode);
+    Err(problem(
+        path,
+        format!(
+            "{found}, expected to be owned by {whose}; mend it with: {}",
+            mend.join(" && ")
+        ),
+    ))
+}
+
+fn problem(path: &Path, problem: impl Into<String>) -> ConfigError {
+    ConfigError::File {
+        path: path.to_owned(),
+        problem: problem.into(),
+    }
+}
+
+/// The reason without its number, in lower case as our own messages are.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(chars).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: Trust = Trust::Own { euid: 1000 };
+
+    #[track_caller]
+    fn check(uid: u32, mode: u32, trust: Trust, expected: Result<(), &str>) {
+        let file = Owned {
+            kind: FileType::RegularFile,
+            uid,
+            mode,
+        };
+        let told = believe(Path::new("/f"), &file, trust).map_err(|error| error.to_string());
+        match (&told, expected) {
+            (Ok(()), Ok(())) => {}
+            (Err(message), Err(end)) if message.ends_with(end) => {}
+            _ => panic!("uid {uid} mode {mode:o} {trust:?}: {told:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn root_believes_only_what_nobody_else_can_write() {
+        check(0, 0o644, Trust::Root, Ok(()));
+        check(0, 0o755, Trust::Root, Ok(()));
+        check(0, 0o664, Trust::Root, Err("mend it with: chmod go-w /f"));
+        check(0, 0o646, Trust::Root, Err("mend it with: chmod go-w /f"));
+        check(
+            1000,
+            0o644,
+            Trust::Root,
+            Err("mend it with: chown root:root /f"),
+        );
+        check(
+            1000,
+            0o666,
+            Trust::Root,
+            Err("mend it with: chown root:root /f && chmod go-w /f"),
+        );
+    }
+
+    #[test]
+    fn a_user_believes_what_is_found_only_if_it_is_his_or_roots() {
+        check(1000, 0o664, OWN, Ok(()));
+        check(0, 0o644, OWN, Ok(()));
+        check(1001, 0o644, OWN, Err("chown $USER /f"));
+        check(1000, 0o666, OWN, Err("chmod o-w /f"));
+        check(1001, 0o666, Trust::Any, Ok(()));
+    }
+
+    #[test]
+    fn the_message_names_owner_and_mode() {
+        let file = Owned {
+            kind: FileType::RegularFile,
+            uid: 1000,
+            mode: 0o664,
+        };
+        let told = believe(Path::new("/f"), &file, Trust::Root)
+            .expect_err("not root's")
+            .to_string();
+        assert!(
+            told.starts_with("/f: owned by uid 1000 with mode 0664, expected to be owned by root"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn only_regular_files_are_read() {
+        for kind in [
+            FileType::Fifo,
+            FileType::Directory,
+            FileType::CharacterDevice,
+            FileType::Socket,
+        ] {
+            let file = Owned {
+                kind,
+                uid: 0,
+                mode: 0o644,
+            };
+            let told = believe(Path::new("/f"), &file, Trust::Any)
+                .expect_err("no file")
+                .to_string();
+            assert_eq!(told, "/f: is not a regular file");
+        }
+    }
+
+    #[test]
+    fn a_pipe_does_not_keep_the_loader_waiting() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("f.toml");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .expect("a pipe");
+        let told = read(&path, Trust::Any).expect_err("a pipe").to_string();
+        assert!(told.ends_with("is not a regular file"), "{told}");
+    }
+
+    #[test]
+    fn odd_files_are_told() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let check = |name: &str, bytes: &[u8], end: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).expect("a file");
+            let told = read(&path, Trust::Any).expect_err(name).to_string();
+            assert!(told.ends_with(end), "{told}");
+        };
+        check("latin1", b"a = 1\nb = \"\xe4\"\n", "line 2 is not UTF-8");
+        check(
+            "big",
+            &vec![b'#'; 1 + (1 << 20)],
+            "is longer than 1048576 bytes",
+        );
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("a link");
+        let told = read(&dir.path().join("link"), Trust::Any)
+            .expect_err("dangling")
+            .to_string();
+        assert!(
+            told.ends_with("is a link to a file that is not there"),
+            "{told}"
+        );
+        assert_eq!(read(&dir.path().join("none"), Trust::Any), Ok(None));
+    }
+}

@@ -1,0 +1,178 @@
+//! The configuration as the rest of the program sees it: validated, complete, in proper types. Every value here
+//! has passed the limits named below; nothing downstream checks them again. The defaults are those of an
+//! installation that looks and touches nothing.
+
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+/// Shortest allowed `[probe] timeout`: 100 ms. Shorter ones call a busy disk hung.
+pub const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// Longest allowed `[probe] timeout`: 5 min.
+pub const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest allowed `[mounts] deadline`: 1 h.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(60 * 60);
+/// Longest allowed `[[mount]] wait`: 1 h.
+pub const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
+/// Most rounds in a row that a confirmation may ask for: 100. At least 1.
+pub const CONFIRM_RUNS_MAX: u32 = 100;
+/// Highest number in a budget: 1000. 0 means never act.
+pub const BUDGET_MAX: u32 = 1000;
+/// Part of the deadline that may go by waiting for the act lock: 10 s.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Part of the deadline kept for writing reports: 5 s.
+pub const REPORT_RESERVE: Duration = Duration::from_secs(5);
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Settings {
+    /// The host and its directories, `[host]`.
+    pub host: Host,
+    /// What must be open before any act, `[gates]`.
+    pub gates: Gates,
+    /// How mounts are looked at, `[probe]`.
+    pub probe: Probe,
+    /// The rules for repairing mounts, `[mounts]`.
+    pub mounts: Mounts,
+    /// The watched mounts, `[[mount]]`, in the order of the files; no path twice. Default none.
+    pub mount: Vec<MountSpec>,
+}
+
+/// `[host]`. All paths are absolute, without `.`, `..` or a trailing slash.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Host {
+    /// The service user, by name. Default `unwedge`.
+    pub user: String,
+    /// Where state is kept. Default `/var/lib/unwedge`.
+    pub state_dir: PathBuf,
+    /// Where locks are. Default `/run/unwedge`.
+    pub run_dir: PathBuf,
+    /// Where the permissions and HALT are. Default `/etc/unwedge/sentinels`.
+    pub sentinel_dir: PathBuf,
+    /// Where metrics are written for `node_exporter`. Default `/var/lib/prometheus/node-exporter`.
+    pub textfile_dir: PathBuf,
+    /// Who starts and stops services. Default systemd.
+    pub services: Services,
+    /// The systemctl that is called. Default `/usr/bin/systemctl`.
+    pub systemctl: PathBuf,
+    /// The journalctl that is called. Default `/usr/bin/journalctl`.
+    pub journalctl: PathBuf,
+}
+
+/// Who starts and stops services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Services {
+    /// systemd, by unit names. Written `systemd`.
+    Systemd,
+    /// Nobody: commands are run as given (containers, demo). Written `process`.
+    Process,
+}
+
+/// `[gates]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gates {
+    /// The lock a deployment holds exclusively; absolute. Default `/run/unwedge/deploy.lock`.
+    pub deploy_lock: PathBuf,
+}
+
+/// `[probe]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Probe {
+    /// Time for one mount to answer; all are asked side by side. Default 5 s, from 100 ms to 5 min.
+    pub timeout: Duration,
+}
+
+/// `[mounts]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mounts {
+    /// Time for one round, whatever happens. Default 4 min, at most 1 h, and never less than its parts.
+    pub deadline: Duration,
+    /// The roots below which mounts may be repaired; absolute, never `/`, none twice. Default none: look only.
+    pub repair_under: Vec<PathBuf>,
+    /// Which mounts are looked at. Default listed.
+    pub watch: Watch,
+    /// How often and how long a verdict must stand before it is acted on.
+    pub confirm: Confirm,
+    /// How much may be done.
+    pub budget: Budget,
+}
+
+impl Mounts {
+    /// Whether a path lies at or below one of the roots, compared by whole components: `/srv/jobsX` is not under
+    /// `/srv/jobs`. A relative path and one with `..` in it are under none.
+    pub fn is_under_root(&self, path: &Path) -> bool {
+        let climbs = path.components().any(|it| it == Component::ParentDir);
+        !climbs && self.repair_under.iter().any(|root| path.starts_with(root))
+    }
+}
+
+/// Which mounts are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Those of `[[mount]]`. Written `listed`.
+    Listed,
+    /// Those, and every FUSE and network mount of the host, look only. Written `remote`.
+    Remote,
+}
+
+/// `[mounts.confirm]`: one confirmation for each verdict that is acted on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Confirm {
+    /// A FUSE superblock without a daemon. Default 1 run: it never comes back by itself.
+    pub dead: Confirmation,
+    /// No answer in time. Default 2 runs and 2 min for one request, beyond the usual 3 x 15 s of a reconnect.
+    pub hung: Confirmation,
+    /// Nothing is mounted there. Default 2 runs.
+    pub absent: Confirmation,
+    /// A bind that holds a superblock since replaced. Default 2 runs.
+    pub pinned: Confirmation,
+    /// A second layer over a live one. Default 2 runs.
+    pub stacked: Confirmation,
+    /// An error that may pass. Default 5 runs and 2 min.
+    pub transient: Confirmation,
+}
+
+/// What a verdict must have stood before it is acted on; both must be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmation {
+    /// Rounds in a row, from 1 to 100.
+    pub runs: u32,
+    /// Age; 0 asks for none.
+    pub age: Duration,
+}
+
+/// `[mounts.budget]`. One charge is one base with all that hangs on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// Pause after a charge. Default 15 min; 0 is no pause.
+    pub cooldown: Duration,
+    /// Charges in an hour. Default 2, from 0 (never act) to 1000.
+    pub per_hour: u32,
+    /// Charges in a day. Default 6, from 0 (never act) to 1000.
+    pub per_day: u32,
+    /// Charges in a day for one target. Default 3, from 0 (never act) to 1000.
+    pub per_target_per_day: u32,
+}
+
+/// One `[[mount]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MountSpec {
+    /// The mount point; absolute, never `/`. Outside `repair_under` it is only looked at.
+    pub path: PathBuf,
+    /// The unit that mounts it; only with [`Services::Systemd`]. Default none.
+    pub unit: Option<String>,
+    /// The source it must have. Default none: any source will do.
+    pub source: Option<String>,
+    /// The file system type it must have, such as `fuse.sshfs`. Default none: any type will do.
+    pub fstype: Option<String>,
+    /// Time from the start of a repair until it must answer. Default 60 s, above 0, at most 1 h.
+    pub wait: Duration,
+    /// The command that mounts it, program (absolute) and arguments; only with [`Services::Process`]. Default none.
+    pub remount: Option<Vec<String>>,
+}
+
+impl MountSpec {
+    /// Whether there is a way to mount it again.
+    pub fn can_be_mounted(&self) -> bool {
+        self.unit.is_some() || self.remount.is_some()
+    }
+}

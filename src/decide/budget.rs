@@ -1,0 +1,118 @@
+//! The budget: how many repairs an hour, a day and a target may have, and how long a target is left
+//! alone after one. One charge is one base with all that hangs on it. Mounting what is absent costs
+//! nothing, but waits longer after each failed try.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::plan::{Hold, Reason};
+use crate::config::Budget;
+use crate::probes::records::{Attempts, Charge};
+use crate::sys::clock::{Age, Now, Stamp};
+use crate::sys::text;
+
+/// An hour's window.
+const HOUR: Duration = Duration::from_secs(3_600);
+/// A day's window.
+pub const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// The wait after the first failed try to mount something absent; it doubles with each.
+const BACKOFF_FIRST: Duration = Duration::from_secs(60);
+/// And never grows beyond this.
+const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// What was spent already, by earlier rounds and earlier in this plan.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    budget: &'a Budget,
+    charges: &'a [Charge],
+    planned: u32,
+    now: &'a Now,
+}
+
+impl<'a> Ledger<'a> {
+    /// Opens the books.
+    #[must_use]
+    pub fn new(budget: &'a Budget, charges: &'a [Charge], now: &'a Now) -> Self {
+        Self { budget, charges, planned: 0, now }
+    }
+
+    /// Takes one charge for `path`.
+    ///
+    /// # Errors
+    /// The hold that refuses it: cool-down, then the target's cap, the hour's, the day's.
+    pub fn charge(&mut self, path: &Path) -> Result<(), Hold> {
+        let own: Vec<&Charge> = self.charges.iter().filter(|charge| charge.path == path).collect();
+        let last = own.iter().filter_map(|charge| self.age(&charge.at)).min();
+        if let Some(age) = last.filter(|age| *age < self.budget.cooldown) {
+            let left = self.budget.cooldown.saturating_sub(age);
+            let detail = format!("repaired {} ago; next after {}", text::duration(age),
+                text::duration(self.budget.cooldown));
+            return Err(Hold::on(path, Reason::CoolingDown, detail).until(self.after(left)));
+        }
+        let today = self.within(own.into_iter(), DAY);
+        self.cap(path, Reason::OverTargetCap, &today, 0, self.budget.per_target_per_day, DAY)?;
+        let hour = self.within(self.charges.iter(), HOUR);
+        self.cap(path, Reason::OverHourlyCap, &hour, self.planned, self.budget.per_hour, HOUR)?;
+        let day = self.within(self.charges.iter(), DAY);
+        self.cap(path, Reason::OverDailyCap, &day, self.planned, self.budget.per_day, DAY)?;
+        self.planned += 1;
+        Ok(())
+    }
+
+    fn cap(
+        &self,
+        path: &Path,
+        reason: Reason,
+        spent: &[Duration],
+        planned: u32,
+        cap: u32,
+        window: Duration,
+    ) -> Result<(), Hold> {
+        let used = u32::try_from(spent.len()).unwrap_or(u32::MAX).saturating_add(planned);
+        if used < cap {
+            return Ok(());
+        }
+        // the oldest one leaves the window first
+        let left = spent.iter().max().map(|oldest| window.saturating_sub(*oldest));
+        let detail = format!("{used} of {cap} repairs in {}", text::duration(window));
+        Err(Hold::on(path, reason, detail).until(left.and_then(|left| self.after(left))))
+    }
+
+    fn within<'b>(
+        &self,
+        charges: impl Iterator<Item = &'b Charge>,
+        window: Duration,
+    ) -> Vec<Duration> {
+        charges.filter_map(|charge| self.age(&charge.at)).filter(|age| *age < window).collect()
+    }
+
+    /// A charge whose age the clocks do not tell counts as taken just now; the gate `clock-fault`
+    /// is closed then anyway.
+    fn age(&self, at: &Stamp) -> Option<Duration> {
+        match self.now.since(at) {
+            Age::Known(age) => Some(age),
+            Age::ClockFault | Age::Impossible => Some(Duration::ZERO),
+        }
+    }
+
+    fn after(&self, left: Duration) -> Option<u64> {
+        self.now.utc_ms.checked_add(u64::try_from(left.as_millis()).ok()?)
+    }
+}
+
+/// A hold if the last failed try to mount `path` was too short a time ago.
+#[must_use]
+pub fn backoff(path: &Path, attempts: &[Attempts], now: &Now) -> Option<Hold> {
+    let tried = attempts.iter().find(|attempts| attempts.path == path && attempts.failed > 0)?;
+    let doublings = (tried.failed - 1).min(8);
+    let wait = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX);
+    let age = now.since(&tried.last).known().unwrap_or(Duration::ZERO);
+    let left = wait.checked_sub(age).filter(|left| !left.is_zero())?;
+    let detail = format!("{} failed tries to mount it; next in {}", tried.failed,
+        text::duration(left));
+    let until = u64::try_from(left.as_millis()).ok().and_then(|ms| now.utc_ms.checked_add(ms));
+    Some(Hold::on(path, Reason::CoolingDown, detail).until(until))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! Deciding. Facts, limits, history and the present moment go in, a plan comes out. There is no
+//! clock here, no file, no process, no socket and no log, and what is unknown is never acted on.
+
+pub mod budget;
+pub mod confirm;
+pub mod gates;
+pub mod mounts;
+pub mod plan;

@@ -1,0 +1,590 @@
+//! The decision of `unwedge-mounts`: for every watched path leave it, hold it (and why), or repair
+//! it (and how).
+//!
+//! Read aloud it goes: what is live is left. What may not be touched, is not what it should be, or
+//! cannot be judged, is held. What is broken must be confirmed, be a plain mount point, carry
+//! nothing of anybody else's, and have something that can put it back; then the budget is asked.
+//! Paths that share one superblock are one repair, charged once.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::budget::{self, Ledger};
+use super::confirm;
+use super::gates;
+use super::plan::{Cost, Hold, Left, Plan, Planned, Reason, Repair, Step};
+use crate::config::{MountSpec, Services, Settings};
+use crate::probes::family::Family;
+use crate::probes::gates::Gates;
+use crate::probes::holders::Holders;
+use crate::probes::mountinfo::{Dev, TableError};
+use crate::probes::mounts::{Ground, Layer, Nested, Observation};
+use crate::probes::records::{Debts, MountsState, Sighting};
+use crate::probes::units::{Active, Load, Stopped, UnitLook};
+use crate::probes::verdict::Verdict;
+use crate::sys::clock::Now;
+use crate::sys::text;
+
+/// More layers than this are not taken away in one round.
+const LAYERS_MAX: usize = 8;
+
+/// Everything a decision is made of.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// The limits.
+    pub settings: &'a Settings,
+    /// What was seen.
+    pub observations: &'a [Observation],
+    /// Whether there was a mount table to see it in.
+    pub table: &'a Result<(), TableError>,
+    /// The units of the config's mounts, where they were asked for.
+    pub units: &'a BTreeMap<String, UnitLook>,
+    /// The gates.
+    pub gates: &'a Gates,
+    /// What earlier rounds wrote down.
+    pub state: &'a MountsState,
+    /// What is owed.
+    pub debts: &'a Debts,
+    /// The present.
+    pub now: &'a Now,
+}
+
+/// What was decided.
+#[derive(Debug)]
+pub struct Decision {
+    /// What to do and what not.
+    pub plan: Plan,
+    /// What has now been seen how often: to be stored by a round that may.
+    pub sightings: Vec<Sighting>,
+}
+
+/// Decides. Pure: the same world gives the same decision.
+#[must_use]
+pub fn decide(world: &World<'_>) -> Decision {
+    let sightings = confirm::advance(&world.state.sightings, world.observations, world.now);
+    let mut holds = gates::closed(world.gates, world.now);
+    if let Err(error) = world.table {
+        holds.push(Hold::gate(Reason::UnclearEvidence, error.to_string()));
+    }
+    let mut broken = Vec::new();
+    for observation in world.observations {
+        match (Case { world, observation, sightings: &sightings }).examine() {
+            Finding::Fine => {}
+            Finding::Held(hold) => holds.push(hold),
+            Finding::Broken(repairable) => broken.push(repairable),
+        }
+    }
+    let repairs = afford(world, gather(broken), &mut holds);
+    holds.sort_by(|a, b| a.subject.cmp(&b.subject).then(a.reason.cmp(&b.reason)));
+    Decision { plan: Plan { repairs, holds }, sightings }
+}
+
+/// What examining one path came to.
+enum Finding {
+    /// Nothing to do.
+    Fine,
+    /// Something is wrong and nothing is done.
+    Held(Hold),
+    /// It can be repaired, if the budget allows.
+    Broken(Repairable),
+}
+
+/// A path that can be repaired.
+struct Repairable {
+    /// The observation's place among its superblock's: one repair takes all of them.
+    superblock: Option<Dev>,
+    /// Whether the config lists it; the listed one leads its superblock's repair.
+    listed: bool,
+    repair: Repair,
+}
+
+/// How a path is put back once it is bare.
+enum PutBack {
+    /// By these steps.
+    By(Vec<Planned>),
+    /// Nothing says how.
+    Nobody,
+}
+
+/// One path under examination.
+struct Case<'a> {
+    world: &'a World<'a>,
+    observation: &'a Observation,
+    sightings: &'a [Sighting],
+}
+
+impl Case<'_> {
+    fn examine(&self) -> Finding {
+        let seen = self.observation;
+        let stacked = confirm::is_stacked(seen);
+        match seen.verdict {
+            Verdict::Live if stacked => self.confirmed(|case| case.unstack()),
+            Verdict::Live => Finding::Fine,
+            Verdict::Unknown
+            | Verdict::ChildOfDead
+            | Verdict::WrongSource
+            | Verdict::Inconclusive => self.hold(Reason::UnclearEvidence, seen.why.clone()),
+            Verdict::Dead => self.confirmed(|case| case.take_away(Abort::No)),
+            Verdict::Hung | Verdict::Transient => {
+                self.confirmed(|case| case.take_away(Abort::First))
+            }
+            Verdict::Absent => self.confirmed(Self::put_up),
+        }
+    }
+
+    /// The rules that hold for every repair, then `repair`.
+    fn confirmed(&self, repair: impl Fn(&Self) -> Result<Repair, Hold>) -> Finding {
+        match self.allowed().and_then(|()| repair(self)) {
+            Ok(repair) => Finding::Broken(Repairable {
+                superblock: self.observation.identity().map(|identity| identity.dev),
+                listed: self.spec().is_some(),
+                repair,
+            }),
+            Err(hold) => Finding::Held(hold),
+        }
+    }
+
+    fn allowed(&self) -> Result<(), Hold> {
+        let seen = self.observation;
+        if !self.world.settings.mounts.is_under_root(&seen.path) {
+            return Err(self.on(Reason::OutsideRoots, format!("{}: {}", seen.verdict, seen.why)));
+        }
+        match self.family() {
+            Family::Fuse => {}
+            Family::Network | Family::Other if seen.verdict == Verdict::Absent => {}
+            Family::Other if seen.verdict == Verdict::Live => {}
+            Family::Network | Family::Other => {
+                let fstype = seen.top().map_or("", |top| top.fstype.as_str());
+                let detail = format!("{} on {fstype}: {}", seen.verdict, seen.why);
+                return Err(self.on(Reason::LookOnlyType, detail));
+            }
+        }
+        if self.is_resumed() {
+            return Ok(());
+        }
+        let stacked = confirm::is_stacked(seen);
+        let limits = confirm::limits(seen.verdict, stacked, &self.world.settings.mounts.confirm);
+        let sighting = confirm::of(self.sightings, &seen.path, seen.identity());
+        match (limits, sighting) {
+            (Some(limits), Some(sighting)) => {
+                confirm::unconfirmed(seen, sighting, limits, self.world.now).map_or(Ok(()), Err)
+            }
+            (None, _) | (_, None) => {
+                Err(self.on(Reason::UnclearEvidence, "it was never seen so".to_owned()))
+            }
+        }
+    }
+
+    /// A topmost copy of what lies beneath it: take just that one.
+    fn unstack(&self) -> Result<Repair, Hold> {
+        let seen = self.observation;
+        let top = self.top()?;
+        self.no_children(&top.nested, top)?;
+        let why = format!("the same as the mount beneath it ({} layers)", seen.layers.len());
+        Ok(Repair {
+            subject: seen.path.clone(),
+            cost: self.cost(top),
+            owes: Vec::new(),
+            leaves: Vec::new(),
+            steps: vec![
+                self.detach(&seen.path, top, &why),
+                self.planned(Step::WaitLive { path: seen.path.clone() }, "it must still answer"),
+            ],
+        })
+    }
+
+    /// Dead, hung or failing: (abort,) detach, put back.
+    fn take_away(&self, abort: Abort) -> Result<Repair, Hold> {
+        let seen = self.observation;
+        let top = self.top()?;
+        self.no_children(&top.nested, top)?;
+        let why = format!("{}: {}", seen.verdict, seen.why);
+        let mut steps = Vec::new();
+        match abort {
+            Abort::No => {}
+            Abort::First => steps.push(self.abort(top, &why)?),
+        }
+        let put_back = self.put_back()?;
+        let broken = self.broken_layers();
+        steps.extend(broken.iter().map(|layer| self.detach(&seen.path, layer, &why)));
+        let mut repair = Repair {
+            subject: seen.path.clone(),
+            cost: self.cost(top),
+            owes: Vec::new(),
+            leaves: Vec::new(),
+            steps,
+        };
+        if broken.len() < seen.layers.len() {
+            let why = "a mount beneath it comes to light";
+            let wait = Step::WaitLive { path: seen.path.clone() };
+            repair.steps.push(self.planned(wait, why));
+            return Ok(repair);
+        }
+        match put_back {
+            PutBack::By(more) => {
+                repair.owes.push(seen.path.clone());
+                repair.steps.extend(more);
+                self.put_back_nested(&top.nested, &mut repair);
+            }
+            PutBack::Nobody => repair.leaves.push(left(&seen.path, top)),
+        }
+        for nested in &top.nested {
+            if !repair.owes.contains(&nested.path) {
+                repair.leaves.push(left(&nested.path, &nested.layer));
+            }
+        }
+        Ok(repair)
+    }
+
+    /// Mounts of the config that went with their base come back after it.
+    fn put_back_nested(&self, nested: &[Nested], repair: &mut Repair) {
+        for nested in nested.iter().rev() {
+            let Some(spec) = self.spec_of(&nested.path) else { continue };
+            let step = match (self.world.settings.host.services, &spec.unit, &spec.remount) {
+                (Services::Systemd, Some(unit), _) => {
+                    Step::RestartUnit { path: nested.path.clone(), unit: unit.clone() }
+                }
+                (Services::Process, _, Some(_)) => Step::Remount { path: nested.path.clone() },
+                (Services::Systemd | Services::Process, _, _) => continue,
+            };
+            let why = format!("it went with {}", text::path(&repair.subject));
+            repair.owes.push(nested.path.clone());
+            repair.steps.push(self.planned(step, &why));
+            let wait = Step::WaitLive { path: nested.path.clone() };
+            repair.steps.push(self.planned(wait, "it must answer"));
+        }
+    }
+
+    /// Nothing there: mount it.
+    fn put_up(&self) -> Result<Repair, Hold> {
+        let seen = self.observation;
+        match seen.ground {
+            Ground::Directory | Ground::Missing | Ground::Automount => {}
+            Ground::NoDirectory => {
+                return Err(self.on(Reason::NotAMountPoint, "it is no directory".to_owned()));
+            }
+            Ground::Link => {
+                let detail = "there is a symbolic link in the path".to_owned();
+                return Err(self.on(Reason::NotAMountPoint, detail));
+            }
+            Ground::NotSeen => {
+                let detail = "nothing is mounted, and the path itself cannot be seen".to_owned();
+                return Err(self.on(Reason::UnclearEvidence, detail));
+            }
+        }
+        let steps = match self.put_back()? {
+            PutBack::By(steps) => steps,
+            PutBack::Nobody => {
+                let detail = "nothing is mounted, and nothing says how to mount it: add a unit to \
+                              its [[mount]], mount it by hand, or `unwedge mounts forget` it";
+                return Err(self.on(Reason::UnitNotFound, detail.to_owned()));
+            }
+        };
+        if let Some(hold) = budget::backoff(&seen.path, &self.world.state.attempts, self.world.now) {
+            return Err(hold);
+        }
+        Ok(Repair {
+            subject: seen.path.clone(),
+            cost: Cost::Nothing,
+            owes: Vec::new(),
+            leaves: Vec::new(),
+            steps,
+        })
+    }
+
+    /// How the path is mounted again, from the config and the state of its unit.
+    fn put_back(&self) -> Result<PutBack, Hold> {
+        let path = &self.observation.path;
+        let Some(spec) = self.spec() else { return Ok(PutBack::Nobody) };
+        let wait = self.planned(
+            Step::WaitLive { path: path.clone() },
+            &format!("it must answer within {}", text::duration(spec.wait)),
+        );
+        match (self.world.settings.host.services, &spec.unit, &spec.remount) {
+            (Services::Systemd, Some(unit), _) => {
+                let mut steps = self.start(unit)?;
+                steps.push(wait);
+                Ok(PutBack::By(steps))
+            }
+            (Services::Process, _, Some(_)) => {
+                let remount = Step::Remount { path: path.clone() };
+                let why = if self.is_absent() { "nothing is mounted" } else { "mount it again" };
+                Ok(PutBack::By(vec![self.planned(remount, why), wait]))
+            }
+            (Services::Systemd, None, _) | (Services::Process, _, None) => Ok(PutBack::Nobody),
+        }
+    }
+
+    /// What to do with the unit, by its state.
+    fn start(&self, unit: &str) -> Result<Vec<Planned>, Hold> {
+        let path = self.observation.path.clone();
+        let known = match self.world.units.get(unit) {
+            Some(UnitLook::Seen(known)) => known,
+            Some(UnitLook::Unknown(why)) => {
+                return Err(self.on(Reason::UnclearEvidence, why.clone()));
+            }
+            None => {
+                let detail = format!("{unit} was not looked at");
+                return Err(self.on(Reason::UnclearEvidence, detail));
+            }
+        };
+        match &known.load {
+            Load::Loaded => {}
+            Load::NotFound => {
+                return Err(self.on(Reason::UnitNotFound, format!("there is no {unit}")));
+            }
+            Load::Masked => {
+                let detail = format!("{unit} is masked");
+                return Err(self.on(Reason::UnitStoppedByOperator, detail));
+            }
+            Load::Other(state) => {
+                let detail = format!("{unit} cannot be loaded: {state}");
+                return Err(self.on(Reason::UnitNotFound, detail));
+            }
+        }
+        let along = if known.dependents.is_empty() {
+            String::new()
+        } else {
+            format!("; along with it: {}", known.dependents.join(" "))
+        };
+        let unit = unit.to_owned();
+        if !self.is_absent() {
+            let why = format!("mount it again{along}");
+            return Ok(vec![self.planned(Step::RestartUnit { path, unit }, &why)]);
+        }
+        match known.active {
+            Active::Activating | Active::Deactivating => Ok(Vec::new()),
+            Active::Active => {
+                let why = format!("it is active, and yet nothing is mounted{along}");
+                Ok(vec![self.planned(Step::RestartUnit { path, unit }, &why)])
+            }
+            Active::Inactive | Active::Failed => {
+                if known.stopped == Stopped::ByJob {
+                    let detail = format!("{unit} was stopped in this boot, not by itself");
+                    return Err(self.on(Reason::UnitStoppedByOperator, detail));
+                }
+                if known.file_state == "disabled" && !self.is_owed() {
+                    let detail = format!("{unit} is disabled");
+                    return Err(self.on(Reason::UnitStoppedByOperator, detail));
+                }
+                Ok(vec![self.planned(Step::StartUnit { path, unit }, "nothing is mounted")])
+            }
+            Active::Other => {
+                let detail = format!("{unit} is in a state this version does not know");
+                Err(self.on(Reason::UnclearEvidence, detail))
+            }
+        }
+    }
+
+    /// The abort of the connection, where everything it kills may be killed.
+    fn abort(&self, top: &Layer, why: &str) -> Result<Planned, Hold> {
+        let seen = self.observation;
+        if top.identity.connection.is_none() {
+            let detail = "there is no /sys/fs/fuse/connections entry for it";
+            return Err(self.on(Reason::AbortUnavailable, detail.to_owned()));
+        }
+        let roots = &self.world.settings.mounts;
+        if let Some(outside) = seen.shared.iter().find(|path| !roots.is_under_root(path)) {
+            let detail = format!("an abort would kill {} too", text::path(outside));
+            return Err(self.on(Reason::SharedSuperblock, detail));
+        }
+        // without a service manager nobody else ends the daemon, and a new one may need its place
+        let ours = self.spec().is_some_and(|spec| spec.remount.is_some());
+        let daemons = match (self.world.settings.host.services, &top.holders) {
+            (Services::Process, Holders::Living(daemons)) if ours => daemons.clone(),
+            (Services::Process | Services::Systemd, _) => Vec::new(),
+        };
+        let step = Step::AbortConnection {
+            path: seen.path.clone(),
+            identity: top.identity.clone(),
+            daemons,
+        };
+        Ok(self.planned(step, why))
+    }
+
+    /// The topmost layer and those right beneath it that are broken for certain: of the same
+    /// superblock, or FUSE without a daemon. A layer with somebody else's mount on it stays, and
+    /// all below it.
+    fn broken_layers(&self) -> Vec<&Layer> {
+        let mut layers = self.observation.layers.iter().rev();
+        let Some(top) = layers.next() else { return Vec::new() };
+        let below = layers.take_while(|layer| {
+            (layer.identity.dev == top.identity.dev || layer.is_daemonless())
+                && self.no_children(&layer.nested, layer).is_ok()
+                && layer.nested.is_empty()
+        });
+        std::iter::once(top).chain(below).take(LAYERS_MAX).collect()
+    }
+
+    /// A detach takes along what is nested. That may be only what is broken with it or as dead
+    /// itself, under the roots.
+    fn no_children(&self, nested: &[Nested], base: &Layer) -> Result<(), Hold> {
+        let roots = &self.world.settings.mounts;
+        let foreign = nested.iter().find(|nested| {
+            let same = nested.layer.identity.dev == base.identity.dev;
+            !(same || nested.layer.is_daemonless()) || !roots.is_under_root(&nested.path)
+        });
+        match foreign {
+            None => Ok(()),
+            Some(nested) => {
+                let detail = format!("{} hangs on it", text::path(&nested.path));
+                Err(self.on(Reason::HasChildren, detail))
+            }
+        }
+    }
+
+    fn cost(&self, top: &Layer) -> Cost {
+        if self.is_resumed() { Cost::Resumed } else { Cost::Charge(top.identity.clone()) }
+    }
+
+    /// Whether an earlier round began this very repair and did not live to end it, or owes this
+    /// mount: then nothing is confirmed, charged or waited for again.
+    fn is_resumed(&self) -> bool {
+        match self.observation.identity() {
+            Some(identity) => self.world.state.charges.iter().any(|charge| {
+                charge.open
+                    && charge.path == self.observation.path
+                    && charge.identity.same(identity)
+            }),
+            None => self.is_owed(),
+        }
+    }
+
+    fn is_owed(&self) -> bool {
+        self.world.debts.debts.iter().any(|debt| debt.path() == self.observation.path)
+    }
+
+    fn is_absent(&self) -> bool {
+        self.observation.layers.is_empty()
+    }
+
+    fn top(&self) -> Result<&Layer, Hold> {
+        let nothing = || self.on(Reason::NotAMountPoint, "nothing is mounted".to_owned());
+        self.observation.top().ok_or_else(nothing)
+    }
+
+    /// The family of what is mounted, or should be.
+    fn family(&self) -> Family {
+        let should = self.spec().and_then(|spec| spec.fstype.as_deref());
+        self.observation.top().map(|top| top.fstype.as_str()).or(should).map_or(
+            Family::Other,
+            Family::of,
+        )
+    }
+
+    fn spec(&self) -> Option<&MountSpec> {
+        self.spec_of(&self.observation.path)
+    }
+
+    fn spec_of(&self, path: &Path) -> Option<&MountSpec> {
+        self.world.settings.mount.iter().find(|spec| spec.path == path)
+    }
+
+    fn detach(&self, path: &Path, layer: &Layer, why: &str) -> Planned {
+        let identity = layer.identity.clone();
+        let along = layer.nested.iter().map(|nested| nested.layer.identity.mount_id).collect();
+        let names: Vec<String> = layer.nested.iter().map(|n| text::path(&n.path)).collect();
+        let step = Step::Detach { path: path.to_path_buf(), identity, along };
+        let takes = if names.is_empty() { "" } else { "; it takes along " };
+        self.planned(step, &format!("{why}{takes}{}", names.join(" ")))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as the case's own verb")]
+    fn planned(&self, step: Step, why: &str) -> Planned {
+        Planned { step, why: why.to_owned() }
+    }
+
+    fn on(&self, reason: Reason, detail: String) -> Hold {
+        Hold::on(&self.observation.path, reason, detail)
+    }
+
+    fn hold(&self, reason: Reason, detail: String) -> Finding {
+        let outside = !self.world.settings.mounts.is_under_root(&self.observation.path);
+        let reason = if outside { Reason::OutsideRoots } else { reason };
+        Finding::Held(self.on(reason, detail))
+    }
+}
+
+/// Whether the connection is ended before the mount is taken away: one whose daemon is gone has
+/// nothing to end.
+enum Abort {
+    First,
+    No,
+}
+
+fn left(path: &Path, layer: &Layer) -> Left {
+    Left {
+        path: path.to_path_buf(),
+        source: text::name(&layer.source),
+        fstype: layer.fstype.clone(),
+    }
+}
+
+/// Makes one repair of all paths that share a superblock. The listed path leads; the others' detach
+/// steps come before it is put back, and the connection is aborted once.
+fn gather(broken: Vec<Repairable>) -> Vec<Repair> {
+    let (mut listed, others): (Vec<_>, Vec<_>) =
+        broken.into_iter().partition(|repairable| repairable.listed);
+    let mut repairs: Vec<(Option<Dev>, Repair)> = Vec::new();
+    listed.extend(others);
+    for Repairable { superblock, repair, .. } in listed {
+        let leader = repairs
+            .iter_mut()
+            .find(|(known, _)| superblock.is_some() && *known == superblock)
+            .map(|(_, leader)| leader);
+        match leader {
+            Some(leader) => join(leader, repair),
+            None => repairs.push((superblock, repair)),
+        }
+    }
+    let mut repairs: Vec<Repair> = repairs.into_iter().map(|(_, repair)| repair).collect();
+    repairs.sort_by(|a, b| a.subject.cmp(&b.subject));
+    repairs
+}
+
+fn join(leader: &mut Repair, other: Repair) {
+    let done: Vec<Step> = leader.steps.iter().map(|planned| planned.step.clone()).collect();
+    let (mut away, back): (Vec<Planned>, Vec<Planned>) = other
+        .steps
+        .into_iter()
+        .filter(|planned| {
+            let aborts = matches!(planned.step, Step::AbortConnection { .. });
+            !aborts && !done.contains(&planned.step)
+        })
+        .partition(|planned| matches!(planned.step, Step::Detach { .. }));
+    let first_detach = leader
+        .steps
+        .iter()
+        .position(|planned| !matches!(planned.step, Step::AbortConnection { .. }))
+        .unwrap_or(leader.steps.len());
+    away.extend(leader.steps.drain(first_detach..));
+    leader.steps.extend(away);
+    leader.steps.extend(back);
+    leader.owes.extend(other.owes);
+    leader.leaves.extend(other.leaves);
+    if matches!((&leader.cost, &other.cost), (Cost::Charge(_), Cost::Resumed)) {
+        leader.cost = Cost::Resumed;
+    }
+}
+
+/// Lets the budget take out what it does not allow.
+fn afford(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec<Repair> {
+    let mut ledger =
+        Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
+    repairs
+        .into_iter()
+        .filter(|repair| match &repair.cost {
+            Cost::Resumed | Cost::Nothing => true,
+            Cost::Charge(_) => match ledger.charge(&repair.subject) {
+                Ok(()) => true,
+                Err(hold) => {
+                    holds.push(hold);
+                    false
+                }
+            },
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

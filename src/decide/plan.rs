@@ -1,0 +1,443 @@
+//! What a plan is made of: steps (what would be done, to which exact target, and why) and holds
+//! (what will not be done, and the reason). Dry run prints it, apply performs it; it is the same
+//! plan, and its digest proves it.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::probes::holders::Process;
+use crate::probes::identity::Identity;
+use crate::sys::text;
+
+/// The kinds of step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// End a FUSE connection whose daemon takes requests and never answers.
+    AbortConnection,
+    /// Take one mount away from its path.
+    Detach,
+    /// Restart the unit that mounts it.
+    RestartUnit,
+    /// Start the unit that mounts it.
+    StartUnit,
+    /// Run the configured command that mounts it (no service manager).
+    Remount,
+    /// Wait until it is there and answers.
+    WaitLive,
+}
+
+impl Verb {
+    /// Every verb: tests that must not forget one walk this list.
+    pub const ALL: [Self; 6] = [
+        Self::AbortConnection,
+        Self::Detach,
+        Self::RestartUnit,
+        Self::StartUnit,
+        Self::Remount,
+        Self::WaitLive,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AbortConnection => "abort-connection",
+            Self::Detach => "detach",
+            Self::RestartUnit => "restart-unit",
+            Self::StartUnit => "start-unit",
+            Self::Remount => "remount",
+            Self::WaitLive => "wait-live",
+        }
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// See [`Verb::AbortConnection`].
+    AbortConnection {
+        /// A path where its superblock is mounted.
+        path: PathBuf,
+        /// The mount there.
+        identity: Identity,
+        /// Its daemon, to be ended with it: only without a service manager, whose business it is
+        /// otherwise.
+        daemons: Vec<Process>,
+    },
+    /// See [`Verb::Detach`].
+    Detach {
+        /// Where it is mounted.
+        path: PathBuf,
+        /// This mount and no other; it must be the topmost there.
+        identity: Identity,
+        /// Ids of the mounts nested in it that may go along; any other one forbids the step.
+        along: Vec<u64>,
+    },
+    /// See [`Verb::RestartUnit`].
+    RestartUnit {
+        /// What it mounts.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+    },
+    /// See [`Verb::StartUnit`].
+    StartUnit {
+        /// What it mounts.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+    },
+    /// See [`Verb::Remount`].
+    Remount {
+        /// The path; its argv is in the config.
+        path: PathBuf,
+    },
+    /// See [`Verb::WaitLive`].
+    WaitLive {
+        /// The path.
+        path: PathBuf,
+    },
+}
+
+impl Step {
+    /// What kind of step it is.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::AbortConnection { .. } => Verb::AbortConnection,
+            Self::Detach { .. } => Verb::Detach,
+            Self::RestartUnit { .. } => Verb::RestartUnit,
+            Self::StartUnit { .. } => Verb::StartUnit,
+            Self::Remount { .. } => Verb::Remount,
+            Self::WaitLive { .. } => Verb::WaitLive,
+        }
+    }
+
+    /// The path it is about.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::AbortConnection { path, .. }
+            | Self::Detach { path, .. }
+            | Self::RestartUnit { path, .. }
+            | Self::StartUnit { path, .. }
+            | Self::Remount { path }
+            | Self::WaitLive { path } => path,
+        }
+    }
+
+    /// What it is done to: a path, or a unit.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self {
+            Self::RestartUnit { unit, .. } | Self::StartUnit { unit, .. } => unit.clone(),
+            Self::AbortConnection { path, .. }
+            | Self::Detach { path, .. }
+            | Self::Remount { path }
+            | Self::WaitLive { path } => text::path(path),
+        }
+    }
+
+    /// The mount it is done to.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::AbortConnection { identity, .. } | Self::Detach { identity, .. } => Some(identity),
+            Self::RestartUnit { .. }
+            | Self::StartUnit { .. }
+            | Self::Remount { .. }
+            | Self::WaitLive { .. } => None,
+        }
+    }
+}
+
+/// A step with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// What.
+    pub step: Step,
+    /// Why.
+    pub why: String,
+}
+
+/// The steps for one base and all that hangs on it: they stand or fall together, are charged once,
+/// and a failure among them does not stop the repairs of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// The base.
+    pub subject: PathBuf,
+    /// What it costs.
+    pub cost: Cost,
+    /// Paths that must be mounted again once this is begun.
+    pub owes: Vec<PathBuf>,
+    /// Paths that this leaves unmounted for good.
+    pub leaves: Vec<Left>,
+    /// In order.
+    pub steps: Vec<Planned>,
+}
+
+/// A path that a repair leaves unmounted, because nothing says how to put it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Where.
+    pub path: PathBuf,
+    /// What was mounted.
+    pub source: String,
+    /// Its type.
+    pub fstype: String,
+}
+
+/// What a repair costs the budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// One charge, for taking this mount away.
+    Charge(Identity),
+    /// Nothing: it was charged already, by a round that did not live to finish it.
+    Resumed,
+    /// Nothing: only what is absent is mounted.
+    Nothing,
+}
+
+/// Why something is not done. Each has a page in the playbooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The sentinel that permits this is not there.
+    NotArmed,
+    /// HALT is set.
+    Halted,
+    /// A person has set a pause.
+    OnHold,
+    /// A deploy is under way.
+    DeployInProgress,
+    /// State, debts or holds cannot be trusted.
+    StateUnreadable,
+    /// A stored time lies in the future.
+    ClockFault,
+    /// Another round is at work.
+    Busy,
+    /// This process does not live among the host's mounts.
+    ForeignNamespace,
+    /// Not seen often or long enough yet.
+    NotConfirmed,
+    /// Repaired, or tried, too short a time ago.
+    CoolingDown,
+    /// The hour's budget is spent.
+    OverHourlyCap,
+    /// The day's budget is spent.
+    OverDailyCap,
+    /// This target's budget is spent.
+    OverTargetCap,
+    /// Not under `repair_under`.
+    OutsideRoots,
+    /// A file or a link where a mount point should be.
+    NotAMountPoint,
+    /// Not the mount any more that was decided about.
+    IdentityChanged,
+    /// Somebody else's mount hangs on it.
+    HasChildren,
+    /// Its superblock is also mounted where nothing may be touched.
+    SharedSuperblock,
+    /// The evidence allows no conclusion.
+    UnclearEvidence,
+    /// A kind of file system that is only looked at.
+    LookOnlyType,
+    /// The FUSE control file system is not mounted, so nothing can be aborted.
+    AbortUnavailable,
+    /// Nothing, or no existing unit, says how to mount it.
+    UnitNotFound,
+    /// Somebody does not want it mounted.
+    UnitStoppedByOperator,
+}
+
+impl Reason {
+    /// Every reason: playbooks, metrics and tests walk this list.
+    pub const ALL: [Self; 23] = [
+        Self::NotArmed,
+        Self::Halted,
+        Self::OnHold,
+        Self::DeployInProgress,
+        Self::StateUnreadable,
+        Self::ClockFault,
+        Self::Busy,
+        Self::ForeignNamespace,
+        Self::NotConfirmed,
+        Self::CoolingDown,
+        Self::OverHourlyCap,
+        Self::OverDailyCap,
+        Self::OverTargetCap,
+        Self::OutsideRoots,
+        Self::NotAMountPoint,
+        Self::IdentityChanged,
+        Self::HasChildren,
+        Self::SharedSuperblock,
+        Self::UnclearEvidence,
+        Self::LookOnlyType,
+        Self::AbortUnavailable,
+        Self::UnitNotFound,
+        Self::UnitStoppedByOperator,
+    ];
+
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotArmed => "not-armed",
+            Self::Halted => "halted",
+            Self::OnHold => "on-hold",
+            Self::DeployInProgress => "deploy-in-progress",
+            Self::StateUnreadable => "state-unreadable",
+            Self::ClockFault => "clock-fault",
+            Self::Busy => "busy",
+            Self::ForeignNamespace => "foreign-namespace",
+            Self::NotConfirmed => "not-confirmed",
+            Self::CoolingDown => "cooling-down",
+            Self::OverHourlyCap => "over-hourly-cap",
+            Self::OverDailyCap => "over-daily-cap",
+            Self::OverTargetCap => "over-target-cap",
+            Self::OutsideRoots => "outside-roots",
+            Self::NotAMountPoint => "not-a-mount-point",
+            Self::IdentityChanged => "identity-changed",
+            Self::HasChildren => "has-children",
+            Self::SharedSuperblock => "shared-superblock",
+            Self::UnclearEvidence => "unclear-evidence",
+            Self::LookOnlyType => "look-only-type",
+            Self::AbortUnavailable => "abort-unavailable",
+            Self::UnitNotFound => "unit-not-found",
+            Self::UnitStoppedByOperator => "unit-stopped-by-operator",
+        }
+    }
+}
+
+/// What a hold is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The whole plan: a gate is closed.
+    Everything,
+    /// One path.
+    Path(PathBuf),
+}
+
+impl Subject {
+    /// As it is shown: `*`, or the path.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            Self::Everything => "*".to_owned(),
+            Self::Path(path) => text::path(path),
+        }
+    }
+}
+
+/// What will not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// To what.
+    pub subject: Subject,
+    /// Why.
+    pub reason: Reason,
+    /// The particulars.
+    pub detail: String,
+    /// When it ends by itself, milliseconds since 1970 UTC, where that is known.
+    pub until_utc_ms: Option<u64>,
+}
+
+impl Hold {
+    /// A hold on one path.
+    #[must_use]
+    pub fn on(path: &Path, reason: Reason, detail: String) -> Self {
+        let subject = Subject::Path(path.to_path_buf());
+        Self { subject, reason, detail, until_utc_ms: None }
+    }
+
+    /// A closed gate.
+    #[must_use]
+    pub fn gate(reason: Reason, detail: String) -> Self {
+        Self { subject: Subject::Everything, reason, detail, until_utc_ms: None }
+    }
+
+    /// The same, with its end.
+    #[must_use]
+    pub fn until(self, utc_ms: Option<u64>) -> Self {
+        Self { until_utc_ms: utc_ms, ..self }
+    }
+}
+
+/// What would be done, and what not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// One for each base, in order.
+    pub repairs: Vec<Repair>,
+    /// Everything that is not done.
+    pub holds: Vec<Hold>,
+}
+
+impl Plan {
+    /// All steps, in order.
+    pub fn steps(&self) -> impl Iterator<Item = &Planned> {
+        self.repairs.iter().flat_map(|repair| &repair.steps)
+    }
+
+    /// Whether a gate is closed, so that nothing of this is performed.
+    #[must_use]
+    pub fn is_gated(&self) -> bool {
+        self.holds.iter().any(|hold| hold.subject == Subject::Everything)
+    }
+
+    /// A digest of verb, target and target's identity of every step: the same for a dry run and an
+    /// apply on the same facts. Times are not in it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let mut digest = Sha256::new();
+        for planned in self.steps() {
+            let step = &planned.step;
+            let identity = step.identity().map_or_else(String::new, |identity| {
+                format!("{} {:?} {}", identity.mount_id, identity.unique_id, identity.dev)
+            });
+            let line = format!("{}\0{}\0{identity}\n", step.verb().name(), step.target());
+            digest.update(line.as_bytes());
+        }
+        let digest = digest.finalize();
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_word_is_used_once_and_is_kebab_case() {
+        let words: Vec<&str> = Verb::ALL
+            .map(Verb::name)
+            .into_iter()
+            .chain(Reason::ALL.map(Reason::name))
+            .collect();
+        assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), words.len());
+        for word in words {
+            assert!(word.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_digest_knows_targets_and_not_reasons() {
+        let plan = |path: &str, why: &str| Plan {
+            repairs: vec![Repair {
+                subject: PathBuf::from(path),
+                cost: Cost::Nothing,
+                owes: vec![],
+                leaves: vec![],
+                steps: vec![Planned {
+                    step: Step::WaitLive { path: PathBuf::from(path) },
+                    why: why.to_owned(),
+                }],
+            }],
+            holds: vec![],
+        };
+        assert_eq!(plan("/a", "x").id(), plan("/a", "y").id());
+        assert_ne!(plan("/a", "x").id(), plan("/b", "x").id());
+        assert_ne!(plan("/a", "x").id(), Plan::default().id());
+    }
+}

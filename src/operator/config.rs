@@ -1,0 +1,28 @@
+//! `unwedge config check|show`.
+
+use std::fmt::Write as _;
+
+use crate::config::Loaded;
+use crate::sys::text;
+
+/// What a right configuration is told to be.
+#[must_use]
+pub fn check(loaded: &Loaded) -> String {
+    let mut out = String::new();
+    for file in &loaded.files {
+        // writing to a String cannot fail
+        let _ = writeln!(out, "{}: right", text::path(file));
+    }
+    for (file, why) in &loaded.skipped {
+        let _ = writeln!(out, "{}: not read: {why}", text::path(file));
+    }
+    if loaded.files.is_empty() {
+        out.push_str("no configuration: defaults, and nothing is repaired\n");
+    }
+    let mounts = &loaded.settings.mounts;
+    for spec in loaded.settings.mount.iter().filter(|spec| !mounts.is_under_root(&spec.path)) {
+        let path = text::path(&spec.path);
+        let _ = writeln!(out, "{path}: not under repair_under: look only");
+    }
+    out
+}

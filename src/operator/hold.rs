@@ -1,0 +1,84 @@
+//! `unwedge hold set|list|clear`: a pause that a person sets, that says why, and that ends by
+//! itself.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::{act_lock, known_kind};
+use crate::act::store;
+use crate::config::{Settings, duration};
+use crate::probes::records::{self, Holds, OperatorHold};
+use crate::sys::clock::Now;
+use crate::sys::text;
+
+/// Sets or replaces a pause.
+///
+/// # Errors
+/// An unknown kind, a bad time, or it could not be stored.
+pub fn set(
+    settings: &Settings,
+    kind: &str,
+    time: &str,
+    because: &str,
+    dry_run: bool,
+    now: &Now,
+) -> Result<String> {
+    let kind = known_kind(kind)?;
+    let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
+    if time.is_zero() {
+        bail!("--for: a pause of no length pauses nothing");
+    }
+    let because = text::tail(because.as_bytes(), 500);
+    let said = format!("{kind} is on hold for {}: {because}\n", text::duration(time));
+    if dry_run {
+        return Ok(format!("would set: {said}"));
+    }
+    let _lock = act_lock(settings)?;
+    let mut holds: Holds = records::read(&settings.host.state_dir, now)?;
+    let hold = OperatorHold { set: now.stamp(), for_s: time.as_secs().max(1), because };
+    holds.holds.insert(kind.to_owned(), hold);
+    store::record(&settings.host.state_dir, &holds).context("store the hold")?;
+    Ok(said)
+}
+
+/// The pauses there are.
+///
+/// # Errors
+/// They cannot be read.
+pub fn list(settings: &Settings, json: bool, now: &Now) -> Result<String> {
+    let holds: Holds = records::read(&settings.host.state_dir, now)?;
+    if json {
+        return Ok(serde_json::to_string(&holds)? + "\n");
+    }
+    let mut out = String::new();
+    for (kind, hold) in &holds.holds {
+        if let Some(left) = hold.left(now) {
+            let (left, set) = (text::duration(left), hold.set.utc());
+            // writing to a String cannot fail
+            let _ = writeln!(out, "{kind}: {left} more, set {set}: {}", hold.because);
+        }
+    }
+    if out.is_empty() {
+        out.push_str("nothing is on hold\n");
+    }
+    Ok(out)
+}
+
+/// Ends a pause.
+///
+/// # Errors
+/// An unknown kind, or it could not be stored.
+pub fn clear(settings: &Settings, kind: &str, dry_run: bool, now: &Now) -> Result<String> {
+    let kind = known_kind(kind)?;
+    let _lock = if dry_run { None } else { Some(act_lock(settings)?) };
+    let mut holds: Holds = records::read(&settings.host.state_dir, now)?;
+    match holds.holds.remove(kind) {
+        None => Ok(format!("{kind} is not on hold\n")),
+        Some(_) if dry_run => Ok(format!("would end the hold on {kind}\n")),
+        Some(_) => {
+            store::record(&settings.host.state_dir, &holds).context("store the holds")?;
+            Ok(format!("{kind} is not on hold any more\n"))
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The operator's verbs, one file each. They do at once what they say, need no sentinel, and offer
+//! `--dry-run` where they change something; each change is one file replaced whole, under the lock
+//! of whoever else writes it.
+
+pub mod config;
+pub mod debts;
+pub mod generate;
+pub mod hold;
+pub mod mounts;
+pub mod sentinel;
+pub mod state;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::act::lock::{self, Lock, Tried};
+use crate::config::Settings;
+use crate::config::sentinel::KINDS;
+use crate::probes::facts::TOOL;
+
+/// Refuses a word that is no kind of act.
+///
+/// # Errors
+/// With the list of those there are.
+pub fn known_kind(kind: &str) -> Result<&'static str> {
+    match KINDS.iter().find(|known| **known == kind) {
+        Some(known) => Ok(known),
+        None => bail!("{kind}: no such kind of act; there are {}", KINDS.join(", ")),
+    }
+}
+
+/// The lock of a round of `unwedge-mounts`, for changing what it remembers.
+fn round_lock(settings: &Settings) -> Result<Lock> {
+    match lock::tool(&settings.host.run_dir, TOOL)? {
+        Tried::Locked(lock) => Ok(lock),
+        Tried::Busy => bail!("a round of unwedge-mounts is at work; try again in a moment"),
+    }
+}
+
+/// The lock under which debts and holds are written.
+fn act_lock(settings: &Settings) -> Result<Lock> {
+    match lock::act(&settings.host.run_dir).context("take act.lock")? {
+        Tried::Locked(lock) => Ok(lock),
+        Tried::Busy => bail!("another tool is acting; try again in a moment"),
+    }
+}

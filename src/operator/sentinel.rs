@@ -1,0 +1,152 @@
+//! `unwedge sentinel list|arm|disarm`. Arming is the moment at which a tool is trusted with the
+//! host, so it shows the caps and the last plan, and wants a rehearsal by this very version and
+//! configuration that is not older than a day.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::known_kind;
+use crate::act::store::{self, Durability};
+use crate::config::Loaded;
+use crate::config::sentinel::{self, Halt, KINDS, Permission};
+use crate::probes::facts::TOOL;
+use crate::probes::records::{self, MountsState, Rehearsal};
+use crate::sys::clock::Now;
+use crate::sys::text;
+
+/// How old a rehearsal may be.
+const REHEARSAL_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// Every kind with its permission, and HALT.
+#[must_use]
+pub fn list(loaded: &Loaded) -> String {
+    let dir = &loaded.settings.host.sentinel_dir;
+    let mut out = String::new();
+    // writing to a String cannot fail
+    for kind in KINDS {
+        let _ = match sentinel::permission(dir, kind) {
+            Permission::Armed => writeln!(out, "{kind:8} armed"),
+            Permission::NotArmed => writeln!(out, "{kind:8} not armed"),
+            Permission::Invalid(why) | Permission::Unknown(why) => {
+                writeln!(out, "{kind:8} not armed: {why}")
+            }
+        };
+    }
+    let _ = match sentinel::halt(dir) {
+        Halt::Clear => writeln!(out, "HALT     not set"),
+        Halt::Set(why) => writeln!(out, "HALT     set: nothing acts: {why}"),
+        Halt::Unknown(why) => writeln!(out, "HALT     cannot tell, so nothing acts: {why}"),
+    };
+    out
+}
+
+/// Permits a kind of act.
+///
+/// # Errors
+/// No fresh rehearsal and no reason to do without one; or the sentinel cannot be written.
+pub fn arm(
+    loaded: &Loaded,
+    kind: &str,
+    because: Option<&str>,
+    dry_run: bool,
+    now: &Now,
+) -> Result<String> {
+    let kind = known_kind(kind)?;
+    let mut out = caps(loaded, kind);
+    let rehearsed = if kind == TOOL { rehearsal(loaded, now)? } else { Err(NONE.to_owned()) };
+    let note = match (&rehearsed, because) {
+        (Ok(rehearsal), _) => {
+            let _ = writeln!(out, "last plan ({}):", rehearsal.at.utc());
+            for line in &rehearsal.plan {
+                let _ = writeln!(out, "  {line}");
+            }
+            if rehearsal.plan.is_empty() {
+                out.push_str("  nothing to do, nothing held\n");
+            }
+            format!("rehearsed {} as plan {}", rehearsal.at.utc(), rehearsal.plan_id)
+        }
+        (Err(why), Some(because)) => {
+            format!("not rehearsed ({why}); {}", text::tail(because.as_bytes(), 500))
+        }
+        (Err(why), None) => bail!(
+            "{kind} is not armed: {why}; run `unwedge-mounts --apply` unarmed (it acts on nothing), \
+             read its plan, and arm again; or give --because"
+        ),
+    };
+    if dry_run {
+        out.push_str("would be armed\n");
+        return Ok(out);
+    }
+    let dir = &loaded.settings.host.sentinel_dir;
+    std::fs::create_dir_all(dir).with_context(|| format!("make directory {}", text::path(dir)))?;
+    let stamp = now.stamp().utc();
+    let content = format!("armed {stamp} with unwedge {}\n{note}\n", env!("CARGO_PKG_VERSION"));
+    store::replace(&dir.join(kind), content.as_bytes(), Durability::Flushed)?;
+    match sentinel::permission(dir, kind) {
+        Permission::Armed => out.push_str("armed\n"),
+        Permission::NotArmed => bail!("{kind}: written, and yet not there"),
+        Permission::Invalid(why) | Permission::Unknown(why) => bail!("{kind}: not armed: {why}"),
+    }
+    Ok(out)
+}
+
+/// Said of kinds whose tool is not there yet.
+const NONE: &str = "there is no rehearsal of this kind";
+
+fn caps(loaded: &Loaded, kind: &str) -> String {
+    if kind != TOOL {
+        return String::new();
+    }
+    let mounts = &loaded.settings.mounts;
+    let roots: Vec<String> = mounts.repair_under.iter().map(|root| text::path(root)).collect();
+    let budget = &mounts.budget;
+    format!(
+        "mounts may be aborted, detached and mounted again under: {}\nat most {} an hour, {} a day, \
+         {} a day for one target, {} apart\n",
+        if roots.is_empty() { "(nothing)".to_owned() } else { roots.join(" ") },
+        budget.per_hour,
+        budget.per_day,
+        budget.per_target_per_day,
+        text::duration(budget.cooldown),
+    )
+}
+
+/// The last rehearsal, or why it does not count.
+fn rehearsal(loaded: &Loaded, now: &Now) -> Result<Result<Rehearsal, String>> {
+    let state: MountsState = records::read(&loaded.settings.host.state_dir, now)?;
+    let Some(rehearsal) = state.rehearsal else {
+        return Ok(Err("it was never rehearsed".to_owned()));
+    };
+    if rehearsal.version != env!("CARGO_PKG_VERSION") {
+        return Ok(Err(format!("the last rehearsal was by version {}", rehearsal.version)));
+    }
+    if rehearsal.config != loaded.digest() {
+        return Ok(Err("the configuration has changed since the last rehearsal".to_owned()));
+    }
+    Ok(match now.since(&rehearsal.at).known() {
+        Some(age) if age < REHEARSAL_AGE_MAX => Ok(rehearsal),
+        Some(age) => Err(format!("the last rehearsal is {} old", text::duration(age))),
+        None => Err("the age of the last rehearsal cannot be told".to_owned()),
+    })
+}
+
+/// Forbids a kind of act.
+///
+/// # Errors
+/// The sentinel cannot be removed.
+pub fn disarm(loaded: &Loaded, kind: &str, dry_run: bool) -> Result<String> {
+    let kind = known_kind(kind)?;
+    let path = loaded.settings.host.sentinel_dir.join(kind);
+    if dry_run {
+        return Ok(format!("would remove {}\n", text::path(&path)));
+    }
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(format!("{kind} is not armed any more\n")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(format!("{kind} was not armed\n"))
+        }
+        Err(error) => Err(error).with_context(|| format!("remove {}", text::path(&path))),
+    }
+}

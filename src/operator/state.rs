@@ -1,0 +1,46 @@
+//! `unwedge state reset RECORD`: put an unreadable record aside and begin anew. The old file is
+//! kept beside it, because it may be the only trace of what went wrong.
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{act_lock, round_lock};
+use crate::config::Settings;
+use crate::probes::records::{self, Debts, Holds, MountsState, Record};
+use crate::sys::clock::Now;
+use crate::sys::text;
+
+/// Puts a record aside.
+///
+/// # Errors
+/// No such record, or it cannot be moved.
+pub fn reset(settings: &Settings, record: &str, dry_run: bool, now: &Now) -> Result<String> {
+    match record {
+        MountsState::NAME => put_aside::<MountsState>(settings, dry_run, now),
+        Debts::NAME => put_aside::<Debts>(settings, dry_run, now),
+        Holds::NAME => put_aside::<Holds>(settings, dry_run, now),
+        other => bail!("{other}: no such record; there are mounts, debts, holds"),
+    }
+}
+
+fn put_aside<R: Record>(settings: &Settings, dry_run: bool, now: &Now) -> Result<String> {
+    let _locks =
+        if dry_run { None } else { Some((round_lock(settings)?, act_lock(settings)?)) };
+    let path = records::path_of::<R>(&settings.host.state_dir);
+    let was = match records::read::<R>(&settings.host.state_dir, now) {
+        Ok(_) => "it was readable".to_owned(),
+        Err(unreadable) => unreadable.what,
+    };
+    let mut aside = path.clone();
+    aside.set_extension(format!("json.kept-{}", now.utc_ms));
+    let (shown, kept) = (text::path(&path), text::path(&aside));
+    if dry_run {
+        return Ok(format!("would move {shown} to {kept} ({was})\n"));
+    }
+    match std::fs::rename(&path, &aside) {
+        Ok(()) => Ok(format!("{shown} begins anew; the old one ({was}) is kept as {kept}\n")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok(format!("{shown}: there is none\n"))
+        }
+        Err(error) => Err(error).with_context(|| format!("move {shown} to {kept}")),
+    }
+}

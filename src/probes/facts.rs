@@ -1,0 +1,113 @@
+//! Everything a round of `unwedge-mounts` looks at, in one go: gates, records, mounts, units.
+//! Nothing is locked and nothing written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::gates::{self, Gates, LockLook, Namespace};
+use super::mounts::{self, Observation, Survey};
+use super::records::{self, Debt, Debts, Holds, MountsState, Unreadable};
+use super::units::{self, UnitLook};
+use super::verdict::Verdict;
+use crate::config::{Services, Settings, sentinel};
+use crate::sys::clock::Now;
+
+/// The name of this tool in locks, records and metrics.
+pub const TOOL: &str = "mounts";
+
+/// How long systemctl and journalctl may each take to answer.
+const UNIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Facts {
+    /// The moment after the look: what decisions, records and reports go by.
+    pub now: Now,
+    /// The gates.
+    pub gates: Gates,
+    /// The mounts.
+    pub survey: Survey,
+    /// The units of those that are not live.
+    pub units: BTreeMap<String, UnitLook>,
+    /// What earlier rounds wrote down; empty when it cannot be read, and then a gate is closed.
+    pub state: MountsState,
+    /// What is owed.
+    pub debts: Debts,
+}
+
+/// Whether this round holds the tool's lock itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnLock {
+    /// It does: nobody else is at work.
+    Held,
+    /// It does not, and looks whether somebody does.
+    NotHeld,
+}
+
+/// Looks.
+///
+/// # Errors
+/// There is no clock to go by (no /proc).
+pub fn look(settings: &Settings, everything: bool, own_lock: OwnLock) -> std::io::Result<Facts> {
+    let host = &settings.host;
+    let now = &Now::take()?;
+    let mut unreadable = None;
+    let state: MountsState = readable(records::read(&host.state_dir, now), &mut unreadable);
+    let debts: Debts = readable(records::read(&host.state_dir, now), &mut unreadable);
+    let holds: Holds = readable(records::read(&host.state_dir, now), &mut unreadable);
+    let gates = Gates {
+        permission: sentinel::permission(&host.sentinel_dir, TOOL),
+        halt: sentinel::halt(&host.sentinel_dir),
+        hold: holds
+            .holds
+            .get(TOOL)
+            .and_then(|hold| Some((hold.left(now)?, hold.because.clone()))),
+        deploy: gates::lock(&settings.gates.deploy_lock, true),
+        busy: match own_lock {
+            OwnLock::Held => LockLook::Free,
+            OwnLock::NotHeld => gates::lock(&gates::tool_lock(&host.run_dir, TOOL), false),
+        },
+        clock_fault: records::clock_fault(&state, now) || records::clock_fault(&debts, now),
+        unreadable,
+        namespace: match host.services {
+            Services::Systemd => gates::namespace(),
+            Services::Process => Namespace::Host,
+        },
+    };
+    let remembered: BTreeSet<PathBuf> = state
+        .remembered
+        .iter()
+        .map(|remembered| remembered.path.clone())
+        .chain(debts.debts.iter().map(|debt| Debt::path(debt).to_path_buf()))
+        .collect();
+    let survey = mounts::survey(settings, &remembered, everything);
+    let names = units_needed(settings, &survey.observations);
+    let units = units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT);
+    Ok(Facts { now: Now::take()?, gates, survey, units, state, debts })
+}
+
+fn readable<R: Default>(read: Result<R, Unreadable>, unreadable: &mut Option<String>) -> R {
+    read.unwrap_or_else(|error| {
+        unreadable.get_or_insert(error.to_string());
+        R::default()
+    })
+}
+
+/// The units whose state a decision needs: those of listed mounts that are not simply live.
+fn units_needed(settings: &Settings, observations: &[Observation]) -> Vec<String> {
+    match settings.host.services {
+        Services::Process => return Vec::new(),
+        Services::Systemd => {}
+    }
+    let listed = |seen: &Observation| settings.mount.iter().find(|spec| spec.path == seen.path);
+    let mut names: Vec<String> = observations
+        .iter()
+        .filter(|seen| seen.verdict != Verdict::Live)
+        .filter(|seen| settings.mounts.is_under_root(&seen.path))
+        .filter_map(|seen| listed(seen)?.unit.clone())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

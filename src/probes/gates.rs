@@ -1,0 +1,136 @@
+//! What must be open before anything is done: the sentinel, HALT, a person's hold, a deploy, our
+//! own locks. Looked at here without taking any lock, so that a dry run can show them too; an
+//! acting run takes the locks and is refused by the kernel where this look was too early.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::config::sentinel::{Halt, Permission};
+
+/// Everything that can close the way to action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gates {
+    /// The sentinel.
+    pub permission: Permission,
+    /// The brake.
+    pub halt: Halt,
+    /// A person's pause: what is left of it, and why.
+    pub hold: Option<(std::time::Duration, String)>,
+    /// Somebody is deploying.
+    pub deploy: LockLook,
+    /// Another round is at work.
+    pub busy: LockLook,
+    /// Why state, debts or holds cannot be read.
+    pub unreadable: Option<String>,
+    /// A stored time lies in the future of the wall clock.
+    pub clock_fault: bool,
+    /// Whether what we would do to mounts is done to the host's mounts.
+    pub namespace: Namespace,
+}
+
+/// Whether somebody holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LockLook {
+    /// Nobody, or there is no such file.
+    Free,
+    /// Somebody.
+    Held,
+    /// It could not be found out.
+    Unknown(String),
+}
+
+/// Which mount namespace this process is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// That of PID 1, or it does not matter (`services = "process"`).
+    Host,
+    /// Another one: the host would not see what is done here.
+    Foreign,
+    /// It could not be found out.
+    Unknown(String),
+}
+
+/// Compares our mount namespace with that of PID 1.
+#[must_use]
+pub fn namespace() -> Namespace {
+    let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
+    match (link("self"), link("1")) {
+        (Ok(own), Ok(host)) if own == host => Namespace::Host,
+        (Ok(_), Ok(_)) => Namespace::Foreign,
+        (Err(error), _) | (_, Err(error)) => {
+            Namespace::Unknown(format!("read the mount namespace of PID 1: {error}"))
+        }
+    }
+}
+
+/// Whether somebody holds an flock on `path` that keeps us out: `exclusive_only` when we would
+/// share it. From `/proc/locks`, which shows the locks of this pid namespace.
+#[must_use]
+pub fn lock(path: &Path, exclusive_only: bool) -> LockLook {
+    let file = match std::fs::metadata(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return LockLook::Free,
+        Err(error) => return LockLook::Unknown(format!("{}: {error}", crate::sys::text::path(path))),
+    };
+    match std::fs::read_to_string("/proc/locks") {
+        Ok(locks) => {
+            let held = holders(&locks, file.dev(), file.ino())
+                .any(|exclusive| exclusive || !exclusive_only);
+            if held { LockLook::Held } else { LockLook::Free }
+        }
+        Err(error) => LockLook::Unknown(format!("read /proc/locks: {error}")),
+    }
+}
+
+/// The flocks held on one file: whether each is exclusive. A line is
+/// `1: FLOCK  ADVISORY  WRITE 708 fe:00:4718 0 EOF`; a waiter's has `->` after the number.
+fn holders(locks: &str, dev: u64, inode: u64) -> impl Iterator<Item = bool> {
+    let device = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(dev), rustix::fs::minor(dev));
+    locks.lines().filter_map(move |line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields.as_slice() {
+            [_, "FLOCK", _, mode, _, place, ..] if *place == device => Some(*mode == "WRITE"),
+            _ => None,
+        }
+    })
+}
+
+/// The lock of a tool's round.
+#[must_use]
+pub fn tool_lock(run_dir: &Path, tool: &str) -> PathBuf {
+    run_dir.join(format!("{tool}.lock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_held_flocks_of_this_very_file_count() {
+        let locks = "\
+1: FLOCK  ADVISORY  WRITE 708 fe:00:4718 0 EOF
+1: -> FLOCK  ADVISORY  WRITE 709 fe:00:4719 0 EOF
+2: POSIX  ADVISORY  WRITE 708 fe:00:4720 0 EOF
+3: FLOCK  ADVISORY  READ 708 fe:00:4721 0 EOF
+";
+        let dev = rustix::fs::makedev(0xfe, 0);
+        let modes = |inode| holders(locks, dev, inode).collect::<Vec<_>>();
+        assert_eq!(modes(4718), [true]);
+        assert_eq!(modes(4719), [] as [bool; 0]);
+        assert_eq!(modes(4720), [] as [bool; 0]);
+        assert_eq!(modes(4721), [false]);
+    }
+
+    #[test]
+    fn a_lock_is_seen_while_it_is_held() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(lock(file.path(), false), LockLook::Free);
+        file.as_file().lock_shared().unwrap();
+        assert_eq!(lock(file.path(), false), LockLook::Held);
+        assert_eq!(lock(file.path(), true), LockLook::Free, "shared keeps no sharer out");
+        file.as_file().unlock().unwrap();
+        file.as_file().lock().unwrap();
+        assert_eq!(lock(file.path(), true), LockLook::Held);
+        assert_eq!(lock(Path::new("/nonexistent/lock"), true), LockLook::Free);
+    }
+}

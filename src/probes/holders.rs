@@ -1,0 +1,207 @@
+//! Who still holds a FUSE connection, and who keeps a detached mount alive: read from the
+//! descriptors of every process (`/proc/PID/fdinfo`), which is safe even for a process that is
+//! stuck. A mount that answers 107 while somebody still holds its connection is not dead: a
+//! stacked file system can answer so itself.
+//!
+//! The `fuse_connection` line is young (seen on Linux 6.18). Whether this kernel writes it is found
+//! out from the descriptors at hand, never from a version: when some descriptor of /dev/fuse is
+//! there and none has the line, nobody can tell.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::mountinfo::Dev;
+
+/// A process, told from a later one with the same number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// Process id.
+    pub pid: i32,
+    /// Its name, at most 15 bytes.
+    pub comm: String,
+    /// Clock ticks after boot at which it started: field 22 of `/proc/PID/stat`.
+    pub start_ticks: u64,
+}
+
+/// Who holds one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holders {
+    /// Nobody: its daemon is gone for good.
+    None,
+    /// These.
+    Living(Vec<Process>),
+    /// It cannot be told, and why.
+    Unknown(&'static str),
+}
+
+/// The open ends of all FUSE connections this process can see.
+#[derive(Debug, Default)]
+pub struct Daemons {
+    by_connection: BTreeMap<u32, Vec<Process>>,
+    /// descriptors of /dev/fuse whose fdinfo does not name a connection
+    unnamed: usize,
+    /// some process would not show its descriptors
+    hidden: bool,
+}
+
+impl Daemons {
+    /// Scans all processes: 1 ms for 150 of them, 7.5 ms for 1,000 (measured on 6.18).
+    #[must_use]
+    pub fn scan() -> Self {
+        let mut daemons = Self::default();
+        if for_each_process(|pid| daemons.look_at(pid)).is_err() {
+            daemons.hidden = true;
+        }
+        daemons
+    }
+
+    fn look_at(&mut self, pid: i32) {
+        let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.hidden |= !is_gone(&error);
+                return;
+            }
+        };
+        for entry in entries.flatten() {
+            // only the link is read: following it could ask a file system
+            match fs::read_link(entry.path()) {
+                Ok(target) if target == Path::new("/dev/fuse") => {}
+                Ok(_) => continue,
+                Err(error) => {
+                    self.hidden |= !is_gone(&error);
+                    continue;
+                }
+            }
+            let info = Path::new("/proc").join(pid.to_string()).join("fdinfo");
+            let info = fs::read_to_string(info.join(entry.file_name()));
+            match info.as_deref().map(connection_of) {
+                Ok(Some(connection)) => {
+                    if let Some(process) = process(pid) {
+                        let holders = self.by_connection.entry(connection).or_default();
+                        if !holders.contains(&process) {
+                            holders.push(process);
+                        }
+                    }
+                }
+                Ok(None) => self.unnamed += 1,
+                Err(error) => self.hidden |= !is_gone(error),
+            }
+        }
+    }
+
+    /// Who holds the connection behind `dev`.
+    #[must_use]
+    pub fn of(&self, dev: Dev) -> Holders {
+        if let Some(found) = self.by_connection.get(&dev.minor) {
+            return Holders::Living(found.clone());
+        }
+        if self.hidden {
+            return Holders::Unknown("not every process shows its descriptors to this user");
+        }
+        if self.unnamed > 0 && self.by_connection.is_empty() {
+            return Holders::Unknown("this kernel does not name connections in fdinfo");
+        }
+        Holders::None
+    }
+
+    /// The connections that `process` holds.
+    #[must_use]
+    pub fn held_by(&self, process: &Process) -> Vec<u32> {
+        let held = self.by_connection.iter().filter(|(_, holders)| holders.contains(process));
+        held.map(|(connection, _)| *connection).collect()
+    }
+}
+
+/// The connection named by the fdinfo of a descriptor of /dev/fuse that is mounted.
+fn connection_of(fdinfo: &str) -> Option<u32> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("fuse_connection:")?.trim().parse().ok())
+}
+
+/// Processes that have a file of mount `mount_id` open: while one lives, a detached mount and its
+/// old superblock live too. Working directories and memory maps do not show here.
+#[must_use]
+pub fn of_mount(mount_id: u64) -> Vec<Process> {
+    let mut found = Vec::new();
+    // what could not be seen is not claimed: this names holders, it does not deny them
+    let _ = for_each_process(|pid| {
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return };
+        let holds = entries.flatten().any(|entry| {
+            fs::read_to_string(entry.path()).is_ok_and(|info| mount_of(&info) == Some(mount_id))
+        });
+        if holds {
+            found.extend(process(pid));
+        }
+    });
+    found
+}
+
+fn mount_of(fdinfo: &str) -> Option<u64> {
+    fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+}
+
+/// The process with this number, as it is now.
+#[must_use]
+pub fn process(pid: i32) -> Option<Process> {
+    let stat = procfs::process::Process::new(pid).ok()?.stat().ok()?;
+    Some(Process { pid, comm: stat.comm, start_ticks: stat.starttime })
+}
+
+/// Calls `look` for every process.
+///
+/// # Errors
+/// /proc could not be listed.
+pub fn for_each_process(mut look: impl FnMut(i32)) -> std::io::Result<()> {
+    for entry in fs::read_dir("/proc")? {
+        if let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            look(pid);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a process or a descriptor went away while it was looked at.
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound
+        || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dev(minor: u32) -> Dev {
+        Dev { major: 0, minor }
+    }
+
+    fn sshfs() -> Process {
+        Process { pid: 7, comm: "sshfs".to_owned(), start_ticks: 1 }
+    }
+
+    #[test]
+    fn the_lines_are_found() {
+        let info = "pos:\t0\nflags:\t02\nmnt_id:\t24\nino:\t85\nfuse_connection:\t52\n";
+        assert_eq!((connection_of(info), mount_of(info)), (Some(52), Some(24)));
+        assert_eq!(connection_of("pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn nobody_is_claimed_only_where_everybody_was_seen() {
+        let mut daemons = Daemons::default();
+        assert_eq!(daemons.of(dev(52)), Holders::None, "no descriptor of /dev/fuse anywhere");
+        daemons.unnamed = 1;
+        assert!(matches!(daemons.of(dev(52)), Holders::Unknown(_)), "the line is not known to be");
+        daemons.by_connection.insert(53, vec![sshfs()]);
+        assert_eq!(daemons.of(dev(52)), Holders::None, "another descriptor has the line");
+        assert_eq!(daemons.of(dev(53)), Holders::Living(vec![sshfs()]));
+        daemons.hidden = true;
+        assert!(matches!(daemons.of(dev(52)), Holders::Unknown(_)));
+        assert_eq!(daemons.of(dev(53)), Holders::Living(vec![sshfs()]), "seen is seen");
+    }
+}

@@ -1,0 +1,238 @@
+//! What a prober does: the look at one path that may never return. It runs in a child of its own,
+//! named after the mount, and its answer goes through a pipe.
+//!
+//! The order matters. A plain stat may be answered from a cache for a mount long dead, statfs
+//! answers root with zeros on a private mount dead or alive, and over an overlay only an entry
+//! tells. So: open for identity, become the owner, ask with `AT_STATX_FORCE_SYNC` first, and read
+//! one entry, never the whole directory.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io::Write as _;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags, fstatfs, openat, statx};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use serde::{Deserialize, Serialize};
+
+use super::identity::{self, Opened};
+
+/// What a prober saw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "saw", rename_all = "kebab-case")]
+pub enum Look {
+    /// The path could not be reached.
+    Unreachable {
+        /// What openat2(2) answered: ELOOP for a link on the way, ENOENT, EACCES …
+        errno: i32,
+    },
+    /// Something is there which is not the root of a mount.
+    NoMount {
+        /// Whether it is a directory.
+        directory: bool,
+    },
+    /// A mount is there, and this is what it said.
+    Mount {
+        /// Which one.
+        opened: Opened,
+        /// How it answered.
+        answer: Answer,
+    },
+    /// Another prober of this mount, older than this one, is still waiting.
+    Doubled,
+}
+
+/// How a mount answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Every question.
+    Yes,
+    /// Not this one.
+    No {
+        /// The question.
+        stage: Stage,
+        /// The answer.
+        errno: i32,
+    },
+}
+
+/// The questions, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Becoming the owner of a private mount.
+    BecomeOwner,
+    /// `statx(AT_STATX_FORCE_SYNC)` of the root.
+    Statx,
+    /// `statfs` of the root.
+    Statfs,
+    /// Opening the root directory.
+    Open,
+    /// Reading one entry.
+    Read,
+    /// Looking at that entry.
+    Entry,
+}
+
+impl Stage {
+    /// In words for a person.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::BecomeOwner => "becoming its owner",
+            Self::Statx => "statx",
+            Self::Statfs => "statfs",
+            Self::Open => "opening its root",
+            Self::Read => "reading an entry",
+            Self::Entry => "looking at an entry",
+        }
+    }
+}
+
+/// Looks at `path`, as `owner` when that is given, and writes the answer to standard output.
+/// **May never return**: only for a child.
+///
+/// # Errors
+/// The answer could not be written: nobody waits for it any more.
+pub fn look_and_answer(
+    key: &OsStr,
+    owner: Option<(u32, u32)>,
+    path: &Path,
+    is_doubled: impl Fn() -> bool,
+) -> std::io::Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    if let Ok(name) = CString::new(key.as_bytes()) {
+        rustix::thread::set_name(&name)?;
+    }
+    let look = if is_doubled() { Look::Doubled } else { look(path, owner) };
+    let mut answer = serde_json::to_vec(&look)?;
+    answer.push(b'\n');
+    std::io::stdout().write_all(&answer)
+}
+
+fn look(path: &Path, owner: Option<(u32, u32)>) -> Look {
+    let reached = match identity::open_cached(path) {
+        Err(Errno::AGAIN) => identity::open_uncached(path),
+        reached => reached,
+    };
+    let fd = match reached {
+        Ok(fd) => fd,
+        Err(errno) => return Look::Unreachable { errno: errno.raw_os_error() },
+    };
+    let opened = match identity::describe(&fd) {
+        Ok(opened) if opened.mount_root => opened,
+        Ok(opened) => return Look::NoMount { directory: opened.directory == Some(true) },
+        Err(errno) => return Look::Unreachable { errno: errno.raw_os_error() },
+    };
+    if let Some((uid, gid)) = owner
+        && let Err(errno) = become_owner(uid, gid)
+    {
+        let answer = Answer::No { stage: Stage::BecomeOwner, errno: errno.raw_os_error() };
+        return Look::Mount { opened, answer };
+    }
+    // as the owner a private mount shows what it withheld from root
+    let opened = identity::describe(&fd).unwrap_or(opened);
+    let answer = match ask(&fd) {
+        Ok(()) => Answer::Yes,
+        Err((stage, errno)) => Answer::No { stage, errno: errno.raw_os_error() },
+    };
+    Look::Mount { opened, answer }
+}
+
+/// All three of each id, or a private mount refuses; this process has one thread, so setting the
+/// thread's ids sets the process's.
+fn become_owner(uid: u32, gid: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+fn ask(root: &OwnedFd) -> Result<(), (Stage, Errno)> {
+    const EMPTY: &CStr = c"";
+    let at = |stage: Stage| move |errno: Errno| (stage, errno);
+    let sync = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
+    let stat = statx(root, EMPTY, sync, StatxFlags::BASIC_STATS).map_err(at(Stage::Statx))?;
+    fstatfs(root).map_err(at(Stage::Statfs))?;
+    let is_directory = u32::from(stat.stx_mode) & 0o170_000 == 0o040_000;
+    if !is_directory {
+        return Ok(());
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let directory =
+        openat(root, c".", flags, Mode::empty()).map_err(at(Stage::Open))?;
+    if let Some(entry) = one_entry(&directory).map_err(at(Stage::Read))? {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
+        match statx(&directory, &entry, flags, StatxFlags::BASIC_STATS) {
+            // an entry that was removed, or that this user may not see, says nothing of the mount
+            Ok(_) | Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => {}
+            Err(errno) => return Err((Stage::Entry, errno)),
+        }
+    }
+    Ok(())
+}
+
+/// One name of the directory besides `.` and `..`, from a single read of it.
+fn one_entry(directory: impl AsFd) -> Result<Option<CString>, Errno> {
+    /// Room for a few long names; the kernel fills it from the daemon's first answer.
+    const BUFFER_BYTES: usize = 1024;
+    let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+    let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
+    loop {
+        match entries.next() {
+            Some(Ok(entry)) if [c".", c".."].contains(&entry.file_name()) => {}
+            Some(Ok(entry)) => return Ok(Some(entry.file_name().to_owned())),
+            Some(Err(errno)) => return Err(errno),
+            None => return Ok(None),
+        }
+        if entries.is_buffer_empty() {
+            return Ok(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_mount_answers_and_a_plain_directory_is_none() {
+        assert!(matches!(
+            look(Path::new("/proc"), None),
+            Look::Mount { answer: Answer::Yes, .. }
+        ));
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        assert_eq!(look(&dir, None), Look::NoMount { directory: true });
+        std::fs::write(dir.join("file"), "").unwrap();
+        assert_eq!(look(&dir.join("file"), None), Look::NoMount { directory: false });
+        std::os::unix::fs::symlink("file", dir.join("link")).unwrap();
+        let errno = Errno::LOOP.raw_os_error();
+        assert_eq!(look(&dir.join("link"), None), Look::Unreachable { errno });
+    }
+
+    #[test]
+    fn answers_survive_the_pipe() {
+        let opened = Opened {
+            mount_id: 30,
+            unique_id: Some(1 << 32),
+            dev: crate::probes::mountinfo::Dev { major: 0, minor: 52 },
+            mount_root: true,
+            directory: None,
+        };
+        let answer = Answer::No { stage: Stage::Statx, errno: 107 };
+        for look in [
+            Look::Mount { opened: opened.clone(), answer },
+            Look::Mount { opened, answer: Answer::Yes },
+            Look::NoMount { directory: true },
+            Look::Unreachable { errno: 40 },
+            Look::Doubled,
+        ] {
+            let text = serde_json::to_string(&look).unwrap();
+            assert_eq!(serde_json::from_str::<Look>(&text).unwrap(), look, "{text}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Looking. One file for each thing looked at; where there is text to understand, `read` opens and
+//! `parse` understands. Nothing here changes anything, and the calling process never touches a
+//! mount that could keep it: that is done by children that may be left behind.
+
+pub mod connections;
+pub mod errno;
+pub mod facts;
+pub mod family;
+pub mod gates;
+pub mod holders;
+pub mod identity;
+pub mod liveness;
+pub mod mountinfo;
+pub mod mounts;
+pub mod prober;
+pub mod records;
+pub mod units;
+pub mod verdict;

@@ -1,0 +1,593 @@
+//! The look at every watched mount: which paths to look at, what the mount table, fusectl, the
+//! process table and a prober each know of them, and the verdict.
+//!
+//! [`survey`] does the looking; [`judge`] is a pure function of what was seen. This process itself
+//! opens a path only from the name cache and only where every mount above it is local; all else is
+//! the probers' work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::connections::{self, Connections};
+use super::errno::{self, Says};
+use super::family::Family;
+use super::holders::{Daemons, Holders};
+use super::identity::{self, Identity};
+use super::liveness::{Answer, Look};
+use super::mountinfo::{self, Mount, MountTable, TableError, Walk};
+use super::prober::{self, Request, Response};
+use super::verdict::Verdict;
+use crate::config::{MountSpec, Settings, Watch};
+
+/// Why a path is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// A `[[mount]]` of the config.
+    Base,
+    /// A mount found under `repair_under`.
+    Found,
+    /// A FUSE or network mount elsewhere: look only.
+    Remote,
+    /// A FUSE or network mount above another target: look only.
+    Ancestor,
+    /// Detached by an earlier round and not mounted again since.
+    Remembered,
+}
+
+impl Role {
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Found => "found",
+            Self::Remote => "remote",
+            Self::Ancestor => "ancestor",
+            Self::Remembered => "remembered",
+        }
+    }
+}
+
+/// One mount of a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Which mount.
+    pub identity: Identity,
+    /// Its type.
+    pub fstype: String,
+    /// Its source.
+    pub source: OsString,
+    /// The directory of the file system that is mounted.
+    pub root: OsString,
+    /// Who holds its connection; for other file systems than FUSE this says nothing.
+    pub holders: Holders,
+    /// What a detach of it would take along, deepest first; the layers stacked on it are not among
+    /// them.
+    pub nested: Vec<Nested>,
+}
+
+impl Layer {
+    /// Its family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::of(&self.fstype)
+    }
+
+    /// FUSE whose daemon is gone for certain.
+    #[must_use]
+    pub fn is_daemonless(&self) -> bool {
+        self.family() == Family::Fuse && self.holders == Holders::None
+    }
+}
+
+/// A mount that a detach of the target would take along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nested {
+    /// Where it is mounted.
+    pub path: PathBuf,
+    /// The mount.
+    pub layer: Layer,
+}
+
+/// What lies at a path where nothing is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// A directory, as it should be.
+    Directory,
+    /// Nothing at all; a mount unit may make it.
+    Missing,
+    /// A file, or something else that is no directory.
+    NoDirectory,
+    /// A symbolic link, at the path or on the way to it.
+    Link,
+    /// An automount trigger, which is not touched.
+    Automount,
+    /// It was not found out, or there is a mount.
+    NotSeen,
+}
+
+/// All that is known of one path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The path, absolute.
+    pub path: PathBuf,
+    /// Why it is looked at.
+    pub roles: BTreeSet<Role>,
+    /// What is said of it.
+    pub verdict: Verdict,
+    /// What it answered, if it answered an error.
+    pub errno: Option<i32>,
+    /// The evidence, in words.
+    pub why: String,
+    /// The mounts at the path, lowest first; the last one is judged.
+    pub layers: Vec<Layer>,
+    /// How long its prober took.
+    pub probe: Option<Duration>,
+    /// Since when (boot time) one request has been waiting.
+    pub waiting_since: Option<Duration>,
+    /// Every other path where the same superblock is mounted.
+    pub shared: Vec<PathBuf>,
+    /// What lies there if nothing is mounted.
+    pub ground: Ground,
+}
+
+impl Observation {
+    /// The mount that is judged.
+    #[must_use]
+    pub fn top(&self) -> Option<&Layer> {
+        self.layers.last()
+    }
+
+    /// The identity of the mount that is judged.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.top().map(|layer| &layer.identity)
+    }
+
+    /// Whether what lies below it can be reached through it.
+    fn lets_through(&self) -> bool {
+        match self.verdict {
+            Verdict::Live | Verdict::Inconclusive | Verdict::Absent => true,
+            // judged before it was known whether it answers
+            Verdict::WrongSource => self.errno.is_none() && self.waiting_since.is_none(),
+            Verdict::Unknown
+            | Verdict::ChildOfDead
+            | Verdict::Hung
+            | Verdict::Dead
+            | Verdict::Transient => false,
+        }
+    }
+}
+
+/// What one look-round saw.
+#[derive(Debug)]
+pub struct Survey {
+    /// Every target, ordered by path.
+    pub observations: Vec<Observation>,
+    /// Why there is no mount table, if there is none: then every observation is `unknown`.
+    pub table: Result<(), TableError>,
+    /// FUSE connections in no mount namespace; `None` when that cannot be known.
+    pub orphans: Option<usize>,
+}
+
+/// Looks at every target: those of the config, those an earlier round `remembered`, and with
+/// `everything` every FUSE and network mount of the host.
+#[must_use]
+pub fn survey(settings: &Settings, remembered: &BTreeSet<PathBuf>, everything: bool) -> Survey {
+    let wanted = Wanted { settings, remembered, everything };
+    let table = match mountinfo::read(|mount| wanted.watches(mount)) {
+        Ok(table) => table,
+        Err(error) => {
+            let observations = wanted.blind(&error);
+            return Survey { observations, table: Err(error), orphans: None };
+        }
+    };
+    let connections = Connections::read();
+    let daemons = Daemons::scan();
+    let looks: Vec<Target<'_>> = wanted
+        .targets(&table)
+        .into_iter()
+        .map(|(path, roles)| Target::find(path, roles, &table, &connections, &daemons))
+        .collect();
+    let requests: Vec<Request> = looks.iter().filter_map(Target::request).collect();
+    let mut responses = prober::probe_all(&requests, settings.probe.timeout).into_iter();
+    let mut answered: Vec<(Target<'_>, Option<Response>)> = looks
+        .into_iter()
+        .map(|target| {
+            let response = target.request().and_then(|_| responses.next());
+            (target, response)
+        })
+        .collect();
+    // a mount above decides what can be said of the one below
+    answered.sort_by_key(|(target, _)| target.path.components().count());
+    let mut seen: BTreeMap<PathBuf, Observation> = BTreeMap::new();
+    for (target, response) in answered {
+        let blocked_by = target
+            .walk
+            .ancestors
+            .iter()
+            .find(|above| seen.get(&above.path).is_some_and(|above| !above.lets_through()))
+            .map(|above| above.path.clone());
+        let spec = settings.mount.iter().find(|spec| spec.path == target.path);
+        let observation = target.observe(spec, response.as_ref(), blocked_by.as_deref());
+        seen.insert(observation.path.clone(), observation);
+    }
+    let anywhere = match &connections {
+        Connections::Known(known) if !known.is_empty() => connections::mounted_anywhere(),
+        Connections::Known(_) => Some(Vec::new()),
+        Connections::NotMounted => None,
+    };
+    let orphans = connections::orphans(&connections, anywhere.as_deref()).map(|list| list.len());
+    Survey { observations: seen.into_values().collect(), table: Ok(()), orphans }
+}
+
+/// Looks at one path only, as it is now: for waiting until it is live.
+///
+/// # Errors
+/// There is no mount table to find it in.
+pub fn look_at(settings: &Settings, path: &Path) -> Result<Observation, TableError> {
+    let table = mountinfo::read(|mount| mount.path == path)?;
+    let spec = settings.mount.iter().find(|spec| spec.path == path);
+    let roles = BTreeSet::from([if spec.is_some() { Role::Base } else { Role::Found }]);
+    let (connections, daemons) = (Connections::read(), Daemons::scan());
+    let target = Target::find(path.to_path_buf(), roles, &table, &connections, &daemons);
+    let requests: Vec<Request> = target.request().into_iter().collect();
+    let response = prober::probe_all(&requests, settings.probe.timeout).into_iter().next();
+    Ok(target.observe(spec, response.as_ref(), None))
+}
+
+/// Which paths are looked at.
+struct Wanted<'a> {
+    settings: &'a Settings,
+    remembered: &'a BTreeSet<PathBuf>,
+    everything: bool,
+}
+
+impl Wanted<'_> {
+    fn watches(&self, mount: &Mount) -> bool {
+        Family::of(&mount.fstype).is_remote()
+            || self.settings.mounts.is_under_root(&mount.path)
+            || self.settings.mount.iter().any(|spec| spec.path == mount.path)
+    }
+
+    fn targets(&self, table: &MountTable) -> BTreeMap<PathBuf, BTreeSet<Role>> {
+        let mut targets: BTreeMap<PathBuf, BTreeSet<Role>> = BTreeMap::new();
+        let mut add = |path: &Path, role: Role| {
+            targets.entry(path.to_path_buf()).or_default().insert(role);
+        };
+        for spec in &self.settings.mount {
+            add(&spec.path, Role::Base);
+        }
+        for path in self.remembered {
+            add(path, Role::Remembered);
+        }
+        let remote = self.everything || self.settings.mounts.watch == Watch::Remote;
+        for mount in table.iter().filter(|mount| mount.fstype != "autofs") {
+            let found = self.settings.mounts.is_under_root(&mount.path);
+            let remote = remote && Family::of(&mount.fstype).is_remote();
+            // a mount below a covered directory cannot be reached, and is not in anybody's way
+            if (found || remote) && !table.walk(&mount.path).layers.is_empty() {
+                add(&mount.path, if found { Role::Found } else { Role::Remote });
+            }
+        }
+        let above: BTreeSet<PathBuf> = targets
+            .keys()
+            .flat_map(|path| table.walk(path).ancestors)
+            .filter(|mount| Family::of(&mount.fstype).is_remote())
+            .map(|mount| mount.path.clone())
+            .collect();
+        for path in above {
+            targets.entry(path).or_insert_with(|| BTreeSet::from([Role::Ancestor]));
+        }
+        targets
+    }
+
+    /// Without a table nothing is known of anything.
+    fn blind(&self, error: &TableError) -> Vec<Observation> {
+        let listed = self.settings.mount.iter().map(|spec| (&spec.path, Role::Base));
+        let remembered = self.remembered.iter().map(|path| (path, Role::Remembered));
+        let mut paths: BTreeMap<&PathBuf, BTreeSet<Role>> = BTreeMap::new();
+        for (path, role) in listed.chain(remembered) {
+            paths.entry(path).or_default().insert(role);
+        }
+        let unknown = |(path, roles): (&PathBuf, BTreeSet<Role>)| Observation {
+            path: path.clone(),
+            roles,
+            verdict: Verdict::Unknown,
+            errno: None,
+            why: error.to_string(),
+            layers: Vec::new(),
+            probe: None,
+            waiting_since: None,
+            shared: Vec::new(),
+            ground: Ground::NotSeen,
+        };
+        paths.into_iter().map(unknown).collect()
+    }
+}
+
+/// One path, with what is known of it before it is asked.
+struct Target<'a> {
+    path: PathBuf,
+    roles: BTreeSet<Role>,
+    walk: Walk<'a>,
+    layers: Vec<Layer>,
+    shared: Vec<PathBuf>,
+}
+
+impl<'a> Target<'a> {
+    fn find(
+        path: PathBuf,
+        roles: BTreeSet<Role>,
+        table: &'a MountTable,
+        connections: &Connections,
+        daemons: &Daemons,
+    ) -> Self {
+        let walk = table.walk(&path);
+        let layer = |mount: &Mount| Layer {
+            identity: Identity::from_table(mount, connections),
+            fstype: mount.fstype.clone(),
+            source: mount.source.clone(),
+            root: mount.root.clone(),
+            holders: match Family::of(&mount.fstype) {
+                Family::Fuse => daemons.of(mount.dev),
+                Family::Network | Family::Other => Holders::Unknown("not FUSE"),
+            },
+            nested: Vec::new(),
+        };
+        let mut layers: Vec<Layer> = Vec::with_capacity(walk.layers.len());
+        let mut above = Vec::new();
+        for mount in walk.layers.iter().rev() {
+            let inside = table.nested_in(mount.id).into_iter().filter(|m| !above.contains(&m.id));
+            let nested: Vec<Nested> = inside
+                .map(|m| Nested { path: m.path.clone(), layer: layer(m) })
+                .collect();
+            above.extend(nested.iter().map(|nested| nested.layer.identity.mount_id));
+            above.push(mount.id);
+            layers.push(Layer { nested, ..layer(mount) });
+        }
+        layers.reverse();
+        let local_way = walk.ancestors.iter().all(|m| !Family::of(&m.fstype).is_remote());
+        if let Some(top) = layers.last_mut()
+            && local_way
+            && let Ok(opened) = identity::open_cached(&path).and_then(identity::describe)
+            && opened.is(&top.identity)
+        {
+            top.identity.unique_id = opened.unique_id;
+        }
+        let mut shared = Vec::new();
+        if let Some(top) = walk.layers.last() {
+            let twins = table.iter().filter(|m| m.dev == top.dev && m.path != path);
+            shared = twins.map(|m| m.path.clone()).collect();
+            shared.sort();
+            shared.dedup();
+        }
+        Self { path, roles, walk, layers, shared }
+    }
+
+    /// What its prober is asked; an automount trigger is left alone.
+    fn request(&self) -> Option<Request> {
+        let Some(top) = self.walk.layers.last() else {
+            let triggers = self.walk.ancestors.iter().any(|mount| mount.path == self.path);
+            return (!triggers).then(|| Request {
+                path: self.path.clone(),
+                key: ground_key(&self.path),
+                owner: None,
+                kill_late: false,
+            });
+        };
+        let family = Family::of(&top.fstype);
+        Some(Request {
+            path: self.path.clone(),
+            key: self.layers.last()?.identity.key(),
+            owner: owner(top),
+            kill_late: match family {
+                Family::Fuse | Family::Other => false,
+                Family::Network => true,
+            },
+        })
+    }
+
+    fn observe(
+        self,
+        spec: Option<&MountSpec>,
+        response: Option<&Response>,
+        blocked_by: Option<&Path>,
+    ) -> Observation {
+        let evidence = Evidence { top: self.layers.last(), spec, response, blocked_by };
+        let Judgement { verdict, errno, why } = judge(&evidence);
+        let (probe, waiting_since) = match response {
+            Some(Response::Answered(_, took)) => (Some(*took), None),
+            Some(Response::Waiting { since }) => (None, Some(*since)),
+            Some(Response::Failed(_)) | None => (None, None),
+        };
+        let mut layers = self.layers;
+        if let Some(Response::Answered(Look::Mount { opened, .. }, _)) = response
+            && let Some(top) = layers.last_mut()
+            && opened.is(&top.identity)
+        {
+            top.identity.unique_id = top.identity.unique_id.or(opened.unique_id);
+        }
+        let ground = if layers.is_empty() { ground(response) } else { Ground::NotSeen };
+        Observation {
+            path: self.path,
+            roles: self.roles,
+            verdict,
+            errno,
+            why,
+            layers,
+            probe,
+            waiting_since: if verdict == Verdict::Hung || verdict == Verdict::WrongSource {
+                waiting_since
+            } else {
+                None
+            },
+            shared: self.shared,
+            ground,
+        }
+    }
+}
+
+/// A prober's name for a path where nothing is mounted.
+fn ground_key(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in path.as_os_str().as_bytes() {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    format!("uw-{:012x}", hash & 0xffff_ffff_ffff)
+}
+
+/// Whose eyes a private FUSE mount (no `allow_other`) must be looked at with, when this process can
+/// borrow them.
+fn owner(top: &Mount) -> Option<(u32, u32)> {
+    let number = |key: &str| top.super_option(key).and_then(|value| value.parse::<u32>().ok());
+    let owner = number("user_id").zip(number("group_id"))?;
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let private = Family::of(&top.fstype) == Family::Fuse && !top.super_flag("allow_other");
+    (private && own.0 == 0 && owner != own).then_some(owner)
+}
+
+/// What a verdict is made of.
+#[derive(Debug)]
+pub struct Evidence<'a> {
+    /// The mount at the path, if there is one.
+    pub top: Option<&'a Layer>,
+    /// What the config says should be there.
+    pub spec: Option<&'a MountSpec>,
+    /// What its prober said, if one was sent.
+    pub response: Option<&'a Response>,
+    /// A mount above it that does not answer.
+    pub blocked_by: Option<&'a Path>,
+}
+
+/// A verdict with its evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The errno it rests on.
+    pub errno: Option<i32>,
+    /// The evidence in words.
+    pub why: String,
+}
+
+/// The verdict on one path, by the first rule that applies: could not look, parent does not answer,
+/// nothing there, something else there, no answer in time, an error by what it says, alive.
+#[must_use]
+pub fn judge(evidence: &Evidence<'_>) -> Judgement {
+    let said = |verdict: Verdict, why: String| Judgement { verdict, errno: None, why };
+    if let Some(above) = evidence.blocked_by {
+        let above = crate::sys::text::path(above);
+        return said(Verdict::ChildOfDead, format!("{above} above it does not answer"));
+    }
+    if let Some(Response::Failed(why)) = evidence.response {
+        return said(Verdict::Unknown, why.clone());
+    }
+    let Some(top) = evidence.top else {
+        return match evidence.response {
+            Some(Response::Answered(Look::Mount { .. }, _)) => {
+                said(Verdict::Unknown, "it was mounted while it was looked at".to_owned())
+            }
+            Some(Response::Answered(Look::NoMount { .. } | Look::Unreachable { .. } | Look::Doubled, _)
+                | Response::Failed(_) | Response::Waiting { .. })
+            | None => said(Verdict::Absent, "nothing is mounted here".to_owned()),
+        };
+    };
+    let health = health(top, evidence.response);
+    match wrong_source(top, evidence.spec) {
+        Some(why) if health.verdict != Verdict::Unknown => {
+            Judgement { verdict: Verdict::WrongSource, errno: health.errno, why }
+        }
+        Some(_) | None => health,
+    }
+}
+
+fn wrong_source(top: &Layer, spec: Option<&MountSpec>) -> Option<String> {
+    let spec = spec?;
+    match (&spec.source, &spec.fstype) {
+        (Some(source), _) if top.source != **source => {
+            let found = crate::sys::text::name(&top.source);
+            Some(format!("mounted from {found}, not from {source}"))
+        }
+        (_, Some(fstype)) if top.fstype != *fstype => {
+            Some(format!("type {}, not {fstype}", top.fstype))
+        }
+        (Some(_) | None, Some(_) | None) => None,
+    }
+}
+
+/// What the mount at the top answered.
+fn health(top: &Layer, response: Option<&Response>) -> Judgement {
+    let said = |verdict, errno, why| Judgement { verdict, errno, why };
+    let (look, _) = match response {
+        Some(Response::Answered(look, took)) => (look, took),
+        Some(Response::Waiting { .. }) => {
+            return said(Verdict::Hung, None, "one request is still unanswered".to_owned());
+        }
+        Some(Response::Failed(why)) => return said(Verdict::Unknown, None, why.clone()),
+        None => return said(Verdict::Unknown, None, "it was not asked".to_owned()),
+    };
+    match look {
+        Look::Mount { opened, .. } if !opened.is(&top.identity) => {
+            said(Verdict::Unknown, None, "the mount changed while it was looked at".to_owned())
+        }
+        Look::NoMount { .. } | Look::Doubled => {
+            said(Verdict::Unknown, None, "the mount went while it was looked at".to_owned())
+        }
+        Look::Unreachable { errno } => {
+            let why = format!("the path cannot be opened: {}", named(*errno));
+            said(Verdict::Inconclusive, Some(*errno), why)
+        }
+        Look::Mount { answer: Answer::Yes, .. } => {
+            said(Verdict::Live, None, "answers".to_owned())
+        }
+        Look::Mount { answer: Answer::No { stage, errno }, .. } => {
+            let answer = format!("{}: {}", stage.describe(), named(*errno));
+            let (verdict, why) = match errno::says(*errno, top.family()) {
+                Says::Dead => match &top.holders {
+                    Holders::None => (Verdict::Dead, format!("{answer}; no daemon")),
+                    Holders::Living(holders) => {
+                        let who = holders.first().map_or("?", |holder| holder.comm.as_str());
+                        (Verdict::Transient, format!("{answer}; its daemon {who} lives"))
+                    }
+                    Holders::Unknown(why) => (Verdict::Dead, format!("{answer}; {why}")),
+                },
+                Says::Transient => (Verdict::Transient, answer),
+                Says::Inconclusive => (Verdict::Inconclusive, answer),
+            };
+            said(verdict, Some(*errno), why)
+        }
+    }
+}
+
+fn named(errno: i32) -> String {
+    format!("{} ({errno})", errno::name(errno))
+}
+
+fn ground(response: Option<&Response>) -> Ground {
+    use rustix::io::Errno;
+    match response {
+        None => Ground::Automount,
+        Some(Response::Answered(Look::NoMount { directory: true }, _)) => Ground::Directory,
+        Some(Response::Answered(Look::NoMount { directory: false }, _)) => Ground::NoDirectory,
+        Some(Response::Answered(Look::Unreachable { errno }, _)) => {
+            match Errno::from_raw_os_error(*errno) {
+                Errno::LOOP => Ground::Link,
+                Errno::NOENT => Ground::Missing,
+                Errno::NOTDIR => Ground::NoDirectory,
+                _ => Ground::NotSeen,
+            }
+        }
+        Some(
+            Response::Answered(Look::Mount { .. } | Look::Doubled, _)
+            | Response::Waiting { .. }
+            | Response::Failed(_),
+        ) => Ground::NotSeen,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,408 @@
+//! What earlier rounds wrote down: the state of a tool, debts and holds. Reading only; `act::store`
+//! writes.
+//!
+//! A file is one header line (name, schema, checksum) and the body it vouches for. One that is
+//! torn, empty, of a later schema, not ours, or that speaks of a moment this boot has not reached is
+//! unreadable: it is kept as it is and nothing is done, because acting on a reset memory is how a
+//! tool unmounts the same thing all night.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, fstat, open};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::identity::Identity;
+use super::verdict::Verdict;
+use crate::sys::clock::{Age, Now, Stamp};
+use crate::sys::text;
+
+/// The schema written by this version; a higher one is refused.
+pub const SCHEMA: u32 = 1;
+
+/// A record is never this long, bytes.
+const RECORD_BYTES_MAX: u64 = 16 << 20;
+
+/// What `unwedge-mounts` remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountsState {
+    /// What each watched path was last seen as.
+    pub sightings: Vec<Sighting>,
+    /// Repairs charged to the budget.
+    pub charges: Vec<Charge>,
+    /// Tries to mount what was absent, by path.
+    pub attempts: Vec<Attempts>,
+    /// How many repairs ended how, by path.
+    pub repairs: Vec<Repairs>,
+    /// Paths detached and not to be put back by us: they stay bad until mounted again.
+    pub remembered: Vec<Remembered>,
+    /// The last plan an armed or unarmed round made.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// A path as it was seen, round after round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sighting {
+    /// The path.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// The mount that was there; counting starts anew with another one.
+    pub identity: Option<Identity>,
+    /// What was said of it.
+    pub verdict: Verdict,
+    /// Whether it was a surplus layer over an identical one.
+    pub stacked: bool,
+    /// Rounds in a row that said so.
+    pub runs: u32,
+    /// When the first of them was.
+    pub since: Stamp,
+    /// For a hang: since when (boot time, milliseconds) its request has been waiting.
+    pub waiting_since_ms: Option<u64>,
+}
+
+/// A repair that was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Charge {
+    /// The base.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// The mount that was to be taken away.
+    pub identity: Identity,
+    /// When.
+    pub at: Stamp,
+    /// Whether it is still under way: a round that finds one open was killed, and resumes it
+    /// without charge.
+    pub open: bool,
+}
+
+/// Tries to mount something absent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempts {
+    /// The path.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// Failed ones in a row.
+    pub failed: u32,
+    /// The last of them.
+    pub last: Stamp,
+}
+
+/// Totals since the state began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repairs {
+    /// The path.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// Repairs that ended with the path as it should be.
+    pub ok: u64,
+    /// Those that did not.
+    pub failed: u64,
+}
+
+/// A mount that was detached and is in no table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remembered {
+    /// Where it was.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// What it was mounted from.
+    pub source: String,
+    /// Its type.
+    pub fstype: String,
+    /// When it was detached.
+    pub at: Stamp,
+}
+
+/// A plan that was made but not carried out, for the person who is about to arm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rehearsal {
+    /// The version that made it.
+    pub version: String,
+    /// The config it was made with.
+    pub config: String,
+    /// When.
+    pub at: Stamp,
+    /// Its digest.
+    pub plan_id: String,
+    /// The plan as text.
+    pub plan: Vec<String>,
+}
+
+/// What every acting tool owes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Debts {
+    /// In the order they were made.
+    pub debts: Vec<Debt>,
+}
+
+/// A promise to put something back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Debt {
+    /// Mount this again.
+    Mount {
+        /// Where.
+        #[serde(with = "path_text")]
+        path: PathBuf,
+        /// Since when it is owed.
+        since: Stamp,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Debt {
+    /// The mount that is owed.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Mount { path, .. } => path,
+        }
+    }
+
+    /// Since when it is owed.
+    #[must_use]
+    pub fn since(&self) -> &Stamp {
+        match self {
+            Self::Mount { since, .. } => since,
+        }
+    }
+}
+
+/// Pauses a person has set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Holds {
+    /// By the kind of act, as sentinels name them.
+    pub holds: BTreeMap<String, OperatorHold>,
+}
+
+/// A pause that expires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorHold {
+    /// When it was set.
+    pub set: Stamp,
+    /// For how long, seconds.
+    pub for_s: u64,
+    /// Why, in the words of who set it.
+    pub because: String,
+}
+
+impl OperatorHold {
+    /// What is left of it; nothing once it has expired. Under a wrong clock it holds.
+    #[must_use]
+    pub fn left(&self, now: &Now) -> Option<std::time::Duration> {
+        let whole = std::time::Duration::from_secs(self.for_s);
+        match now.since(&self.set) {
+            Age::Known(age) => whole.checked_sub(age).filter(|left| !left.is_zero()),
+            Age::ClockFault | Age::Impossible => Some(whole),
+        }
+    }
+}
+
+/// A kind of record: what its file is called and which times it speaks of.
+pub trait Record: Serialize + DeserializeOwned + Default {
+    /// The file's name without `.json`, and the name in its header.
+    const NAME: &'static str;
+
+    /// Every moment it speaks of.
+    fn stamps(&self) -> Vec<&Stamp>;
+}
+
+impl Record for MountsState {
+    const NAME: &'static str = "mounts";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        let sightings = self.sightings.iter().map(|sighting| &sighting.since);
+        let charges = self.charges.iter().map(|charge| &charge.at);
+        let attempts = self.attempts.iter().map(|attempts| &attempts.last);
+        let remembered = self.remembered.iter().map(|remembered| &remembered.at);
+        let rehearsal = self.rehearsal.iter().map(|rehearsal| &rehearsal.at);
+        sightings.chain(charges).chain(attempts).chain(remembered).chain(rehearsal).collect()
+    }
+}
+
+impl Record for Debts {
+    const NAME: &'static str = "debts";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        self.debts.iter().map(Debt::since).collect()
+    }
+}
+
+impl Record for Holds {
+    const NAME: &'static str = "holds";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        self.holds.values().map(|hold| &hold.set).collect()
+    }
+}
+
+/// Why a record cannot be used. The file is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {what}; it is kept and nothing is done")]
+pub struct Unreadable {
+    /// The file.
+    pub path: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// The header line of a record.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    record: String,
+    schema: u32,
+    sha256: String,
+}
+
+/// Where a record lies.
+#[must_use]
+pub fn path_of<R: Record>(state_dir: &Path) -> PathBuf {
+    state_dir.join(format!("{}.json", R::NAME))
+}
+
+/// Reads a record; one that is not there yet is empty.
+///
+/// # Errors
+/// Anything else that keeps it from being trusted.
+pub fn read<R: Record>(state_dir: &Path, now: &Now) -> Result<R, Unreadable> {
+    let path = path_of::<R>(state_dir);
+    let unreadable = |what: String| Unreadable { path: text::path(&path), what };
+    let Some(bytes) = read_bytes(&path).map_err(unreadable)? else { return Ok(R::default()) };
+    let record: R = parse(&bytes).map_err(unreadable)?;
+    if record.stamps().into_iter().any(|stamp| now.since(stamp) == Age::Impossible) {
+        return Err(unreadable("it speaks of a time this boot has not reached".to_owned()));
+    }
+    Ok(record)
+}
+
+/// Whether a record holds a time that lies in the future of the wall clock.
+#[must_use]
+pub fn clock_fault<R: Record>(record: &R, now: &Now) -> bool {
+    record.stamps().into_iter().any(|stamp| now.since(stamp) == Age::ClockFault)
+}
+
+fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = match open(path, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(format!("open: {errno}")),
+    };
+    let stat = fstat(&fd).map_err(|errno| format!("fstat: {errno}"))?;
+    if stat.st_mode & 0o170_000 != 0o100_000 {
+        return Err("it is no regular file".to_owned());
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if stat.st_uid != 0 && stat.st_uid != own {
+        return Err(format!("it belongs to uid {}", stat.st_uid));
+    }
+    if stat.st_mode & 0o022 != 0 {
+        return Err(format!("others may write it (mode {:04o})", stat.st_mode & 0o7777));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::from(fd)
+        .take(RECORD_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("read: {error}"))?;
+    if bytes.len() as u64 > RECORD_BYTES_MAX {
+        return Err("it is too long".to_owned());
+    }
+    Ok(Some(bytes))
+}
+
+/// The bytes of a record's file.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn render<R: Record>(record: &R) -> Result<Vec<u8>, serde_json::Error> {
+    let mut body = serde_json::to_vec_pretty(record)?;
+    body.push(b'\n');
+    let header = Header { record: R::NAME.to_owned(), schema: SCHEMA, sha256: digest(&body) };
+    let mut bytes = serde_json::to_vec(&header)?;
+    bytes.push(b'\n');
+    bytes.append(&mut body);
+    Ok(bytes)
+}
+
+/// Understands the bytes of a record's file.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse<R: Record>(bytes: &[u8]) -> Result<R, String> {
+    if bytes.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let end = bytes.iter().position(|b| *b == b'\n').ok_or("it is cut off in its first line")?;
+    let (header, body) = (&bytes[..end], &bytes[end + 1..]);
+    let header: Header =
+        serde_json::from_slice(header).map_err(|error| format!("its first line: {error}"))?;
+    if header.record != R::NAME {
+        return Err(format!("it is a record of {:?}, not of {:?}", header.record, R::NAME));
+    }
+    if header.schema > SCHEMA {
+        return Err(format!("schema {} is of a later version (this one: {SCHEMA})", header.schema));
+    }
+    if header.sha256 != digest(body) {
+        return Err("its checksum is wrong: torn, or changed by hand".to_owned());
+    }
+    serde_json::from_slice(body).map_err(|error| error.to_string())
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
+        // writing to a String cannot fail
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Paths in records: text where they are text, otherwise a list of bytes; no path is ever bent.
+mod path_text {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => text.serialize(to),
+            None => path.as_os_str().as_bytes().serialize(to),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match Stored::deserialize(from)? {
+            Stored::Text(text) => PathBuf::from(text),
+            Stored::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

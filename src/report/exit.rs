@@ -1,0 +1,32 @@
+//! Exit codes, in one place. What was found is in the plan and the metrics, not here.
+
+use std::process::ExitCode;
+
+/// How a run of a tool ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The round did its job: healthy, repaired, held, or another run is at work.
+    Fine,
+    /// An action failed, or something that had to be seen could not be.
+    Failed,
+    /// Wrong usage, or a static fault in the config: nothing was done.
+    Usage,
+}
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}

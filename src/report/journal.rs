@@ -1,0 +1,78 @@
+//! One line a run. Under systemd it goes to the journal with its fields; elsewhere to standard
+//! error with the time in front.
+
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::exit::Exit;
+use super::out;
+use super::round::Round;
+use crate::act::perform::Outcome;
+use crate::probes::facts::TOOL;
+use crate::probes::verdict::Verdict;
+use crate::sys::text;
+
+/// Whether our standard error is the journal's: then it adds time, unit and priority itself.
+#[must_use]
+pub fn is_ours() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return false };
+    stream == format!("{}:{}", stat.st_dev, stat.st_ino)
+}
+
+/// Says how the round went.
+pub fn say(round: &Round<'_>) {
+    let line = line(round);
+    if is_ours()
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        let subscriber = tracing_subscriber::registry().with(journal.with_field_prefix(None));
+        let plan_id = round.plan.id();
+        let took_ms = u64::try_from(round.took.as_millis()).unwrap_or(u64::MAX);
+        tracing::subscriber::with_default(subscriber, || match round.exit() {
+            Exit::Fine => tracing::info!(
+                unwedge_tool = TOOL, unwedge_plan = plan_id, unwedge_ms = took_ms, "{line}"
+            ),
+            Exit::Failed | Exit::Usage => tracing::error!(
+                unwedge_tool = TOOL, unwedge_plan = plan_id, unwedge_ms = took_ms, "{line}"
+            ),
+        });
+    } else {
+        out::complain(&format!("unwedge-{TOOL}: {line}"));
+    }
+}
+
+/// `apply: 3 watched, 1 dead; 3 steps, 3 done; in 120 ms`.
+#[must_use]
+pub fn line(round: &Round<'_>) -> String {
+    let mut parts = vec![format!("{} watched", round.observations.len())];
+    for verdict in Verdict::ALL {
+        let seen = round.count(verdict);
+        if seen > 0 {
+            parts.push(format!("{seen} {verdict}"));
+        }
+    }
+    let mut line = format!("{}: {}", round.mode.name(), parts.join(", "));
+    let steps = round.plan.steps().count();
+    if steps > 0 {
+        let done = round.outcomes.iter().filter(|outcome| outcome.ok()).count();
+        line += &format!("; {steps} steps, {done} done");
+    }
+    if let Some(failed) = round.outcomes.iter().find(|outcome| !outcome.ok()) {
+        line += &describe(failed);
+    }
+    let mut held: Vec<String> = round
+        .holds()
+        .map(|hold| format!("{} {}", hold.subject.text(), hold.reason.name()))
+        .collect();
+    held.sort();
+    if !held.is_empty() {
+        line += &format!("; held: {}", held.join(", "));
+    }
+    line + &format!("; in {}", text::duration(round.took))
+}
+
+fn describe(failed: &Outcome) -> String {
+    let step = &failed.planned.step;
+    let detail = super::json::detail(&failed.ended);
+    format!("; {} {}: {detail}", step.verb().name(), step.target())
+}

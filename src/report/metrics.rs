@@ -1,0 +1,144 @@
+//! A round as metrics in a textfile for node_exporter: whole or not at all, no timestamps, base
+//! units, one family in one file, except the common ones, which have one HELP text for all tools.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
+
+use super::exit::Exit;
+use super::round::Round;
+use crate::act::store::{self, Durability};
+use crate::decide::plan::Reason;
+use crate::probes::facts::TOOL;
+use crate::probes::verdict::Verdict;
+use crate::sys::text;
+
+/// The file's name in the textfile directory.
+pub const FILE: &str = "unwedge_mounts.prom";
+
+/// Families of this file and their HELP texts; the first five are in every tool's file.
+pub const FAMILIES: [(&str, &str); 11] = [
+    ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
+    ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
+    ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
+    ("unwedge_tool_holds", "What the last round did not do, by reason."),
+    ("unwedge_tool_duration_seconds", "How long the last round took."),
+    ("unwedge_mount_state", "1 for what the path was last seen as, 0 for what it was not."),
+    ("unwedge_mount_errno", "The errno that a probe of the path was answered with, if any."),
+    ("unwedge_mount_probe_seconds", "How long the probe of the path took."),
+    ("unwedge_mount_state_since_timestamp_seconds", "Since when the path is seen so, Unix time."),
+    ("unwedge_mount_repairs", "Repairs of the path by how they ended, since the state began."),
+    ("unwedge_mounts_orphan_connections", "FUSE connections that no mount namespace shows."),
+];
+
+/// Writes the file.
+///
+/// # Errors
+/// It could not be written: a fault of its own, because the old figures look fresh to nobody.
+pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
+    let text = render(round).context("render metrics")?;
+    store::replace(&textfile_dir.join(FILE), text.as_bytes(), Durability::Fleeting)
+}
+
+/// The file's text.
+///
+/// # Errors
+/// A family is not as the library wants it.
+pub fn render(round: &Round<'_>) -> Result<String> {
+    let mut metrics = Families::default();
+    for (name, value) in [
+        ("unwedge_tool_last_run_timestamp_seconds", seconds_of(round.now.utc_ms)),
+        ("unwedge_tool_armed", flag(round.armed)),
+        ("unwedge_tool_run_ok", flag(round.exit() == Exit::Fine)),
+        ("unwedge_tool_duration_seconds", round.took.as_secs_f64()),
+    ] {
+        metrics.set(name, &[("tool", TOOL)], value)?;
+    }
+    for reason in Reason::ALL {
+        let labels = [("reason", reason.name()), ("tool", TOOL)];
+        let held = round.holds().filter(|hold| hold.reason == reason).count();
+        metrics.set("unwedge_tool_holds", &labels, count(held))?;
+    }
+    for seen in round.observations {
+        let path = text::path(&seen.path);
+        for verdict in Verdict::ALL {
+            let labels = [("path", path.as_str()), ("state", verdict.name())];
+            metrics.set("unwedge_mount_state", &labels, flag(seen.verdict == verdict))?;
+        }
+        let of_path = [("path", path.as_str())];
+        if let Some(errno) = seen.errno {
+            metrics.set("unwedge_mount_errno", &of_path, f64::from(errno))?;
+        }
+        if let Some(probe) = seen.probe {
+            metrics.set("unwedge_mount_probe_seconds", &of_path, probe.as_secs_f64())?;
+        }
+        let sighting = round.state.sightings.iter().find(|sighting| sighting.path == seen.path);
+        if let Some(sighting) = sighting.filter(|sighting| sighting.verdict == seen.verdict) {
+            let since = seconds_of(sighting.since.utc_ms);
+            metrics.set("unwedge_mount_state_since_timestamp_seconds", &of_path, since)?;
+        }
+    }
+    for repairs in &round.state.repairs {
+        let path = text::path(&repairs.path);
+        for (outcome, total) in [("ok", repairs.ok), ("failed", repairs.failed)] {
+            let labels = [("outcome", outcome), ("path", path.as_str())];
+            metrics.set("unwedge_mount_repairs", &labels, whole(total))?;
+        }
+    }
+    if let Some(orphans) = round.orphans {
+        metrics.set("unwedge_mounts_orphan_connections", &[], count(orphans))?;
+    }
+    metrics.encode()
+}
+
+/// The families of one file, each made when it is first set: a family without a value is left out.
+#[derive(Default)]
+struct Families {
+    registry: Registry,
+    gauges: BTreeMap<&'static str, GaugeVec>,
+}
+
+impl Families {
+    fn set(&mut self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
+        let declared = FAMILIES.iter().find(|(family, _)| *family == name);
+        let (name, help) = *declared.with_context(|| format!("{name} is not declared"))?;
+        let gauge = match self.gauges.entry(name) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let names: Vec<&str> = labels.iter().map(|(label, _)| *label).collect();
+                let gauge = GaugeVec::new(Opts::new(name, help), &names)?;
+                self.registry.register(Box::new(gauge.clone()))?;
+                vacant.insert(gauge)
+            }
+        };
+        let values: Vec<&str> = labels.iter().map(|(_, value)| *value).collect();
+        gauge.get_metric_with_label_values(&values)?.set(value);
+        Ok(())
+    }
+
+    fn encode(&self) -> Result<String> {
+        let mut bytes = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut bytes)?;
+        String::from_utf8(bytes).context("metrics are text")
+    }
+}
+
+fn flag(value: bool) -> f64 {
+    if value { 1.0 } else { 0.0 }
+}
+
+fn seconds_of(utc_ms: u64) -> f64 {
+    whole(utc_ms) / 1000.0
+}
+
+fn count(value: usize) -> f64 {
+    whole(u64::try_from(value).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
+fn whole(value: u64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,6 @@
+//! What every step stands on and none of them owns: the clock, child processes, text for names
+//! that are no text. Nothing here knows what a mount is.
+
+pub mod clock;
+pub mod command;
+pub mod text;

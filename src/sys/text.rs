@@ -1,0 +1,115 @@
+//! Names as text. A path is bytes; where it must be shown (plan, JSON, metrics, journal) every
+//! byte that is no printable text is written `\xNN`, the same everywhere, and the backslash
+//! itself doubled, so that two different paths never look alike.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// A path as text.
+#[must_use]
+pub fn path(path: &Path) -> String {
+    bytes(path.as_os_str().as_bytes())
+}
+
+/// A name as text.
+#[must_use]
+pub fn name(name: &OsStr) -> String {
+    bytes(name.as_bytes())
+}
+
+/// Bytes as text: valid UTF-8 stays, control characters and other bytes become `\xNN`.
+#[must_use]
+pub fn bytes(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                c if c.is_control() => {
+                    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                        hex(&mut out, byte);
+                    }
+                }
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            hex(&mut out, *byte);
+        }
+    }
+    out
+}
+
+fn hex(out: &mut String, byte: u8) {
+    // writing to a String cannot fail
+    let _ = write!(out, "\\x{byte:02x}");
+}
+
+/// The last `limit` bytes of what a program said, as one printable line.
+#[must_use]
+pub fn tail(said: &[u8], limit: usize) -> String {
+    let start = said.len().saturating_sub(limit);
+    let text = String::from_utf8_lossy(&said[start..]);
+    let line: Vec<&str> = text.split(char::is_control).filter(|part| !part.is_empty()).collect();
+    line.join(" ").trim().to_owned()
+}
+
+/// A duration for people: at most two units, days at the largest.
+#[must_use]
+pub fn duration(time: std::time::Duration) -> String {
+    let ms = time.as_millis();
+    let s = time.as_secs();
+    match s {
+        0 => format!("{ms} ms"),
+        1..10 => format!("{}.{} s", s, (ms % 1000) / 100),
+        10..60 => format!("{s} s"),
+        60..3_600 => pair(s / 60, "min", s % 60, "s"),
+        3_600..86_400 => pair(s / 3_600, "h", s % 3_600 / 60, "min"),
+        _ => pair(s / 86_400, "d", s % 86_400 / 3_600, "h"),
+    }
+}
+
+fn pair(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
+    if small == 0 {
+        format!("{large} {large_unit}")
+    } else {
+        format!("{large} {large_unit} {small} {small_unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_string_has_its_own_text() {
+        assert_eq!(bytes(b"/srv/a b"), "/srv/a b");
+        assert_eq!(bytes(b"/srv/\xff\n"), "/srv/\\xff\\x0a");
+        assert_eq!(bytes(br"/srv/\xff"), r"/srv/\\xff");
+        assert_eq!(bytes("/srv/\u{e9}\u{85}".as_bytes()), "/srv/\u{e9}\\xc2\\x85");
+    }
+
+    #[test]
+    fn a_tail_is_one_line_of_the_last_bytes() {
+        assert_eq!(tail(b"first\nsecond\n", 100), "first second");
+        assert_eq!(tail(b"first\nsecond\n", 7), "second");
+        assert_eq!(tail(b"", 7), "");
+    }
+
+    #[test]
+    fn durations_show_two_units_at_most() {
+        for (ms, text) in [
+            (999, "999 ms"),
+            (1_250, "1.2 s"),
+            (59_999, "59 s"),
+            (60_000, "1 min"),
+            (125_000, "2 min 5 s"),
+            (3_600_000, "1 h"),
+            (90_000_000, "1 d 1 h"),
+        ] {
+            assert_eq!(duration(std::time::Duration::from_millis(ms)), text);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A small host inside a test's namespaces: a tmpfs, fusectl, a configuration, and rounds of the
+//! real program on it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use rustix::mount::{MountFlags, mount};
+use serde_json::Value;
+use unwedge::probes::connections::{CONNECTIONS, Connections};
+
+use super::Fault;
+
+/// The host.
+pub struct Lab {
+    pub dir: PathBuf,
+    pub config: PathBuf,
+    pub program: PathBuf,
+}
+
+/// What came of a run of a program.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub took: Duration,
+}
+
+impl Lab {
+    /// Builds it; only inside [`super::isolate::isolated`].
+    pub fn build() -> Self {
+        let dir = PathBuf::from("/mnt");
+        mount("lab", &dir, "tmpfs", MountFlags::empty(), Some(c"mode=755")).unwrap();
+        if Connections::read() == Connections::NotMounted {
+            mount("fusectl", CONNECTIONS, "fusectl", MountFlags::empty(), None).unwrap();
+        }
+        for made in ["state", "run", "metrics", "sentinels", "roots"] {
+            fs::create_dir(dir.join(made)).unwrap();
+        }
+        let lab = Self {
+            config: dir.join("unwedge.toml"),
+            program: PathBuf::from(env!("CARGO_BIN_EXE_unwedge-mounts")),
+            dir,
+        };
+        lab.configure("", "");
+        lab
+    }
+
+    /// A path under the root that may be repaired.
+    pub fn root(&self, name: &str) -> PathBuf {
+        self.dir.join("roots").join(name)
+    }
+
+    /// Writes the configuration: keys of `[mounts]`, then whatever else. Confirmation takes one
+    /// round and no time, and the budget is wide, unless `mounts` or `more` say otherwise.
+    pub fn configure(&self, mounts: &str, more: &str) {
+        let dir = self.dir.display();
+        let defaults = [
+            ("confirm.dead", "{ runs = 1, age = \"0s\" }"),
+            ("confirm.hung", "{ runs = 1, age = \"0s\" }"),
+            ("confirm.absent", "{ runs = 1, age = \"0s\" }"),
+            ("confirm.stacked", "{ runs = 1, age = \"0s\" }"),
+            ("confirm.transient", "{ runs = 1, age = \"0s\" }"),
+            ("budget.cooldown", "\"0s\""),
+            ("budget.per_hour", "100"),
+            ("budget.per_day", "100"),
+            ("budget.per_target_per_day", "100"),
+            ("repair_under", &format!("[\"{dir}/roots\"]")),
+        ];
+        let wide: String = defaults
+            .iter()
+            .filter(|(key, _)| !mounts.lines().any(|line| line.trim_start().starts_with(key)))
+            .map(|(key, value)| format!("{key} = {value}\n"))
+            .collect();
+        let text = format!(
+            "[host]\nservices = \"process\"\nstate_dir = \"{dir}/state\"\nrun_dir = \"{dir}/run\"\n\
+             sentinel_dir = \"{dir}/sentinels\"\ntextfile_dir = \"{dir}/metrics\"\n\
+             [gates]\ndeploy_lock = \"{dir}/run/deploy.lock\"\n[probe]\ntimeout = \"500ms\"\n\
+             [mounts]\n{wide}{mounts}\n{more}\n"
+        );
+        fs::write(&self.config, text).unwrap();
+    }
+
+    /// A `[[mount]]` that a fault daemon in the background serves again.
+    pub fn listed(&self, path: &Path) -> String {
+        let unwedge = env!("CARGO_BIN_EXE_unwedge");
+        let path = path.display();
+        format!(
+            "[[mount]]\npath = \"{path}\"\nfstype = \"fuse.faultfs\"\nwait = \"10s\"\nremount = \
+             [\"{unwedge}\", \"faultfs\", \"--background\", \"{path}\"]\n"
+        )
+    }
+
+    /// Mounts a fault daemon.
+    pub fn fault(&self, path: &Path, flags: &[&str]) -> Fault {
+        Fault::mount(path, flags)
+    }
+
+    /// Permits repairs.
+    pub fn arm(&self) {
+        fs::write(self.dir.join("sentinels/mounts"), "armed by a test\n").unwrap();
+    }
+
+    /// One round of `unwedge-mounts`.
+    pub fn round(&self, flags: &[&str]) -> Ran {
+        self.run(&self.program, flags)
+    }
+
+    /// One round, its JSON.
+    #[track_caller]
+    pub fn json(&self, flags: &[&str]) -> Value {
+        let ran = self.round(&[&["--json"], flags].concat());
+        serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+    }
+
+    /// One armed round that may act, its JSON.
+    #[track_caller]
+    pub fn apply(&self) -> Value {
+        self.json(&["--apply"])
+    }
+
+    /// One of the operator's verbs.
+    pub fn unwedge(&self, args: &[&str]) -> Ran {
+        self.run(Path::new(env!("CARGO_BIN_EXE_unwedge")), args)
+    }
+
+    fn run(&self, program: &Path, args: &[&str]) -> Ran {
+        #[allow(clippy::disallowed_methods)]
+        let (start, mut command) = (Instant::now(), Command::new(program));
+        let output: Output =
+            command.arg("--config").arg(&self.config).args(args).output().unwrap();
+        Ran {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+            took: start.elapsed(),
+        }
+    }
+
+    /// Every file of the lab with its content, for a before and after.
+    pub fn snapshot(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        for dir in ["state", "run", "metrics", "sentinels"] {
+            for entry in fs::read_dir(self.dir.join(dir)).unwrap().flatten() {
+                files.push((entry.path(), fs::read(entry.path()).unwrap_or_default()));
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+/// The verdict on `path` in a round's JSON.
+#[track_caller]
+pub fn verdict<'a>(round: &'a Value, path: &Path) -> &'a str {
+    observation(round, path)["verdict"].as_str().unwrap()
+}
+
+/// The observation of `path` in a round's JSON.
+#[track_caller]
+pub fn observation<'a>(round: &'a Value, path: &Path) -> &'a Value {
+    let shown = unwedge::sys::text::path(path);
+    round["observations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|seen| seen["path"] == shown.as_str())
+        .unwrap_or_else(|| panic!("{shown} is not watched in {round:#}"))
+}
+
+/// `verb target` of every step.
+pub fn steps(round: &Value) -> Vec<String> {
+    let step = |step: &Value| {
+        format!("{} {}", step["verb"].as_str().unwrap(), step["target"].as_str().unwrap())
+    };
+    round["steps"].as_array().unwrap().iter().map(step).collect()
+}
+
+/// `subject reason` of every hold.
+pub fn holds(round: &Value) -> Vec<String> {
+    let hold = |hold: &Value| {
+        format!("{} {}", hold["subject"].as_str().unwrap(), hold["reason"].as_str().unwrap())
+    };
+    round["holds"].as_array().unwrap().iter().map(hold).collect()
+}
+
+/// Whether every step that was tried was done.
+pub fn all_ok(round: &Value) -> bool {
+    let outcomes = round["outcomes"].as_array().unwrap();
+    !outcomes.is_empty() && outcomes.iter().all(|outcome| outcome["ok"] == true)
+}
+
+/// Processes of this namespace whose name begins so: pid, state, uid.
+pub fn processes(prefix: &str) -> Vec<(i32, char)> {
+    procfs::process::all_processes()
+        .unwrap()
+        .flatten()
+        .filter_map(|process| process.stat().ok())
+        .filter(|stat| stat.comm.starts_with(prefix) && stat.state != 'Z')
+        .map(|stat| (stat.pid, stat.state))
+        .collect()
+}
