@@ -8,3 +8,5 @@ mod support;
 
 /// The acceptance list: verdicts and repairs on real FUSE mounts.
 mod acceptance;
+/// Rounds killed before and after every step and every write.
+mod crash;
