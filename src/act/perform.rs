@@ -1,9 +1,10 @@
 //! Performing a plan. One repair after the other; within one, step by step, and the first step that
 //! is not done ends it, because each stands on the one before.
 //!
-//! Before a repair's first step its charge and its debts are on disk. Before every step the sentinel
-//! and HALT are read again, and what a step does is checked on both sides of it. Killed anywhere,
-//! the next round finds the open charge, or the debt, and goes on from there.
+//! Before a repair's first step its charge, its debts and the paths that it leaves bare are on disk.
+//! Before every step the sentinel and HALT are read again, and what a step does is checked on both
+//! sides of it. Killed anywhere, the next round finds the open charge, the debt or the remembered
+//! path, and goes on from there.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -156,10 +157,12 @@ impl Actor<'_> {
         Ok(outcomes)
     }
 
-    /// Writes down what is about to be done: charged first, owed second, done third.
+    /// Writes down what is about to be done: charged and remembered first, owed second, done third.
     fn begin(&mut self, repair: &Repair) -> Result<()> {
         let now = Now::take()?;
         let state_dir = &self.settings.host.state_dir;
+        let remembers = self.remember(repair, &now);
+        let charged = matches!(repair.cost, Cost::Charge(_));
         if let Cost::Charge(identity) = &repair.cost {
             self.state.charges.push(Charge {
                 path: repair.subject.clone(),
@@ -167,6 +170,8 @@ impl Actor<'_> {
                 at: now.stamp(),
                 open: true,
             });
+        }
+        if charged || remembers {
             store::record(state_dir, &self.state)?;
         }
         let why = repair.steps.first().map_or_else(String::new, |planned| planned.why.clone());
@@ -204,7 +209,7 @@ impl Actor<'_> {
                 charge.open = false;
             }
         }
-        self.remember(repair, outcomes, &now);
+        self.forget_untouched(repair, outcomes);
         count(&mut self.state.repairs, &repair.subject, ok);
         for outcome in outcomes {
             if let (Step::WaitLive { path }, Ended::Failed(_)) = (&outcome.planned.step, &outcome.ended)
@@ -217,16 +222,15 @@ impl Actor<'_> {
         store::record(state_dir, &self.state)
     }
 
-    /// A path that was detached for good stays known, so that it stays bad until somebody mounts it.
-    fn remember(&mut self, repair: &Repair, outcomes: &[Outcome], now: &Now) {
-        let detached = |path: &Path| {
-            outcomes.iter().any(|outcome| {
-                matches!(&outcome.planned.step, Step::Detach { path: gone, .. } if path.starts_with(gone))
-                    && outcome.ok()
-            })
-        };
-        for left in repair.leaves.iter().filter(|left| detached(&left.path)) {
-            self.state.remembered.retain(|known| known.path != left.path);
+    /// A path that is about to be detached for good is known from then on, so that it stays bad
+    /// until somebody mounts it, even if we do not live to say that it was detached. Whether there
+    /// was any that was not known.
+    fn remember(&mut self, repair: &Repair, now: &Now) -> bool {
+        let known = self.state.remembered.len();
+        for left in &repair.leaves {
+            if self.state.remembered.iter().any(|known| known.path == left.path) {
+                continue;
+            }
             self.state.remembered.push(Remembered {
                 path: left.path.clone(),
                 source: left.source.clone(),
@@ -234,6 +238,24 @@ impl Actor<'_> {
                 at: now.stamp(),
             });
         }
+        self.state.remembered.len() != known
+    }
+
+    /// What was refused, or not come to, is still mounted and needs no remembering. A detach that
+    /// failed may yet succeed.
+    fn forget_untouched(&mut self, repair: &Repair, outcomes: &[Outcome]) {
+        let touched = |path: &Path| {
+            outcomes.iter().any(|outcome| match (&outcome.planned.step, &outcome.ended) {
+                (Step::Detach { path: gone, .. }, Ended::Done(_) | Ended::Failed(_)) => {
+                    path.starts_with(gone)
+                }
+                _ => false,
+            })
+        };
+        let untouched = |path: &Path| {
+            repair.leaves.iter().any(|left| left.path == path) && !touched(path)
+        };
+        self.state.remembered.retain(|remembered| !untouched(&remembered.path));
     }
 
     fn failed_attempt(&mut self, path: &Path, now: &Now) {
