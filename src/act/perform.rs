@@ -167,6 +167,13 @@ impl Actor<'_> {
             self.state.charges.push(Charge {
                 path: repair.subject.clone(),
                 identity: identity.clone(),
+                along: repair
+                    .steps
+                    .iter()
+                    .filter_map(|planned| planned.step.identity())
+                    .filter(|other| *other != identity)
+                    .cloned()
+                    .collect(),
                 at: now.stamp(),
                 open: true,
             });

@@ -441,11 +441,9 @@ impl Case<'_> {
     /// mount: then nothing is confirmed, charged or waited for again.
     fn is_resumed(&self) -> bool {
         match self.observation.identity() {
-            Some(identity) => self.world.state.charges.iter().any(|charge| {
-                charge.open
-                    && charge.path == self.observation.path
-                    && charge.identity.same(identity)
-            }),
+            Some(identity) => {
+                self.world.state.charges.iter().any(|charge| charge.open && charge.covers(identity))
+            }
             None => self.is_owed(),
         }
     }

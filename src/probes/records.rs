@@ -74,11 +74,22 @@ pub struct Charge {
     pub path: PathBuf,
     /// The mount that was to be taken away.
     pub identity: Identity,
+    /// Others that go with it for the same charge: layers beneath it, other places of its
+    /// superblock.
+    pub along: Vec<Identity>,
     /// When.
     pub at: Stamp,
     /// Whether it is still under way: a round that finds one open was killed, and resumes it
     /// without charge.
     pub open: bool,
+}
+
+impl Charge {
+    /// Whether it was taken for this very mount.
+    #[must_use]
+    pub fn covers(&self, mount: &Identity) -> bool {
+        self.identity.same(mount) || self.along.iter().any(|along| along.same(mount))
+    }
 }
 
 /// Tries to mount something absent.
