@@ -101,8 +101,10 @@ impl Actor<'_> {
     pub fn take_note(&mut self, sightings: Vec<Sighting>, now: &Now) -> Result<()> {
         self.state.sightings = sightings;
         let live = self.live_paths();
+        let (observations, debts) = (self.observations, &self.debts.debts);
         for charge in &mut self.state.charges {
-            if charge.open && live.contains(&charge.path) {
+            let done = live.contains(&charge.path) || taken_away(charge, observations, debts);
+            if charge.open && done {
                 charge.open = false;
                 count(&mut self.state.repairs, &charge.path, true);
             }
@@ -362,6 +364,17 @@ impl Actor<'_> {
             Err(why) => Ended::Failed(why),
         }
     }
+}
+
+/// Whether a repair that was charged has nothing left to do: its mounts are gone, for certain, and
+/// none is owed.
+fn taken_away(charge: &Charge, observations: &[Observation], debts: &[Debt]) -> bool {
+    let seen = observations
+        .iter()
+        .any(|seen| seen.path == charge.path && seen.verdict != Verdict::Unknown);
+    let mut layers = observations.iter().flat_map(|seen| &seen.layers);
+    let stands = layers.any(|layer| charge.covers(&layer.identity));
+    seen && !stands && !debts.iter().any(|debt| debt.path() == charge.path)
 }
 
 fn count(repairs: &mut Vec<Repairs>, path: &Path, ok: bool) {
