@@ -23,6 +23,7 @@ use crate::decide::plan::{Cost, Plan, Planned, Reason, Repair, Step};
 use crate::probes::connections::Connections;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
+use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
     Attempts, Charge, Debt, Debts, MountsState, Remembered, Repairs, Sighting,
@@ -302,9 +303,13 @@ impl Actor<'_> {
         let ended = match step {
             Step::AbortConnection { path, identity, daemons } => abort(path, identity, daemons),
             Step::Detach { path, identity, along } => detach(path, identity, along),
-            Step::RestartUnit { unit, .. } => self.ask_unit("restart", unit),
-            Step::StartUnit { unit, .. } => self.ask_unit("start", unit),
-            Step::Remount { path } => self.remount(path),
+            Step::RestartUnit { path, unit } => {
+                unless_mounted(path, || self.ask_unit("restart", unit))
+            }
+            Step::StartUnit { path, unit } => {
+                unless_mounted(path, || self.ask_unit("start", unit))
+            }
+            Step::Remount { path } => unless_mounted(path, || self.remount(path)),
             Step::WaitLive { path } => self.wait_live(path),
         };
         failpoint::reached(Moment::After, verb);
@@ -384,6 +389,22 @@ fn count(repairs: &mut Vec<Repairs>, path: &Path, ok: bool) {
     for repairs in repairs.iter_mut().filter(|repairs| repairs.path == path) {
         let total = if ok { &mut repairs.ok } else { &mut repairs.failed };
         *total = total.saturating_add(1);
+    }
+}
+
+/// Mounts, unless something has been mounted since the look: by the service manager, or by what a
+/// killed round had asked for. Nothing is mounted over it, and it is not taken away again by a
+/// restart; whether it is any good the wait for it tells.
+fn unless_mounted(path: &Path, mount: impl FnOnce() -> Ended) -> Ended {
+    match mountinfo::read(|mount| mount.path == path) {
+        Ok(table) => match table.walk(path).layers.last() {
+            Some(top) => {
+                let source = text::name(&top.source);
+                Ended::Done(format!("{} from {source} is mounted there by now", top.fstype))
+            }
+            None => mount(),
+        },
+        Err(error) => Ended::Refused(Reason::UnclearEvidence, error.to_string()),
     }
 }
 
