@@ -10,3 +10,5 @@ mod support;
 mod acceptance;
 /// Rounds killed before and after every step and every write.
 mod crash;
+/// Records that cannot be trusted: torn, foreign, from the future.
+mod state_faults;
