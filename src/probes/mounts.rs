@@ -185,7 +185,10 @@ pub fn survey(settings: &Settings, remembered: &BTreeSet<PathBuf>, everything: b
         }
     };
     let connections = Connections::read();
-    let daemons = Daemons::scan();
+    // where there is no FUSE mount nobody's daemon is asked for, and the look through every
+    // process's descriptors is most of what a round costs
+    let fuse = table.iter().any(|mount| Family::of(&mount.fstype) == Family::Fuse);
+    let daemons = if fuse { Daemons::scan() } else { Daemons::default() };
     let looks: Vec<Target<'_>> = wanted
         .targets(&table)
         .into_iter()
@@ -221,6 +224,19 @@ pub fn survey(settings: &Settings, remembered: &BTreeSet<PathBuf>, everything: b
     };
     let orphans = connections::orphans(&connections, anywhere.as_deref()).map(|list| list.len());
     Survey { observations: seen.into_values().collect(), table: Ok(()), orphans }
+}
+
+/// Which paths [`survey`] would look at, and why: the table read and understood, nobody asked.
+///
+/// # Errors
+/// There is no mount table.
+pub fn watched(
+    settings: &Settings,
+    remembered: &BTreeSet<PathBuf>,
+    everything: bool,
+) -> Result<BTreeMap<PathBuf, BTreeSet<Role>>, TableError> {
+    let wanted = Wanted { settings, remembered, everything };
+    Ok(wanted.targets(&mountinfo::read(|mount| wanted.watches(mount))?))
 }
 
 /// Looks at one path only, as it is now: for waiting until it is live.
