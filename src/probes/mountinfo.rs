@@ -329,6 +329,9 @@ fn device(field: &[u8]) -> Option<Dev> {
 /// not a hash). A backslash that begins no such group stays: options of odd file systems have them.
 #[must_use]
 pub fn unescape(field: &[u8]) -> Vec<u8> {
+    if !field.contains(&b'\\') {
+        return field.to_vec();
+    }
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let [first, tail @ ..] = rest {
