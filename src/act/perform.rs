@@ -152,6 +152,10 @@ impl Actor<'_> {
         }
         let mut outcomes = Vec::new();
         for repair in &plan.repairs {
+            if let Some(base) = failed_base(repair, &outcomes) {
+                outcomes.extend(not_on(&base, repair));
+                continue;
+            }
             self.begin(repair)?;
             let done = self.perform_steps(repair);
             self.end(repair, &done)?;
@@ -390,6 +394,32 @@ fn count(repairs: &mut Vec<Repairs>, path: &Path, ok: bool) {
         let total = if ok { &mut repairs.ok } else { &mut repairs.failed };
         *total = total.saturating_add(1);
     }
+}
+
+/// The base above a repair's subject whose own repair, earlier in this plan, did not succeed.
+fn failed_base(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
+    let failed = outcomes.iter().find(|outcome| {
+        !outcome.ok()
+            && outcome.subject != repair.subject
+            && repair.subject.starts_with(&outcome.subject)
+    });
+    failed.map(|outcome| outcome.subject.clone())
+}
+
+/// Nothing of it is begun: it would be mounted on the bare directory of its base.
+fn not_on(base: &Path, repair: &Repair) -> Vec<Outcome> {
+    let why = format!("{} above it is not as it should be", text::path(base));
+    let mut endings = std::iter::once(Ended::Refused(Reason::UnclearEvidence, why));
+    repair
+        .steps
+        .iter()
+        .map(|planned| Outcome {
+            subject: repair.subject.clone(),
+            planned: planned.clone(),
+            ended: endings.next().unwrap_or(Ended::Skipped),
+            took: Duration::ZERO,
+        })
+        .collect()
 }
 
 /// Mounts, unless something has been mounted since the look: by the service manager, or by what a

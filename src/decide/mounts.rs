@@ -7,7 +7,7 @@
 //! Paths that share one superblock are one repair, charged once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::budget::{self, Ledger};
 use super::confirm;
@@ -74,7 +74,7 @@ pub fn decide(world: &World<'_>) -> Decision {
             Finding::Broken(repairable) => broken.push(repairable),
         }
     }
-    let repairs = afford(world, gather(broken), &mut holds);
+    let repairs = after_bases(world, afford(world, gather(broken), &mut holds), &mut holds);
     holds.sort_by(|a, b| a.subject.cmp(&b.subject).then(a.reason.cmp(&b.reason)));
     Decision { plan: Plan { repairs, holds }, sightings }
 }
@@ -580,6 +580,35 @@ fn afford(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec
                     false
                 }
             },
+        })
+        .collect()
+}
+
+/// Holds what would be mounted on the bare directory of a base that this plan does not put back:
+/// it would fill the disk below, and vanish under the base once that returns.
+fn after_bases(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec<Repair> {
+    let absent: Vec<&Path> = world
+        .observations
+        .iter()
+        .filter(|seen| seen.verdict == Verdict::Absent)
+        .map(|seen| seen.path.as_path())
+        .collect();
+    let subjects: Vec<PathBuf> = repairs.iter().map(|repair| repair.subject.clone()).collect();
+    repairs
+        .into_iter()
+        .filter(|repair| {
+            let subject = &repair.subject;
+            let missing = absent.iter().find(|above| {
+                absent.contains(&subject.as_path())
+                    && subject != **above
+                    && subject.starts_with(above)
+                    && !subjects.iter().any(|repaired| repaired == *above)
+            });
+            if let Some(above) = missing {
+                let detail = format!("{} above it is not mounted", text::path(above));
+                holds.push(Hold::on(subject, Reason::UnclearEvidence, detail));
+            }
+            missing.is_none()
         })
         .collect()
 }
