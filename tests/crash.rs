@@ -53,8 +53,9 @@ struct Scenario {
     services: Services,
     /// Paths below the root that the config lists.
     listed: &'static [&'static str],
-    /// Paths where something is, or was, mounted, whether listed or not.
-    paths: &'static [&'static str],
+    /// Whether an absence is only made good when it is owed: the confirmation of any other takes
+    /// longer than the test, so that a debt that was not written down shows.
+    only_owed: bool,
     broken: fn(&Lab) -> Vec<Fault>,
     /// Data that must be readable in the end.
     served: &'static [&'static str],
@@ -70,7 +71,7 @@ const DEAD_LISTED: Scenario = Scenario {
     name: "dead, listed",
     services: Services::Process,
     listed: &["box"],
-    paths: &["box"],
+    only_owed: true,
     broken: |lab| vec![dead(lab, "box")],
     served: &["box"],
 };
@@ -79,7 +80,7 @@ const HUNG_LISTED: Scenario = Scenario {
     name: "hung, listed",
     services: Services::Process,
     listed: &["box"],
-    paths: &["box"],
+    only_owed: true,
     broken: |lab| vec![hung(lab, "box")],
     served: &["box"],
 };
@@ -88,7 +89,7 @@ const HUNG_UNLISTED: Scenario = Scenario {
     name: "hung, unlisted",
     services: Services::Process,
     listed: &[],
-    paths: &["box"],
+    only_owed: true,
     broken: |lab| vec![hung(lab, "box")],
     served: &[],
 };
@@ -97,7 +98,7 @@ const DEAD_UNLISTED: Scenario = Scenario {
     name: "dead, unlisted",
     services: Services::Process,
     listed: &[],
-    paths: &["box"],
+    only_owed: true,
     broken: |lab| vec![dead(lab, "box")],
     served: &[],
 };
@@ -106,7 +107,7 @@ const ABSENT_LISTED: Scenario = Scenario {
     name: "absent, listed",
     services: Services::Process,
     listed: &["box"],
-    paths: &["box"],
+    only_owed: false,
     broken: |lab| {
         fs::create_dir_all(lab.root("box")).unwrap();
         vec![]
@@ -118,7 +119,7 @@ const TWO_DEAD: Scenario = Scenario {
     name: "two dead bases",
     services: Services::Process,
     listed: &["box", "other"],
-    paths: &["box", "other"],
+    only_owed: true,
     broken: |lab| vec![dead(lab, "box"), dead(lab, "other")],
     served: &["box", "other"],
 };
@@ -127,7 +128,7 @@ const STACK_LISTED: Scenario = Scenario {
     name: "two dead layers, listed",
     services: Services::Process,
     listed: &["box"],
-    paths: &["box"],
+    only_owed: true,
     broken: |lab| dead_stack(lab, "box"),
     served: &["box"],
 };
@@ -136,7 +137,7 @@ const STACK_UNLISTED: Scenario = Scenario {
     name: "two dead layers, unlisted",
     services: Services::Process,
     listed: &[],
-    paths: &["box"],
+    only_owed: true,
     broken: |lab| dead_stack(lab, "box"),
     served: &[],
 };
@@ -145,7 +146,7 @@ const NESTED: Scenario = Scenario {
     name: "a listed mount in a dead base",
     services: Services::Process,
     listed: &["box", "box/jobs/a"],
-    paths: &["box", "box/jobs/a"],
+    only_owed: true,
     broken: |lab| {
         let mut base = lab.fault(&lab.root("box"), &[]);
         let mut nested = lab.fault(&lab.root("box/jobs/a"), &[]);
@@ -160,7 +161,7 @@ const UNIT_DEAD: Scenario = Scenario {
     name: "dead, with a unit",
     services: Services::Systemd,
     listed: &["box"],
-    paths: &["box"],
+    only_owed: true,
     broken: |lab| {
         unit_is(lab, "box", "failed");
         vec![dead(lab, "box")]
@@ -172,7 +173,7 @@ const UNIT_HUNG: Scenario = Scenario {
     name: "hung, with a unit",
     services: Services::Systemd,
     listed: &["box"],
-    paths: &["box"],
+    only_owed: true,
     broken: |lab| {
         unit_is(lab, "box", "active");
         vec![hung(lab, "box")]
@@ -184,7 +185,7 @@ const UNIT_ABSENT: Scenario = Scenario {
     name: "absent, with a unit",
     services: Services::Systemd,
     listed: &["box"],
-    paths: &["box"],
+    only_owed: false,
     broken: |lab| {
         fs::create_dir_all(lab.root("box")).unwrap();
         unit_is(lab, "box", "inactive");
@@ -276,7 +277,10 @@ fn set_up(lab: &Lab, scenario: &Scenario) -> Vec<Fault> {
         fs::create_dir(&dir).unwrap();
     }
     // a charge that was taken wrongly, or not resumed, is seen by what the cool-down then holds
-    let mounts = "budget.cooldown = \"15m\"\nbudget.per_target_per_day = 3";
+    let mut mounts = "budget.cooldown = \"15m\"\nbudget.per_target_per_day = 3\n".to_owned();
+    if scenario.only_owed {
+        mounts.push_str("confirm.absent = { runs = 100, age = \"1h\" }\n");
+    }
     let more: String = scenario
         .listed
         .iter()
@@ -289,7 +293,7 @@ fn set_up(lab: &Lab, scenario: &Scenario) -> Vec<Fault> {
             ),
         })
         .collect();
-    lab.configure(mounts, &more);
+    lab.configure(&mounts, &more);
     if scenario.services == Services::Systemd {
         let dir = lab.dir.display();
         let systemd = format!(
@@ -591,8 +595,13 @@ lab_test! {
 lab_test! {
     fn killed_anywhere_a_mount_with_a_unit_is_started_once(lab) {
         matrix(&mut lab, &UNIT_DEAD, false);
-        matrix(&mut lab, &UNIT_HUNG, false);
         matrix(&mut lab, &UNIT_ABSENT, false);
+    }
+}
+
+lab_test! {
+    fn killed_anywhere_a_hung_mount_with_a_unit_is_restarted_once(lab) {
+        matrix(&mut lab, &UNIT_HUNG, false);
     }
 }
 
