@@ -108,8 +108,8 @@ impl Mount {
 pub struct MountTable {
     mounts: Vec<Mount>,
     by_id: HashMap<u64, usize>,
-    /// (parent id, path) -> index of the mount that a walk enters there
-    crossings: HashMap<(u64, PathBuf), usize>,
+    /// parent id -> path -> index of the mount that a walk enters there
+    crossings: HashMap<u64, HashMap<PathBuf, usize>>,
 }
 
 /// The mounts that a walk along a path goes through.
@@ -126,9 +126,9 @@ impl MountTable {
     #[must_use]
     pub fn new(mounts: Vec<Mount>) -> Self {
         let by_id = mounts.iter().enumerate().map(|(index, m)| (m.id, index)).collect();
-        let mut crossings = HashMap::with_capacity(mounts.len());
+        let mut crossings: HashMap<u64, HashMap<PathBuf, usize>> = HashMap::new();
         for (index, mount) in mounts.iter().enumerate() {
-            crossings.insert((mount.parent, mount.path.clone()), index);
+            crossings.entry(mount.parent).or_default().insert(mount.path.clone(), index);
         }
         Self { mounts, by_id, crossings }
     }
@@ -173,7 +173,8 @@ impl MountTable {
 
     fn entered(&self, from: &Mount, at: &Path) -> Option<&Mount> {
         self.crossings
-            .get(&(from.id, at.to_path_buf()))
+            .get(&from.id)
+            .and_then(|here| here.get(at))
             .map(|index| &self.mounts[*index])
             .filter(|mount| mount.id != from.id)
     }
