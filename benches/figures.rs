@@ -37,9 +37,8 @@ const INSIDE: &str = "UNWEDGE_BENCH_INSIDE";
 const CAT: [&str; 2] = ["/usr/bin/cat", "/proc/self/mountinfo"];
 
 /// What the figures mean; printed behind them.
-const READING: &str = "\
-
-The machine was shared while this ran; ratios move by a fifth from run to run, single times by more.
+const READING: &str = "
+On a machine that does other work ratios move by a fifth from run to run, single times by more.
 
 - Table of 10,000: two reads are two thirds of the time, and the kernel's: it returns a page a call,
   whatever the buffer. One read and `cat` cost about the same; the second read is what finds a table
