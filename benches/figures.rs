@@ -99,7 +99,9 @@ fn heading() {
         Now::take().unwrap().stamp().utc(),
         uname.release().to_string_lossy(),
     );
-    println!("Medians of {RUNS} runs alternating with what they are compared to. No pass, no fail.\n");
+    println!(
+        "Medians of {RUNS} runs alternating with what they are compared to. No pass, no fail.\n"
+    );
     println!("| what | measured | compared with | ratio | target |");
     println!("|---|---|---|---|---|");
 }
@@ -170,8 +172,11 @@ fn no_config(place: &str) {
     row(
         &format!("`unwedge-mounts`, no config, {place} ({watched} watched)"),
         &ms(round),
-        &format!("`cat /proc/self/mountinfo` {} + slowest probe {} whole ms", ms(cat),
-            slowest.as_millis()),
+        &format!(
+            "`cat /proc/self/mountinfo` {} + slowest probe {} whole ms",
+            ms(cat),
+            slowest.as_millis()
+        ),
         &format!("{:.2}", ratio(round, cat + slowest)),
         "3",
     );
@@ -246,10 +251,7 @@ fn end_connections(lab: &Lab) {
     let table = mountinfo::read_bytes(Path::new(mountinfo::MOUNTINFO)).unwrap();
     for mount in mountinfo::parse(&table).unwrap() {
         if mount.path.starts_with(lab.dir.join("roots")) {
-            let _ = fs::write(
-                format!("/sys/fs/fuse/connections/{}/abort", mount.dev.minor),
-                "1",
-            );
+            let _ = fs::write(format!("/sys/fs/fuse/connections/{}/abort", mount.dev.minor), "1");
             let _ = rustix::mount::unmount(&mount.path, rustix::mount::UnmountFlags::DETACH);
         }
     }
@@ -335,7 +337,8 @@ fn table_growth() {
 fn table(mounts: usize, settings: &Settings) {
     let mut all_watched = settings.clone();
     all_watched.mounts.repair_under = vec!["/mnt/many".into()];
-    let cases = [("none of them watched", settings, "2.5"), ("all of them watched", &all_watched, "")];
+    let cases =
+        [("none of them watched", settings, "2.5"), ("all of them watched", &all_watched, "")];
     for (which, settings, target) in cases {
         let classify = || {
             let start = Instant::now();

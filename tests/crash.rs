@@ -36,7 +36,8 @@ const ROUNDS_AFTER: usize = 2;
 /// The program with failpoints: built beforehand, because a test cannot build.
 #[track_caller]
 fn matrix_program() -> PathBuf {
-    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/failpoints/release/unwedge-mounts");
+    let built =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/failpoints/release/unwedge-mounts");
     let program = std::env::var_os("UNWEDGE_FAILPOINT_BIN").map_or(built, PathBuf::from);
     assert!(
         program.is_file(),

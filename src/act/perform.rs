@@ -16,8 +16,8 @@ use anyhow::Result;
 use super::child::{self, ACT_LIMIT, Done, Order};
 use super::failpoint::{self, Moment};
 use super::{storage_gate, store, units, wait};
-use crate::config::sentinel::{self, Halt, Permission};
 use crate::config::Settings;
+use crate::config::sentinel::{self, Halt, Permission};
 use crate::decide::budget::DAY;
 use crate::decide::plan::{Cost, Plan, Planned, Reason, Repair, Step};
 use crate::probes::connections::Connections;
@@ -110,9 +110,9 @@ impl Actor<'_> {
                 count(&mut self.state.repairs, &charge.path, true);
             }
         }
-        self.state
-            .charges
-            .retain(|charge| charge.open || now.since(&charge.at).known().is_none_or(|age| age < DAY));
+        self.state.charges.retain(|charge| {
+            charge.open || now.since(&charge.at).known().is_none_or(|age| age < DAY)
+        });
         self.state.attempts.retain(|attempts| !live.contains(&attempts.path));
         self.state.remembered.retain(|remembered| !live.contains(&remembered.path));
         store::record(&self.settings.host.state_dir, &self.state)
@@ -208,9 +208,7 @@ impl Actor<'_> {
         let state_dir = &self.settings.host.state_dir;
         let ok = outcomes.iter().all(Outcome::ok);
         let seen_live = |path: &Path| {
-            let waited = |outcome: &&Outcome| {
-                matches!(&outcome.planned.step, Step::WaitLive { path: waited } if waited == path)
-            };
+            let waited = |outcome: &&Outcome| matches!(&outcome.planned.step, Step::WaitLive { path: waited } if waited == path);
             outcomes.iter().find(waited).is_some_and(Outcome::ok)
         };
         let owed = self.debts.debts.len();
@@ -226,7 +224,8 @@ impl Actor<'_> {
         self.forget_untouched(repair, outcomes);
         count(&mut self.state.repairs, &repair.subject, ok);
         for outcome in outcomes {
-            if let (Step::WaitLive { path }, Ended::Failed(_)) = (&outcome.planned.step, &outcome.ended)
+            if let (Step::WaitLive { path }, Ended::Failed(_)) =
+                (&outcome.planned.step, &outcome.ended)
             {
                 self.failed_attempt(path, &now);
             } else if matches!(outcome.planned.step, Step::WaitLive { .. }) && outcome.ok() {
@@ -266,9 +265,8 @@ impl Actor<'_> {
                 _ => false,
             })
         };
-        let untouched = |path: &Path| {
-            repair.leaves.iter().any(|left| left.path == path) && !touched(path)
-        };
+        let untouched =
+            |path: &Path| repair.leaves.iter().any(|left| left.path == path) && !touched(path);
         self.state.remembered.retain(|remembered| !untouched(&remembered.path));
     }
 
@@ -310,9 +308,7 @@ impl Actor<'_> {
             Step::RestartUnit { path, unit } => {
                 unless_mounted(path, || self.ask_unit("restart", unit))
             }
-            Step::StartUnit { path, unit } => {
-                unless_mounted(path, || self.ask_unit("start", unit))
-            }
+            Step::StartUnit { path, unit } => unless_mounted(path, || self.ask_unit("start", unit)),
             Step::Remount { path } => unless_mounted(path, || self.remount(path)),
             Step::WaitLive { path } => self.wait_live(path),
         };

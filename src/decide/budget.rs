@@ -45,8 +45,11 @@ impl<'a> Ledger<'a> {
         let last = own.iter().filter_map(|charge| self.age(&charge.at)).min();
         if let Some(age) = last.filter(|age| *age < self.budget.cooldown) {
             let left = self.budget.cooldown.saturating_sub(age);
-            let detail = format!("repaired {} ago; next after {}", text::duration(age),
-                text::duration(self.budget.cooldown));
+            let detail = format!(
+                "repaired {} ago; next after {}",
+                text::duration(age),
+                text::duration(self.budget.cooldown)
+            );
             return Err(Hold::on(path, Reason::CoolingDown, detail).until(self.after(left)));
         }
         let today = self.within(own.into_iter(), DAY);
@@ -108,8 +111,8 @@ pub fn backoff(path: &Path, attempts: &[Attempts], now: &Now) -> Option<Hold> {
     let wait = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX);
     let age = now.since(&tried.last).known().unwrap_or(Duration::ZERO);
     let left = wait.checked_sub(age).filter(|left| !left.is_zero())?;
-    let detail = format!("{} failed tries to mount it; next in {}", tried.failed,
-        text::duration(left));
+    let detail =
+        format!("{} failed tries to mount it; next in {}", tried.failed, text::duration(left));
     let until = u64::try_from(left.as_millis()).ok().and_then(|ms| now.utc_ms.checked_add(ms));
     Some(Hold::on(path, Reason::CoolingDown, detail).until(until))
 }

@@ -280,7 +280,8 @@ impl Case<'_> {
                 return Err(self.on(Reason::UnitNotFound, detail.to_owned()));
             }
         };
-        if let Some(hold) = budget::backoff(&seen.path, &self.world.state.attempts, self.world.now) {
+        if let Some(hold) = budget::backoff(&seen.path, &self.world.state.attempts, self.world.now)
+        {
             return Err(hold);
         }
         Ok(Repair {
@@ -464,10 +465,11 @@ impl Case<'_> {
     /// The family of what is mounted, or should be.
     fn family(&self) -> Family {
         let should = self.spec().and_then(|spec| spec.fstype.as_deref());
-        self.observation.top().map(|top| top.fstype.as_str()).or(should).map_or(
-            Family::Other,
-            Family::of,
-        )
+        self.observation
+            .top()
+            .map(|top| top.fstype.as_str())
+            .or(should)
+            .map_or(Family::Other, Family::of)
     }
 
     fn spec(&self) -> Option<&MountSpec> {
@@ -567,8 +569,7 @@ fn join(leader: &mut Repair, other: Repair) {
 
 /// Lets the budget take out what it does not allow.
 fn afford(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec<Repair> {
-    let mut ledger =
-        Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
+    let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
     repairs
         .into_iter()
         .filter(|repair| match &repair.cost {

@@ -76,11 +76,8 @@ impl Now {
     #[must_use]
     pub fn since(&self, stamp: &Stamp) -> Age {
         let same_boot = self.boot_id == stamp.boot_id;
-        let (now, then) = if same_boot {
-            (self.boot_ms, stamp.boot_ms)
-        } else {
-            (self.utc_ms, stamp.utc_ms)
-        };
+        let (now, then) =
+            if same_boot { (self.boot_ms, stamp.boot_ms) } else { (self.utc_ms, stamp.utc_ms) };
         match now.checked_sub(then) {
             Some(ms) => Age::Known(Duration::from_millis(ms)),
             None if same_boot => Age::Impossible,

@@ -420,9 +420,12 @@ mod tests {
     fn nothing_of_our_environment_goes_along() {
         let done = run(&argv(&["/usr/bin/env"]), Duration::from_secs(10)).unwrap();
         let text = String::from_utf8(done.stdout).unwrap();
-        assert!(text.lines().all(|l| ["PATH=", "LC_ALL=C", "SYSTEMD_COLORS=0", "PWD=/"]
-            .iter()
-            .any(|known| l.starts_with(known))), "{text}");
+        assert!(
+            text.lines().all(|l| ["PATH=", "LC_ALL=C", "SYSTEMD_COLORS=0", "PWD=/"]
+                .iter()
+                .any(|known| l.starts_with(known))),
+            "{text}"
+        );
     }
 
     #[test]
