@@ -2,6 +2,15 @@
 //! namespaces of its own, so none sees the host or another test.
 
 #![allow(missing_docs, dead_code, reason = "tests are read, not called")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::unused_self,
+    reason = "a test may panic, talk, start processes and look at the clock"
+)]
 
 #[macro_use]
 mod support;

@@ -268,8 +268,7 @@ mod tests {
         let order = Order::Detach { identity: nobody(), along: vec![1] };
         let text = serde_json::to_string(&order).unwrap();
         assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), order);
-        let done =
-            Done::Refused { reason: Refusal::IdentityChanged, detail: "another".to_owned() };
+        let done = Done::Refused { reason: Refusal::IdentityChanged, detail: "another".to_owned() };
         let text = serde_json::to_string(&done).unwrap();
         assert_eq!(serde_json::from_str::<Done>(&text).unwrap(), done);
     }

@@ -53,10 +53,8 @@ pub fn reached(moment: Moment, what: &str) {
     }
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
     if wanted == here || format!("{wanted}#1") == here {
-        let _ = rustix::process::kill_process(
-            rustix::process::getpid(),
-            rustix::process::Signal::KILL,
-        );
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         loop {
             std::thread::park();
         }

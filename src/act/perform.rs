@@ -15,8 +15,8 @@ use anyhow::Result;
 use super::child::{self, ACT_LIMIT, Done, Order};
 use super::failpoint::{self, Moment};
 use super::{storage_gate, store, units, wait};
-use crate::config::sentinel::{self, Halt, Permission};
 use crate::config::Settings;
+use crate::config::sentinel::{self, Halt, Permission};
 use crate::decide::budget::DAY;
 use crate::decide::plan::{Cost, Plan, Planned, Reason, Repair, Step};
 use crate::probes::connections::Connections;
@@ -106,9 +106,9 @@ impl Actor<'_> {
                 count(&mut self.state.repairs, &charge.path, true);
             }
         }
-        self.state
-            .charges
-            .retain(|charge| charge.open || now.since(&charge.at).known().is_none_or(|age| age < DAY));
+        self.state.charges.retain(|charge| {
+            charge.open || now.since(&charge.at).known().is_none_or(|age| age < DAY)
+        });
         self.state.attempts.retain(|attempts| !live.contains(&attempts.path));
         self.state.remembered.retain(|remembered| !live.contains(&remembered.path));
         store::record(&self.settings.host.state_dir, &self.state)
@@ -189,9 +189,7 @@ impl Actor<'_> {
         let state_dir = &self.settings.host.state_dir;
         let ok = outcomes.iter().all(Outcome::ok);
         let seen_live = |path: &Path| {
-            let waited = |outcome: &&Outcome| {
-                matches!(&outcome.planned.step, Step::WaitLive { path: waited } if waited == path)
-            };
+            let waited = |outcome: &&Outcome| matches!(&outcome.planned.step, Step::WaitLive { path: waited } if waited == path);
             outcomes.iter().find(waited).is_some_and(Outcome::ok)
         };
         let owed = self.debts.debts.len();
@@ -207,7 +205,8 @@ impl Actor<'_> {
         self.remember(repair, outcomes, &now);
         count(&mut self.state.repairs, &repair.subject, ok);
         for outcome in outcomes {
-            if let (Step::WaitLive { path }, Ended::Failed(_)) = (&outcome.planned.step, &outcome.ended)
+            if let (Step::WaitLive { path }, Ended::Failed(_)) =
+                (&outcome.planned.step, &outcome.ended)
             {
                 self.failed_attempt(path, &now);
             } else if matches!(outcome.planned.step, Step::WaitLive { .. }) && outcome.ok() {

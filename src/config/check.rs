@@ -72,10 +72,7 @@ pub struct Checker<'a> {
 impl<'a> Checker<'a> {
     /// A checker that has seen nothing wrong yet.
     pub fn new(tree: &'a Tree) -> Self {
-        Self {
-            tree,
-            problems: Vec::new(),
-        }
+        Self { tree, problems: Vec::new() }
     }
 
     /// The value, if nothing was noted.
@@ -83,12 +80,7 @@ impl<'a> Checker<'a> {
         if self.problems.is_empty() {
             return Ok(value);
         }
-        Err(ConfigErrors(
-            self.problems
-                .into_iter()
-                .map(|(_, problem)| problem)
-                .collect(),
-        ))
+        Err(ConfigErrors(self.problems.into_iter().map(|(_, problem)| problem).collect()))
     }
 
     /// Notes a problem.
@@ -113,16 +105,12 @@ impl<'a> Checker<'a> {
 
     /// Whether anything was noted at this key or below it.
     pub fn has_problem_below(&self, at: &KeyPath) -> bool {
-        self.problems
-            .iter()
-            .any(|(noted, _)| noted.0.starts_with(&at.0))
+        self.problems.iter().any(|(noted, _)| noted.0.starts_with(&at.0))
     }
 
     /// An absolute path, or the default.
     pub fn path(&mut self, at: &KeyPath, written: Option<String>, default: PathBuf) -> PathBuf {
-        written
-            .and_then(|text| self.absolute(at, &text))
-            .unwrap_or(default)
+        written.and_then(|text| self.absolute(at, &text)).unwrap_or(default)
     }
 
     /// An absolute path without `.` and `..`; doubled and trailing slashes are taken away.
@@ -159,11 +147,9 @@ impl<'a> Checker<'a> {
                     display(*limits.start())
                 )
             }
-            Ok(it) => format!(
-                "{} is too long, expected at most {}",
-                display(it),
-                display(*limits.end())
-            ),
+            Ok(it) => {
+                format!("{} is too long, expected at most {}", display(it), display(*limits.end()))
+            }
             Err(problem) => problem,
         };
         self.problem(at, problem);
@@ -186,11 +172,7 @@ impl<'a> Checker<'a> {
             Ok(_) | Err(_) => {
                 self.problem(
                     at,
-                    format!(
-                        "{number} found, expected {} to {}",
-                        limits.start(),
-                        limits.end()
-                    ),
+                    format!("{number} found, expected {} to {}", limits.start(), limits.end()),
                 );
                 default
             }
@@ -214,10 +196,7 @@ impl<'a> Checker<'a> {
         let words: Vec<String> = all.iter().map(|it| format!("{:?}", it.as_str())).collect();
         let hint = nearest(&text, all.iter().map(|it| it.as_str()))
             .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
-        self.problem(
-            at,
-            format!("{text:?} found, expected {}{hint}", words.join(" or ")),
-        );
+        self.problem(at, format!("{text:?} found, expected {}{hint}", words.join(" or ")));
         default
     }
 
@@ -244,10 +223,7 @@ impl<'a> Checker<'a> {
     /// Text that is neither empty nor broken over lines, as a source or a type of file system.
     pub fn word(&mut self, at: &KeyPath, text: &str) -> String {
         if text.is_empty() || text.contains(char::is_control) {
-            self.problem(
-                at,
-                format!("{text:?} found, expected text without control characters"),
-            );
+            self.problem(at, format!("{text:?} found, expected text without control characters"));
         }
         text.to_owned()
     }
@@ -287,10 +263,7 @@ fn absolute(text: &str) -> Result<PathBuf, &'static str> {
 }
 
 fn unit(name: &str) -> Result<(), String> {
-    let Some(stem) = UNIT_SUFFIXES
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-    else {
+    let Some(stem) = UNIT_SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)) else {
         return Err(format!(
             "is no unit that mounts, expected a name ending in {}",
             UNIT_SUFFIXES.join(", ")
@@ -301,7 +274,7 @@ fn unit(name: &str) -> Result<(), String> {
     }
     if stem.ends_with('@') || stem.starts_with('@') {
         return Err(
-            "is a template without an instance, expected such as \"mount@data.service\"".to_owned(),
+            "is a template without an instance, expected such as \"mount@data.service\"".to_owned()
         );
     }
     let fits =

@@ -32,17 +32,13 @@ impl Default for Host {
 
 impl Default for Gates {
     fn default() -> Self {
-        Self {
-            deploy_lock: PathBuf::from("/run/unwedge/deploy.lock"),
-        }
+        Self { deploy_lock: PathBuf::from("/run/unwedge/deploy.lock") }
     }
 }
 
 impl Default for Probe {
     fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(5),
-        }
+        Self { timeout: Duration::from_secs(5) }
     }
 }
 
@@ -62,30 +58,12 @@ impl Default for Confirm {
     fn default() -> Self {
         let minutes = |n: u64| Duration::from_secs(n * 60);
         Self {
-            dead: Confirmation {
-                runs: 1,
-                age: Duration::ZERO,
-            },
-            hung: Confirmation {
-                runs: 2,
-                age: minutes(2),
-            },
-            absent: Confirmation {
-                runs: 2,
-                age: Duration::ZERO,
-            },
-            pinned: Confirmation {
-                runs: 2,
-                age: Duration::ZERO,
-            },
-            stacked: Confirmation {
-                runs: 2,
-                age: Duration::ZERO,
-            },
-            transient: Confirmation {
-                runs: 5,
-                age: minutes(2),
-            },
+            dead: Confirmation { runs: 1, age: Duration::ZERO },
+            hung: Confirmation { runs: 2, age: minutes(2) },
+            absent: Confirmation { runs: 2, age: Duration::ZERO },
+            pinned: Confirmation { runs: 2, age: Duration::ZERO },
+            stacked: Confirmation { runs: 2, age: Duration::ZERO },
+            transient: Confirmation { runs: 5, age: minutes(2) },
         }
     }
 }
@@ -103,13 +81,7 @@ impl Default for Budget {
 
 /// The lowest layer: every key that has a default, with that default.
 pub fn tree() -> Tree {
-    let Settings {
-        host,
-        gates,
-        probe,
-        mounts,
-        mount: _,
-    } = Settings::default();
+    let Settings { host, gates, probe, mounts, mount: _ } = Settings::default();
     let all = table([
         (
             "host",
@@ -149,11 +121,7 @@ pub fn complete_mounts(tree: &mut Tree) {
     let Node::Table(sections) = &mut tree.node else {
         return;
     };
-    let Some(Tree {
-        node: Node::Array(mounts),
-        ..
-    }) = sections.get_mut("mount")
-    else {
+    let Some(Tree { node: Node::Array(mounts), .. }) = sections.get_mut("mount") else {
         return;
     };
     if !all_tables(mounts) {
@@ -189,9 +157,7 @@ fn budget(budget: &Budget) -> Value {
 }
 
 fn table<const N: usize>(keys: [(&str, Value); N]) -> Value {
-    Value::Table(Table::from_iter(
-        keys.map(|(key, value)| (key.to_owned(), value)),
-    ))
+    Value::Table(Table::from_iter(keys.map(|(key, value)| (key.to_owned(), value))))
 }
 
 fn path(path: &Path) -> Value {

@@ -45,16 +45,9 @@ pub fn display(duration: Duration) -> String {
         (nanos / 1_000 % 1_000, "us"),
         (nanos % 1_000, "ns"),
     ];
-    let written: Vec<String> = parts
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, unit)| format!("{n}{unit}"))
-        .collect();
-    if written.is_empty() {
-        "0s".to_owned()
-    } else {
-        written.join(" ")
-    }
+    let written: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    if written.is_empty() { "0s".to_owned() } else { written.join(" ") }
 }
 
 /// Numbers and units must take turns, and each unit be one whose length is not in doubt.
@@ -117,20 +110,13 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected_ms: u64) {
-        assert_eq!(
-            parse(text),
-            Ok(Duration::from_millis(expected_ms)),
-            "{text:?}"
-        );
+        assert_eq!(parse(text), Ok(Duration::from_millis(expected_ms)), "{text:?}");
     }
 
     #[track_caller]
     fn check_refused(text: &str, word: &str) {
         let message = parse(text).expect_err(text);
-        assert!(
-            message.contains(word),
-            "{text:?}: {message:?} has no {word:?}"
-        );
+        assert!(message.contains(word), "{text:?}: {message:?} has no {word:?}");
     }
 
     #[test]

@@ -104,10 +104,7 @@ mod tests {
     use super::*;
 
     fn problem(n: usize) -> ConfigError {
-        ConfigError::File {
-            path: PathBuf::from(format!("/f{n}")),
-            problem: "bad".into(),
-        }
+        ConfigError::File { path: PathBuf::from(format!("/f{n}")), problem: "bad".into() }
     }
 
     #[test]

@@ -80,10 +80,7 @@ pub struct ConfirmFragment {
 
 /// One `{ runs = …, age = … }` as written.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table such as { runs = 2, age = \"2m\" }"
-)]
+#[serde(deny_unknown_fields, expecting = "a table such as { runs = 2, age = \"2m\" }")]
 #[allow(missing_docs)]
 pub struct ConfirmationFragment {
     pub runs: Option<i64>,

@@ -71,12 +71,7 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
     overrides::apply(&mut tree, &request.environment, &request.flags)?;
     defaults::complete_mounts(&mut tree);
     let settings = settings_of(&tree)?;
-    Ok(Loaded {
-        settings,
-        files: layers.files,
-        skipped: layers.skipped,
-        tree,
-    })
+    Ok(Loaded { settings, files: layers.files, skipped: layers.skipped, tree })
 }
 
 /// Settings of a text alone, over the defaults: for tests and the demo. Messages call it `<text>`.

@@ -55,11 +55,7 @@ pub fn apply(
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(ConfigErrors(problems))
-    }
+    if problems.is_empty() { Ok(()) } else { Err(ConfigErrors(problems)) }
 }
 
 fn variable(known: &Tree, name: &OsStr, value: &OsStr) -> Result<(KeyPath, Value), ConfigError> {
@@ -70,34 +66,24 @@ fn variable(known: &Tree, name: &OsStr, value: &OsStr) -> Result<(KeyPath, Value
     };
     let text = name.to_str().ok_or_else(|| not_text("name"))?;
     let value = value.to_str().ok_or_else(|| not_text("value"))?;
-    let keys = text
-        .strip_prefix(PREFIX)
-        .unwrap_or(text)
-        .to_ascii_lowercase();
-    let path = KeyPath(
-        keys.split(SEPARATOR)
-            .map(|key| Step::Key(key.to_owned()))
-            .collect(),
-    );
+    let keys = text.strip_prefix(PREFIX).unwrap_or(text).to_ascii_lowercase();
+    let path = KeyPath(keys.split(SEPARATOR).map(|key| Step::Key(key.to_owned())).collect());
     let value = scalar(known, &path, value, &origin)?;
     Ok((path, value))
 }
 
 /// The value for a key, or why it cannot be set from here.
 fn scalar(known: &Tree, path: &KeyPath, text: &str, origin: &Origin) -> Result<Value, ConfigError> {
-    let problem = |problem: String| ConfigError::Place {
-        origin: origin.clone(),
-        problem,
-    };
+    let problem = |problem: String| ConfigError::Place { origin: origin.clone(), problem };
     match known.get(path).map(|it| &it.node) {
         Some(Node::Leaf(Value::String(_))) => Ok(Value::String(unquoted(text))),
         Some(Node::Leaf(_)) => Ok(understood(text)),
-        Some(Node::Array(_)) => Err(problem(format!(
-            "{path} is a list, which only a file can set"
-        ))),
-        Some(Node::Table(_)) => Err(problem(format!(
-            "{path} is a section, expected a key of it too"
-        ))),
+        Some(Node::Array(_)) => {
+            Err(problem(format!("{path} is a list, which only a file can set")))
+        }
+        Some(Node::Table(_)) => {
+            Err(problem(format!("{path} is a section, expected a key of it too")))
+        }
         None => Err(problem(unknown(known, path, origin))),
     }
 }
@@ -112,11 +98,7 @@ fn unknown(known: &Tree, path: &KeyPath, origin: &Origin) -> String {
         }
         Some(_) | None => {}
     }
-    let names: Vec<String> = known
-        .leaves()
-        .iter()
-        .map(|(path, _)| variable_name(path))
-        .collect();
+    let names: Vec<String> = known.leaves().iter().map(|(path, _)| variable_name(path)).collect();
     let typed = variable_name(path);
     match (nearest_key(&typed, &names), origin) {
         (Some(near), Origin::Variable(_)) => format!("no such key; did you mean {PREFIX}{near}?"),
@@ -162,10 +144,9 @@ fn toml_value(text: &str) -> Option<Value> {
 fn set(tree: &mut Tree, path: &KeyPath, value: Value, origin: &Origin) {
     let leaf = Tree::from_value(value, origin);
     let layer = path.0.iter().rev().fold(leaf, |inner, step| match step {
-        Step::Key(key) => Tree {
-            origin: origin.clone(),
-            node: Node::Table([(key.clone(), inner)].into()),
-        },
+        Step::Key(key) => {
+            Tree { origin: origin.clone(), node: Node::Table([(key.clone(), inner)].into()) }
+        }
         Step::Index(_) => inner,
     });
     tree.overlay(layer);
@@ -201,12 +182,7 @@ mod tests {
     #[test]
     fn a_variable_sets_a_scalar() {
         check("UNWEDGE__PROBE__TIMEOUT", "2s", &["probe", "timeout"], "2s");
-        check(
-            "UNWEDGE__PROBE__TIMEOUT",
-            "\"2s\"",
-            &["probe", "timeout"],
-            "2s",
-        );
+        check("UNWEDGE__PROBE__TIMEOUT", "\"2s\"", &["probe", "timeout"], "2s");
         check("UNWEDGE__PROBE__TIMEOUT", "5", &["probe", "timeout"], "5");
         check(
             "UNWEDGE__MOUNTS__CONFIRM__DEAD__RUNS",
@@ -221,12 +197,7 @@ mod tests {
             "x",
         );
         check("UNWEDGE__HOST__USER", "1000", &["host", "user"], "1000");
-        check(
-            "UNWEDGE__HOST__USER",
-            "a = \"b\" # c",
-            &["host", "user"],
-            "a = \"b\" # c",
-        );
+        check("UNWEDGE__HOST__USER", "a = \"b\" # c", &["host", "user"], "a = \"b\" # c");
     }
 
     #[test]
@@ -280,12 +251,8 @@ mod tests {
 
     #[test]
     fn other_variables_are_left_alone() {
-        for name in [
-            "UNWEDGE_DEMO",
-            "unwedge__probe__timeout",
-            "XUNWEDGE__PROBE__TIMEOUT",
-            "PATH",
-        ] {
+        for name in ["UNWEDGE_DEMO", "unwedge__probe__timeout", "XUNWEDGE__PROBE__TIMEOUT", "PATH"]
+        {
             assert_eq!(applied(name, "nonsense"), Ok(defaults::tree()), "{name}");
         }
     }
@@ -294,33 +261,21 @@ mod tests {
     fn what_is_not_utf8_is_told() {
         let name = OsStr::from_bytes(b"UNWEDGE__HOST__USER").to_owned();
         let value = OsStr::from_bytes(b"\xff").to_owned();
-        let told = apply(&mut defaults::tree(), &[(name, value)], &[])
-            .expect_err("not UTF-8")
-            .to_string();
+        let told =
+            apply(&mut defaults::tree(), &[(name, value)], &[]).expect_err("not UTF-8").to_string();
         assert_eq!(told, "UNWEDGE__HOST__USER: its value is not UTF-8");
     }
 
     #[test]
     fn a_flag_wins_over_a_variable() {
         let key = KeyPath::of(&["probe", "timeout"]);
-        let flag = Flag {
-            name: "--timeout".into(),
-            key: key.clone(),
-            value: "3s".into(),
-        };
+        let flag = Flag { name: "--timeout".into(), key: key.clone(), value: "3s".into() };
         let mut tree = defaults::tree();
-        apply(
-            &mut tree,
-            &[("UNWEDGE__PROBE__TIMEOUT".into(), "2s".into())],
-            &[flag],
-        )
-        .expect("both are right");
+        apply(&mut tree, &[("UNWEDGE__PROBE__TIMEOUT".into(), "2s".into())], &[flag])
+            .expect("both are right");
         assert_eq!(
             tree.get(&key),
-            Some(&Tree::from_value(
-                "3s".into(),
-                &Origin::Flag("--timeout".into())
-            ))
+            Some(&Tree::from_value("3s".into(), &Origin::Flag("--timeout".into())))
         );
     }
 }

@@ -42,42 +42,25 @@ enum Trust {
 pub fn layers(request: &Request) -> Result<Layers, ConfigErrors> {
     let mut layers = Layers::default();
     let mut problems = Vec::new();
-    let system = if request.euid == 0 {
-        Trust::Root
-    } else {
-        Trust::Any
-    };
+    let system = if request.euid == 0 { Trust::Root } else { Trust::Any };
     if let Some(file) = &request.file {
         layers.take(file, system, &mut problems);
         if layers.files.is_empty() && problems.is_empty() {
             problems.push(problem(file, "no such file"));
         }
     } else {
-        layers.take(
-            &request.system_dir.join("unwedge.toml"),
-            system,
-            &mut problems,
-        );
+        layers.take(&request.system_dir.join("unwedge.toml"), system, &mut problems);
         match drop_ins(&request.system_dir.join("conf.d")) {
-            Ok(files) => files
-                .iter()
-                .for_each(|file| layers.take(file, system, &mut problems)),
+            Ok(files) => files.iter().for_each(|file| layers.take(file, system, &mut problems)),
             Err(unreadable) => problems.push(unreadable),
         }
         if request.euid != 0 {
-            for file in [request.user_file(), request.project_file()]
-                .into_iter()
-                .flatten()
-            {
+            for file in [request.user_file(), request.project_file()].into_iter().flatten() {
                 layers.take_found(request, &file, &mut problems);
             }
         }
     }
-    if problems.is_empty() {
-        Ok(layers)
-    } else {
-        Err(ConfigErrors(problems))
-    }
+    if problems.is_empty() { Ok(layers) } else { Err(ConfigErrors(problems)) }
 }
 
 impl Layers {
@@ -99,11 +82,8 @@ impl Layers {
     fn take_found(&mut self, request: &Request, path: &Path, problems: &mut Vec<ConfigError>) {
         match storage::mount_of(&request.mounts, path).filter(|it| it.may_hang()) {
             Some(mount) => {
-                let why = format!(
-                    "on {} ({}), which may hang",
-                    printable(&mount.path),
-                    mount.fstype
-                );
+                let why =
+                    format!("on {} ({}), which may hang", printable(&mount.path), mount.fstype);
                 self.skipped.push((path.to_owned(), why));
             }
             None => self.take(path, Trust::Own { euid: request.euid }, problems),
@@ -123,9 +103,7 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(fault)?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if !hidden && path.extension().is_some_and(|it| it == "toml") {
             files.push(path);
         }
@@ -145,28 +123,18 @@ fn read(path: &Path, trust: Trust) -> Result<Option<String>, ConfigError> {
         }
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(errno) => {
-            return Err(problem(
-                path,
-                format!("cannot be opened: {}", plain(&errno.into())),
-            ));
+            return Err(problem(path, format!("cannot be opened: {}", plain(&errno.into()))));
         }
     };
-    let stat = rustix::fs::fstat(&file).map_err(|errno| {
-        problem(
-            path,
-            format!("cannot be examined: {}", plain(&errno.into())),
-        )
-    })?;
+    let stat = rustix::fs::fstat(&file)
+        .map_err(|errno| problem(path, format!("cannot be examined: {}", plain(&errno.into()))))?;
     believe(path, &Owned::of(&stat), trust)?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| problem(path, format!("cannot be read: {}", plain(&error))))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(problem(
-            path,
-            format!("is longer than {FILE_BYTES_MAX} bytes"),
-        ));
+        return Err(problem(path, format!("is longer than {FILE_BYTES_MAX} bytes")));
     }
     String::from_utf8(bytes).map(Some).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -203,20 +171,14 @@ fn believe(path: &Path, file: &Owned, trust: Trust) -> Result<(), ConfigError> {
             0o022,
             "root, and writable by nobody else, because commands in it run as root",
         ),
-        Trust::Own { euid } => (
-            file.uid == euid || file.uid == 0,
-            0o002,
-            "you or root, and not writable by everybody",
-        ),
+        Trust::Own { euid } => {
+            (file.uid == euid || file.uid == 0, 0o002, "you or root, and not writable by everybody")
+        }
         Trust::Any => (true, 0, ""),
     };
     let mut mend = Vec::new();
     if !owner_fits {
-        let owner = if trust == Trust::Root {
-            "root:root"
-        } else {
-            "$USER"
-        };
+        let owner = if trust == Trust::Root { "root:root" } else { "$USER" };
         mend.push(format!("chown {owner} {}", printable(path)));
     }
     if file.mode & forbidden != 0 {
@@ -232,18 +194,12 @@ fn believe(path: &Path, file: &Owned, trust: Trust) -> Result<(), ConfigError> {
     let found = format!("owned by uid {} with mode {:04o}", file.uid, file.mode);
     Err(problem(
         path,
-        format!(
-            "{found}, expected to be owned by {whose}; mend it with: {}",
-            mend.join(" && ")
-        ),
+        format!("{found}, expected to be owned by {whose}; mend it with: {}", mend.join(" && ")),
     ))
 }
 
 fn problem(path: &Path, problem: impl Into<String>) -> ConfigError {
-    ConfigError::File {
-        path: path.to_owned(),
-        problem: problem.into(),
-    }
+    ConfigError::File { path: path.to_owned(), problem: problem.into() }
 }
 
 /// The reason without its number, in lower case as our own messages are.
@@ -251,9 +207,7 @@ fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| {
-        first.to_lowercase().chain(chars).collect()
-    })
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 #[cfg(test)]
@@ -264,11 +218,7 @@ mod tests {
 
     #[track_caller]
     fn check(uid: u32, mode: u32, trust: Trust, expected: Result<(), &str>) {
-        let file = Owned {
-            kind: FileType::RegularFile,
-            uid,
-            mode,
-        };
+        let file = Owned { kind: FileType::RegularFile, uid, mode };
         let told = believe(Path::new("/f"), &file, trust).map_err(|error| error.to_string());
         match (&told, expected) {
             (Ok(()), Ok(())) => {}
@@ -283,18 +233,8 @@ mod tests {
         check(0, 0o755, Trust::Root, Ok(()));
         check(0, 0o664, Trust::Root, Err("mend it with: chmod go-w /f"));
         check(0, 0o646, Trust::Root, Err("mend it with: chmod go-w /f"));
-        check(
-            1000,
-            0o644,
-            Trust::Root,
-            Err("mend it with: chown root:root /f"),
-        );
-        check(
-            1000,
-            0o666,
-            Trust::Root,
-            Err("mend it with: chown root:root /f && chmod go-w /f"),
-        );
+        check(1000, 0o644, Trust::Root, Err("mend it with: chown root:root /f"));
+        check(1000, 0o666, Trust::Root, Err("mend it with: chown root:root /f && chmod go-w /f"));
     }
 
     #[test]
@@ -308,14 +248,9 @@ mod tests {
 
     #[test]
     fn the_message_names_owner_and_mode() {
-        let file = Owned {
-            kind: FileType::RegularFile,
-            uid: 1000,
-            mode: 0o664,
-        };
-        let told = believe(Path::new("/f"), &file, Trust::Root)
-            .expect_err("not root's")
-            .to_string();
+        let file = Owned { kind: FileType::RegularFile, uid: 1000, mode: 0o664 };
+        let told =
+            believe(Path::new("/f"), &file, Trust::Root).expect_err("not root's").to_string();
         assert!(
             told.starts_with("/f: owned by uid 1000 with mode 0664, expected to be owned by root"),
             "{told}"
@@ -324,20 +259,12 @@ mod tests {
 
     #[test]
     fn only_regular_files_are_read() {
-        for kind in [
-            FileType::Fifo,
-            FileType::Directory,
-            FileType::CharacterDevice,
-            FileType::Socket,
-        ] {
-            let file = Owned {
-                kind,
-                uid: 0,
-                mode: 0o644,
-            };
-            let told = believe(Path::new("/f"), &file, Trust::Any)
-                .expect_err("no file")
-                .to_string();
+        for kind in
+            [FileType::Fifo, FileType::Directory, FileType::CharacterDevice, FileType::Socket]
+        {
+            let file = Owned { kind, uid: 0, mode: 0o644 };
+            let told =
+                believe(Path::new("/f"), &file, Trust::Any).expect_err("no file").to_string();
             assert_eq!(told, "/f: is not a regular file");
         }
     }
@@ -346,14 +273,8 @@ mod tests {
     fn a_pipe_does_not_keep_the_loader_waiting() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("f.toml");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            &path,
-            FileType::Fifo,
-            Mode::RUSR | Mode::WUSR,
-            0,
-        )
-        .expect("a pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+            .expect("a pipe");
         let told = read(&path, Trust::Any).expect_err("a pipe").to_string();
         assert!(told.ends_with("is not a regular file"), "{told}");
     }
@@ -368,19 +289,10 @@ mod tests {
             assert!(told.ends_with(end), "{told}");
         };
         check("latin1", b"a = 1\nb = \"\xe4\"\n", "line 2 is not UTF-8");
-        check(
-            "big",
-            &vec![b'#'; 1 + (1 << 20)],
-            "is longer than 1048576 bytes",
-        );
+        check("big", &vec![b'#'; 1 + (1 << 20)], "is longer than 1048576 bytes");
         std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("a link");
-        let told = read(&dir.path().join("link"), Trust::Any)
-            .expect_err("dangling")
-            .to_string();
-        assert!(
-            told.ends_with("is a link to a file that is not there"),
-            "{told}"
-        );
+        let told = read(&dir.path().join("link"), Trust::Any).expect_err("dangling").to_string();
+        assert!(told.ends_with("is a link to a file that is not there"), "{told}");
         assert_eq!(read(&dir.path().join("none"), Trust::Any), Ok(None));
     }
 }

@@ -36,11 +36,8 @@ pub struct Request {
 impl Request {
     /// The request of this process. The only place that reads the environment.
     pub fn from_process(file: Option<PathBuf>) -> Self {
-        let directory = |name| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
+        let directory =
+            |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         Self {
             file,
             system_dir: PathBuf::from(SYSTEM_DIR),
@@ -58,17 +55,12 @@ impl Request {
 
     /// The user's file, if there is a place for one.
     pub(super) fn user_file(&self) -> Option<PathBuf> {
-        let base = self
-            .xdg
-            .clone()
-            .or_else(|| self.home.as_ref().map(|home| home.join(".config")));
+        let base = self.xdg.clone().or_else(|| self.home.as_ref().map(|home| home.join(".config")));
         base.map(|base| base.join("unwedge/unwedge.toml"))
     }
 
     /// The project's file, if there is a place for one.
     pub(super) fn project_file(&self) -> Option<PathBuf> {
-        self.cwd
-            .as_ref()
-            .map(|cwd| cwd.join(".unwedge/unwedge.toml"))
+        self.cwd.as_ref().map(|cwd| cwd.join(".unwedge/unwedge.toml"))
     }
 }

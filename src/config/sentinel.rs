@@ -120,11 +120,7 @@ fn safe(path: &Path, stat: &Stat, euid: u32) -> Result<(), String> {
 }
 
 fn owner(euid: u32) -> String {
-    if euid == 0 {
-        "root".to_owned()
-    } else {
-        format!("root or uid {euid}")
-    }
+    if euid == 0 { "root".to_owned() } else { format!("root or uid {euid}") }
 }
 
 /// The first line of the text, cut and made printable; `None` if there is none, or it cannot be read.
@@ -134,22 +130,10 @@ fn first_line(path: &Path) -> Option<String> {
     let fd = rustix::fs::open(path, flags, Mode::empty()).ok()?;
     let mut bytes = Vec::new();
     // Four bytes a character are enough for any text that is passed on.
-    File::from(fd)
-        .take(4 * HALT_TEXT_MAX as u64)
-        .read_to_end(&mut bytes)
-        .ok()?;
+    File::from(fd).take(4 * HALT_TEXT_MAX as u64).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let line = text
-        .lines()
-        .next()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())?;
-    Some(
-        line.chars()
-            .take(HALT_TEXT_MAX)
-            .map(|c| if is_printable(c) { c } else { '?' })
-            .collect(),
-    )
+    let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty())?;
+    Some(line.chars().take(HALT_TEXT_MAX).map(|c| if is_printable(c) { c } else { '?' }).collect())
 }
 
 /// Not a control character, nor one that turns the direction of the text or hides.

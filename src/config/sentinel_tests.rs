@@ -43,15 +43,9 @@ fn a_proper_file_arms_its_kind_and_no_other() {
 fn only_what_is_not_there_is_not_armed() {
     let dir = dir();
     assert_eq!(permission(dir.path(), "mounts"), Permission::NotArmed);
-    assert_eq!(
-        permission(&dir.path().join("none"), "mounts"),
-        Permission::NotArmed
-    );
+    assert_eq!(permission(&dir.path().join("none"), "mounts"), Permission::NotArmed);
     put(&dir, "file", b"", 0o644);
-    assert!(matches!(
-        permission(&dir.path().join("file"), "mounts"),
-        Permission::Unknown(_)
-    ));
+    assert!(matches!(permission(&dir.path().join("file"), "mounts"), Permission::Unknown(_)));
 }
 
 #[test]
@@ -59,10 +53,7 @@ fn a_kind_that_does_not_exist_is_never_armed() {
     let dir = dir();
     put(&dir, "other", b"", 0o644);
     for kind in ["other", "", "../x", HALT] {
-        assert!(
-            matches!(permission(dir.path(), kind), Permission::Unknown(_)),
-            "{kind}"
-        );
+        assert!(matches!(permission(dir.path(), kind), Permission::Unknown(_)), "{kind}");
     }
 }
 
@@ -152,10 +143,7 @@ fn the_first_line_of_halt_is_passed_on_printable_and_cut() {
     check_halt(&dir, "a?[2Jb\u{fffd}c");
     put(&dir, HALT, "x\u{202e}y".as_bytes(), 0o644);
     check_halt(&dir, "x?y");
-    for (len, expected) in [
-        (HALT_TEXT_MAX, HALT_TEXT_MAX),
-        (HALT_TEXT_MAX + 1, HALT_TEXT_MAX),
-    ] {
+    for (len, expected) in [(HALT_TEXT_MAX, HALT_TEXT_MAX), (HALT_TEXT_MAX + 1, HALT_TEXT_MAX)] {
         put(&dir, HALT, "ü".repeat(len).as_bytes(), 0o644);
         check_halt(&dir, &"ü".repeat(expected));
     }

@@ -55,11 +55,7 @@ fn explain(tree: &Tree, path: &KeyPath, message: &str) -> ConfigError {
         }
         Some(_) | None => wrong_kind(tree, path, message),
     };
-    ConfigError::Key {
-        origin: tree.origin_of(path),
-        key: path.clone(),
-        problem,
-    }
+    ConfigError::Key { origin: tree.origin_of(path), key: path.clone(), problem }
 }
 
 fn unknown_key(path: &KeyPath, key: &str, message: &str) -> String {
@@ -67,11 +63,7 @@ fn unknown_key(path: &KeyPath, key: &str, message: &str) -> String {
     if is_section && LATER_SECTIONS.contains(&key) {
         return "this version does not know this section yet".to_owned();
     }
-    let what = if is_section {
-        "unknown section"
-    } else {
-        "unknown key"
-    };
+    let what = if is_section { "unknown section" } else { "unknown key" };
     let known = known_keys(message);
     if let Some(near) = nearest(key, known.iter().copied()) {
         return format!("{what}; did you mean {near:?}?");
@@ -84,9 +76,7 @@ fn unknown_key(path: &KeyPath, key: &str, message: &str) -> String {
 
 /// The keys that serde names after "expected"; the unknown one before it may hold anything.
 fn known_keys(message: &str) -> Vec<&str> {
-    let listed = message
-        .rsplit_once(", expected")
-        .map_or("", |(_, listed)| listed);
+    let listed = message.rsplit_once(", expected").map_or("", |(_, listed)| listed);
     listed.split('`').skip(1).step_by(2).collect()
 }
 
@@ -97,32 +87,22 @@ fn home_of(key: &str) -> Option<KeyPath> {
         Some(Step::Key(last)) => last.clone(),
         Some(Step::Index(_)) | None => String::new(),
     };
-    let homes: Vec<(String, KeyPath)> = defaults
-        .leaves()
-        .into_iter()
-        .map(|(path, _)| (last(&path), path))
-        .collect();
+    let homes: Vec<(String, KeyPath)> =
+        defaults.leaves().into_iter().map(|(path, _)| (last(&path), path)).collect();
     let near = nearest(key, homes.iter().map(|(last, _)| last.as_str()))?;
-    homes
-        .iter()
-        .find(|(last, _)| last == near)
-        .map(|(_, path)| path.clone())
+    homes.iter().find(|(last, _)| last == near).map(|(_, path)| path.clone())
 }
 
 fn wrong_kind(tree: &Tree, path: &KeyPath, message: &str) -> String {
-    let expected = message
-        .rsplit_once(", expected ")
-        .map(|(_, expected)| match expected {
-            "i64" => "a whole number",
-            "a sequence" => "a list",
-            other => other,
-        });
+    let expected = message.rsplit_once(", expected ").map(|(_, expected)| match expected {
+        "i64" => "a whole number",
+        "a sequence" => "a list",
+        other => other,
+    });
     match (expected, tree.get(path)) {
-        (Some(expected), Some(found)) => format!(
-            "expected {}, found {}",
-            one_line(expected),
-            kind(found, path)
-        ),
+        (Some(expected), Some(found)) => {
+            format!("expected {}, found {}", one_line(expected), kind(found, path))
+        }
         (Some(_) | None, _) => one_line(message),
     }
 }
@@ -155,10 +135,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let tree = Tree::parse(text, Path::new("/f")).expect("test text is TOML");
-        let told = fragment(&tree)
-            .err()
-            .map(|all| all.to_string())
-            .unwrap_or_default();
+        let told = fragment(&tree).err().map(|all| all.to_string()).unwrap_or_default();
         assert_eq!(told.lines().collect::<Vec<_>>(), expected, "{text}");
     }
 
@@ -176,10 +153,7 @@ mod tests {
             "[[mount]]\npath = \"/a\"\nwiat = 1\n",
             &["/f:3: [[mount]] wiat: unknown key; did you mean \"wait\"?"],
         );
-        check(
-            "[muonts]\n",
-            &["/f:1: muonts: unknown section; did you mean \"mounts\"?"],
-        );
+        check("[muonts]\n", &["/f:1: muonts: unknown section; did you mean \"mounts\"?"]);
     }
 
     #[test]
@@ -210,10 +184,7 @@ mod tests {
     fn sections_of_later_versions_are_told_apart() {
         let yet =
             |line, name| format!("/f:{line}: {name}: this version does not know this section yet");
-        check(
-            "[queue]\nurl = 1\n[worker]\n",
-            &[&yet(1, "queue"), &yet(3, "worker")],
-        );
+        check("[queue]\nurl = 1\n[worker]\n", &[&yet(1, "queue"), &yet(3, "worker")]);
         check("[[bind]]\ncold = 1\n", &[&yet(1, "bind")]);
         check("[binds]\n[jobs]\n", &[&yet(1, "binds"), &yet(2, "jobs")]);
     }
@@ -235,14 +206,8 @@ mod tests {
 
     #[test]
     fn the_wrong_kind_of_section_is_told() {
-        check(
-            "mounts = 1\n",
-            &["/f:1: mounts: expected a table, found the number 1"],
-        );
-        check(
-            "mount = { path = 1 }\n",
-            &["/f:1: mount: expected a list, found a table"],
-        );
+        check("mounts = 1\n", &["/f:1: mounts: expected a table, found the number 1"]);
+        check("mount = { path = 1 }\n", &["/f:1: mount: expected a list, found a table"]);
         check(
             "[mounts.confirm]\ndead = 2\n",
             &[

@@ -104,11 +104,7 @@ fn header(out: &mut String, path: &KeyPath, open: &str, close: &str) {
 }
 
 fn line(out: &mut String, key: &str, tree: &Tree, path: &KeyPath) {
-    let value = if is_secret(path) {
-        quote(MASK)
-    } else {
-        tree.inline()
-    };
+    let value = if is_secret(path) { quote(MASK) } else { tree.inline() };
     let setting = format!("{} = {value}", bare(key));
     let _ = writeln!(out, "{setting:<ORIGIN_COLUMN$} # {}", tree.origin);
 }
@@ -163,10 +159,7 @@ mod tests {
     fn secrets_are_masked_by_the_end_of_their_key() {
         let text = "[q]\nurl = \"s3cr3t\"\nwebhook_url = \"s3cr3t\"\nDB_PASSWORD = \"s3cr3t\"\napi_key = [\"s3cr3t\"]\ntoken = 1\nurl_file = \"shown\"\n";
         let shown = show(&parse(text));
-        assert!(
-            !shown.contains("s3cr3t") && shown.contains("shown"),
-            "{shown}"
-        );
+        assert!(!shown.contains("s3cr3t") && shown.contains("shown"), "{shown}");
         assert_eq!(shown.matches("\"***\"").count(), 5, "{shown}");
     }
 
@@ -177,9 +170,6 @@ mod tests {
         assert_eq!(one, digest(&parse("# moved\na.y = 2\na.x = 1\n")));
         assert_ne!(one, digest(&parse("[a]\nx = 1\ny = 3\n")));
         assert_ne!(one, digest(&parse("[a]\nx = 1\ny = \"2\"\n")));
-        assert_ne!(
-            digest(&parse("a = \"1\\nb=2\"")),
-            digest(&parse("a = \"1\"\nb = 2"))
-        );
+        assert_ne!(digest(&parse("a = \"1\\nb=2\"")), digest(&parse("a = \"1\"\nb = 2")));
     }
 }

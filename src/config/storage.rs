@@ -44,10 +44,7 @@ pub fn mount_of<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPo
 
 /// Understands mountinfo; a line that does not look like one is left out.
 pub fn parse(mountinfo: &[u8]) -> Vec<MountPoint> {
-    mountinfo
-        .split(|byte| *byte == b'\n')
-        .filter_map(parse_line)
-        .collect()
+    mountinfo.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
 fn parse_line(line: &[u8]) -> Option<MountPoint> {
@@ -71,11 +68,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
             .and_then(|digits| std::str::from_utf8(digits).ok());
         let decoded = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok());
         out.push(decoded.unwrap_or(byte));
-        rest = if decoded.is_some() {
-            &after[3..]
-        } else {
-            after
-        };
+        rest = if decoded.is_some() { &after[3..] } else { after };
     }
     out
 }
@@ -115,10 +108,7 @@ mod tests {
 
     #[test]
     fn the_root_of_the_host_is_never_avoided() {
-        let root = MountPoint {
-            path: "/".into(),
-            fstype: "9p".into(),
-        };
+        let root = MountPoint { path: "/".into(), fstype: "9p".into() };
         assert!(!root.may_hang());
     }
 }

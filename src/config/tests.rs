@@ -18,9 +18,7 @@ struct Stage {
 
 impl Stage {
     fn new(files: &[(&str, &str)]) -> Self {
-        let stage = Self {
-            dir: tempfile::tempdir().expect("a directory"),
-        };
+        let stage = Self { dir: tempfile::tempdir().expect("a directory") };
         for (name, text) in files {
             stage.put(name, text);
         }
@@ -52,10 +50,7 @@ impl Stage {
 
     /// The request of root; none if the files here cannot be root's.
     fn root(&self) -> Option<Request> {
-        let request = Request {
-            euid: 0,
-            ..self.user()
-        };
+        let request = Request { euid: 0, ..self.user() };
         rustix::process::geteuid().is_root().then_some(request)
     }
 
@@ -67,10 +62,7 @@ impl Stage {
 
     fn files(&self, loaded: &Loaded) -> Vec<String> {
         let name = |path: &PathBuf| {
-            path.strip_prefix(self.dir.path())
-                .expect("below")
-                .display()
-                .to_string()
+            path.strip_prefix(self.dir.path()).expect("below").display().to_string()
         };
         loaded.files.iter().map(name).collect()
     }
@@ -149,10 +141,7 @@ fn a_named_file_takes_the_place_of_all_others() {
 #[test]
 fn a_named_file_must_be_there() {
     let stage = all_files();
-    let request = Request {
-        file: Some(stage.path("none.toml")),
-        ..stage.user()
-    };
+    let request = Request { file: Some(stage.path("none.toml")), ..stage.user() };
     assert_eq!(stage.told(&request), "/none.toml: no such file");
 }
 
@@ -161,39 +150,21 @@ fn xdg_takes_the_place_of_home() {
     let stage = all_files();
     stage.put("xdg/unwedge/unwedge.toml", &timeout("7s"));
     std::fs::remove_file(stage.path(ALL_FILES[4])).expect("removed");
-    let request = Request {
-        xdg: Some(stage.path("xdg")),
-        ..stage.user()
-    };
-    assert_eq!(
-        probe_timeout(&load(&request).expect("it is right")),
-        Duration::from_secs(7)
-    );
+    let request = Request { xdg: Some(stage.path("xdg")), ..stage.user() };
+    assert_eq!(probe_timeout(&load(&request).expect("it is right")), Duration::from_secs(7));
 }
 
 #[test]
 fn the_environment_wins_over_files_and_flags_over_both() {
     let stage = all_files();
-    let mut request = Request {
-        environment: vec![var("UNWEDGE__PROBE__TIMEOUT", "8s")],
-        ..stage.user()
-    };
+    let mut request =
+        Request { environment: vec![var("UNWEDGE__PROBE__TIMEOUT", "8s")], ..stage.user() };
     let loaded = load(&request).expect("it is right");
     assert_eq!(probe_timeout(&loaded), Duration::from_secs(8));
     let key = KeyPath::of(&["probe", "timeout"]);
-    assert_eq!(
-        loaded.tree.origin_of(&key),
-        Origin::Variable("UNWEDGE__PROBE__TIMEOUT".into())
-    );
-    request.flags = vec![Flag {
-        name: "--timeout".into(),
-        key,
-        value: "9s".into(),
-    }];
-    assert_eq!(
-        probe_timeout(&load(&request).expect("it is right")),
-        Duration::from_secs(9)
-    );
+    assert_eq!(loaded.tree.origin_of(&key), Origin::Variable("UNWEDGE__PROBE__TIMEOUT".into()));
+    request.flags = vec![Flag { name: "--timeout".into(), key, value: "9s".into() }];
+    assert_eq!(probe_timeout(&load(&request).expect("it is right")), Duration::from_secs(9));
 }
 
 #[test]
@@ -210,10 +181,8 @@ fn a_bad_value_from_outside_names_the_variable() {
         stage.told(&request),
         "UNWEDGE__MOUNTS__BUDGET__PER_DAY: [mounts.budget] per_day: expected a whole number, found the text \"many\""
     );
-    let request = Request {
-        environment: vec![var("UNWEDGE__PROBE__TIMEOUT", "1ms")],
-        ..stage.user()
-    };
+    let request =
+        Request { environment: vec![var("UNWEDGE__PROBE__TIMEOUT", "1ms")], ..stage.user() };
     assert_eq!(
         stage.told(&request),
         "UNWEDGE__PROBE__TIMEOUT: [probe] timeout: 1ms is too short, expected at least 100ms"
@@ -228,25 +197,16 @@ fn only_visible_toml_files_are_drop_ins() {
         ("etc/conf.d/a.toml~", "nonsense"),
         ("etc/conf.d/README", "nonsense"),
     ]);
-    assert_eq!(
-        stage.files(&load(&stage.user()).expect("it is right")),
-        ["etc/conf.d/a.toml"]
-    );
+    assert_eq!(stage.files(&load(&stage.user()).expect("it is right")), ["etc/conf.d/a.toml"]);
     stage.put("etc/conf.d/dir.toml/x", "");
-    assert_eq!(
-        stage.told(&stage.user()),
-        "/etc/conf.d/dir.toml: is not a regular file"
-    );
+    assert_eq!(stage.told(&stage.user()), "/etc/conf.d/dir.toml: is not a regular file");
 }
 
 #[test]
 fn mounts_of_all_files_add_up_and_twins_name_both_lines() {
     let stage = Stage::new(&[
         ("etc/unwedge.toml", "[[mount]]\npath = \"/srv/a\"\n"),
-        (
-            "etc/conf.d/b.toml",
-            "# b\n[[mount]]\npath = \"/srv/b\"\nwait = \"5s\"\n",
-        ),
+        ("etc/conf.d/b.toml", "# b\n[[mount]]\npath = \"/srv/b\"\nwait = \"5s\"\n"),
     ]);
     let loaded = load(&stage.user()).expect("both are right");
     let told: Vec<_> = loaded
@@ -266,10 +226,7 @@ fn mounts_of_all_files_add_up_and_twins_name_both_lines() {
 #[test]
 fn the_message_of_a_slip_reads_as_promised() {
     let lines = "\n".repeat(10);
-    let stage = Stage::new(&[(
-        "etc/unwedge.toml",
-        &format!("{lines}[probe]\ntiemout = \"5s\"\n"),
-    )]);
+    let stage = Stage::new(&[("etc/unwedge.toml", &format!("{lines}[probe]\ntiemout = \"5s\"\n"))]);
     assert_eq!(
         stage.told(&stage.user()),
         "/etc/unwedge.toml:12: [probe] tiemout: unknown key; did you mean \"timeout\"?"
@@ -284,17 +241,10 @@ fn every_file_that_cannot_be_used_is_told() {
         ("project/.unwedge/unwedge.toml", "="),
     ]);
     let told = stage.told(&stage.user());
-    let places: Vec<&str> = told
-        .lines()
-        .filter_map(|line| line.split(": ").next())
-        .collect();
+    let places: Vec<&str> = told.lines().filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(
         places,
-        [
-            "/etc/unwedge.toml:1",
-            "/etc/conf.d/b.toml:1",
-            "/project/.unwedge/unwedge.toml:1"
-        ],
+        ["/etc/unwedge.toml:1", "/etc/conf.d/b.toml:1", "/project/.unwedge/unwedge.toml:1"],
         "{told}"
     );
 }
@@ -320,11 +270,7 @@ fn root_refuses_a_file_that_others_can_write() {
     )
     .expect("a mode");
     std::os::unix::fs::chown(stage.path("etc/unwedge.toml"), Some(1), None).expect("an owner");
-    assert!(
-        stage
-            .told(&request)
-            .ends_with("chown root:root /etc/unwedge.toml")
-    );
+    assert!(stage.told(&request).ends_with("chown root:root /etc/unwedge.toml"));
 }
 
 #[test]
@@ -334,10 +280,7 @@ fn root_may_link_a_file_but_the_target_is_judged() {
     std::fs::create_dir_all(stage.path("etc")).expect("a directory");
     std::os::unix::fs::symlink(stage.path("real.toml"), stage.path("etc/unwedge.toml"))
         .expect("a link");
-    assert_eq!(
-        stage.files(&load(&request).expect("it is roots")),
-        ["etc/unwedge.toml"]
-    );
+    assert_eq!(stage.files(&load(&request).expect("it is roots")), ["etc/unwedge.toml"]);
     std::os::unix::fs::chown(stage.path("real.toml"), Some(1), None).expect("an owner");
     assert!(stage.told(&request).contains("owned by uid 1 "));
 }
@@ -345,50 +288,27 @@ fn root_may_link_a_file_but_the_target_is_judged() {
 #[test]
 fn files_that_nobody_named_are_not_opened_on_storage_that_may_hang() {
     let stage = all_files();
-    let mounts = |fstype: &str| {
-        vec![MountPoint {
-            path: stage.path("project"),
-            fstype: fstype.into(),
-        }]
-    };
-    let loaded = load(&Request {
-        mounts: mounts("fuse.sshfs"),
-        ..stage.user()
-    })
-    .expect("it is right");
+    let mounts =
+        |fstype: &str| vec![MountPoint { path: stage.path("project"), fstype: fstype.into() }];
+    let loaded =
+        load(&Request { mounts: mounts("fuse.sshfs"), ..stage.user() }).expect("it is right");
     assert_eq!(stage.files(&loaded), &ALL_FILES[..4]);
     assert_eq!(loaded.skipped.len(), 1);
-    let loaded = load(&Request {
-        mounts: mounts("ext4"),
-        ..stage.user()
-    })
-    .expect("it is right");
+    let loaded = load(&Request { mounts: mounts("ext4"), ..stage.user() }).expect("it is right");
     assert_eq!(stage.files(&loaded), &ALL_FILES);
 }
 
 #[test]
 fn the_digest_stays_when_only_places_change() {
-    let digest = |files: &[(&str, &str)]| {
-        load(&Stage::new(files).user())
-            .expect("it is right")
-            .digest()
-    };
+    let digest =
+        |files: &[(&str, &str)]| load(&Stage::new(files).user()).expect("it is right").digest();
     let defaults = digest(&[]);
     assert_eq!(defaults.len(), 16);
-    assert_eq!(
-        defaults,
-        digest(&[("etc/unwedge.toml", "[probe]\ntimeout = \"5s\"\n")])
-    );
-    assert_ne!(
-        defaults,
-        digest(&[("etc/unwedge.toml", "[probe]\ntimeout = \"6s\"\n")])
-    );
+    assert_eq!(defaults, digest(&[("etc/unwedge.toml", "[probe]\ntimeout = \"5s\"\n")]));
+    assert_ne!(defaults, digest(&[("etc/unwedge.toml", "[probe]\ntimeout = \"6s\"\n")]));
     assert_eq!(
         digest(&[("etc/unwedge.toml", "[[mount]]\npath = \"/a\"\n")]),
-        digest(&[(
-            "etc/conf.d/m.toml",
-            "\n\n[[mount]]\nwait = \"1m\"\npath = \"/a\"\n"
-        )])
+        digest(&[("etc/conf.d/m.toml", "\n\n[[mount]]\nwait = \"1m\"\npath = \"/a\"\n")])
     );
 }
 
@@ -401,9 +321,7 @@ fn what_is_shown_names_origins_and_loads_again() {
     let loaded = load(&stage.user()).expect("it is right");
     let shown = loaded.show();
     let has = |key: &str, origin: &str| {
-        shown
-            .lines()
-            .any(|line| line.starts_with(key) && line.ends_with(origin))
+        shown.lines().any(|line| line.starts_with(key) && line.ends_with(origin))
     };
     assert!(has("timeout = \"5s\"", " # default"), "{shown}");
     assert!(has("deadline = \"5m\"", "/etc/unwedge.toml:2"), "{shown}");
@@ -416,10 +334,7 @@ fn what_is_shown_names_origins_and_loads_again() {
 fn every_default_is_shown() {
     let shown = load(&Stage::new(&[]).user()).expect("defaults").show();
     assert!(
-        shown
-            .lines()
-            .filter(|line| line.contains(" = "))
-            .all(|line| line.ends_with(" # default")),
+        shown.lines().filter(|line| line.contains(" = ")).all(|line| line.ends_with(" # default")),
         "{shown}"
     );
     assert_eq!(from_str(&shown), Ok(Settings::default()));
@@ -456,11 +371,7 @@ fn the_example_has_every_key_with_its_default() {
     for (path, leaf) in defaults::tree().leaves() {
         let is_mount = path == KeyPath::of(&["mount"]);
         let written = example.get(&path).map(Tree::inline);
-        assert!(
-            is_mount || written.is_some(),
-            "the example lacks {path} = {}",
-            leaf.inline()
-        );
+        assert!(is_mount || written.is_some(), "the example lacks {path} = {}", leaf.inline());
     }
     let switched_on =
         Tree::parse(&example_switched_on(), Path::new("example")).expect("the example is TOML");
@@ -468,11 +379,9 @@ fn the_example_has_every_key_with_its_default() {
         .leaves()
         .iter()
         .filter_map(|(path, _)| match path.0.as_slice() {
-            [Step::Key(mount), Step::Index(_), Step::Key(key), ..] if mount == "mount" => Some(
-                ["path", "unit", "source", "fstype", "wait"]
-                    .into_iter()
-                    .find(|it| it == key),
-            ),
+            [Step::Key(mount), Step::Index(_), Step::Key(key), ..] if mount == "mount" => {
+                Some(["path", "unit", "source", "fstype", "wait"].into_iter().find(|it| it == key))
+            }
             _ => None,
         })
         .flatten()
@@ -480,10 +389,7 @@ fn the_example_has_every_key_with_its_default() {
     for key in ["path", "unit", "source", "fstype", "wait"] {
         assert!(mount.contains(&key), "the example lacks [[mount]] {key}");
     }
-    assert!(
-        EXAMPLE.contains("remount ="),
-        "the example lacks [[mount]] remount"
-    );
+    assert!(EXAMPLE.contains("remount ="), "the example lacks [[mount]] remount");
 }
 
 /// Text that looks enough like a configuration to get far into the loader.

@@ -55,11 +55,7 @@ pub struct KeyPath(pub Vec<Step>);
 impl KeyPath {
     /// A way through tables only.
     pub fn of(keys: &[&str]) -> Self {
-        Self(
-            keys.iter()
-                .map(|key| Step::Key((*key).to_owned()))
-                .collect(),
-        )
+        Self(keys.iter().map(|key| Step::Key((*key).to_owned())).collect())
     }
 
     /// The same way, and one key further.
@@ -87,10 +83,9 @@ impl fmt::Display for KeyPath {
             [Step::Key(list), Step::Index(_), rest @ ..] if !rest.is_empty() => {
                 (format!("[[{}]] ", bare(list)), rest)
             }
-            [section @ .., last @ Step::Key(_)] if !section.is_empty() => (
-                format!("[{}] ", dotted(section)),
-                std::slice::from_ref(last),
-            ),
+            [section @ .., last @ Step::Key(_)] if !section.is_empty() => {
+                (format!("[{}] ", dotted(section)), std::slice::from_ref(last))
+            }
             [section @ .., last @ Step::Key(_), index @ Step::Index(_)] if !section.is_empty() => {
                 let rest = [last.clone(), index.clone()];
                 return write!(out, "[{}] {}", dotted(section), dotted(&rest));
@@ -121,11 +116,7 @@ fn dotted(steps: &[Step]) -> String {
 /// A key as TOML writes it: bare where it may be, quoted where it must be.
 pub(super) fn bare(key: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !key.is_empty() && key.chars().all(plain) {
-        key.to_owned()
-    } else {
-        quote(key)
-    }
+    if !key.is_empty() && key.chars().all(plain) { key.to_owned() } else { quote(key) }
 }
 
 /// Text as a TOML string on one line.
@@ -167,33 +158,21 @@ pub enum Node {
 impl Tree {
     /// A table without keys, as it is before any layer.
     pub fn empty() -> Self {
-        Self {
-            origin: Origin::Default,
-            node: Node::Table(BTreeMap::new()),
-        }
+        Self { origin: Origin::Default, node: Node::Table(BTreeMap::new()) }
     }
 
     /// A value of which every part has the same origin.
     pub fn from_value(value: Value, origin: &Origin) -> Self {
         let node = match value {
             Value::Table(table) => Node::Table(
-                table
-                    .into_iter()
-                    .map(|(key, it)| (key, Self::from_value(it, origin)))
-                    .collect(),
+                table.into_iter().map(|(key, it)| (key, Self::from_value(it, origin))).collect(),
             ),
-            Value::Array(items) => Node::Array(
-                items
-                    .into_iter()
-                    .map(|it| Self::from_value(it, origin))
-                    .collect(),
-            ),
+            Value::Array(items) => {
+                Node::Array(items.into_iter().map(|it| Self::from_value(it, origin)).collect())
+            }
             leaf => Node::Leaf(leaf),
         };
-        Self {
-            origin: origin.clone(),
-            node,
-        }
+        Self { origin: origin.clone(), node }
     }
 
     /// Understands the text of one file; every node remembers its line.
@@ -228,13 +207,11 @@ impl Tree {
 
     /// The node at the end of a way.
     pub fn get(&self, path: &KeyPath) -> Option<&Tree> {
-        path.0
-            .iter()
-            .try_fold(self, |tree, step| match (&tree.node, step) {
-                (Node::Table(table), Step::Key(key)) => table.get(key),
-                (Node::Array(items), Step::Index(index)) => items.get(*index),
-                (Node::Table(_) | Node::Array(_) | Node::Leaf(_), _) => None,
-            })
+        path.0.iter().try_fold(self, |tree, step| match (&tree.node, step) {
+            (Node::Table(table), Step::Key(key)) => table.get(key),
+            (Node::Array(items), Step::Index(index)) => items.get(*index),
+            (Node::Table(_) | Node::Array(_) | Node::Leaf(_), _) => None,
+        })
     }
 
     /// The origin of the node at the end of a way, or of the last node that is there on it.
@@ -278,12 +255,9 @@ impl Tree {
     /// The tree as a plain value, origins left behind.
     pub fn to_value(&self) -> Value {
         match &self.node {
-            Node::Table(table) => Value::Table(
-                table
-                    .iter()
-                    .map(|(key, it)| (key.clone(), it.to_value()))
-                    .collect(),
-            ),
+            Node::Table(table) => {
+                Value::Table(table.iter().map(|(key, it)| (key.clone(), it.to_value())).collect())
+            }
             Node::Array(items) => Value::Array(items.iter().map(Self::to_value).collect()),
             Node::Leaf(value) => value.clone(),
         }
@@ -299,14 +273,9 @@ impl Tree {
                     .collect();
                 format!("{{ {} }}", keys.join(", "))
             }
-            Node::Array(items) => format!(
-                "[{}]",
-                items
-                    .iter()
-                    .map(Self::inline)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
+            Node::Array(items) => {
+                format!("[{}]", items.iter().map(Self::inline).collect::<Vec<_>>().join(", "))
+            }
             Node::Leaf(Value::String(text)) => quote(text),
             Node::Leaf(value) => value.to_string(),
         }
@@ -350,15 +319,9 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn of(text: &str, path: &'a Path) -> Self {
-        let breaks = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| *byte == b'\n')
-            .map(|(at, _)| at + 1);
-        Self {
-            path,
-            starts: std::iter::once(0).chain(breaks).collect(),
-        }
+        let breaks =
+            text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { path, starts: std::iter::once(0).chain(breaks).collect() }
     }
 
     fn origin(&self, offset: usize) -> Origin {
@@ -371,24 +334,16 @@ impl<'a> Lines<'a> {
     fn table(&self, table: &DeTable<'_>, offset: usize) -> Result<Tree, ConfigError> {
         let mut keys = BTreeMap::new();
         for (key, value) in table {
-            keys.insert(
-                key.get_ref().to_string(),
-                self.value(value.get_ref(), key.span().start)?,
-            );
+            keys.insert(key.get_ref().to_string(), self.value(value.get_ref(), key.span().start)?);
         }
-        Ok(Tree {
-            origin: self.origin(offset),
-            node: Node::Table(keys),
-        })
+        Ok(Tree { origin: self.origin(offset), node: Node::Table(keys) })
     }
 
     fn value(&self, value: &DeValue<'_>, offset: usize) -> Result<Tree, ConfigError> {
         let leaf = match value {
             DeValue::Table(table) => return self.table(table, offset),
             DeValue::Array(items) => {
-                let items = items
-                    .iter()
-                    .map(|it| self.value(it.get_ref(), it.span().start));
+                let items = items.iter().map(|it| self.value(it.get_ref(), it.span().start));
                 return Ok(Tree {
                     origin: self.origin(offset),
                     node: Node::Array(items.collect::<Result<_, _>>()?),
@@ -400,10 +355,7 @@ impl<'a> Lines<'a> {
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .map(Value::Integer)
                 .map_err(|_| {
-                    self.unreadable(
-                        offset,
-                        &format!("the number {number} does not fit in 64 bits"),
-                    )
+                    self.unreadable(offset, &format!("the number {number} does not fit in 64 bits"))
                 })?,
             DeValue::Float(number) => number
                 .as_str()
@@ -411,17 +363,11 @@ impl<'a> Lines<'a> {
                 .map(Value::Float)
                 .map_err(|_| self.unreadable(offset, &format!("{number} is no number")))?,
         };
-        Ok(Tree {
-            origin: self.origin(offset),
-            node: Node::Leaf(leaf),
-        })
+        Ok(Tree { origin: self.origin(offset), node: Node::Leaf(leaf) })
     }
 
     fn unreadable(&self, offset: usize, problem: &str) -> ConfigError {
-        ConfigError::Place {
-            origin: self.origin(offset),
-            problem: one_line(problem),
-        }
+        ConfigError::Place { origin: self.origin(offset), problem: one_line(problem) }
     }
 }
 

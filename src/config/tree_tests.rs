@@ -22,11 +22,7 @@ fn check_origin(tree: &Tree, path: &KeyPath, expected: &str) {
 
 #[track_caller]
 fn check_merge(layers: &[&str], expected: &str) {
-    assert_eq!(
-        merged(layers).to_value(),
-        parse(expected, "/expected").to_value(),
-        "{layers:?}"
-    );
+    assert_eq!(merged(layers).to_value(), parse(expected, "/expected").to_value(), "{layers:?}");
 }
 
 #[test]
@@ -59,10 +55,7 @@ fn a_key_that_is_not_there_has_the_origin_of_its_table() {
 #[test]
 fn the_later_layer_wins_leaf_by_leaf() {
     check_merge(&["[a]\nx = 1\ny = 1", "[a]\ny = 2"], "[a]\nx = 1\ny = 2");
-    check_merge(
-        &["d = { runs = 1, age = 1 }", "d.runs = 2"],
-        "d = { runs = 2, age = 1 }",
-    );
+    check_merge(&["d = { runs = 1, age = 1 }", "d.runs = 2"], "d = { runs = 2, age = 1 }");
     check_merge(&["a = 1", "a = { b = 2 }"], "a = { b = 2 }");
     check_merge(&["a = { b = 2 }", "a = 1"], "a = 1");
     let tree = merged(&["[a]\nx = 1\ny = 1", "\n\n[a]\ny = 2"]);
@@ -74,10 +67,7 @@ fn the_later_layer_wins_leaf_by_leaf() {
 fn plain_lists_are_replaced_and_lists_of_tables_grow() {
     check_merge(&["l = [1, 2]", "l = [3]"], "l = [3]");
     check_merge(&["l = [1, 2]", "l = []"], "l = []");
-    check_merge(
-        &["[[m]]\np = 1", "[[m]]\np = 2"],
-        "[[m]]\np = 1\n[[m]]\np = 2",
-    );
+    check_merge(&["[[m]]\np = 1", "[[m]]\np = 2"], "[[m]]\np = 1\n[[m]]\np = 2");
     check_merge(&["m = []", "[[m]]\np = 2"], "[[m]]\np = 2");
     check_merge(&["[[m]]\np = 1", "m = []"], "m = []");
     check_merge(&["[[m]]\np = 1", "m = [1]"], "m = [1]");
@@ -87,41 +77,25 @@ fn plain_lists_are_replaced_and_lists_of_tables_grow() {
 fn keys_read_as_they_stand_in_the_file() {
     let mount = KeyPath::of(&["mount"]).index(3);
     assert_eq!(KeyPath::of(&["mounts"]).to_string(), "mounts");
-    assert_eq!(
-        KeyPath::of(&["mounts", "deadline"]).to_string(),
-        "[mounts] deadline"
-    );
+    assert_eq!(KeyPath::of(&["mounts", "deadline"]).to_string(), "[mounts] deadline");
     assert_eq!(
         KeyPath::of(&["mounts", "confirm", "dead", "runs"]).to_string(),
         "[mounts.confirm.dead] runs"
     );
     assert_eq!(
-        KeyPath::of(&["mounts", "repair_under"])
-            .index(1)
-            .to_string(),
+        KeyPath::of(&["mounts", "repair_under"]).index(1).to_string(),
         "[mounts] repair_under[1]"
     );
     assert_eq!(mount.key("wait").to_string(), "[[mount]] wait");
-    assert_eq!(
-        mount.key("remount").index(0).to_string(),
-        "[[mount]] remount[0]"
-    );
+    assert_eq!(mount.key("remount").index(0).to_string(), "[[mount]] remount[0]");
     assert_eq!(mount.to_string(), "mount[3]");
     assert_eq!(KeyPath::of(&["a", "b\nc"]).to_string().lines().count(), 1);
 }
 
 #[test]
 fn what_is_not_toml_is_told_with_its_line() {
-    let told = |text| {
-        Tree::parse(text, Path::new("/f"))
-            .expect_err(text)
-            .to_string()
-    };
-    assert!(
-        told("a = 1\nb = \n").starts_with("/f:2: not TOML: "),
-        "{}",
-        told("a = 1\nb = \n")
-    );
+    let told = |text| Tree::parse(text, Path::new("/f")).expect_err(text).to_string();
+    assert!(told("a = 1\nb = \n").starts_with("/f:2: not TOML: "), "{}", told("a = 1\nb = \n"));
     assert!(
         told("[a]\nx = 1\nx = 2\n").starts_with("/f:3: not TOML: "),
         "{}",
@@ -133,10 +107,8 @@ fn what_is_not_toml_is_told_with_its_line() {
 
 #[test]
 fn numbers_of_every_base_are_read() {
-    let tree = parse(
-        "a = 0x1F\nb = -1_000\nc = 0o17\nd = 0b11\ne = +7\nf = 1_0.5e1\ng = inf",
-        "/f",
-    );
+    let tree =
+        parse("a = 0x1F\nb = -1_000\nc = 0o17\nd = 0b11\ne = +7\nf = 1_0.5e1\ng = inf", "/f");
     assert_eq!(
         tree.to_value(),
         toml::from_str::<Value>("a = 31\nb = -1000\nc = 15\nd = 3\ne = 7\nf = 105.0\ng = inf")

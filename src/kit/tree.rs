@@ -7,7 +7,7 @@
 //! that files are not used as directories, is seen to by the kernel, the only caller.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -51,11 +51,7 @@ impl Tree {
     /// The tree every daemon starts with: `data.txt`, and `jobs` with `a`, `b` and `c`, each with
     /// a file `in.txt`.
     pub fn new(owner: (u32, u32), valid: Duration) -> Self {
-        let mut tree = Self {
-            nodes: BTreeMap::new(),
-            next: ROOT,
-            valid,
-        };
+        let mut tree = Self { nodes: BTreeMap::new(), next: ROOT, valid };
         tree.add(DIRECTORY | 0o755, owner, b"");
         tree.next += 1; // places 1 and 2 of a listing are "." and ".."
         tree.add_to(ROOT, b"data.txt", REGULAR | 0o644, owner, DATA);
@@ -75,14 +71,7 @@ impl Tree {
 
     fn add(&mut self, mode: u32, owner: (u32, u32), content: &[u8]) -> u64 {
         let content = content.to_vec();
-        let node = Node {
-            mode,
-            owner,
-            times: [now(); 3],
-            content,
-            named: true,
-            ..Node::default()
-        };
+        let node = Node { mode, owner, times: [now(); 3], content, named: true, ..Node::default() };
         self.nodes.insert(self.next, node);
         self.next += 1;
         self.next - 1
@@ -106,15 +95,9 @@ impl Tree {
 
     /// The truthful answer to one request.
     pub fn answer(&mut self, request: &Request) -> Result<Answer, Errno> {
-        let Request {
-            node: id,
-            mut fields,
-            ..
-        } = *request;
+        let Request { node: id, mut fields, .. } = *request;
         match request.opcode {
-            op::LOOKUP => self
-                .child(id, fields.name()?)
-                .and_then(|child| self.entry(child)),
+            op::LOOKUP => self.child(id, fields.name()?).and_then(|child| self.entry(child)),
             op::GETATTR => Ok(self.attr(id)?.answer(self.valid)),
             op::SETATTR => self.set(id, fields),
             op::OPEN | op::OPENDIR => self.node_mut(id).map(|_| opened()),
@@ -182,28 +165,13 @@ impl Tree {
     }
 
     fn child(&self, parent: u64, name: &[u8]) -> Result<u64, Errno> {
-        self.node(parent)?
-            .names
-            .get(name)
-            .copied()
-            .ok_or(Errno::NOENT)
+        self.node(parent)?.names.get(name).copied().ok_or(Errno::NOENT)
     }
 
     /// A directory too counts one name, which tells `find` that subdirectories are not counted.
     fn attr(&self, id: u64) -> Result<Attr, Errno> {
-        let Node {
-            mode,
-            owner,
-            times,
-            content,
-            named,
-            ..
-        } = self.node(id)?;
-        let size = if mode & TYPE_MASK == DIRECTORY {
-            4096
-        } else {
-            content.len() as u64
-        };
+        let Node { mode, owner, times, content, named, .. } = self.node(id)?;
+        let size = if mode & TYPE_MASK == DIRECTORY { 4096 } else { content.len() as u64 };
         Ok(Attr {
             ino: id,
             size,
@@ -253,9 +221,7 @@ impl Tree {
     fn read(&self, id: u64, mut fields: Fields) -> Result<Answer, Errno> {
         let ([_handle, offset], [size]) = (fields.u64s()?, fields.u32s()?);
         let content = &self.node(id)?.content;
-        let start = content
-            .len()
-            .min(usize::try_from(offset).unwrap_or(usize::MAX));
+        let start = content.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
         let end = content.len().min(start.saturating_add(size as usize));
         Ok(Answer::default().bytes(&content[start..end]))
     }
@@ -276,12 +242,7 @@ impl Tree {
     fn list(&self, id: u64, mut fields: Fields) -> Result<Answer, Errno> {
         let ([_handle, after], [limit]) = (fields.u64s()?, fields.u32s()?);
         let mut entries: Vec<(u64, u64, &[u8])> = vec![(1, id, b"."), (2, id, b"..")];
-        entries.extend(
-            self.node(id)?
-                .names
-                .iter()
-                .map(|(name, id)| (*id, *id, name.as_slice())),
-        );
+        entries.extend(self.node(id)?.names.iter().map(|(name, id)| (*id, *id, name.as_slice())));
         entries.sort_unstable();
         let mut answer = Answer::default();
         for (place, id, name) in entries.into_iter().filter(|(place, ..)| *place > after) {
@@ -334,9 +295,18 @@ impl Tree {
     fn statfs(&self) -> Answer {
         let (blocks, free, files) = (1 << 20, 1 << 19, 1 << 16);
         let files_free = files - files.min(self.nodes.len() as u64);
-        Answer::default()
-            .u64s(&[blocks, free, free, files, files_free])
-            .u32s(&[4096, NAME_BYTES_MAX, 4096, 0, 0, 0, 0, 0, 0, 0])
+        Answer::default().u64s(&[blocks, free, free, files, files_free]).u32s(&[
+            4096,
+            NAME_BYTES_MAX,
+            4096,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ])
     }
 }
 
@@ -352,18 +322,14 @@ fn opened() -> Answer {
 }
 
 fn checked_name(name: &[u8]) -> Result<(), Errno> {
-    if name.len() > NAME_BYTES_MAX as usize {
-        Err(Errno::NAMETOOLONG)
-    } else {
-        Ok(())
-    }
+    if name.len() > NAME_BYTES_MAX as usize { Err(Errno::NAMETOOLONG) } else { Ok(()) }
 }
 
 fn checked_size(size: u64) -> Result<usize, Errno> {
     if size > FILE_BYTES_MAX {
         Err(Errno::FBIG)
     } else {
-        Ok(size as usize)
+        usize::try_from(size).or(Err(Errno::FBIG))
     }
 }
 
@@ -372,9 +338,7 @@ fn time(seconds: u64, nanos: u32) -> Duration {
 }
 
 fn now() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    crate::sys::clock::since_epoch()
 }
 
 #[cfg(test)]
@@ -383,14 +347,7 @@ mod tests {
 
     fn ask(tree: &mut Tree, opcode: u32, node: u64, body: &Answer) -> Result<Answer, Errno> {
         let fields = Fields(&body.0);
-        tree.answer(&Request {
-            opcode,
-            unique: 1,
-            node,
-            uid: 1,
-            gid: 2,
-            fields,
-        })
+        tree.answer(&Request { opcode, unique: 1, node, uid: 1, gid: 2, fields })
     }
 
     fn named(name: &str) -> Answer {
@@ -406,15 +363,9 @@ mod tests {
         let mut tree = Tree::new((0, 0), Duration::ZERO);
         let file = id(ask(&mut tree, op::LOOKUP, ROOT, &named("data.txt"))).expect("is there");
         assert!(ask(&mut tree, op::UNLINK, ROOT, &named("data.txt")).is_ok());
-        assert_eq!(
-            ask(&mut tree, op::LOOKUP, ROOT, &named("data.txt")),
-            Err(Errno::NOENT)
-        );
+        assert_eq!(ask(&mut tree, op::LOOKUP, ROOT, &named("data.txt")), Err(Errno::NOENT));
         let all = Answer::default().u64s(&[0, 0]).u32s(&[4096]);
-        assert_eq!(
-            ask(&mut tree, op::READ, file, &all),
-            Ok(Answer::default().bytes(DATA))
-        );
+        assert_eq!(ask(&mut tree, op::READ, file, &all), Ok(Answer::default().bytes(DATA)));
         let once = Answer::default().u64s(&[1]);
         let forget = Request {
             opcode: op::FORGET,
@@ -442,10 +393,7 @@ mod tests {
                 break;
             };
             seen.push(*first_letter);
-            after = Fields(&answer.0[8..])
-                .u64s()
-                .map(|[place]| place)
-                .expect("a place");
+            after = Fields(&answer.0[8..]).u64s().map(|[place]| place).expect("a place");
             if *first_letter == b'a' {
                 assert!(ask(&mut tree, op::RMDIR, jobs, &named("a")).is_ok());
             }
@@ -456,10 +404,7 @@ mod tests {
     #[test]
     fn a_full_directory_stays() {
         let mut tree = Tree::new((0, 0), Duration::ZERO);
-        assert_eq!(
-            ask(&mut tree, op::RMDIR, ROOT, &named("jobs")),
-            Err(Errno::NOTEMPTY)
-        );
+        assert_eq!(ask(&mut tree, op::RMDIR, ROOT, &named("jobs")), Err(Errno::NOTEMPTY));
         let again = Answer::default().u32s(&[0o755, 0]).and(&named("jobs"));
         assert_eq!(ask(&mut tree, op::MKDIR, ROOT, &again), Err(Errno::EXIST));
     }
@@ -468,11 +413,7 @@ mod tests {
     fn a_file_has_a_largest_size() {
         let mut tree = Tree::new((0, 0), Duration::ZERO);
         let file = id(ask(&mut tree, op::LOOKUP, ROOT, &named("data.txt"))).expect("is there");
-        let far = Answer::default()
-            .u64s(&[0, u64::MAX])
-            .u32s(&[1, 0])
-            .u64s(&[0, 0])
-            .bytes(b"x");
+        let far = Answer::default().u64s(&[0, u64::MAX]).u32s(&[1, 0]).u64s(&[0, 0]).bytes(b"x");
         assert_eq!(ask(&mut tree, op::WRITE, file, &far), Err(Errno::FBIG));
     }
 }

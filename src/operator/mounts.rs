@@ -17,8 +17,7 @@ use crate::sys::text;
 /// # Errors
 /// State or debts cannot be read or stored.
 pub fn forget(settings: &Settings, path: &Path, dry_run: bool, now: &Now) -> Result<String> {
-    let _locks =
-        if dry_run { None } else { Some((round_lock(settings)?, act_lock(settings)?)) };
+    let _locks = if dry_run { None } else { Some((round_lock(settings)?, act_lock(settings)?)) };
     let dir = &settings.host.state_dir;
     let mut state: MountsState = records::read(dir, now)?;
     let mut debts: Debts = records::read(dir, now)?;

@@ -23,8 +23,7 @@ pub fn reset(settings: &Settings, record: &str, dry_run: bool, now: &Now) -> Res
 }
 
 fn put_aside<R: Record>(settings: &Settings, dry_run: bool, now: &Now) -> Result<String> {
-    let _locks =
-        if dry_run { None } else { Some((round_lock(settings)?, act_lock(settings)?)) };
+    let _locks = if dry_run { None } else { Some((round_lock(settings)?, act_lock(settings)?)) };
     let path = records::path_of::<R>(&settings.host.state_dir);
     let was = match records::read::<R>(&settings.host.state_dir, now) {
         Ok(_) => "it was readable".to_owned(),

@@ -59,10 +59,7 @@ pub fn look(settings: &Settings, everything: bool, own_lock: OwnLock) -> std::io
     let gates = Gates {
         permission: sentinel::permission(&host.sentinel_dir, TOOL),
         halt: sentinel::halt(&host.sentinel_dir),
-        hold: holds
-            .holds
-            .get(TOOL)
-            .and_then(|hold| Some((hold.left(now)?, hold.because.clone()))),
+        hold: holds.holds.get(TOOL).and_then(|hold| Some((hold.left(now)?, hold.because.clone()))),
         deploy: gates::lock(&settings.gates.deploy_lock, true),
         busy: match own_lock {
             OwnLock::Held => LockLook::Free,

@@ -17,8 +17,24 @@ pub enum Family {
 
 /// Types of the kernel's own network clients and cluster file systems.
 const NETWORK: [&str; 18] = [
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "ceph", "9p", "afs", "coda", "lustre", "gpfs",
-    "beegfs", "orangefs", "pvfs2", "glusterfs", "davfs", "acfs",
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "ncpfs",
+    "ceph",
+    "9p",
+    "afs",
+    "coda",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "orangefs",
+    "pvfs2",
+    "glusterfs",
+    "davfs",
+    "acfs",
 ];
 
 impl Family {

@@ -70,7 +70,9 @@ pub fn lock(path: &Path, exclusive_only: bool) -> LockLook {
     let file = match std::fs::metadata(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return LockLook::Free,
-        Err(error) => return LockLook::Unknown(format!("{}: {error}", crate::sys::text::path(path))),
+        Err(error) => {
+            return LockLook::Unknown(format!("{}: {error}", crate::sys::text::path(path)));
+        }
     };
     match std::fs::read_to_string("/proc/locks") {
         Ok(locks) => {

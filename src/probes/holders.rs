@@ -168,8 +168,7 @@ pub fn for_each_process(mut look: impl FnMut(i32)) -> std::io::Result<()> {
 
 /// Whether a process or a descriptor went away while it was looked at.
 fn is_gone(error: &std::io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound
-        || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 #[cfg(test)]

@@ -162,8 +162,7 @@ fn ask(root: &OwnedFd) -> Result<(), (Stage, Errno)> {
         return Ok(());
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let directory =
-        openat(root, c".", flags, Mode::empty()).map_err(at(Stage::Open))?;
+    let directory = openat(root, c".", flags, Mode::empty()).map_err(at(Stage::Open))?;
     if let Some(entry) = one_entry(&directory).map_err(at(Stage::Read))? {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
         match statx(&directory, &entry, flags, StatxFlags::BASIC_STATS) {
@@ -200,10 +199,7 @@ mod tests {
 
     #[test]
     fn a_local_mount_answers_and_a_plain_directory_is_none() {
-        assert!(matches!(
-            look(Path::new("/proc"), None),
-            Look::Mount { answer: Answer::Yes, .. }
-        ));
+        assert!(matches!(look(Path::new("/proc"), None), Look::Mount { answer: Answer::Yes, .. }));
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().canonicalize().unwrap();
         assert_eq!(look(&dir, None), Look::NoMount { directory: true });

@@ -341,9 +341,8 @@ impl<'a> Target<'a> {
         let mut above = Vec::new();
         for mount in walk.layers.iter().rev() {
             let inside = table.nested_in(mount.id).into_iter().filter(|m| !above.contains(&m.id));
-            let nested: Vec<Nested> = inside
-                .map(|m| Nested { path: m.path.clone(), layer: layer(m) })
-                .collect();
+            let nested: Vec<Nested> =
+                inside.map(|m| Nested { path: m.path.clone(), layer: layer(m) }).collect();
             above.extend(nested.iter().map(|nested| nested.layer.identity.mount_id));
             above.push(mount.id);
             layers.push(Layer { nested, ..layer(mount) });
@@ -491,8 +490,14 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
             Some(Response::Answered(Look::Mount { .. }, _)) => {
                 said(Verdict::Unknown, "it was mounted while it was looked at".to_owned())
             }
-            Some(Response::Answered(Look::NoMount { .. } | Look::Unreachable { .. } | Look::Doubled, _)
-                | Response::Failed(_) | Response::Waiting { .. })
+            Some(
+                Response::Answered(
+                    Look::NoMount { .. } | Look::Unreachable { .. } | Look::Doubled,
+                    _,
+                )
+                | Response::Failed(_)
+                | Response::Waiting { .. },
+            )
             | None => said(Verdict::Absent, "nothing is mounted here".to_owned()),
         };
     };
@@ -541,9 +546,7 @@ fn health(top: &Layer, response: Option<&Response>) -> Judgement {
             let why = format!("the path cannot be opened: {}", named(*errno));
             said(Verdict::Inconclusive, Some(*errno), why)
         }
-        Look::Mount { answer: Answer::Yes, .. } => {
-            said(Verdict::Live, None, "answers".to_owned())
-        }
+        Look::Mount { answer: Answer::Yes, .. } => said(Verdict::Live, None, "answers".to_owned()),
         Look::Mount { answer: Answer::No { stage, errno }, .. } => {
             let answer = format!("{}: {}", stage.describe(), named(*errno));
             let (verdict, why) = match errno::says(*errno, top.family()) {

@@ -98,7 +98,8 @@ pub fn probe_all(requests: &[Request], timeout: Duration) -> Vec<Response> {
         if deadline.passed() || (queue.is_empty() && working.is_empty()) {
             break;
         }
-        let pause = if queue.is_empty() { deadline.left() } else { LOOK_AGAIN.min(deadline.left()) };
+        let pause =
+            if queue.is_empty() { deadline.left() } else { LOOK_AGAIN.min(deadline.left()) };
         for (index, prober) in take_ended(&mut working, pause) {
             match understand(prober) {
                 Some(response) => responses[index] = Some(response),
@@ -145,8 +146,7 @@ fn start(request: &Request) -> std::io::Result<Spawned> {
 
 /// Waits at most `limit` for one to end and takes out all that have.
 fn take_ended(working: &mut Vec<(usize, Spawned)>, limit: Duration) -> Vec<(usize, Spawned)> {
-    let watched: Vec<&OwnedFd> =
-        working.iter().filter_map(|(_, prober)| prober.pidfd()).collect();
+    let watched: Vec<&OwnedFd> = working.iter().filter_map(|(_, prober)| prober.pidfd()).collect();
     // one without a pidfd has ended already
     if watched.len() == working.len() {
         let _ = wait_any(&watched, limit);

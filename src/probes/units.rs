@@ -132,7 +132,10 @@ fn parse_block(block: &str) -> Result<Unit, String> {
     let properties: BTreeMap<&str, &str> =
         block.lines().filter_map(|line| line.split_once('=')).collect();
     let get = |key: &str| {
-        properties.get(key).copied().ok_or_else(|| format!("systemctl show: no {key} in its answer"))
+        properties
+            .get(key)
+            .copied()
+            .ok_or_else(|| format!("systemctl show: no {key} in its answer"))
     };
     let load = match get("LoadState")? {
         "loaded" => Load::Loaded,

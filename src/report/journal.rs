@@ -30,10 +30,16 @@ pub fn say(round: &Round<'_>) {
         let took_ms = u64::try_from(round.took.as_millis()).unwrap_or(u64::MAX);
         tracing::subscriber::with_default(subscriber, || match round.exit() {
             Exit::Fine => tracing::info!(
-                unwedge_tool = TOOL, unwedge_plan = plan_id, unwedge_ms = took_ms, "{line}"
+                unwedge_tool = TOOL,
+                unwedge_plan = plan_id,
+                unwedge_ms = took_ms,
+                "{line}"
             ),
             Exit::Failed | Exit::Usage => tracing::error!(
-                unwedge_tool = TOOL, unwedge_plan = plan_id, unwedge_ms = took_ms, "{line}"
+                unwedge_tool = TOOL,
+                unwedge_plan = plan_id,
+                unwedge_ms = took_ms,
+                "{line}"
             ),
         });
     } else {

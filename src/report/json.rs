@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::round::Round;
 use crate::act::perform::{Ended, Outcome};
+use crate::probes::errno;
 use crate::probes::facts::TOOL;
 use crate::sys::clock::rfc3339;
 use crate::sys::text;
-use crate::probes::errno;
 
 /// The schema of the object.
 pub const SCHEMA: u32 = 1;

@@ -1,4 +1,4 @@
-//! A round as metrics in a textfile for node_exporter: whole or not at all, no timestamps, base
+//! A round as metrics in a textfile for `node_exporter`: whole or not at all, no timestamps, base
 //! units, one family in one file, except the common ones, which have one HELP text for all tools.
 
 use std::collections::BTreeMap;

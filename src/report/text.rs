@@ -94,9 +94,9 @@ pub fn plan(round: &Round<'_>) -> String {
     }
     for hold in holds {
         out.push_str(&format!("  {}  {}\n", hold.reason.name(), hold.subject.text()));
-        let until = hold.until_utc_ms.map_or_else(String::new, |until| {
-            format!(" (until {})", rfc3339(until))
-        });
+        let until = hold
+            .until_utc_ms
+            .map_or_else(String::new, |until| format!(" (until {})", rfc3339(until)));
         wrap(&mut out, &format!("{}{until}", hold.detail));
     }
     out

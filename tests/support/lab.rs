@@ -129,8 +129,7 @@ impl Lab {
     fn run(&self, program: &Path, args: &[&str]) -> Ran {
         #[allow(clippy::disallowed_methods)]
         let (start, mut command) = (Instant::now(), Command::new(program));
-        let output: Output =
-            command.arg("--config").arg(&self.config).args(args).output().unwrap();
+        let output: Output = command.arg("--config").arg(&self.config).args(args).output().unwrap();
         Ran {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
