@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::holders::for_each_process;
-use super::liveness::{self, Look};
-use crate::sys::clock::{Deadline, boottime};
+use super::liveness::{self, Look, Turn};
+use crate::sys::clock::{Deadline, boottime, pause};
 use crate::sys::command::{Spawned, wait_any};
 
 /// The word that makes this program a prober.
@@ -98,9 +98,8 @@ pub fn probe_all(requests: &[Request], timeout: Duration) -> Vec<Response> {
         if deadline.passed() || (queue.is_empty() && working.is_empty()) {
             break;
         }
-        let pause =
-            if queue.is_empty() { deadline.left() } else { LOOK_AGAIN.min(deadline.left()) };
-        for (index, prober) in take_ended(&mut working, pause) {
+        let wait = if queue.is_empty() { deadline.left() } else { LOOK_AGAIN.min(deadline.left()) };
+        for (index, prober) in take_ended(&mut working, wait) {
             match understand(prober) {
                 Some(response) => responses[index] = Some(response),
                 None => queue.push(index),
@@ -170,20 +169,23 @@ fn understand(prober: Spawned) -> Option<Response> {
 
 /// The probers that are at work, of this round or left by another one.
 #[derive(Debug, Default)]
-pub struct Outstanding(BTreeMap<(String, u32), Seniority>);
+pub struct Outstanding(BTreeMap<(String, u32), Vec<Prober>>);
 
-/// Of two probers the one that started first stays; the pid decides within a clock tick.
+/// One prober, as the process table shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Seniority {
+struct Prober {
+    /// When it was started, in boot time.
     started: Duration,
     pid: i32,
+    /// Whether it has begun to ask; before that it only announces itself.
+    asks: bool,
 }
 
 impl Outstanding {
     /// Since when, in boot time, a prober of this name and uid has been at work.
     #[must_use]
     pub fn since(&self, key: &str, uid: u32) -> Option<Duration> {
-        self.0.get(&(key.to_owned(), uid)).map(|oldest| oldest.started)
+        self.of(key, uid).iter().map(|prober| prober.started).min()
     }
 
     /// Of how many mounts.
@@ -197,6 +199,10 @@ impl Outstanding {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    fn of(&self, key: &str, uid: u32) -> &[Prober] {
+        self.0.get(&(key.to_owned(), uid)).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Looks through the process table for probers. Only name, state, uid and program link are read,
@@ -204,25 +210,21 @@ impl Outstanding {
 #[must_use]
 pub fn find_outstanding() -> Outstanding {
     let own = own_directory();
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<(String, u32), Vec<Prober>> = BTreeMap::new();
     // a /proc that cannot be listed shows no probers: the next ones are started, which is bounded
     // by the rounds, and the table itself could not be read either
     let _ = for_each_process(|pid| {
-        if let Some((name, seniority)) = prober_of(pid, own.as_deref()) {
-            let oldest = found.entry(name).or_insert(seniority);
-            *oldest = seniority.min(*oldest);
+        if let Some((name, prober)) = prober_of(pid, own.as_deref()) {
+            found.entry(name).or_default().push(prober);
         }
     });
     Outstanding(found)
 }
 
 /// The prober with this pid, if it is one: named like one, our program, and not a zombie.
-fn prober_of(pid: i32, own: Option<&Path>) -> Option<((String, u32), Seniority)> {
+fn prober_of(pid: i32, own: Option<&Path>) -> Option<((String, u32), Prober)> {
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    let key = comm.trim_end();
-    if !key.starts_with("uw-") {
-        return None;
-    }
+    let (key, asks) = key_of(comm.trim_end())?;
     let process = procfs::process::Process::new(pid).ok()?;
     let stat = process.stat().ok()?;
     if matches!(stat.state, 'Z' | 'X') || !is_own_program(pid, own) {
@@ -231,7 +233,17 @@ fn prober_of(pid: i32, own: Option<&Path>) -> Option<((String, u32), Seniority)>
     let uid = process.status().ok()?.euid;
     let ticks = rustix::param::clock_ticks_per_second();
     let started = Duration::from_millis(stat.starttime.saturating_mul(1000) / ticks.max(1));
-    Some(((key.to_owned(), uid), Seniority { started, pid }))
+    Some(((key, uid), Prober { started, pid, asks }))
+}
+
+/// `uw-` and the rest of the key while it asks, `uw?` and the same while it only announces itself.
+fn key_of(comm: &str) -> Option<(String, bool)> {
+    let rest = comm.strip_prefix("uw")?;
+    match rest.split_at_checked(1)? {
+        ("-", rest) => Some((format!("uw-{rest}"), true)),
+        ("?", rest) => Some((format!("uw-{rest}"), false)),
+        (_, _) => None,
+    }
 }
 
 /// Where our programs lie, from our own link.
@@ -260,13 +272,52 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     let number = |text: &OsStr| text.to_str().and_then(|text| text.parse::<u32>().ok());
     let owner = number(uid).zip(number(gid));
     let own_uid = owner.map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid);
-    let own_pid = rustix::process::getpid().as_raw_pid();
-    let older = || {
-        let name = String::from_utf8_lossy(key.as_bytes()).into_owned();
-        find_outstanding().0.get(&(name, own_uid)).is_some_and(|oldest| oldest.pid != own_pid)
-    };
-    let answered = liveness::look_and_answer(key, owner, Path::new(path), older);
+    let key = String::from_utf8_lossy(key.as_bytes()).into_owned();
+    let answered = take_turn(&key, own_uid)
+        .and_then(|turn| liveness::look_and_answer(&turn, owner, Path::new(path)));
     Some(i32::from(answered.is_err()))
+}
+
+/// How long a prober waits for another one to make up its mind.
+const TURN_WAIT: Duration = Duration::from_millis(200);
+
+/// Of the probers that several rounds send to one mount at the same time, lets exactly one ask. Each
+/// first announces itself by its name and then looks for others: whoever finds one that asks, or
+/// an elder that has announced itself, makes way; whoever finds a younger one waits until that one
+/// has done either. So of two that overlap, the later to announce always sees the other.
+fn take_turn(key: &str, uid: u32) -> std::io::Result<Turn> {
+    let name = |prefix: &str| {
+        let rest = key.get(3..).unwrap_or_default();
+        std::ffi::CString::new(format!("{prefix}{rest}")).map_err(std::io::Error::from)
+    };
+    rustix::thread::set_name(&name("uw?")?)?;
+    let own = rustix::process::getpid().as_raw_pid();
+    let deadline = Deadline::after(TURN_WAIT);
+    loop {
+        let outstanding = find_outstanding();
+        // one that has not become its mount's owner yet still runs with our uid
+        let euid = rustix::process::geteuid().as_raw();
+        let mut all = outstanding.of(key, uid).to_vec();
+        if euid != uid {
+            all.extend(outstanding.of(key, euid));
+        }
+        let others = || all.iter().filter(|prober| prober.pid != own);
+        // unseen by ourselves (another uid's eyes, an odd /proc): then by nobody else either
+        let elder = |other: &Prober| {
+            all.iter().find(|prober| prober.pid == own).is_some_and(|own| other < own)
+        };
+        if others().any(|other| other.asks || elder(other)) {
+            return Ok(Turn::MakeWay);
+        }
+        if others().next().is_none() {
+            rustix::thread::set_name(&name("uw-")?)?;
+            return Ok(Turn::Ask);
+        }
+        if deadline.passed() {
+            return Ok(Turn::MakeWay);
+        }
+        pause(Duration::from_millis(1));
+    }
 }
 
 #[cfg(test)]
@@ -288,9 +339,11 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_only_has_the_name_is_no_prober() {
-        // this very process is not named like one
-        let pid = rustix::process::getpid().as_raw_pid();
-        assert!(prober_of(pid, own_directory().as_deref()).is_none());
+    fn a_name_tells_the_mount_and_whether_it_asks() {
+        assert_eq!(key_of("uw-abc"), Some(("uw-abc".to_owned(), true)));
+        assert_eq!(key_of("uw?abc"), Some(("uw-abc".to_owned(), false)));
+        for other in ["uw", "uwx", "unwedge-child", "", "uw\u{e9}"] {
+            assert_eq!(key_of(other), None, "{other}");
+        }
     }
 }

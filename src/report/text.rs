@@ -72,7 +72,7 @@ pub fn plan(round: &Round<'_>) -> String {
     }
     for (index, planned) in steps.iter().enumerate() {
         let verb = planned.step.verb().name();
-        out.push_str(&format!("{:>3}  {verb:16}  {}\n", index + 1, planned.step.target()));
+        pair(&mut out, &format!("{:>3}  {verb:16}", index + 1), &planned.step.target());
         match round.outcomes.get(index) {
             Some(outcome) => wrap(&mut out, &came(outcome)),
             None => wrap(&mut out, &planned.why),
@@ -93,7 +93,7 @@ pub fn plan(round: &Round<'_>) -> String {
         out.push_str("\nheld\n");
     }
     for hold in holds {
-        out.push_str(&format!("  {}  {}\n", hold.reason.name(), hold.subject.text()));
+        pair(&mut out, &format!("  {}", hold.reason.name()), &hold.subject.text());
         let until = hold
             .until_utc_ms
             .map_or_else(String::new, |until| format!(" (until {})", rfc3339(until)));
@@ -110,6 +110,15 @@ fn came(outcome: &Outcome) -> String {
         Ended::Skipped => "skipped",
     };
     format!("{how} in {}: {}", text::duration(outcome.took), detail(&outcome.ended))
+}
+
+/// Adds two words in a line, or in two where one would be too long.
+fn pair(out: &mut String, first: &str, second: &str) {
+    if first.chars().count() + 2 + second.chars().count() <= COLUMNS {
+        out.push_str(&format!("{first}  {second}\n"));
+    } else {
+        out.push_str(&format!("{first}\n  {second}\n"));
+    }
 }
 
 /// Adds `text`, set in and broken at blanks.
