@@ -8,7 +8,9 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 /// Every program of this package with its definition.
 #[must_use]
 pub fn programs() -> Vec<Command> {
-    vec![Mounts::command(), Unwedge::command()]
+    // the page of `unwedge-mounts` takes the place of that of the verb group `unwedge mounts`, whose
+    // verbs have pages of their own
+    vec![Unwedge::command(), Mounts::command()]
 }
 
 /// Flags that every tool has.

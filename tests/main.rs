@@ -17,3 +17,5 @@ mod support;
 
 /// The acceptance list: verdicts and repairs on real FUSE mounts.
 mod acceptance;
+/// The house in order.
+mod house;
