@@ -8,3 +8,5 @@ mod support;
 
 /// The acceptance list: verdicts and repairs on real FUSE mounts.
 mod acceptance;
+/// The pages people read, held against the program.
+mod playbooks;
