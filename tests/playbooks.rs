@@ -21,8 +21,18 @@ const LOOKING: [&str; 3] = ["Look", "Dry-run", "Verify"];
 const LINES_MAX: usize = 40;
 /// What a page may have people run, besides our own programs.
 const PROGRAMS: [&str; 12] = [
-    "cat", "chmod", "chown", "grep", "journalctl", "mkdir", "mv", "ps", "readlink", "rm",
-    "systemctl", "touch",
+    "cat",
+    "chmod",
+    "chown",
+    "grep",
+    "journalctl",
+    "mkdir",
+    "mv",
+    "ps",
+    "readlink",
+    "rm",
+    "systemctl",
+    "touch",
 ];
 /// As [`PROGRAMS`], on the one page that needs it.
 const PROGRAMS_OF_ONE_PAGE: [(&str, &str); 1] = [("clock-fault", "timedatectl")];
@@ -69,19 +79,21 @@ impl Line {
             match (quote, c) {
                 (Some(open), _) if c == open => quote = None,
                 (Some('"'), '$' | '`' | '\\') => return Err(format!("shell trickery: {text}")),
-                (Some(_), _) => word.get_or_insert_default().push(c),
                 (None, '"' | '\'') => {
                     quote = Some(c);
                     word.get_or_insert_default();
                 }
                 (None, ' ') => words.extend(word.take()),
                 (None, '#') if word.is_none() => {
-                    comment = rest.by_ref().collect::<String>().trim().to_owned();
+                    comment = rest.by_ref().collect();
                 }
-                (None, '|' | '&' | ';' | '<' | '>' | '$' | '`' | '\\' | '*' | '?' | '~' | '(' | '{') => {
+                (
+                    None,
+                    '|' | '&' | ';' | '<' | '>' | '$' | '`' | '\\' | '*' | '?' | '~' | '(' | '{',
+                ) => {
                     return Err(format!("shell trickery: {text}"));
                 }
-                (None, _) => word.get_or_insert_default().push(c),
+                (Some(_) | None, _) => word.get_or_insert_default().push(c),
             }
         }
         words.extend(word);
@@ -232,8 +244,7 @@ fn a_page_has_its_word_its_six_sections_in_order_and_is_short() {
 fn every_page_looks_and_verifies_by_our_own_means() {
     for page in Page::all() {
         for wanted in LOOKING {
-            let by_us =
-                page.lines().iter().any(|(title, line)| *title == wanted && line.is_ours());
+            let by_us = page.lines().iter().any(|(title, line)| *title == wanted && line.is_ours());
             assert!(by_us, "{}: {wanted} has no command of ours", page.name);
         }
     }
@@ -300,7 +311,7 @@ lab_test! {
                     "unwedge" => lab.unwedge(&line.args()),
                     _ => lab.round(&line.args()),
                 };
-                let wanted = i32::from(line.comment.starts_with("exit 1"));
+                let wanted = i32::from(line.comment.trim_start().starts_with("exit 1"));
                 assert_eq!(ran.code, Some(wanted), "{}: {line:?}: {ran:?}", page.name);
                 assert_eq!(before, lab.snapshot(), "{}: {line:?}", page.name);
             }
@@ -353,9 +364,10 @@ fn makefile_targets() -> BTreeSet<String> {
         (plain && !line.starts_with('\t')).then(|| names.to_owned())
     };
     let text = read("Makefile");
-    text.lines().filter_map(named).flat_map(|names| {
-        names.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-    }).collect()
+    text.lines()
+        .filter_map(named)
+        .flat_map(|names| names.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 #[test]
@@ -374,14 +386,17 @@ fn every_command_the_documents_name_exists() {
                 }
                 // the name alone is no command line
                 (Some("unwedge" | "unwedge-mounts"), Some(_)) => {
-                    let line = Line::parse(&command).unwrap_or_else(|why| panic!("{document}: {why}"));
-                    accepted(&line).expect("ours").unwrap_or_else(|why| panic!("{document}: {why}"));
+                    let line =
+                        Line::parse(&command).unwrap_or_else(|why| panic!("{document}: {why}"));
+                    accepted(&line)
+                        .expect("ours")
+                        .unwrap_or_else(|why| panic!("{document}: {why}"));
                     ours += 1;
                 }
                 (Some(name), _) if name.starts_with("unwedge-") && !name.contains('.') => {
                     assert!(programs.contains(name), "{document}: there is no {name}");
                 }
-                (Some(_), _) | (None, _) => {}
+                (Some(_) | None, _) => {}
             }
         }
     }
