@@ -19,3 +19,5 @@ mod support;
 mod acceptance;
 /// The house in order.
 mod house;
+/// The pages people read, held against the program.
+mod playbooks;
