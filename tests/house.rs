@@ -148,8 +148,7 @@ fn a_decision_lists_its_arms_in_full() {
         if !is_test(&path) {
             let arms = code(&path);
             let bad = arms.lines().find(|line| line.trim_start().starts_with("_ =>"));
-            let allowed = path.ends_with("confirm.rs");
-            assert!(bad.is_none() || allowed, "{}: {bad:?}", path.display());
+            assert!(bad.is_none(), "{}: {bad:?}", path.display());
         }
     }
 }

@@ -59,71 +59,141 @@ pub enum Response {
 /// at work on a mount of ours.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Looks at everything in `requests` side by side; returns within `timeout` and a little, in the
-/// order of the requests.
+/// Looks at everything in `requests` side by side, each for at most `timeout`, all of it for at most
+/// `limit`; returns in the order of the requests. Up to [`AT_ONCE_MAX`] silent mounts cost one
+/// `timeout` together.
 #[must_use]
-pub fn probe_all(requests: &[Request], timeout: Duration) -> Vec<Response> {
-    let deadline = Deadline::after(timeout);
-    let mut responses: Vec<Option<Response>> = vec![None; requests.len()];
-    let mut queue: Vec<usize> = (0..requests.len()).collect();
-    let mut working: Vec<(usize, Spawned)> = Vec::new();
-    let mut outstanding = Outstanding::default();
-    loop {
-        if !queue.is_empty() {
-            outstanding = find_outstanding();
+pub fn probe_all(requests: &[Request], timeout: Duration, limit: Duration) -> Vec<Response> {
+    let end = Deadline::after(limit);
+    let begun = Deadline::after(timeout);
+    let mut round = Probing {
+        requests,
+        timeout,
+        responses: vec![None; requests.len()],
+        queue: (0..requests.len()).collect(),
+        working: Vec::new(),
+    };
+    while !end.passed() {
+        round.start_what_may();
+        let Some(wait) = round.next_wait() else { break };
+        round.take_ended(wait.min(end.left()));
+        round.give_up_late();
+        if begun.passed() {
+            round.give_up_on_others();
         }
-        queue.retain(|&index| {
-            let request = &requests[index];
+    }
+    round.finish()
+}
+
+/// Probers at work.
+struct Probing<'a> {
+    requests: &'a [Request],
+    timeout: Duration,
+    responses: Vec<Option<Response>>,
+    /// not started yet, or to be started again
+    queue: Vec<usize>,
+    working: Vec<(usize, Spawned)>,
+}
+
+impl Probing<'_> {
+    /// Starts probers while there is room; a mount that a prober of another round is at waits.
+    fn start_what_may(&mut self) {
+        if self.queue.is_empty() || self.working.len() >= AT_ONCE_MAX {
+            return;
+        }
+        let outstanding = find_outstanding();
+        for index in std::mem::take(&mut self.queue) {
+            let request = &self.requests[index];
             match outstanding.since(&request.key, uid_of(request)) {
                 // one that waits for longer than we would: that is the answer
-                Some(since) if boottime().saturating_sub(since) >= timeout => {
-                    responses[index] = Some(Response::Waiting { since });
-                    false
+                Some(since) if boottime().saturating_sub(since) >= self.timeout => {
+                    self.responses[index] = Some(Response::Waiting { since });
                 }
                 // a young one may be about to answer another round; then it is our turn
-                Some(_) => true,
-                None if working.len() >= AT_ONCE_MAX => true,
-                None => {
-                    match start(request) {
-                        Ok(prober) => working.push((index, prober)),
-                        Err(error) => {
-                            let why = format!("start a prober: {error}");
-                            responses[index] = Some(Response::Failed(why));
-                        }
+                Some(_) => self.queue.push(index),
+                None if self.working.len() >= AT_ONCE_MAX => self.queue.push(index),
+                None => match start(request) {
+                    Ok(prober) => self.working.push((index, prober)),
+                    Err(error) => {
+                        let why = format!("start a prober: {error}");
+                        self.responses[index] = Some(Response::Failed(why));
                     }
-                    false
-                }
+                },
             }
-        });
-        if deadline.passed() || (queue.is_empty() && working.is_empty()) {
-            break;
         }
-        let wait = if queue.is_empty() { deadline.left() } else { LOOK_AGAIN.min(deadline.left()) };
-        for (index, prober) in take_ended(&mut working, wait) {
+    }
+
+    /// How long nothing can happen but an answer; `None` when there is nothing to wait for.
+    fn next_wait(&self) -> Option<Duration> {
+        let age = |prober: &Spawned| boottime().saturating_sub(prober.started);
+        let late = self.working.iter().map(|(_, prober)| self.timeout.saturating_sub(age(prober)));
+        match (late.min(), self.queue.is_empty()) {
+            (None, true) => None,
+            (Some(late), true) => Some(late),
+            (Some(late), false) => Some(late.min(LOOK_AGAIN)),
+            (None, false) => Some(LOOK_AGAIN),
+        }
+    }
+
+    /// Waits at most `limit` for one to end, and takes the answers of all that have.
+    fn take_ended(&mut self, limit: Duration) {
+        let watched: Vec<&OwnedFd> =
+            self.working.iter().filter_map(|(_, prober)| prober.pidfd()).collect();
+        if watched.is_empty() && self.working.is_empty() {
+            pause(limit);
+        } else if watched.len() == self.working.len() {
+            let _ = wait_any(&watched, limit);
+        }
+        // one without a pidfd has ended already
+        let (ended, still): (Vec<_>, Vec<_>) = std::mem::take(&mut self.working)
+            .into_iter()
+            .partition(|(_, prober)| prober.ends_within(Duration::ZERO));
+        self.working = still;
+        for (index, prober) in ended {
             match understand(prober) {
-                Some(response) => responses[index] = Some(response),
-                None => queue.push(index),
+                Some(response) => self.responses[index] = Some(response),
+                None => self.queue.push(index),
             }
         }
     }
-    if !working.is_empty() {
+
+    /// Leaves alone those that have had their time.
+    fn give_up_late(&mut self) {
+        let timeout = self.timeout;
+        let late = |prober: &Spawned| boottime().saturating_sub(prober.started) >= timeout;
+        if !self.working.iter().any(|(_, prober)| late(prober)) {
+            return;
+        }
         // the kernel's own word on when they started is the same in every round
-        outstanding = find_outstanding();
-    }
-    for (index, prober) in working {
-        let request = &requests[index];
-        let since = outstanding.since(&request.key, uid_of(request)).unwrap_or(prober.started);
-        responses[index] = Some(Response::Waiting { since });
-        if request.kill_late {
-            prober.kill();
+        let outstanding = find_outstanding();
+        let (given_up, still): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.working).into_iter().partition(|(_, prober)| late(prober));
+        self.working = still;
+        for (index, prober) in given_up {
+            let request = &self.requests[index];
+            let since = outstanding.since(&request.key, uid_of(request)).unwrap_or(prober.started);
+            self.responses[index] = Some(Response::Waiting { since });
+            if request.kill_late {
+                prober.kill();
+            }
         }
     }
-    for index in queue {
-        let waiting = outstanding.since(&requests[index].key, uid_of(&requests[index]));
-        responses[index] = waiting.map(|since| Response::Waiting { since });
+
+    /// Another round's prober that was there all the time is an answer too.
+    fn give_up_on_others(&mut self) {
+        let outstanding = find_outstanding();
+        self.queue.retain(|&index| {
+            let request = &self.requests[index];
+            let waiting = outstanding.since(&request.key, uid_of(request));
+            self.responses[index] = waiting.map(|since| Response::Waiting { since });
+            waiting.is_none()
+        });
     }
-    let unstarted = || Response::Failed("not looked at: too many mounts were silent".to_owned());
-    responses.into_iter().map(|response| response.unwrap_or_else(unstarted)).collect()
+
+    fn finish(self) -> Vec<Response> {
+        let unseen = || Response::Failed("not looked at: too many mounts were silent".to_owned());
+        self.responses.into_iter().map(|response| response.unwrap_or_else(unseen)).collect()
+    }
 }
 
 /// The uid that the prober for `request` runs with.
@@ -141,20 +211,6 @@ fn start(request: &Request) -> std::io::Result<Spawned> {
         OsString::from(number(gid)),
         request.path.clone().into_os_string(),
     ])
-}
-
-/// Waits at most `limit` for one to end and takes out all that have.
-fn take_ended(working: &mut Vec<(usize, Spawned)>, limit: Duration) -> Vec<(usize, Spawned)> {
-    let watched: Vec<&OwnedFd> = working.iter().filter_map(|(_, prober)| prober.pidfd()).collect();
-    // one without a pidfd has ended already
-    if watched.len() == working.len() {
-        let _ = wait_any(&watched, limit);
-    }
-    let (ended, still) = std::mem::take(working)
-        .into_iter()
-        .partition(|(_, prober)| prober.ends_within(Duration::ZERO));
-    *working = still;
-    ended
 }
 
 /// What an ended prober found; `None` when it made way for an older one.
@@ -335,7 +391,7 @@ mod tests {
 
     #[test]
     fn no_request_asks_nothing() {
-        assert_eq!(probe_all(&[], Duration::from_secs(1)), vec![]);
+        assert_eq!(probe_all(&[], Duration::from_secs(1), Duration::from_secs(1)), vec![]);
     }
 
     #[test]

@@ -333,6 +333,7 @@ fn a_unit_is_started_only_where_nobody_minds() {
     check(Verdict::Absent, disabled, &[], by_operator);
     check(Verdict::Dead, disabled, &HEAL_DEAD, &[]);
     check(Verdict::Absent, change(|u| u.stopped = Stopped::ByJob), &[], by_operator);
+    check(Verdict::Dead, change(|u| u.stopped = Stopped::ByJob), &[], by_operator);
     check(Verdict::Absent, change(|u| u.stopped = Stopped::Unknown), &PUT_UP, &[]);
     check(Verdict::Absent, change(|u| u.active = Active::Failed), &PUT_UP, &[]);
     let waits = &["wait-live /srv/box"];
@@ -487,6 +488,12 @@ fn stacks_lose_what_is_dead_down_to_the_first_that_may_live() {
         s.sighted(1, 0);
     };
     check(Verdict::Live, surplus, &["detach /srv/box", "wait-live /srv/box"], &[]);
+    let three = |s: &mut Scene| {
+        s.seen().layers = vec![fuse(30, daemon()); 3];
+        s.sighted(1, 0);
+    };
+    let steps = &["detach /srv/box", "detach /srv/box", "wait-live /srv/box"];
+    check(Verdict::Live, three, steps, &[]);
     let another = stack(vec![fuse(30, daemon()), fuse(31, daemon())]);
     check(Verdict::Live, another, &[], &[]);
     // more layers than are taken in one round stay for the next
@@ -497,11 +504,30 @@ fn stacks_lose_what_is_dead_down_to_the_first_that_may_live() {
 }
 
 #[test]
+fn a_bind_that_nobody_makes_again_stays_dead_in_place() {
+    for verdict in [Verdict::Dead, Verdict::Hung] {
+        let bind = |s: &mut Scene| {
+            s.observations = vec![seen("/srv/bind", verdict, vec![fuse(30, Holders::None)])];
+            s.observations[0].shared = vec![PathBuf::from(PATH)];
+            s.sighted(9, 3_600);
+        };
+        check(verdict, bind, &[], &["/srv/bind unit-not-found"]);
+    }
+}
+
+#[test]
 fn paths_of_one_superblock_are_one_repair_and_one_charge() {
     let mut scene = scene(Verdict::Hung);
+    // a bind of a directory in it, listed under a name that sorts before the base's
     let mut bind = seen("/srv/a-bind", Verdict::Hung, vec![fuse(30, daemon())]);
-    bind.layers[0].identity.mount_id = 55;
-    scene.observations.push(bind);
+    bind.layers[0].identity.mount_id = 29;
+    bind.layers[0].root = OsString::from("/jobs");
+    scene.observations.insert(0, bind);
+    let mut spec = scene.settings.mount[0].clone();
+    spec.path = PathBuf::from("/srv/a-bind");
+    spec.unit = Some("srv-a.mount".to_owned());
+    scene.settings.mount.push(spec);
+    scene.units.insert("srv-a.mount".to_owned(), unit(Active::Active));
     scene.sighted(9, 3_600);
     let plan = scene.decide().plan;
     assert_eq!(plan.repairs.len(), 1);
@@ -516,6 +542,8 @@ fn paths_of_one_superblock_are_one_repair_and_one_charge() {
             "detach /srv/box",
             "restart-unit box.service",
             "wait-live /srv/box",
+            "restart-unit srv-a.mount",
+            "wait-live /srv/a-bind",
         ]
     );
 }
