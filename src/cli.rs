@@ -122,7 +122,7 @@ pub enum SentinelVerb {
     },
     /// Forbid a kind of act
     Disarm {
-        /// Which kind, or HALT's opposite: `disarm mounts`
+        /// Which kind: mounts, binds, worker, recover, jobs, notify
         kind: String,
         /// Only say what would be done
         #[arg(long)]

@@ -236,7 +236,7 @@ fn a_hang_is_as_old_as_its_one_request() {
     let unconfirmed = &["/srv/box not-confirmed"];
     let waiting = |seconds: u64, runs: u32| {
         move |s: &mut Scene| {
-            let since = Duration::from_millis(now().boot_ms) - Duration::from_secs(seconds);
+            let since = Duration::from_millis(now().boot_ms - seconds * 1000);
             s.seen().waiting_since = Some(since);
             s.sighted(runs, 86_400);
         }
