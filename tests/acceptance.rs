@@ -728,3 +728,78 @@ lab_test! {
 fn a_path_that_is_no_text_has_a_text() {
     assert_eq!(unwedge::sys::text::path(Path::new(OsStr::from_bytes(b"/a\xff"))), r"/a\xff");
 }
+
+lab_test! {
+    fn a_remount_that_mounts_nothing_is_no_success(lab) {
+        let path = lab.root("box");
+        let listed = format!(
+            "[[mount]]\npath = \"{}\"\nwait = \"1s\"\nremount = [\"/bin/true\"]\n", path.display()
+        );
+        lab.configure("", &listed);
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        let round = lab.apply();
+        let outcomes = round["outcomes"].as_array().unwrap();
+        assert_eq!(outcomes.last().unwrap()["ok"], false, "a bare directory is not the storage");
+        assert!(lab.unwedge(&["debts"]).stdout.contains("box"));
+    }
+}
+
+lab_test! {
+    fn what_lies_outside_is_watched_only_when_asked_for_and_never_touched(lab) {
+        let outside = lab.dir.join("outside");
+        lab.fault(&outside, &[]).kill();
+        lab.arm();
+        assert_eq!(lab.apply()["observations"].as_array().unwrap().len(), 0);
+        lab.configure("watch = \"remote\"", "");
+        let round = lab.apply();
+        assert_eq!(verdict(&round, &outside), "dead");
+        assert_eq!(observation(&round, &outside)["roles"][0], "remote");
+        assert_eq!(holds(&round), [format!("{} outside-roots", outside.display())]);
+        assert_eq!(held_mounts(&outside).len(), 1);
+    }
+}
+
+lab_test! {
+    fn ten_thousand_mounts_do_not_hide_the_one_that_is_dead(lab) {
+        let (source, many) = (lab.dir.join("source"), lab.dir.join("many"));
+        fs::create_dir_all(&source).unwrap();
+        for n in 0..10_000 {
+            let at = many.join(n.to_string());
+            fs::create_dir_all(&at).unwrap();
+            mount_bind(&source, &at).unwrap();
+        }
+        // more of them under the root than probers work at the same time
+        for n in 0..600 {
+            let at = lab.root(&format!("bind-{n}"));
+            fs::create_dir_all(&at).unwrap();
+            mount_bind(&source, &at).unwrap();
+        }
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        let seen = round["observations"].as_array().unwrap();
+        assert_eq!(seen.len(), 601);
+        assert!(seen.iter().filter(|seen| seen["verdict"] == "live").count() == 600);
+        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn colours_are_for_terminals(lab) {
+        let _fault = lab.fault(&lab.root("box"), &[]);
+        let command = format!("{} --config {}", lab.program.display(), lab.config.display());
+        let shown = |command: &str| {
+            let output =
+                Command::new("/usr/bin/script").args(["-qec", command, "/dev/null"]).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        assert!(shown(&command).contains("\x1b[32m"));
+        assert!(!shown(&format!("env NO_COLOR=1 {command}")).contains('\x1b'));
+        assert!(!lab.round(&[]).stdout.contains('\x1b'));
+        assert!(lab.round(&["-v"]).stdout.contains("daemon"));
+    }
+}
