@@ -8,7 +8,9 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 /// Every program of this package with its definition.
 #[must_use]
 pub fn programs() -> Vec<Command> {
-    vec![Mounts::command(), Unwedge::command()]
+    // the page of `unwedge-mounts` takes the place of that of the verb group `unwedge mounts`, whose
+    // verbs have pages of their own
+    vec![Unwedge::command(), Mounts::command()]
 }
 
 /// Flags that every tool has.
@@ -120,7 +122,7 @@ pub enum SentinelVerb {
     },
     /// Forbid a kind of act
     Disarm {
-        /// Which kind, or HALT's opposite: `disarm mounts`
+        /// Which kind: mounts, binds, worker, recover, jobs, notify
         kind: String,
         /// Only say what would be done
         #[arg(long)]

@@ -1,10 +1,21 @@
 //! The acceptance list on real mounts: each test is a promise, and was seen to fail when the promise
 //! was broken.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::support::lab::{all_ok, holds, observation, processes, steps, verdict};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+
+use crate::support::lab::{
+    all_ok, await_that, held_mounts, holds, observation, processes, steps, verdict,
+};
+
+const DATA: &str = "the data is here\n";
 
 lab_test! {
     fn a_dead_daemon_behind_an_hour_of_cache_is_dead_in_one_round(lab) {
@@ -28,7 +39,8 @@ lab_test! {
         lab.arm();
         let round = lab.apply();
         assert!(all_ok(&round), "{round:#}");
-        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), "the data is here\n");
+        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), DATA);
+        assert_eq!(lab.unwedge(&["debts"]).stdout, "nothing is owed\n");
         let again = lab.apply();
         assert_eq!(verdict(&again, &path), "live");
         assert!(steps(&again).is_empty() && holds(&again).is_empty(), "{again:#}");
@@ -42,7 +54,7 @@ lab_test! {
         let mut fault = lab.fault(&path, &[]);
         fault.order("swallow");
         lab.arm();
-        let limit = std::time::Duration::from_millis(500 + 1000);
+        let limit = Duration::from_millis(500 + 1000);
         for round in 0..100 {
             let flags: &[&str] = if round % 3 == 0 { &["--apply"] } else { &[] };
             let ran = lab.round(flags);
@@ -52,6 +64,509 @@ lab_test! {
         let (_, state) = processes("uw-")[0];
         assert_eq!(state, 'S', "a prober sleeps quietly, it is never killed into D");
         fault.order("alive");
+        await_that("the prober ends with the late answer", || processes("uw-").is_empty());
+        assert_eq!(verdict(&lab.json(&[]), &path), "live");
+    }
+}
+
+lab_test! {
+    fn rounds_at_the_same_time_leave_one_prober_too(lab) {
+        let path = lab.root("box");
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("swallow");
+        let rounds: Vec<_> = (0..6)
+            .map(|_| {
+                Command::new(&lab.program)
+                    .arg("--config").arg(&lab.config)
+                    .stdout(Stdio::null())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        for mut round in rounds {
+            assert!(round.wait().unwrap().success());
+        }
+        assert_eq!(processes("uw-").len(), 1);
+    }
+}
+
+lab_test! {
+    fn a_terminated_round_ends_within_two_seconds_and_the_next_completes_it(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        let long = fs::read_to_string(&lab.config).unwrap().replace("\"500ms\"", "\"30s\"");
+        fs::write(&lab.config, long).unwrap();
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("swallow");
+        lab.arm();
+        let mut round = Command::new(&lab.program)
+            .arg("--config").arg(&lab.config).arg("--apply")
+            .stdout(Stdio::null()).stderr(Stdio::null())
+            .spawn().unwrap();
+        await_that("it waits", || !processes("uw-").is_empty());
+        let start = Instant::now();
+        let pid = rustix::process::Pid::from_child(&round);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        round.wait().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(2));
+        lab.configure("", &lab.listed(&path));
+        let next = lab.apply();
+        assert!(all_ok(&next), "{next:#}");
+        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn another_users_process_of_the_same_name_fakes_nothing(lab) {
+        let path = lab.root("box");
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("swallow");
+        lab.round(&[]);
+        let (prober, _) = processes("uw-")[0];
+        let name = fs::read_to_string(format!("/proc/{prober}/comm")).unwrap();
+        fault.order("alive");
+        await_that("the prober ends", || processes("uw-").is_empty());
+        // a copy of sleep under that very name, by another user and from another directory
+        let fake = lab.dir.join(name.trim());
+        fs::copy("/bin/sleep", &fake).unwrap();
+        let setpriv = ["--reuid=1234", "--regid=1234", "--clear-groups"];
+        let mut faker = Command::new("/usr/bin/setpriv").args(setpriv).arg(&fake).arg("60")
+            .spawn().unwrap();
+        await_that("it runs", || !processes("uw-").is_empty());
+        assert_eq!(verdict(&lab.json(&[]), &path), "live");
+        faker.kill().unwrap();
+        faker.wait().unwrap();
+    }
+}
+
+lab_test! {
+    fn a_healthy_private_mount_of_another_user_is_never_unmounted(lab) {
+        let path = lab.root("private");
+        let mut fault = lab.fault(&path, &["--owner", "1234:1234"]);
+        lab.arm();
+        let table = fs::read("/proc/self/mountinfo").unwrap();
+        for _ in 0..3 {
+            let round = lab.apply();
+            assert_eq!(verdict(&round, &path), "live", "seen with its owner's eyes");
+            assert_eq!(steps(&round), Vec::<String>::new());
+        }
+        assert_eq!(table, fs::read("/proc/self/mountinfo").unwrap());
+        fault.kill();
+        assert_eq!(verdict(&lab.json(&[]), &path), "dead", "statfs would still say fine to root");
+    }
+}
+
+lab_test! {
+    fn a_hung_private_mount_is_seen_to_hang(lab) {
+        let path = lab.root("private");
+        lab.configure("", &lab.listed(&path));
+        let mut fault = lab.fault(&path, &["--owner", "1234:1234"]);
+        fault.order("swallow");
+        for _ in 0..3 {
+            assert_eq!(verdict(&lab.json(&[]), &path), "hung");
+            assert_eq!(processes("uw-").len(), 1);
+        }
+        lab.arm();
+        assert!(all_ok(&lab.apply()));
+        await_that("the prober is freed", || processes("uw-").is_empty());
+    }
+}
+
+lab_test! {
+    fn eio_once_in_five_does_nothing_and_five_of_five_is_one_repair(lab) {
+        let path = lab.root("box");
+        lab.configure("confirm.transient = { runs = 5, age = \"0s\" }", &lab.listed(&path));
+        let mut fault = lab.fault(&path, &[]);
+        lab.arm();
+        for round in 0..10 {
+            fault.order(if round % 5 == 4 { "errno:5" } else { "alive" });
+            let round = lab.apply();
+            assert_eq!(steps(&round), Vec::<String>::new(), "{round:#}");
+        }
+        fault.order("errno:5");
+        fault.order("alive");
+        assert_eq!(verdict(&lab.apply(), &path), "live");
+        fault.order("errno:5");
+        for _ in 0..4 {
+            let round = lab.apply();
+            assert_eq!(verdict(&round, &path), "transient");
+            assert_eq!(holds(&round), [format!("{} not-confirmed", path.display())]);
+        }
+        let repair = lab.apply();
+        assert!(all_ok(&repair), "{repair:#}");
+        assert_eq!(verdict(&lab.apply(), &path), "live");
+    }
+}
+
+lab_test! {
+    fn a_daemon_that_lives_and_answers_107_is_not_dead(lab) {
+        let path = lab.root("box");
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("errno:107");
+        lab.configure("confirm.transient = { runs = 2, age = \"0s\" }", &lab.listed(&path));
+        lab.arm();
+        let round = lab.apply();
+        assert_eq!(verdict(&round, &path), "transient");
+        assert_eq!(steps(&round), Vec::<String>::new());
+        fault.order("alive");
+        assert_eq!(verdict(&lab.apply(), &path), "live");
+    }
+}
+
+lab_test! {
+    fn a_hang_with_a_worker_in_it_is_aborted_before_anything_else_and_leaves_nobody_stuck(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("swallow");
+        let mut worker = Command::new("/usr/bin/stat").arg(&path)
+            .stdout(Stdio::null()).stderr(Stdio::null())
+            .spawn().unwrap();
+        let pid = i32::try_from(worker.id()).unwrap();
+        await_that("it waits", || processes("stat").iter().any(|(p, state)| *p == pid && *state == 'S'));
+        lab.arm();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        assert!(steps(&round)[0].starts_with("abort-connection"));
+        let ended = worker.wait().unwrap();
+        assert_eq!(ended.code(), Some(1), "it was told an error, not killed");
+        await_that("nobody is stuck", || {
+            processes("").iter().all(|(_, state)| *state != 'D') && processes("uw-").is_empty()
+        });
+    }
+}
+
+lab_test! {
+    fn a_live_mount_nested_in_a_dead_one_keeps_it_in_place(lab) {
+        let (base, child) = (lab.root("box"), lab.root("box/jobs/a"));
+        lab.configure("", &lab.listed(&base));
+        let mut fault = lab.fault(&base, &["--cache", "3600s"]);
+        let _child = lab.fault(&child, &[]);
+        fault.kill();
+        lab.arm();
+        let table = fs::read("/proc/self/mountinfo").unwrap();
+        let round = lab.apply();
+        assert_eq!(verdict(&round, &base), "dead");
+        assert_eq!(verdict(&round, &child), "child-of-dead");
+        assert_eq!(steps(&round), Vec::<String>::new());
+        assert!(holds(&round).contains(&format!("{} has-children", base.display())));
+        assert_eq!(table, fs::read("/proc/self/mountinfo").unwrap());
+    }
+}
+
+lab_test! {
+    fn a_dead_mount_nested_in_a_dead_one_goes_and_comes_back_with_it(lab) {
+        let (base, child) = (lab.root("box"), lab.root("box/jobs/a"));
+        lab.configure("", &(lab.listed(&base) + &lab.listed(&child)));
+        let (mut outer, mut inner) = (lab.fault(&base, &["--cache", "3600s"]), lab.fault(&child, &[]));
+        inner.kill();
+        outer.kill();
+        lab.arm();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        assert_eq!(fs::read_to_string(child.join("data.txt")).unwrap(), DATA);
+        let again = lab.apply();
+        assert_eq!((verdict(&again, &base), verdict(&again, &child)), ("live", "live"));
+    }
+}
+
+lab_test! {
+    fn a_superblock_mounted_outside_the_roots_too_is_not_aborted(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        let mut fault = lab.fault(&path, &[]);
+        let outside = lab.dir.join("outside");
+        fs::create_dir(&outside).unwrap();
+        mount_bind(&path, &outside).unwrap();
+        fault.order("swallow");
+        lab.arm();
+        let round = lab.apply();
+        assert_eq!(holds(&round), [format!("{} shared-superblock", path.display())]);
+        assert_eq!(steps(&round), Vec::<String>::new());
+        fault.order("alive");
+        assert_eq!(fs::read_to_string(outside.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn a_mount_replaced_between_plan_and_act_is_refused(lab) {
+        use unwedge::act::child::{Done, Order, Refusal};
+        let path = lab.root("box");
+        let mut first = lab.fault(&path, &[]);
+        let planned = held_mounts(&path).pop().unwrap();
+        first.kill();
+        unmount(&path, UnmountFlags::DETACH).unwrap();
+        let _second = lab.fault(&path, &[]);
+        let replaced = held_mounts(&path).pop().unwrap();
+        let carry_out = |order: &Order| -> Done {
+            let output = Command::new(&lab.program)
+                .arg("--act").arg(serde_json::to_string(order).unwrap()).arg(&path)
+                .output().unwrap();
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        // mount ids and minors are reused at once; what tells them apart is the connection's inode
+        let same_numbers = unwedge::probes::identity::Identity {
+            unique_id: planned.unique_id,
+            connection: planned.connection,
+            ..replaced.clone()
+        };
+        for identity in [planned, same_numbers] {
+            let detach = Order::Detach { identity: identity.clone(), along: vec![] };
+            let done = carry_out(&detach);
+            assert!(
+                matches!(done, Done::Refused { reason: Refusal::IdentityChanged, .. } | Done::Already { .. }),
+                "{done:?}"
+            );
+            let done = carry_out(&Order::Abort { identity });
+            assert!(matches!(done, Done::Refused { .. } | Done::Already { .. }), "{done:?}");
+        }
+        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), DATA, "the newcomer lives");
+        // and something put on top, or into it, meanwhile is refused as well
+        let victim = lab.fault(&path.join("jobs/a"), &[]);
+        let into = Order::Detach { identity: replaced.clone(), along: vec![] };
+        assert!(matches!(carry_out(&into), Done::Refused { reason: Refusal::HasChildren, .. }));
+        drop(victim);
+        let _top = lab.fault(&path, &[]);
+        let along: Vec<u64> = (0..1_000).collect();
+        let on_top = Order::Detach { identity: replaced, along };
+        assert!(matches!(carry_out(&on_top), Done::Refused { reason: Refusal::IdentityChanged, .. }));
+        assert_eq!(held_mounts(&path).len(), 2);
+    }
+}
+
+lab_test! {
+    fn a_bare_directory_where_the_base_should_be_is_absent(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("data.txt"), "a file on the root disk, very readable").unwrap();
+        let round = lab.json(&[]);
+        assert_eq!(verdict(&round, &path), "absent");
+        lab.arm();
+        assert!(all_ok(&lab.apply()));
+        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn names_of_any_bytes_are_found_healed_and_shown(lab) {
+        let names: [&[u8]; 6] =
+            [b"a b", b"tab\tand\nnewline", b"#hash", br"back\slash", br"\040", b"not\xffutf8"];
+        let paths: Vec<PathBuf> =
+            names.iter().map(|name| lab.root("x").with_file_name(OsStr::from_bytes(name))).collect();
+        let mut faults: Vec<_> = paths.iter().map(|path| lab.fault(path, &[])).collect();
+        let round = lab.json(&[]);
+        for path in &paths {
+            assert_eq!(verdict(&round, path), "live");
+        }
+        for fault in &mut faults {
+            fault.kill();
+        }
+        lab.arm();
+        let round = lab.apply();
+        assert_eq!(steps(&round).len(), names.len());
+        assert!(all_ok(&round), "{round:#}");
+        for path in &paths {
+            assert!(held_mounts(path).is_empty());
+        }
+        let metrics = fs::read_to_string(lab.dir.join("metrics/unwedge_mounts.prom")).unwrap();
+        assert!(metrics.contains(r#"path="/mnt/roots/not\\xffutf8""#), "{metrics}");
+        let table = lab.round(&[]).stdout;
+        assert!(table.contains(r"not\xffutf8") && table.contains(r"newline"), "{table}");
+    }
+}
+
+lab_test! {
+    fn a_stack_of_three_is_taken_down_to_what_lives(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        let _alive = lab.fault(&path, &[]);
+        lab.fault(&path, &["--cache", "3600s"]).kill();
+        lab.fault(&path, &["--cache", "3600s"]).kill();
+        lab.arm();
+        let round = lab.apply();
+        assert_eq!(observation(&round, &path)["layers"], 3);
+        assert!(all_ok(&round), "{round:#}");
+        assert_eq!(held_mounts(&path).len(), 1);
+        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn a_surplus_copy_on_top_is_taken_and_another_live_mount_is_left(lab) {
+        let (copied, covered) = (lab.root("copied"), lab.root("covered"));
+        let (_one, _two) = (lab.fault(&copied, &[]), lab.fault(&covered, &[]));
+        mount_bind(&copied, &copied).unwrap();
+        let _three = lab.fault(&covered, &[]);
+        lab.arm();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        assert_eq!((held_mounts(&copied).len(), held_mounts(&covered).len()), (1, 2));
+        assert_eq!(fs::read_to_string(copied.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn a_bind_of_a_deleted_directory_is_looked_at_and_left(lab) {
+        let (source, bind) = (lab.dir.join("source"), lab.root("bind"));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(&bind).unwrap();
+        mount_bind(&source, &bind).unwrap();
+        fs::remove_dir(&source).unwrap();
+        lab.arm();
+        let round = lab.apply();
+        assert_eq!(verdict(&round, &bind), "inconclusive", "ENOENT says nothing of its health");
+        assert_eq!(steps(&round), Vec::<String>::new());
+        assert_eq!(held_mounts(&bind).len(), 1);
+    }
+}
+
+lab_test! {
+    fn an_overlay_over_a_dead_lower_is_seen_and_not_touched(lab) {
+        let (lower, merged) = (lab.dir.join("lower"), lab.root("merged"));
+        let mut fault = lab.fault(&lower, &[]);
+        for made in ["upper", "work"] {
+            fs::create_dir(lab.dir.join(made)).unwrap();
+        }
+        fs::create_dir(&merged).unwrap();
+        let mut overlay = Command::new("/usr/bin/mount");
+        let done = overlay.args(["-t", "overlay", "overlay", "-o",
+            "lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work"]).arg(&merged).status();
+        assert!(done.unwrap().success());
+        assert_eq!(verdict(&lab.json(&[]), &merged), "live");
+        fault.kill();
+        lab.arm();
+        let round = lab.apply();
+        assert_eq!(verdict(&round, &merged), "transient");
+        assert_eq!(holds(&round), [format!("{} look-only-type", merged.display())]);
+        assert_eq!(held_mounts(&merged).len(), 1);
+    }
+}
+
+lab_test! {
+    fn a_link_or_a_file_holds_its_own_subject_and_no_other(lab) {
+        let (link, file, good) = (lab.root("link"), lab.root("file"), lab.root("good"));
+        let listed: String = [&link, &file, &good].map(|path| lab.listed(path)).concat();
+        lab.configure("", &listed);
+        fs::create_dir(lab.dir.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(lab.dir.join("elsewhere"), &link).unwrap();
+        fs::write(&file, "").unwrap();
+        lab.fault(&good, &[]).kill();
+        lab.arm();
+        let round = lab.apply();
+        for path in [&link, &file] {
+            assert_eq!(verdict(&round, path), "absent");
+            assert!(holds(&round).contains(&format!("{} not-a-mount-point", path.display())));
+        }
+        assert!(all_ok(&round), "{round:#}");
+        assert_eq!(fs::read_to_string(good.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn a_mount_in_no_table_is_detached_and_stays_absent_until_it_is_mounted_or_forgotten(lab) {
+        let path = lab.root("found");
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        assert!(all_ok(&lab.apply()));
+        for _ in 0..2 {
+            let round = lab.apply();
+            assert_eq!(verdict(&round, &path), "absent", "a loud error must not turn into silence");
+            assert_eq!(holds(&round), [format!("{} unit-not-found", path.display())]);
+        }
+        let gate = fs::read_to_string(lab.dir.join("run/storage.json")).unwrap();
+        assert!(gate.contains("\"open\": false"), "{gate}");
+        let again = lab.fault(&path, &[]);
+        assert_eq!(verdict(&lab.apply(), &path), "live");
+        drop(again);
+        assert!(all_ok(&lab.apply()));
+        let path_text = path.to_str().unwrap();
+        assert!(lab.unwedge(&["mounts", "forget", path_text]).stdout.contains("forgotten"));
+        assert_eq!(lab.apply()["observations"].as_array().unwrap().len(), 0);
+    }
+}
+
+lab_test! {
+    fn halt_set_in_the_middle_ends_the_round_after_the_step_in_hand(lab) {
+        let path = lab.root("box");
+        let script = lab.dir.join("remount");
+        let halt = lab.dir.join("sentinels/HALT");
+        let text = format!("#!/bin/sh\necho stop > {}\n", halt.display());
+        lab.script(&script, &text);
+        let listed = format!(
+            "[[mount]]\npath = \"{}\"\nwait = \"2s\"\nremount = [\"{}\"]\n",
+            path.display(), script.display()
+        );
+        lab.configure("", &listed);
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        let round = lab.apply();
+        assert!(holds(&round).contains(&format!("{} halted", path.display())), "{round:#}");
+        assert!(lab.unwedge(&["debts"]).stdout.contains(path.to_str().unwrap()), "it is owed");
+        fs::remove_file(&halt).unwrap();
+        lab.configure("", &lab.listed(&path));
+        assert!(all_ok(&lab.apply()), "a debt is paid as soon as it may be");
+        assert_eq!(lab.unwedge(&["debts"]).stdout, "nothing is owed\n");
+    }
+}
+
+lab_test! {
+    fn every_gate_holds_the_plan_and_leaves_the_mounts(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        lab.fault(&path, &[]).kill();
+        let table = || fs::read("/proc/self/mountinfo").unwrap();
+        let before = table();
+        let check = |gate: &str| {
+            let round = lab.apply();
+            assert_eq!(holds(&round), [format!("* {gate}")]);
+            assert_eq!(steps(&round).len(), 3, "the plan is still shown");
+            assert_eq!(round["outcomes"].as_array().unwrap().len(), 0);
+            assert_eq!(before, table());
+            let metrics = fs::read_to_string(lab.dir.join("metrics/unwedge_mounts.prom")).unwrap();
+            let line = format!("unwedge_tool_holds{{reason=\"{gate}\",tool=\"mounts\"}} 1");
+            assert!(metrics.contains(&line), "{metrics}");
+        };
+        check("not-armed");
+        lab.arm();
+        fs::write(lab.dir.join("sentinels/HALT"), "because").unwrap();
+        check("halted");
+        fs::remove_file(lab.dir.join("sentinels/HALT")).unwrap();
+        lab.unwedge(&["hold", "set", "mounts", "--for", "1h", "--because", "test"]);
+        check("on-hold");
+        lab.unwedge(&["hold", "clear", "mounts"]);
+        let deploy = fs::File::create(lab.dir.join("run/deploy.lock")).unwrap();
+        deploy.lock().unwrap();
+        check("deploy-in-progress");
+        drop(deploy);
+        assert!(all_ok(&lab.apply()));
+    }
+}
+
+lab_test! {
+    fn a_second_round_is_busy_writes_no_metrics_and_ends_well(lab) {
+        let lock = fs::File::create(lab.dir.join("run/mounts.lock")).unwrap();
+        lock.lock().unwrap();
+        let ran = lab.round(&["--apply"]);
+        assert_eq!(ran.code, Some(0));
+        assert!(ran.stderr.contains("busy"), "{ran:?}");
+        assert!(!lab.dir.join("metrics/unwedge_mounts.prom").exists());
+    }
+}
+
+lab_test! {
+    fn the_daemon_left_behind_holds_no_lock_of_ours(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        lab.arm();
+        fs::create_dir(&path).unwrap();
+        assert!(all_ok(&lab.apply()));
+        let daemon = processes("unwedge").into_iter().chain(processes("exe")).next().unwrap().0;
+        for fd in fs::read_dir(format!("/proc/{daemon}/fd")).unwrap().flatten() {
+            let target = fs::read_link(fd.path()).unwrap();
+            assert!(!target.starts_with(&lab.dir), "{}", target.display());
+        }
+        assert_eq!(lab.round(&["--apply"]).code, Some(0));
     }
 }
 
@@ -72,5 +587,219 @@ lab_test! {
         assert_eq!(dry["plan_id"], applied["plan_id"]);
         assert_eq!(dry["steps"], applied["steps"]);
         assert!(all_ok(&applied));
+    }
+}
+
+lab_test! {
+    fn without_a_config_everything_is_shown_in_80_columns_and_nothing_is_touched(lab) {
+        let bare = || {
+            let output = Command::new(&lab.program).env_clear().output().unwrap();
+            assert!(output.status.success());
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(bare(), "no FUSE or network mount here, and none configured: nothing to watch\n");
+        let (long, hung) = (lab.dir.join("a".repeat(60)), lab.root("hung"));
+        lab.fault(&long, &[]).kill();
+        let mut fault = lab.fault(&hung, &[]);
+        fault.order("swallow");
+        let shown = bare();
+        for line in shown.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+            assert!(!line.contains('\x1b'), "no colours in a pipe");
+        }
+        for word in ["dead", "hung", "ENOTCONN (107)", "outside-roots"] {
+            assert!(shown.contains(word), "{shown}");
+        }
+    }
+}
+
+lab_test! {
+    fn arming_wants_a_rehearsal_of_this_very_configuration(lab) {
+        let arm = |more: &[&str]| lab.unwedge(&[&["sentinel", "arm", "mounts"], more].concat());
+        let sentinel = lab.dir.join("sentinels/mounts");
+        assert_eq!(arm(&[]).code, Some(1));
+        assert!(!sentinel.exists());
+        lab.round(&["--apply"]);
+        lab.configure("budget.per_day = 50", "");
+        assert!(arm(&[]).stderr.contains("configuration has changed"));
+        lab.round(&["--apply"]);
+        assert!(arm(&["--dry-run"]).stdout.contains("would be armed") && !sentinel.exists());
+        let armed = arm(&[]);
+        assert_eq!(armed.code, Some(0), "{armed:?}");
+        assert!(armed.stdout.contains("50 a day"), "{armed:?}");
+        assert!(lab.unwedge(&["sentinel", "list"]).stdout.contains("mounts   armed"));
+        lab.unwedge(&["sentinel", "disarm", "mounts"]);
+        assert!(!sentinel.exists());
+        lab.configure("", "");
+        assert_eq!(arm(&["--because", "an emergency"]).code, Some(0));
+        assert!(fs::read_to_string(&sentinel).unwrap().contains("an emergency"));
+    }
+}
+
+lab_test! {
+    fn bad_input_is_told_with_its_line_and_changes_nothing(lab) {
+        let before = lab.snapshot();
+        for (mounts, word) in [
+            ("deadline = \"10s\"", "deadline"),
+            ("dedline = \"5m\"", "did you mean"),
+            ("repair_under = [\"/\"]", "repair_under"),
+            ("repair_under = [\"srv\"]", "relative"),
+            ("deadline = 5", "deadline"),
+            ("deadline = \"5 lightyears\"", "deadline"),
+        ] {
+            let base = lab.listed(&lab.root("box"));
+            lab.configure(mounts, &base);
+            for ran in [lab.round(&["--apply"]), lab.unwedge(&["config", "check"])] {
+                assert_eq!(ran.code, Some(2), "{mounts}: {ran:?}");
+                assert!(ran.stderr.contains("unwedge.toml:"), "{mounts}: {ran:?}");
+                assert!(ran.stderr.contains(word), "{mounts}: {ran:?}");
+            }
+        }
+        assert_eq!(lab.round(&["--aply"]).code, Some(2));
+        lab.configure("", "");
+        assert_eq!(before, lab.snapshot());
+    }
+}
+
+lab_test! {
+    fn an_orphan_connection_is_counted_and_left_alone(lab) {
+        use unwedge::probes::connections::{Connections, orphans};
+        let path = lab.root("box");
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("swallow");
+        let mut holder = Command::new("/usr/bin/stat").arg(&path).stdout(Stdio::null()).spawn().unwrap();
+        await_that("it waits", || processes("stat").iter().any(|(_, state)| *state == 'S'));
+        let dev = held_mounts(&path).pop().unwrap().dev;
+        let seen = |devices: &[unwedge::probes::mountinfo::Dev]| {
+            orphans(&Connections::read(), Some(devices)).unwrap().contains(&dev.minor)
+        };
+        assert!(!seen(&[dev]));
+        unmount(&path, UnmountFlags::DETACH).unwrap();
+        assert!(seen(&[]), "detached without abort: nobody shows it any more");
+        lab.round(&[]);
+        assert!(seen(&[]), "counted, never aborted");
+        fault.order("alive");
+        assert!(holder.wait().unwrap().success());
+    }
+}
+
+lab_test! {
+    fn who_still_holds_a_detached_mount_is_named(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        let mut fault = lab.fault(&path, &[]);
+        let _open = fs::File::open(path.join("data.txt")).unwrap();
+        fault.kill();
+        lab.arm();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        let said = round["outcomes"][0]["detail"].as_str().unwrap();
+        let own = format!("still held by {}", std::process::id());
+        assert!(said.contains(&own), "{said}");
+    }
+}
+
+lab_test! {
+    fn a_failed_remount_is_owed_and_tried_again_later(lab) {
+        let path = lab.root("box");
+        let script = lab.dir.join("remount");
+        lab.script(&script, "#!/bin/sh\necho no such host >&2\nexit 3\n");
+        let listed = format!(
+            "[[mount]]\npath = \"{}\"\nwait = \"2s\"\nremount = [\"{}\"]\n",
+            path.display(), script.display()
+        );
+        lab.configure("", &listed);
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        let ran = lab.round(&["--apply"]);
+        assert_eq!(ran.code, Some(1));
+        assert!(ran.stdout.contains("exit 3; it said: no such host"), "{ran:?}");
+        assert!(lab.unwedge(&["debts"]).stdout.contains("box"));
+        // the storage comes back
+        lab.configure("", &lab.listed(&path));
+        await_that("the debt is paid once its wait is over", || {
+            lab.apply();
+            held_mounts(&path).len() == 1 || holds(&lab.json(&[])).iter().any(|h| h.contains("cooling-down"))
+        });
+    }
+}
+
+#[test]
+fn a_path_that_is_no_text_has_a_text() {
+    assert_eq!(unwedge::sys::text::path(Path::new(OsStr::from_bytes(b"/a\xff"))), r"/a\xff");
+}
+
+lab_test! {
+    fn a_remount_that_mounts_nothing_is_no_success(lab) {
+        let path = lab.root("box");
+        let listed = format!(
+            "[[mount]]\npath = \"{}\"\nwait = \"1s\"\nremount = [\"/bin/true\"]\n", path.display()
+        );
+        lab.configure("", &listed);
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        let round = lab.apply();
+        let outcomes = round["outcomes"].as_array().unwrap();
+        assert_eq!(outcomes.last().unwrap()["ok"], false, "a bare directory is not the storage");
+        assert!(lab.unwedge(&["debts"]).stdout.contains("box"));
+    }
+}
+
+lab_test! {
+    fn what_lies_outside_is_watched_only_when_asked_for_and_never_touched(lab) {
+        let outside = lab.dir.join("outside");
+        lab.fault(&outside, &[]).kill();
+        lab.arm();
+        assert_eq!(lab.apply()["observations"].as_array().unwrap().len(), 0);
+        lab.configure("watch = \"remote\"", "");
+        let round = lab.apply();
+        assert_eq!(verdict(&round, &outside), "dead");
+        assert_eq!(observation(&round, &outside)["roles"][0], "remote");
+        assert_eq!(holds(&round), [format!("{} outside-roots", outside.display())]);
+        assert_eq!(held_mounts(&outside).len(), 1);
+    }
+}
+
+lab_test! {
+    fn ten_thousand_mounts_do_not_hide_the_one_that_is_dead(lab) {
+        let (source, many) = (lab.dir.join("source"), lab.dir.join("many"));
+        fs::create_dir_all(&source).unwrap();
+        for n in 0..10_000 {
+            let at = many.join(n.to_string());
+            fs::create_dir_all(&at).unwrap();
+            mount_bind(&source, &at).unwrap();
+        }
+        // more of them under the root than probers work at the same time
+        for n in 0..600 {
+            let at = lab.root(&format!("bind-{n}"));
+            fs::create_dir_all(&at).unwrap();
+            mount_bind(&source, &at).unwrap();
+        }
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        let seen = round["observations"].as_array().unwrap();
+        assert_eq!(seen.len(), 601);
+        assert!(seen.iter().filter(|seen| seen["verdict"] == "live").count() == 600);
+        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn colours_are_for_terminals(lab) {
+        let _fault = lab.fault(&lab.root("box"), &[]);
+        let command = format!("{} --config {}", lab.program.display(), lab.config.display());
+        let shown = |command: &str| {
+            let output =
+                Command::new("/usr/bin/script").args(["-qec", command, "/dev/null"]).output();
+            String::from_utf8(output.unwrap().stdout).unwrap()
+        };
+        assert!(shown(&command).contains("\x1b[32m"));
+        assert!(!shown(&format!("env NO_COLOR=1 {command}")).contains('\x1b'));
+        assert!(!lab.round(&[]).stdout.contains('\x1b'));
+        assert!(lab.round(&["-v"]).stdout.contains("daemon"));
     }
 }

@@ -2,6 +2,15 @@
 //! namespaces of its own, so none sees the host or another test.
 
 #![allow(missing_docs, dead_code, reason = "tests are read, not called")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::unused_self,
+    reason = "a test may panic, talk, start processes and look at the clock"
+)]
 
 #[macro_use]
 mod support;
@@ -10,5 +19,9 @@ mod support;
 mod acceptance;
 /// Rounds killed before and after every step and every write.
 mod crash;
+/// The house in order.
+mod house;
+/// The pages people read, held against the program.
+mod playbooks;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;

@@ -1,6 +1,8 @@
 //! An apply round from the decision on: store what was seen, settle what is paid, and, when every
 //! gate is open and there is something to do, take the locks and do it.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 
 use super::lock::{self, Tried};
@@ -9,7 +11,8 @@ use super::{storage_gate, store};
 use crate::config::Settings;
 use crate::decide::mounts::Decision;
 use crate::decide::plan::{Hold, Plan, Reason};
-use crate::probes::facts::Facts;
+use crate::probes::facts::{self, Facts};
+use crate::probes::mounts::{self, Observation};
 use crate::probes::records::{MountsState, Rehearsal};
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Deadline, Now};
@@ -23,6 +26,10 @@ pub struct Acted {
     pub holds: Vec<Hold>,
     /// The state as stored.
     pub state: MountsState,
+    /// What is still owed.
+    pub debts: usize,
+    /// A second look, when something was done.
+    pub present: Option<Vec<Observation>>,
 }
 
 /// Carries out a decision.
@@ -39,7 +46,13 @@ pub fn carry_out(
     let now = &facts.now;
     if facts.gates.unreadable.is_some() {
         // what cannot be read is not overwritten either
-        return Ok(Acted { outcomes: vec![], holds: vec![], state: facts.state.clone() });
+        return Ok(Acted {
+            outcomes: vec![],
+            holds: vec![],
+            state: facts.state.clone(),
+            debts: facts.debts.debts.len(),
+            present: None,
+        });
     }
     sweep(settings, now);
     let mut actor = Actor {
@@ -52,15 +65,15 @@ pub fn carry_out(
     actor.state.rehearsal = Some(rehearsal);
     actor.take_note(decision.sightings.clone(), now).context("store what was seen")?;
     let (outcomes, holds) = act(&mut actor, &decision.plan)?;
-    // paths whose repair was done are live only once they have been looked at again
-    let closed = outcomes
-        .iter()
-        .filter(|outcome| !outcome.ok())
-        .map(|outcome| outcome.planned.step.path().to_path_buf())
-        .collect();
-    storage_gate::write(&settings.host.run_dir, &facts.survey.observations, &closed, now)
+    let present = (!outcomes.is_empty()).then(|| {
+        let remembered = facts::remembered(&actor.state, &actor.debts);
+        mounts::survey(settings, &remembered, false).observations
+    });
+    let seen = present.as_deref().unwrap_or(&facts.survey.observations);
+    storage_gate::write(&settings.host.run_dir, seen, &BTreeSet::new(), now)
         .context("write the storage gate")?;
-    Ok(Acted { outcomes, holds, state: actor.state })
+    let debts = actor.debts.debts.len();
+    Ok(Acted { outcomes, holds, state: actor.state, debts, present })
 }
 
 fn act(actor: &mut Actor<'_>, plan: &Plan) -> Result<(Vec<Outcome>, Vec<Hold>)> {

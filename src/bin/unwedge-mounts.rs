@@ -11,13 +11,15 @@ use unwedge::cli::Mounts;
 use unwedge::config::sentinel::Permission;
 use unwedge::config::{self, Loaded, Request};
 use unwedge::decide::mounts::{World, decide};
+use unwedge::decide::plan::{Hold, Plan, Reason};
 use unwedge::probes::facts::{self, OwnLock, TOOL};
-use unwedge::probes::records::Rehearsal;
+use unwedge::probes::records::{MountsState, Rehearsal};
 use unwedge::report::exit::Exit;
 use unwedge::report::out::{self, Colour};
 use unwedge::report::round::{Mode, Round};
+use unwedge::report::text::Detail;
 use unwedge::report::{journal, json, metrics, text};
-use unwedge::sys::clock::{Deadline, boottime};
+use unwedge::sys::clock::{Deadline, Now, boottime};
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -48,7 +50,7 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let (mode, own_lock) = match own_lock(cli, loaded)? {
         Locked::DryRun => (Mode::DryRun, None),
         Locked::Apply(lock) => (Mode::Apply, Some(lock)),
-        Locked::Busy => return busy(),
+        Locked::Busy => return busy(cli, &Now::take()?),
     };
 
     // look
@@ -70,17 +72,14 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
 
     // act
     let mut round = Round {
-        now,
-        mode,
         armed: facts.gates.permission == Permission::Armed,
         observations: &facts.survey.observations,
+        present: &facts.survey.observations,
         orphans: facts.survey.orphans,
         table_seen: facts.survey.table.is_ok(),
-        plan: &decision.plan,
-        late_holds: &[],
-        outcomes: &[],
-        state: &facts.state,
+        debts: facts.debts.debts.len(),
         took: boottime().saturating_sub(start),
+        ..Round::of_plan(now, mode, &decision.plan, &facts.state)
     };
     let acted: Acted;
     if mode == Mode::Apply {
@@ -92,23 +91,33 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
             plan: text::plan(&round).lines().map(str::to_owned).collect(),
         };
         acted = round::carry_out(settings, &facts, &decision, rehearsal, deadline)?;
-        (round.outcomes, round.late_holds) = (&acted.outcomes, &acted.holds);
+        round.outcomes = &acted.outcomes;
+        round.late_holds = &acted.holds;
         round.state = &acted.state;
+        round.debts = acted.debts;
+        round.present = acted.present.as_deref().unwrap_or(round.observations);
         round.took = boottime().saturating_sub(start);
     }
 
     // report
-    out::print(&if cli.common.json {
-        json::render(&round)?
-    } else {
-        text::render(&round, Colour::of_stdout())
-    })?;
+    say(cli, &round)?;
     if mode == Mode::Apply {
         journal::say(&round);
         metrics::write(&settings.host.textfile_dir, &round)?;
     }
-    drop(own_lock);
     Ok(round.exit())
+}
+
+/// To standard output: JSON where it was asked for, text for a person. The journal gets its one line
+/// and not the table as well.
+fn say(cli: &Mounts, round: &Round<'_>) -> anyhow::Result<()> {
+    let detail = if cli.common.verbose > 0 { Detail::Full } else { Detail::Plain };
+    if cli.common.json {
+        out::print(&json::render(round)?)?;
+    } else if !journal::is_ours() {
+        out::print(&text::render(round, Colour::of_stdout(), detail))?;
+    }
+    Ok(())
 }
 
 /// An apply round has the tool's lock before it looks, so that two rounds never decide on the same
@@ -130,7 +139,13 @@ fn own_lock(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Locked> {
 }
 
 /// Another round is at work: its metrics stand, and this one did its job by leaving it alone.
-fn busy() -> anyhow::Result<Exit> {
-    out::complain(&format!("unwedge-{TOOL}: busy: another round is at work"));
+fn busy(cli: &Mounts, now: &Now) -> anyhow::Result<Exit> {
+    let why = "another round is at work";
+    let plan = Plan { repairs: vec![], holds: vec![Hold::gate(Reason::Busy, why.to_owned())] };
+    let state = MountsState::default();
+    out::complain(&format!("unwedge-{TOOL}: busy: {why}"));
+    if cli.common.json {
+        out::print(&json::render(&Round::of_plan(now, Mode::Apply, &plan, &state))?)?;
+    }
     Ok(Exit::Fine)
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Parser as _;
 use unwedge::act::child;
 use unwedge::cli::{ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb};
@@ -54,10 +54,17 @@ fn finish(done: Result<()>) -> ExitCode {
 
 fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
     let (now, settings, json) = (Now::take()?, &loaded.settings, cli.common.json);
+    let has_json = matches!(
+        cli.verb,
+        Verb::Debts | Verb::Hold(HoldVerb::List) | Verb::Sentinel(SentinelVerb::List)
+    );
+    if json && !has_json {
+        bail!("this verb has no JSON; those with one are debts, hold list and sentinel list");
+    }
     match &cli.verb {
         Verb::Config(ConfigVerb::Check) => Ok(check::check(loaded)),
         Verb::Config(ConfigVerb::Show) => Ok(loaded.show()),
-        Verb::Sentinel(SentinelVerb::List) => Ok(sentinel::list(loaded)),
+        Verb::Sentinel(SentinelVerb::List) => sentinel::list(loaded, json),
         Verb::Sentinel(SentinelVerb::Arm { kind, because, dry_run }) => {
             sentinel::arm(loaded, kind, because.as_deref(), *dry_run, &now)
         }

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{Access, FileType, Mode, OFlags, Stat, access};
+use rustix::io::Errno;
 
 use super::error::{ConfigError, ConfigErrors, printable};
 use super::request::Request;
@@ -86,6 +87,10 @@ impl Layers {
                     format!("on {} ({}), which may hang", printable(&mount.path), mount.fstype);
                 self.skipped.push((path.to_owned(), why));
             }
+            // somebody else's, as with HOME left over from root: nobody asked for it
+            None if access(path, Access::READ_OK) == Err(Errno::ACCESS) => {
+                self.skipped.push((path.to_owned(), "this user may not read it".to_owned()));
+            }
             None => self.take(path, Trust::Own { euid: request.euid }, problems),
         }
     }
@@ -118,10 +123,10 @@ fn read(path: &Path, trust: Trust) -> Result<Option<String>, ConfigError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
-        Err(rustix::io::Errno::NOENT) if path.is_symlink() => {
+        Err(Errno::NOENT) if path.is_symlink() => {
             return Err(problem(path, "is a link to a file that is not there"));
         }
-        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(Errno::NOENT) => return Ok(None),
         Err(errno) => {
             return Err(problem(path, format!("cannot be opened: {}", plain(&errno.into()))));
         }

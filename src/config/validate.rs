@@ -227,7 +227,8 @@ fn mount(check: &mut Checker<'_>, at: &KeyPath, written: &MountFragment) -> Moun
     }
 }
 
-/// Units need a service manager, commands take its place.
+/// Units need a service manager, commands take its place. Giving both is right: one file then serves
+/// a host and a container.
 fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
     if !check.is_fine(&KeyPath::of(&["host", "services"])) {
         return;
@@ -235,10 +236,10 @@ fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
     for (index, spec) in settings.mount.iter().enumerate() {
         let at = KeyPath::of(&["mount"]).index(index);
         match settings.host.services {
-            Services::Systemd if spec.remount.is_some() => {
+            Services::Systemd if spec.remount.is_some() && spec.unit.is_none() => {
                 check.problem(&at.key("remount"), "only with [host] services = \"process\"; with \"systemd\" name the unit that mounts it");
             }
-            Services::Process if spec.unit.is_some() => {
+            Services::Process if spec.unit.is_some() && spec.remount.is_none() => {
                 check.problem(&at.key("unit"), "only with [host] services = \"systemd\"; with \"process\" give the command as remount");
             }
             Services::Systemd | Services::Process => {}

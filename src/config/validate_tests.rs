@@ -18,7 +18,7 @@ fn check_refused(text: &str, expected: &[&str]) {
     match from_str(text) {
         Ok(_) => panic!("{text}\naccepted, expected {expected:?}"),
         Err(problems) => {
-            assert_eq!(problems.to_string().lines().collect::<Vec<_>>(), expected, "{text}")
+            assert_eq!(problems.to_string().lines().collect::<Vec<_>>(), expected, "{text}");
         }
     }
 }
@@ -213,6 +213,9 @@ fn units_and_commands_each_need_their_services() {
     let remount = mount("remount = [\"/bin/mount\"]");
     check(&format!("host.services = \"systemd\"\n{unit}"));
     check(&format!("host.services = \"process\"\n{remount}"));
+    for services in ["systemd", "process"] {
+        check(&format!("host.services = \"{services}\"\n{unit}\nremount = [\"/bin/mount\"]"));
+    }
     check_word(
         &format!("host.services = \"systemd\"\n{remount}"),
         "[[mount]] remount: only with [host] services = \"process\"",

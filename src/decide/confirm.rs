@@ -8,7 +8,7 @@ use super::plan::{Hold, Reason};
 use crate::config::{Confirm, Confirmation};
 use crate::probes::holders::Holders;
 use crate::probes::identity::Identity;
-use crate::probes::mounts::Observation;
+use crate::probes::mounts::{Layer, Observation};
 use crate::probes::records::Sighting;
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Age, Now};
@@ -68,11 +68,15 @@ fn is_same(before: &Sighting, now: &Sighting) -> bool {
 #[must_use]
 pub fn is_stacked(observation: &Observation) -> bool {
     match observation.layers.as_slice() {
-        [.., below, top] if observation.verdict == Verdict::Live => {
-            below.identity.dev == top.identity.dev && below.root == top.root
-        }
-        _ => false,
+        [.., below, top] => observation.verdict == Verdict::Live && is_copy(top, below),
+        [_] | [] => false,
     }
+}
+
+/// Whether two layers show the very same directory of the very same file system.
+#[must_use]
+pub fn is_copy(top: &Layer, below: &Layer) -> bool {
+    below.identity.dev == top.identity.dev && below.root == top.root
 }
 
 /// A hold if the verdict is not confirmed yet. `limits` is of the verdict's class.
@@ -91,13 +95,12 @@ pub fn unconfirmed(
     if sighting.runs >= runs && age.is_some_and(|age| age >= limits.age) {
         return None;
     }
-    let lasted = age.map_or_else(|| "an unknown time".to_owned(), text::duration);
-    let detail = format!(
-        "{} in {} of {runs} rounds, for {lasted} of {}",
-        if sighting.stacked { "stacked" } else { observation.verdict.name() },
-        sighting.runs,
-        text::duration(limits.age),
-    );
+    let what = if sighting.stacked { "stacked" } else { observation.verdict.name() };
+    let mut detail = format!("{what} in {} of {runs} rounds", sighting.runs);
+    if !limits.age.is_zero() {
+        let lasted = age.map_or_else(|| "an unknown time".to_owned(), text::duration);
+        detail += &format!(", for {lasted} of {}", text::duration(limits.age));
+    }
     Some(Hold::on(&observation.path, Reason::NotConfirmed, detail))
 }
 

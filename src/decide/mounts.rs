@@ -93,9 +93,17 @@ enum Finding {
 struct Repairable {
     /// The observation's place among its superblock's: one repair takes all of them.
     superblock: Option<Dev>,
-    /// Whether the config lists it; the listed one leads its superblock's repair.
-    listed: bool,
+    /// Its place among those of one superblock: the lowest leads the repair.
+    rank: Rank,
     repair: Repair,
+}
+
+/// Who leads the repair of a superblock: the mount of the whole file system before one of a
+/// directory in it, which can only be a bind of it and must come back after it; then the older.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    of_a_part: bool,
+    mount_id: u64,
 }
 
 /// How a path is put back once it is bare.
@@ -118,7 +126,7 @@ impl Case<'_> {
         let seen = self.observation;
         let stacked = confirm::is_stacked(seen);
         match seen.verdict {
-            Verdict::Live if stacked => self.confirmed(|case| case.unstack()),
+            Verdict::Live if stacked => self.confirmed(Case::unstack),
             Verdict::Live => Finding::Fine,
             Verdict::Unknown
             | Verdict::ChildOfDead
@@ -137,10 +145,18 @@ impl Case<'_> {
         match self.allowed().and_then(|()| repair(self)) {
             Ok(repair) => Finding::Broken(Repairable {
                 superblock: self.observation.identity().map(|identity| identity.dev),
-                listed: self.spec().is_some(),
+                rank: self.rank(),
                 repair,
             }),
             Err(hold) => Finding::Held(hold),
+        }
+    }
+
+    fn rank(&self) -> Rank {
+        let top = self.observation.top();
+        Rank {
+            of_a_part: top.is_some_and(|top| top.root != "/"),
+            mount_id: top.map_or(0, |top| top.identity.mount_id),
         }
     }
 
@@ -175,21 +191,29 @@ impl Case<'_> {
         }
     }
 
-    /// A topmost copy of what lies beneath it: take just that one.
+    /// Copies of what lies beneath them: take those, and leave the lowest.
     fn unstack(&self) -> Result<Repair, Hold> {
         let seen = self.observation;
         let top = self.top()?;
         self.no_children(&top.nested, top)?;
+        let surplus = seen.layers.windows(2).rev().take_while(|pair| {
+            confirm::is_copy(&pair[1], &pair[0]) && (pair[1] == *top || pair[1].nested.is_empty())
+        });
+        let surplus: Vec<&Layer> = surplus.map(|pair| &pair[1]).take(LAYERS_MAX).collect();
         let why = format!("the same as the mount beneath it ({} layers)", seen.layers.len());
         Ok(Repair {
             subject: seen.path.clone(),
             cost: self.cost(top),
             owes: Vec::new(),
             leaves: Vec::new(),
-            steps: vec![
-                self.detach(&seen.path, top, &why),
-                self.planned(Step::WaitLive { path: seen.path.clone() }, "it must still answer"),
-            ],
+            steps: surplus
+                .into_iter()
+                .map(|layer| detach(&seen.path, layer, &why))
+                .chain([planned(
+                    Step::WaitLive { path: seen.path.clone() },
+                    "it must still answer",
+                )])
+                .collect(),
         })
     }
 
@@ -205,8 +229,16 @@ impl Case<'_> {
             Abort::First => steps.push(self.abort(top, &why)?),
         }
         let put_back = self.put_back()?;
+        if let (PutBack::Nobody, Some(base)) = (&put_back, self.listed_base()) {
+            // a dead bind is loud; the bare directory beneath it would take the writes in silence
+            let detail = format!(
+                "a bind of {}, and nothing says how to make it again: it stays in place",
+                text::path(base)
+            );
+            return Err(self.on(Reason::UnitNotFound, detail));
+        }
         let broken = self.broken_layers();
-        steps.extend(broken.iter().map(|layer| self.detach(&seen.path, layer, &why)));
+        steps.extend(broken.iter().map(|layer| detach(&seen.path, layer, &why)));
         let mut repair = Repair {
             subject: seen.path.clone(),
             cost: self.cost(top),
@@ -217,7 +249,7 @@ impl Case<'_> {
         if broken.len() < seen.layers.len() {
             let why = "a mount beneath it comes to light";
             let wait = Step::WaitLive { path: seen.path.clone() };
-            repair.steps.push(self.planned(wait, why));
+            repair.steps.push(planned(wait, why));
             return Ok(repair);
         }
         match put_back {
@@ -249,9 +281,9 @@ impl Case<'_> {
             };
             let why = format!("it went with {}", text::path(&repair.subject));
             repair.owes.push(nested.path.clone());
-            repair.steps.push(self.planned(step, &why));
+            repair.steps.push(planned(step, &why));
             let wait = Step::WaitLive { path: nested.path.clone() };
-            repair.steps.push(self.planned(wait, "it must answer"));
+            repair.steps.push(planned(wait, "it must answer"));
         }
     }
 
@@ -297,7 +329,7 @@ impl Case<'_> {
     fn put_back(&self) -> Result<PutBack, Hold> {
         let path = &self.observation.path;
         let Some(spec) = self.spec() else { return Ok(PutBack::Nobody) };
-        let wait = self.planned(
+        let wait = planned(
             Step::WaitLive { path: path.clone() },
             &format!("it must answer within {}", text::duration(spec.wait)),
         );
@@ -310,7 +342,7 @@ impl Case<'_> {
             (Services::Process, _, Some(_)) => {
                 let remount = Step::Remount { path: path.clone() };
                 let why = if self.is_absent() { "nothing is mounted" } else { "mount it again" };
-                Ok(PutBack::By(vec![self.planned(remount, why), wait]))
+                Ok(PutBack::By(vec![planned(remount, why), wait]))
             }
             (Services::Systemd, None, _) | (Services::Process, _, None) => Ok(PutBack::Nobody),
         }
@@ -349,26 +381,27 @@ impl Case<'_> {
             format!("; along with it: {}", known.dependents.join(" "))
         };
         let unit = unit.to_owned();
+        let down = matches!(known.active, Active::Inactive | Active::Failed);
+        if down && known.stopped == Stopped::ByJob {
+            let detail = format!("{unit} was stopped in this boot, not by itself");
+            return Err(self.on(Reason::UnitStoppedByOperator, detail));
+        }
         if !self.is_absent() {
             let why = format!("mount it again{along}");
-            return Ok(vec![self.planned(Step::RestartUnit { path, unit }, &why)]);
+            return Ok(vec![planned(Step::RestartUnit { path, unit }, &why)]);
         }
         match known.active {
             Active::Activating | Active::Deactivating => Ok(Vec::new()),
             Active::Active => {
                 let why = format!("it is active, and yet nothing is mounted{along}");
-                Ok(vec![self.planned(Step::RestartUnit { path, unit }, &why)])
+                Ok(vec![planned(Step::RestartUnit { path, unit }, &why)])
             }
             Active::Inactive | Active::Failed => {
-                if known.stopped == Stopped::ByJob {
-                    let detail = format!("{unit} was stopped in this boot, not by itself");
-                    return Err(self.on(Reason::UnitStoppedByOperator, detail));
-                }
                 if known.file_state == "disabled" && !self.is_owed() {
                     let detail = format!("{unit} is disabled");
                     return Err(self.on(Reason::UnitStoppedByOperator, detail));
                 }
-                Ok(vec![self.planned(Step::StartUnit { path, unit }, "nothing is mounted")])
+                Ok(vec![planned(Step::StartUnit { path, unit }, "nothing is mounted")])
             }
             Active::Other => {
                 let detail = format!("{unit} is in a state this version does not know");
@@ -400,7 +433,7 @@ impl Case<'_> {
             identity: top.identity.clone(),
             daemons,
         };
-        Ok(self.planned(step, why))
+        Ok(planned(step, why))
     }
 
     /// The topmost layer and those right beneath it that are broken for certain: of the same
@@ -432,6 +465,12 @@ impl Case<'_> {
                 Err(self.on(Reason::HasChildren, detail))
             }
         }
+    }
+
+    /// Another path of the config where the same superblock is mounted.
+    fn listed_base(&self) -> Option<&Path> {
+        let listed = |path: &&PathBuf| self.spec_of(path).is_some();
+        self.observation.shared.iter().find(listed).map(PathBuf::as_path)
     }
 
     fn cost(&self, top: &Layer) -> Cost {
@@ -480,20 +519,6 @@ impl Case<'_> {
         self.world.settings.mount.iter().find(|spec| spec.path == path)
     }
 
-    fn detach(&self, path: &Path, layer: &Layer, why: &str) -> Planned {
-        let identity = layer.identity.clone();
-        let along = layer.nested.iter().map(|nested| nested.layer.identity.mount_id).collect();
-        let names: Vec<String> = layer.nested.iter().map(|n| text::path(&n.path)).collect();
-        let step = Step::Detach { path: path.to_path_buf(), identity, along };
-        let takes = if names.is_empty() { "" } else { "; it takes along " };
-        self.planned(step, &format!("{why}{takes}{}", names.join(" ")))
-    }
-
-    #[expect(clippy::unused_self, reason = "reads as the case's own verb")]
-    fn planned(&self, step: Step, why: &str) -> Planned {
-        Planned { step, why: why.to_owned() }
-    }
-
     fn on(&self, reason: Reason, detail: String) -> Hold {
         Hold::on(&self.observation.path, reason, detail)
     }
@@ -507,9 +532,24 @@ impl Case<'_> {
 
 /// Whether the connection is ended before the mount is taken away: one whose daemon is gone has
 /// nothing to end.
+#[derive(Clone, Copy)]
 enum Abort {
     First,
     No,
+}
+
+/// Takes this layer away, and says what goes along.
+fn detach(path: &Path, layer: &Layer, why: &str) -> Planned {
+    let identity = layer.identity.clone();
+    let along = layer.nested.iter().map(|nested| nested.layer.identity.mount_id).collect();
+    let names: Vec<String> = layer.nested.iter().map(|n| text::path(&n.path)).collect();
+    let step = Step::Detach { path: path.to_path_buf(), identity, along };
+    let takes = if names.is_empty() { "" } else { "; it takes along " };
+    planned(step, &format!("{why}{takes}{}", names.join(" ")))
+}
+
+fn planned(step: Step, why: &str) -> Planned {
+    Planned { step, why: why.to_owned() }
 }
 
 fn left(path: &Path, layer: &Layer) -> Left {
@@ -520,14 +560,12 @@ fn left(path: &Path, layer: &Layer) -> Left {
     }
 }
 
-/// Makes one repair of all paths that share a superblock. The listed path leads; the others' detach
-/// steps come before it is put back, and the connection is aborted once.
-fn gather(broken: Vec<Repairable>) -> Vec<Repair> {
-    let (mut listed, others): (Vec<_>, Vec<_>) =
-        broken.into_iter().partition(|repairable| repairable.listed);
+/// Makes one repair of all paths that share a superblock: all are detached before the first is put
+/// back, the leader first, and the connection is aborted once.
+fn gather(mut broken: Vec<Repairable>) -> Vec<Repair> {
+    broken.sort_by_key(|repairable| repairable.rank);
     let mut repairs: Vec<(Option<Dev>, Repair)> = Vec::new();
-    listed.extend(others);
-    for Repairable { superblock, repair, .. } in listed {
+    for Repairable { superblock, repair, .. } in broken {
         let leader = repairs
             .iter_mut()
             .find(|(known, _)| superblock.is_some() && *known == superblock)

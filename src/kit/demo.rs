@@ -236,7 +236,15 @@ remount = ["{unwedge}", "faultfs", "--background", "--control", "{control}",
     /// Runs one of our programs with the demo's configuration and shows what it says.
     fn tool(&self, program: &Path, flags: &[&str]) -> Result<String> {
         let name = program.file_name().map(text::name).unwrap_or_default();
-        say(&format!("$ {name} {}\n", flags.join(" ")))?;
+        let shown: Vec<String> = flags
+            .iter()
+            .map(|flag| if flag.contains(' ') { format!("'{flag}'") } else { (*flag).to_owned() })
+            .collect();
+        let config = text::path(&self.config);
+        say(&format!(
+            "{}\n",
+            format!("$ {name} --config {config} {}", shown.join(" ")).trim_end()
+        ))?;
         let mut argv: Vec<OsString> = vec![program.into()];
         argv.extend(["--config".into(), self.config.clone().into()]);
         argv.extend(flags.iter().map(OsString::from));
@@ -247,7 +255,7 @@ remount = ["{unwedge}", "faultfs", "--background", "--control", "{control}",
         let mut shown = String::new();
         for line in said.lines() {
             // writing to a String cannot fail
-            let _ = writeln!(shown, "  {line}");
+            let _ = writeln!(shown, "{}", format!("  {line}").trim_end());
         }
         let _ = writeln!(shown, "  -- exit {}, {}", done.code, text::duration(took));
         say(&shown)?;

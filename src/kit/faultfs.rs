@@ -340,7 +340,7 @@ impl Daemon<'_> {
             }
             _ => match word.parse() {
                 Ok(Mode::RefuseInit) => {
-                    self.acknowledge("error refuse-init is possible only at the start")?
+                    self.acknowledge("error refuse-init is possible only at the start")?;
                 }
                 Ok(mode) => {
                     self.switch(mode)?;

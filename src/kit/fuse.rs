@@ -161,7 +161,7 @@ impl Answer {
 
     /// Adds a `fuse_dirent`, unless the whole would be longer than `limit`.
     pub fn dirent(&mut self, limit: usize, ino: u64, place: u64, mode: u32, name: &[u8]) -> bool {
-        let entry = Self::default().u64s(&[ino, place]).u32s(&[name.len() as u32, mode >> 12]);
+        let entry = Self::default().u64s(&[ino, place]).u32s(&[length(name), mode >> 12]);
         let mut entry = entry.bytes(name).0;
         entry.resize(entry.len().next_multiple_of(8), 0);
         let fits = self.0.len() + entry.len() <= limit;
@@ -172,13 +172,18 @@ impl Answer {
     }
 }
 
+/// The length of what goes into one message, which is never longer than a request's buffer.
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
 /// A whole message for the kernel: `fuse_out_header`, then the body if there is no error.
 pub fn reply(unique: u64, outcome: &Result<Answer, Errno>) -> Vec<u8> {
     let (error, body) = match outcome {
         Ok(answer) => (0, answer.0.as_slice()),
         Err(errno) => (-errno.raw_os_error(), [].as_slice()),
     };
-    let len = 16 + body.len() as u32;
+    let len = 16 + length(body);
     Answer::default().u32s(&[len, error.cast_unsigned()]).u64s(&[unique]).bytes(body).0
 }
 

@@ -7,7 +7,7 @@
 //! that files are not used as directories, is seen to by the kernel, the only caller.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -326,7 +326,11 @@ fn checked_name(name: &[u8]) -> Result<(), Errno> {
 }
 
 fn checked_size(size: u64) -> Result<usize, Errno> {
-    if size > FILE_BYTES_MAX { Err(Errno::FBIG) } else { Ok(size as usize) }
+    if size > FILE_BYTES_MAX {
+        Err(Errno::FBIG)
+    } else {
+        usize::try_from(size).or(Err(Errno::FBIG))
+    }
 }
 
 fn time(seconds: u64, nanos: u32) -> Duration {
@@ -334,7 +338,7 @@ fn time(seconds: u64, nanos: u32) -> Duration {
 }
 
 fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    crate::sys::clock::since_epoch()
 }
 
 #[cfg(test)]

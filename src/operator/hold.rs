@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::{act_lock, known_kind};
+use super::{holds_lock, known_kind};
 use crate::act::store;
 use crate::config::{Settings, duration};
 use crate::probes::records::{self, Holds, OperatorHold};
@@ -34,7 +34,7 @@ pub fn set(
     if dry_run {
         return Ok(format!("would set: {said}"));
     }
-    let _lock = act_lock(settings)?;
+    let _lock = holds_lock(settings)?;
     let mut holds: Holds = records::read(&settings.host.state_dir, now)?;
     let hold = OperatorHold { set: now.stamp(), for_s: time.as_secs().max(1), because };
     holds.holds.insert(kind.to_owned(), hold);
@@ -71,7 +71,7 @@ pub fn list(settings: &Settings, json: bool, now: &Now) -> Result<String> {
 /// An unknown kind, or it could not be stored.
 pub fn clear(settings: &Settings, kind: &str, dry_run: bool, now: &Now) -> Result<String> {
     let kind = known_kind(kind)?;
-    let _lock = if dry_run { None } else { Some(act_lock(settings)?) };
+    let _lock = if dry_run { None } else { Some(holds_lock(settings)?) };
     let mut holds: Holds = records::read(&settings.host.state_dir, now)?;
     match holds.holds.remove(kind) {
         None => Ok(format!("{kind} is not on hold\n")),

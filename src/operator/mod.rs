@@ -16,6 +16,7 @@ use crate::act::lock::{self, Lock, Tried};
 use crate::config::Settings;
 use crate::config::sentinel::KINDS;
 use crate::probes::facts::TOOL;
+use crate::probes::records::{Holds, Record as _};
 
 /// Refuses a word that is no kind of act.
 ///
@@ -36,7 +37,15 @@ fn round_lock(settings: &Settings) -> Result<Lock> {
     }
 }
 
-/// The lock under which debts and holds are written.
+/// The lock under which holds are written: a pause must be possible in the middle of a long act.
+fn holds_lock(settings: &Settings) -> Result<Lock> {
+    match lock::tool(&settings.host.run_dir, Holds::NAME)? {
+        Tried::Locked(lock) => Ok(lock),
+        Tried::Busy => bail!("somebody else is changing the holds; try again in a moment"),
+    }
+}
+
+/// The lock under which debts are written.
 fn act_lock(settings: &Settings) -> Result<Lock> {
     match lock::act(&settings.host.run_dir).context("take act.lock")? {
         Tried::Locked(lock) => Ok(lock),

@@ -2,6 +2,7 @@
 //! host, so it shows the caps and the last plan, and wants a rehearsal by this very version and
 //! configuration that is not older than a day.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -20,26 +21,33 @@ use crate::sys::text;
 const REHEARSAL_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// Every kind with its permission, and HALT.
-#[must_use]
-pub fn list(loaded: &Loaded) -> String {
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn list(loaded: &Loaded, json: bool) -> Result<String> {
     let dir = &loaded.settings.host.sentinel_dir;
-    let mut out = String::new();
-    // writing to a String cannot fail
+    let mut rows: Vec<(&str, bool, String)> = Vec::new();
     for kind in KINDS {
-        let _ = match sentinel::permission(dir, kind) {
-            Permission::Armed => writeln!(out, "{kind:8} armed"),
-            Permission::NotArmed => writeln!(out, "{kind:8} not armed"),
+        rows.push(match sentinel::permission(dir, kind) {
+            Permission::Armed => (kind, true, "armed".to_owned()),
+            Permission::NotArmed => (kind, false, "not armed".to_owned()),
             Permission::Invalid(why) | Permission::Unknown(why) => {
-                writeln!(out, "{kind:8} not armed: {why}")
+                (kind, false, format!("not armed: {why}"))
             }
-        };
+        });
     }
-    let _ = match sentinel::halt(dir) {
-        Halt::Clear => writeln!(out, "HALT     not set"),
-        Halt::Set(why) => writeln!(out, "HALT     set: nothing acts: {why}"),
-        Halt::Unknown(why) => writeln!(out, "HALT     cannot tell, so nothing acts: {why}"),
-    };
-    out
+    rows.push(match sentinel::halt(dir) {
+        Halt::Clear => (sentinel::HALT, false, "not set".to_owned()),
+        Halt::Set(why) => (sentinel::HALT, true, format!("set: nothing acts: {why}")),
+        Halt::Unknown(why) => {
+            (sentinel::HALT, true, format!("cannot tell, so nothing acts: {why}"))
+        }
+    });
+    if json {
+        let object: BTreeMap<&str, bool> = rows.iter().map(|(kind, on, _)| (*kind, *on)).collect();
+        return Ok(serde_json::to_string(&object)? + "\n");
+    }
+    Ok(rows.iter().map(|(kind, _, said)| format!("{kind:8} {said}\n")).collect())
 }
 
 /// Permits a kind of act.
@@ -60,7 +68,7 @@ pub fn arm(
         (Ok(rehearsal), _) => {
             let _ = writeln!(out, "last plan ({}):", rehearsal.at.utc());
             for line in &rehearsal.plan {
-                let _ = writeln!(out, "  {line}");
+                let _ = writeln!(out, "{}", format!("  {line}").trim_end());
             }
             if rehearsal.plan.is_empty() {
                 out.push_str("  nothing to do, nothing held\n");

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{act_lock, round_lock};
+use super::{act_lock, holds_lock, round_lock};
 use crate::config::Settings;
 use crate::probes::records::{self, Debts, Holds, MountsState, Record};
 use crate::sys::clock::Now;
@@ -22,11 +22,40 @@ pub fn reset(settings: &Settings, record: &str, dry_run: bool, now: &Now) -> Res
     }
 }
 
+/// What a person should know before a record is put aside: what it still asks for.
+fn loses<R: Record>(record: &R) -> Vec<String> {
+    let text = serde_json::to_value(record).unwrap_or_default();
+    let count = |key: &str| {
+        text.get(key).map_or(0, |list| match list {
+            serde_json::Value::Array(list) => list.len(),
+            serde_json::Value::Object(map) => map.len(),
+            _ => 0,
+        })
+    };
+    [
+        ("debts", "debts that would no longer be paid"),
+        ("remembered", "detached paths that would no longer be shown as absent"),
+        ("charges", "charges, so the budget begins anew"),
+        ("holds", "pauses, which would end"),
+    ]
+    .into_iter()
+    .filter(|(key, _)| count(key) > 0)
+    .map(|(key, what)| format!("{} {what}", count(key)))
+    .collect()
+}
+
 fn put_aside<R: Record>(settings: &Settings, dry_run: bool, now: &Now) -> Result<String> {
-    let _locks = if dry_run { None } else { Some((round_lock(settings)?, act_lock(settings)?)) };
+    let _locks = if dry_run {
+        None
+    } else {
+        Some((round_lock(settings)?, act_lock(settings)?, holds_lock(settings)?))
+    };
     let path = records::path_of::<R>(&settings.host.state_dir);
     let was = match records::read::<R>(&settings.host.state_dir, now) {
-        Ok(_) => "it was readable".to_owned(),
+        Ok(record) => {
+            let loses = loses(&record).join(", ");
+            format!("it was readable{}{loses}", if loses.is_empty() { "" } else { "; in it: " })
+        }
         Err(unreadable) => unreadable.what,
     };
     let mut aside = path.clone();

@@ -89,7 +89,7 @@ pub fn orphans(connections: &Connections, mounted: Option<&[Dev]>) -> Option<Vec
 /// More namespaces than this are not read in one round.
 const NAMESPACES_MAX: usize = 512;
 
-/// The inode of the machine's first pid namespace, `PROC_PID_INIT_INO` (include/linux/proc_ns.h).
+/// The inode of the machine's first pid namespace, `PROC_PID_INIT_INO` (`include/linux/proc_ns.h`).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// The devices mounted in any mount namespace of the machine; `None` when one could not be read or

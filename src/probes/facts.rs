@@ -72,16 +72,18 @@ pub fn look(settings: &Settings, everything: bool, own_lock: OwnLock) -> std::io
             Services::Process => Namespace::Host,
         },
     };
-    let remembered: BTreeSet<PathBuf> = state
-        .remembered
-        .iter()
-        .map(|remembered| remembered.path.clone())
-        .chain(debts.debts.iter().map(|debt| Debt::path(debt).to_path_buf()))
-        .collect();
+    let remembered = remembered(&state, &debts);
     let survey = mounts::survey(settings, &remembered, everything);
     let names = units_needed(settings, &survey.observations);
     let units = units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT);
     Ok(Facts { now: Now::take()?, gates, survey, units, state, debts })
+}
+
+/// Paths that are looked at because of what earlier rounds did.
+#[must_use]
+pub fn remembered(state: &MountsState, debts: &Debts) -> BTreeSet<PathBuf> {
+    let detached = state.remembered.iter().map(|remembered| remembered.path.clone());
+    detached.chain(debts.debts.iter().map(|debt| Debt::path(debt).to_path_buf())).collect()
 }
 
 fn readable<R: Default>(read: Result<R, Unreadable>, unreadable: &mut Option<String>) -> R {

@@ -6,7 +6,7 @@
 //! tells. So: open for identity, become the owner, ask with `AT_STATX_FORCE_SYNC` first, and read
 //! one entry, never the whole directory.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::io::Write as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -40,7 +40,7 @@ pub enum Look {
         /// How it answered.
         answer: Answer,
     },
-    /// Another prober of this mount, older than this one, is still waiting.
+    /// Another prober of this mount is at work.
     Doubled,
 }
 
@@ -92,22 +92,25 @@ impl Stage {
     }
 }
 
+/// Whether this prober is the one to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It is.
+    Ask,
+    /// Another one is at it.
+    MakeWay,
+}
+
 /// Looks at `path`, as `owner` when that is given, and writes the answer to standard output.
 /// **May never return**: only for a child.
 ///
 /// # Errors
 /// The answer could not be written: nobody waits for it any more.
-pub fn look_and_answer(
-    key: &OsStr,
-    owner: Option<(u32, u32)>,
-    path: &Path,
-    is_doubled: impl Fn() -> bool,
-) -> std::io::Result<()> {
-    use std::os::unix::ffi::OsStrExt as _;
-    if let Ok(name) = CString::new(key.as_bytes()) {
-        rustix::thread::set_name(&name)?;
-    }
-    let look = if is_doubled() { Look::Doubled } else { look(path, owner) };
+pub fn look_and_answer(turn: &Turn, owner: Option<(u32, u32)>, path: &Path) -> std::io::Result<()> {
+    let look = match turn {
+        Turn::Ask => look(path, owner),
+        Turn::MakeWay => Look::Doubled,
+    };
     let mut answer = serde_json::to_vec(&look)?;
     answer.push(b'\n');
     std::io::stdout().write_all(&answer)

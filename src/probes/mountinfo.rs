@@ -1,4 +1,4 @@
-//! The mount table: `/proc/self/mountinfo` as proc_pid_mountinfo(5) tells it, read as bytes,
+//! The mount table: `/proc/self/mountinfo` as `proc_pid_mountinfo(5)` tells it, read as bytes,
 //! because a mount point may hold any byte but NUL, and one odd name must not blind us.
 //!
 //! A table that is torn, too long or has a line we do not understand is no table: it is an error
@@ -73,7 +73,7 @@ pub enum TableError {
     /// It does not end with the end of a line.
     #[error("{MOUNTINFO} ends in the middle of line {0}")]
     Torn(usize),
-    /// A line is not as proc_pid_mountinfo(5) has it.
+    /// A line is not as `proc_pid_mountinfo(5)` has it.
     #[error("{MOUNTINFO} line {line}: {what}")]
     Malformed {
         /// Counted from 1.

@@ -195,7 +195,9 @@ pub fn survey(settings: &Settings, remembered: &BTreeSet<PathBuf>, everything: b
         .map(|(path, roles)| Target::find(path, roles, &table, &connections, &daemons))
         .collect();
     let requests: Vec<Request> = looks.iter().filter_map(Target::request).collect();
-    let mut responses = prober::probe_all(&requests, settings.probe.timeout).into_iter();
+    // looking may take half of the round's time; the other half is for what is found
+    let limit = settings.mounts.deadline / 2;
+    let mut responses = prober::probe_all(&requests, settings.probe.timeout, limit).into_iter();
     let mut answered: Vec<(Target<'_>, Option<Response>)> = looks
         .into_iter()
         .map(|target| {
@@ -250,7 +252,8 @@ pub fn look_at(settings: &Settings, path: &Path) -> Result<Observation, TableErr
     let (connections, daemons) = (Connections::read(), Daemons::scan());
     let target = Target::find(path.to_path_buf(), roles, &table, &connections, &daemons);
     let requests: Vec<Request> = target.request().into_iter().collect();
-    let response = prober::probe_all(&requests, settings.probe.timeout).into_iter().next();
+    let timeout = settings.probe.timeout;
+    let response = prober::probe_all(&requests, timeout, 2 * timeout).into_iter().next();
     Ok(target.observe(spec, response.as_ref(), None))
 }
 

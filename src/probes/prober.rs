@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::holders::for_each_process;
-use super::liveness::{self, Look};
-use crate::sys::clock::{Deadline, boottime};
+use super::liveness::{self, Look, Turn};
+use crate::sys::clock::{Deadline, boottime, pause};
 use crate::sys::command::{Spawned, wait_any};
 
 /// The word that makes this program a prober.
@@ -59,72 +59,141 @@ pub enum Response {
 /// at work on a mount of ours.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Looks at everything in `requests` side by side; returns within `timeout` and a little, in the
-/// order of the requests.
+/// Looks at everything in `requests` side by side, each for at most `timeout`, all of it for at most
+/// `limit`; returns in the order of the requests. Up to [`AT_ONCE_MAX`] silent mounts cost one
+/// `timeout` together.
 #[must_use]
-pub fn probe_all(requests: &[Request], timeout: Duration) -> Vec<Response> {
-    let deadline = Deadline::after(timeout);
-    let mut responses: Vec<Option<Response>> = vec![None; requests.len()];
-    let mut queue: Vec<usize> = (0..requests.len()).collect();
-    let mut working: Vec<(usize, Spawned)> = Vec::new();
-    let mut outstanding = Outstanding::default();
-    loop {
-        if !queue.is_empty() {
-            outstanding = find_outstanding();
+pub fn probe_all(requests: &[Request], timeout: Duration, limit: Duration) -> Vec<Response> {
+    let end = Deadline::after(limit);
+    let begun = Deadline::after(timeout);
+    let mut round = Probing {
+        requests,
+        timeout,
+        responses: vec![None; requests.len()],
+        queue: (0..requests.len()).collect(),
+        working: Vec::new(),
+    };
+    while !end.passed() {
+        round.start_what_may();
+        let Some(wait) = round.next_wait() else { break };
+        round.take_ended(wait.min(end.left()));
+        round.give_up_late();
+        if begun.passed() {
+            round.give_up_on_others();
         }
-        queue.retain(|&index| {
-            let request = &requests[index];
+    }
+    round.finish()
+}
+
+/// Probers at work.
+struct Probing<'a> {
+    requests: &'a [Request],
+    timeout: Duration,
+    responses: Vec<Option<Response>>,
+    /// not started yet, or to be started again
+    queue: Vec<usize>,
+    working: Vec<(usize, Spawned)>,
+}
+
+impl Probing<'_> {
+    /// Starts probers while there is room; a mount that a prober of another round is at waits.
+    fn start_what_may(&mut self) {
+        if self.queue.is_empty() || self.working.len() >= AT_ONCE_MAX {
+            return;
+        }
+        let outstanding = find_outstanding();
+        for index in std::mem::take(&mut self.queue) {
+            let request = &self.requests[index];
             match outstanding.since(&request.key, uid_of(request)) {
                 // one that waits for longer than we would: that is the answer
-                Some(since) if boottime().saturating_sub(since) >= timeout => {
-                    responses[index] = Some(Response::Waiting { since });
-                    false
+                Some(since) if boottime().saturating_sub(since) >= self.timeout => {
+                    self.responses[index] = Some(Response::Waiting { since });
                 }
                 // a young one may be about to answer another round; then it is our turn
-                Some(_) => true,
-                None if working.len() >= AT_ONCE_MAX => true,
-                None => {
-                    match start(request) {
-                        Ok(prober) => working.push((index, prober)),
-                        Err(error) => {
-                            let why = format!("start a prober: {error}");
-                            responses[index] = Some(Response::Failed(why));
-                        }
+                Some(_) => self.queue.push(index),
+                None if self.working.len() >= AT_ONCE_MAX => self.queue.push(index),
+                None => match start(request) {
+                    Ok(prober) => self.working.push((index, prober)),
+                    Err(error) => {
+                        let why = format!("start a prober: {error}");
+                        self.responses[index] = Some(Response::Failed(why));
                     }
-                    false
-                }
+                },
             }
-        });
-        if deadline.passed() || (queue.is_empty() && working.is_empty()) {
-            break;
         }
-        let pause =
-            if queue.is_empty() { deadline.left() } else { LOOK_AGAIN.min(deadline.left()) };
-        for (index, prober) in take_ended(&mut working, pause) {
+    }
+
+    /// How long nothing can happen but an answer; `None` when there is nothing to wait for.
+    fn next_wait(&self) -> Option<Duration> {
+        let age = |prober: &Spawned| boottime().saturating_sub(prober.started);
+        let late = self.working.iter().map(|(_, prober)| self.timeout.saturating_sub(age(prober)));
+        match (late.min(), self.queue.is_empty()) {
+            (None, true) => None,
+            (Some(late), true) => Some(late),
+            (Some(late), false) => Some(late.min(LOOK_AGAIN)),
+            (None, false) => Some(LOOK_AGAIN),
+        }
+    }
+
+    /// Waits at most `limit` for one to end, and takes the answers of all that have.
+    fn take_ended(&mut self, limit: Duration) {
+        let watched: Vec<&OwnedFd> =
+            self.working.iter().filter_map(|(_, prober)| prober.pidfd()).collect();
+        if watched.is_empty() && self.working.is_empty() {
+            pause(limit);
+        } else if watched.len() == self.working.len() {
+            let _ = wait_any(&watched, limit);
+        }
+        // one without a pidfd has ended already
+        let (ended, still): (Vec<_>, Vec<_>) = std::mem::take(&mut self.working)
+            .into_iter()
+            .partition(|(_, prober)| prober.ends_within(Duration::ZERO));
+        self.working = still;
+        for (index, prober) in ended {
             match understand(prober) {
-                Some(response) => responses[index] = Some(response),
-                None => queue.push(index),
+                Some(response) => self.responses[index] = Some(response),
+                None => self.queue.push(index),
             }
         }
     }
-    if !working.is_empty() {
+
+    /// Leaves alone those that have had their time.
+    fn give_up_late(&mut self) {
+        let timeout = self.timeout;
+        let late = |prober: &Spawned| boottime().saturating_sub(prober.started) >= timeout;
+        if !self.working.iter().any(|(_, prober)| late(prober)) {
+            return;
+        }
         // the kernel's own word on when they started is the same in every round
-        outstanding = find_outstanding();
-    }
-    for (index, prober) in working {
-        let request = &requests[index];
-        let since = outstanding.since(&request.key, uid_of(request)).unwrap_or(prober.started);
-        responses[index] = Some(Response::Waiting { since });
-        if request.kill_late {
-            prober.kill();
+        let outstanding = find_outstanding();
+        let (given_up, still): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.working).into_iter().partition(|(_, prober)| late(prober));
+        self.working = still;
+        for (index, prober) in given_up {
+            let request = &self.requests[index];
+            let since = outstanding.since(&request.key, uid_of(request)).unwrap_or(prober.started);
+            self.responses[index] = Some(Response::Waiting { since });
+            if request.kill_late {
+                prober.kill();
+            }
         }
     }
-    for index in queue {
-        let waiting = outstanding.since(&requests[index].key, uid_of(&requests[index]));
-        responses[index] = waiting.map(|since| Response::Waiting { since });
+
+    /// Another round's prober that was there all the time is an answer too.
+    fn give_up_on_others(&mut self) {
+        let outstanding = find_outstanding();
+        self.queue.retain(|&index| {
+            let request = &self.requests[index];
+            let waiting = outstanding.since(&request.key, uid_of(request));
+            self.responses[index] = waiting.map(|since| Response::Waiting { since });
+            waiting.is_none()
+        });
     }
-    let unstarted = || Response::Failed("not looked at: too many mounts were silent".to_owned());
-    responses.into_iter().map(|response| response.unwrap_or_else(unstarted)).collect()
+
+    fn finish(self) -> Vec<Response> {
+        let unseen = || Response::Failed("not looked at: too many mounts were silent".to_owned());
+        self.responses.into_iter().map(|response| response.unwrap_or_else(unseen)).collect()
+    }
 }
 
 /// The uid that the prober for `request` runs with.
@@ -144,20 +213,6 @@ fn start(request: &Request) -> std::io::Result<Spawned> {
     ])
 }
 
-/// Waits at most `limit` for one to end and takes out all that have.
-fn take_ended(working: &mut Vec<(usize, Spawned)>, limit: Duration) -> Vec<(usize, Spawned)> {
-    let watched: Vec<&OwnedFd> = working.iter().filter_map(|(_, prober)| prober.pidfd()).collect();
-    // one without a pidfd has ended already
-    if watched.len() == working.len() {
-        let _ = wait_any(&watched, limit);
-    }
-    let (ended, still) = std::mem::take(working)
-        .into_iter()
-        .partition(|(_, prober)| prober.ends_within(Duration::ZERO));
-    *working = still;
-    ended
-}
-
 /// What an ended prober found; `None` when it made way for an older one.
 fn understand(prober: Spawned) -> Option<Response> {
     let took = boottime().saturating_sub(prober.started);
@@ -170,20 +225,23 @@ fn understand(prober: Spawned) -> Option<Response> {
 
 /// The probers that are at work, of this round or left by another one.
 #[derive(Debug, Default)]
-pub struct Outstanding(BTreeMap<(String, u32), Seniority>);
+pub struct Outstanding(BTreeMap<(String, u32), Vec<Prober>>);
 
-/// Of two probers the one that started first stays; the pid decides within a clock tick.
+/// One prober, as the process table shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Seniority {
+struct Prober {
+    /// When it was started, in boot time.
     started: Duration,
     pid: i32,
+    /// Whether it has begun to ask; before that it only announces itself.
+    asks: bool,
 }
 
 impl Outstanding {
     /// Since when, in boot time, a prober of this name and uid has been at work.
     #[must_use]
     pub fn since(&self, key: &str, uid: u32) -> Option<Duration> {
-        self.0.get(&(key.to_owned(), uid)).map(|oldest| oldest.started)
+        self.of(key, uid).iter().map(|prober| prober.started).min()
     }
 
     /// Of how many mounts.
@@ -197,6 +255,10 @@ impl Outstanding {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    fn of(&self, key: &str, uid: u32) -> &[Prober] {
+        self.0.get(&(key.to_owned(), uid)).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Looks through the process table for probers. Only name, state, uid and program link are read,
@@ -204,25 +266,21 @@ impl Outstanding {
 #[must_use]
 pub fn find_outstanding() -> Outstanding {
     let own = own_directory();
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<(String, u32), Vec<Prober>> = BTreeMap::new();
     // a /proc that cannot be listed shows no probers: the next ones are started, which is bounded
     // by the rounds, and the table itself could not be read either
     let _ = for_each_process(|pid| {
-        if let Some((name, seniority)) = prober_of(pid, own.as_deref()) {
-            let oldest = found.entry(name).or_insert(seniority);
-            *oldest = seniority.min(*oldest);
+        if let Some((name, prober)) = prober_of(pid, own.as_deref()) {
+            found.entry(name).or_default().push(prober);
         }
     });
     Outstanding(found)
 }
 
 /// The prober with this pid, if it is one: named like one, our program, and not a zombie.
-fn prober_of(pid: i32, own: Option<&Path>) -> Option<((String, u32), Seniority)> {
+fn prober_of(pid: i32, own: Option<&Path>) -> Option<((String, u32), Prober)> {
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    let key = comm.trim_end();
-    if !key.starts_with("uw-") {
-        return None;
-    }
+    let (key, asks) = key_of(comm.trim_end())?;
     let process = procfs::process::Process::new(pid).ok()?;
     let stat = process.stat().ok()?;
     if matches!(stat.state, 'Z' | 'X') || !is_own_program(pid, own) {
@@ -231,7 +289,17 @@ fn prober_of(pid: i32, own: Option<&Path>) -> Option<((String, u32), Seniority)>
     let uid = process.status().ok()?.euid;
     let ticks = rustix::param::clock_ticks_per_second();
     let started = Duration::from_millis(stat.starttime.saturating_mul(1000) / ticks.max(1));
-    Some(((key.to_owned(), uid), Seniority { started, pid }))
+    Some(((key, uid), Prober { started, pid, asks }))
+}
+
+/// `uw-` and the rest of the key while it asks, `uw?` and the same while it only announces itself.
+fn key_of(comm: &str) -> Option<(String, bool)> {
+    let rest = comm.strip_prefix("uw")?;
+    match rest.split_at_checked(1)? {
+        ("-", rest) => Some((format!("uw-{rest}"), true)),
+        ("?", rest) => Some((format!("uw-{rest}"), false)),
+        (_, _) => None,
+    }
 }
 
 /// Where our programs lie, from our own link.
@@ -260,13 +328,52 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     let number = |text: &OsStr| text.to_str().and_then(|text| text.parse::<u32>().ok());
     let owner = number(uid).zip(number(gid));
     let own_uid = owner.map_or_else(|| rustix::process::geteuid().as_raw(), |(uid, _)| uid);
-    let own_pid = rustix::process::getpid().as_raw_pid();
-    let older = || {
-        let name = String::from_utf8_lossy(key.as_bytes()).into_owned();
-        find_outstanding().0.get(&(name, own_uid)).is_some_and(|oldest| oldest.pid != own_pid)
-    };
-    let answered = liveness::look_and_answer(key, owner, Path::new(path), older);
+    let key = String::from_utf8_lossy(key.as_bytes()).into_owned();
+    let answered = take_turn(&key, own_uid)
+        .and_then(|turn| liveness::look_and_answer(&turn, owner, Path::new(path)));
     Some(i32::from(answered.is_err()))
+}
+
+/// How long a prober waits for another one to make up its mind.
+const TURN_WAIT: Duration = Duration::from_millis(200);
+
+/// Of the probers that several rounds send to one mount at the same time, lets exactly one ask. Each
+/// first announces itself by its name and then looks for others: whoever finds one that asks, or
+/// an elder that has announced itself, makes way; whoever finds a younger one waits until that one
+/// has done either. So of two that overlap, the later to announce always sees the other.
+fn take_turn(key: &str, uid: u32) -> std::io::Result<Turn> {
+    let name = |prefix: &str| {
+        let rest = key.get(3..).unwrap_or_default();
+        std::ffi::CString::new(format!("{prefix}{rest}")).map_err(std::io::Error::from)
+    };
+    rustix::thread::set_name(&name("uw?")?)?;
+    let own = rustix::process::getpid().as_raw_pid();
+    let deadline = Deadline::after(TURN_WAIT);
+    loop {
+        let outstanding = find_outstanding();
+        // one that has not become its mount's owner yet still runs with our uid
+        let euid = rustix::process::geteuid().as_raw();
+        let mut all = outstanding.of(key, uid).to_vec();
+        if euid != uid {
+            all.extend(outstanding.of(key, euid));
+        }
+        let others = || all.iter().filter(|prober| prober.pid != own);
+        // unseen by ourselves (another uid's eyes, an odd /proc): then by nobody else either
+        let elder = |other: &Prober| {
+            all.iter().find(|prober| prober.pid == own).is_some_and(|own| other < own)
+        };
+        if others().any(|other| other.asks || elder(other)) {
+            return Ok(Turn::MakeWay);
+        }
+        if others().next().is_none() {
+            rustix::thread::set_name(&name("uw-")?)?;
+            return Ok(Turn::Ask);
+        }
+        if deadline.passed() {
+            return Ok(Turn::MakeWay);
+        }
+        pause(Duration::from_millis(1));
+    }
 }
 
 #[cfg(test)]
@@ -284,13 +391,15 @@ mod tests {
 
     #[test]
     fn no_request_asks_nothing() {
-        assert_eq!(probe_all(&[], Duration::from_secs(1)), vec![]);
+        assert_eq!(probe_all(&[], Duration::from_secs(1), Duration::from_secs(1)), vec![]);
     }
 
     #[test]
-    fn a_process_that_only_has_the_name_is_no_prober() {
-        // this very process is not named like one
-        let pid = rustix::process::getpid().as_raw_pid();
-        assert!(prober_of(pid, own_directory().as_deref()).is_none());
+    fn a_name_tells_the_mount_and_whether_it_asks() {
+        assert_eq!(key_of("uw-abc"), Some(("uw-abc".to_owned(), true)));
+        assert_eq!(key_of("uw?abc"), Some(("uw-abc".to_owned(), false)));
+        for other in ["uw", "uwx", "unwedge-child", "", "uw\u{e9}"] {
+            assert_eq!(key_of(other), None, "{other}");
+        }
     }
 }

@@ -58,10 +58,14 @@ pub fn line(round: &Round<'_>) -> String {
         }
     }
     let mut line = format!("{}: {}", round.mode.name(), parts.join(", "));
-    let steps = round.plan.steps().count();
-    if steps > 0 {
-        let done = round.outcomes.iter().filter(|outcome| outcome.ok()).count();
-        line += &format!("; {steps} steps, {done} done");
+    for (index, planned) in round.plan.steps().enumerate() {
+        let how = match round.outcomes.get(index) {
+            Some(outcome) if outcome.ok() => "done",
+            Some(_) => "not done",
+            None => "planned",
+        };
+        let step = &planned.step;
+        line += &format!("; {how}: {} {}", step.verb().name(), step.target());
     }
     if let Some(failed) = round.outcomes.iter().find(|outcome| !outcome.ok()) {
         line += &describe(failed);

@@ -1,4 +1,4 @@
-//! A round as metrics in a textfile for node_exporter: whole or not at all, no timestamps, base
+//! A round as metrics in a textfile for `node_exporter`: whole or not at all, no timestamps, base
 //! units, one family in one file, except the common ones, which have one HELP text for all tools.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::sys::text;
 pub const FILE: &str = "unwedge_mounts.prom";
 
 /// Families of this file and their HELP texts; the first five are in every tool's file.
-pub const FAMILIES: [(&str, &str); 11] = [
+pub const FAMILIES: [(&str, &str); 12] = [
     ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
     ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
     ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
@@ -31,6 +31,7 @@ pub const FAMILIES: [(&str, &str); 11] = [
     ("unwedge_mount_probe_seconds", "How long the probe of the path took."),
     ("unwedge_mount_state_since_timestamp_seconds", "Since when the path is seen so, Unix time."),
     ("unwedge_mount_repairs", "Repairs of the path by how they ended, since the state began."),
+    ("unwedge_debts", "What was taken away and must still be put back, by kind."),
     ("unwedge_mounts_orphan_connections", "FUSE connections that no mount namespace shows."),
 ];
 
@@ -62,7 +63,7 @@ pub fn render(round: &Round<'_>) -> Result<String> {
         let held = round.holds().filter(|hold| hold.reason == reason).count();
         metrics.set("unwedge_tool_holds", &labels, count(held))?;
     }
-    for seen in round.observations {
+    for seen in round.present {
         let path = text::path(&seen.path);
         for verdict in Verdict::ALL {
             let labels = [("path", path.as_str()), ("state", verdict.name())];
@@ -88,6 +89,7 @@ pub fn render(round: &Round<'_>) -> Result<String> {
             metrics.set("unwedge_mount_repairs", &labels, whole(total))?;
         }
     }
+    metrics.set("unwedge_debts", &[("kind", "mount")], count(round.debts))?;
     if let Some(orphans) = round.orphans {
         metrics.set("unwedge_mounts_orphan_connections", &[], count(orphans))?;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::exit::Exit;
 use crate::act::perform::{Ended, Outcome};
 use crate::decide::plan::{Hold, Plan, Reason};
-use crate::probes::mounts::Observation;
+use crate::probes::mounts::{Observation, Role};
 use crate::probes::records::MountsState;
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::Now;
@@ -39,8 +39,10 @@ pub struct Round<'a> {
     pub mode: Mode,
     /// Whether its sentinel is there.
     pub armed: bool,
-    /// What was seen.
+    /// What was seen, and decided upon.
     pub observations: &'a [Observation],
+    /// What is there now: the same, or what a second look saw after something was done.
+    pub present: &'a [Observation],
     /// FUSE connections in no mount namespace, where that is known.
     pub orphans: Option<usize>,
     /// Whether there was a mount table.
@@ -53,11 +55,33 @@ pub struct Round<'a> {
     pub outcomes: &'a [Outcome],
     /// What is now remembered.
     pub state: &'a MountsState,
+    /// How many debts are open.
+    pub debts: usize,
     /// How long it all took.
     pub took: Duration,
 }
 
-impl Round<'_> {
+impl<'a> Round<'a> {
+    /// A round that came no further than its plan.
+    #[must_use]
+    pub fn of_plan(now: &'a Now, mode: Mode, plan: &'a Plan, state: &'a MountsState) -> Self {
+        Self {
+            now,
+            mode,
+            armed: false,
+            observations: &[],
+            present: &[],
+            orphans: None,
+            table_seen: true,
+            plan,
+            late_holds: &[],
+            outcomes: &[],
+            state,
+            debts: 0,
+            took: Duration::ZERO,
+        }
+    }
+
     /// Every hold.
     pub fn holds(&self) -> impl Iterator<Item = &Hold> {
         self.plan.holds.iter().chain(self.late_holds)
@@ -76,7 +100,12 @@ impl Round<'_> {
             Ended::Failed(_) => true,
             Ended::Done(_) | Ended::Refused(..) | Ended::Skipped => false,
         });
+        // a path of the config had to be seen
+        let unseen = self
+            .observations
+            .iter()
+            .any(|seen| seen.verdict == Verdict::Unknown && seen.roles.contains(&Role::Base));
         let unreadable = self.holds().any(|hold| hold.reason == Reason::StateUnreadable);
-        if failed || unreadable || !self.table_seen { Exit::Failed } else { Exit::Fine }
+        if failed || unreadable || unseen || !self.table_seen { Exit::Failed } else { Exit::Fine }
     }
 }

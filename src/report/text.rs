@@ -6,6 +6,7 @@ use super::out::Colour;
 use super::round::{Mode, Round};
 use crate::act::perform::{Ended, Outcome};
 use crate::decide::plan::{Hold, Reason, Subject};
+use crate::probes::holders::Holders;
 use crate::probes::mounts::Observation;
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::rfc3339;
@@ -18,17 +19,44 @@ const PATH_MAX: usize = 40;
 /// How far what belongs to a line above it is set in.
 const INDENT: usize = 6;
 
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What matters.
+    Plain,
+    /// Also what every path was recognised by.
+    Full,
+}
+
 /// The whole text.
 #[must_use]
-pub fn render(round: &Round<'_>, colour: Colour) -> String {
-    let mut out = mounts(round.observations, colour);
+pub fn render(round: &Round<'_>, colour: Colour, detail: Detail) -> String {
+    let mut out = mounts(round.observations, colour, detail);
+    if detail == Detail::Full {
+        let orphans = round.orphans.map_or("unknown".to_owned(), |count| count.to_string());
+        out.push_str(&format!("connections in no mount namespace: {orphans}\n"));
+    }
     out.push_str(&plan(round));
+    let repaired: Vec<Observation> = round
+        .present
+        .iter()
+        .filter(|now| {
+            round
+                .observations
+                .iter()
+                .any(|then| then.path == now.path && then.verdict != now.verdict)
+        })
+        .cloned()
+        .collect();
+    if !repaired.is_empty() {
+        out.push_str(&format!("\nnow\n{}", mounts(&repaired, colour, detail)));
+    }
     out
 }
 
 /// The table of mounts.
 #[must_use]
-pub fn mounts(observations: &[Observation], colour: Colour) -> String {
+pub fn mounts(observations: &[Observation], colour: Colour, detail: Detail) -> String {
     if observations.is_empty() {
         return "no FUSE or network mount here, and none configured: nothing to watch\n".to_owned();
     }
@@ -50,11 +78,38 @@ pub fn mounts(observations: &[Observation], colour: Colour) -> String {
             out.push_str(&format!("{name:width$}"));
         }
         out.push_str(&format!("  {verdict}  {probe:>7}  {fstype}{layers}\n"));
-        if seen.verdict != Verdict::Live {
+        if seen.verdict != Verdict::Live || detail == Detail::Full {
             wrap(&mut out, &seen.why);
+        }
+        if detail == Detail::Full {
+            wrap(&mut out, &recognised_by(seen));
         }
     }
     out
+}
+
+/// Which mount it is, who holds it, and why it is looked at.
+fn recognised_by(seen: &Observation) -> String {
+    let roles: Vec<&str> = seen.roles.iter().map(|role| role.name()).collect();
+    let mut said = roles.join(", ");
+    if let Some(top) = seen.top() {
+        let identity = &top.identity;
+        said += &format!("; mount {} on {}", identity.mount_id, identity.dev);
+        if let Some(unique) = identity.unique_id {
+            said += &format!(", unique {unique}");
+        }
+        said += &format!(", from {}", text::name(&top.source));
+        match &top.holders {
+            Holders::None => said += "; no daemon",
+            Holders::Living(daemons) => {
+                for daemon in daemons {
+                    said += &format!("; daemon {} ({})", daemon.pid, daemon.comm);
+                }
+            }
+            Holders::Unknown(why) => said += &format!("; daemon unknown: {why}"),
+        }
+    }
+    said
 }
 
 /// The plan: before it is carried out, what would be done; after, what was.
@@ -72,7 +127,7 @@ pub fn plan(round: &Round<'_>) -> String {
     }
     for (index, planned) in steps.iter().enumerate() {
         let verb = planned.step.verb().name();
-        out.push_str(&format!("{:>3}  {verb:16}  {}\n", index + 1, planned.step.target()));
+        pair(&mut out, &format!("{:>3}  {verb:16}", index + 1), &planned.step.target());
         match round.outcomes.get(index) {
             Some(outcome) => wrap(&mut out, &came(outcome)),
             None => wrap(&mut out, &planned.why),
@@ -93,7 +148,7 @@ pub fn plan(round: &Round<'_>) -> String {
         out.push_str("\nheld\n");
     }
     for hold in holds {
-        out.push_str(&format!("  {}  {}\n", hold.reason.name(), hold.subject.text()));
+        pair(&mut out, &format!("  {}", hold.reason.name()), &hold.subject.text());
         let until = hold
             .until_utc_ms
             .map_or_else(String::new, |until| format!(" (until {})", rfc3339(until)));
@@ -110,6 +165,15 @@ fn came(outcome: &Outcome) -> String {
         Ended::Skipped => "skipped",
     };
     format!("{how} in {}: {}", text::duration(outcome.took), detail(&outcome.ended))
+}
+
+/// Adds two words in a line, or in two where one would be too long.
+fn pair(out: &mut String, first: &str, second: &str) {
+    if first.chars().count() + 2 + second.chars().count() <= COLUMNS {
+        out.push_str(&format!("{first}  {second}\n"));
+    } else {
+        out.push_str(&format!("{first}\n  {second}\n"));
+    }
 }
 
 /// Adds `text`, set in and broken at blanks.

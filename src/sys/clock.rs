@@ -1,7 +1,7 @@
 //! The only place that reads a clock. A round takes [`Now`] once and hands it on, so that
 //! decisions are functions of their arguments and a test can be at any time it likes.
 //!
-//! Within a boot, ages come from CLOCK_BOOTTIME alone (it goes on in suspend and nobody can set
+//! Within a boot, ages come from `CLOCK_BOOTTIME` alone (it goes on in suspend and nobody can set
 //! it). Across a reboot only the wall clock is left, and a stamp that then lies in the future is a
 //! fault with a name, which ends by itself as time passes.
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct Now {
     /// Wall clock, milliseconds since 1970 UTC.
     pub utc_ms: u64,
-    /// CLOCK_BOOTTIME, milliseconds since this boot.
+    /// `CLOCK_BOOTTIME`, milliseconds since this boot.
     pub boot_ms: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: String,
@@ -126,7 +126,7 @@ pub fn utc_now() -> String {
     rfc3339(utc_ms())
 }
 
-/// CLOCK_BOOTTIME: for measuring how long something took, and for deadlines.
+/// `CLOCK_BOOTTIME`: for measuring how long something took, and for deadlines.
 #[must_use]
 pub fn boottime() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
@@ -167,13 +167,20 @@ impl Deadline {
 }
 
 /// Waits. Only for polling something under a [`Deadline`].
+#[expect(clippy::disallowed_methods, reason = "this is the one module that waits")]
 pub fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
+/// The wall clock, for stamping what is stored or served: never for an age.
 #[expect(clippy::disallowed_methods, reason = "this is the one module that reads the wall clock")]
+#[must_use]
+pub fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 fn utc_ms() -> u64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    millis(since_epoch())
 }
 
 fn millis(time: Duration) -> u64 {

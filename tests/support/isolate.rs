@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Set inside.
 const INSIDE: &str = "UNWEDGE_INSIDE";
-/// No test takes longer; one that does has hung.
-const LIMIT: Duration = Duration::from_secs(240);
+/// No test takes longer, in seconds, unless `UNWEDGE_TEST_LIMIT_S` says so; one that does has hung.
+const LIMIT_S: u64 = 240;
 
 /// Runs `body` isolated, or records why that cannot be had here.
 #[track_caller]
@@ -48,11 +48,13 @@ pub fn isolated(module_path: &str, body: impl FnOnce()) {
         let _ = stderr.read_to_end(&mut text);
         text
     });
+    let limit = std::env::var("UNWEDGE_TEST_LIMIT_S").ok().and_then(|text| text.parse().ok());
+    let limit = Duration::from_secs(limit.unwrap_or(LIMIT_S));
     let start = Instant::now();
     let status = loop {
         match child.try_wait().unwrap() {
             Some(status) => break Some(status),
-            None if start.elapsed() > LIMIT => {
+            None if start.elapsed() > limit => {
                 child.kill().unwrap();
                 break None;
             }
@@ -60,9 +62,9 @@ pub fn isolated(module_path: &str, body: impl FnOnce()) {
         }
     };
     let passed = status.is_some_and(|status| status.success());
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    print!("{}", text(out.join().unwrap()));
     if !passed {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        print!("{}", text(out.join().unwrap()));
         eprint!("{}", text(err.join().unwrap()));
         panic!("{name}, isolated: {}", status.map_or("hung".to_owned(), |s| s.to_string()));
     }

@@ -201,3 +201,40 @@ pub fn processes(prefix: &str) -> Vec<(i32, char)> {
         .map(|stat| (stat.pid, stat.state))
         .collect()
 }
+
+/// Polls until `condition` holds; fails with `what` after ten seconds.
+#[track_caller]
+pub fn await_that(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{what}: not within 10 s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The mounts at `path` as the kernel has them, lowest first.
+pub fn held_mounts(path: &Path) -> Vec<unwedge::probes::identity::Identity> {
+    use unwedge::probes::identity::{Identity, describe, open_cached};
+    use unwedge::probes::mountinfo;
+    let connections = Connections::read();
+    let table = mountinfo::read(|_| true).unwrap();
+    let mut found: Vec<Identity> = table
+        .walk(path)
+        .layers
+        .iter()
+        .map(|mount| Identity::from_table(mount, &connections))
+        .collect();
+    if let (Some(top), Ok(fd)) = (found.last_mut(), open_cached(path)) {
+        top.unique_id = describe(fd).unwrap().unique_id;
+    }
+    found
+}
+
+impl Lab {
+    /// Writes an executable script.
+    pub fn script(&self, path: &Path, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
