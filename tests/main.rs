@@ -17,3 +17,6 @@ mod support;
 
 /// The acceptance list: verdicts and repairs on real FUSE mounts.
 mod acceptance;
+
+/// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.
+mod host;
