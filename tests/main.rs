@@ -25,3 +25,6 @@ mod house;
 mod playbooks;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
+
+/// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.
+mod host;

@@ -1,6 +1,7 @@
 //! One line a run. Under systemd it goes to the journal with its fields; elsewhere to standard
 //! error with the time in front.
 
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::exit::Exit;
@@ -25,7 +26,12 @@ pub fn say(round: &Round<'_>) {
     if is_ours()
         && let Ok(journal) = tracing_journald::layer()
     {
-        let subscriber = tracing_subscriber::registry().with(journal.with_field_prefix(None));
+        let journal = journal.with_field_prefix(None).with_priority_mappings(PriorityMappings {
+            // an ordinary round every minute is nothing to take notice of
+            info: Priority::Informational,
+            ..PriorityMappings::new()
+        });
+        let subscriber = tracing_subscriber::registry().with(journal);
         let plan_id = round.plan.id();
         let took_ms = u64::try_from(round.took.as_millis()).unwrap_or(u64::MAX);
         tracing::subscriber::with_default(subscriber, || match round.exit() {

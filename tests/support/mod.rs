@@ -1,10 +1,13 @@
 //! What tests stand on: namespaces of their own, fault daemons, and rounds of the real program.
 
 pub mod fault;
+#[macro_use]
+pub mod host;
 pub mod isolate;
 pub mod lab;
 
 pub use fault::Fault;
+pub use host::Host;
 pub use lab::Lab;
 
 /// A test that runs as root in new mount and process namespaces, on the real kernel. Whatever it
