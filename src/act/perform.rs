@@ -26,7 +26,7 @@ use crate::probes::identity::Identity;
 use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
-    Attempts, Charge, Debt, Debts, MountsState, Remembered, Repairs, Sighting,
+    self, Attempts, Charge, Debt, Debts, Holds, MountsState, Remembered, Repairs, Sighting,
 };
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Deadline, Now, boottime};
@@ -208,7 +208,7 @@ impl Actor<'_> {
         let state_dir = &self.settings.host.state_dir;
         let ok = outcomes.iter().all(Outcome::ok);
         let seen_live = |path: &Path| {
-            let waited = |outcome: &&Outcome| matches!(&outcome.planned.step, Step::WaitLive { path: waited } if waited == path);
+            let waited = |outcome: &&Outcome| matches!(&outcome.planned.step, Step::WaitLive { path: waited, .. } if waited == path);
             outcomes.iter().find(waited).is_some_and(Outcome::ok)
         };
         let owed = self.debts.debts.len();
@@ -224,7 +224,7 @@ impl Actor<'_> {
         self.forget_untouched(repair, outcomes);
         count(&mut self.state.repairs, &repair.subject, ok);
         for outcome in outcomes {
-            if let (Step::WaitLive { path }, Ended::Failed(_)) =
+            if let (Step::WaitLive { path, .. }, Ended::Failed(_)) =
                 (&outcome.planned.step, &outcome.ended)
             {
                 self.failed_attempt(path, &now);
@@ -310,13 +310,13 @@ impl Actor<'_> {
             }
             Step::StartUnit { path, unit } => unless_mounted(path, || self.ask_unit("start", unit)),
             Step::Remount { path } => unless_mounted(path, || self.remount(path)),
-            Step::WaitLive { path } => self.wait_live(path),
+            Step::WaitLive { path, fstype } => self.wait_live(path, fstype.as_deref()),
         };
         failpoint::reached(Moment::After, verb);
         ended
     }
 
-    /// The sentinel and HALT, read again right before each step; and whether there is time left.
+    /// The sentinel, HALT and pauses, read again right before each step; and whether there is time left.
     fn still_permitted(&self) -> Result<(), Ended> {
         let dir = &self.settings.host.sentinel_dir;
         match sentinel::halt(dir) {
@@ -333,10 +333,28 @@ impl Actor<'_> {
                 return Err(Ended::Refused(Reason::NotArmed, why));
             }
         }
+        if let Some(why) = self.paused() {
+            return Err(Ended::Refused(Reason::OnHold, why));
+        }
         if self.deadline.passed() {
             return Err(Ended::Failed("the round's deadline has come".to_owned()));
         }
         Ok(())
+    }
+
+    /// A pause that a person has set meanwhile; one that cannot be read counts as set.
+    fn paused(&self) -> Option<String> {
+        let holds = Now::take().map_err(|error| error.to_string()).and_then(|now| {
+            let holds: Result<Holds, _> = records::read(&self.settings.host.state_dir, &now);
+            holds.map(|holds| (holds, now)).map_err(|error| error.to_string())
+        });
+        match holds {
+            Ok((holds, now)) => {
+                let hold = holds.holds.get(KIND).filter(|hold| hold.left(&now).is_some());
+                hold.map(|hold| hold.because.clone())
+            }
+            Err(why) => Some(why),
+        }
     }
 
     fn ask_unit(&self, verb: &str, unit: &str) -> Ended {
@@ -361,10 +379,10 @@ impl Actor<'_> {
         }
     }
 
-    fn wait_live(&self, path: &Path) -> Ended {
+    fn wait_live(&self, path: &Path, fstype: Option<&str>) -> Ended {
         let spec = self.settings.mount.iter().find(|spec| spec.path == path);
         let limit = spec.map_or(WAIT_DEFAULT, |spec| spec.wait);
-        match wait::live(self.settings, path, self.deadline.within(limit)) {
+        match wait::live(self.settings, path, fstype, self.deadline.within(limit)) {
             Ok(what) => Ended::Done(what),
             Err(why) => Ended::Failed(why),
         }

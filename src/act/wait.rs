@@ -9,6 +9,7 @@ use crate::probes::mounts;
 use crate::probes::units::{self, Active, UnitLook};
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Deadline, pause};
+use crate::sys::text;
 
 /// The first pause between two looks; it doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -19,21 +20,28 @@ const LOOKS_PER_UNIT: u32 = 4;
 /// How long systemctl may take to say how the unit is.
 const UNIT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Waits for `path` until `deadline`.
+/// Waits for `path` until `deadline`; a mount of another type than `fstype` is not it.
 ///
 /// # Errors
 /// What it was last seen as.
-pub fn live(settings: &Settings, path: &Path, deadline: Deadline) -> Result<String, String> {
+pub fn live(
+    settings: &Settings,
+    path: &Path,
+    fstype: Option<&str>,
+    deadline: Deadline,
+) -> Result<String, String> {
     let spec = settings.mount.iter().find(|spec| spec.path == path);
     let mut wait = PAUSE_FIRST;
     let mut looks = 0;
     loop {
         let last = match mounts::look_at(settings, path) {
             Ok(seen) if seen.verdict == Verdict::Live => {
-                let what = seen.top().map_or(String::new(), |top| {
-                    format!("{} from {}", top.fstype, crate::sys::text::name(&top.source))
-                });
-                return Ok(what);
+                let found = seen.top().map_or("", |top| top.fstype.as_str());
+                let source = seen.top().map_or(String::new(), |top| text::name(&top.source));
+                match fstype {
+                    Some(fstype) if found != fstype => format!("it is {found}, and was {fstype}"),
+                    Some(_) | None => return Ok(format!("{found} from {source}")),
+                }
             }
             Ok(seen) => format!("{}: {}", seen.verdict, seen.why),
             Err(error) => error.to_string(),

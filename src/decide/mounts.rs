@@ -210,7 +210,7 @@ impl Case<'_> {
                 .into_iter()
                 .map(|layer| detach(&seen.path, layer, &why))
                 .chain([planned(
-                    Step::WaitLive { path: seen.path.clone() },
+                    Step::WaitLive { path: seen.path.clone(), fstype: Some(top.fstype.clone()) },
                     "it must still answer",
                 )])
                 .collect(),
@@ -248,7 +248,7 @@ impl Case<'_> {
         };
         if broken.len() < seen.layers.len() {
             let why = "a mount beneath it comes to light";
-            let wait = Step::WaitLive { path: seen.path.clone() };
+            let wait = Step::WaitLive { path: seen.path.clone(), fstype: None };
             repair.steps.push(planned(wait, why));
             return Ok(repair);
         }
@@ -282,7 +282,8 @@ impl Case<'_> {
             let why = format!("it went with {}", text::path(&repair.subject));
             repair.owes.push(nested.path.clone());
             repair.steps.push(planned(step, &why));
-            let wait = Step::WaitLive { path: nested.path.clone() };
+            let fstype = Some(nested.layer.fstype.clone());
+            let wait = Step::WaitLive { path: nested.path.clone(), fstype };
             repair.steps.push(planned(wait, "it must answer"));
         }
     }
@@ -330,7 +331,10 @@ impl Case<'_> {
         let path = &self.observation.path;
         let Some(spec) = self.spec() else { return Ok(PutBack::Nobody) };
         let wait = planned(
-            Step::WaitLive { path: path.clone() },
+            Step::WaitLive {
+                path: path.clone(),
+                fstype: self.observation.top().map(|top| top.fstype.clone()),
+            },
             &format!("it must answer within {}", text::duration(spec.wait)),
         );
         match (self.world.settings.host.services, &spec.unit, &spec.remount) {

@@ -97,6 +97,8 @@ pub enum Step {
     WaitLive {
         /// The path.
         path: PathBuf,
+        /// The type of what was taken away, where the config names none: another one is no success.
+        fstype: Option<String>,
     },
 }
 
@@ -123,7 +125,7 @@ impl Step {
             | Self::RestartUnit { path, .. }
             | Self::StartUnit { path, .. }
             | Self::Remount { path }
-            | Self::WaitLive { path } => path,
+            | Self::WaitLive { path, .. } => path,
         }
     }
 
@@ -135,7 +137,7 @@ impl Step {
             Self::AbortConnection { path, .. }
             | Self::Detach { path, .. }
             | Self::Remount { path }
-            | Self::WaitLive { path } => text::path(path),
+            | Self::WaitLive { path, .. } => text::path(path),
         }
     }
 
@@ -429,7 +431,7 @@ mod tests {
                 owes: vec![],
                 leaves: vec![],
                 steps: vec![Planned {
-                    step: Step::WaitLive { path: PathBuf::from(path) },
+                    step: Step::WaitLive { path: PathBuf::from(path), fstype: None },
                     why: why.to_owned(),
                 }],
             }],

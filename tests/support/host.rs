@@ -347,7 +347,7 @@ macro_rules! host_test {
         fn $name() {
             let test = concat!(module_path!(), "::", stringify!($name));
             let test = test.split_once("::").map_or(test, |(_, name)| name);
-            let Some($host) = $crate::support::Host::boot(test, &[$($need),*]) else { return };
+            let Some($host) = $crate::support::host::Host::boot(test, &[$($need),*]) else { return };
             $body
         }
     };

@@ -7,7 +7,6 @@ pub mod isolate;
 pub mod lab;
 
 pub use fault::Fault;
-pub use host::Host;
 pub use lab::Lab;
 
 /// A test that runs as root in new mount and process namespaces, on the real kernel. Whatever it
