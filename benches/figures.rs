@@ -4,8 +4,17 @@
 //! Nothing here passes or fails. Every time is a median of at least [`RUNS`] runs that alternate
 //! with what they are compared to, so that a busy moment of the machine falls on both.
 
-#![allow(missing_docs, dead_code, reason = "a program to be run and read")]
-#![allow(clippy::disallowed_methods, reason = "it starts processes and times them")]
+#![allow(
+    dead_code,
+#![allow(missing_docs, reason = "a program to be run and read")]
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::unused_self,
+    reason = "a bench may panic, talk, start processes and look at the clock"
+)]
 #![allow(clippy::cast_precision_loss, reason = "ratios are shown with two digits")]
 
 use std::collections::BTreeSet;

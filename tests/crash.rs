@@ -442,7 +442,7 @@ fn end(lab: &Lab, scenario: &Scenario, round: &Value, what: &str) -> End {
     }
 }
 
-/// What node_exporter would refuse: a torn last line, a series or a HELP given twice, no number.
+/// What `node_exporter` would refuse: a torn last line, a series or a HELP given twice, no number.
 #[track_caller]
 fn check_metrics(dir: &Path, what: &str) {
     let Ok(text) = fs::read_to_string(dir.join(metrics::FILE)) else {
