@@ -6,7 +6,6 @@
 
 #![allow(
     dead_code,
-#![allow(missing_docs, reason = "a program to be run and read")]
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
@@ -15,6 +14,7 @@
     clippy::unused_self,
     reason = "a bench may panic, talk, start processes and look at the clock"
 )]
+#![allow(missing_docs, reason = "a program to be run and read")]
 #![allow(clippy::cast_precision_loss, reason = "ratios are shown with two digits")]
 
 use std::collections::BTreeSet;
