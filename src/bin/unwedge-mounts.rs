@@ -47,14 +47,13 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
     let settings = &loaded.settings;
     let deadline = Deadline::after(settings.mounts.deadline);
-    let (mode, own_lock) = match own_lock(cli, loaded)? {
-        Locked::DryRun => (Mode::DryRun, None),
-        Locked::Apply(lock) => (Mode::Apply, Some(lock)),
+    let (mode, held, _own_lock) = match own_lock(cli, loaded)? {
+        Locked::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
+        Locked::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
         Locked::Busy => return busy(cli, &Now::take()?),
     };
 
     // look
-    let held = if own_lock.is_some() { OwnLock::Held } else { OwnLock::NotHeld };
     let facts = facts::look(settings, loaded.files.is_empty(), held)?;
     let now = &facts.now;
 

@@ -216,7 +216,12 @@ pub fn survey(settings: &Settings, remembered: &BTreeSet<PathBuf>, everything: b
             .find(|above| seen.get(&above.path).is_some_and(|above| !above.lets_through()))
             .map(|above| above.path.clone());
         let spec = settings.mount.iter().find(|spec| spec.path == target.path);
-        let observation = target.observe(spec, response.as_ref(), blocked_by.as_deref());
+        let again = blocked_by.is_none() && changed_meanwhile(target.top(), response.as_ref());
+        let mut observation = target.observe(spec, response.as_ref(), blocked_by.as_deref());
+        // what came or went under the look is looked at once more
+        if again && let Ok(second) = look_at(settings, &observation.path) {
+            observation = Observation { roles: observation.roles, ..second };
+        }
         seen.insert(observation.path.clone(), observation);
     }
     let anywhere = match &connections {
@@ -385,6 +390,10 @@ impl<'a> Target<'a> {
         Self { path, roles, walk, layers, shared }
     }
 
+    fn top(&self) -> Option<&Layer> {
+        self.layers.last()
+    }
+
     /// What its prober is asked; an automount trigger is left alone.
     fn request(&self) -> Option<Request> {
         let Some(top) = self.walk.layers.last() else {
@@ -526,6 +535,19 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
             Judgement { verdict: Verdict::WrongSource, errno: health.errno, why }
         }
         Some(_) | None => health,
+    }
+}
+
+/// Whether the prober found another mount than the table had, or one where it had none.
+fn changed_meanwhile(top: Option<&Layer>, response: Option<&Response>) -> bool {
+    match (top, response) {
+        (Some(top), Some(Response::Answered(look, _))) => match look {
+            Look::Mount { opened, .. } => !opened.is(&top.identity),
+            Look::NoMount { .. } => true,
+            Look::Unreachable { .. } | Look::Doubled => false,
+        },
+        (None, Some(Response::Answered(look, _))) => matches!(look, Look::Mount { .. }),
+        (_, Some(Response::Waiting { .. } | Response::Failed(_)) | None) => false,
     }
 }
 

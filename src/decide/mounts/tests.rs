@@ -687,9 +687,8 @@ fn assert_safe(scene: &Scene, plan: &Plan) -> Result<(), TestCaseError> {
                 prop_assert!(same || nested.layer.is_daemonless(), "a foreign child goes along");
                 prop_assert!(along.contains(&nested.layer.identity.mount_id));
             }
-            let resumed = scene.state.charges.iter().any(|charge| {
-                charge.open && charge.path == path && charge.identity.same(&top.identity)
-            });
+            let covers = |charge: &Charge| charge.open && charge.covers(&top.identity);
+            let resumed = scene.state.charges.iter().any(covers);
             if !resumed && !surplus {
                 let sightings =
                     confirm::advance(&scene.state.sightings, &scene.observations, &scene.now);

@@ -107,3 +107,30 @@ fn the_first_rule_that_applies_decides() {
     assert_eq!(judge(&other, &no(107), Some(Path::new("/srv"))), Verdict::ChildOfDead);
     assert_eq!(judge(&other, &Response::Failed("?".to_owned()), None), Verdict::Unknown);
 }
+
+#[test]
+fn only_what_came_or_went_under_the_look_is_looked_at_again() {
+    let top = layer("fuse.sshfs", Holders::None);
+    let look = |look: Look| Response::Answered(look, Duration::ZERO);
+    let opened = |mount_id| Opened {
+        mount_id,
+        unique_id: None,
+        dev: DEV,
+        mount_root: true,
+        directory: None,
+    };
+    let mount = |id| look(Look::Mount { opened: opened(id), answer: Answer::Yes });
+    let bare = look(Look::NoMount { directory: true });
+    let waiting = Response::Waiting { since: Duration::ZERO };
+    for (top, response, again) in [
+        (Some(&top), &mount(30), false),
+        (Some(&top), &mount(31), true),
+        (Some(&top), &bare, true),
+        (Some(&top), &waiting, false),
+        (None, &bare, false),
+        (None, &mount(31), true),
+        (None, &waiting, false),
+    ] {
+        assert_eq!(changed_meanwhile(top, Some(response)), again, "{top:?} {response:?}");
+    }
+}
