@@ -5,7 +5,7 @@ CARGO ?= cargo
 SKIPS := $(CURDIR)/target/skips.txt
 RESULTS := $(CURDIR)/target/results.txt
 
-.PHONY: demo test build setup fmt lint unit lab failpoints deny summary bench soak man clean
+.PHONY: demo test build setup fmt lint failpoints deny summary bench soak breaks man clean
 
 ## demo: watch a real mount die, hang and be healed, in a namespace of its own
 demo:
@@ -49,12 +49,17 @@ summary:
 ## bench: figures, each beside what it is compared with; none is a pass or fail
 bench:
 	@tests/setup test
-	$(CARGO) bench --bench figures
+	@$(CARGO) bench --quiet --bench figures
 
 ## soak: what takes hours in real time; its last result is in benches/SOAK.md
 soak:
 	@tests/setup test
 	UNWEDGE_TEST_LIMIT_S=7200 $(CARGO) test --release --test soak -- --nocapture --test-threads 3
+
+## breaks: break each promise on purpose and see the test that guards it go red; some 15 minutes
+breaks:
+	@tests/setup test
+	tests/breaks
 
 ## man: man pages and shell completions, into target/man
 man: build
