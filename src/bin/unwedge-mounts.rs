@@ -13,12 +13,13 @@ use unwedge::config::{self, Loaded, Request};
 use unwedge::decide::mounts::{World, decide};
 use unwedge::decide::plan::{Hold, Plan, Reason};
 use unwedge::probes::facts::{self, OwnLock, TOOL};
+use unwedge::probes::mountinfo::mount_points;
 use unwedge::probes::records::{MountsState, Rehearsal};
 use unwedge::report::exit::Exit;
-use unwedge::report::out::{self, Colour};
+use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
 use unwedge::report::text::Detail;
-use unwedge::report::{journal, json, metrics, text};
+use unwedge::report::{self, journal, json, metrics, text};
 use unwedge::sys::clock::{Deadline, Now, boottime};
 
 fn main() -> ExitCode {
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     let cli = Mounts::parse();
-    let loaded = match config::load(&Request::from_process(cli.common.config.clone())) {
+    let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
+    {
         Ok(loaded) => loaded,
         Err(errors) => {
             out::complain(&errors.to_string());
@@ -99,24 +101,12 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     }
 
     // report
-    say(cli, &round)?;
+    report::say(&round, cli.common.json, Detail::of(cli.common.verbose))?;
     if mode == Mode::Apply {
         journal::say(&round);
         metrics::write(&settings.host.textfile_dir, &round)?;
     }
     Ok(round.exit())
-}
-
-/// To standard output: JSON where it was asked for, text for a person. The journal gets its one line
-/// and not the table as well.
-fn say(cli: &Mounts, round: &Round<'_>) -> anyhow::Result<()> {
-    let detail = if cli.common.verbose > 0 { Detail::Full } else { Detail::Plain };
-    if cli.common.json {
-        out::print(&json::render(round)?)?;
-    } else if !journal::is_ours() {
-        out::print(&text::render(round, Colour::of_stdout(), detail))?;
-    }
-    Ok(())
 }
 
 /// An apply round has the tool's lock before it looks, so that two rounds never decide on the same

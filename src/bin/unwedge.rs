@@ -10,6 +10,7 @@ use unwedge::cli::{ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Un
 use unwedge::config::{self, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{config as check, debts, generate, hold, mounts, sentinel, state};
+use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::sys::clock::Now;
@@ -31,13 +32,15 @@ fn main() -> ExitCode {
         | Verb::Hold(_)
         | Verb::State(_)
         | Verb::Mounts(_)
-        | Verb::Debts => match config::load(&Request::from_process(cli.common.config.clone())) {
-            Ok(loaded) => with_config(&cli, &loaded),
-            Err(errors) => {
-                out::complain(&errors.to_string());
-                return Exit::Usage.into();
+        | Verb::Debts => {
+            match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
+                Ok(loaded) => with_config(&cli, &loaded),
+                Err(errors) => {
+                    out::complain(&errors.to_string());
+                    return Exit::Usage.into();
+                }
             }
-        },
+        }
     };
     finish(said.and_then(|said| Ok(out::print(&said)?)))
 }

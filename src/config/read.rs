@@ -81,7 +81,7 @@ impl Layers {
 
     /// Reads one file that nobody named, unless the storage it is on may hang.
     fn take_found(&mut self, request: &Request, path: &Path, problems: &mut Vec<ConfigError>) {
-        match storage::mount_of(&request.mounts, path).filter(|it| it.may_hang()) {
+        match storage::hanging(&request.mounts, path) {
             Some(mount) => {
                 let why =
                     format!("on {} ({}), which may hang", printable(&mount.path), mount.fstype);

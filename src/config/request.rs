@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::overrides::Flag;
-use super::storage::{self, MountPoint};
+use super::storage::MountPoint;
 
 /// Where the system's configuration is.
 const SYSTEM_DIR: &str = "/etc/unwedge";
@@ -34,15 +34,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request of this process. The only place that reads the environment.
-    pub fn from_process(file: Option<PathBuf>) -> Self {
+    /// The request of this process, on a host with these `mounts`. The only place that reads the
+    /// environment.
+    pub fn from_process(file: Option<PathBuf>, mounts: impl FnOnce() -> Vec<MountPoint>) -> Self {
         let directory =
             |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let euid = rustix::process::geteuid().as_raw();
-        let mounts = || {
-            std::fs::read("/proc/self/mountinfo")
-                .map_or_else(|_| Vec::new(), |table| storage::parse(&table))
-        };
         Self {
             file,
             system_dir: PathBuf::from(SYSTEM_DIR),

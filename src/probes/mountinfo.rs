@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::family::Family;
+use crate::config::MountPoint;
+
 /// Where the kernel shows the mounts of this process's namespace.
 pub const MOUNTINFO: &str = "/proc/self/mountinfo";
 
@@ -241,6 +244,19 @@ fn settled(
         (before, mounts) = (after, again);
     }
     Err(TableError::Changing)
+}
+
+/// Every mount point, for those who must not open a file below one that may hang. None where the
+/// table cannot be read: then nothing is known to hang.
+#[must_use]
+pub fn mount_points() -> Vec<MountPoint> {
+    let table = read_bytes(Path::new(MOUNTINFO)).and_then(|bytes| parse(&bytes));
+    let point = |mount: Mount| MountPoint {
+        may_hang: Family::of(&mount.fstype).is_remote() || mount.fstype == "autofs",
+        path: mount.path,
+        fstype: mount.fstype,
+    };
+    table.unwrap_or_default().into_iter().map(point).collect()
 }
 
 /// The bytes of a mount table.

@@ -8,3 +8,23 @@ pub mod metrics;
 pub mod out;
 pub mod round;
 pub mod text;
+
+use anyhow::Result;
+
+use out::Colour;
+use round::Round;
+use text::Detail;
+
+/// Tells a round on standard output: JSON where it was asked for, text for a person. The journal has
+/// its one line and gets no table as well.
+///
+/// # Errors
+/// It could not be written.
+pub fn say(round: &Round<'_>, json: bool, detail: Detail) -> Result<()> {
+    if json {
+        out::print(&json::render(round)?)?;
+    } else if !journal::is_ours() {
+        out::print(&text::render(round, Colour::of_stdout(), detail))?;
+    }
+    Ok(())
+}

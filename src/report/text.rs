@@ -28,6 +28,14 @@ pub enum Detail {
     Full,
 }
 
+impl Detail {
+    /// By how often `-v` was given.
+    #[must_use]
+    pub fn of(verbose: u8) -> Self {
+        if verbose > 0 { Self::Full } else { Self::Plain }
+    }
+}
+
 /// The whole text.
 #[must_use]
 pub fn render(round: &Round<'_>, colour: Colour, detail: Detail) -> String {
