@@ -119,6 +119,7 @@ lab_test! {
 lab_test! {
     fn another_users_process_of_the_same_name_fakes_nothing(lab) {
         let path = lab.root("box");
+        lab.install_where_anybody_may_run_it();
         let mut fault = lab.fault(&path, &[]);
         fault.order("swallow");
         lab.round(&[]);
@@ -126,16 +127,30 @@ lab_test! {
         let name = fs::read_to_string(format!("/proc/{prober}/comm")).unwrap();
         fault.order("alive");
         await_that("the prober ends", || processes("uw-").is_empty());
-        // a copy of sleep under that very name, by another user and from another directory
+        // a program of their own under that very name, and our own program asked by them to wait on
+        // something else under that name
         let fake = lab.dir.join(name.trim());
         fs::copy("/bin/sleep", &fake).unwrap();
-        let setpriv = ["--reuid=1234", "--regid=1234", "--clear-groups"];
-        let mut faker = Command::new("/usr/bin/setpriv").args(setpriv).arg(&fake).arg("60")
-            .spawn().unwrap();
-        await_that("it runs", || !processes("uw-").is_empty());
-        assert_eq!(verdict(&lab.json(&[]), &path), "live");
-        faker.kill().unwrap();
-        faker.wait().unwrap();
+        let mut elsewhere = lab.fault(&lab.dir.join("elsewhere"), &[]);
+        elsewhere.order("swallow");
+        let ours = ["--prober", name.trim(), "", "", "/mnt/elsewhere"].map(str::to_owned);
+        for (program, args) in [(&fake, vec!["60".to_owned()]), (&lab.program, ours.to_vec())] {
+            let setpriv = ["--reuid=1234", "--regid=1234", "--clear-groups"];
+            let mut faker = Command::new("/usr/bin/setpriv")
+                .args(setpriv)
+                .arg(program)
+                .args(args)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            await_that("it runs", || !processes("uw-").is_empty());
+            assert_eq!(verdict(&lab.json(&[]), &path), "live");
+            elsewhere.order("alive");
+            faker.kill().unwrap();
+            faker.wait().unwrap();
+            elsewhere.order("swallow");
+        }
+        elsewhere.order("alive");
     }
 }
 
@@ -520,6 +535,7 @@ lab_test! {
         let check = |gate: &str| {
             let round = lab.apply();
             assert_eq!(holds(&round), [format!("* {gate}")]);
+            assert_eq!(holds(&lab.json(&[])), [format!("* {gate}")], "a dry run shows it too");
             assert_eq!(steps(&round).len(), 3, "the plan is still shown");
             assert_eq!(round["outcomes"].as_array().unwrap().len(), 0);
             assert_eq!(before, table());
@@ -742,6 +758,16 @@ lab_test! {
         let outcomes = round["outcomes"].as_array().unwrap();
         assert_eq!(outcomes.last().unwrap()["ok"], false, "a bare directory is not the storage");
         assert!(lab.unwedge(&["debts"]).stdout.contains("box"));
+        // and where nothing was mounted before, so that nothing is known of what should be
+        let never = lab.root("never");
+        fs::create_dir(&never).unwrap();
+        let listed = format!(
+            "[[mount]]\npath = \"{}\"\nwait = \"1s\"\nremount = [\"/bin/true\"]\n", never.display()
+        );
+        lab.configure("", &listed);
+        let round = lab.apply();
+        let last = round["outcomes"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(last["ok"], false, "{round:#}");
     }
 }
 
