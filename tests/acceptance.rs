@@ -134,17 +134,26 @@ lab_test! {
         let mut elsewhere = lab.fault(&lab.dir.join("elsewhere"), &[]);
         elsewhere.order("swallow");
         let ours = ["--prober", name.trim(), "", "", "/mnt/elsewhere"].map(str::to_owned);
-        for (program, args) in [(&fake, vec!["60".to_owned()]), (&lab.program, ours.to_vec())] {
-            let setpriv = ["--reuid=1234", "--regid=1234", "--clear-groups"];
+        // as another user; as one who runs a program with root's rights, as su is; and root itself,
+        // with a program from elsewhere
+        let other = &["--reuid=1234", "--regid=1234", "--clear-groups"][..];
+        let through_su = &["--ruid=1234", "--clear-groups"][..];
+        let sleeps = vec!["60".to_owned()];
+        for (user, program, args) in [
+            (other, &fake, sleeps.clone()),
+            (other, &lab.program, ours.to_vec()),
+            (through_su, &lab.program, ours.to_vec()),
+            (&["--clear-groups"][..], &fake, sleeps),
+        ] {
             let mut faker = Command::new("/usr/bin/setpriv")
-                .args(setpriv)
+                .args(user)
                 .arg(program)
                 .args(args)
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();
             await_that("it runs", || !processes("uw-").is_empty());
-            assert_eq!(verdict(&lab.json(&[]), &path), "live");
+            assert_eq!(verdict(&lab.json(&[]), &path), "live", "{user:?}");
             elsewhere.order("alive");
             faker.kill().unwrap();
             faker.wait().unwrap();
@@ -410,6 +419,7 @@ lab_test! {
 lab_test! {
     fn a_surplus_copy_on_top_is_taken_and_another_live_mount_is_left(lab) {
         let (copied, covered) = (lab.root("copied"), lab.root("covered"));
+        lab.configure("", &(lab.listed(&copied) + &lab.listed(&covered)));
         let (_one, _two) = (lab.fault(&copied, &[]), lab.fault(&covered, &[]));
         mount_bind(&copied, &copied).unwrap();
         let _three = lab.fault(&covered, &[]);
@@ -418,6 +428,94 @@ lab_test! {
         assert!(all_ok(&round), "{round:#}");
         assert_eq!((held_mounts(&copied).len(), held_mounts(&covered).len()), (1, 2));
         assert_eq!(fs::read_to_string(copied.join("data.txt")).unwrap(), DATA);
+    }
+}
+
+lab_test! {
+    fn a_bind_that_protects_what_lies_beneath_it_is_left(lab) {
+        use rustix::mount::{MountFlags, mount_remount};
+        let path = lab.root("data");
+        fs::create_dir(&path).unwrap();
+        for _ in 0..2 {
+            mount_bind(&path, &path).unwrap();
+        }
+        mount_remount(&path, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+        lab.arm();
+        for _ in 0..3 {
+            assert_eq!(steps(&lab.apply()), Vec::<String>::new());
+        }
+        assert_eq!(held_mounts(&path).len(), 2);
+    }
+}
+
+lab_test! {
+    fn what_is_mounted_in_it_says_nothing_of_a_healthy_mount(lab) {
+        let base = lab.root("box");
+        lab.configure("", &lab.listed(&base));
+        let _alive = lab.fault(&base, &[]);
+        // on the very first entry that a look at the base would meet
+        for first in ["data.txt", "jobs"] {
+            let inside = base.join(first);
+            if inside.is_dir() {
+                lab.fault(&inside, &[]).kill();
+            } else {
+                mount_bind("/dev/null", &inside).unwrap();
+            }
+        }
+        let inside = base.join("jobs");
+        lab.arm();
+        let round = lab.apply();
+        assert_eq!((verdict(&round, &base), verdict(&round, &inside)), ("live", "dead"));
+        assert_eq!(steps(&round), [format!("detach {}", inside.display())]);
+        assert!(all_ok(&round), "a dead mount in a live one is taken away: {round:#}");
+        assert_eq!(held_mounts(&base).len(), 1);
+    }
+}
+
+lab_test! {
+    fn storage_over_a_guard_comes_back_over_the_guard(lab) {
+        use rustix::mount::{MountFlags, mount};
+        let path = lab.root("box");
+        fs::create_dir(&path).unwrap();
+        mount("guard", &path, "tmpfs", MountFlags::empty(), None).unwrap();
+        let listed = lab.listed(&path).replace("fstype = \"fuse.faultfs\"\n", "");
+        lab.configure("", &listed);
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        assert_eq!(fs::read_to_string(path.join("data.txt")).unwrap(), DATA);
+        assert_eq!(held_mounts(&path).len(), 2);
+    }
+}
+
+lab_test! {
+    fn our_own_files_on_storage_that_may_hang_are_refused_before_they_are_opened(lab) {
+        let mut fault = lab.fault(&lab.dir.join("state"), &[]);
+        fault.order("swallow");
+        for flags in [&["--apply"][..], &[]] {
+            let ran = lab.round(flags);
+            assert_eq!(ran.code, Some(1));
+            assert!(ran.stderr.contains("may hang this very program"), "{ran:?}");
+        }
+    }
+}
+
+lab_test! {
+    fn state_that_cannot_be_stored_is_loud_in_metrics_too(lab) {
+        use rustix::mount::{MountFlags, mount_remount};
+        let (path, state) = (lab.root("box"), lab.dir.join("state"));
+        lab.configure("", &lab.listed(&path));
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        mount_bind(&state, &state).unwrap();
+        mount_remount(&state, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+        let ran = lab.round(&["--apply"]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.contains("store what was seen"), "{ran:?}");
+        assert_eq!(held_mounts(&path).len(), 1, "what cannot be written down is not done");
+        let metrics = fs::read_to_string(lab.dir.join("metrics/unwedge_mounts.prom")).unwrap();
+        assert!(metrics.contains("unwedge_tool_run_ok{tool=\"mounts\"} 0"), "{metrics}");
     }
 }
 

@@ -152,7 +152,12 @@ fn found(path: &Path, identity: &Identity) -> Result<std::os::fd::OwnedFd, Done>
     let unclear = |what: &str, errno: Errno| {
         refused(Refusal::UnclearEvidence, format!("{what} the path again: {errno}"))
     };
+    // below a live FUSE mount the name cache never knows, and here a look that hangs is bounded
     let fd = match identity::open_cached(path) {
+        Err(Errno::AGAIN) => identity::open_uncached(path),
+        opened => opened,
+    };
+    let fd = match fd {
         Ok(fd) => fd,
         Err(Errno::LOOP) => {
             let detail = "there is a symbolic link in the path now".to_owned();

@@ -2,11 +2,12 @@
 //! never inherited by a child. Order: the tool's, then `act.lock`, then the deploy lock.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, open};
 use rustix::io::Errno;
 
 use crate::sys::clock::{Deadline, pause};
@@ -38,7 +39,8 @@ pub enum Tried {
 /// The file cannot be opened or locked at all.
 pub fn tool(run_dir: &Path, tool: &str) -> Result<Tried> {
     ensure_dir(run_dir)?;
-    try_lock(&run_dir.join(format!("{tool}.lock")), FlockOperation::NonBlockingLockExclusive)
+    let path = run_dir.join(format!("{tool}.lock"));
+    try_lock(open_own(&path)?, &path, FlockOperation::NonBlockingLockExclusive)
 }
 
 /// Waits for the lock under which anything is done to the host and debts are kept.
@@ -50,28 +52,48 @@ pub fn act(run_dir: &Path) -> Result<Tried> {
     let path = run_dir.join("act.lock");
     let deadline = Deadline::after(ACT_LOCK_WAIT);
     loop {
-        match try_lock(&path, FlockOperation::NonBlockingLockExclusive)? {
+        match try_lock(open_own(&path)?, &path, FlockOperation::NonBlockingLockExclusive)? {
             Tried::Busy if !deadline.passed() => pause(RETRY),
             tried => return Ok(tried),
         }
     }
 }
 
-/// Tries for a share of the deploy lock, which keeps deploys out for the whole act.
+/// Tries for a share of the deploy lock, which keeps deploys out for the whole act. The file is
+/// whoever deploys' own: it is made only where there is none, and its mode is left as it is.
 ///
 /// # Errors
 /// The file cannot be opened or locked at all.
 pub fn deploy(path: &Path) -> Result<Tried> {
-    if let Some(dir) = path.parent() {
-        ensure_dir(dir)?;
-    }
-    try_lock(path, FlockOperation::NonBlockingLockShared)
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::empty()) {
+        // opened first without making it: root is refused the making of what is somebody else's in
+        // a sticky directory (fs.protected_regular)
+        Err(Errno::NOENT) => {
+            if let Some(dir) = path.parent() {
+                ensure_dir(dir)?;
+            }
+            open(path, flags | OFlags::CREATE, PRIVATE)
+        }
+        opened => opened,
+    };
+    let file = file.with_context(|| format!("open lock {}", text::path(path)))?;
+    try_lock(file, path, FlockOperation::NonBlockingLockShared)
 }
 
-fn try_lock(path: &Path, how: FlockOperation) -> Result<Tried> {
+/// Whoever can open a file can lock it: only root can ours.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// A lock file of ours, readable by nobody else, also if it was made otherwise before.
+fn open_own(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = open(path, flags, Mode::from_raw_mode(0o644))
-        .with_context(|| format!("open lock {}", text::path(path)))?;
+    let whole = || format!("open lock {}", text::path(path));
+    let file = open(path, flags, PRIVATE).with_context(whole)?;
+    fchmod(&file, PRIVATE).with_context(whole)?;
+    Ok(file)
+}
+
+fn try_lock(file: OwnedFd, path: &Path, how: FlockOperation) -> Result<Tried> {
     match flock(&file, how) {
         Ok(()) => Ok(Tried::Locked(Lock { _file: File::from(file) })),
         Err(Errno::WOULDBLOCK) => Ok(Tried::Busy),
@@ -107,6 +129,17 @@ mod tests {
         let deployer = File::open(&path).unwrap();
         deployer.lock().unwrap();
         assert!(matches!(deploy(&path).unwrap(), Tried::Busy));
+    }
+
+    #[test]
+    fn nobody_else_can_open_a_lock_and_so_hold_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mounts.lock");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let _lock = tool(dir.path(), "mounts").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::config::sentinel::{self, Halt, Permission};
 use crate::decide::budget::DAY;
 use crate::decide::plan::{Cost, Plan, Planned, Reason, Repair, Step};
 use crate::probes::connections::Connections;
+use crate::probes::facts::TOOL;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
 use crate::probes::mountinfo;
@@ -31,9 +32,6 @@ use crate::probes::records::{
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Deadline, Now, boottime};
 use crate::sys::{command, text};
-
-/// The kind of act, as its sentinel is called.
-pub const KIND: &str = "mounts";
 
 /// How long a mount without a configured `wait` is given, such as one that comes to light beneath
 /// a detached layer.
@@ -140,28 +138,29 @@ impl Actor<'_> {
             .collect()
     }
 
-    /// Performs the plan. Under `act.lock` and the deploy lock, with every gate open.
+    /// Performs the plan, and adds to `outcomes` what came of each step, also of those before an
+    /// error. Under `act.lock` and the deploy lock, with every gate open.
     ///
     /// # Errors
     /// State or debts could not be written; then nothing more was done.
-    pub fn perform(&mut self, plan: &Plan) -> Result<Vec<Outcome>> {
+    pub fn perform(&mut self, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<()> {
         let concerned = plan.steps().map(|planned| planned.step.path().to_path_buf()).collect();
         if !plan.repairs.is_empty() {
             let now = Now::take()?;
             storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
         }
-        let mut outcomes = Vec::new();
         for repair in &plan.repairs {
-            if let Some(base) = failed_base(repair, &outcomes) {
+            if let Some(base) = failed_base(repair, outcomes) {
                 outcomes.extend(not_on(&base, repair));
                 continue;
             }
             self.begin(repair)?;
             let done = self.perform_steps(repair);
-            self.end(repair, &done)?;
+            let ended = self.end(repair, &done);
             outcomes.extend(done);
+            ended?;
         }
-        Ok(outcomes)
+        Ok(())
     }
 
     /// Writes down what is about to be done: charged and remembered first, owed second, done third.
@@ -215,6 +214,13 @@ impl Actor<'_> {
         self.debts.debts.retain(|debt| !seen_live(debt.path()));
         if self.debts.debts.len() != owed {
             store::record(state_dir, &self.debts)?;
+        }
+        // what was refused before anything was done costs nothing
+        let untouched = !outcomes
+            .iter()
+            .any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)));
+        if untouched && matches!(repair.cost, Cost::Charge(_)) {
+            self.state.charges.retain(|charge| !(charge.open && charge.path == repair.subject));
         }
         for charge in &mut self.state.charges {
             if charge.path == repair.subject {
@@ -306,10 +312,12 @@ impl Actor<'_> {
             Step::AbortConnection { path, identity, daemons } => abort(path, identity, daemons),
             Step::Detach { path, identity, along } => detach(path, identity, along),
             Step::RestartUnit { path, unit } => {
-                unless_mounted(path, || self.ask_unit("restart", unit))
+                self.unless_mounted(path, || self.ask_unit("restart", unit))
             }
-            Step::StartUnit { path, unit } => unless_mounted(path, || self.ask_unit("start", unit)),
-            Step::Remount { path } => unless_mounted(path, || self.remount(path)),
+            Step::StartUnit { path, unit } => {
+                self.unless_mounted(path, || self.ask_unit("start", unit))
+            }
+            Step::Remount { path } => self.unless_mounted(path, || self.remount(path)),
             Step::WaitLive { path, fstype } => self.wait_live(path, fstype.as_deref()),
         };
         failpoint::reached(Moment::After, verb);
@@ -323,7 +331,7 @@ impl Actor<'_> {
             Halt::Clear => {}
             Halt::Set(why) | Halt::Unknown(why) => return Err(Ended::Refused(Reason::Halted, why)),
         }
-        match sentinel::permission(dir, KIND) {
+        match sentinel::permission(dir, TOOL) {
             Permission::Armed => {}
             Permission::NotArmed => {
                 let why = "its sentinel was taken away".to_owned();
@@ -342,6 +350,26 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// Mounts, unless something has been mounted since the look: by the service manager, or by what a
+    /// killed round had asked for. Nothing is mounted over it, and it is not taken away again by a
+    /// restart; whether it is any good the wait for it tells.
+    fn unless_mounted(&self, path: &Path, mount: impl FnOnce() -> Ended) -> Ended {
+        let known = |id: u64| {
+            let seen = self.observations.iter().find(|seen| seen.path == path);
+            seen.is_some_and(|seen| seen.layers.iter().any(|l| l.identity.mount_id == id))
+        };
+        match mountinfo::read(|mount| mount.path == path) {
+            Ok(table) => match table.walk(path).layers.last() {
+                Some(top) if !known(top.id) => {
+                    let source = text::name(&top.source);
+                    Ended::Done(format!("{} from {source} is mounted there by now", top.fstype))
+                }
+                Some(_) | None => mount(),
+            },
+            Err(error) => Ended::Refused(Reason::UnclearEvidence, error.to_string()),
+        }
+    }
+
     /// A pause that a person has set meanwhile; one that cannot be read counts as set.
     fn paused(&self) -> Option<String> {
         let holds = Now::take().map_err(|error| error.to_string()).and_then(|now| {
@@ -350,7 +378,7 @@ impl Actor<'_> {
         });
         match holds {
             Ok((holds, now)) => {
-                let hold = holds.holds.get(KIND).filter(|hold| hold.left(&now).is_some());
+                let hold = holds.holds.get(TOOL).filter(|hold| hold.left(&now).is_some());
                 hold.map(|hold| hold.because.clone())
             }
             Err(why) => Some(why),
@@ -434,22 +462,6 @@ fn not_on(base: &Path, repair: &Repair) -> Vec<Outcome> {
             took: Duration::ZERO,
         })
         .collect()
-}
-
-/// Mounts, unless something has been mounted since the look: by the service manager, or by what a
-/// killed round had asked for. Nothing is mounted over it, and it is not taken away again by a
-/// restart; whether it is any good the wait for it tells.
-fn unless_mounted(path: &Path, mount: impl FnOnce() -> Ended) -> Ended {
-    match mountinfo::read(|mount| mount.path == path) {
-        Ok(table) => match table.walk(path).layers.last() {
-            Some(top) => {
-                let source = text::name(&top.source);
-                Ended::Done(format!("{} from {source} is mounted there by now", top.fstype))
-            }
-            None => mount(),
-        },
-        Err(error) => Ended::Refused(Reason::UnclearEvidence, error.to_string()),
-    }
 }
 
 fn understand(done: Done) -> Ended {

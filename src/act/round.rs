@@ -2,6 +2,7 @@
 //! gate is open and there is something to do, take the locks and do it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -17,8 +18,11 @@ use crate::probes::records::{MountsState, Rehearsal};
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Deadline, Now};
 
+/// What is left of the deadline for looking again, and for the report, when acting ends.
+const RESERVE: Duration = Duration::from_secs(15);
+
 /// What came of a round.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Acted {
     /// One for each step that was to be done.
     pub outcomes: Vec<Outcome>,
@@ -30,82 +34,95 @@ pub struct Acted {
     pub debts: usize,
     /// A second look, when something was done.
     pub present: Option<Vec<Observation>>,
+    /// Why something could not be stored: then nothing, or nothing more, was done.
+    pub trouble: Option<String>,
 }
 
-/// Carries out a decision.
-///
-/// # Errors
-/// State could not be stored, so nothing, or nothing more, was done.
+/// Carries out a decision. What goes wrong on the way is in the answer, beside what was done before.
+#[must_use]
 pub fn carry_out(
     settings: &Settings,
     facts: &Facts,
     decision: &Decision,
     rehearsal: Rehearsal,
     deadline: Deadline,
-) -> Result<Acted> {
-    let now = &facts.now;
+) -> Acted {
+    let mut acted = Acted { state: facts.state.clone(), ..Acted::default() };
     if facts.gates.unreadable.is_some() {
         // what cannot be read is not overwritten either
-        return Ok(Acted {
-            outcomes: vec![],
-            holds: vec![],
-            state: facts.state.clone(),
-            debts: facts.debts.debts.len(),
-            present: None,
-        });
+        return acted;
     }
-    sweep(settings, now);
+    acted.debts = facts.debts.debts.len();
+    sweep(settings, &facts.now);
     let mut actor = Actor {
         settings,
         observations: &facts.survey.observations,
-        deadline,
+        deadline: deadline.less(RESERVE),
         state: facts.state.clone(),
         debts: facts.debts.clone(),
     };
     actor.state.rehearsal = Some(rehearsal);
-    actor.take_note(decision.sightings.clone(), now).context("store what was seen")?;
-    let (outcomes, holds) = act(&mut actor, &decision.plan)?;
-    let present = (!outcomes.is_empty()).then(|| {
+    let mut outcomes = Vec::new();
+    let done = actor
+        .take_note(decision.sightings.clone(), &facts.now)
+        .context("store what was seen")
+        .and_then(|()| act(&mut actor, &decision.plan, &mut outcomes));
+    match done {
+        Ok(holds) => acted.holds = holds,
+        Err(error) => acted.trouble = Some(format!("{error:#}")),
+    }
+    acted.present = (!outcomes.is_empty()).then(|| {
         let remembered = facts::remembered(&actor.state, &actor.debts);
-        mounts::survey(settings, &remembered, false).observations
+        mounts::survey(settings, &remembered, false, deadline.left() / 2).observations
     });
-    let seen = present.as_deref().unwrap_or(&facts.survey.observations);
-    storage_gate::write(&settings.host.run_dir, seen, &BTreeSet::new(), now)
-        .context("write the storage gate")?;
-    let debts = actor.debts.debts.len();
-    Ok(Acted { outcomes, holds, state: actor.state, debts, present })
+    let seen = acted.present.as_deref().unwrap_or(&facts.survey.observations);
+    let gate = storage_gate::write(&settings.host.run_dir, seen, &BTreeSet::new(), &facts.now);
+    if let Err(error) = gate.context("write the storage gate") {
+        acted.trouble.get_or_insert(format!("{error:#}"));
+    }
+    acted.outcomes = outcomes;
+    acted.debts = actor.debts.debts.len();
+    acted.state = actor.state;
+    acted
 }
 
-fn act(actor: &mut Actor<'_>, plan: &Plan) -> Result<(Vec<Outcome>, Vec<Hold>)> {
-    let none = |hold: Hold| Ok((Vec::new(), vec![hold]));
+/// Acts as far as the locks let it; the holds that turn up.
+fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<Vec<Hold>> {
+    let none = |hold: Hold| Ok(vec![hold]);
     let paid = actor.observations.iter().any(|seen| {
         seen.verdict == Verdict::Live
             && actor.debts.debts.iter().any(|debt| debt.path() == seen.path)
     });
     let performs = !plan.repairs.is_empty() && !plan.is_gated();
     if !performs && !paid {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Vec::new());
     }
     let Tried::Locked(_act) = lock::act(&actor.settings.host.run_dir)? else {
         return none(Hold::gate(Reason::Busy, "another tool is acting".to_owned()));
     };
     actor.settle_debts().context("strike out paid debts")?;
     if !performs {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Vec::new());
     }
-    let Tried::Locked(_deploy) = lock::deploy(&actor.settings.gates.deploy_lock)? else {
-        let detail = "somebody holds the deploy lock".to_owned();
-        return none(Hold::gate(Reason::DeployInProgress, detail));
+    let _deploy = match lock::deploy(&actor.settings.gates.deploy_lock) {
+        Ok(Tried::Locked(lock)) => lock,
+        Ok(Tried::Busy) => {
+            let detail = "somebody holds the deploy lock".to_owned();
+            return none(Hold::gate(Reason::DeployInProgress, detail));
+        }
+        Err(error) => {
+            let detail = format!("cannot tell, so it counts: {error:#}");
+            return none(Hold::gate(Reason::DeployInProgress, detail));
+        }
     };
-    let outcomes = actor.perform(plan)?;
+    actor.perform(plan, outcomes)?;
     let refused = outcomes.iter().filter_map(|outcome| match &outcome.ended {
         Ended::Refused(reason, detail) => {
             Some(Hold::on(outcome.planned.step.path(), *reason, detail.clone()))
         }
         Ended::Done(_) | Ended::Failed(_) | Ended::Skipped => None,
     });
-    let holds = refused.collect();
-    Ok((outcomes, holds))
+    Ok(refused.collect())
 }
 
 fn sweep(settings: &Settings, now: &Now) {

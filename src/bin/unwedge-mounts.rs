@@ -49,6 +49,7 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
     let settings = &loaded.settings;
     let deadline = Deadline::after(settings.mounts.deadline);
+    facts::refuse_own_paths_that_may_hang(settings)?;
     let (mode, held, _own_lock) = match own_lock(cli, loaded)? {
         Locked::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
         Locked::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
@@ -78,7 +79,7 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
         present: &facts.survey.observations,
         orphans: facts.survey.orphans,
         table_seen: facts.survey.table.is_ok(),
-        debts: facts.debts.debts.len(),
+        debts: facts.gates.unreadable.is_none().then_some(facts.debts.debts.len()),
         took: boottime().saturating_sub(start),
         ..Round::of_plan(now, mode, &decision.plan, &facts.state)
     };
@@ -91,11 +92,12 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
             plan_id: decision.plan.id(),
             plan: text::plan(&round).lines().map(str::to_owned).collect(),
         };
-        acted = round::carry_out(settings, &facts, &decision, rehearsal, deadline)?;
+        acted = round::carry_out(settings, &facts, &decision, rehearsal, deadline);
         round.outcomes = &acted.outcomes;
         round.late_holds = &acted.holds;
         round.state = &acted.state;
-        round.debts = acted.debts;
+        round.debts = round.debts.and(Some(acted.debts));
+        round.trouble = acted.trouble.as_deref();
         round.present = acted.present.as_deref().unwrap_or(round.observations);
         round.took = boottime().saturating_sub(start);
     }

@@ -10,6 +10,7 @@ use unwedge::cli::{ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Un
 use unwedge::config::{self, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{config as check, debts, generate, hold, mounts, sentinel, state};
+use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
@@ -56,6 +57,7 @@ fn finish(done: Result<()>) -> ExitCode {
 }
 
 fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
+    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
     let (now, settings, json) = (Now::take()?, &loaded.settings, cli.common.json);
     let has_json = matches!(
         cli.verb,

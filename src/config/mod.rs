@@ -30,7 +30,7 @@ pub use overrides::Flag;
 pub use request::Request;
 pub use settings::*;
 pub use shape::LATER_SECTIONS;
-pub use storage::MountPoint;
+pub use storage::{MountPoint, own_path_that_may_hang};
 pub use tree::{KeyPath, Node, Origin, Step, Tree};
 
 /// Name of a text that is no file, in messages.

@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Settings;
+
 /// A mount point and whether its storage may keep an opener waiting for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountPoint {
@@ -23,6 +25,23 @@ pub fn hanging<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoi
     let above = mounts.iter().filter(|it| path.starts_with(&it.path));
     let deepest = above.max_by_key(|it| it.path.components().count())?;
     (deepest.may_hang && deepest.path != Path::new("/")).then_some(deepest)
+}
+
+/// The first of our own files and directories that lies on storage that may hang: opening it would
+/// hang the very program that is to mend that storage.
+pub fn own_path_that_may_hang<'a>(
+    settings: &'a Settings,
+    mounts: &'a [MountPoint],
+) -> Option<(&'a Path, &'a MountPoint)> {
+    let host = &settings.host;
+    let own = [
+        &host.state_dir,
+        &host.run_dir,
+        &host.sentinel_dir,
+        &host.textfile_dir,
+        &settings.gates.deploy_lock,
+    ];
+    own.into_iter().find_map(|path| Some((path.as_path(), hanging(mounts, path)?)))
 }
 
 #[cfg(test)]
@@ -52,6 +71,14 @@ mod tests {
         ] {
             assert_eq!(hanging(&mounts, Path::new(path)).is_some(), avoided, "{path}");
         }
+    }
+
+    #[test]
+    fn our_own_files_are_looked_for_on_it_too() {
+        let settings = Settings::default();
+        let lies = |on: &str| own_path_that_may_hang(&settings, &[point(on, true)]).is_some();
+        assert!(lies("/var/lib/unwedge") && lies("/run") && lies("/etc/unwedge"));
+        assert!(!lies("/srv"));
     }
 
     #[test]

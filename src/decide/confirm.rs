@@ -8,7 +8,7 @@ use super::plan::{Hold, Reason};
 use crate::config::{Confirm, Confirmation};
 use crate::probes::holders::Holders;
 use crate::probes::identity::Identity;
-use crate::probes::mounts::{Layer, Observation};
+use crate::probes::mounts::{Layer, Observation, Role};
 use crate::probes::records::Sighting;
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Age, Now};
@@ -64,19 +64,24 @@ fn is_same(before: &Sighting, now: &Sighting) -> bool {
 }
 
 /// Whether the topmost mount is a surplus copy: live, and the very same file system and directory
-/// lies right beneath it, so that taking it away changes nothing that anybody sees.
+/// lies right beneath it with the same options, so that taking it away changes nothing that anybody
+/// sees. Only of what the config lists: anywhere else a second layer is somebody's wish.
 #[must_use]
 pub fn is_stacked(observation: &Observation) -> bool {
     match observation.layers.as_slice() {
-        [.., below, top] => observation.verdict == Verdict::Live && is_copy(top, below),
+        [.., below, top] => {
+            observation.verdict == Verdict::Live
+                && observation.roles.contains(&Role::Base)
+                && is_copy(top, below)
+        }
         [_] | [] => false,
     }
 }
 
-/// Whether two layers show the very same directory of the very same file system.
+/// Whether two layers show the very same directory of the very same file system in the same way.
 #[must_use]
 pub fn is_copy(top: &Layer, below: &Layer) -> bool {
-    below.identity.dev == top.identity.dev && below.root == top.root
+    below.identity.dev == top.identity.dev && below.root == top.root && below.options == top.options
 }
 
 /// A hold if the verdict is not confirmed yet. `limits` is of the verdict's class.

@@ -25,6 +25,10 @@ use crate::probes::verdict::Verdict;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
+/// A unit that says it is active while nothing is mounted is waited for so often before it is
+/// restarted: many are active before their mount is there.
+const WAITS_BEFORE_RESTART: u32 = 2;
+
 /// More layers than this are not taken away in one round.
 const LAYERS_MAX: usize = 8;
 
@@ -229,6 +233,11 @@ impl Case<'_> {
             Abort::First => steps.push(self.abort(top, &why)?),
         }
         let put_back = self.put_back()?;
+        if let (PutBack::Nobody, Some(_)) = (&put_back, self.spec()) {
+            let detail = "nothing says how to mount it again, so it stays in place, loud: add a \
+                          unit to its [[mount]]";
+            return Err(self.on(Reason::UnitNotFound, detail.to_owned()));
+        }
         if let (PutBack::Nobody, Some(base)) = (&put_back, self.listed_base()) {
             // a dead bind is loud; the bare directory beneath it would take the writes in silence
             let detail = format!(
@@ -246,13 +255,17 @@ impl Case<'_> {
             leaves: Vec::new(),
             steps,
         };
-        if broken.len() < seen.layers.len() {
-            let why = "a mount beneath it comes to light";
-            let wait = Step::WaitLive { path: seen.path.clone(), fstype: None };
-            repair.steps.push(planned(wait, why));
-            return Ok(repair);
-        }
+        let revealed = seen.layers.iter().rev().nth(broken.len());
+        let is_it = |layer: &Layer| layer.fstype == top.fstype && layer.source == top.source;
         match put_back {
+            // beneath the broken one lies one that is as it should be
+            PutBack::By(_) if revealed.is_some_and(is_it) => {
+                let fstype = Some(top.fstype.clone());
+                let wait = Step::WaitLive { path: seen.path.clone(), fstype };
+                repair.steps.push(planned(wait, "a mount beneath it comes to light"));
+                return Ok(repair);
+            }
+            PutBack::Nobody if revealed.is_some() => return Ok(repair),
             PutBack::By(more) => {
                 repair.owes.push(seen.path.clone());
                 repair.steps.extend(more);
@@ -396,11 +409,17 @@ impl Case<'_> {
         }
         match known.active {
             Active::Activating | Active::Deactivating => Ok(Vec::new()),
+            // on its way up, as far as anybody can tell: a restart takes along what requires it
+            Active::Active if self.failed_waits() < WAITS_BEFORE_RESTART => Ok(Vec::new()),
             Active::Active => {
                 let why = format!("it is active, and yet nothing is mounted{along}");
                 Ok(vec![planned(Step::RestartUnit { path, unit }, &why)])
             }
             Active::Inactive | Active::Failed => {
+                if known.stopped == Stopped::Unknown && !self.is_owed() {
+                    let detail = format!("the journal does not tell whether {unit} was stopped");
+                    return Err(self.on(Reason::UnclearEvidence, detail));
+                }
                 if known.file_state == "disabled" && !self.is_owed() {
                     let detail = format!("{unit} is disabled");
                     return Err(self.on(Reason::UnitStoppedByOperator, detail));
@@ -490,6 +509,13 @@ impl Case<'_> {
             }
             None => self.is_owed(),
         }
+    }
+
+    /// How often it was waited for in vain.
+    fn failed_waits(&self) -> u32 {
+        let path = &self.observation.path;
+        let attempts = self.world.state.attempts.iter().find(|attempts| attempts.path == *path);
+        attempts.map_or(0, |attempts| attempts.failed)
     }
 
     fn is_owed(&self) -> bool {
@@ -609,11 +635,16 @@ fn join(leader: &mut Repair, other: Repair) {
     }
 }
 
-/// Lets the budget take out what it does not allow.
+/// Lets the budget take out what it does not allow. What the config lists is paid for first, so that
+/// nobody can spend its budget by breaking mounts of their own.
 fn afford(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec<Repair> {
+    let listed =
+        |repair: &Repair| world.settings.mount.iter().any(|spec| spec.path == repair.subject);
     let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
-    repairs
+    let (first, second): (Vec<_>, Vec<_>) = repairs.into_iter().partition(listed);
+    let mut affordable: Vec<Repair> = first
         .into_iter()
+        .chain(second)
         .filter(|repair| match &repair.cost {
             Cost::Resumed | Cost::Nothing => true,
             Cost::Charge(_) => match ledger.charge(&repair.subject) {
@@ -624,34 +655,38 @@ fn afford(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec
                 }
             },
         })
-        .collect()
+        .collect();
+    affordable.sort_by(|a, b| a.subject.cmp(&b.subject));
+    affordable
 }
 
-/// Holds what would be mounted on the bare directory of a base that this plan does not put back:
-/// it would fill the disk below, and vanish under the base once that returns.
+/// Holds what would be mounted below a base that is not as it should be and that this plan does not
+/// put back: on its bare directory it would fill the disk below and vanish when the base returns, and
+/// on another file system it would be somebody else's.
 fn after_bases(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec<Repair> {
-    let absent: Vec<&Path> = world
-        .observations
-        .iter()
-        .filter(|seen| seen.verdict == Verdict::Absent)
-        .map(|seen| seen.path.as_path())
-        .collect();
     let subjects: Vec<PathBuf> = repairs.iter().map(|repair| repair.subject.clone()).collect();
+    let missing_above = |subject: &Path| {
+        world.observations.iter().find(|above| {
+            matches!(above.verdict, Verdict::Absent | Verdict::WrongSource)
+                && subject != above.path
+                && subject.starts_with(&above.path)
+                && !subjects.contains(&above.path)
+        })
+    };
+    let is_absent = |subject: &Path| {
+        let seen = world.observations.iter().find(|seen| seen.path == subject);
+        seen.is_some_and(|seen| seen.verdict == Verdict::Absent)
+    };
     repairs
         .into_iter()
         .filter(|repair| {
             let subject = &repair.subject;
-            let missing = absent.iter().find(|above| {
-                absent.contains(&subject.as_path())
-                    && subject != **above
-                    && subject.starts_with(above)
-                    && !subjects.iter().any(|repaired| repaired == *above)
-            });
-            if let Some(above) = missing {
-                let detail = format!("{} above it is not mounted", text::path(above));
-                holds.push(Hold::on(subject, Reason::UnclearEvidence, detail));
-            }
-            missing.is_none()
+            let Some(above) = missing_above(subject).filter(|_| is_absent(subject)) else {
+                return true;
+            };
+            let detail = format!("{} above it is {}", text::path(&above.path), above.verdict);
+            holds.push(Hold::on(subject, Reason::UnclearEvidence, detail));
+            false
         })
         .collect()
 }

@@ -396,7 +396,8 @@ impl Plan {
         for planned in self.steps() {
             let step = &planned.step;
             let identity = step.identity().map_or_else(String::new, |identity| {
-                format!("{} {:?} {}", identity.mount_id, identity.unique_id, identity.dev)
+                // not the unique id, which only some looks are told
+                format!("{} {} {:?}", identity.mount_id, identity.dev, identity.connection)
             });
             let line = format!("{}\0{}\0{identity}\n", step.verb().name(), step.target());
             digest.update(line.as_bytes());

@@ -24,5 +24,9 @@ pub fn check(loaded: &Loaded) -> String {
         let path = text::path(&spec.path);
         let _ = writeln!(out, "{path}: not under repair_under: look only");
     }
+    for spec in loaded.settings.mount.iter().filter(|spec| !spec.can_be_mounted()) {
+        let path = text::path(&spec.path);
+        let _ = writeln!(out, "{path}: no unit and no remount: nothing can mount it again");
+    }
     out
 }

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::gates::{self, Gates, LockLook, Namespace};
+use super::mountinfo::mount_points;
 use super::mounts::{self, Observation, Survey};
 use super::records::{self, Debt, Debts, Holds, MountsState, Unreadable};
 use super::units::{self, UnitLook};
 use super::verdict::Verdict;
-use crate::config::{Services, Settings, sentinel};
+use crate::config::{self, Services, Settings, sentinel};
 use crate::sys::clock::Now;
+use crate::sys::text;
 
 /// The name of this tool in locks, records and metrics.
 pub const TOOL: &str = "mounts";
@@ -45,6 +47,23 @@ pub enum OwnLock {
     NotHeld,
 }
 
+/// Refuses to go on with state, locks or metrics on storage that may hang. To be asked before any of
+/// them is opened.
+///
+/// # Errors
+/// The path, and the mount it lies on.
+pub fn refuse_own_paths_that_may_hang(settings: &Settings) -> std::io::Result<()> {
+    match config::own_path_that_may_hang(settings, &mount_points()) {
+        None => Ok(()),
+        Some((path, mount)) => Err(std::io::Error::other(format!(
+            "{} lies on {} ({}), which may hang this very program; nothing is done",
+            text::path(path),
+            text::path(&mount.path),
+            mount.fstype
+        ))),
+    }
+}
+
 /// Looks.
 ///
 /// # Errors
@@ -73,7 +92,9 @@ pub fn look(settings: &Settings, everything: bool, own_lock: OwnLock) -> std::io
         },
     };
     let remembered = remembered(&state, &debts);
-    let survey = mounts::survey(settings, &remembered, everything);
+    // looking may take half of the round's time; the other half is for what is found
+    let limit = settings.mounts.deadline / 2;
+    let survey = mounts::survey(settings, &remembered, everything, limit);
     let names = units_needed(settings, &survey.observations);
     let units = units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT);
     Ok(Facts { now: Now::take()?, gates, survey, units, state, debts })

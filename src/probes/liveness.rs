@@ -12,7 +12,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, StatxFlags, fstatfs, openat, statx};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RawDir, ResolveFlags, StatxFlags, fstatfs, openat, openat2, statx,
+};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
@@ -166,32 +168,43 @@ fn ask(root: &OwnedFd) -> Result<(), (Stage, Errno)> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let directory = openat(root, c".", flags, Mode::empty()).map_err(at(Stage::Open))?;
-    if let Some(entry) = one_entry(&directory).map_err(at(Stage::Read))? {
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
-        match statx(&directory, &entry, flags, StatxFlags::BASIC_STATS) {
+    for name in first_entries(&directory).map_err(at(Stage::Read))? {
+        match look_at_entry(&directory, &name) {
+            // a mount of its own answers for itself
+            Err(Errno::XDEV) => {}
             // an entry that was removed, or that this user may not see, says nothing of the mount
-            Ok(_) | Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => {}
+            Ok(()) | Err(Errno::NOENT | Errno::ACCESS | Errno::PERM) => break,
             Err(errno) => return Err((Stage::Entry, errno)),
         }
     }
     Ok(())
 }
 
-/// One name of the directory besides `.` and `..`, from a single read of it.
-fn one_entry(directory: impl AsFd) -> Result<Option<CString>, Errno> {
-    /// Room for a few long names; the kernel fills it from the daemon's first answer.
+/// Asks for one entry, without entering what is mounted on it.
+fn look_at_entry(directory: impl AsFd, name: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let how = ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+    let entry = openat2(directory, name, flags, Mode::empty(), how)?;
+    let sync = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC | AtFlags::NO_AUTOMOUNT;
+    statx(entry, c"", sync, StatxFlags::BASIC_STATS).map(drop)
+}
+
+/// A few names of the directory besides `.` and `..`, from a single read of it.
+fn first_entries(directory: impl AsFd) -> Result<Vec<CString>, Errno> {
+    /// Room for some names; the kernel fills it from the daemon's first answer.
     const BUFFER_BYTES: usize = 1024;
     let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
     let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
+    let mut names = Vec::new();
     loop {
         match entries.next() {
             Some(Ok(entry)) if [c".", c".."].contains(&entry.file_name()) => {}
-            Some(Ok(entry)) => return Ok(Some(entry.file_name().to_owned())),
+            Some(Ok(entry)) => names.push(entry.file_name().to_owned()),
             Some(Err(errno)) => return Err(errno),
-            None => return Ok(None),
+            None => return Ok(names),
         }
         if entries.is_buffer_empty() {
-            return Ok(None);
+            return Ok(names);
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct Layer {
     pub source: OsString,
     /// The directory of the file system that is mounted.
     pub root: OsString,
+    /// Options of this mount, such as `ro,noexec`.
+    pub options: OsString,
     /// Who holds its connection; for other file systems than FUSE this says nothing.
     pub holders: Holders,
     /// What a detach of it would take along, deepest first; the layers stacked on it are not among
@@ -175,7 +177,12 @@ pub struct Survey {
 /// Looks at every target: those of the config, those an earlier round `remembered`, and with
 /// `everything` every FUSE and network mount of the host.
 #[must_use]
-pub fn survey(settings: &Settings, remembered: &BTreeSet<PathBuf>, everything: bool) -> Survey {
+pub fn survey(
+    settings: &Settings,
+    remembered: &BTreeSet<PathBuf>,
+    everything: bool,
+    limit: Duration,
+) -> Survey {
     let wanted = Wanted { settings, remembered, everything };
     let table = match mountinfo::read(|mount| wanted.watches(mount)) {
         Ok(table) => table,
@@ -195,8 +202,6 @@ pub fn survey(settings: &Settings, remembered: &BTreeSet<PathBuf>, everything: b
         .map(|(path, roles)| Target::find(path, roles, &table, &connections, &daemons))
         .collect();
     let requests: Vec<Request> = looks.iter().filter_map(Target::request).collect();
-    // looking may take half of the round's time; the other half is for what is found
-    let limit = settings.mounts.deadline / 2;
     let mut responses = prober::probe_all(&requests, settings.probe.timeout, limit).into_iter();
     let mut answered: Vec<(Target<'_>, Option<Response>)> = looks
         .into_iter()
@@ -355,6 +360,7 @@ impl<'a> Target<'a> {
             fstype: mount.fstype.clone(),
             source: mount.source.clone(),
             root: mount.root.clone(),
+            options: mount.options.clone(),
             holders: match Family::of(&mount.fstype) {
                 Family::Fuse => daemons.of(mount.dev),
                 Family::Network | Family::Other => Holders::Unknown("not FUSE"),

@@ -104,7 +104,7 @@ impl Probing<'_> {
         let outstanding = find_outstanding();
         for index in std::mem::take(&mut self.queue) {
             let request = &self.requests[index];
-            match outstanding.since(&request.key, uid_of(request)) {
+            match outstanding.of_request(request) {
                 // one that waits for longer than we would: that is the answer
                 Some(since) if boottime().saturating_sub(since) >= self.timeout => {
                     self.responses[index] = Some(Response::Waiting { since });
@@ -155,6 +155,10 @@ impl Probing<'_> {
                 None => self.queue.push(index),
             }
         }
+        if !self.queue.is_empty() {
+            // one that made way would do so again at once
+            pause(LOOK_AGAIN.min(limit));
+        }
     }
 
     /// Leaves alone those that have had their time.
@@ -171,7 +175,7 @@ impl Probing<'_> {
         self.working = still;
         for (index, prober) in given_up {
             let request = &self.requests[index];
-            let since = outstanding.since(&request.key, uid_of(request)).unwrap_or(prober.started);
+            let since = outstanding.of_request(request).unwrap_or(prober.started);
             self.responses[index] = Some(Response::Waiting { since });
             if request.kill_late {
                 prober.kill();
@@ -184,7 +188,7 @@ impl Probing<'_> {
         let outstanding = find_outstanding();
         self.queue.retain(|&index| {
             let request = &self.requests[index];
-            let waiting = outstanding.since(&request.key, uid_of(request));
+            let waiting = outstanding.of_request(request);
             self.responses[index] = waiting.map(|since| Response::Waiting { since });
             waiting.is_none()
         });
@@ -244,6 +248,14 @@ impl Outstanding {
         self.of(key, uid).iter().map(|prober| prober.started).min()
     }
 
+    /// Since when a prober for this request has been at work: with its owner's uid, or still with
+    /// ours, when it has not come so far as to become the owner.
+    fn of_request(&self, request: &Request) -> Option<Duration> {
+        let own = rustix::process::geteuid().as_raw();
+        let as_owner = self.since(&request.key, uid_of(request));
+        as_owner.into_iter().chain(self.since(&request.key, own)).min()
+    }
+
     /// Of how many mounts.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -265,7 +277,7 @@ impl Outstanding {
 /// all of them readable of a task that is stuck; other files of /proc could block behind it.
 #[must_use]
 pub fn find_outstanding() -> Outstanding {
-    let own = own_directory();
+    let own = own_program();
     let mut found: BTreeMap<(String, u32), Vec<Prober>> = BTreeMap::new();
     // a /proc that cannot be listed shows no probers: the next ones are started, which is bounded
     // by the rounds, and the table itself could not be read either
@@ -286,7 +298,12 @@ fn prober_of(pid: i32, own: Option<&Path>) -> Option<((String, u32), Prober)> {
     if matches!(stat.state, 'Z' | 'X') || !is_own_program(pid, own) {
         return None;
     }
-    let uid = process.status().ok()?.euid;
+    // every id: a program that anybody may start with root's rights runs with theirs too
+    let ids = process.status().ok()?;
+    let uid = ids.euid;
+    if [ids.ruid, ids.suid, ids.fuid] != [uid; 3] {
+        return None;
+    }
     let ticks = rustix::param::clock_ticks_per_second();
     let started = Duration::from_millis(stat.starttime.saturating_mul(1000) / ticks.max(1));
     Some(((key, uid), Prober { started, pid, asks }))
@@ -302,19 +319,31 @@ fn key_of(comm: &str) -> Option<(String, bool)> {
     }
 }
 
-/// Where our programs lie, from our own link.
-fn own_directory() -> Option<PathBuf> {
-    fs::read_link("/proc/self/exe").ok()?.parent().map(Path::to_path_buf)
+/// Our own program's file.
+fn own_program() -> Option<PathBuf> {
+    fs::read_link("/proc/self/exe").ok()
 }
 
-/// Whether the process runs a program of ours: one from the same directory, also when an upgrade
-/// has replaced its file since. A link that may not be read belongs to a process that became a
+/// Whether the process runs this very program, or another of this package beside it; also when an
+/// upgrade has replaced its file since. Lying in the same directory is not enough: that is where
+/// everybody's programs are. A link that may not be read belongs to a process that became a
 /// mount's owner; its uid has the last word then.
 fn is_own_program(pid: i32, own: Option<&Path>) -> bool {
     match fs::read_link(format!("/proc/{pid}/exe")) {
-        Ok(link) => link.parent() == own,
+        Ok(link) => own.is_some_and(|own| is_sibling(&link, own)),
         Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
     }
+}
+
+/// Whether `link`, as /proc shows it, is `own` or a program of this package in its directory.
+fn is_sibling(link: &Path, own: &Path) -> bool {
+    let name = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        name.strip_suffix(b" (deleted)").unwrap_or(name).to_vec()
+    };
+    let (theirs, ours) = (name(link), name(own));
+    link.parent() == own.parent()
+        && (theirs == ours || theirs == b"unwedge" || theirs.starts_with(b"unwedge-"))
 }
 
 /// When these are a prober's arguments: does its work and says how the process should end.
@@ -387,6 +416,22 @@ mod tests {
         assert_eq!(run_if_asked(&args(&["--json"])), None);
         assert_eq!(run_if_asked(&args(&["--probe", "k", "", "", "/"])), None);
         assert_eq!(run_if_asked(&args(&["--prober", "k", "", "/"])), None);
+    }
+
+    #[test]
+    fn only_this_package_s_programs_are_ours() {
+        let own = Path::new("/usr/bin/unwedge-mounts");
+        for (link, ours) in [
+            ("/usr/bin/unwedge-mounts", true),
+            ("/usr/bin/unwedge-mounts (deleted)", true),
+            ("/usr/bin/unwedge", true),
+            ("/usr/bin/su", false),
+            ("/usr/bin/sudo", false),
+            ("/tmp/unwedge-mounts", false),
+            ("/usr/bin/unwedger", false),
+        ] {
+            assert_eq!(is_sibling(Path::new(link), own), ours, "{link}");
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::sys::text;
 /// The schema written by this version; a higher one is refused.
 pub const SCHEMA: u32 = 1;
 
+/// How much later than the round's own time a record may have been written, milliseconds.
+const SINCE_MS: u64 = 10_000;
+
 /// A record is never this long, bytes.
 const RECORD_BYTES_MAX: u64 = 16 << 20;
 
@@ -295,7 +298,10 @@ pub fn read<R: Record>(state_dir: &Path, now: &Now) -> Result<R, Unreadable> {
     let unreadable = |what: String| Unreadable { path: text::path(&path), what };
     let Some(bytes) = read_bytes(&path).map_err(unreadable)? else { return Ok(R::default()) };
     let record: R = parse(&bytes).map_err(unreadable)?;
-    if record.stamps().into_iter().any(|stamp| now.since(stamp) == Age::Impossible) {
+    // a person may have written it since the round took its time
+    let a_little_later = Now { boot_ms: now.boot_ms.saturating_add(SINCE_MS), ..now.clone() };
+    let impossible = |stamp: &Stamp| a_little_later.since(stamp) == Age::Impossible;
+    if record.stamps().into_iter().any(impossible) {
         return Err(unreadable("it speaks of a time this boot has not reached".to_owned()));
     }
     Ok(record)

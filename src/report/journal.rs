@@ -76,6 +76,9 @@ pub fn line(round: &Round<'_>) -> String {
     if let Some(failed) = round.outcomes.iter().find(|outcome| !outcome.ok()) {
         line += &describe(failed);
     }
+    if let Some(trouble) = round.trouble {
+        line += &format!("; {trouble}");
+    }
     let mut held: Vec<String> = round
         .holds()
         .map(|hold| format!("{} {}", hold.subject.text(), hold.reason.name()))

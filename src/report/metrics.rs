@@ -41,7 +41,13 @@ pub const FAMILIES: [(&str, &str); 12] = [
 /// It could not be written: a fault of its own, because the old figures look fresh to nobody.
 pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
     let text = render(round).context("render metrics")?;
-    store::replace(&textfile_dir.join(FILE), text.as_bytes(), Durability::Fleeting)
+    let file = textfile_dir.join(FILE);
+    // others may write in that directory: what cannot be replaced is put aside, never removed
+    if std::fs::symlink_metadata(&file).is_ok_and(|there| there.is_dir()) {
+        let aside = file.with_extension(format!("kept-{}", round.now.utc_ms));
+        std::fs::rename(&file, aside).context("put aside a directory in the metrics' place")?;
+    }
+    store::replace(&file, text.as_bytes(), Durability::Fleeting)
 }
 
 /// The file's text.
@@ -89,7 +95,9 @@ pub fn render(round: &Round<'_>) -> Result<String> {
             metrics.set("unwedge_mount_repairs", &labels, whole(total))?;
         }
     }
-    metrics.set("unwedge_debts", &[("kind", "mount")], count(round.debts))?;
+    if let Some(debts) = round.debts {
+        metrics.set("unwedge_debts", &[("kind", "mount")], count(debts))?;
+    }
     if let Some(orphans) = round.orphans {
         metrics.set("unwedge_mounts_orphan_connections", &[], count(orphans))?;
     }

@@ -55,8 +55,10 @@ pub struct Round<'a> {
     pub outcomes: &'a [Outcome],
     /// What is now remembered.
     pub state: &'a MountsState,
-    /// How many debts are open.
-    pub debts: usize,
+    /// How many debts are open, where they could be read.
+    pub debts: Option<usize>,
+    /// What could not be stored, so that nothing, or nothing more, was done.
+    pub trouble: Option<&'a str>,
     /// How long it all took.
     pub took: Duration,
 }
@@ -77,7 +79,8 @@ impl<'a> Round<'a> {
             late_holds: &[],
             outcomes: &[],
             state,
-            debts: 0,
+            debts: None,
+            trouble: None,
             took: Duration::ZERO,
         }
     }
@@ -106,6 +109,10 @@ impl<'a> Round<'a> {
             .iter()
             .any(|seen| seen.verdict == Verdict::Unknown && seen.roles.contains(&Role::Base));
         let unreadable = self.holds().any(|hold| hold.reason == Reason::StateUnreadable);
-        if failed || unreadable || unseen || !self.table_seen { Exit::Failed } else { Exit::Fine }
+        if failed || self.trouble.is_some() || unreadable || unseen || !self.table_seen {
+            Exit::Failed
+        } else {
+            Exit::Fine
+        }
     }
 }

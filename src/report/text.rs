@@ -45,6 +45,10 @@ pub fn render(round: &Round<'_>, colour: Colour, detail: Detail) -> String {
         out.push_str(&format!("connections in no mount namespace: {orphans}\n"));
     }
     out.push_str(&plan(round));
+    if let Some(trouble) = round.trouble {
+        out.push_str("\nnot stored\n");
+        wrap(&mut out, trouble);
+    }
     let repaired: Vec<Observation> = round
         .present
         .iter()

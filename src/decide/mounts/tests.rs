@@ -51,6 +51,7 @@ fn fuse(id: u64, holders: Holders) -> Layer {
         fstype: "fuse.sshfs".to_owned(),
         source: OsString::from("u@box:/data"),
         root: OsString::from("/"),
+        options: OsString::from("rw"),
         holders,
         nested: Vec::new(),
     }
@@ -340,11 +341,20 @@ fn a_unit_is_started_only_where_nobody_minds() {
     check(Verdict::Dead, disabled, &HEAL_DEAD, &[]);
     check(Verdict::Absent, change(|u| u.stopped = Stopped::ByJob), &[], by_operator);
     check(Verdict::Dead, change(|u| u.stopped = Stopped::ByJob), &[], by_operator);
-    check(Verdict::Absent, change(|u| u.stopped = Stopped::Unknown), &PUT_UP, &[]);
+    let cannot_tell = change(|u| u.stopped = Stopped::Unknown);
+    check(Verdict::Absent, cannot_tell, &[], &["/srv/box unclear-evidence"]);
     check(Verdict::Absent, change(|u| u.active = Active::Failed), &PUT_UP, &[]);
     let waits = &["wait-live /srv/box"];
     check(Verdict::Absent, change(|u| u.active = Active::Activating), waits, &[]);
-    check(Verdict::Absent, change(|u| u.active = Active::Active), &HEAL_DEAD[1..], &[]);
+    // active, and yet nothing mounted: waited for twice in vain before it is restarted
+    for (failed, steps) in [(0, &waits[..]), (1, waits), (2, &HEAL_DEAD[1..])] {
+        let up = |s: &mut Scene| {
+            s.units.insert("box.service".to_owned(), unit(Active::Active));
+            let path = PathBuf::from(PATH);
+            s.state.attempts.push(Attempts { path, failed, last: ago(3_600) });
+        };
+        check(Verdict::Absent, up, steps, &[]);
+    }
     check(
         Verdict::Absent,
         change(|u| u.active = Active::Other),
@@ -508,11 +518,66 @@ fn stacks_lose_what_is_dead_down_to_the_first_that_may_live() {
     check(Verdict::Live, three, steps, &[]);
     let another = stack(vec![fuse(30, daemon()), fuse(31, daemon())]);
     check(Verdict::Live, another, &[], &[]);
+    // beneath it lies something else, put there to keep writes off the root disk: the storage comes
+    // back on top of that
+    let guard = Layer { fstype: "tmpfs".to_owned(), ..fuse(30, daemon()) };
+    check(Verdict::Dead, stack(vec![guard, fuse(31, Holders::None)]), &HEAL_DEAD, &[]);
+    // the same directory shown in another way, or in no table, is a wish and not a surplus
+    for change in
+        [(|s: &mut Scene| s.top().options = OsString::from("ro")) as fn(&mut Scene), |s| {
+            s.seen().roles = BTreeSet::from([Role::Found])
+        }]
+    {
+        let wish = |s: &mut Scene| {
+            s.seen().layers = vec![fuse(30, daemon()), fuse(30, daemon())];
+            change(s);
+            s.sighted(9, 3_600);
+        };
+        check(Verdict::Live, wish, &[], &[]);
+    }
     // more layers than are taken in one round stay for the next
     let many = stack((0..10).map(|n| fuse(30 + n, Holders::None)).collect());
     let mut steps = vec!["detach /srv/box"; LAYERS_MAX];
     steps.push("wait-live /srv/box");
     check(Verdict::Dead, many, &steps, &[]);
+}
+
+#[test]
+fn a_listed_mount_that_nothing_can_put_back_stays_in_place() {
+    let no_way = |s: &mut Scene| s.settings.mount[0].unit = None;
+    for verdict in [Verdict::Dead, Verdict::Hung, Verdict::Absent] {
+        check(verdict, no_way, &[], &["/srv/box unit-not-found"]);
+    }
+}
+
+#[test]
+fn what_is_listed_is_paid_for_first() {
+    let mut scene = scene(Verdict::Dead);
+    scene.settings.mounts.budget.per_hour = 1;
+    let found = seen("/srv/a", Verdict::Dead, vec![fuse(44, Holders::None)]);
+    scene.observations.insert(0, found);
+    let plan = scene.decide().plan;
+    assert_eq!(plan.repairs.len(), 1);
+    assert_eq!(plan.repairs[0].subject, PathBuf::from(PATH));
+}
+
+#[test]
+fn nothing_is_mounted_below_a_base_that_is_not_as_it_should_be() {
+    for above in [Verdict::Absent, Verdict::WrongSource] {
+        let below = |s: &mut Scene| {
+            let layers = if above == Verdict::Absent { vec![] } else { vec![fuse(44, daemon())] };
+            let mut base = seen("/srv", above, layers);
+            base.ground = Ground::NoDirectory;
+            s.observations.insert(0, base);
+            s.sighted(9, 3_600);
+        };
+        let mut changed = scene(Verdict::Absent);
+        below(&mut changed);
+        assert_eq!(changed.decide().plan.repairs, vec![], "{above}");
+        assert!(changed.decide().plan.holds.iter().any(|hold| {
+            hold.reason == Reason::UnclearEvidence && hold.detail.contains("above it")
+        }));
+    }
 }
 
 #[test]

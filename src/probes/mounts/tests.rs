@@ -14,6 +14,7 @@ fn layer(fstype: &str, holders: Holders) -> Layer {
         fstype: fstype.to_owned(),
         source: OsString::from("u@box:/data"),
         root: OsString::from("/"),
+        options: OsString::from("rw"),
         holders,
         nested: Vec::new(),
     }
