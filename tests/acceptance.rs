@@ -74,7 +74,7 @@ lab_test! {
         let path = lab.root("box");
         let mut fault = lab.fault(&path, &[]);
         fault.order("swallow");
-        let rounds: Vec<_> = (0..6)
+        let rounds: Vec<_> = (0..24)
             .map(|_| {
                 Command::new(&lab.program)
                     .arg("--config").arg(&lab.config)
@@ -234,6 +234,22 @@ lab_test! {
         assert_eq!(steps(&round), Vec::<String>::new());
         fault.order("alive");
         assert_eq!(verdict(&lab.apply(), &path), "live");
+    }
+}
+
+lab_test! {
+    fn a_daemon_that_may_live_elsewhere_is_not_taken_for_gone(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        lab.fault(&path, &[]).kill();
+        lab.arm();
+        let inside = fs::read_to_string(&lab.config).unwrap();
+        fs::write(&lab.config, inside.replace("\"here\"", "\"anywhere\"")).unwrap();
+        let round = lab.apply();
+        assert_eq!(holds(&round), [format!("{} not-confirmed", path.display())]);
+        let why = observation(&round, &path)["why"].as_str().unwrap();
+        assert!(why.contains("outside this pid namespace"), "{why}");
+        assert!(all_ok(&lab.apply()), "where it cannot be told, it takes two rounds");
     }
 }
 

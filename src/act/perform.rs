@@ -16,8 +16,8 @@ use anyhow::Result;
 use super::child::{self, ACT_LIMIT, Done, Order};
 use super::failpoint::{self, Moment};
 use super::{storage_gate, store, units, wait};
-use crate::config::Settings;
 use crate::config::sentinel::{self, Halt, Permission};
+use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
 use crate::decide::plan::{Cost, Plan, Planned, Reason, Repair, Step};
 use crate::probes::connections::Connections;
@@ -309,7 +309,9 @@ impl Actor<'_> {
         let verb = step.verb().name();
         failpoint::reached(Moment::Before, verb);
         let ended = match step {
-            Step::AbortConnection { path, identity, daemons } => abort(path, identity, daemons),
+            Step::AbortConnection { path, identity, daemons } => {
+                abort(path, identity, daemons, self.settings.probe.daemons)
+            }
             Step::Detach { path, identity, along } => detach(path, identity, along),
             Step::RestartUnit { path, unit } => {
                 self.unless_mounted(path, || self.ask_unit("restart", unit))
@@ -472,8 +474,8 @@ fn understand(done: Done) -> Ended {
     }
 }
 
-fn abort(path: &Path, identity: &Identity, daemons: &[Process]) -> Ended {
-    let all = Daemons::scan();
+fn abort(path: &Path, identity: &Identity, daemons: &[Process], whereabouts: Whereabouts) -> Ended {
+    let all = Daemons::scan(whereabouts);
     // one that serves other connections too is not ours to end
     let single: Vec<&Process> = daemons
         .iter()

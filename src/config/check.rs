@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::duration::{self, display};
 use super::error::{ConfigError, ConfigErrors, nearest, one_line};
 use super::fragment::DurationText;
-use super::settings::{Services, Watch};
+use super::settings::{Services, Watch, Whereabouts};
 use super::tree::{KeyPath, Origin, Tree};
 
 /// Longest unit name systemd takes, in bytes.
@@ -48,6 +48,25 @@ impl Watch {
             Self::Listed => "listed",
             Self::Remote => "remote",
         }
+    }
+}
+
+impl Whereabouts {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Anywhere, Self::Here];
+
+    /// The word in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anywhere => "anywhere",
+            Self::Here => "here",
+        }
+    }
+}
+
+impl Word for Whereabouts {
+    fn as_str(self) -> &'static str {
+        Self::as_str(self)
     }
 }
 

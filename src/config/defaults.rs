@@ -9,6 +9,7 @@ use toml::{Table, Value};
 use super::duration;
 use super::settings::{
     Budget, Confirm, Confirmation, Gates, Host, Mounts, Probe, Services, Settings, Watch,
+    Whereabouts,
 };
 use super::tree::{Node, Origin, Tree, all_tables};
 
@@ -38,7 +39,7 @@ impl Default for Gates {
 
 impl Default for Probe {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5) }
+        Self { timeout: Duration::from_secs(5), daemons: Whereabouts::Anywhere }
     }
 }
 
@@ -97,7 +98,13 @@ pub fn tree() -> Tree {
             ]),
         ),
         ("gates", table([("deploy_lock", path(&gates.deploy_lock))])),
-        ("probe", table([("timeout", time(probe.timeout))])),
+        (
+            "probe",
+            table([
+                ("timeout", time(probe.timeout)),
+                ("daemons", Value::from(probe.daemons.as_str())),
+            ]),
+        ),
         (
             "mounts",
             table([

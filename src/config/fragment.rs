@@ -51,6 +51,7 @@ pub struct GatesFragment {
 #[allow(missing_docs)]
 pub struct ProbeFragment {
     pub timeout: Option<DurationText>,
+    pub daemons: Option<String>,
 }
 
 /// `[mounts]` as written.

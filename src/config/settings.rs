@@ -79,6 +79,17 @@ pub struct Gates {
 pub struct Probe {
     /// Time for one mount to answer; all are asked side by side. Default 5 s, from 100 ms to 5 min.
     pub timeout: Duration,
+    /// Where the daemons of the mounts may live. Default anywhere.
+    pub daemons: Whereabouts,
+}
+
+/// Where the daemons of the mounts may live: whether a process that is not seen here can hold one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// Anywhere on the host: in a container nobody can then be ruled out. Written `anywhere`.
+    Anywhere,
+    /// Only among the processes seen here: a container that mounts its own storage. Written `here`.
+    Here,
 }
 
 /// `[mounts]`.

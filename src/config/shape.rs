@@ -176,7 +176,7 @@ mod tests {
         );
         check(
             "[probe]\n\"x, expected `y`\" = 1\n",
-            &["/f:2: [probe] \"x, expected `y`\": unknown key; known here: timeout"],
+            &["/f:2: [probe] \"x, expected `y`\": unknown key; known here: timeout, daemons"],
         );
     }
 
@@ -199,7 +199,7 @@ mod tests {
                 "/f:7: [mounts.budget] per_day: expected a whole number, found the text \"6\"",
                 "/f:5: [mounts] repair_under: expected a list, found the text \"/srv\"",
                 "/f:2: [probe] timeout: expected a duration such as \"30s\", found the boolean true",
-                "/f:3: [probe] x1: unknown key; known here: timeout",
+                "/f:3: [probe] x1: unknown key; known here: timeout, daemons",
             ],
         );
     }

@@ -16,7 +16,7 @@ use super::fragment::{
 use super::settings::{
     Budget, Confirm, Confirmation, DEADLINE_MAX, Gates, Host, LOCK_WAIT, MountSpec, Mounts,
     PROBE_TIMEOUT_MAX, PROBE_TIMEOUT_MIN, Probe, REPORT_RESERVE, Services, Settings, WAIT_MAX,
-    Watch,
+    Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
 use super::{defaults, duration};
@@ -70,9 +70,18 @@ fn gates(check: &mut Checker<'_>, written: GatesFragment) -> Gates {
 }
 
 fn probe(check: &mut Checker<'_>, written: ProbeFragment) -> Probe {
-    let at = KeyPath::of(&["probe", "timeout"]);
+    let at = KeyPath::of(&["probe"]);
+    let default = Probe::default();
     let limits = PROBE_TIMEOUT_MIN..=PROBE_TIMEOUT_MAX;
-    Probe { timeout: check.duration(&at, written.timeout, Probe::default().timeout, limits) }
+    Probe {
+        timeout: check.duration(&at.key("timeout"), written.timeout, default.timeout, limits),
+        daemons: check.choice(
+            &at.key("daemons"),
+            written.daemons,
+            &Whereabouts::ALL,
+            default.daemons,
+        ),
+    }
 }
 
 fn mounts(check: &mut Checker<'_>, written: MountsFragment) -> Mounts {

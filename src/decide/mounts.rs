@@ -410,7 +410,9 @@ impl Case<'_> {
         match known.active {
             Active::Activating | Active::Deactivating => Ok(Vec::new()),
             // on its way up, as far as anybody can tell: a restart takes along what requires it
-            Active::Active if self.failed_waits() < WAITS_BEFORE_RESTART => Ok(Vec::new()),
+            Active::Active if !self.is_owed() && self.failed_waits() < WAITS_BEFORE_RESTART => {
+                Ok(Vec::new())
+            }
             Active::Active => {
                 let why = format!("it is active, and yet nothing is mounted{along}");
                 Ok(vec![planned(Step::RestartUnit { path, unit }, &why)])

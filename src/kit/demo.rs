@@ -124,6 +124,7 @@ textfile_dir = "{dir}/metrics"
 deploy_lock  = "{dir}/run/deploy.lock"
 [probe]
 timeout      = "500ms"
+daemons      = "here"                      # this namespace mounts its own storage
 [mounts]
 repair_under = ["{box_}"]
 [mounts.confirm]
@@ -210,13 +211,14 @@ remount = ["{unwedge}", "faultfs", "--background", "--control", "{control}",
 
     /// Waits for the daemon's end; never by touching its mount.
     fn await_death(&self) -> Result<()> {
+        use crate::config::Whereabouts;
         use crate::probes::holders::{Daemons, Holders};
         use crate::probes::mountinfo;
         let table = mountinfo::read(|_| false)?;
         let dev = table.walk(&self.storagebox).layers.last().map(|mount| mount.dev);
         let dev = dev.context("the file system is not mounted")?;
         for _ in 0..100 {
-            if Daemons::scan().of(dev) == Holders::None {
+            if Daemons::scan(Whereabouts::Here).of(dev) == Holders::None {
                 return Ok(());
             }
             pause(Duration::from_millis(20));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::holders;
 use super::mountinfo::Dev;
 
 /// Where systemd mounts fusectl.
@@ -89,14 +90,11 @@ pub fn orphans(connections: &Connections, mounted: Option<&[Dev]>) -> Option<Vec
 /// More namespaces than this are not read in one round.
 const NAMESPACES_MAX: usize = 512;
 
-/// The inode of the machine's first pid namespace, `PROC_PID_INIT_INO` (`include/linux/proc_ns.h`).
-const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
-
 /// The devices mounted in any mount namespace of the machine; `None` when one could not be read or
 /// not all processes are seen.
 #[must_use]
 pub fn mounted_anywhere() -> Option<Vec<Dev>> {
-    if std::fs::metadata("/proc/self/ns/pid").ok()?.ino() != FIRST_PID_NAMESPACE {
+    if !holders::sees_every_process() {
         return None;
     }
     let mut namespaces = BTreeMap::new();

@@ -195,7 +195,7 @@ pub fn survey(
     // where there is no FUSE mount nobody's daemon is asked for, and the look through every
     // process's descriptors is most of what a round costs
     let fuse = table.iter().any(|mount| Family::of(&mount.fstype) == Family::Fuse);
-    let daemons = if fuse { Daemons::scan() } else { Daemons::default() };
+    let daemons = if fuse { Daemons::scan(settings.probe.daemons) } else { Daemons::default() };
     let looks: Vec<Target<'_>> = wanted
         .targets(&table)
         .into_iter()
@@ -259,7 +259,7 @@ pub fn look_at(settings: &Settings, path: &Path) -> Result<Observation, TableErr
     let table = mountinfo::read(|mount| mount.path == path)?;
     let spec = settings.mount.iter().find(|spec| spec.path == path);
     let roles = BTreeSet::from([if spec.is_some() { Role::Base } else { Role::Found }]);
-    let (connections, daemons) = (Connections::read(), Daemons::scan());
+    let (connections, daemons) = (Connections::read(), Daemons::scan(settings.probe.daemons));
     let target = Target::find(path.to_path_buf(), roles, &table, &connections, &daemons);
     let requests: Vec<Request> = target.request().into_iter().collect();
     let timeout = settings.probe.timeout;

@@ -163,7 +163,7 @@ impl Deadline {
     #[must_use]
     pub fn less(self, reserve: Duration) -> Self {
         let left = self.left();
-        Self(self.0.saturating_sub(reserve.min(left - left / 4)))
+        Self(self.0.saturating_sub(reserve.min(left / 4 * 3)))
     }
 
     /// The earlier of this one and `limit` from now.

@@ -130,7 +130,7 @@ impl Host {
             .map(|(key, value)| format!("{key} = {value}\n"))
             .collect();
         let text = format!(
-            "[host]\ntextfile_dir = \"/var/lib/metrics\"\n[probe]\ntimeout = \"{timeout}\"\n\
+            "[host]\ntextfile_dir = \"/var/lib/metrics\"\n[probe]\ntimeout = \"{timeout}\"\ndaemons = \"here\"\n\
              [mounts]\n{wide}{mounts}\n{more}\n"
         );
         self.put("/etc/unwedge/unwedge.toml", text.as_bytes(), "644");

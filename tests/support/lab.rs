@@ -77,7 +77,7 @@ impl Lab {
         let text = format!(
             "[host]\nservices = \"process\"\nstate_dir = \"{dir}/state\"\nrun_dir = \"{dir}/run\"\n\
              sentinel_dir = \"{dir}/sentinels\"\ntextfile_dir = \"{dir}/metrics\"\n\
-             [gates]\ndeploy_lock = \"{dir}/run/deploy.lock\"\n[probe]\ntimeout = \"500ms\"\n\
+             [gates]\ndeploy_lock = \"{dir}/run/deploy.lock\"\n[probe]\ntimeout = \"500ms\"\ndaemons = \"here\"\n\
              [mounts]\n{wide}{mounts}\n{more}\n"
         );
         fs::write(&self.config, text).unwrap();

@@ -346,6 +346,12 @@ fn a_unit_is_started_only_where_nobody_minds() {
     check(Verdict::Absent, change(|u| u.active = Active::Failed), &PUT_UP, &[]);
     let waits = &["wait-live /srv/box"];
     check(Verdict::Absent, change(|u| u.active = Active::Activating), waits, &[]);
+    let owed = |s: &mut Scene| {
+        s.units.insert("box.service".to_owned(), unit(Active::Active));
+        let why = "detached".to_owned();
+        s.debts.debts.push(Debt::Mount { path: PathBuf::from(PATH), since: ago(1), why });
+    };
+    check(Verdict::Absent, owed, &HEAL_DEAD[1..], &[]);
     // active, and yet nothing mounted: waited for twice in vain before it is restarted
     for (failed, steps) in [(0, &waits[..]), (1, waits), (2, &HEAL_DEAD[1..])] {
         let up = |s: &mut Scene| {
@@ -525,7 +531,7 @@ fn stacks_lose_what_is_dead_down_to_the_first_that_may_live() {
     // the same directory shown in another way, or in no table, is a wish and not a surplus
     for change in
         [(|s: &mut Scene| s.top().options = OsString::from("ro")) as fn(&mut Scene), |s| {
-            s.seen().roles = BTreeSet::from([Role::Found])
+            s.seen().roles = BTreeSet::from([Role::Found]);
         }]
     {
         let wish = |s: &mut Scene| {
