@@ -149,13 +149,14 @@ impl Probing<'_> {
             .into_iter()
             .partition(|(_, prober)| prober.ends_within(Duration::ZERO));
         self.working = still;
+        let waiting = self.queue.len();
         for (index, prober) in ended {
             match understand(prober) {
                 Some(response) => self.responses[index] = Some(response),
                 None => self.queue.push(index),
             }
         }
-        if !self.queue.is_empty() {
+        if self.queue.len() > waiting {
             // one that made way would do so again at once
             pause(LOOK_AGAIN.min(limit));
         }
