@@ -74,7 +74,7 @@ lab_test! {
         let path = lab.root("box");
         let mut fault = lab.fault(&path, &[]);
         fault.order("swallow");
-        let rounds: Vec<_> = (0..24)
+        let rounds: Vec<_> = (0..6)
             .map(|_| {
                 Command::new(&lab.program)
                     .arg("--config").arg(&lab.config)
@@ -87,6 +87,32 @@ lab_test! {
             assert!(round.wait().unwrap().success());
         }
         assert_eq!(processes("uw-").len(), 1);
+    }
+}
+
+lab_test! {
+    fn of_probers_sent_to_one_mount_at_the_same_time_one_asks(lab) {
+        let path = lab.root("box");
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("swallow");
+        let mut probers: Vec<_> = (0..8)
+            .map(|_| {
+                Command::new(&lab.program)
+                    .args(["--prober", "uw-abcdefghijkl", "", ""])
+                    .arg(&path)
+                    .stdout(Stdio::null())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        await_that("all but one make way", || {
+            probers.iter_mut().filter_map(|prober| prober.try_wait().unwrap()).count() == 7
+        });
+        assert_eq!(processes("uw-").len(), 1);
+        fault.order("alive");
+        for mut prober in probers {
+            assert!(prober.wait().unwrap().success());
+        }
     }
 }
 

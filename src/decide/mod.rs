@@ -2,6 +2,7 @@
 //! clock here, no file, no process, no socket and no log, and what is unknown is never acted on.
 
 pub mod budget;
+pub mod compose;
 pub mod confirm;
 pub mod gates;
 pub mod mounts;

@@ -13,6 +13,7 @@ use crate::config::sentinel::{Halt, Permission};
 use crate::probes::gates::{LockLook, Namespace};
 use crate::probes::holders::Process;
 use crate::probes::identity::Identity;
+use crate::probes::mountinfo::Dev;
 use crate::probes::mounts::Role;
 use crate::probes::records::{Attempts, Charge, Debt};
 use crate::probes::units::Unit;

@@ -1,8 +1,11 @@
 //! The verdict as a table, in the order of its rules.
 
+use std::ffi::OsString;
+use std::time::Duration;
+
 use super::*;
 use crate::probes::holders::Process;
-use crate::probes::identity::Opened;
+use crate::probes::identity::{Identity, Opened};
 use crate::probes::liveness::Stage;
 use crate::probes::mountinfo::Dev;
 
