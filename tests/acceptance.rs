@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -260,6 +261,47 @@ lab_test! {
         assert_eq!(steps(&round), Vec::<String>::new());
         fault.order("alive");
         assert_eq!(verdict(&lab.apply(), &path), "live");
+    }
+}
+
+lab_test! {
+    fn a_refused_start_a_stopped_and_a_slow_daemon_are_told_apart(lab) {
+        let [refused, stopped, slow] = ["refused", "stopped", "slow"].map(|name| lab.root(name));
+        let _refused = lab.fault(&refused, &["--mode", "refuse-init"]);
+        let (mut stops, mut slows) = (lab.fault(&stopped, &[]), lab.fault(&slow, &[]));
+        stops.order("stop");
+        slows.order("slow:10ms");
+        let round = lab.json(&[]);
+        assert_eq!(verdict(&round, &refused), "transient", "ECONNREFUSED, and its daemon lives");
+        assert_eq!(observation(&round, &refused)["errno_name"], "ECONNREFUSED");
+        assert_eq!(verdict(&round, &stopped), "hung");
+        assert_eq!(verdict(&round, &slow), "live");
+        stops.order("alive");
+    }
+}
+
+lab_test! {
+    fn the_demo_ends_with_nothing_left_also_when_it_is_interrupted(lab) {
+        let own = || ["unwedge", "uw-", "exe", "unshare"].map(|name| processes(name).len());
+        let before = (fs::read("/proc/self/mountinfo").unwrap(), own());
+        for interrupt in [true, false] {
+            let mut demo = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+                .arg("demo")
+                .stdout(Stdio::null())
+                .process_group(0)
+                .spawn()
+                .unwrap();
+            if interrupt {
+                // the fault daemon goes by the name of the link that it was started by
+                await_that("it is on stage", || !processes("exe").is_empty());
+                let group = rustix::process::Pid::from_child(&demo);
+                rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+            }
+            assert_eq!(demo.wait().unwrap().success(), !interrupt);
+            await_that("nothing is left", || own() == before.1);
+            assert_eq!(fs::read("/proc/self/mountinfo").unwrap(), before.0);
+        }
+        drop(lab);
     }
 }
 
