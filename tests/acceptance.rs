@@ -690,10 +690,7 @@ lab_test! {
         let halt = lab.dir.join("sentinels/HALT");
         let text = format!("#!/bin/sh\necho stop > {}\n", halt.display());
         lab.script(&script, &text);
-        let listed = format!(
-            "[[mount]]\npath = \"{}\"\nwait = \"2s\"\nremount = [\"{}\"]\n",
-            path.display(), script.display()
-        );
+        let listed = lab.mounted_by(&path, "2s", &script);
         lab.configure("", &listed);
         lab.fault(&path, &[]).kill();
         lab.arm();
@@ -902,10 +899,7 @@ lab_test! {
         let path = lab.root("box");
         let script = lab.dir.join("remount");
         lab.script(&script, "#!/bin/sh\necho no such host >&2\nexit 3\n");
-        let listed = format!(
-            "[[mount]]\npath = \"{}\"\nwait = \"2s\"\nremount = [\"{}\"]\n",
-            path.display(), script.display()
-        );
+        let listed = lab.mounted_by(&path, "2s", &script);
         lab.configure("", &listed);
         lab.fault(&path, &[]).kill();
         lab.arm();
@@ -930,9 +924,7 @@ fn a_path_that_is_no_text_has_a_text() {
 lab_test! {
     fn a_remount_that_mounts_nothing_is_no_success(lab) {
         let path = lab.root("box");
-        let listed = format!(
-            "[[mount]]\npath = \"{}\"\nwait = \"1s\"\nremount = [\"/bin/true\"]\n", path.display()
-        );
+        let listed = lab.mounted_by(&path, "1s", Path::new("/bin/true"));
         lab.configure("", &listed);
         lab.fault(&path, &[]).kill();
         lab.arm();
@@ -943,9 +935,7 @@ lab_test! {
         // and where nothing was mounted before, so that nothing is known of what should be
         let never = lab.root("never");
         fs::create_dir(&never).unwrap();
-        let listed = format!(
-            "[[mount]]\npath = \"{}\"\nwait = \"1s\"\nremount = [\"/bin/true\"]\n", never.display()
-        );
+        let listed = lab.mounted_by(&never, "1s", Path::new("/bin/true"));
         lab.configure("", &listed);
         let round = lab.apply();
         let last = round["outcomes"].as_array().unwrap().last().unwrap().clone();

@@ -52,7 +52,6 @@ pub fn carry_out(
         // what cannot be read is not overwritten either
         return acted;
     }
-    acted.debts = facts.debts.debts.len();
     sweep(settings, &facts.now);
     let mut actor = Actor {
         settings,

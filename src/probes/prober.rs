@@ -257,18 +257,6 @@ impl Outstanding {
         as_owner.into_iter().chain(self.since(&request.key, own)).min()
     }
 
-    /// Of how many mounts.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn of(&self, key: &str, uid: u32) -> &[Prober] {
         self.0.get(&(key.to_owned(), uid)).map_or(&[], Vec::as_slice)
     }

@@ -65,13 +65,6 @@ impl Now {
         Stamp { utc_ms: self.utc_ms, boot_ms: self.boot_ms, boot_id: self.boot_id.clone() }
     }
 
-    /// The stamp of a moment of this boot.
-    #[must_use]
-    pub fn stamp_at_boot_ms(&self, boot_ms: u64) -> Stamp {
-        let ago = self.boot_ms.saturating_sub(boot_ms);
-        Stamp { utc_ms: self.utc_ms.saturating_sub(ago), boot_ms, boot_id: self.boot_id.clone() }
-    }
-
     /// How long ago `stamp` was taken.
     #[must_use]
     pub fn since(&self, stamp: &Stamp) -> Age {
@@ -102,12 +95,6 @@ impl Stamp {
     #[must_use]
     pub fn utc(&self) -> String {
         rfc3339(self.utc_ms)
-    }
-
-    /// Whole seconds since 1970, as metrics want them.
-    #[must_use]
-    pub fn unix_seconds(&self) -> u64 {
-        self.utc_ms / 1000
     }
 }
 

@@ -93,6 +93,12 @@ impl Lab {
         )
     }
 
+    /// A `[[mount]]` that this program is to mount again.
+    pub fn mounted_by(&self, path: &Path, wait: &str, program: &Path) -> String {
+        let (path, program) = (path.display(), program.display());
+        format!("[[mount]]\npath = \"{path}\"\nwait = \"{wait}\"\nremount = [\"{program}\"]\n")
+    }
+
     /// Mounts a fault daemon.
     pub fn fault(&self, path: &Path, flags: &[&str]) -> Fault {
         Fault::mount(path, flags)

@@ -38,7 +38,9 @@ fn now() -> Now {
 }
 
 fn ago(seconds: u64) -> crate::sys::clock::Stamp {
-    now().stamp_at_boot_ms(now().boot_ms - seconds * 1000)
+    let (now, ms) = (now(), seconds * 1000);
+    let then = Now { utc_ms: now.utc_ms - ms, boot_ms: now.boot_ms - ms, ..now };
+    then.stamp()
 }
 
 fn identity(id: u64) -> Identity {
