@@ -10,7 +10,7 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 pub fn programs() -> Vec<Command> {
     // the page of `unwedge-mounts` takes the place of that of the verb group `unwedge mounts`, whose
     // verbs have pages of their own
-    vec![Unwedge::command(), Mounts::command()]
+    vec![Unwedge::command(), Mounts::command(), Binds::command()]
 }
 
 /// Flags that every tool has.
@@ -46,6 +46,26 @@ pub struct Mounts {
     pub apply: bool,
 }
 
+/// Put the binds of the table in place: at boot, after the storage and before the worker
+///
+/// Does of a round of unwedge-mounts only the binds, onto storage that is live, with --apply and the
+/// sentinel `binds`. With --apply it waits for the storage first, for each base as long as its `wait`.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-binds", version)]
+pub struct Binds {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Carry the plan out, as far as every gate allows
+    #[arg(long)]
+    pub apply: bool,
+
+    /// Fail unless every bind is in place in the end: for a unit that others wait for
+    #[arg(long)]
+    pub require: bool,
+}
+
 /// Operator's verbs
 #[derive(Parser, Clone, Debug)]
 #[command(name = "unwedge", version)]
@@ -77,6 +97,9 @@ pub enum Verb {
     /// What unwedge-mounts remembers of single paths
     #[command(subcommand)]
     Mounts(MountsVerb),
+    /// Binds and the bare directories below them
+    #[command(subcommand)]
+    Binds(BindsVerb),
     /// Show what is owed: what was taken away and must be put back
     Debts,
     /// Watch a real mount die, hang and be healed, in a namespace of its own
@@ -102,6 +125,21 @@ pub enum ConfigVerb {
     Check,
     /// Print every setting and where it comes from
     Show,
+}
+
+/// Binds.
+#[derive(Subcommand, Clone, Copy, Debug)]
+pub enum BindsVerb {
+    /// Make the bare directories below bases and hot paths refuse writes, so that nothing is lost
+    /// below a mount: immutable where the file system knows that, else mode 000
+    Guard {
+        /// Take back what this has guarded
+        #[arg(long)]
+        undo: bool,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// Sentinels.

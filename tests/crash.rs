@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::process::WaitOptions;
 use serde_json::Value;
 use unwedge::act::failpoint::{Moment, VARIABLE};
@@ -54,6 +54,8 @@ struct Scenario {
     services: Services,
     /// Paths below the root that the config lists.
     listed: &'static [&'static str],
+    /// Binds of the config: cold and hot, below the root.
+    binds: &'static [(&'static str, &'static str)],
     /// Whether an absence is only made good when it is owed: the confirmation of any other takes
     /// longer than the test, so that a debt that was not written down shows.
     only_owed: bool,
@@ -72,6 +74,7 @@ const DEAD_LISTED: Scenario = Scenario {
     name: "dead, listed",
     services: Services::Process,
     listed: &["box"],
+    binds: &[],
     only_owed: true,
     broken: |lab| vec![dead(lab, "box")],
     served: &["box"],
@@ -81,6 +84,7 @@ const HUNG_LISTED: Scenario = Scenario {
     name: "hung, listed",
     services: Services::Process,
     listed: &["box"],
+    binds: &[],
     only_owed: true,
     broken: |lab| vec![hung(lab, "box")],
     served: &["box"],
@@ -90,6 +94,7 @@ const HUNG_UNLISTED: Scenario = Scenario {
     name: "hung, unlisted",
     services: Services::Process,
     listed: &[],
+    binds: &[],
     only_owed: true,
     broken: |lab| vec![hung(lab, "box")],
     served: &[],
@@ -99,6 +104,7 @@ const DEAD_UNLISTED: Scenario = Scenario {
     name: "dead, unlisted",
     services: Services::Process,
     listed: &[],
+    binds: &[],
     only_owed: true,
     broken: |lab| vec![dead(lab, "box")],
     served: &[],
@@ -108,6 +114,7 @@ const ABSENT_LISTED: Scenario = Scenario {
     name: "absent, listed",
     services: Services::Process,
     listed: &["box"],
+    binds: &[],
     only_owed: false,
     broken: |lab| {
         fs::create_dir_all(lab.root("box")).unwrap();
@@ -120,6 +127,7 @@ const TWO_DEAD: Scenario = Scenario {
     name: "two dead bases",
     services: Services::Process,
     listed: &["box", "other"],
+    binds: &[],
     only_owed: true,
     broken: |lab| vec![dead(lab, "box"), dead(lab, "other")],
     served: &["box", "other"],
@@ -129,6 +137,7 @@ const STACK_LISTED: Scenario = Scenario {
     name: "two dead layers, listed",
     services: Services::Process,
     listed: &["box"],
+    binds: &[],
     only_owed: true,
     broken: |lab| dead_stack(lab, "box"),
     served: &["box"],
@@ -138,6 +147,7 @@ const STACK_UNLISTED: Scenario = Scenario {
     name: "two dead layers, unlisted",
     services: Services::Process,
     listed: &[],
+    binds: &[],
     only_owed: true,
     broken: |lab| dead_stack(lab, "box"),
     served: &[],
@@ -147,6 +157,7 @@ const NESTED: Scenario = Scenario {
     name: "a listed mount in a dead base",
     services: Services::Process,
     listed: &["box", "box/jobs/a"],
+    binds: &[],
     only_owed: true,
     broken: |lab| {
         let mut base = lab.fault(&lab.root("box"), &[]);
@@ -162,6 +173,7 @@ const UNIT_DEAD: Scenario = Scenario {
     name: "dead, with a unit",
     services: Services::Systemd,
     listed: &["box"],
+    binds: &[],
     only_owed: true,
     broken: |lab| {
         unit_is(lab, "box", "failed");
@@ -174,6 +186,7 @@ const UNIT_HUNG: Scenario = Scenario {
     name: "hung, with a unit",
     services: Services::Systemd,
     listed: &["box"],
+    binds: &[],
     only_owed: true,
     broken: |lab| {
         unit_is(lab, "box", "active");
@@ -186,6 +199,7 @@ const UNIT_ABSENT: Scenario = Scenario {
     name: "absent, with a unit",
     services: Services::Systemd,
     listed: &["box"],
+    binds: &[],
     only_owed: false,
     broken: |lab| {
         fs::create_dir_all(lab.root("box")).unwrap();
@@ -195,7 +209,72 @@ const UNIT_ABSENT: Scenario = Scenario {
     served: &["box"],
 };
 
-const ALL: [Scenario; 12] = [
+const BINDS: [(&str, &str); 2] = [("box/jobs/a", "jobs/a"), ("box/jobs/b", "jobs/b")];
+
+const UNBOUND: Scenario = Scenario {
+    name: "a live base without its binds",
+    services: Services::Process,
+    listed: &["box"],
+    binds: &BINDS,
+    only_owed: true,
+    broken: |lab| vec![lab.fault(&lab.root("box"), &[])],
+    served: &["box"],
+};
+
+const DEAD_WITH_BINDS: Scenario = Scenario {
+    name: "a dead base with its binds",
+    services: Services::Process,
+    listed: &["box"],
+    binds: &BINDS,
+    only_owed: true,
+    broken: |lab| {
+        let mut fault = bound(lab);
+        fault.kill();
+        vec![fault]
+    },
+    served: &["box"],
+};
+
+const HUNG_WITH_BINDS: Scenario = Scenario {
+    name: "a hung base with its binds",
+    services: Services::Process,
+    listed: &["box"],
+    binds: &BINDS,
+    only_owed: true,
+    broken: |lab| {
+        let mut fault = bound(lab);
+        fault.order("swallow");
+        vec![fault]
+    },
+    served: &["box"],
+};
+
+const OUTLIVED_BINDS: Scenario = Scenario {
+    name: "binds of a base that was mounted anew",
+    services: Services::Process,
+    listed: &["box"],
+    binds: &BINDS,
+    only_owed: true,
+    broken: |lab| {
+        let mut old = bound(lab);
+        old.kill();
+        unmount(lab.root("box"), UnmountFlags::DETACH).unwrap();
+        vec![old, lab.fault(&lab.root("box"), &[])]
+    },
+    served: &["box"],
+};
+
+/// A live base with its binds, as the tool itself would have made them.
+fn bound(lab: &Lab) -> Fault {
+    let fault = lab.fault(&lab.root("box"), &[]);
+    for (cold, hot) in BINDS {
+        fs::create_dir_all(lab.root(hot)).unwrap();
+        mount_bind(lab.root(cold), lab.root(hot)).unwrap();
+    }
+    fault
+}
+
+const ALL: [Scenario; 16] = [
     DEAD_LISTED,
     HUNG_LISTED,
     HUNG_UNLISTED,
@@ -208,6 +287,10 @@ const ALL: [Scenario; 12] = [
     UNIT_DEAD,
     UNIT_HUNG,
     UNIT_ABSENT,
+    UNBOUND,
+    DEAD_WITH_BINDS,
+    HUNG_WITH_BINDS,
+    OUTLIVED_BINDS,
 ];
 
 fn dead(lab: &Lab, name: &str) -> Fault {
@@ -294,7 +377,9 @@ fn set_up(lab: &Lab, scenario: &Scenario) -> Vec<Fault> {
             ),
         })
         .collect();
-    lab.configure(&mounts, &more);
+    let binds = scenario.binds.iter().map(|(cold, hot)| (lab.root(cold), lab.root(hot)));
+    let binds: String = binds.map(|(cold, hot)| lab.bound(&cold, &hot)).collect();
+    lab.configure(&mounts, &(more + &binds));
     if scenario.services == Services::Systemd {
         let dir = lab.dir.display();
         let systemd = format!(
@@ -581,6 +666,20 @@ lab_test! {
 }
 
 lab_test! {
+    fn killed_anywhere_a_base_gets_its_binds_back_as_if_undisturbed(lab) {
+        matrix(&mut lab, &UNBOUND, false);
+        matrix(&mut lab, &DEAD_WITH_BINDS, false);
+    }
+}
+
+lab_test! {
+    fn killed_anywhere_binds_are_swapped_once_for_one_charge(lab) {
+        matrix(&mut lab, &HUNG_WITH_BINDS, false);
+        matrix(&mut lab, &OUTLIVED_BINDS, false);
+    }
+}
+
+lab_test! {
     fn killed_anywhere_a_stack_of_dead_layers_is_taken_down_for_one_charge(lab) {
         matrix(&mut lab, &STACK_LISTED, false);
         matrix(&mut lab, &STACK_UNLISTED, false);
@@ -628,7 +727,7 @@ lab_test! {
         for _ in 0..3 {
             let round = lab.apply();
             assert!(mounts_below(&lab.dir.join("roots")).is_empty(), "{round:#}");
-            let held = format!("{} unclear-evidence", nested.display());
+            let held = format!("{} storage-not-live", nested.display());
             assert!(holds(&round).contains(&held), "{round:#}");
         }
         lab.configure("", &[lab.listed(&base), lab.listed(&nested)].concat());
@@ -649,6 +748,8 @@ fn reached_by(verb: Verb) -> &'static Scenario {
         Verb::Remount | Verb::WaitLive => &ABSENT_LISTED,
         Verb::RestartUnit => &UNIT_DEAD,
         Verb::StartUnit => &UNIT_ABSENT,
+        Verb::Bind => &UNBOUND,
+        Verb::Rebind => &DEAD_WITH_BINDS,
     }
 }
 

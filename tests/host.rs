@@ -313,18 +313,23 @@ const BROKEN: &[u8] = b"[Service]\nExecStart=\nExecStart=/bin/false\n";
 
 host_test! {
     fn the_units_are_sound_and_no_more_exposed_than_the_readme_says(host) {
-        let units = "/etc/systemd/system/unwedge-mounts.service /etc/systemd/system/unwedge-mounts.timer";
+        let dir = "/etc/systemd/system";
+        let units = ["mounts.service", "mounts.timer", "binds.service"]
+            .map(|unit| format!("{dir}/unwedge-{unit}"))
+            .join(" ");
         let ran = host.bash(&format!("systemd-analyze verify --man=no {units}"));
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 
         let readme = String::from_utf8(shipped("README.md")).unwrap();
         let stated = readme.split_once("exposure: ").unwrap().1.split_once(". ").unwrap().0;
         let tenfold = stated.replace('.', "");
-        let said = host.ok(&format!(
-            "systemd-analyze security --no-pager --offline=true --threshold={tenfold} \
-             /etc/systemd/system/unwedge-mounts.service"
-        ));
-        assert!(said.contains(&format!(": {stated} ")), "the README says {stated}: {said}");
+        for unit in ["mounts", "binds"] {
+            let said = host.ok(&format!(
+                "systemd-analyze security --no-pager --offline=true --threshold={tenfold} \
+                 {dir}/unwedge-{unit}.service"
+            ));
+            assert!(said.contains(&format!(": {stated} ")), "the README says {stated}: {said}");
+        }
     }
 }
 
@@ -368,8 +373,14 @@ const PRIVATE_NAMESPACE: [&str; 34] = [
 ];
 
 #[test]
-fn the_unit_asks_for_no_mount_namespace_and_has_no_silent_condition() {
-    let unit = String::from_utf8(shipped("unwedge-mounts.service")).unwrap();
+fn units_that_mount_ask_for_no_namespace_and_have_no_silent_condition() {
+    for name in ["unwedge-mounts.service", "unwedge-binds.service"] {
+        is_bare(&String::from_utf8(shipped(name)).unwrap());
+    }
+}
+
+#[track_caller]
+fn is_bare(unit: &str) {
     for line in unit.lines().filter(|line| !line.starts_with('#')) {
         let key = line.split_once('=').map_or("", |(key, _)| key);
         assert!(!PRIVATE_NAMESPACE.contains(&key), "{line}");
@@ -458,5 +469,57 @@ host_test! {
         assert!(all_ok(&healed), "{healed:#}");
         host.ok("cat /srv/storagebox/hello");
         assert_eq!(host.ok("unwedge debts"), "nothing is owed");
+    }
+}
+
+/// A bind of the storage's directory `jobs/a`, and a worker that writes through it all the while.
+const TIERED: &str = "[[bind]]\ncold = \"/srv/storagebox/jobs/a\"\nhot = \"/srv/jobs/a\"\n";
+const WORKER: &[u8] = b"[Service]\nExecStart=/bin/bash -c 'while :; do date +%%N >>/srv/jobs/a/log; sleep 0.01; done'\n";
+
+host_test! {
+    fn a_worker_that_requires_the_binds_starts_only_once_they_are_in_place(host) {
+        host.configure("", &(listed("").replace("wait = \"10s\"", "wait = \"3s\"") + TIERED));
+        host.arm();
+        host.put("/etc/systemd/system/worker.service", WORKER, "644");
+        let dropin = "/etc/systemd/system/worker.service.d/after-binds.conf";
+        host.put(dropin, &shipped("worker-after-binds.conf"), "644");
+        let dropin = "/etc/systemd/system/unwedge-binds.service.d/after-storage.conf";
+        host.put(dropin, &shipped("binds-after-storage.conf"), "644");
+        host.put("/etc/systemd/system/storagebox.service.d/broken.conf", BROKEN, "644");
+        host.ok("mkdir -p /srv/jobs/a; systemctl stop storagebox; systemctl daemon-reload
+                 ! systemctl start worker 2>/dev/null
+                 test \"$(systemctl show -P ActiveState worker)\" = inactive
+                 test -z \"$(ls /srv/jobs/a)\"");
+        // the storage comes along by itself now, and the binds before the worker's first write
+        host.ok("rm -r /etc/systemd/system/storagebox.service.d; systemctl daemon-reload; systemctl start worker; sleep 0.2
+                 grep -q ' /srv/jobs/a ' /proc/self/mountinfo
+                 test -s /srv/remote/jobs/a/log
+                 systemctl stop worker; umount -l /srv/jobs/a; test -z \"$(ls /srv/jobs/a)\"");
+    }
+}
+
+host_test! {
+    fn binds_that_outlive_a_restart_of_sshfs_are_swapped_under_a_writing_worker(host) {
+        host.configure("", &(listed("") + TIERED));
+        host.arm();
+        host.put("/etc/systemd/system/worker.service", WORKER, "644");
+        host.ok("mkdir -p /srv/jobs/a; systemctl daemon-reload; systemctl start unwedge-binds; systemctl start worker
+                 unwedge binds guard; sleep 0.2");
+        for _ in 0..3 {
+            host.ok("kill -KILL $(main_pid); systemctl reset-failed storagebox
+                     umount -l /srv/storagebox; systemctl restart storagebox; await_data");
+            let round = host.round("--apply");
+            assert!(all_ok(&round), "{round:#}");
+            assert_eq!(steps(&round), ["rebind /srv/jobs/a", "wait-live /srv/jobs/a"]);
+            host.ok("before=$(stat -c %s /srv/remote/jobs/a/log); sleep 0.3
+                     test \"$(stat -c %s /srv/remote/jobs/a/log)\" -gt \"$before\"
+                     test \"$(systemctl show -P NRestarts worker)\" = 0; systemctl is-active worker");
+        }
+        // the whole of it: base and bind, dead together, with a unit that mounts on a guarded directory
+        host.ok("kill -KILL $(main_pid)");
+        let round = host.round("--apply");
+        assert!(all_ok(&round), "{round:#}");
+        host.ok("systemctl stop worker; umount -l /srv/jobs/a; test -z \"$(ls /srv/jobs/a)\"
+                 systemctl stop storagebox; test -z \"$(ls -A /srv/storagebox)\"");
     }
 }

@@ -29,13 +29,20 @@ struct Tool {
     playbook: Option<&'static str>,
 }
 
-const TOOLS: [Tool; 2] = [
+const TOOLS: [Tool; 3] = [
     Tool {
         name: "unwedge-mounts",
         root: true,
         units: &["unwedge-mounts.service", "unwedge-mounts.timer"],
         sentinel: Some("mounts"),
         playbook: Some("verdict-dead.md"),
+    },
+    Tool {
+        name: "unwedge-binds",
+        root: true,
+        units: &["unwedge-binds.service"],
+        sentinel: Some("binds"),
+        playbook: Some("storage-not-live.md"),
     },
     Tool { name: "unwedge", root: false, units: &[], sentinel: None, playbook: None },
 ];
@@ -178,8 +185,11 @@ fn each_program_has_what_the_design_gives_it() {
 #[test]
 fn a_program_that_runs_as_root_links_no_database_no_tls_and_no_async_runtime() {
     for tool in TOOLS.iter().filter(|tool| tool.root) {
-        assert_eq!(tool.name, "unwedge-mounts");
-        let program = env!("CARGO_BIN_EXE_unwedge-mounts");
+        let program = match tool.name {
+            "unwedge-mounts" => env!("CARGO_BIN_EXE_unwedge-mounts"),
+            "unwedge-binds" => env!("CARGO_BIN_EXE_unwedge-binds"),
+            other => panic!("{other} is not looked into"),
+        };
         let symbols = Command::new("/usr/bin/nm").arg("-C").arg(program).output().unwrap();
         let symbols = String::from_utf8_lossy(&symbols.stdout);
         assert!(symbols.contains("unwedge::decide"), "a program without symbols proves nothing");

@@ -17,6 +17,8 @@ mod support;
 
 /// The acceptance list: verdicts and repairs on real FUSE mounts.
 mod acceptance;
+/// Binds of storage: made, swapped under a live writer, held.
+mod binds;
 /// Rounds killed before and after every step and every write.
 mod crash;
 /// The house in order.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use unwedge::cli::{self, Mounts, Unwedge};
-use unwedge::config::sentinel::{HALT, KINDS};
+use unwedge::cli::{self, Binds, Mounts, Unwedge};
+use unwedge::config::sentinel::{HALT, Kind};
 use unwedge::decide::plan::Reason;
 use unwedge::probes::verdict::Verdict;
 use unwedge::report::metrics::FAMILIES;
@@ -36,8 +36,8 @@ const PROGRAMS: [&str; 12] = [
 ];
 /// As [`PROGRAMS`], on the one page that needs it.
 const PROGRAMS_OF_ONE_PAGE: [(&str, &str); 1] = [("clock-fault", "timedatectl")];
-/// The one page on which something is done to the example's path: it is not mounted there.
-const PAGE_AT_THE_PATH: &str = "not-a-mount-point";
+/// The pages on which something is done at an example's path: nothing is mounted there.
+const PAGES_AT_THE_PATH: [&str; 2] = ["not-a-mount-point", "hides-data"];
 /// The example's path, which may hang.
 const PATH: &str = "/srv/storagebox";
 /// What the Makefile must have.
@@ -113,7 +113,7 @@ impl Line {
     }
 
     fn is_ours(&self) -> bool {
-        matches!(self.program(), "unwedge" | "unwedge-mounts")
+        matches!(self.program(), "unwedge" | "unwedge-mounts" | "unwedge-binds")
     }
 }
 
@@ -122,6 +122,7 @@ fn accepted(line: &Line) -> Option<Result<(), String>> {
     let said = match line.program() {
         "unwedge" => Unwedge::try_parse_from(&line.words).err(),
         "unwedge-mounts" => Mounts::try_parse_from(&line.words).err(),
+        "unwedge-binds" => Binds::try_parse_from(&line.words).err(),
         _ => return None,
     };
     Some(match said {
@@ -270,7 +271,8 @@ fn no_command_touches_a_path_that_may_hang() {
     for page in Page::all() {
         for (_, line) in page.lines().iter().filter(|(_, line)| !line.is_ours()) {
             let touches = line.args().iter().any(|arg| arg.starts_with("/srv"));
-            let free = page.name == PAGE_AT_THE_PATH && matches!(line.program(), "mv" | "mkdir");
+            let free = PAGES_AT_THE_PATH.contains(&page.name.as_str())
+                && matches!(line.program(), "mv" | "mkdir");
             assert!(!touches || free, "{}: {}", page.name, line.words.join(" "));
         }
     }
@@ -322,7 +324,8 @@ lab_test! {
 
 #[test]
 fn there_is_one_example_sentinel_a_permission_and_halt_and_each_names_a_page() {
-    let wanted: BTreeSet<String> = KINDS.into_iter().chain([HALT]).map(str::to_owned).collect();
+    let wanted: BTreeSet<String> =
+        Kind::ALL.map(Kind::name).into_iter().chain([HALT]).map(str::to_owned).collect();
     assert_eq!(files("sentinels.example"), wanted);
     for name in wanted {
         let text = read(&format!("sentinels.example/{name}"));

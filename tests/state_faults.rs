@@ -41,7 +41,7 @@ impl Sample for MountsState {
         let dev = Dev { major: 0, minor: 1 };
         let identity = Identity { mount_id: 1, unique_id: None, dev, connection: None };
         let path = PathBuf::from("/mnt/roots/elsewhere");
-        let charge = Charge { path, identity, along: vec![], at: stamp, open: false };
+        let charge = Charge { path, led_by: None, identity, along: vec![], at: stamp, open: false };
         Self { charges: vec![charge], ..Self::default() }
     }
 }

@@ -1,5 +1,6 @@
-//! The two acts on a mount, abort and detach, each in a child of its own with a limit: the last
-//! reference to a superblock is torn down by whoever drops it, and may wait for a server.
+//! The acts on a mount, each in a child of its own with a limit: the last reference to a superblock
+//! is torn down by whoever drops it, and may wait for a server; abort and detach stand here, the
+//! making of binds in [`bind`].
 //!
 //! The child looks again, does the one thing, and looks again. It goes by descriptors, so nothing
 //! that is renamed or linked meanwhile can turn it to another target; a mount that was put on top
@@ -17,10 +18,12 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use serde::{Deserialize, Serialize};
 
+use super::bind::{self, Place};
 use crate::decide::plan::Reason;
 use crate::probes::connections;
 use crate::probes::identity::{self, Identity};
 use crate::probes::mountinfo::{self, MountTable};
+use crate::probes::records::path_text;
 use crate::sys::command::Spawned;
 
 /// The word that makes this program such a child.
@@ -44,6 +47,31 @@ pub enum Order {
         identity: Identity,
         /// Nested mounts that may go along.
         along: Vec<u64>,
+    },
+    /// Make the directory that a bind is to show, where it is missing.
+    MakeCold {
+        /// Where.
+        place: Place,
+    },
+    /// Make the directory that a bind is mounted on, where it is missing.
+    MakeHot {
+        /// It must lie below this one, which is there.
+        #[serde(with = "path_text")]
+        root: PathBuf,
+    },
+    /// Bind the path, where nothing is mounted.
+    Bind {
+        /// What it is to show.
+        place: Place,
+    },
+    /// Swap the mount at the path for a bind.
+    Rebind {
+        /// The old mount; it must be the topmost at the path.
+        identity: Identity,
+        /// Nested mounts that may go along with the old one.
+        along: Vec<u64>,
+        /// What the new one is to show.
+        place: Place,
     },
 }
 
@@ -85,6 +113,8 @@ pub enum Refusal {
     HasChildren,
     /// It could not be looked at again.
     UnclearEvidence,
+    /// A bind would hide what is in the directory.
+    HidesData,
 }
 
 impl Refusal {
@@ -95,6 +125,7 @@ impl Refusal {
             Self::IdentityChanged => Reason::IdentityChanged,
             Self::HasChildren => Reason::HasChildren,
             Self::UnclearEvidence => Reason::UnclearEvidence,
+            Self::HidesData => Reason::HidesData,
         }
     }
 }
@@ -138,6 +169,12 @@ fn run_if_asked(args: &[OsString]) -> Option<i32> {
     let done = match order.to_str().map(serde_json::from_str::<Order>) {
         Some(Ok(Order::Abort { identity })) => abort(&path, &identity),
         Some(Ok(Order::Detach { identity, along })) => detach(&path, &identity, &along),
+        Some(Ok(Order::MakeCold { place })) => bind::make_cold(&place),
+        Some(Ok(Order::MakeHot { root })) => bind::make_hot(&path, &root),
+        Some(Ok(Order::Bind { place })) => bind::bind(&path, &place),
+        Some(Ok(Order::Rebind { identity, along, place })) => {
+            bind::rebind(&path, &identity, &along, &place)
+        }
         Some(Err(_)) | None => Done::Failed { detail: "an order that is none".to_owned() },
     };
     let written = serde_json::to_vec(&done)
@@ -147,7 +184,7 @@ fn run_if_asked(args: &[OsString]) -> Option<i32> {
 }
 
 /// The mount at `path` as it is now, if it is the one that is meant.
-fn found(path: &Path, identity: &Identity) -> Result<std::os::fd::OwnedFd, Done> {
+pub(super) fn found(path: &Path, identity: &Identity) -> Result<std::os::fd::OwnedFd, Done> {
     let refused = |reason, detail: String| Done::Refused { reason, detail };
     let unclear = |what: &str, errno: Errno| {
         refused(Refusal::UnclearEvidence, format!("{what} the path again: {errno}"))
@@ -177,7 +214,7 @@ fn found(path: &Path, identity: &Identity) -> Result<std::os::fd::OwnedFd, Done>
     Ok(fd)
 }
 
-fn table() -> Result<MountTable, Done> {
+pub(super) fn table() -> Result<MountTable, Done> {
     mountinfo::read_bytes(Path::new(mountinfo::MOUNTINFO))
         .and_then(|bytes| mountinfo::parse(&bytes))
         .map(MountTable::new)
@@ -201,11 +238,7 @@ fn detach_now(path: &Path, identity: &Identity, along: &[u64]) -> Result<Done, D
         return Ok(Done::Already { detail });
     }
     let fd = found(path, identity)?;
-    let nested = before.nested_in(identity.mount_id);
-    if let Some(foreign) = nested.iter().find(|mount| !along.contains(&mount.id)) {
-        let detail = format!("{} was mounted on it", crate::sys::text::path(&foreign.path));
-        return Err(Done::Refused { reason: Refusal::HasChildren, detail });
-    }
+    foreign_in(&before, identity, along)?;
     // by descriptor: no path is walked now, so none can lead elsewhere. Without UMOUNT_NOFOLLOW,
     // because the descriptor's own path is a link.
     unmount(format!("/proc/self/fd/{}", fd.as_raw_fd()), UnmountFlags::DETACH)
@@ -217,6 +250,22 @@ fn detach_now(path: &Path, identity: &Identity, along: &[u64]) -> Result<Done, D
         return Err(Done::Failed { detail: detail.to_owned() });
     }
     Ok(Done::Done { detail: format!("mount {} is gone", identity.mount_id) })
+}
+
+/// Refuses when something hangs on a mount that may not go along with it.
+pub(super) fn foreign_in(
+    table: &MountTable,
+    identity: &Identity,
+    along: &[u64],
+) -> Result<(), Done> {
+    let nested = table.nested_in(identity.mount_id);
+    match nested.iter().find(|mount| !along.contains(&mount.id)) {
+        None => Ok(()),
+        Some(foreign) => {
+            let detail = format!("{} was mounted on it", crate::sys::text::path(&foreign.path));
+            Err(Done::Refused { reason: Refusal::HasChildren, detail })
+        }
+    }
 }
 
 fn abort(path: &Path, identity: &Identity) -> Done {

@@ -15,7 +15,7 @@ use crate::sys::text;
 
 /// How long another tool's act is waited for.
 pub const ACT_LOCK_WAIT: Duration = Duration::from_secs(10);
-/// How often `act.lock` is tried meanwhile.
+/// How often a lock is tried while it is waited for.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// A lock that is held until this is dropped.
@@ -38,9 +38,23 @@ pub enum Tried {
 /// # Errors
 /// The file cannot be opened or locked at all.
 pub fn tool(run_dir: &Path, tool: &str) -> Result<Tried> {
+    within(run_dir, tool, Duration::ZERO)
+}
+
+/// The same, waiting for it at most so long.
+///
+/// # Errors
+/// The file cannot be opened or locked at all.
+pub fn within(run_dir: &Path, tool: &str, wait: Duration) -> Result<Tried> {
     ensure_dir(run_dir)?;
     let path = run_dir.join(format!("{tool}.lock"));
-    try_lock(open_own(&path)?, &path, FlockOperation::NonBlockingLockExclusive)
+    let deadline = Deadline::after(wait);
+    loop {
+        match try_lock(open_own(&path)?, &path, FlockOperation::NonBlockingLockExclusive)? {
+            Tried::Busy if !deadline.passed() => pause(RETRY.min(deadline.left())),
+            tried => return Ok(tried),
+        }
+    }
 }
 
 /// Waits for the lock under which anything is done to the host and debts are kept.
@@ -48,15 +62,7 @@ pub fn tool(run_dir: &Path, tool: &str) -> Result<Tried> {
 /// # Errors
 /// The file cannot be opened or locked at all.
 pub fn act(run_dir: &Path) -> Result<Tried> {
-    ensure_dir(run_dir)?;
-    let path = run_dir.join("act.lock");
-    let deadline = Deadline::after(ACT_LOCK_WAIT);
-    loop {
-        match try_lock(open_own(&path)?, &path, FlockOperation::NonBlockingLockExclusive)? {
-            Tried::Busy if !deadline.passed() => pause(RETRY),
-            tried => return Ok(tried),
-        }
-    }
+    within(run_dir, "act", ACT_LOCK_WAIT)
 }
 
 /// Tries for a share of the deploy lock, which keeps deploys out for the whole act. The file is

@@ -2,8 +2,10 @@
 //! what is owed is written down before the step that creates the need. Nothing here decides what
 //! should be done, and every refusal at the last moment has a name.
 
+pub mod bind;
 pub mod child;
 pub mod failpoint;
+pub mod guard;
 pub mod lock;
 pub mod perform;
 pub mod round;

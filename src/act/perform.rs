@@ -13,21 +13,21 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::bind::Place;
 use super::child::{self, ACT_LIMIT, Done, Order};
 use super::failpoint::{self, Moment};
 use super::{storage_gate, store, units, wait};
-use crate::config::sentinel::{self, Halt, Permission};
+use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
-use crate::decide::plan::{Cost, Plan, Planned, Reason, Repair, Step};
+use crate::decide::plan::{Cost, Owed, Plan, Planned, Reason, Repair, Shows, Step};
 use crate::probes::connections::Connections;
-use crate::probes::facts::TOOL;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
 use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
-    self, Attempts, Charge, Debt, Debts, Holds, MountsState, Remembered, Repairs, Sighting,
+    self, Attempts, Charge, Debt, Debts, Holds, MountsState, Rebound, Remembered, Repairs, Sighting,
 };
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Deadline, Now, boottime};
@@ -102,10 +102,11 @@ impl Actor<'_> {
         let live = self.live_paths();
         let (observations, debts) = (self.observations, &self.debts.debts);
         for charge in &mut self.state.charges {
-            let done = live.contains(&charge.path) || taken_away(charge, observations, debts);
+            let done = !still_broken(charge, observations)
+                && (live.contains(&charge.path) || taken_away(charge, observations, debts));
             if charge.open && done {
                 charge.open = false;
-                count(&mut self.state.repairs, &charge.path, true);
+                count(&mut self.state.repairs, charge.repaired(), true);
             }
         }
         self.state.charges.retain(|charge| {
@@ -113,6 +114,7 @@ impl Actor<'_> {
         });
         self.state.attempts.retain(|attempts| !live.contains(&attempts.path));
         self.state.remembered.retain(|remembered| !live.contains(&remembered.path));
+        self.state.rebinds.retain(|rebound| !live.contains(&rebound.path));
         store::record(&self.settings.host.state_dir, &self.state)
     }
 
@@ -150,7 +152,8 @@ impl Actor<'_> {
             storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
         }
         for repair in &plan.repairs {
-            if let Some(base) = failed_base(repair, outcomes) {
+            if let Some(base) = failed_base(repair, outcomes).or_else(|| missing(repair, outcomes))
+            {
                 outcomes.extend(not_on(&base, repair));
                 continue;
             }
@@ -168,18 +171,13 @@ impl Actor<'_> {
         let now = Now::take()?;
         let state_dir = &self.settings.host.state_dir;
         let remembers = self.remember(repair, &now);
-        let charged = matches!(repair.cost, Cost::Charge(_));
-        if let Cost::Charge(identity) = &repair.cost {
+        let charged = matches!(repair.cost, Cost::Charge { .. });
+        if let Cost::Charge { to, identity, along } = &repair.cost {
             self.state.charges.push(Charge {
-                path: repair.subject.clone(),
+                path: to.clone(),
+                led_by: (repair.subject != *to).then(|| repair.subject.clone()),
                 identity: identity.clone(),
-                along: repair
-                    .steps
-                    .iter()
-                    .filter_map(|planned| planned.step.identity())
-                    .filter(|other| *other != identity)
-                    .cloned()
-                    .collect(),
+                along: along.clone(),
                 at: now.stamp(),
                 open: true,
             });
@@ -191,8 +189,14 @@ impl Actor<'_> {
         let new: Vec<Debt> = repair
             .owes
             .iter()
-            .filter(|path| !self.debts.debts.iter().any(|debt| debt.path() == path.as_path()))
-            .map(|path| Debt::Mount { path: path.clone(), since: now.stamp(), why: why.clone() })
+            .filter(|owed| !self.debts.debts.iter().any(|debt| debt.path() == owed.path()))
+            .map(|owed| {
+                let (path, since, why) = (owed.path().to_owned(), now.stamp(), why.clone());
+                match owed {
+                    Owed::Mount(_) => Debt::Mount { path, since, why },
+                    Owed::Bind(_) => Debt::Bind { path, since, why },
+                }
+            })
             .collect();
         if !new.is_empty() {
             self.debts.debts.extend(new);
@@ -219,19 +223,26 @@ impl Actor<'_> {
         let untouched = !outcomes
             .iter()
             .any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)));
-        if untouched && matches!(repair.cost, Cost::Charge(_)) {
-            self.state.charges.retain(|charge| !(charge.open && charge.path == repair.subject));
+        let charged_to = match &repair.cost {
+            Cost::Charge { to, .. } => to,
+            Cost::Along | Cost::Resumed | Cost::Nothing => &repair.subject,
+        };
+        if untouched && matches!(repair.cost, Cost::Charge { .. }) {
+            self.state.charges.retain(|charge| !(charge.open && charge.path == *charged_to));
         }
         for charge in &mut self.state.charges {
-            if charge.path == repair.subject {
+            if charge.path == *charged_to {
                 charge.open = false;
             }
         }
+        self.note_rebinds(outcomes, &now);
         self.forget_untouched(repair, outcomes);
         count(&mut self.state.repairs, &repair.subject, ok);
         for outcome in outcomes {
-            if let (Step::WaitLive { path, .. }, Ended::Failed(_)) =
-                (&outcome.planned.step, &outcome.ended)
+            if let (
+                Step::WaitLive { path, .. } | Step::Bind { path, .. } | Step::Rebind { path, .. },
+                Ended::Failed(_),
+            ) = (&outcome.planned.step, &outcome.ended)
             {
                 self.failed_attempt(path, &now);
             } else if matches!(outcome.planned.step, Step::WaitLive { .. }) && outcome.ok() {
@@ -239,6 +250,18 @@ impl Actor<'_> {
             }
         }
         store::record(state_dir, &self.state)
+    }
+
+    /// Which binds were made anew, and onto what: for one that does not come right by it.
+    fn note_rebinds(&mut self, outcomes: &[Outcome], now: &Now) {
+        for outcome in outcomes.iter().filter(|outcome| outcome.ok()) {
+            if let Step::Rebind { path, shows, .. } = &outcome.planned.step
+                && let Ok(onto) = Self::base_of(shows)
+            {
+                self.state.rebinds.retain(|rebound| rebound.path != *path);
+                self.state.rebinds.push(Rebound { path: path.clone(), onto, at: now.stamp() });
+            }
+        }
     }
 
     /// A path that is about to be detached for good is known from then on, so that it stays bad
@@ -289,7 +312,8 @@ impl Actor<'_> {
         let mut going = true;
         for planned in &repair.steps {
             let start = boottime();
-            let ended = if going { self.step(&planned.step) } else { Ended::Skipped };
+            let ended =
+                if going { self.step(&planned.step, repair.kind()) } else { Ended::Skipped };
             let outcome = Outcome {
                 subject: repair.subject.clone(),
                 planned: planned.clone(),
@@ -302,8 +326,8 @@ impl Actor<'_> {
         outcomes
     }
 
-    fn step(&self, step: &Step) -> Ended {
-        if let Err(ended) = self.still_permitted() {
+    fn step(&self, step: &Step, kind: Kind) -> Ended {
+        if let Err(ended) = self.still_permitted(kind) {
             return ended;
         }
         let verb = step.verb().name();
@@ -321,19 +345,27 @@ impl Actor<'_> {
             }
             Step::Remount { path } => self.unless_mounted(path, || self.remount(path)),
             Step::WaitLive { path, fstype } => self.wait_live(path, fstype.as_deref()),
+            Step::Bind { path, shows } => self.bind(path, shows),
+            Step::Rebind { path, identity, along, shows } => {
+                self.onto_place(path, shows, |place| Order::Rebind {
+                    identity: identity.clone(),
+                    along: along.clone(),
+                    place,
+                })
+            }
         };
         failpoint::reached(Moment::After, verb);
         ended
     }
 
     /// The sentinel, HALT and pauses, read again right before each step; and whether there is time left.
-    fn still_permitted(&self) -> Result<(), Ended> {
+    fn still_permitted(&self, kind: Kind) -> Result<(), Ended> {
         let dir = &self.settings.host.sentinel_dir;
         match sentinel::halt(dir) {
             Halt::Clear => {}
             Halt::Set(why) | Halt::Unknown(why) => return Err(Ended::Refused(Reason::Halted, why)),
         }
-        match sentinel::permission(dir, TOOL) {
+        match sentinel::permission(dir, kind) {
             Permission::Armed => {}
             Permission::NotArmed => {
                 let why = "its sentinel was taken away".to_owned();
@@ -343,7 +375,7 @@ impl Actor<'_> {
                 return Err(Ended::Refused(Reason::NotArmed, why));
             }
         }
-        if let Some(why) = self.paused() {
+        if let Some(why) = self.paused(kind) {
             return Err(Ended::Refused(Reason::OnHold, why));
         }
         if self.deadline.passed() {
@@ -373,14 +405,14 @@ impl Actor<'_> {
     }
 
     /// A pause that a person has set meanwhile; one that cannot be read counts as set.
-    fn paused(&self) -> Option<String> {
+    fn paused(&self, kind: Kind) -> Option<String> {
         let holds = Now::take().map_err(|error| error.to_string()).and_then(|now| {
             let holds: Result<Holds, _> = records::read(&self.settings.host.state_dir, &now);
             holds.map(|holds| (holds, now)).map_err(|error| error.to_string())
         });
         match holds {
             Ok((holds, now)) => {
-                let hold = holds.holds.get(TOOL).filter(|hold| hold.left(&now).is_some());
+                let hold = holds.holds.get(kind.name()).filter(|hold| hold.left(&now).is_some());
                 hold.map(|hold| hold.because.clone())
             }
             Err(why) => Some(why),
@@ -409,6 +441,52 @@ impl Actor<'_> {
         }
     }
 
+    /// Makes the directory that it is mounted on where that is missing, and the bind.
+    fn bind(&self, path: &Path, shows: &Shows) -> Ended {
+        let roots = &self.settings.mounts.repair_under;
+        let root = roots.iter().find(|root| path.starts_with(root));
+        let Some(root) = root.cloned() else {
+            return Ended::Refused(Reason::OutsideRoots, "it is under no root".to_owned());
+        };
+        match understand(child::carry_out(path, &Order::MakeHot { root }, ACT_LIMIT)) {
+            Ended::Done(_) => self.onto_place(path, shows, |place| Order::Bind { place }),
+            ended => ended,
+        }
+    }
+
+    /// Makes the cold directory where that is missing, on its base as it is now, and then does what
+    /// `order` says with it.
+    fn onto_place(&self, path: &Path, shows: &Shows, order: impl FnOnce(Place) -> Order) -> Ended {
+        let mount = match Self::base_of(shows) {
+            Ok(mount) => mount,
+            Err(why) => return Ended::Refused(Reason::StorageNotLive, why),
+        };
+        let (cold, base) = (shows.cold.clone(), shows.base.clone());
+        let place = Place { cold, base, mount };
+        let limit = ACT_LIMIT.min(self.deadline.left());
+        let made = child::carry_out(path, &Order::MakeCold { place: place.clone() }, limit);
+        match understand(made) {
+            Ended::Done(_) => understand(child::carry_out(path, &order(place), limit)),
+            ended => ended,
+        }
+    }
+
+    /// The mount at the base: the one that was judged, or the one that this plan has put there.
+    fn base_of(shows: &Shows) -> Result<Identity, String> {
+        let base = text::path(&shows.base);
+        let table =
+            mountinfo::read(|mount| mount.path == shows.base).map_err(|error| error.to_string())?;
+        let walk = table.walk(&shows.base);
+        let Some(top) = walk.layers.last() else {
+            return Err(format!("nothing is mounted at its base {base}"));
+        };
+        let now = Identity::from_table(top, &Connections::read());
+        match &shows.onto {
+            Some(seen) if !seen.same(&now) => Err(format!("its base {base} has been replaced")),
+            Some(_) | None => Ok(now),
+        }
+    }
+
     fn wait_live(&self, path: &Path, fstype: Option<&str>) -> Ended {
         let spec = self.settings.mount.iter().find(|spec| spec.path == path);
         let limit = spec.map_or(WAIT_DEFAULT, |spec| spec.wait);
@@ -417,6 +495,12 @@ impl Actor<'_> {
             Err(why) => Ended::Failed(why),
         }
     }
+}
+
+/// Whether a mount that was to be taken away stands there as broken as it was.
+fn still_broken(charge: &Charge, observations: &[Observation]) -> bool {
+    let broken = observations.iter().filter(|seen| seen.verdict != Verdict::Live);
+    broken.flat_map(|seen| &seen.layers).any(|layer| charge.covers(&layer.identity))
 }
 
 /// Whether a repair that was charged has nothing left to do: its mounts are gone, for certain, and
@@ -450,10 +534,20 @@ fn failed_base(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
     failed.map(|outcome| outcome.subject.clone())
 }
 
+/// The base of a bind that this plan was to put back, and did not.
+fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
+    let base = repair.needs.as_ref()?;
+    let back = outcomes.iter().any(|outcome| {
+        let waited = matches!(&outcome.planned.step, Step::WaitLive { path, .. } if path == base);
+        waited && outcome.ok()
+    });
+    (!back).then(|| base.clone())
+}
+
 /// Nothing of it is begun: it would be mounted on the bare directory of its base.
 fn not_on(base: &Path, repair: &Repair) -> Vec<Outcome> {
-    let why = format!("{} above it is not as it should be", text::path(base));
-    let mut endings = std::iter::once(Ended::Refused(Reason::UnclearEvidence, why));
+    let why = format!("{}, which it stands on, is not as it should be", text::path(base));
+    let mut endings = std::iter::once(Ended::Refused(Reason::StorageNotLive, why));
     repair
         .steps
         .iter()

@@ -6,20 +6,58 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::lock::{self, Tried};
+use super::lock::{self, Lock, Tried};
 use super::perform::{Actor, Ended, Outcome};
 use super::{storage_gate, store};
-use crate::config::Settings;
+use crate::config::{Loaded, Settings};
 use crate::decide::mounts::Decision;
 use crate::decide::plan::{Hold, Plan, Reason};
-use crate::probes::facts::{self, Facts};
+use crate::probes::facts::{self, Facts, TOOL};
 use crate::probes::mounts::{self, Observation};
-use crate::probes::records::{MountsState, Rehearsal};
+use crate::probes::records::{Debts, MountsState, Rehearsal};
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Deadline, Now};
 
 /// What is left of the deadline for looking again, and for the report, when acting ends.
 const RESERVE: Duration = Duration::from_secs(15);
+
+/// Whether this run may act at all. An apply round has the tool's lock before it looks, so that two
+/// rounds never decide on the same facts; a dry run takes none.
+#[derive(Debug)]
+pub enum Turn {
+    /// It only looks.
+    DryRun,
+    /// It may, as long as this is held.
+    Apply(Lock),
+    /// Another round is at work.
+    Busy,
+}
+
+/// Takes the lock of a round where one is to act, waiting for another round at most `wait`.
+///
+/// # Errors
+/// The lock cannot be opened.
+pub fn turn(settings: &Settings, apply: bool, wait: Duration) -> Result<Turn> {
+    if !apply {
+        return Ok(Turn::DryRun);
+    }
+    Ok(match lock::within(&settings.host.run_dir, TOOL, wait)? {
+        Tried::Locked(lock) => Turn::Apply(lock),
+        Tried::Busy => Turn::Busy,
+    })
+}
+
+/// The plan for the person who is about to arm.
+#[must_use]
+pub fn rehearsal(loaded: &Loaded, plan: &Plan, text: &str, now: &Now) -> Rehearsal {
+    Rehearsal {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config: loaded.digest(),
+        at: now.stamp(),
+        plan_id: plan.id(),
+        plan: text.lines().map(str::to_owned).collect(),
+    }
+}
 
 /// What came of a round.
 #[derive(Debug, Default)]
@@ -31,7 +69,7 @@ pub struct Acted {
     /// The state as stored.
     pub state: MountsState,
     /// What is still owed.
-    pub debts: usize,
+    pub debts: Debts,
     /// A second look, when something was done.
     pub present: Option<Vec<Observation>>,
     /// Why something could not be stored: then nothing, or nothing more, was done.
@@ -44,7 +82,7 @@ pub fn carry_out(
     settings: &Settings,
     facts: &Facts,
     decision: &Decision,
-    rehearsal: Rehearsal,
+    rehearsal: Option<Rehearsal>,
     deadline: Deadline,
 ) -> Acted {
     let mut acted = Acted { state: facts.state.clone(), ..Acted::default() };
@@ -60,7 +98,7 @@ pub fn carry_out(
         state: facts.state.clone(),
         debts: facts.debts.clone(),
     };
-    actor.state.rehearsal = Some(rehearsal);
+    actor.state.rehearsal = rehearsal.or(actor.state.rehearsal);
     let mut outcomes = Vec::new();
     let done = actor
         .take_note(decision.sightings.clone(), &facts.now)
@@ -80,7 +118,7 @@ pub fn carry_out(
         acted.trouble.get_or_insert(format!("{error:#}"));
     }
     acted.outcomes = outcomes;
-    acted.debts = actor.debts.debts.len();
+    acted.debts = actor.debts;
     acted.state = actor.state;
     acted
 }
@@ -128,5 +166,5 @@ fn sweep(settings: &Settings, now: &Now) {
     let host = &settings.host;
     store::sweep(&host.state_dir, &["mounts.json", "debts.json"], now);
     store::sweep(&host.run_dir, &[storage_gate::FILE], now);
-    store::sweep(&host.textfile_dir, &["unwedge_mounts.prom"], now);
+    store::sweep(&host.textfile_dir, &["unwedge_mounts.prom", "unwedge_binds.prom"], now);
 }

@@ -1,6 +1,7 @@
 //! Waiting until a path is live: the right mount, answering, or the limit. An empty directory where
 //! a mount should be is not success, and neither is another source.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,6 +58,18 @@ pub fn live(
         }
         pause(wait);
         wait = (wait * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Waits until the base of each bind is live, each as long as its `wait`, all of them until half of what
+/// is left of the deadline. What is not live by then will be seen.
+pub fn bases_live(settings: &Settings, deadline: Deadline) {
+    let half = deadline.within(deadline.left() / 2);
+    let bases: BTreeSet<&Path> = settings.bind.iter().map(|bind| bind.base.as_path()).collect();
+    for base in bases {
+        let spec = settings.mount.iter().find(|spec| spec.path == base);
+        let limit = spec.map_or(Duration::ZERO, |spec| spec.wait);
+        let _ = live(settings, base, None, half.within(limit));
     }
 }
 

@@ -2,19 +2,20 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use unwedge::act::child;
-use unwedge::act::lock::{self, Lock, Tried};
-use unwedge::act::round::{self, Acted};
+use unwedge::act::round::{self, Acted, Turn};
 use unwedge::cli::Mounts;
-use unwedge::config::sentinel::Permission;
+use unwedge::config::sentinel::Kind;
 use unwedge::config::{self, Loaded, Request};
 use unwedge::decide::mounts::{World, decide};
 use unwedge::decide::plan::{Hold, Plan, Reason};
-use unwedge::probes::facts::{self, OwnLock, TOOL};
+use unwedge::probes::binds;
+use unwedge::probes::facts::{self, OwnLock};
 use unwedge::probes::mountinfo::mount_points;
-use unwedge::probes::records::{MountsState, Rehearsal};
+use unwedge::probes::records::MountsState;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     match run(&cli, &loaded) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            out::complain(&format!("unwedge-{TOOL}: {error:#}"));
+            out::complain(&format!("unwedge-mounts: {error:#}"));
             Exit::Failed.into()
         }
     }
@@ -47,60 +48,30 @@ fn main() -> ExitCode {
 
 fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
-    let settings = &loaded.settings;
+    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
+    let (settings, faults) = &binds::complete(&loaded.settings);
     let deadline = Deadline::after(settings.mounts.deadline);
-    facts::refuse_own_paths_that_may_hang(settings)?;
-    let (mode, held, _own_lock) = match own_lock(cli, loaded)? {
-        Locked::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
-        Locked::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
-        Locked::Busy => return busy(cli, &Now::take()?),
+    let (mode, held, _lock) = match round::turn(settings, cli.apply, Duration::ZERO)? {
+        Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
+        Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
+        Turn::Busy => return busy(cli, &Now::take()?),
     };
 
     // look
     let facts = facts::look(settings, loaded.files.is_empty(), held)?;
-    let now = &facts.now;
 
     // decide
-    let decision = decide(&World {
-        settings,
-        observations: &facts.survey.observations,
-        table: &facts.survey.table,
-        units: &facts.units,
-        gates: &facts.gates,
-        state: &facts.state,
-        debts: &facts.debts,
-        now,
-    });
+    let decision = decide(&World::of(Kind::Mounts, settings, &facts, faults));
 
     // act
-    let mut round = Round {
-        armed: facts.gates.permission == Permission::Armed,
-        observations: &facts.survey.observations,
-        present: &facts.survey.observations,
-        orphans: facts.survey.orphans,
-        table_seen: facts.survey.table.is_ok(),
-        debts: facts.gates.unreadable.is_none().then_some(facts.debts.debts.len()),
-        took: boottime().saturating_sub(start),
-        ..Round::of_plan(now, mode, &decision.plan, &facts.state)
-    };
     let acted: Acted;
+    let mut round = Round::of(Kind::Mounts, mode, &facts, faults, &decision.plan);
     if mode == Mode::Apply {
-        let rehearsal = Rehearsal {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            config: loaded.digest(),
-            at: now.stamp(),
-            plan_id: decision.plan.id(),
-            plan: text::plan(&round).lines().map(str::to_owned).collect(),
-        };
-        acted = round::carry_out(settings, &facts, &decision, rehearsal, deadline);
-        round.outcomes = &acted.outcomes;
-        round.late_holds = &acted.holds;
-        round.state = &acted.state;
-        round.debts = round.debts.and(Some(acted.debts));
-        round.trouble = acted.trouble.as_deref();
-        round.present = acted.present.as_deref().unwrap_or(round.observations);
-        round.took = boottime().saturating_sub(start);
+        let rehearsed = round::rehearsal(loaded, &decision.plan, &text::plan(&round), &facts.now);
+        acted = round::carry_out(settings, &facts, &decision, Some(rehearsed), deadline);
+        round = round.after(&acted);
     }
+    round.took = boottime().saturating_sub(start);
 
     // report
     report::say(&round, cli.common.json, Detail::of(cli.common.verbose))?;
@@ -111,32 +82,15 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     Ok(round.exit())
 }
 
-/// An apply round has the tool's lock before it looks, so that two rounds never decide on the same
-/// facts; a dry run takes none.
-enum Locked {
-    DryRun,
-    Apply(Lock),
-    Busy,
-}
-
-fn own_lock(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Locked> {
-    if !cli.apply {
-        return Ok(Locked::DryRun);
-    }
-    Ok(match lock::tool(&loaded.settings.host.run_dir, TOOL)? {
-        Tried::Locked(lock) => Locked::Apply(lock),
-        Tried::Busy => Locked::Busy,
-    })
-}
-
 /// Another round is at work: its metrics stand, and this one did its job by leaving it alone.
 fn busy(cli: &Mounts, now: &Now) -> anyhow::Result<Exit> {
     let why = "another round is at work";
     let plan = Plan { repairs: vec![], holds: vec![Hold::gate(Reason::Busy, why.to_owned())] };
     let state = MountsState::default();
-    out::complain(&format!("unwedge-{TOOL}: busy: {why}"));
+    out::complain(&format!("unwedge-mounts: busy: {why}"));
     if cli.common.json {
-        out::print(&json::render(&Round::of_plan(now, Mode::Apply, &plan, &state))?)?;
+        let round = Round::of_plan(Kind::Mounts, now, Mode::Apply, &plan, &state);
+        out::print(&json::render(&round)?)?;
     }
     Ok(Exit::Fine)
 }

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser as _;
 use unwedge::act::child;
-use unwedge::cli::{ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb};
+use unwedge::cli::{
+    BindsVerb, ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb,
+};
 use unwedge::config::{self, Loaded, Request};
 use unwedge::kit;
-use unwedge::operator::{config as check, debts, generate, hold, mounts, sentinel, state};
+use unwedge::operator::{binds, config as check, debts, generate, hold, mounts, sentinel, state};
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::Exit;
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         | Verb::Hold(_)
         | Verb::State(_)
         | Verb::Mounts(_)
+        | Verb::Binds(_)
         | Verb::Debts => {
             match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
                 Ok(loaded) => with_config(&cli, &loaded),
@@ -88,6 +91,9 @@ fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
         }
         Verb::Mounts(MountsVerb::Forget { path, dry_run }) => {
             mounts::forget(settings, path, *dry_run, &now)
+        }
+        Verb::Binds(BindsVerb::Guard { undo, dry_run }) => {
+            binds::guard(settings, *undo, *dry_run, &now)
         }
         Verb::Debts => debts::list(settings, json, &now),
         Verb::Demo { .. } | Verb::Faultfs(_) | Verb::Generate { .. } => Ok(String::new()),

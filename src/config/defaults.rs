@@ -82,7 +82,7 @@ impl Default for Budget {
 
 /// The lowest layer: every key that has a default, with that default.
 pub fn tree() -> Tree {
-    let Settings { host, gates, probe, mounts, mount: _ } = Settings::default();
+    let Settings { host, gates, probe, mounts, mount: _, binds: _, bind: _ } = Settings::default();
     let all = table([
         (
             "host",
@@ -119,6 +119,8 @@ pub fn tree() -> Tree {
             ]),
         ),
         ("mount", Value::Array(Vec::new())),
+        ("binds", table([])),
+        ("bind", Value::Array(Vec::new())),
     ]);
     Tree::from_value(all, &Origin::Default)
 }

@@ -20,6 +20,10 @@ pub struct Fragment {
     pub mounts: Option<MountsFragment>,
     /// `[[mount]]`, in the order of the files
     pub mount: Option<Vec<MountFragment>>,
+    /// `[binds]`
+    pub binds: Option<BindsFragment>,
+    /// `[[bind]]`, in the order of the files
+    pub bind: Option<Vec<BindFragment>>,
 }
 
 /// `[host]` as written.
@@ -110,6 +114,23 @@ pub struct MountFragment {
     pub fstype: Option<String>,
     pub wait: Option<DurationText>,
     pub remount: Option<Vec<String>>,
+}
+
+/// `[binds]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct BindsFragment {
+    pub manifest: Option<String>,
+}
+
+/// One `[[bind]]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct BindFragment {
+    pub cold: Option<String>,
+    pub hot: Option<String>,
 }
 
 /// The text of a duration. A bare number is taken in too, so that the message can speak of the missing unit.

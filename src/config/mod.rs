@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, ConfigErrors, PROBLEMS_MAX};
 pub use overrides::Flag;
+pub use read::beside;
 pub use request::Request;
 pub use settings::*;
 pub use shape::LATER_SECTIONS;

@@ -117,8 +117,26 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(files)
 }
 
+/// The bytes of a file beside the configuration that root may act on; `None` if there is no such file.
+///
+/// # Errors
+/// It cannot be read, or may not be believed: run by root, it must be root's alone.
+pub fn beside(path: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
+    let root = rustix::process::geteuid().is_root();
+    read_bytes(path, if root { Trust::Root } else { Trust::Any })
+}
+
 /// The text of a file that may be believed; `None` if there is no such file.
 fn read(path: &Path, trust: Trust) -> Result<Option<String>, ConfigError> {
+    let Some(bytes) = read_bytes(path, trust)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count();
+        problem(path, format!("line {line} is not UTF-8"))
+    })
+}
+
+fn read_bytes(path: &Path, trust: Trust) -> Result<Option<Vec<u8>>, ConfigError> {
     // NONBLOCK: a pipe of that name must not keep us waiting for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -141,11 +159,7 @@ fn read(path: &Path, trust: Trust) -> Result<Option<String>, ConfigError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(problem(path, format!("is longer than {FILE_BYTES_MAX} bytes")));
     }
-    String::from_utf8(bytes).map(Some).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = good.split(|byte| *byte == b'\n').count();
-        problem(path, format!("line {line} is not UTF-8"))
-    })
+    Ok(Some(bytes))
 }
 
 /// What decides whether a file may be believed.

@@ -9,8 +9,40 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-/// The kinds of acts, each permitted by a file of that name.
-pub const KINDS: [&str; 6] = ["mounts", "binds", "worker", "recover", "jobs", "notify"];
+/// The kinds of acts, each permitted by a file of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Abort, detach, mount.
+    Mounts,
+    /// Bind, rebind.
+    Binds,
+    /// Stop the worker and start it.
+    Worker,
+    /// Give running rows back to the queue.
+    Recover,
+    /// Change rows of our own queue.
+    Jobs,
+    /// Send messages.
+    Notify,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Mounts, Self::Binds, Self::Worker, Self::Recover, Self::Jobs, Self::Notify];
+
+    /// The name of its file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mounts => "mounts",
+            Self::Binds => "binds",
+            Self::Worker => "worker",
+            Self::Recover => "recover",
+            Self::Jobs => "jobs",
+            Self::Notify => "notify",
+        }
+    }
+}
 
 /// The name that stops every act.
 pub const HALT: &str = "HALT";
@@ -47,10 +79,8 @@ pub enum Halt {
 
 /// Looks at the permission for a kind of act: a regular file of root's (or of the effective user, when that is not
 /// root), which nobody else can write, in a directory that nobody else can write.
-pub fn permission(dir: &Path, kind: &str) -> Permission {
-    if !KINDS.contains(&kind) {
-        return Permission::Unknown(format!("no kind of act is called {kind:?}"));
-    }
+pub fn permission(dir: &Path, kind: Kind) -> Permission {
+    let kind = kind.name();
     let look = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let dir_fd = match rustix::fs::open(dir, look, Mode::empty()) {
         Ok(fd) => fd,

@@ -35,6 +35,10 @@ pub struct Settings {
     pub mounts: Mounts,
     /// The watched mounts, `[[mount]]`, in the order of the files; no path twice. Default none.
     pub mount: Vec<MountSpec>,
+    /// Where more binds are listed, `[binds]`.
+    pub binds: Binds,
+    /// The binds of `[[bind]]`, in the order of the files; no hot path twice. Default none.
+    pub bind: Vec<BindSpec>,
 }
 
 /// `[host]`. All paths are absolute, without `.`, `..` or a trailing slash.
@@ -179,6 +183,61 @@ pub struct MountSpec {
     pub wait: Duration,
     /// The command that mounts it, program (absolute) and arguments; only with [`Services::Process`]. Default none.
     pub remount: Option<Vec<String>>,
+}
+
+/// `[binds]`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Binds {
+    /// A file of `<cold> <hot>` lines beside the `[[bind]]` tables; absolute. Default none.
+    pub manifest: Option<PathBuf>,
+}
+
+/// One bind: a directory on storage, shown at another path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BindSpec {
+    /// Where it is mounted; absolute. Outside `repair_under` it is only looked at.
+    pub hot: PathBuf,
+    /// The directory it shows, at or below its base.
+    pub cold: PathBuf,
+    /// The deepest `[[mount]]` at or above the cold directory.
+    pub base: PathBuf,
+}
+
+impl Settings {
+    /// The bind from `cold` to `hot`, both absolute and plain.
+    ///
+    /// # Errors
+    /// Why it cannot be one, beside those that there are: nothing tells its cold directory from a
+    /// bare one, or one of the paths lies in the way of another.
+    pub fn bind_of(&self, cold: &Path, hot: &Path) -> Result<BindSpec, String> {
+        let shown = |path: &Path| format!("{:?}", path.display().to_string());
+        let bases = self.mount.iter().map(|spec| &spec.path).filter(|path| cold.starts_with(path));
+        let Some(base) = bases.max_by_key(|path| path.components().count()) else {
+            return Err(format!(
+                "{} lies at or below no [[mount]], so nothing would tell it from a bare directory; list what \
+                 it lies on",
+                shown(cold)
+            ));
+        };
+        if hot == Path::new("/") || hot.starts_with(base) || cold.starts_with(hot) {
+            return Err(format!(
+                "{} lies in the way of its own storage {}",
+                shown(hot),
+                shown(base)
+            ));
+        }
+        if let Some(covered) = self.mount.iter().find(|spec| spec.path.starts_with(hot)) {
+            return Err(format!(
+                "{} would cover the [[mount]] {}",
+                shown(hot),
+                shown(&covered.path)
+            ));
+        }
+        if self.bind.iter().any(|other| other.hot == hot) {
+            return Err(format!("{} is already listed; one bind a hot path", shown(hot)));
+        }
+        Ok(BindSpec { hot: hot.to_owned(), cold: cold.to_owned(), base: base.clone() })
+    }
 }
 
 impl MountSpec {

@@ -41,7 +41,9 @@ pub fn own_path_that_may_hang<'a>(
         &host.textfile_dir,
         &settings.gates.deploy_lock,
     ];
-    own.into_iter().find_map(|path| Some((path.as_path(), hanging(mounts, path)?)))
+    own.into_iter()
+        .chain(&settings.binds.manifest)
+        .find_map(|path| Some((path.as_path(), hanging(mounts, path)?)))
 }
 
 #[cfg(test)]

@@ -366,7 +366,7 @@ fn example_switched_on() -> String {
 fn the_example_with_everything_switched_on_loads_too() {
     let text = example_switched_on().replace("repair_under = []", "repair_under = [\"/srv\"]");
     let settings = from_str(&text).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(settings.mount.len(), 2);
+    assert_eq!((settings.mount.len(), settings.bind.len()), (2, 1));
     assert!(settings.mounts.is_under_root(&settings.mount[0].path));
 }
 
@@ -374,9 +374,9 @@ fn the_example_with_everything_switched_on_loads_too() {
 fn the_example_has_every_key_with_its_default() {
     let example = Tree::parse(EXAMPLE, Path::new("example")).expect("the example is TOML");
     for (path, leaf) in defaults::tree().leaves() {
-        let is_mount = path == KeyPath::of(&["mount"]);
+        let is_list = ["mount", "bind"].iter().any(|list| path == KeyPath::of(&[list]));
         let written = example.get(&path).map(Tree::inline);
-        assert!(is_mount || written.is_some(), "the example lacks {path} = {}", leaf.inline());
+        assert!(is_list || written.is_some(), "the example lacks {path} = {}", leaf.inline());
     }
     let switched_on =
         Tree::parse(&example_switched_on(), Path::new("example")).expect("the example is TOML");
@@ -395,6 +395,9 @@ fn the_example_has_every_key_with_its_default() {
         assert!(mount.contains(&key), "the example lacks [[mount]] {key}");
     }
     assert!(EXAMPLE.contains("remount ="), "the example lacks [[mount]] remount");
+    for key in ["manifest", "cold", "hot"] {
+        assert!(EXAMPLE.contains(&format!("#{key}")), "the example lacks {key}");
+    }
 }
 
 /// Text that looks enough like a configuration to get far into the loader.

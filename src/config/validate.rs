@@ -10,11 +10,11 @@ use super::check::Checker;
 use super::duration::display;
 use super::error::ConfigErrors;
 use super::fragment::{
-    BudgetFragment, ConfirmFragment, ConfirmationFragment, Fragment, GatesFragment, HostFragment,
-    MountFragment, MountsFragment, ProbeFragment,
+    BindFragment, BindsFragment, BudgetFragment, ConfirmFragment, ConfirmationFragment, Fragment,
+    GatesFragment, HostFragment, MountFragment, MountsFragment, ProbeFragment,
 };
 use super::settings::{
-    Budget, Confirm, Confirmation, DEADLINE_MAX, Gates, Host, LOCK_WAIT, MountSpec, Mounts,
+    Binds, Budget, Confirm, Confirmation, DEADLINE_MAX, Gates, Host, LOCK_WAIT, MountSpec, Mounts,
     PROBE_TIMEOUT_MAX, PROBE_TIMEOUT_MIN, Probe, REPORT_RESERVE, Services, Settings, WAIT_MAX,
     Watch, Whereabouts,
 };
@@ -24,13 +24,16 @@ use super::{defaults, duration};
 /// Makes settings of what was written, or says everything that is wrong with it. The tree tells the places.
 pub fn settings(fragment: Fragment, tree: &Tree) -> Result<Settings, ConfigErrors> {
     let mut check = Checker::new(tree);
-    let settings = Settings {
+    let mut settings = Settings {
         host: host(&mut check, fragment.host.unwrap_or_default()),
         gates: gates(&mut check, fragment.gates.unwrap_or_default()),
         probe: probe(&mut check, fragment.probe.unwrap_or_default()),
         mounts: mounts(&mut check, fragment.mounts.unwrap_or_default()),
         mount: mount_list(&mut check, &fragment.mount.unwrap_or_default()),
+        binds: binds(&mut check, fragment.binds.unwrap_or_default()),
+        bind: Vec::new(),
     };
+    bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());
     one_way_to_mount(&mut check, &settings);
     deadline_holds_its_parts(&mut check, &settings);
     check.finish(settings)
@@ -233,6 +236,37 @@ fn mount(check: &mut Checker<'_>, at: &KeyPath, written: &MountFragment) -> Moun
             Duration::from_nanos(1)..=WAIT_MAX,
         ),
         remount: written.remount.as_deref().map(|it| check.argv(&at.key("remount"), it)),
+    }
+}
+
+fn binds(check: &mut Checker<'_>, written: BindsFragment) -> Binds {
+    let at = KeyPath::of(&["binds", "manifest"]);
+    Binds { manifest: written.manifest.and_then(|text| check.absolute(&at, &text)) }
+}
+
+/// Each bind is held against the mounts and against those before it.
+fn bind_list(check: &mut Checker<'_>, settings: &mut Settings, written: &[BindFragment]) {
+    for (index, fragment) in written.iter().enumerate() {
+        let at = KeyPath::of(&["bind"]).index(index);
+        let mut path = |name: &str, written: Option<&String>| match written {
+            None => {
+                check.problem(&at.key(name), "missing; each [[bind]] names cold and hot");
+                None
+            }
+            Some(text) => check.absolute(&at.key(name), text),
+        };
+        let cold = path("cold", fragment.cold.as_ref());
+        let hot = path("hot", fragment.hot.as_ref());
+        // a base that was refused would make each of its binds wrong
+        let (Some(cold), Some(hot), false) =
+            (cold, hot, check.has_problem_below(&KeyPath::of(&["mount"])))
+        else {
+            continue;
+        };
+        match settings.bind_of(&cold, &hot) {
+            Ok(bind) => settings.bind.push(bind),
+            Err(problem) => check.problem(&at.key("hot"), problem),
+        }
     }
 }
 

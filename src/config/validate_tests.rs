@@ -45,7 +45,7 @@ fn nothing_written_gives_the_defaults() {
 
 #[test]
 fn the_defaults_are_those_of_the_design() {
-    let Settings { host, gates, probe, mounts, mount } = Settings::default();
+    let Settings { host, gates, probe, mounts, mount, binds, bind } = Settings::default();
     let s = Duration::from_secs;
     assert_eq!(host.user, "unwedge");
     assert_eq!(host.services, Services::Systemd);
@@ -64,6 +64,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(probe.timeout, s(5));
     assert_eq!((mounts.deadline, mounts.watch), (s(240), Watch::Listed));
     assert_eq!((mounts.repair_under, mount), (vec![], vec![]));
+    assert_eq!((binds.manifest, bind), (None, vec![]));
     let all = [
         mounts.confirm.dead,
         mounts.confirm.hung,
@@ -414,4 +415,51 @@ fn messages_are_lower_case_without_a_full_stop() {
         let (_, message) = told.rsplit_once(": ").expect("a place before the message");
         assert!(!message.ends_with('.') && !message.starts_with(char::is_uppercase), "{told}");
     }
+}
+
+#[test]
+fn a_bind_lies_on_a_listed_mount_and_in_nobodys_way() {
+    let bind = |cold: &str, hot: &str| {
+        format!("{}[[bind]]\ncold = \"{cold}\"\nhot = \"{hot}\"\n", mount(""))
+    };
+    let settings = check(&bind("/srv/a/x", "/srv/jobs/x/"));
+    assert_eq!(settings.bind[0].hot, Path::new("/srv/jobs/x"));
+    assert_eq!(settings.bind[0].base, Path::new("/srv/a"));
+    // the base is the deepest that there is
+    let deeper = format!("[[mount]]\npath = \"/srv/a/x\"\n{}", bind("/srv/a/x/y", "/srv/j"));
+    assert_eq!(check(&deeper).bind[0].base, Path::new("/srv/a/x"));
+    // hot below another mount, and below another hot, is right
+    let nested = format!(
+        "{}[[bind]]\ncold = \"/srv/a/z\"\nhot = \"/srv/jobs/x/z\"\n",
+        bind("/srv/a/x", "/srv/jobs/x")
+    );
+    assert_eq!(check(&nested).bind.len(), 2);
+    for (text, word) in [
+        (
+            bind("/srv/b/x", "/srv/jobs/x"),
+            "<text>:6: [[bind]] hot: \"/srv/b/x\" lies at or below no [[mount]]",
+        ),
+        (bind("/srv/ab", "/srv/jobs/x"), "at or below no [[mount]]"),
+        (bind("/srv/a/x", "/srv/a/y"), "in the way of its own storage"),
+        (bind("/srv/a/x", "/srv/a"), "in the way of its own storage"),
+        (bind("/srv/a/x", "/srv"), "in the way of its own storage"),
+        (bind("/srv/a/x", "/"), "in the way of its own storage"),
+        (bind("srv/a/x", "/srv/j"), "[[bind]] cold: \"srv/a/x\" is relative"),
+        (bind("/srv/a/x", "/srv/../j"), "[[bind]] hot: "),
+        (
+            format!("{}[[mount]]\npath = \"/srv/j/deep\"\n", bind("/srv/a/x", "/srv/j")),
+            "would cover the [[mount]]",
+        ),
+        (
+            format!(
+                "{}[[bind]]\ncold = \"/srv/a/y\"\nhot = \"/srv/j\"\n",
+                bind("/srv/a/x", "/srv/j")
+            ),
+            "already listed",
+        ),
+        (format!("{}[[bind]]\nhot = \"/srv/j\"\n", mount("")), "[[bind]] cold: missing"),
+    ] {
+        check_word(&text, word);
+    }
+    check_word("[binds]\nmanifest = \"binds\"\n", "[binds] manifest: \"binds\" is relative");
 }

@@ -1,12 +1,17 @@
 //! From what single paths need to what is done to all of them: paths of one superblock are one
-//! repair, the budget is asked once for each, and nothing is mounted on ground that is not as it
-//! should be.
+//! repair, binds come after their bases, the budget is asked once for a base with all that hangs on
+//! it, and nothing is mounted on ground that is not as it should be.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::binds::{Unbound, without_its_base};
 use super::budget::Ledger;
+use super::gates;
 use super::mounts::World;
-use super::plan::{Cost, Hold, Planned, Reason, Repair, Step};
+use super::plan::{Cost, Hold, Planned, Reason, Repair, Step, Subject};
+use crate::config::sentinel::Kind;
+use crate::probes::identity::Identity;
 use crate::probes::mountinfo::Dev;
 use crate::probes::verdict::Verdict;
 use crate::sys::text;
@@ -33,9 +38,120 @@ pub struct Rank {
 
 /// The repairs of a plan; what is not done after all becomes a hold.
 #[must_use]
-pub fn compose(world: &World<'_>, broken: Vec<Repairable>, holds: &mut Vec<Hold>) -> Vec<Repair> {
-    let affordable = afford(world, gather(broken), holds);
-    after_bases(world, affordable, holds)
+pub fn compose(
+    world: &World<'_>,
+    broken: Vec<Repairable>,
+    binds: Vec<Unbound>,
+    holds: &mut Vec<Hold>,
+) -> Vec<Repair> {
+    let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
+    let affordable = afford(world, gather(broken), &mut ledger, holds);
+    let mut repairs = after_bases(world, affordable, holds);
+    let binds = permitted(world, on_bases(world, &repairs, binds, holds), holds);
+    let binds = charge_with_bases(&mut repairs, binds, &mut ledger, holds);
+    repairs.extend(binds.into_iter().map(|unbound| unbound.repair));
+    repairs
+}
+
+/// Holds binds whose base is neither live nor put back by this plan; the others learn which it is.
+fn on_bases(
+    world: &World<'_>,
+    repairs: &[Repair],
+    binds: Vec<Unbound>,
+    holds: &mut Vec<Hold>,
+) -> Vec<Unbound> {
+    let mut kept = Vec::with_capacity(binds.len());
+    for mut unbound in binds {
+        let base = world.observations.iter().find(|seen| seen.path == unbound.base);
+        let onto =
+            base.filter(|base| base.verdict == Verdict::Live).and_then(|base| base.identity());
+        if let Some(onto) = onto {
+            set_onto(&mut unbound.repair, onto);
+        } else if repairs.iter().any(|repair| repair.puts_back(&unbound.base)) {
+            unbound.repair.needs = Some(unbound.base.clone());
+        } else {
+            let detail = without_its_base(&unbound.base, base.map(|base| base.verdict));
+            holds.push(Hold::on(&unbound.repair.subject, Reason::StorageNotLive, detail));
+            continue;
+        }
+        kept.push(unbound);
+    }
+    kept
+}
+
+fn set_onto(repair: &mut Repair, mount: &Identity) {
+    for planned in &mut repair.steps {
+        match &mut planned.step {
+            Step::Bind { shows, .. } | Step::Rebind { shows, .. } => {
+                shows.onto = Some(mount.clone());
+            }
+            Step::AbortConnection { .. }
+            | Step::Detach { .. }
+            | Step::RestartUnit { .. }
+            | Step::StartUnit { .. }
+            | Step::Remount { .. }
+            | Step::WaitLive { .. } => {}
+        }
+    }
+}
+
+/// Holds binds that their own sentinel or pause does not permit. Where the tool's own gate is closed
+/// nothing is done at all, and they stay to be seen.
+fn permitted(world: &World<'_>, binds: Vec<Unbound>, holds: &mut Vec<Hold>) -> Vec<Unbound> {
+    let shut = gates::shut(world.gates, Kind::Binds, world.now);
+    let Some(first) = shut.first().filter(|_| world.front != Kind::Binds) else { return binds };
+    if !gates::shut(world.gates, world.front, world.now).is_empty() {
+        return binds;
+    }
+    for unbound in binds {
+        let verbs: Vec<&str> =
+            unbound.repair.steps.iter().map(|planned| planned.step.verb().name()).collect();
+        let detail = format!("{}: would {}", first.detail, verbs.join(", "));
+        let hold = Hold::on(&unbound.repair.subject, first.reason, detail);
+        holds.push(hold.until(first.until_utc_ms));
+    }
+    Vec::new()
+}
+
+/// One charge is one base with all that hangs on it: binds go with their base's charge, or, where the
+/// base needs none, one of them is charged to the base and the others go with that. Whoever is charged
+/// owes them all from the beginning, so that a round that is killed leaves none of them forgotten.
+fn charge_with_bases(
+    repairs: &mut [Repair],
+    binds: Vec<Unbound>,
+    ledger: &mut Ledger<'_>,
+    holds: &mut Vec<Hold>,
+) -> Vec<Unbound> {
+    let mut kept: Vec<Unbound> = Vec::with_capacity(binds.len());
+    let mut refused: BTreeMap<PathBuf, Hold> = BTreeMap::new();
+    for mut unbound in binds {
+        if let Cost::Charge { to, identity, along: lower } = &unbound.repair.cost {
+            let leads = |repair: &&mut Repair| matches!(&repair.cost, Cost::Charge { to: charged, .. } if charged == to);
+            let with_binds = kept.iter_mut().map(|unbound| &mut unbound.repair);
+            if let Some(leader) = repairs.iter_mut().chain(with_binds).find(leads) {
+                if let Cost::Charge { along, .. } = &mut leader.cost {
+                    along.push(identity.clone());
+                    along.extend(lower.iter().cloned());
+                }
+                leader.owes.extend(unbound.repair.owes.iter().cloned());
+                unbound.repair.cost = Cost::Along;
+            } else {
+                let asked = match refused.get(to) {
+                    Some(hold) => Err(hold.clone()),
+                    None => ledger.charge(to),
+                };
+                if let Err(hold) = asked {
+                    let to = to.clone();
+                    let subject = Subject::Path(unbound.repair.subject.clone());
+                    holds.push(Hold { subject, ..hold.clone() });
+                    refused.insert(to, hold);
+                    continue;
+                }
+            }
+        }
+        kept.push(unbound);
+    }
+    kept
 }
 
 /// Makes one repair of all paths that share a superblock: all are detached before the first is put
@@ -53,9 +169,19 @@ fn gather(mut broken: Vec<Repairable>) -> Vec<Repair> {
             None => repairs.push((superblock, repair)),
         }
     }
-    let mut repairs: Vec<Repair> = repairs.into_iter().map(|(_, repair)| repair).collect();
+    let mut repairs: Vec<Repair> =
+        repairs.into_iter().map(|(_, repair)| with_all(repair)).collect();
     repairs.sort_by(|a, b| a.subject.cmp(&b.subject));
     repairs
+}
+
+/// A charge is for every mount that goes.
+fn with_all(mut repair: Repair) -> Repair {
+    let going = repair.steps.iter().filter_map(|planned| planned.step.identity());
+    if let Cost::Charge { identity, along, .. } = &mut repair.cost {
+        along.extend(going.filter(|other| *other != identity).cloned());
+    }
+    repair
 }
 
 fn join(leader: &mut Repair, other: Repair) {
@@ -78,24 +204,28 @@ fn join(leader: &mut Repair, other: Repair) {
     leader.steps.extend(back);
     leader.owes.extend(other.owes);
     leader.leaves.extend(other.leaves);
-    if matches!((&leader.cost, &other.cost), (Cost::Charge(_), Cost::Resumed)) {
+    if matches!((&leader.cost, &other.cost), (Cost::Charge { .. }, Cost::Resumed)) {
         leader.cost = Cost::Resumed;
     }
 }
 
 /// Lets the budget take out what it does not allow. What the config lists is paid for first, so that
 /// nobody can spend its budget by breaking mounts of their own.
-fn afford(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -> Vec<Repair> {
+fn afford(
+    world: &World<'_>,
+    repairs: Vec<Repair>,
+    ledger: &mut Ledger<'_>,
+    holds: &mut Vec<Hold>,
+) -> Vec<Repair> {
     let listed =
         |repair: &Repair| world.settings.mount.iter().any(|spec| spec.path == repair.subject);
-    let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
     let (first, second): (Vec<_>, Vec<_>) = repairs.into_iter().partition(listed);
     let mut affordable: Vec<Repair> = first
         .into_iter()
         .chain(second)
         .filter(|repair| match &repair.cost {
-            Cost::Resumed | Cost::Nothing => true,
-            Cost::Charge(_) => match ledger.charge(&repair.subject) {
+            Cost::Resumed | Cost::Nothing | Cost::Along => true,
+            Cost::Charge { to, .. } => match ledger.charge(to) {
                 Ok(()) => true,
                 Err(hold) => {
                     holds.push(hold);
@@ -133,7 +263,7 @@ fn after_bases(world: &World<'_>, repairs: Vec<Repair>, holds: &mut Vec<Hold>) -
                 return true;
             };
             let detail = format!("{} above it is {}", text::path(&above.path), above.verdict);
-            holds.push(Hold::on(subject, Reason::UnclearEvidence, detail));
+            holds.push(Hold::on(subject, Reason::StorageNotLive, detail));
             false
         })
         .collect()

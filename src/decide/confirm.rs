@@ -71,7 +71,7 @@ pub fn is_stacked(observation: &Observation) -> bool {
     match observation.layers.as_slice() {
         [.., below, top] => {
             observation.verdict == Verdict::Live
-                && observation.roles.contains(&Role::Base)
+                && [Role::Base, Role::Bind].iter().any(|role| observation.roles.contains(role))
                 && is_copy(top, below)
         }
         [_] | [] => false,
@@ -127,6 +127,7 @@ pub fn limits(verdict: Verdict, stacked: bool, confirm: &Confirm) -> Option<Conf
         Verdict::Dead => Some(confirm.dead),
         Verdict::Hung => Some(confirm.hung),
         Verdict::Absent => Some(confirm.absent),
+        Verdict::Pinned => Some(confirm.pinned),
         Verdict::Transient => Some(confirm.transient),
         Verdict::Live if stacked => Some(confirm.stacked),
         Verdict::Live

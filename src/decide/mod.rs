@@ -1,6 +1,7 @@
 //! Deciding. Facts, limits, history and the present moment go in, a plan comes out. There is no
 //! clock here, no file, no process, no socket and no log, and what is unknown is never acted on.
 
+pub mod binds;
 pub mod budget;
 pub mod compose;
 pub mod confirm;

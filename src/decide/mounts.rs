@@ -9,12 +9,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::binds::{BindCase, Unbound};
 use super::budget;
 use super::compose::{Rank, Repairable, compose};
 use super::confirm;
 use super::gates;
-use super::plan::{Cost, Hold, Left, Plan, Planned, Reason, Repair, Step};
+use super::plan::{Cost, Hold, Left, Owed, Plan, Planned, Reason, Repair, Step};
+use crate::config::sentinel::Kind;
 use crate::config::{MountSpec, Services, Settings};
+use crate::probes::binds::Fault;
+use crate::probes::facts::Facts;
 use crate::probes::family::Family;
 use crate::probes::gates::Gates;
 use crate::probes::holders::Holders;
@@ -36,6 +40,10 @@ const LAYERS_MAX: usize = 8;
 /// Everything a decision is made of.
 #[derive(Debug)]
 pub struct World<'a> {
+    /// Which tool asks: `mounts` repairs everything, `binds` only makes and swaps binds.
+    pub front: Kind,
+    /// What in the bind manifest is no bind.
+    pub faults: &'a [Fault],
     /// The limits.
     pub settings: &'a Settings,
     /// What was seen.
@@ -54,6 +62,25 @@ pub struct World<'a> {
     pub now: &'a Now,
 }
 
+impl<'a> World<'a> {
+    /// The world that was looked at.
+    #[must_use]
+    pub fn of(front: Kind, settings: &'a Settings, facts: &'a Facts, faults: &'a [Fault]) -> Self {
+        Self {
+            front,
+            faults,
+            settings,
+            observations: &facts.survey.observations,
+            table: &facts.survey.table,
+            units: &facts.units,
+            gates: &facts.gates,
+            state: &facts.state,
+            debts: &facts.debts,
+            now: &facts.now,
+        }
+    }
+}
+
 /// What was decided.
 #[derive(Debug)]
 pub struct Decision {
@@ -67,31 +94,44 @@ pub struct Decision {
 #[must_use]
 pub fn decide(world: &World<'_>) -> Decision {
     let sightings = confirm::advance(&world.state.sightings, world.observations, world.now);
-    let mut holds = gates::closed(world.gates, world.now);
+    let mut holds = gates::closed(world.gates, world.front, world.now);
+    let no_bind = |fault: &Fault| Hold::on(&fault.file, Reason::BadManifest, fault.to_string());
+    holds.extend(world.faults.iter().map(no_bind));
     if let Err(error) = world.table {
         holds.push(Hold::gate(Reason::UnclearEvidence, error.to_string()));
     }
-    let mut broken = Vec::new();
+    let (mut broken, mut binds) = (Vec::new(), Vec::new());
     for observation in world.observations {
-        match (Case { world, observation, sightings: &sightings }).examine() {
+        let case = Case { world, observation, sightings: &sightings };
+        let finding = match (&observation.bind, world.front) {
+            (Some(bind), _) => BindCase { case, bind }.examine(),
+            (None, Kind::Binds) => Finding::Fine,
+            (None, Kind::Mounts | Kind::Worker | Kind::Recover | Kind::Jobs | Kind::Notify) => {
+                case.examine()
+            }
+        };
+        match finding {
             Finding::Fine => {}
             Finding::Held(hold) => holds.push(hold),
             Finding::Broken(repairable) => broken.push(repairable),
+            Finding::Unbound(unbound) => binds.push(unbound),
         }
     }
-    let repairs = compose(world, broken, &mut holds);
+    let repairs = compose(world, broken, binds, &mut holds);
     holds.sort_by(|a, b| a.subject.cmp(&b.subject).then(a.reason.cmp(&b.reason)));
     Decision { plan: Plan { repairs, holds }, sightings }
 }
 
 /// What examining one path came to.
-enum Finding {
+pub(super) enum Finding {
     /// Nothing to do.
     Fine,
     /// Something is wrong and nothing is done.
     Held(Hold),
     /// It can be repaired, if the budget allows.
     Broken(Repairable),
+    /// A bind that can be made or swapped, if the budget allows and its base is live by then.
+    Unbound(Unbound),
 }
 
 /// How a path is put back once it is bare.
@@ -103,10 +143,11 @@ enum PutBack {
 }
 
 /// One path under examination.
-struct Case<'a> {
-    world: &'a World<'a>,
-    observation: &'a Observation,
-    sightings: &'a [Sighting],
+#[derive(Clone, Copy)]
+pub(super) struct Case<'a> {
+    pub(super) world: &'a World<'a>,
+    pub(super) observation: &'a Observation,
+    pub(super) sightings: &'a [Sighting],
 }
 
 impl Case<'_> {
@@ -119,7 +160,9 @@ impl Case<'_> {
             Verdict::Unknown
             | Verdict::ChildOfDead
             | Verdict::WrongSource
-            | Verdict::Inconclusive => self.hold(Reason::UnclearEvidence, seen.why.clone()),
+            | Verdict::Inconclusive
+            // only a bind is ever pinned, and binds have rules of their own
+            | Verdict::Pinned => self.hold(Reason::UnclearEvidence, seen.why.clone()),
             Verdict::Dead => self.confirmed(|case| case.take_away(Abort::No)),
             Verdict::Hung | Verdict::Transient => {
                 self.confirmed(|case| case.take_away(Abort::First))
@@ -140,7 +183,7 @@ impl Case<'_> {
         }
     }
 
-    fn rank(&self) -> Rank {
+    pub(super) fn rank(&self) -> Rank {
         let top = self.observation.top();
         Rank {
             of_a_part: top.is_some_and(|top| top.root != "/"),
@@ -148,7 +191,7 @@ impl Case<'_> {
         }
     }
 
-    fn allowed(&self) -> Result<(), Hold> {
+    pub(super) fn allowed(&self) -> Result<(), Hold> {
         let seen = self.observation;
         if !self.world.settings.mounts.is_under_root(&seen.path) {
             return Err(self.on(Reason::OutsideRoots, format!("{}: {}", seen.verdict, seen.why)));
@@ -156,7 +199,7 @@ impl Case<'_> {
         match self.family() {
             Family::Fuse => {}
             Family::Network | Family::Other if seen.verdict == Verdict::Absent => {}
-            Family::Other if seen.verdict == Verdict::Live => {}
+            Family::Other if matches!(seen.verdict, Verdict::Live | Verdict::Pinned) => {}
             Family::Network | Family::Other => {
                 let fstype = seen.top().map_or("", |top| top.fstype.as_str());
                 let detail = format!("{} on {fstype}: {}", seen.verdict, seen.why);
@@ -180,7 +223,7 @@ impl Case<'_> {
     }
 
     /// Copies of what lies beneath them: take those, and leave the lowest.
-    fn unstack(&self) -> Result<Repair, Hold> {
+    pub(super) fn unstack(&self) -> Result<Repair, Hold> {
         let seen = self.observation;
         let top = self.top()?;
         self.no_children(&top.nested, top)?;
@@ -191,6 +234,7 @@ impl Case<'_> {
         let why = format!("the same as the mount beneath it ({} layers)", seen.layers.len());
         Ok(Repair {
             subject: seen.path.clone(),
+            needs: None,
             cost: self.cost(top),
             owes: Vec::new(),
             leaves: Vec::new(),
@@ -234,6 +278,7 @@ impl Case<'_> {
         steps.extend(broken.iter().map(|layer| detach(&seen.path, layer, &why)));
         let mut repair = Repair {
             subject: seen.path.clone(),
+            needs: None,
             cost: self.cost(top),
             owes: Vec::new(),
             leaves: Vec::new(),
@@ -251,14 +296,14 @@ impl Case<'_> {
             }
             PutBack::Nobody if revealed.is_some() => return Ok(repair),
             PutBack::By(more) => {
-                repair.owes.push(seen.path.clone());
+                repair.owes.push(Owed::Mount(seen.path.clone()));
                 repair.steps.extend(more);
                 self.put_back_nested(&top.nested, &mut repair);
             }
             PutBack::Nobody => repair.leaves.push(left(&seen.path, top)),
         }
         for nested in &top.nested {
-            if !repair.owes.contains(&nested.path) {
+            if !repair.owes.iter().any(|owed| owed.path() == nested.path) {
                 repair.leaves.push(left(&nested.path, &nested.layer));
             }
         }
@@ -277,7 +322,7 @@ impl Case<'_> {
                 (Services::Systemd | Services::Process, _, _) => continue,
             };
             let why = format!("it went with {}", text::path(&repair.subject));
-            repair.owes.push(nested.path.clone());
+            repair.owes.push(Owed::Mount(nested.path.clone()));
             repair.steps.push(planned(step, &why));
             let fstype = Some(nested.layer.fstype.clone());
             let wait = Step::WaitLive { path: nested.path.clone(), fstype };
@@ -316,6 +361,7 @@ impl Case<'_> {
         }
         Ok(Repair {
             subject: seen.path.clone(),
+            needs: None,
             cost: Cost::Nothing,
             owes: Vec::new(),
             leaves: Vec::new(),
@@ -420,7 +466,7 @@ impl Case<'_> {
     }
 
     /// The abort of the connection, where everything it kills may be killed.
-    fn abort(&self, top: &Layer, why: &str) -> Result<Planned, Hold> {
+    pub(super) fn abort(&self, top: &Layer, why: &str) -> Result<Planned, Hold> {
         let seen = self.observation;
         if top.identity.connection.is_none() {
             let detail = "there is no /sys/fs/fuse/connections entry for it";
@@ -448,7 +494,7 @@ impl Case<'_> {
     /// The topmost layer and those right beneath it that are broken for certain: of the same
     /// superblock, or FUSE without a daemon. A layer with somebody else's mount on it stays, and
     /// all below it.
-    fn broken_layers(&self) -> Vec<&Layer> {
+    pub(super) fn broken_layers(&self) -> Vec<&Layer> {
         let mut layers = self.observation.layers.iter().rev();
         let Some(top) = layers.next() else { return Vec::new() };
         let below = layers.take_while(|layer| {
@@ -461,7 +507,7 @@ impl Case<'_> {
 
     /// A detach takes along what is nested. That may be only what is broken with it or as dead
     /// itself, under the roots.
-    fn no_children(&self, nested: &[Nested], base: &Layer) -> Result<(), Hold> {
+    pub(super) fn no_children(&self, nested: &[Nested], base: &Layer) -> Result<(), Hold> {
         let roots = &self.world.settings.mounts;
         let foreign = nested.iter().find(|nested| {
             let same = nested.layer.identity.dev == base.identity.dev;
@@ -483,16 +529,21 @@ impl Case<'_> {
     }
 
     fn cost(&self, top: &Layer) -> Cost {
-        if self.is_resumed() { Cost::Resumed } else { Cost::Charge(top.identity.clone()) }
+        if self.is_resumed() {
+            return Cost::Resumed;
+        }
+        let (to, identity) = (self.observation.path.clone(), top.identity.clone());
+        Cost::Charge { to, identity, along: Vec::new() }
     }
 
     /// Whether an earlier round began this very repair and did not live to end it, or owes this
     /// mount: then nothing is confirmed, charged or waited for again.
-    fn is_resumed(&self) -> bool {
+    pub(super) fn is_resumed(&self) -> bool {
+        let charges = &self.world.state.charges;
         match self.observation.identity() {
-            Some(identity) => {
-                self.world.state.charges.iter().any(|charge| charge.open && charge.covers(identity))
-            }
+            // a bind stays in place until it is swapped, so it can be owed while it is there
+            Some(_) if self.observation.bind.is_some() && self.is_owed() => true,
+            Some(identity) => charges.iter().any(|charge| charge.open && charge.covers(identity)),
             None => self.is_owed(),
         }
     }
@@ -504,7 +555,7 @@ impl Case<'_> {
         attempts.map_or(0, |attempts| attempts.failed)
     }
 
-    fn is_owed(&self) -> bool {
+    pub(super) fn is_owed(&self) -> bool {
         self.world.debts.debts.iter().any(|debt| debt.path() == self.observation.path)
     }
 
@@ -512,7 +563,7 @@ impl Case<'_> {
         self.observation.layers.is_empty()
     }
 
-    fn top(&self) -> Result<&Layer, Hold> {
+    pub(super) fn top(&self) -> Result<&Layer, Hold> {
         let nothing = || self.on(Reason::NotAMountPoint, "nothing is mounted".to_owned());
         self.observation.top().ok_or_else(nothing)
     }
@@ -535,11 +586,11 @@ impl Case<'_> {
         self.world.settings.mount.iter().find(|spec| spec.path == path)
     }
 
-    fn on(&self, reason: Reason, detail: String) -> Hold {
+    pub(super) fn on(&self, reason: Reason, detail: String) -> Hold {
         Hold::on(&self.observation.path, reason, detail)
     }
 
-    fn hold(&self, reason: Reason, detail: String) -> Finding {
+    pub(super) fn hold(&self, reason: Reason, detail: String) -> Finding {
         let outside = !self.world.settings.mounts.is_under_root(&self.observation.path);
         let reason = if outside { Reason::OutsideRoots } else { reason };
         Finding::Held(self.on(reason, detail))
@@ -555,7 +606,7 @@ enum Abort {
 }
 
 /// Takes this layer away, and says what goes along.
-fn detach(path: &Path, layer: &Layer, why: &str) -> Planned {
+pub(super) fn detach(path: &Path, layer: &Layer, why: &str) -> Planned {
     let identity = layer.identity.clone();
     let along = layer.nested.iter().map(|nested| nested.layer.identity.mount_id).collect();
     let names: Vec<String> = layer.nested.iter().map(|n| text::path(&n.path)).collect();
@@ -564,11 +615,11 @@ fn detach(path: &Path, layer: &Layer, why: &str) -> Planned {
     planned(step, &format!("{why}{takes}{}", names.join(" ")))
 }
 
-fn planned(step: Step, why: &str) -> Planned {
+pub(super) fn planned(step: Step, why: &str) -> Planned {
     Planned { step, why: why.to_owned() }
 }
 
-fn left(path: &Path, layer: &Layer) -> Left {
+pub(super) fn left(path: &Path, layer: &Layer) -> Left {
     Left {
         path: path.to_path_buf(),
         source: text::name(&layer.source),

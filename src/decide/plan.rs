@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::config::sentinel::Kind;
 use crate::probes::holders::Process;
 use crate::probes::identity::Identity;
 use crate::sys::text;
@@ -25,17 +26,23 @@ pub enum Verb {
     Remount,
     /// Wait until it is there and answers.
     WaitLive,
+    /// Bind a path where nothing is mounted to its directory on storage.
+    Bind,
+    /// Swap a broken or outlived bind for one of the storage as it is now.
+    Rebind,
 }
 
 impl Verb {
     /// Every verb: tests that must not forget one walk this list.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::AbortConnection,
         Self::Detach,
         Self::RestartUnit,
         Self::StartUnit,
         Self::Remount,
         Self::WaitLive,
+        Self::Bind,
+        Self::Rebind,
     ];
 
     /// The word.
@@ -48,6 +55,8 @@ impl Verb {
             Self::StartUnit => "start-unit",
             Self::Remount => "remount",
             Self::WaitLive => "wait-live",
+            Self::Bind => "bind",
+            Self::Rebind => "rebind",
         }
     }
 }
@@ -100,6 +109,35 @@ pub enum Step {
         /// The type of what was taken away, where the config names none: another one is no success.
         fstype: Option<String>,
     },
+    /// See [`Verb::Bind`].
+    Bind {
+        /// The hot path.
+        path: PathBuf,
+        /// What it is to show.
+        shows: Shows,
+    },
+    /// See [`Verb::Rebind`].
+    Rebind {
+        /// The hot path.
+        path: PathBuf,
+        /// The old mount and no other; it must be the topmost there.
+        identity: Identity,
+        /// Ids of the mounts nested in it that may go along; any other one forbids the step.
+        along: Vec<u64>,
+        /// What the new one is to show.
+        shows: Shows,
+    },
+}
+
+/// What a bind is to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shows {
+    /// The directory on storage.
+    pub cold: PathBuf,
+    /// The base it lies on.
+    pub base: PathBuf,
+    /// The mount at the base; `None` when this very plan puts it there.
+    pub onto: Option<Identity>,
 }
 
 impl Step {
@@ -113,6 +151,8 @@ impl Step {
             Self::StartUnit { .. } => Verb::StartUnit,
             Self::Remount { .. } => Verb::Remount,
             Self::WaitLive { .. } => Verb::WaitLive,
+            Self::Bind { .. } => Verb::Bind,
+            Self::Rebind { .. } => Verb::Rebind,
         }
     }
 
@@ -125,7 +165,9 @@ impl Step {
             | Self::RestartUnit { path, .. }
             | Self::StartUnit { path, .. }
             | Self::Remount { path }
-            | Self::WaitLive { path, .. } => path,
+            | Self::WaitLive { path, .. }
+            | Self::Bind { path, .. }
+            | Self::Rebind { path, .. } => path,
         }
     }
 
@@ -137,7 +179,9 @@ impl Step {
             Self::AbortConnection { path, .. }
             | Self::Detach { path, .. }
             | Self::Remount { path }
-            | Self::WaitLive { path, .. } => text::path(path),
+            | Self::WaitLive { path, .. }
+            | Self::Bind { path, .. }
+            | Self::Rebind { path, .. } => text::path(path),
         }
     }
 
@@ -145,13 +189,14 @@ impl Step {
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::AbortConnection { identity, .. } | Self::Detach { identity, .. } => {
-                Some(identity)
-            }
+            Self::AbortConnection { identity, .. }
+            | Self::Detach { identity, .. }
+            | Self::Rebind { identity, .. } => Some(identity),
             Self::RestartUnit { .. }
             | Self::StartUnit { .. }
             | Self::Remount { .. }
-            | Self::WaitLive { .. } => None,
+            | Self::WaitLive { .. }
+            | Self::Bind { .. } => None,
         }
     }
 }
@@ -165,20 +210,59 @@ pub struct Planned {
     pub why: String,
 }
 
-/// The steps for one base and all that hangs on it: they stand or fall together, are charged once,
-/// and a failure among them does not stop the repairs of others.
+/// The steps for one base, or for one bind: they stand or fall together, and a failure among them does
+/// not stop the repairs of others, but for those of binds whose base it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
-    /// The base.
+    /// The base, or the hot path.
     pub subject: PathBuf,
+    /// For a bind: the base that this plan must have put back before.
+    pub needs: Option<PathBuf>,
     /// What it costs.
     pub cost: Cost,
-    /// Paths that must be mounted again once this is begun.
-    pub owes: Vec<PathBuf>,
+    /// What must be put back once this is begun.
+    pub owes: Vec<Owed>,
     /// Paths that this leaves unmounted for good.
     pub leaves: Vec<Left>,
     /// In order.
     pub steps: Vec<Planned>,
+}
+
+impl Repair {
+    /// Which kind of act this is, as sentinels and pauses name them.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        let binds =
+            |planned: &Planned| matches!(planned.step, Step::Bind { .. } | Step::Rebind { .. });
+        if self.steps.iter().any(binds) { Kind::Binds } else { Kind::Mounts }
+    }
+
+    /// Whether it puts back a mount at `path`.
+    #[must_use]
+    pub fn puts_back(&self, path: &Path) -> bool {
+        self.steps.iter().any(
+            |planned| matches!(&planned.step, Step::WaitLive { path: waited, .. } if waited == path),
+        )
+    }
+}
+
+/// What a repair owes from its first step on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owed {
+    /// A mount at this path.
+    Mount(PathBuf),
+    /// The bind of the table at this path.
+    Bind(PathBuf),
+}
+
+impl Owed {
+    /// Where.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Mount(path) | Self::Bind(path) => path,
+        }
+    }
 }
 
 /// A path that a repair leaves unmounted, because nothing says how to put it back.
@@ -195,8 +279,18 @@ pub struct Left {
 /// What a repair costs the budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cost {
-    /// One charge, for taking this mount away.
-    Charge(Identity),
+    /// One charge, for taking these mounts away.
+    Charge {
+        /// The base that it is charged to.
+        to: PathBuf,
+        /// The mount that leads.
+        identity: Identity,
+        /// The others that go for the same charge: layers beneath it, other places of its superblock,
+        /// binds of it.
+        along: Vec<Identity>,
+    },
+    /// Nothing: it goes with the charge of an earlier repair of this plan.
+    Along,
     /// Nothing: it was charged already, by a round that did not live to finish it.
     Resumed,
     /// Nothing: only what is absent is mounted.
@@ -252,11 +346,19 @@ pub enum Reason {
     UnitNotFound,
     /// Somebody does not want it mounted.
     UnitStoppedByOperator,
+    /// What it lies on is not live.
+    StorageNotLive,
+    /// A bind would hide what is in the directory.
+    HidesData,
+    /// Bound anew once, and it still holds what has been replaced.
+    StillPinned,
+    /// The manifest, or a line of it, is no bind.
+    BadManifest,
 }
 
 impl Reason {
     /// Every reason: playbooks, metrics and tests walk this list.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::NotArmed,
         Self::Halted,
         Self::OnHold,
@@ -280,6 +382,10 @@ impl Reason {
         Self::AbortUnavailable,
         Self::UnitNotFound,
         Self::UnitStoppedByOperator,
+        Self::StorageNotLive,
+        Self::HidesData,
+        Self::StillPinned,
+        Self::BadManifest,
     ];
 
     /// The word.
@@ -309,6 +415,10 @@ impl Reason {
             Self::AbortUnavailable => "abort-unavailable",
             Self::UnitNotFound => "unit-not-found",
             Self::UnitStoppedByOperator => "unit-stopped-by-operator",
+            Self::StorageNotLive => "storage-not-live",
+            Self::HidesData => "hides-data",
+            Self::StillPinned => "still-pinned",
+            Self::BadManifest => "bad-manifest",
         }
     }
 }
@@ -428,6 +538,7 @@ mod tests {
         let plan = |path: &str, why: &str| Plan {
             repairs: vec![Repair {
                 subject: PathBuf::from(path),
+                needs: None,
                 cost: Cost::Nothing,
                 owes: vec![],
                 leaves: vec![],

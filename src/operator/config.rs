@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::config::Loaded;
+use crate::probes::binds;
 use crate::sys::text;
 
 /// What a right configuration is told to be.
@@ -27,6 +28,13 @@ pub fn check(loaded: &Loaded) -> String {
     for spec in loaded.settings.mount.iter().filter(|spec| !spec.can_be_mounted()) {
         let path = text::path(&spec.path);
         let _ = writeln!(out, "{path}: no unit and no remount: nothing can mount it again");
+    }
+    let (complete, faults) = binds::complete(&loaded.settings);
+    for fault in &faults {
+        let _ = writeln!(out, "{}: {fault}", text::path(&fault.file));
+    }
+    for bind in complete.bind.iter().filter(|bind| !mounts.is_under_root(&bind.hot)) {
+        let _ = writeln!(out, "{}: not under repair_under: look only", text::path(&bind.hot));
     }
     out
 }

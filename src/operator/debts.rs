@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use crate::config::Settings;
-use crate::probes::records::{self, Debt, Debts};
+use crate::probes::records::{self, Debts};
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -22,11 +22,11 @@ pub fn list(settings: &Settings, json: bool, now: &Now) -> Result<String> {
         return Ok("nothing is owed\n".to_owned());
     }
     let mut out = String::new();
-    for Debt::Mount { path, since, why } in &debts.debts {
-        let age = now.since(since).known().map_or_else(|| "?".to_owned(), text::duration);
-        let path = text::path(path);
+    for debt in &debts.debts {
+        let age = now.since(debt.since()).known().map_or_else(|| "?".to_owned(), text::duration);
+        let (kind, path, since) = (debt.kind(), text::path(debt.path()), debt.since().utc());
         // writing to a String cannot fail
-        let _ = writeln!(out, "mount {path}: owed for {age}, since {} ({why})", since.utc());
+        let _ = writeln!(out, "{kind} {path}: owed for {age}, since {since} ({})", debt.why());
     }
     Ok(out)
 }

@@ -24,7 +24,7 @@ pub fn set(
     dry_run: bool,
     now: &Now,
 ) -> Result<String> {
-    let kind = known_kind(kind)?;
+    let kind = known_kind(kind)?.name();
     let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
     if time.is_zero() {
         bail!("--for: a pause of no length pauses nothing");
@@ -70,7 +70,7 @@ pub fn list(settings: &Settings, json: bool, now: &Now) -> Result<String> {
 /// # Errors
 /// An unknown kind, or it could not be stored.
 pub fn clear(settings: &Settings, kind: &str, dry_run: bool, now: &Now) -> Result<String> {
-    let kind = known_kind(kind)?;
+    let kind = known_kind(kind)?.name();
     let _lock = if dry_run { None } else { Some(holds_lock(settings)?) };
     let mut holds: Holds = records::read(&settings.host.state_dir, now)?;
     match holds.holds.remove(kind) {

@@ -2,6 +2,7 @@
 //! `--dry-run` where they change something; each change is one file replaced whole, under the lock
 //! of whoever else writes it.
 
+pub mod binds;
 pub mod config;
 pub mod debts;
 pub mod generate;
@@ -14,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::act::lock::{self, Lock, Tried};
 use crate::config::Settings;
-use crate::config::sentinel::KINDS;
+use crate::config::sentinel::Kind;
 use crate::probes::facts::TOOL;
 use crate::probes::records::{Holds, Record as _};
 
@@ -22,10 +23,12 @@ use crate::probes::records::{Holds, Record as _};
 ///
 /// # Errors
 /// With the list of those there are.
-pub fn known_kind(kind: &str) -> Result<&'static str> {
-    match KINDS.iter().find(|known| **known == kind) {
+pub fn known_kind(kind: &str) -> Result<Kind> {
+    match Kind::ALL.into_iter().find(|known| known.name() == kind) {
         Some(known) => Ok(known),
-        None => bail!("{kind}: no such kind of act; there are {}", KINDS.join(", ")),
+        None => {
+            bail!("{kind}: no such kind of act; there are {}", Kind::ALL.map(Kind::name).join(", "))
+        }
     }
 }
 

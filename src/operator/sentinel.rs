@@ -11,8 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use super::known_kind;
 use crate::act::store::{self, Durability};
 use crate::config::Loaded;
-use crate::config::sentinel::{self, Halt, KINDS, Permission};
-use crate::probes::facts::TOOL;
+use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::probes::records::{self, MountsState, Rehearsal};
 use crate::sys::clock::Now;
 use crate::sys::text;
@@ -27,8 +26,10 @@ const REHEARSAL_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 pub fn list(loaded: &Loaded, json: bool) -> Result<String> {
     let dir = &loaded.settings.host.sentinel_dir;
     let mut rows: Vec<(&str, bool, String)> = Vec::new();
-    for kind in KINDS {
-        rows.push(match sentinel::permission(dir, kind) {
+    for kind in Kind::ALL {
+        let permission = sentinel::permission(dir, kind);
+        let kind = kind.name();
+        rows.push(match permission {
             Permission::Armed => (kind, true, "armed".to_owned()),
             Permission::NotArmed => (kind, false, "not armed".to_owned()),
             Permission::Invalid(why) | Permission::Unknown(why) => {
@@ -63,7 +64,11 @@ pub fn arm(
 ) -> Result<String> {
     let kind = known_kind(kind)?;
     let mut out = caps(loaded, kind);
-    let rehearsed = if kind == TOOL { rehearsal(loaded, now)? } else { Err(NONE.to_owned()) };
+    let rehearsed = match kind {
+        Kind::Mounts | Kind::Binds => rehearsal(loaded, now)?,
+        Kind::Worker | Kind::Recover | Kind::Jobs | Kind::Notify => Err(NONE.to_owned()),
+    };
+    let name = kind.name();
     let note = match (&rehearsed, because) {
         (Ok(rehearsal), _) => {
             let _ = writeln!(out, "last plan ({}):", rehearsal.at.utc());
@@ -79,7 +84,7 @@ pub fn arm(
             format!("not rehearsed ({why}); {}", text::tail(because.as_bytes(), 500))
         }
         (Err(why), None) => bail!(
-            "{kind} is not armed: {why}; run `unwedge-mounts --apply` unarmed (it acts on nothing), \
+            "{name} is not armed: {why}; run `unwedge-mounts --apply` unarmed (it acts on nothing), \
              read its plan, and arm again; or give --because"
         ),
     };
@@ -91,11 +96,11 @@ pub fn arm(
     std::fs::create_dir_all(dir).with_context(|| format!("make directory {}", text::path(dir)))?;
     let stamp = now.stamp().utc();
     let content = format!("armed {stamp} with unwedge {}\n{note}\n", env!("CARGO_PKG_VERSION"));
-    store::replace(&dir.join(kind), content.as_bytes(), Durability::Flushed)?;
+    store::replace(&dir.join(name), content.as_bytes(), Durability::Flushed)?;
     match sentinel::permission(dir, kind) {
         Permission::Armed => out.push_str("armed\n"),
-        Permission::NotArmed => bail!("{kind}: written, and yet not there"),
-        Permission::Invalid(why) | Permission::Unknown(why) => bail!("{kind}: not armed: {why}"),
+        Permission::NotArmed => bail!("{name}: written, and yet not there"),
+        Permission::Invalid(why) | Permission::Unknown(why) => bail!("{name}: not armed: {why}"),
     }
     Ok(out)
 }
@@ -103,15 +108,17 @@ pub fn arm(
 /// Said of kinds whose tool is not there yet.
 const NONE: &str = "there is no rehearsal of this kind";
 
-fn caps(loaded: &Loaded, kind: &str) -> String {
-    if kind != TOOL {
-        return String::new();
-    }
+fn caps(loaded: &Loaded, kind: Kind) -> String {
+    let what = match kind {
+        Kind::Mounts => "mounts may be aborted, detached and mounted again",
+        Kind::Binds => "binds of the table may be made and swapped",
+        Kind::Worker | Kind::Recover | Kind::Jobs | Kind::Notify => return String::new(),
+    };
     let mounts = &loaded.settings.mounts;
     let roots: Vec<String> = mounts.repair_under.iter().map(|root| text::path(root)).collect();
     let budget = &mounts.budget;
     format!(
-        "mounts may be aborted, detached and mounted again under: {}\nat most {} an hour, {} a day, \
+        "{what} under: {}\nat most {} an hour, {} a day, \
          {} a day for one target, {} apart\n",
         if roots.is_empty() { "(nothing)".to_owned() } else { roots.join(" ") },
         budget.per_hour,
@@ -145,7 +152,7 @@ fn rehearsal(loaded: &Loaded, now: &Now) -> Result<Result<Rehearsal, String>> {
 /// # Errors
 /// The sentinel cannot be removed.
 pub fn disarm(loaded: &Loaded, kind: &str, dry_run: bool) -> Result<String> {
-    let kind = known_kind(kind)?;
+    let kind = known_kind(kind)?.name();
     let path = loaded.settings.host.sentinel_dir.join(kind);
     if dry_run {
         return Ok(format!("would remove {}\n", text::path(&path)));

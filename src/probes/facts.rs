@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::gates::{self, Gates, LockLook, Namespace};
+use super::gates::{self, Access, Gates, LockLook, Namespace};
 use super::mountinfo::mount_points;
 use super::mounts::{self, Observation, Survey};
 use super::records::{self, Debt, Debts, Holds, MountsState, Unreadable};
 use super::units::{self, UnitLook};
 use super::verdict::Verdict;
-use crate::config::{self, Services, Settings, sentinel};
+use crate::config::sentinel::{self, Kind};
+use crate::config::{self, Services, Settings};
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -75,10 +76,16 @@ pub fn look(settings: &Settings, everything: bool, own_lock: OwnLock) -> std::io
     let state: MountsState = readable(records::read(&host.state_dir, now), &mut unreadable);
     let debts: Debts = readable(records::read(&host.state_dir, now), &mut unreadable);
     let holds: Holds = readable(records::read(&host.state_dir, now), &mut unreadable);
+    let access = |kind: Kind| Access {
+        permission: sentinel::permission(&host.sentinel_dir, kind),
+        hold: holds
+            .holds
+            .get(kind.name())
+            .and_then(|hold| Some((hold.left(now)?, hold.because.clone()))),
+    };
     let gates = Gates {
-        permission: sentinel::permission(&host.sentinel_dir, TOOL),
+        access: Kind::ALL.into_iter().map(|kind| (kind, access(kind))).collect(),
         halt: sentinel::halt(&host.sentinel_dir),
-        hold: holds.holds.get(TOOL).and_then(|hold| Some((hold.left(now)?, hold.because.clone()))),
         deploy: gates::lock(&settings.gates.deploy_lock, true),
         busy: match own_lock {
             OwnLock::Held => LockLook::Free,

@@ -2,20 +2,19 @@
 //! own locks. Looked at here without taking any lock, so that a dry run can show them too; an
 //! acting run takes the locks and is refused by the kernel where this look was too early.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::sentinel::{Halt, Permission};
+use crate::config::sentinel::{Halt, Kind, Permission};
 
 /// Everything that can close the way to action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gates {
-    /// The sentinel.
-    pub permission: Permission,
+    /// What each kind of act is permitted; one that is not here is not.
+    pub access: BTreeMap<Kind, Access>,
     /// The brake.
     pub halt: Halt,
-    /// A person's pause: what is left of it, and why.
-    pub hold: Option<(std::time::Duration, String)>,
     /// Somebody is deploying.
     pub deploy: LockLook,
     /// Another round is at work.
@@ -26,6 +25,23 @@ pub struct Gates {
     pub clock_fault: bool,
     /// Whether what we would do to mounts is done to the host's mounts.
     pub namespace: Namespace,
+}
+
+/// What one kind of act is permitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// By its sentinel.
+    pub permission: Permission,
+    /// A person's pause: what is left of it, and why.
+    pub hold: Option<(std::time::Duration, String)>,
+}
+
+impl Gates {
+    /// Whether the sentinel of this kind is there.
+    #[must_use]
+    pub fn is_armed(&self, kind: Kind) -> bool {
+        self.access.get(&kind).is_some_and(|access| access.permission == Permission::Armed)
+    }
 }
 
 /// Whether somebody holds a lock.

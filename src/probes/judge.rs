@@ -1,15 +1,17 @@
 //! The verdict on one path: a pure function of what the mount table, the process table and a prober
 //! told of it.
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::errno::{self, Says};
 use super::holders::Holders;
 use super::liveness::{Answer, Look};
-use super::mounts::Layer;
+use super::mounts::{BindLook, Layer, Right};
 use super::prober::Response;
 use super::verdict::Verdict;
 use crate::config::MountSpec;
+use crate::sys::text;
 
 /// What a verdict is made of.
 #[derive(Debug)]
@@ -17,11 +19,22 @@ pub struct Evidence<'a> {
     /// The mount at the path, if there is one.
     pub top: Option<&'a Layer>,
     /// What the config says should be there.
-    pub spec: Option<&'a MountSpec>,
+    pub expected: Expected<'a>,
     /// What its prober said, if one was sent.
     pub response: Option<&'a Response>,
     /// A mount above it that does not answer.
     pub blocked_by: Option<&'a Path>,
+}
+
+/// What should be mounted at a path.
+#[derive(Clone, Copy, Debug)]
+pub enum Expected<'a> {
+    /// Whatever it is.
+    Anything,
+    /// This `[[mount]]`.
+    Mount(&'a MountSpec),
+    /// This bind, of this base.
+    Bind(&'a BindLook, Option<&'a MountSpec>),
 }
 
 /// A verdict with its evidence.
@@ -36,7 +49,8 @@ pub struct Judgement {
 }
 
 /// The verdict on one path, by the first rule that applies: could not look, parent does not answer,
-/// nothing there, something else there, no answer in time, an error by what it says, alive.
+/// nothing there, something else there, no answer in time, no daemon, a bind of what has been replaced,
+/// an error by what it says, alive.
 #[must_use]
 pub fn judge(evidence: &Evidence<'_>) -> Judgement {
     let said = |verdict: Verdict, why: String| Judgement { verdict, errno: None, why };
@@ -64,11 +78,17 @@ pub fn judge(evidence: &Evidence<'_>) -> Judgement {
         };
     };
     let health = health(top, evidence.response);
-    match wrong_source(top, evidence.spec) {
-        Some(why) if health.verdict != Verdict::Unknown => {
-            Judgement { verdict: Verdict::WrongSource, errno: health.errno, why }
-        }
-        Some(_) | None => health,
+    if health.verdict == Verdict::Unknown {
+        return health;
+    }
+    if let Some(why) = wrong_source(top, evidence.expected) {
+        return Judgement { verdict: Verdict::WrongSource, errno: health.errno, why };
+    }
+    let may_be_pinned =
+        matches!(health.verdict, Verdict::Transient | Verdict::Inconclusive | Verdict::Live);
+    match pinned(top, evidence.expected).filter(|_| may_be_pinned) {
+        Some(why) => Judgement { verdict: Verdict::Pinned, errno: health.errno, why },
+        None => health,
     }
 }
 
@@ -86,8 +106,48 @@ pub fn changed_meanwhile(top: Option<&Layer>, response: Option<&Response>) -> bo
     }
 }
 
-fn wrong_source(top: &Layer, spec: Option<&MountSpec>) -> Option<String> {
-    let spec = spec?;
+/// How the kernel marks the root of a mount whose directory has been removed.
+const DELETED: &[u8] = b"//deleted";
+
+fn wrong_source(top: &Layer, expected: Expected<'_>) -> Option<String> {
+    match expected {
+        Expected::Anything => None,
+        Expected::Mount(spec) => not_as_listed(top, spec),
+        Expected::Bind(bind, base) => match &bind.right {
+            Right::Unknown(_) => base.and_then(|base| not_as_listed(top, base)),
+            Right::Known { root, fstype, source, .. } => {
+                let shown = text::name(&top.root);
+                if top.source != *source || top.fstype != *fstype {
+                    let (found, base) = (text::name(&top.source), text::name(source));
+                    return Some(format!(
+                        "shows {shown} of {} from {found}, its base is {fstype} from {base}",
+                        top.fstype
+                    ));
+                }
+                let root_now = top.root.as_bytes().strip_suffix(DELETED);
+                (root_now.unwrap_or(top.root.as_bytes()) != root.as_bytes())
+                    .then(|| format!("shows {shown}, not {}", text::name(root)))
+            }
+        },
+    }
+}
+
+/// Whether a bind that shows the right directory shows it of a mount that is no longer the base's, or
+/// a directory that has been removed.
+fn pinned(top: &Layer, expected: Expected<'_>) -> Option<String> {
+    let Expected::Bind(bind, _) = expected else { return None };
+    let Right::Known { mount, .. } = &bind.right else { return None };
+    if top.identity.dev != mount.dev {
+        return Some(format!(
+            "holds {}, which its base has been replaced for by {}",
+            top.identity.dev, mount.dev
+        ));
+    }
+    let removed = top.root.as_bytes().ends_with(DELETED);
+    removed.then(|| "shows a directory that has been removed".to_owned())
+}
+
+fn not_as_listed(top: &Layer, spec: &MountSpec) -> Option<String> {
     match (&spec.source, &spec.fstype) {
         (Some(source), _) if top.source != **source => {
             let found = crate::sys::text::name(&top.source);

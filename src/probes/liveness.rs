@@ -16,10 +16,14 @@ use rustix::fs::{
     AtFlags, Mode, OFlags, RawDir, ResolveFlags, StatxFlags, fstatfs, openat, openat2, statx,
 };
 use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{self, Opened};
+
+/// Entries of a bare directory are counted so far: that there are any is the news.
+pub const ENTRIES_MAX: u32 = 1000;
 
 /// What a prober saw.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,8 @@ pub enum Look {
     NoMount {
         /// Whether it is a directory.
         directory: bool,
+        /// How many entries it has, up to [`ENTRIES_MAX`]; `None` where that was not found out.
+        entries: Option<u32>,
     },
     /// A mount is there, and this is what it said.
     Mount {
@@ -41,6 +47,9 @@ pub enum Look {
         opened: Opened,
         /// How it answered.
         answer: Answer,
+        /// How many entries the directory below it has, up to [`ENTRIES_MAX`]; `None` where that was
+        /// not found out.
+        beneath: Option<u32>,
     },
     /// Another prober of this mount is at work.
     Doubled,
@@ -129,14 +138,19 @@ fn look(path: &Path, owner: Option<(u32, u32)>) -> Look {
     };
     let opened = match identity::describe(&fd) {
         Ok(opened) if opened.mount_root => opened,
-        Ok(opened) => return Look::NoMount { directory: opened.directory == Some(true) },
+        Ok(opened) => {
+            let directory = opened.directory == Some(true);
+            let entries = directory.then(|| count_in(&fd).ok()).flatten();
+            return Look::NoMount { directory, entries };
+        }
         Err(errno) => return Look::Unreachable { errno: errno.raw_os_error() },
     };
+    let beneath = count_beneath(path);
     if let Some((uid, gid)) = owner
         && let Err(errno) = become_owner(uid, gid)
     {
         let answer = Answer::No { stage: Stage::BecomeOwner, errno: errno.raw_os_error() };
-        return Look::Mount { opened, answer };
+        return Look::Mount { opened, answer, beneath };
     }
     // as the owner a private mount shows what it withheld from root
     let opened = identity::describe(&fd).unwrap_or(opened);
@@ -144,12 +158,59 @@ fn look(path: &Path, owner: Option<(u32, u32)>) -> Look {
         Ok(()) => Answer::Yes,
         Err((stage, errno)) => Answer::No { stage, errno: errno.raw_os_error() },
     };
-    Look::Mount { opened, answer }
+    Look::Mount { opened, answer, beneath }
+}
+
+/// How many entries the directory has that a mount covers: looked at in a copy of the mount around it
+/// that carries none of what is mounted on it. The copy is attached nowhere and gone at the end; it
+/// takes `CAP_SYS_ADMIN`.
+fn count_beneath(path: &Path) -> Option<u32> {
+    let (parent, name) = (path.parent()?, path.file_name()?);
+    let around = match identity::open_cached(parent) {
+        Err(Errno::AGAIN) => identity::open_uncached(parent),
+        opened => opened,
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let bare = open_tree(around.ok()?, c"", flags).ok()?;
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    count_in(&openat2(&bare, name, flags, Mode::empty(), how).ok()?).ok()
+}
+
+fn count_in(directory: &OwnedFd) -> Result<u32, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    count_entries(&openat(directory, c".", flags, Mode::empty())?, ENTRIES_MAX)
+}
+
+/// How many entries an opened directory has besides `.` and `..`, counted up to `max`.
+///
+/// # Errors
+/// What getdents64(2) says.
+pub fn count_entries(directory: impl AsFd, max: u32) -> Result<u32, Errno> {
+    /// Room for some names at a time.
+    const BUFFER_BYTES: usize = 4096;
+    let mut buffer = [MaybeUninit::uninit(); BUFFER_BYTES];
+    let mut entries = RawDir::new(directory.as_fd(), &mut buffer);
+    let mut count = 0;
+    while count < max {
+        match entries.next() {
+            Some(Ok(entry)) if [c".", c".."].contains(&entry.file_name()) => {}
+            Some(Ok(_)) => count += 1,
+            Some(Err(errno)) => return Err(errno),
+            None => break,
+        }
+    }
+    Ok(count)
 }
 
 /// All three of each id, or a private mount refuses; this process has one thread, so setting the
 /// thread's ids sets the process's.
-fn become_owner(uid: u32, gid: u32) -> Result<(), Errno> {
+///
+/// # Errors
+/// EPERM without `CAP_SETUID` and `CAP_SETGID`.
+pub fn become_owner(uid: u32, gid: u32) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
@@ -218,9 +279,11 @@ mod tests {
         assert!(matches!(look(Path::new("/proc"), None), Look::Mount { answer: Answer::Yes, .. }));
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().canonicalize().unwrap();
-        assert_eq!(look(&dir, None), Look::NoMount { directory: true });
+        let bare = |directory, entries| Look::NoMount { directory, entries };
+        assert_eq!(look(&dir, None), bare(true, Some(0)));
         std::fs::write(dir.join("file"), "").unwrap();
-        assert_eq!(look(&dir.join("file"), None), Look::NoMount { directory: false });
+        assert_eq!(look(&dir, None), bare(true, Some(1)));
+        assert_eq!(look(&dir.join("file"), None), bare(false, None));
         std::os::unix::fs::symlink("file", dir.join("link")).unwrap();
         let errno = Errno::LOOP.raw_os_error();
         assert_eq!(look(&dir.join("link"), None), Look::Unreachable { errno });
@@ -237,9 +300,9 @@ mod tests {
         };
         let answer = Answer::No { stage: Stage::Statx, errno: 107 };
         for look in [
-            Look::Mount { opened: opened.clone(), answer },
-            Look::Mount { opened, answer: Answer::Yes },
-            Look::NoMount { directory: true },
+            Look::Mount { opened: opened.clone(), answer, beneath: Some(3) },
+            Look::Mount { opened, answer: Answer::Yes, beneath: None },
+            Look::NoMount { directory: true, entries: Some(0) },
             Look::Unreachable { errno: 40 },
             Look::Doubled,
         ] {

@@ -56,12 +56,35 @@ pub struct Mount {
     pub path: PathBuf,
     /// Options of this mount (`rw,nosuid,…`).
     pub options: OsString,
+    /// How mounts made below it travel.
+    pub propagation: Propagation,
     /// Type with subtype: `fuse.sshfs`.
     pub fstype: String,
     /// What was mounted: `user@host:/dir`.
     pub source: OsString,
     /// Options of the file system (`user_id=0,…`).
     pub super_options: OsString,
+}
+
+/// How mounts made below a mount travel to others and come from others, `mount_namespaces(7)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Propagation {
+    /// The peer group it shares with.
+    pub shared: Option<u64>,
+    /// The peer group it is a slave of.
+    pub master: Option<u64>,
+    /// It cannot be bound.
+    pub unbindable: bool,
+}
+
+impl Propagation {
+    /// Whether both travel in the same way, in whatever group.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.shared.is_some() == other.shared.is_some()
+            && self.master.is_some() == other.master.is_some()
+            && self.unbindable == other.unbindable
+    }
 }
 
 /// Why there is no table.
@@ -309,8 +332,19 @@ fn parse_line(line: &[u8]) -> Result<Mount, &'static str> {
         return Err("mount point");
     }
     let options = next("options")?;
-    // optional fields (shared:N …) up to a lone hyphen
-    while next("separator")? != b"-" {}
+    let mut propagation = Propagation::default();
+    // optional fields up to a lone hyphen; unknown ones are to be ignored (proc_pid_mountinfo(5))
+    loop {
+        let field = next("separator")?;
+        match field {
+            b"-" => break,
+            b"unbindable" => propagation.unbindable = true,
+            _ => {
+                propagation.shared = propagation.shared.or(group(field, b"shared:"));
+                propagation.master = propagation.master.or(group(field, b"master:"));
+            }
+        }
+    }
     let fstype = String::from_utf8_lossy(&unescape(next("type")?)).into_owned();
     let source = unescape(next("source")?);
     let super_options = fields.next().ok_or("file system options")?;
@@ -324,6 +358,7 @@ fn parse_line(line: &[u8]) -> Result<Mount, &'static str> {
         root: OsString::from_vec(root),
         path: PathBuf::from(OsString::from_vec(path)),
         options: OsStr::from_bytes(options).to_owned(),
+        propagation,
         fstype,
         source: OsString::from_vec(source),
         super_options: OsString::from_vec(unescape(super_options)),
@@ -335,6 +370,10 @@ fn number<T: std::str::FromStr>(field: &[u8]) -> Option<T> {
         return None;
     }
     std::str::from_utf8(field).ok()?.parse().ok()
+}
+
+fn group(field: &[u8], kind: &[u8]) -> Option<u64> {
+    number(field.strip_prefix(kind)?)
 }
 
 fn device(field: &[u8]) -> Option<Dev> {

@@ -13,18 +13,21 @@ use super::connections::{self, Connections};
 use super::family::Family;
 use super::holders::{Daemons, Holders};
 use super::identity::{self, Identity};
-use super::judge::{Evidence, Judgement, changed_meanwhile, judge};
+use super::judge::{Evidence, Expected, Judgement, changed_meanwhile, judge};
 use super::liveness::Look;
 use super::mountinfo::{self, Mount, MountTable, TableError, Walk};
 use super::prober::{self, Request, Response};
 use super::verdict::Verdict;
-use crate::config::{MountSpec, Settings, Watch};
+use crate::config::{BindSpec, Settings, Watch};
+use crate::sys::text;
 
 /// Why a path is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// A `[[mount]]` of the config.
     Base,
+    /// The hot path of a bind of the table.
+    Bind,
     /// A mount found under `repair_under`.
     Found,
     /// A FUSE or network mount elsewhere: look only.
@@ -41,6 +44,7 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Self::Base => "base",
+            Self::Bind => "bind",
             Self::Found => "found",
             Self::Remote => "remote",
             Self::Ancestor => "ancestor",
@@ -92,6 +96,72 @@ pub struct Nested {
     pub layer: Layer,
 }
 
+/// A bind of the table, and what it should show as things are now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindLook {
+    /// The bind.
+    pub spec: BindSpec,
+    /// What its cold directory really lies on.
+    pub right: Right,
+}
+
+/// What a bind should show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// The base is mounted, and the cold directory lies on it.
+    Known {
+        /// The mount at the base.
+        mount: Identity,
+        /// The cold directory as the root of a mount of that file system.
+        root: OsString,
+        /// The base's type.
+        fstype: String,
+        /// The base's source.
+        source: OsString,
+    },
+    /// The cold directory does not lie on its base now, so there is nothing to compare with.
+    Unknown(String),
+}
+
+impl BindLook {
+    /// Compares the cold directory with the mount that really contains it.
+    fn find(spec: &BindSpec, table: &MountTable, connections: &Connections) -> Self {
+        let walk = table.walk(&spec.cold);
+        let on = walk.layers.last().or(walk.ancestors.last());
+        let right = match on {
+            Some(on) if on.path == spec.base => Right::Known {
+                mount: Identity::from_table(on, connections),
+                root: root_of(on, &spec.cold),
+                fstype: on.fstype.clone(),
+                source: on.source.clone(),
+            },
+            Some(on) => {
+                let (cold, on) = (text::path(&spec.cold), text::path(&on.path));
+                Right::Unknown(format!("{cold} lies on {on}"))
+            }
+            None => Right::Unknown("the mount table has no root".to_owned()),
+        };
+        Self { spec: spec.clone(), right }
+    }
+
+    /// Whether this layer shows what it should: the cold directory of the base as it is mounted now.
+    #[must_use]
+    pub fn is_right(&self, layer: &Layer) -> bool {
+        match &self.right {
+            Right::Known { mount, root, .. } => {
+                layer.identity.dev == mount.dev && layer.root == *root
+            }
+            Right::Unknown(_) => false,
+        }
+    }
+}
+
+/// What `path`, which lies on `mount`, is called in the mount's own file system.
+fn root_of(mount: &Mount, path: &Path) -> OsString {
+    let below = path.strip_prefix(&mount.path).unwrap_or(Path::new(""));
+    Path::new(&mount.root).join(below).into_os_string()
+}
+
 /// What lies at a path where nothing is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
@@ -132,6 +202,10 @@ pub struct Observation {
     pub shared: Vec<PathBuf>,
     /// What lies there if nothing is mounted.
     pub ground: Ground,
+    /// How many entries the bare directory has, mounted on or not; `None` where that is not known.
+    pub beneath: Option<u32>,
+    /// The bind that should be here.
+    pub bind: Option<BindLook>,
 }
 
 impl Observation {
@@ -150,7 +224,7 @@ impl Observation {
     /// Whether what lies below it can be reached through it.
     fn lets_through(&self) -> bool {
         match self.verdict {
-            Verdict::Live | Verdict::Inconclusive | Verdict::Absent => true,
+            Verdict::Live | Verdict::Pinned | Verdict::Inconclusive | Verdict::Absent => true,
             // judged before it was known whether it answers
             Verdict::WrongSource => self.errno.is_none() && self.waiting_since.is_none(),
             Verdict::Unknown
@@ -219,9 +293,11 @@ pub fn survey(
             .iter()
             .find(|above| seen.get(&above.path).is_some_and(|above| !above.lets_through()))
             .map(|above| above.path.clone());
-        let spec = settings.mount.iter().find(|spec| spec.path == target.path);
         let again = blocked_by.is_none() && changed_meanwhile(target.top(), response.as_ref());
-        let mut observation = target.observe(spec, response.as_ref(), blocked_by.as_deref());
+        let bind = settings.bind.iter().find(|bind| bind.hot == target.path);
+        let bind = bind.map(|bind| BindLook::find(bind, &table, &connections));
+        let mut observation =
+            target.observe(settings, bind, response.as_ref(), blocked_by.as_deref());
         // what came or went under the look is looked at once more
         if again && let Ok(second) = look_at(settings, &observation.path) {
             observation = Observation { roles: observation.roles, ..second };
@@ -255,15 +331,23 @@ pub fn watched(
 /// # Errors
 /// There is no mount table to find it in.
 pub fn look_at(settings: &Settings, path: &Path) -> Result<Observation, TableError> {
-    let table = mountinfo::read(|mount| mount.path == path)?;
-    let spec = settings.mount.iter().find(|spec| spec.path == path);
-    let roles = BTreeSet::from([if spec.is_some() { Role::Base } else { Role::Found }]);
+    let bind = settings.bind.iter().find(|bind| bind.hot == path);
+    let base = bind.map(|bind| bind.base.as_path());
+    let table = mountinfo::read(|mount| mount.path == path || Some(mount.path.as_path()) == base)?;
+    let listed = settings.mount.iter().any(|spec| spec.path == path);
+    let role = match bind {
+        Some(_) => Role::Bind,
+        None if listed => Role::Base,
+        None => Role::Found,
+    };
+    let roles = BTreeSet::from([role]);
     let (connections, daemons) = (Connections::read(), Daemons::scan(settings.probe.daemons));
     let target = Target::find(path.to_path_buf(), roles, &table, &connections, &daemons);
     let requests: Vec<Request> = target.request().into_iter().collect();
     let timeout = settings.probe.timeout;
     let response = prober::probe_all(&requests, timeout, 2 * timeout).into_iter().next();
-    Ok(target.observe(spec, response.as_ref(), None))
+    let bind = bind.map(|bind| BindLook::find(bind, &table, &connections));
+    Ok(target.observe(settings, bind, response.as_ref(), None))
 }
 
 /// Which paths are looked at.
@@ -278,6 +362,7 @@ impl Wanted<'_> {
         Family::of(&mount.fstype).is_remote()
             || self.settings.mounts.is_under_root(&mount.path)
             || self.settings.mount.iter().any(|spec| spec.path == mount.path)
+            || self.settings.bind.iter().any(|bind| bind.hot == mount.path)
     }
 
     fn targets(&self, table: &MountTable) -> BTreeMap<PathBuf, BTreeSet<Role>> {
@@ -287,6 +372,9 @@ impl Wanted<'_> {
         };
         for spec in &self.settings.mount {
             add(&spec.path, Role::Base);
+        }
+        for bind in &self.settings.bind {
+            add(&bind.hot, Role::Bind);
         }
         for path in self.remembered {
             add(path, Role::Remembered);
@@ -315,9 +403,10 @@ impl Wanted<'_> {
     /// Without a table nothing is known of anything.
     fn blind(&self, error: &TableError) -> Vec<Observation> {
         let listed = self.settings.mount.iter().map(|spec| (&spec.path, Role::Base));
+        let binds = self.settings.bind.iter().map(|bind| (&bind.hot, Role::Bind));
         let remembered = self.remembered.iter().map(|path| (path, Role::Remembered));
         let mut paths: BTreeMap<&PathBuf, BTreeSet<Role>> = BTreeMap::new();
-        for (path, role) in listed.chain(remembered) {
+        for (path, role) in listed.chain(binds).chain(remembered) {
             paths.entry(path).or_default().insert(role);
         }
         let unknown = |(path, roles): (&PathBuf, BTreeSet<Role>)| Observation {
@@ -331,6 +420,8 @@ impl Wanted<'_> {
             waiting_since: None,
             shared: Vec::new(),
             ground: Ground::NotSeen,
+            beneath: None,
+            bind: None,
         };
         paths.into_iter().map(unknown).collect()
     }
@@ -424,11 +515,17 @@ impl<'a> Target<'a> {
 
     fn observe(
         self,
-        spec: Option<&MountSpec>,
+        settings: &Settings,
+        bind: Option<BindLook>,
         response: Option<&Response>,
         blocked_by: Option<&Path>,
     ) -> Observation {
-        let evidence = Evidence { top: self.layers.last(), spec, response, blocked_by };
+        let spec = |path: &Path| settings.mount.iter().find(|spec| spec.path == path);
+        let expected = match &bind {
+            Some(bind) => Expected::Bind(bind, spec(&bind.spec.base)),
+            None => spec(&self.path).map_or(Expected::Anything, Expected::Mount),
+        };
+        let evidence = Evidence { top: self.layers.last(), expected, response, blocked_by };
         let Judgement { verdict, errno, why } = judge(&evidence);
         let (probe, waiting_since) = match response {
             Some(Response::Answered(_, took)) => (Some(*took), None),
@@ -458,6 +555,12 @@ impl<'a> Target<'a> {
             },
             shared: self.shared,
             ground,
+            beneath: match response {
+                Some(Response::Answered(Look::Mount { beneath, .. }, _)) => *beneath,
+                Some(Response::Answered(Look::NoMount { entries, .. }, _)) => *entries,
+                Some(_) | None => None,
+            },
+            bind,
         }
     }
 }
@@ -486,8 +589,8 @@ fn ground(response: Option<&Response>) -> Ground {
     use rustix::io::Errno;
     match response {
         None => Ground::Automount,
-        Some(Response::Answered(Look::NoMount { directory: true }, _)) => Ground::Directory,
-        Some(Response::Answered(Look::NoMount { directory: false }, _)) => Ground::NoDirectory,
+        Some(Response::Answered(Look::NoMount { directory: true, .. }, _)) => Ground::Directory,
+        Some(Response::Answered(Look::NoMount { directory: false, .. }, _)) => Ground::NoDirectory,
         Some(Response::Answered(Look::Unreachable { errno }, _)) => {
             match Errno::from_raw_os_error(*errno) {
                 Errno::LOOP => Ground::Link,

@@ -43,6 +43,9 @@ pub struct MountsState {
     pub repairs: Vec<Repairs>,
     /// Paths detached and not to be put back by us: they stay bad until mounted again.
     pub remembered: Vec<Remembered>,
+    /// Binds that were made anew and have not been seen live since.
+    #[serde(default)]
+    pub rebinds: Vec<Rebound>,
     /// The last plan an armed or unarmed round made.
     pub rehearsal: Option<Rehearsal>,
 }
@@ -75,6 +78,9 @@ pub struct Charge {
     /// The base.
     #[serde(with = "path_text")]
     pub path: PathBuf,
+    /// The bind of that base which was repaired, when it was not the base itself.
+    #[serde(default, with = "optional_path_text", skip_serializing_if = "Option::is_none")]
+    pub led_by: Option<PathBuf>,
     /// The mount that was to be taken away.
     pub identity: Identity,
     /// Others that go with it for the same charge: layers beneath it, other places of its
@@ -88,6 +94,12 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// The path that was repaired.
+    #[must_use]
+    pub fn repaired(&self) -> &Path {
+        self.led_by.as_deref().unwrap_or(&self.path)
+    }
+
     /// Whether it was taken for this very mount.
     #[must_use]
     pub fn covers(&self, mount: &Identity) -> bool {
@@ -119,6 +131,19 @@ pub struct Repairs {
     pub ok: u64,
     /// Those that did not.
     pub failed: u64,
+}
+
+/// A bind that was made anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rebound {
+    /// The hot path.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// The mount of its base that it was bound to.
+    pub onto: Identity,
+    /// When.
+    pub at: Stamp,
 }
 
 /// A mount that was detached and is in no table.
@@ -174,14 +199,44 @@ pub enum Debt {
         /// Why.
         why: String,
     },
+    /// Bind this again, as the table has it.
+    Bind {
+        /// The hot path.
+        #[serde(with = "path_text")]
+        path: PathBuf,
+        /// Since when it is owed.
+        since: Stamp,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Debt {
-    /// The mount that is owed.
+    /// The kinds, as metrics and lists name them.
+    pub const KINDS: [&str; 2] = ["mount", "bind"];
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Mount { .. } => "mount",
+            Self::Bind { .. } => "bind",
+        }
+    }
+
+    /// The path that is owed.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
-            Self::Mount { path, .. } => path,
+            Self::Mount { path, .. } | Self::Bind { path, .. } => path,
+        }
+    }
+
+    /// Why it is owed.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Mount { why, .. } | Self::Bind { why, .. } => why,
         }
     }
 
@@ -189,9 +244,30 @@ impl Debt {
     #[must_use]
     pub fn since(&self) -> &Stamp {
         match self {
-            Self::Mount { since, .. } => since,
+            Self::Mount { since, .. } | Self::Bind { since, .. } => since,
         }
     }
+}
+
+/// Bare directories that were made to refuse writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guards {
+    /// In the order they were guarded.
+    pub guards: Vec<Guard>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Guard {
+    /// Where.
+    #[serde(with = "path_text")]
+    pub path: PathBuf,
+    /// Its mode before.
+    pub was_mode: u32,
+    /// When.
+    pub at: Stamp,
 }
 
 /// Pauses a person has set.
@@ -244,7 +320,9 @@ impl Record for MountsState {
         let attempts = self.attempts.iter().map(|attempts| &attempts.last);
         let remembered = self.remembered.iter().map(|remembered| &remembered.at);
         let rehearsal = self.rehearsal.iter().map(|rehearsal| &rehearsal.at);
-        sightings.chain(charges).chain(attempts).chain(remembered).chain(rehearsal).collect()
+        let rebinds = self.rebinds.iter().map(|rebound| &rebound.at);
+        let kept = sightings.chain(charges).chain(attempts).chain(remembered).chain(rebinds);
+        kept.chain(rehearsal).collect()
     }
 }
 
@@ -253,6 +331,14 @@ impl Record for Debts {
 
     fn stamps(&self) -> Vec<&Stamp> {
         self.debts.iter().map(Debt::since).collect()
+    }
+}
+
+impl Record for Guards {
+    const NAME: &'static str = "guards";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        self.guards.iter().map(|guard| &guard.at).collect()
     }
 }
 
@@ -391,8 +477,27 @@ pub fn digest(bytes: &[u8]) -> String {
     })
 }
 
+/// The same for a path that may be missing.
+mod optional_path_text {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Stored(#[serde(with = "super::path_text")] PathBuf);
+
+    #[expect(clippy::ref_option, reason = "serde hands it over so")]
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+        path.clone().map(Stored).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<Stored>::deserialize(from)?.map(|Stored(path)| path))
+    }
+}
+
 /// Paths in records: text where they are text, otherwise a list of bytes; no path is ever bent.
-mod path_text {
+pub mod path_text {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     use std::path::{Path, PathBuf};
@@ -406,6 +511,10 @@ mod path_text {
         Bytes(Vec<u8>),
     }
 
+    /// Writes one.
+    ///
+    /// # Errors
+    /// What the format says.
     pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
         match path.to_str() {
             Some(text) => text.serialize(to),
@@ -413,6 +522,10 @@ mod path_text {
         }
     }
 
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It is neither text nor a list of bytes.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
         Ok(match Stored::deserialize(from)? {
             Stored::Text(text) => PathBuf::from(text),

@@ -19,6 +19,8 @@ pub enum Verdict {
     Hung,
     /// FUSE without a daemon: it will never come back by itself.
     Dead,
+    /// A bind that answers, or may, but holds what has since been replaced.
+    Pinned,
     /// An error that may pass by itself.
     Transient,
     /// An answer that says nothing of its health, such as a refused permission.
@@ -29,13 +31,14 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order of judgement.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unknown,
         Self::ChildOfDead,
         Self::Absent,
         Self::WrongSource,
         Self::Hung,
         Self::Dead,
+        Self::Pinned,
         Self::Transient,
         Self::Inconclusive,
         Self::Live,
@@ -51,6 +54,7 @@ impl Verdict {
             Self::WrongSource => "wrong-source",
             Self::Hung => "hung",
             Self::Dead => "dead",
+            Self::Pinned => "pinned",
             Self::Transient => "transient",
             Self::Inconclusive => "inconclusive",
             Self::Live => "live",

@@ -8,7 +8,6 @@ use super::exit::Exit;
 use super::out;
 use super::round::Round;
 use crate::act::perform::Outcome;
-use crate::probes::facts::TOOL;
 use crate::probes::verdict::Verdict;
 use crate::sys::text;
 
@@ -36,20 +35,20 @@ pub fn say(round: &Round<'_>) {
         let took_ms = u64::try_from(round.took.as_millis()).unwrap_or(u64::MAX);
         tracing::subscriber::with_default(subscriber, || match round.exit() {
             Exit::Fine => tracing::info!(
-                unwedge_tool = TOOL,
+                unwedge_tool = round.tool(),
                 unwedge_plan = plan_id,
                 unwedge_ms = took_ms,
                 "{line}"
             ),
             Exit::Failed | Exit::Usage => tracing::error!(
-                unwedge_tool = TOOL,
+                unwedge_tool = round.tool(),
                 unwedge_plan = plan_id,
                 unwedge_ms = took_ms,
                 "{line}"
             ),
         });
     } else {
-        out::complain(&format!("unwedge-{TOOL}: {line}"));
+        out::complain(&format!("unwedge-{}: {line}", round.tool()));
     }
 }
 

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::round::Round;
 use crate::act::perform::{Ended, Outcome};
 use crate::probes::errno;
-use crate::probes::facts::TOOL;
 use crate::sys::clock::rfc3339;
 use crate::sys::text;
 
@@ -77,7 +76,7 @@ pub fn render(round: &Round<'_>) -> serde_json::Result<String> {
     };
     let object = Object {
         schema: SCHEMA,
-        tool: TOOL,
+        tool: round.tool(),
         host: host(),
         at: rfc3339(round.now.utc_ms),
         mode: round.mode.name(),

@@ -11,16 +11,25 @@ use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use super::exit::Exit;
 use super::round::Round;
 use crate::act::store::{self, Durability};
+use crate::config::sentinel::Kind;
 use crate::decide::plan::Reason;
-use crate::probes::facts::TOOL;
+use crate::probes::mounts::Role;
+use crate::probes::records::Debt;
 use crate::probes::verdict::Verdict;
 use crate::sys::text;
 
 /// The file's name in the textfile directory.
 pub const FILE: &str = "unwedge_mounts.prom";
 
+/// The name of a front's file: what all tools have, and for `mounts` the families of mounts, which are
+/// in no other.
+#[must_use]
+pub fn file_of(front: Kind) -> String {
+    format!("unwedge_{}.prom", front.name())
+}
+
 /// Families of this file and their HELP texts; the first five are in every tool's file.
-pub const FAMILIES: [(&str, &str); 12] = [
+pub const FAMILIES: [(&str, &str); 13] = [
     ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
     ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
     ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
@@ -29,6 +38,7 @@ pub const FAMILIES: [(&str, &str); 12] = [
     ("unwedge_mount_state", "1 for what the path was last seen as, 0 for what it was not."),
     ("unwedge_mount_errno", "The errno that a probe of the path was answered with, if any."),
     ("unwedge_mount_probe_seconds", "How long the probe of the path took."),
+    ("unwedge_mount_hidden_entries", "Entries of the bare directory at the path, up to 1000."),
     ("unwedge_mount_state_since_timestamp_seconds", "Since when the path is seen so, Unix time."),
     ("unwedge_mount_repairs", "Repairs of the path by how they ended, since the state began."),
     ("unwedge_debts", "What was taken away and must still be put back, by kind."),
@@ -41,7 +51,7 @@ pub const FAMILIES: [(&str, &str); 12] = [
 /// It could not be written: a fault of its own, because the old figures look fresh to nobody.
 pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
     let text = render(round).context("render metrics")?;
-    let file = textfile_dir.join(FILE);
+    let file = textfile_dir.join(file_of(round.front));
     // others may write in that directory: what cannot be replaced is put aside, never removed
     if std::fs::symlink_metadata(&file).is_ok_and(|there| there.is_dir()) {
         let aside = file.with_extension(format!("kept-{}", round.now.utc_ms));
@@ -62,13 +72,20 @@ pub fn render(round: &Round<'_>) -> Result<String> {
         ("unwedge_tool_run_ok", flag(round.exit() == Exit::Fine)),
         ("unwedge_tool_duration_seconds", round.took.as_secs_f64()),
     ] {
-        metrics.set(name, &[("tool", TOOL)], value)?;
+        metrics.set(name, &[("tool", round.tool())], value)?;
     }
     for reason in Reason::ALL {
-        let labels = [("reason", reason.name()), ("tool", TOOL)];
+        let labels = [("reason", reason.name()), ("tool", round.tool())];
         let held = round.holds().filter(|hold| hold.reason == reason).count();
         metrics.set("unwedge_tool_holds", &labels, count(held))?;
     }
+    if round.front == Kind::Mounts {
+        of_mounts(&mut metrics, round)?;
+    }
+    metrics.encode()
+}
+
+fn of_mounts(metrics: &mut Families, round: &Round<'_>) -> Result<()> {
     for seen in round.present {
         let path = text::path(&seen.path);
         for verdict in Verdict::ALL {
@@ -81,6 +98,11 @@ pub fn render(round: &Round<'_>) -> Result<String> {
         }
         if let Some(probe) = seen.probe {
             metrics.set("unwedge_mount_probe_seconds", &of_path, probe.as_secs_f64())?;
+        }
+        // the bare directory of a path that is listed should be empty, mounted on or not
+        let listed = seen.roles.contains(&Role::Base) || seen.roles.contains(&Role::Bind);
+        if let Some(entries) = seen.beneath.filter(|_| listed) {
+            metrics.set("unwedge_mount_hidden_entries", &of_path, f64::from(entries))?;
         }
         let sighting = round.state.sightings.iter().find(|sighting| sighting.path == seen.path);
         if let Some(sighting) = sighting.filter(|sighting| sighting.verdict == seen.verdict) {
@@ -95,13 +117,16 @@ pub fn render(round: &Round<'_>) -> Result<String> {
             metrics.set("unwedge_mount_repairs", &labels, whole(total))?;
         }
     }
-    if let Some(debts) = round.debts {
-        metrics.set("unwedge_debts", &[("kind", "mount")], count(debts))?;
+    if let Some(owed) = round.debts {
+        for kind in Debt::KINDS {
+            let open = owed.debts.iter().filter(|debt| debt.kind() == kind).count();
+            metrics.set("unwedge_debts", &[("kind", kind)], count(open))?;
+        }
     }
     if let Some(orphans) = round.orphans {
         metrics.set("unwedge_mounts_orphan_connections", &[], count(orphans))?;
     }
-    metrics.encode()
+    Ok(())
 }
 
 /// The families of one file, each made when it is first set: a family without a value is left out.

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use crate::act::perform::{Ended, Outcome};
+use crate::act::round::Acted;
+use crate::config::sentinel::Kind;
 use crate::decide::plan::{Hold, Plan, Reason};
+use crate::probes::binds::Fault;
+use crate::probes::facts::Facts;
 use crate::probes::mounts::{Observation, Role};
-use crate::probes::records::MountsState;
+use crate::probes::records::{Debts, MountsState};
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::Now;
 
@@ -30,9 +34,11 @@ impl Mode {
     }
 }
 
-/// A round of `unwedge-mounts`.
+/// A round of `unwedge-mounts`, or of a front that does a part of it.
 #[derive(Debug)]
 pub struct Round<'a> {
+    /// Which tool it is of.
+    pub front: Kind,
     /// When it began.
     pub now: &'a Now,
     /// How.
@@ -45,8 +51,8 @@ pub struct Round<'a> {
     pub present: &'a [Observation],
     /// FUSE connections in no mount namespace, where that is known.
     pub orphans: Option<usize>,
-    /// Whether there was a mount table.
-    pub table_seen: bool,
+    /// Whether there was a mount table and, where one is configured, a bind manifest.
+    pub sources_seen: bool,
     /// What was decided.
     pub plan: &'a Plan,
     /// Holds that turned up when it came to acting.
@@ -55,8 +61,8 @@ pub struct Round<'a> {
     pub outcomes: &'a [Outcome],
     /// What is now remembered.
     pub state: &'a MountsState,
-    /// How many debts are open, where they could be read.
-    pub debts: Option<usize>,
+    /// What is owed, where that could be read.
+    pub debts: Option<&'a Debts>,
     /// What could not be stored, so that nothing, or nothing more, was done.
     pub trouble: Option<&'a str>,
     /// How long it all took.
@@ -66,15 +72,22 @@ pub struct Round<'a> {
 impl<'a> Round<'a> {
     /// A round that came no further than its plan.
     #[must_use]
-    pub fn of_plan(now: &'a Now, mode: Mode, plan: &'a Plan, state: &'a MountsState) -> Self {
+    pub fn of_plan(
+        front: Kind,
+        now: &'a Now,
+        mode: Mode,
+        plan: &'a Plan,
+        state: &'a MountsState,
+    ) -> Self {
         Self {
+            front,
             now,
             mode,
             armed: false,
             observations: &[],
             present: &[],
             orphans: None,
-            table_seen: true,
+            sources_seen: true,
             plan,
             late_holds: &[],
             outcomes: &[],
@@ -83,6 +96,41 @@ impl<'a> Round<'a> {
             trouble: None,
             took: Duration::ZERO,
         }
+    }
+
+    /// A round that has looked and decided.
+    #[must_use]
+    pub fn of(front: Kind, mode: Mode, facts: &'a Facts, faults: &[Fault], plan: &'a Plan) -> Self {
+        let manifest_seen = faults.iter().all(|fault| fault.line.is_some());
+        Self {
+            armed: facts.gates.is_armed(front),
+            observations: &facts.survey.observations,
+            present: &facts.survey.observations,
+            orphans: facts.survey.orphans,
+            sources_seen: facts.survey.table.is_ok() && manifest_seen,
+            debts: facts.gates.unreadable.is_none().then_some(&facts.debts),
+            ..Self::of_plan(front, &facts.now, mode, plan, &facts.state)
+        }
+    }
+
+    /// The same after it has acted.
+    #[must_use]
+    pub fn after(self, acted: &'a Acted) -> Self {
+        Self {
+            outcomes: &acted.outcomes,
+            late_holds: &acted.holds,
+            state: &acted.state,
+            debts: self.debts.and(Some(&acted.debts)),
+            trouble: acted.trouble.as_deref(),
+            present: acted.present.as_deref().unwrap_or(self.observations),
+            ..self
+        }
+    }
+
+    /// The tool's name in reports.
+    #[must_use]
+    pub fn tool(&self) -> &'static str {
+        self.front.name()
     }
 
     /// Every hold.
@@ -96,6 +144,13 @@ impl<'a> Round<'a> {
         self.observations.iter().filter(|seen| seen.verdict == verdict).count()
     }
 
+    /// Whether every bind of the table is in place and answers.
+    #[must_use]
+    pub fn has_every_bind(&self) -> bool {
+        let mut binds = self.present.iter().filter(|seen| seen.bind.is_some());
+        binds.all(|seen| seen.verdict == Verdict::Live)
+    }
+
     /// How the run should end.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -104,12 +159,13 @@ impl<'a> Round<'a> {
             Ended::Done(_) | Ended::Refused(..) | Ended::Skipped => false,
         });
         // a path of the config had to be seen
-        let unseen = self
-            .observations
-            .iter()
-            .any(|seen| seen.verdict == Verdict::Unknown && seen.roles.contains(&Role::Base));
+        let listed = |seen: &Observation| {
+            seen.roles.contains(&Role::Base) || seen.roles.contains(&Role::Bind)
+        };
+        let unseen =
+            self.observations.iter().any(|seen| seen.verdict == Verdict::Unknown && listed(seen));
         let unreadable = self.holds().any(|hold| hold.reason == Reason::StateUnreadable);
-        if failed || self.trouble.is_some() || unreadable || unseen || !self.table_seen {
+        if failed || self.trouble.is_some() || unreadable || unseen || !self.sources_seen {
             Exit::Failed
         } else {
             Exit::Fine

@@ -93,6 +93,11 @@ pub fn mounts(observations: &[Observation], colour: Colour, detail: Detail) -> S
         if seen.verdict != Verdict::Live || detail == Detail::Full {
             wrap(&mut out, &seen.why);
         }
+        if let Some(entries) =
+            seen.beneath.filter(|entries| *entries > 0 && !seen.layers.is_empty())
+        {
+            wrap(&mut out, &format!("hides {entries} entries of the bare directory below it"));
+        }
         if detail == Detail::Full {
             wrap(&mut out, &recognised_by(seen));
         }
@@ -213,7 +218,11 @@ fn wrap(out: &mut String, text: &str) {
 fn paint(verdict: Verdict, text: &str, colour: Colour) -> String {
     let code = match verdict {
         Verdict::Live => 32,
-        Verdict::Dead | Verdict::Hung | Verdict::Absent | Verdict::WrongSource => 31,
+        Verdict::Dead
+        | Verdict::Hung
+        | Verdict::Absent
+        | Verdict::WrongSource
+        | Verdict::Pinned => 31,
         Verdict::Unknown | Verdict::ChildOfDead | Verdict::Transient | Verdict::Inconclusive => 33,
     };
     match colour {

@@ -3,4 +3,5 @@
 
 pub mod clock;
 pub mod command;
+pub mod mount_attr;
 pub mod text;

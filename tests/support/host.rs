@@ -81,8 +81,10 @@ impl Host {
     }
 
     fn furnish(&self) {
-        let files: [(&str, &str, Vec<u8>); 7] = [
+        let files: [(&str, &str, Vec<u8>); 9] = [
             ("/usr/bin/unwedge-mounts", "755", read(env!("CARGO_BIN_EXE_unwedge-mounts"))),
+            ("/usr/bin/unwedge-binds", "755", read(env!("CARGO_BIN_EXE_unwedge-binds"))),
+            ("/etc/systemd/system/unwedge-binds.service", "644", shipped("unwedge-binds.service")),
             ("/usr/bin/unwedge", "755", read(env!("CARGO_BIN_EXE_unwedge"))),
             (
                 "/etc/systemd/system/unwedge-mounts.service",
@@ -117,6 +119,7 @@ impl Host {
             ("confirm.dead", "{ runs = 1, age = \"0s\" }"),
             ("confirm.hung", "{ runs = 1, age = \"1s\" }"),
             ("confirm.absent", "{ runs = 1, age = \"0s\" }"),
+            ("confirm.pinned", "{ runs = 1, age = \"0s\" }"),
             ("confirm.transient", "{ runs = 1, age = \"0s\" }"),
             ("budget.cooldown", "\"0s\""),
             ("budget.per_hour", "100"),
@@ -138,7 +141,10 @@ impl Host {
 
     /// Permits repairs.
     pub fn arm(&self) {
-        self.put("/etc/unwedge/sentinels/mounts", b"armed by a test\n", "644");
+        for kind in ["mounts", "binds"] {
+            let sentinel = format!("/etc/unwedge/sentinels/{kind}");
+            self.put(&sentinel, b"armed by a test\n", "644");
+        }
     }
 
     /// Writes a file.

@@ -61,6 +61,7 @@ impl Lab {
             ("confirm.dead", "{ runs = 1, age = \"0s\" }"),
             ("confirm.hung", "{ runs = 1, age = \"0s\" }"),
             ("confirm.absent", "{ runs = 1, age = \"0s\" }"),
+            ("confirm.pinned", "{ runs = 1, age = \"0s\" }"),
             ("confirm.stacked", "{ runs = 1, age = \"0s\" }"),
             ("confirm.transient", "{ runs = 1, age = \"0s\" }"),
             ("budget.cooldown", "\"0s\""),
@@ -104,9 +105,16 @@ impl Lab {
         Fault::mount(path, flags)
     }
 
-    /// Permits repairs.
+    /// A `[[bind]]`.
+    pub fn bound(&self, cold: &Path, hot: &Path) -> String {
+        format!("[[bind]]\ncold = \"{}\"\nhot = \"{}\"\n", cold.display(), hot.display())
+    }
+
+    /// Permits repairs, and binding.
     pub fn arm(&self) {
-        fs::write(self.dir.join("sentinels/mounts"), "armed by a test\n").unwrap();
+        for kind in ["mounts", "binds"] {
+            fs::write(self.dir.join("sentinels").join(kind), "armed by a test\n").unwrap();
+        }
     }
 
     /// One round of `unwedge-mounts`.
@@ -132,7 +140,7 @@ impl Lab {
         self.run(Path::new(env!("CARGO_BIN_EXE_unwedge")), args)
     }
 
-    fn run(&self, program: &Path, args: &[&str]) -> Ran {
+    pub fn run(&self, program: &Path, args: &[&str]) -> Ran {
         #[allow(clippy::disallowed_methods)]
         let (start, mut command) = (Instant::now(), Command::new(program));
         let output: Output = command.arg("--config").arg(&self.config).args(args).output().unwrap();

@@ -10,13 +10,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::sentinel::{Halt, Permission};
-use crate::probes::gates::{LockLook, Namespace};
+use crate::probes::gates::{Access, LockLook, Namespace};
 use crate::probes::holders::Process;
 use crate::probes::identity::Identity;
 use crate::probes::mountinfo::Dev;
 use crate::probes::mounts::Role;
 use crate::probes::records::{Attempts, Charge, Debt};
 use crate::probes::units::Unit;
+
+mod bind_tests;
 
 const PATH: &str = "/srv/box";
 
@@ -76,7 +78,13 @@ fn seen(path: &str, verdict: Verdict, layers: Vec<Layer>) -> Observation {
         probe: None,
         waiting_since: (verdict == Verdict::Hung).then(|| Duration::from_secs(99_000)),
         shared: Vec::new(),
+        beneath: Some(0),
+        bind: None,
     }
+}
+
+fn armed() -> Access {
+    Access { permission: Permission::Armed, hold: None }
 }
 
 fn unit(active: Active) -> UnitLook {
@@ -111,9 +119,8 @@ fn scene(verdict: Verdict) -> Scene {
         table: Ok(()),
         units: BTreeMap::from([("box.service".to_owned(), unit(Active::Inactive))]),
         gates: Gates {
-            permission: Permission::Armed,
+            access: Kind::ALL.map(|kind| (kind, armed())).into_iter().collect(),
             halt: Halt::Clear,
-            hold: None,
             deploy: LockLook::Free,
             busy: LockLook::Free,
             unreadable: None,
@@ -138,7 +145,13 @@ impl Scene {
     }
 
     fn decide(&self) -> Decision {
+        self.decide_as(Kind::Mounts)
+    }
+
+    fn decide_as(&self, front: Kind) -> Decision {
         decide(&World {
+            front,
+            faults: &[],
             settings: &self.settings,
             observations: &self.observations,
             table: &self.table,
@@ -161,6 +174,7 @@ impl Scene {
     fn charged(&mut self, path: &str, seconds_ago: u64) {
         let path = PathBuf::from(path);
         let charge = Charge {
+            led_by: None,
             path,
             identity: identity(1),
             along: vec![],
@@ -436,6 +450,7 @@ fn what_was_begun_is_resumed_without_charge_or_delay() {
         let path = PathBuf::from(PATH);
         for open in [false, true] {
             let charge = Charge {
+                led_by: None,
                 path: path.clone(),
                 identity: identity(30),
                 along: vec![],
@@ -584,7 +599,7 @@ fn nothing_is_mounted_below_a_base_that_is_not_as_it_should_be() {
         below(&mut changed);
         assert_eq!(changed.decide().plan.repairs, vec![], "{above}");
         assert!(changed.decide().plan.holds.iter().any(|hold| {
-            hold.reason == Reason::UnclearEvidence && hold.detail.contains("above it")
+            hold.reason == Reason::StorageNotLive && hold.detail.contains("above it")
         }));
     }
 }
@@ -670,6 +685,8 @@ prop_compose! {
         nested_layers in proptest::collection::vec((any_path(), any_layer()), 0..3),
         shared in proptest::collection::vec(any_path(), 0..3),
         waiting in 0_u64..100_000,
+        beneath in proptest::option::of(0_u32..2),
+        bound in proptest::option::of(30_u64..34),
     ) -> Observation {
         let layers = if verdict == Verdict::Absent { vec![] } else { layers };
         let mut seen = seen(path, verdict, layers);
@@ -677,6 +694,10 @@ prop_compose! {
             seen.waiting_since = Some(Duration::from_secs(waiting));
         }
         seen.shared = shared.into_iter().map(PathBuf::from).collect();
+        seen.beneath = beneath;
+        seen.bind = bound
+            .filter(|_| path != PATH)
+            .map(|base| bind_tests::bind_look(path, bind_tests::right(base)));
         if let Some(top) = seen.layers.last_mut() {
             top.nested = nested_layers.into_iter().map(|(path, layer)| nested(path, layer)).collect();
         }
@@ -713,7 +734,7 @@ prop_compose! {
         }
         for (path, seconds, open, id) in charges {
             let path = PathBuf::from(path);
-            scene.state.charges.push(Charge { path, identity: identity(id), along: vec![], at: ago(seconds), open });
+            scene.state.charges.push(Charge { path, led_by: None, identity: identity(id), along: vec![], at: ago(seconds), open });
         }
         for (path, failed, seconds) in attempts {
             let path = PathBuf::from(path);
@@ -736,49 +757,65 @@ fn assert_safe(scene: &Scene, plan: &Plan) -> Result<(), TestCaseError> {
         for planned in &repair.steps {
             let path = planned.step.path();
             prop_assert!(roots(path), "outside the roots: {}", path.display());
-            let (Step::Detach { identity, along, .. }, seen) = (&planned.step, find(path)) else {
-                if let Step::AbortConnection { identity, .. } = &planned.step {
+            if let Step::Bind { shows, .. } | Step::Rebind { shows, .. } = &planned.step {
+                let live = find(&shows.base).is_some_and(|base| base.verdict == Verdict::Live);
+                let before = plan.repairs.iter().take_while(|other| *other != repair);
+                let put_back = before.into_iter().any(|other| other.puts_back(&shows.base));
+                prop_assert!(live || put_back, "bound to what is not live");
+                prop_assert_eq!(live, shows.onto.is_some());
+            }
+            let (identity, along) = match &planned.step {
+                Step::Detach { identity, along, .. } | Step::Rebind { identity, along, .. } => {
+                    (identity, along)
+                }
+                Step::AbortConnection { identity, .. } => {
                     let seen = find(path).unwrap();
                     prop_assert!(matches!(seen.verdict, Verdict::Hung | Verdict::Transient));
                     prop_assert!(seen.shared.iter().all(|path| roots(path)));
                     prop_assert!(identity.connection.is_some());
                     prop_assert_eq!(seen.top().unwrap().family(), Family::Fuse);
+                    continue;
                 }
-                continue;
+                Step::Bind { .. } => {
+                    let seen = find(path).unwrap();
+                    prop_assert!(seen.layers.is_empty() && seen.beneath.is_none_or(|it| it == 0));
+                    continue;
+                }
+                _ => continue,
             };
-            let seen = seen.unwrap();
+            let seen = find(path).unwrap();
             let layer = seen.layers.iter().find(|layer| layer.identity == *identity);
             prop_assert!(layer.is_some(), "not a mount point seen there");
             let top = seen.top().unwrap();
             let surplus = seen.verdict == Verdict::Live;
-            prop_assert!(
-                surplus
-                    || matches!(seen.verdict, Verdict::Dead | Verdict::Hung | Verdict::Transient)
-            );
-            prop_assert!(surplus || top.family() == Family::Fuse);
+            let pinned = seen.bind.is_some() && seen.verdict == Verdict::Pinned;
+            let broken = matches!(seen.verdict, Verdict::Dead | Verdict::Hung | Verdict::Transient);
+            prop_assert!(surplus || broken || pinned);
+            prop_assert!(surplus || pinned || top.family() == Family::Fuse);
             for nested in &layer.unwrap().nested {
                 let same = nested.layer.identity.dev == layer.unwrap().identity.dev;
                 prop_assert!(same || nested.layer.is_daemonless(), "a foreign child goes along");
                 prop_assert!(along.contains(&nested.layer.identity.mount_id));
             }
             let covers = |charge: &Charge| charge.open && charge.covers(&top.identity);
-            let resumed = scene.state.charges.iter().any(covers);
+            let owed = scene.debts.debts.iter().any(|debt| debt.path() == path);
+            let resumed = scene.state.charges.iter().any(covers) || (seen.bind.is_some() && owed);
             if !resumed && !surplus {
                 let sightings =
                     confirm::advance(&scene.state.sightings, &scene.observations, &scene.now);
                 let runs = confirm::of(&sightings, path, seen.identity()).unwrap().runs;
                 let wanted = match seen.verdict {
-                    Verdict::Hung => 2,
+                    Verdict::Hung | Verdict::Pinned => 2,
                     Verdict::Transient => 5,
                     _ => 1,
                 };
                 prop_assert!(runs >= wanted, "unconfirmed");
             }
         }
-        if let Cost::Charge(_) = repair.cost {
+        if let Cost::Charge { to, .. } = &repair.cost {
             charged += 1;
             let own = scene.state.charges.iter().filter(|charge| {
-                charge.path == repair.subject
+                charge.path == *to
                     && scene.now.since(&charge.at).known().unwrap() < Duration::from_secs(86_400)
             });
             let cap = scene.settings.mounts.budget.per_target_per_day;

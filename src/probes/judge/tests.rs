@@ -35,7 +35,7 @@ fn spec(source: Option<&str>, fstype: Option<&str>) -> MountSpec {
 fn answered(answer: Answer) -> Response {
     let opened =
         Opened { mount_id: 30, unique_id: Some(7), dev: DEV, mount_root: true, directory: None };
-    Response::Answered(Look::Mount { opened, answer }, Duration::from_millis(1))
+    Response::Answered(Look::Mount { opened, answer, beneath: None }, Duration::from_millis(1))
 }
 
 fn no(errno: i32) -> Response {
@@ -48,7 +48,8 @@ fn daemon() -> Holders {
 
 #[track_caller]
 fn check(top: Option<&Layer>, response: &Response, expected: Verdict) {
-    let evidence = Evidence { top, spec: None, response: Some(response), blocked_by: None };
+    let evidence =
+        Evidence { top, expected: Expected::Anything, response: Some(response), blocked_by: None };
     assert_eq!(judge(&evidence).verdict, expected);
 }
 
@@ -81,16 +82,16 @@ fn a_mount_that_changed_under_the_look_is_unknown() {
     let another =
         Opened { mount_id: 31, unique_id: None, dev: DEV, mount_root: true, directory: None };
     let look = |look: Look| Response::Answered(look, Duration::ZERO);
-    let newcomer = Look::Mount { opened: another, answer: Answer::Yes };
+    let newcomer = Look::Mount { opened: another, answer: Answer::Yes, beneath: None };
     check(Some(&top), &look(newcomer.clone()), Verdict::Unknown);
-    check(Some(&top), &look(Look::NoMount { directory: true }), Verdict::Unknown);
+    check(Some(&top), &look(Look::NoMount { directory: true, entries: None }), Verdict::Unknown);
     check(None, &look(newcomer), Verdict::Unknown);
 }
 
 #[test]
 fn a_bare_directory_is_absent_however_readable() {
     let look = |look: Look| Response::Answered(look, Duration::ZERO);
-    check(None, &look(Look::NoMount { directory: true }), Verdict::Absent);
+    check(None, &look(Look::NoMount { directory: true, entries: None }), Verdict::Absent);
     check(None, &look(Look::Unreachable { errno: 2 }), Verdict::Absent);
     check(None, &Response::Failed("?".to_owned()), Verdict::Unknown);
 }
@@ -100,8 +101,12 @@ fn the_first_rule_that_applies_decides() {
     let top = layer("fuse.sshfs", Holders::None);
     let (other, right) = (spec(Some("u@other:/"), None), spec(Some("u@box:/data"), None));
     let judge = |spec: &MountSpec, response: &Response, blocked_by: Option<&Path>| {
-        let evidence =
-            Evidence { top: Some(&top), spec: Some(spec), response: Some(response), blocked_by };
+        let evidence = Evidence {
+            top: Some(&top),
+            expected: Expected::Mount(spec),
+            response: Some(response),
+            blocked_by,
+        };
         judge(&evidence).verdict
     };
     assert_eq!(judge(&other, &no(107), None), Verdict::WrongSource);
@@ -123,8 +128,8 @@ fn only_what_came_or_went_under_the_look_is_looked_at_again() {
         mount_root: true,
         directory: None,
     };
-    let mount = |id| look(Look::Mount { opened: opened(id), answer: Answer::Yes });
-    let bare = look(Look::NoMount { directory: true });
+    let mount = |id| look(Look::Mount { opened: opened(id), answer: Answer::Yes, beneath: None });
+    let bare = look(Look::NoMount { directory: true, entries: None });
     let waiting = Response::Waiting { since: Duration::ZERO };
     for (top, response, again) in [
         (Some(&top), &mount(30), false),

@@ -1,0 +1,89 @@
+//! The binds of the table, put in place: at boot after the storage and before the worker, or by hand.
+//! The same look, the same rules and the same hands as in a round of `unwedge-mounts`, of which it does
+//! only the binds.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use unwedge::act::round::{self, Acted, Turn};
+use unwedge::act::{child, wait};
+use unwedge::cli::Binds;
+use unwedge::config::sentinel::Kind;
+use unwedge::config::{self, Loaded, Request};
+use unwedge::decide::mounts::{World, decide};
+use unwedge::probes::binds;
+use unwedge::probes::facts::{self, OwnLock};
+use unwedge::probes::mountinfo::mount_points;
+use unwedge::report::exit::Exit;
+use unwedge::report::out;
+use unwedge::report::round::{Mode, Round};
+use unwedge::report::text::Detail;
+use unwedge::report::{self, journal, metrics};
+use unwedge::sys::clock::{Deadline, boottime};
+
+/// How long a round of `unwedge-mounts` that is at work is waited for: it may be putting back the very
+/// binds that are wanted here.
+const TURN_WAIT: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = child::dispatch(&args) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    let cli = Binds::parse();
+    let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
+    {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            out::complain(&errors.to_string());
+            return Exit::Usage.into();
+        }
+    };
+    match run(&cli, &loaded) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            out::complain(&format!("unwedge-binds: {error:#}"));
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
+    let start = boottime();
+    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
+    let (settings, faults) = &binds::complete(&loaded.settings);
+    let deadline = Deadline::after(settings.mounts.deadline);
+    if cli.apply {
+        wait::bases_live(settings, deadline);
+    }
+    let (mode, held, _lock) = match round::turn(settings, cli.apply, TURN_WAIT)? {
+        Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
+        // what another round has not put in place by then is told by what is seen now
+        Turn::DryRun | Turn::Busy => (Mode::DryRun, OwnLock::NotHeld, None),
+    };
+
+    // look
+    let facts = facts::look(settings, false, held)?;
+
+    // decide
+    let decision = decide(&World::of(Kind::Binds, settings, &facts, faults));
+
+    // act
+    let acted: Acted;
+    let mut round = Round::of(Kind::Binds, mode, &facts, faults, &decision.plan);
+    if mode == Mode::Apply {
+        acted = round::carry_out(settings, &facts, &decision, None, deadline);
+        round = round.after(&acted);
+    }
+    round.took = boottime().saturating_sub(start);
+
+    // report
+    report::say(&round, cli.common.json, Detail::of(cli.common.verbose))?;
+    if mode == Mode::Apply {
+        journal::say(&round);
+        metrics::write(&settings.host.textfile_dir, &round)?;
+    }
+    Ok(if cli.require && !round.has_every_bind() { Exit::Failed } else { round.exit() })
+}

@@ -1,0 +1,150 @@
+//! The bind table: the `[[bind]]` tables of the configuration and the lines of the manifest. A line
+//! that is wrong is told with its number and stops none of the others.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use super::mountinfo::unescape;
+use crate::config::{self, Settings};
+use crate::sys::text;
+
+/// Something in the manifest that is no bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The manifest.
+    pub file: PathBuf,
+    /// The line, counted from 1; `None` when it is the whole file.
+    pub line: Option<usize>,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
+/// The settings with the manifest's binds beside their own, and what in the manifest is none.
+#[must_use]
+pub fn complete(settings: &Settings) -> (Settings, Vec<Fault>) {
+    let mut settings = settings.clone();
+    let Some(file) = settings.binds.manifest.clone() else { return (settings, Vec::new()) };
+    let whole = |what: String| Fault { file: file.clone(), line: None, what };
+    let bytes = match config::beside(&file) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return (settings, vec![whole("there is no such file".to_owned())]),
+        Err(error) => return (settings, vec![whole(error.to_string())]),
+    };
+    let faults = add(&mut settings, &bytes);
+    let at = |(line, what)| Fault { file: file.clone(), line: Some(line), what };
+    let faults = faults.into_iter().map(at).collect();
+    (settings, faults)
+}
+
+/// Adds what the manifest's bytes list; the lines that list nothing are returned.
+fn add(settings: &mut Settings, bytes: &[u8]) -> Vec<(usize, String)> {
+    let mut faults = Vec::new();
+    for (number, line) in parse(bytes) {
+        let bind = line.and_then(|(cold, hot)| settings.bind_of(&cold, &hot));
+        match bind {
+            Ok(bind) => settings.bind.push(bind),
+            Err(what) => faults.push((number, what)),
+        }
+    }
+    faults
+}
+
+/// What one line says: cold and hot, or what is wrong with it.
+type Line = Result<(PathBuf, PathBuf), String>;
+
+/// Understands a manifest: two paths a line, with blanks between them and fstab's escapes for blanks
+/// inside (`\040`, `\011`, `\012`, `\134`, `\043`); empty lines and those that begin with `#` say nothing.
+fn parse(bytes: &[u8]) -> Vec<(usize, Line)> {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let understood = |line: &[u8]| -> Option<Line> {
+        let words: Vec<&[u8]> =
+            line.split(|byte| blank(byte)).filter(|word| !word.is_empty()).collect();
+        match words.as_slice() {
+            [] => None,
+            [first, ..] if first.starts_with(b"#") => None,
+            [cold, hot] => Some(path(cold).and_then(|cold| Ok((cold, path(hot)?)))),
+            words => Some(Err(format!("{} words found, expected <cold> <hot>", words.len()))),
+        }
+    };
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate();
+    lines.filter_map(|(index, line)| Some((index + 1, understood(line)?))).collect()
+}
+
+/// An absolute path without `.` and `..`.
+fn path(word: &[u8]) -> Result<PathBuf, String> {
+    let bytes = unescape(word);
+    let path = Path::new(OsStr::from_bytes(&bytes));
+    let plain = path
+        .components()
+        .all(|component| matches!(component, Component::RootDir | Component::Normal(_)));
+    let dots = bytes.split(|byte| *byte == b'/').any(|part| part == b".");
+    if !path.is_absolute() || !plain || dots || bytes.contains(&0) {
+        return Err(format!("{} is no plain absolute path", text::bytes(&bytes)));
+    }
+    // doubled and trailing slashes go
+    Ok(path.components().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        let text = "[[mount]]\npath = \"/srv/box\"\n[[bind]]\ncold = \"/srv/box/a\"\nhot = \"/srv/jobs/a\"\n";
+        config::from_str(text).unwrap()
+    }
+
+    #[track_caller]
+    fn check(manifest: &[u8], binds: &[(&[u8], &[u8])], faults: &[(usize, &str)]) {
+        let mut settings = settings();
+        let told = add(&mut settings, manifest);
+        let added: Vec<(&[u8], &[u8])> = settings.bind[1..]
+            .iter()
+            .map(|bind| (bind.cold.as_os_str().as_bytes(), bind.hot.as_os_str().as_bytes()))
+            .collect();
+        assert_eq!(added, binds);
+        assert_eq!(told.len(), faults.len(), "{told:?}");
+        for ((line, what), (expected, part)) in told.iter().zip(faults) {
+            assert!(line == expected && what.contains(part), "{told:?}: {part}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_cold_and_a_hot_path_with_fstab_escapes() {
+        check(
+            b"# tiering\n\n/srv/box/b /srv/jobs/b\n  /srv/box/c//\t/srv/jobs/c/  \n",
+            &[(b"/srv/box/b", b"/srv/jobs/b"), (b"/srv/box/c", b"/srv/jobs/c")],
+            &[],
+        );
+        check(
+            b"/srv/box/a\\040b\\134 /srv/jobs/\\043x\\012\xff",
+            &[(b"/srv/box/a b\\", b"/srv/jobs/#x\n\xff")],
+            &[],
+        );
+        check(b"/srv/box /srv/jobs/all\n", &[(b"/srv/box", b"/srv/jobs/all")], &[]);
+    }
+
+    #[test]
+    fn a_bad_line_is_told_by_its_number_and_stops_no_other() {
+        check(
+            b"/srv/box/b\n/srv/box/c /srv/jobs/c\nsrv/box/d /srv/jobs/d\n/srv/box/../etc /srv/jobs/e\n",
+            &[(b"/srv/box/c", b"/srv/jobs/c")],
+            &[(1, "1 words"), (3, "no plain absolute path"), (4, "no plain absolute path")],
+        );
+        check(b"/srv/box/x /srv/jobs/a\n", &[], &[(1, "already listed")]);
+        check(b"/srv/other/x /srv/jobs/x\n", &[], &[(1, "at or below no [[mount]]")]);
+        check(b"/srv/box/x /srv/box/y\n", &[], &[(1, "in the way")]);
+        check(b"/srv/box/x /srv\n", &[], &[(1, "in the way")]);
+        check(b"/srv/box/x /\n", &[], &[(1, "in the way")]);
+    }
+}
