@@ -7,12 +7,13 @@ use std::process::Command;
 
 /// The way through the code: a module uses only what stands left of it. Those of one rank do not
 /// know each other.
-const ARROW: [(&str, u32); 9] = [
+const ARROW: [(&str, u32); 10] = [
     ("sys", 0),
     ("cli", 0),
     ("config", 1),
     ("probes", 2),
     ("decide", 3),
+    ("queue", 3),
     ("act", 4),
     ("report", 5),
     ("operator", 6),
@@ -29,13 +30,20 @@ struct Tool {
     playbook: Option<&'static str>,
 }
 
-const TOOLS: [Tool; 2] = [
+const TOOLS: [Tool; 3] = [
     Tool {
         name: "unwedge-mounts",
         root: true,
         units: &["unwedge-mounts.service", "unwedge-mounts.timer"],
         sentinel: Some("mounts"),
         playbook: Some("verdict-dead.md"),
+    },
+    Tool {
+        name: "unwedge-jobs",
+        root: false,
+        units: &["unwedge-jobs.service", "unwedge-jobs.timer"],
+        sentinel: Some("jobs"),
+        playbook: Some("README.md"),
     },
     Tool { name: "unwedge", root: false, units: &[], sentinel: None, playbook: None },
 ];
@@ -255,7 +263,9 @@ fn man_pages_and_completions_are_made_of_what_the_programs_parse() {
     {
         assert!(dir.path().join(format!("unwedge-{verb}.1")).is_file(), "{verb}");
     }
-    for completion in ["unwedge.bash", "_unwedge", "unwedge.fish", "unwedge-mounts.bash"] {
+    for completion in
+        ["unwedge.bash", "_unwedge", "unwedge.fish", "unwedge-mounts.bash", "unwedge-jobs.bash"]
+    {
         assert!(dir.path().join(completion).is_file(), "{completion}");
     }
 }

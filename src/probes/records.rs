@@ -392,7 +392,7 @@ pub fn digest(bytes: &[u8]) -> String {
 }
 
 /// Paths in records: text where they are text, otherwise a list of bytes; no path is ever bent.
-mod path_text {
+pub(super) mod path_text {
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     use std::path::{Path, PathBuf};
@@ -406,6 +406,7 @@ mod path_text {
         Bytes(Vec<u8>),
     }
 
+    /// Writes one.
     pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
         match path.to_str() {
             Some(text) => text.serialize(to),
@@ -413,11 +414,41 @@ mod path_text {
         }
     }
 
+    /// Reads one.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-        Ok(match Stored::deserialize(from)? {
+        Ok(path(Stored::deserialize(from)?))
+    }
+
+    fn path(stored: Stored) -> PathBuf {
+        match stored {
             Stored::Text(text) => PathBuf::from(text),
             Stored::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
-        })
+        }
+    }
+
+    /// The same for a path that may not be there.
+    pub mod option {
+        use std::path::PathBuf;
+
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        use super::Stored;
+
+        /// Writes one, or `null`.
+        #[expect(clippy::ref_option, reason = "serde's own shape")]
+        pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+            match path {
+                Some(path) => super::serialize(path, to),
+                None => to.serialize_none(),
+            }
+        }
+
+        /// Reads one, or `null`.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<PathBuf>, D::Error> {
+            Ok(Option::<Stored>::deserialize(from)?.map(super::path))
+        }
     }
 }
 
