@@ -10,7 +10,7 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 pub fn programs() -> Vec<Command> {
     // the page of `unwedge-mounts` takes the place of that of the verb group `unwedge mounts`, whose
     // verbs have pages of their own
-    vec![Unwedge::command(), Mounts::command(), Binds::command()]
+    vec![Unwedge::command(), Mounts::command(), Binds::command(), Jobs::command()]
 }
 
 /// Flags that every tool has.
@@ -64,6 +64,33 @@ pub struct Binds {
     /// Fail unless every bind is in place in the end: for a unit that others wait for
     #[arg(long)]
     pub require: bool,
+}
+
+/// Look into the job queue, as the service user
+///
+/// Without a verb it does one round: it reads the queue of `[queue]` and shows it. With --apply it also
+/// keeps the reading as the last good one and writes metrics; the queue itself is never written to.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-jobs", version)]
+pub struct Jobs {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Keep the reading and write metrics
+    #[arg(long)]
+    pub apply: bool,
+
+    /// What to do instead of a round.
+    #[command(subcommand)]
+    pub verb: Option<JobsVerb>,
+}
+
+/// What `unwedge-jobs` can do besides a round.
+#[derive(Subcommand, Clone, Copy, Debug)]
+pub enum JobsVerb {
+    /// Show what the queue holds and write nothing; the tools that run as root ask this way
+    Facts,
 }
 
 /// Operator's verbs

@@ -5,7 +5,7 @@
 //! uses only what stands left of it:
 //!
 //! ```text
-//! sys <- config <- probes <- decide <- act <- report <- operator, kit <- src/bin
+//! sys <- config <- probes <- decide, queue <- act <- report <- operator, kit <- src/bin
 //! ```
 
 pub mod act;
@@ -15,6 +15,7 @@ pub mod decide;
 pub mod kit;
 pub mod operator;
 pub mod probes;
+pub mod queue;
 pub mod report;
 pub mod sys;
 

@@ -7,12 +7,13 @@ use std::process::Command;
 
 /// The way through the code: a module uses only what stands left of it. Those of one rank do not
 /// know each other.
-const ARROW: [(&str, u32); 9] = [
+const ARROW: [(&str, u32); 10] = [
     ("sys", 0),
     ("cli", 0),
     ("config", 1),
     ("probes", 2),
     ("decide", 3),
+    ("queue", 3),
     ("act", 4),
     ("report", 5),
     ("operator", 6),
@@ -29,7 +30,7 @@ struct Tool {
     playbook: Option<&'static str>,
 }
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 4] = [
     Tool {
         name: "unwedge-mounts",
         root: true,
@@ -43,6 +44,13 @@ const TOOLS: [Tool; 3] = [
         units: &["unwedge-binds.service"],
         sentinel: Some("binds"),
         playbook: Some("storage-not-live.md"),
+    },
+    Tool {
+        name: "unwedge-jobs",
+        root: false,
+        units: &["unwedge-jobs.service", "unwedge-jobs.timer"],
+        sentinel: Some("jobs"),
+        playbook: Some("README.md"),
     },
     Tool { name: "unwedge", root: false, units: &[], sentinel: None, playbook: None },
 ];
@@ -265,7 +273,9 @@ fn man_pages_and_completions_are_made_of_what_the_programs_parse() {
     {
         assert!(dir.path().join(format!("unwedge-{verb}.1")).is_file(), "{verb}");
     }
-    for completion in ["unwedge.bash", "_unwedge", "unwedge.fish", "unwedge-mounts.bash"] {
+    for completion in
+        ["unwedge.bash", "_unwedge", "unwedge.fish", "unwedge-mounts.bash", "unwedge-jobs.bash"]
+    {
         assert!(dir.path().join(completion).is_file(), "{completion}");
     }
 }

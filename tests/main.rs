@@ -25,6 +25,10 @@ mod crash;
 mod house;
 /// The pages people read, held against the program.
 mod playbooks;
+/// The queue: real PostgreSQL, real SQLite, and servers that do not answer.
+mod queue;
+/// The queue's unit on a host with a real systemd.
+mod queue_host;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
 

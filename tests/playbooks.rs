@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use unwedge::cli::{self, Binds, Mounts, Unwedge};
+use unwedge::cli::{self, Binds, Jobs, Mounts, Unwedge};
 use unwedge::config::sentinel::{HALT, Kind};
 use unwedge::decide::plan::Reason;
 use unwedge::probes::verdict::Verdict;
@@ -113,7 +113,7 @@ impl Line {
     }
 
     fn is_ours(&self) -> bool {
-        matches!(self.program(), "unwedge" | "unwedge-mounts" | "unwedge-binds")
+        matches!(self.program(), "unwedge" | "unwedge-mounts" | "unwedge-binds" | "unwedge-jobs")
     }
 }
 
@@ -123,6 +123,7 @@ fn accepted(line: &Line) -> Option<Result<(), String>> {
         "unwedge" => Unwedge::try_parse_from(&line.words).err(),
         "unwedge-mounts" => Mounts::try_parse_from(&line.words).err(),
         "unwedge-binds" => Binds::try_parse_from(&line.words).err(),
+        "unwedge-jobs" => Jobs::try_parse_from(&line.words).err(),
         _ => return None,
     };
     Some(match said {
@@ -311,6 +312,7 @@ lab_test! {
                 }
                 let ran = match line.program() {
                     "unwedge" => lab.unwedge(&line.args()),
+                    "unwedge-jobs" => lab.jobs(&line.args()),
                     _ => lab.round(&line.args()),
                 };
                 let wanted = i32::from(line.comment.trim_start().starts_with("exit 1"));
@@ -388,7 +390,7 @@ fn every_command_the_documents_name_exists() {
                     assert!(targets.contains(target), "{document}: no target for {command}");
                 }
                 // the name alone is no command line
-                (Some("unwedge" | "unwedge-mounts"), Some(_)) => {
+                (Some("unwedge" | "unwedge-mounts" | "unwedge-jobs"), Some(_)) => {
                     let line =
                         Line::parse(&command).unwrap_or_else(|why| panic!("{document}: {why}"));
                     accepted(&line)

@@ -15,6 +15,14 @@ use super::tree::{Node, Origin, Tree, all_tables};
 
 /// Default of `[[mount]] wait`: a minute, in which sshfs over a slow line comes up.
 pub const WAIT: Duration = Duration::from_secs(60);
+/// Default of `[queue] next_jobs`: enough to see a broken directory before a worker meets it.
+pub const NEXT_JOBS: u32 = 10;
+/// Default of `[queue] timeout`.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Default of `[queue] infra_window`: what is older tells of another incident.
+pub const INFRA_WINDOW: Duration = Duration::from_secs(10 * 60);
+/// Default of `[queue] stale_after`.
+pub const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
 
 impl Default for Host {
     fn default() -> Self {
@@ -82,7 +90,8 @@ impl Default for Budget {
 
 /// The lowest layer: every key that has a default, with that default.
 pub fn tree() -> Tree {
-    let Settings { host, gates, probe, mounts, mount: _, binds: _, bind: _ } = Settings::default();
+    let Settings { host, gates, probe, mounts, mount: _, binds: _, bind: _, queue: _, file: _ } =
+        Settings::default();
     let all = table([
         (
             "host",
@@ -141,6 +150,25 @@ pub fn complete_mounts(tree: &mut Tree) {
             keys.entry("wait".to_owned())
                 .or_insert_with(|| Tree::from_value(time(WAIT), &Origin::Default));
         }
+    }
+}
+
+/// Puts the defaults of `[queue]` in where there is such a section: without one there is no queue.
+pub fn complete_queue(tree: &mut Tree) {
+    let Node::Table(sections) = &mut tree.node else {
+        return;
+    };
+    let Some(Tree { node: Node::Table(keys), .. }) = sections.get_mut("queue") else {
+        return;
+    };
+    for (key, value) in [
+        ("next_jobs", Value::from(NEXT_JOBS)),
+        ("timeout", time(QUEUE_TIMEOUT)),
+        ("infra_window", time(INFRA_WINDOW)),
+        ("stale_after", time(STALE_AFTER)),
+    ] {
+        let default = || Tree::from_value(value, &Origin::Default);
+        keys.entry(key.to_owned()).or_insert_with(default);
     }
 }
 

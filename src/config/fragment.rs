@@ -24,6 +24,8 @@ pub struct Fragment {
     pub binds: Option<BindsFragment>,
     /// `[[bind]]`, in the order of the files
     pub bind: Option<Vec<BindFragment>>,
+    /// `[queue]`
+    pub queue: Option<QueueFragment>,
 }
 
 /// `[host]` as written.
@@ -131,6 +133,85 @@ pub struct BindsFragment {
 pub struct BindFragment {
     pub cold: Option<String>,
     pub hot: Option<String>,
+}
+
+/// `[queue]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct QueueFragment {
+    pub url: Option<String>,
+    pub url_file: Option<String>,
+    pub adapter: Option<String>,
+    pub next_jobs: Option<i64>,
+    pub timeout: Option<DurationText>,
+    pub ca_file: Option<String>,
+    pub infra_window: Option<DurationText>,
+    pub stale_after: Option<DurationText>,
+    pub table: Option<TableFragment>,
+}
+
+/// `[queue.table]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct TableFragment {
+    pub name: Option<String>,
+    pub id: Option<String>,
+    pub status: Option<String>,
+    pub states: Option<StatesFragment>,
+    pub order: Option<Vec<String>>,
+    pub output: Option<String>,
+    pub started_at: Option<String>,
+    pub created_at: Option<String>,
+    pub lane: Option<String>,
+    pub attempts: Option<String>,
+    pub next_attempt_at: Option<String>,
+    pub infra: Option<InfraFragment>,
+    pub cooldown: Option<CooldownFragment>,
+    pub hold_back: Option<String>,
+    pub zone: Option<String>,
+}
+
+/// `[queue.table] states` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct StatesFragment {
+    pub pending: Option<Vec<String>>,
+    pub retryable: Option<Vec<String>>,
+    pub running: Option<Vec<String>>,
+    pub finished: Option<Vec<String>>,
+}
+
+/// `[queue.table] infra` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct InfraFragment {
+    pub column: Option<String>,
+    pub values: Option<Vec<String>>,
+    pub at: Option<String>,
+}
+
+/// `[queue.table] cooldown` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct CooldownFragment {
+    pub when: Option<WhenFragment>,
+    pub at: Option<String>,
+    #[serde(rename = "for")]
+    pub time: Option<DurationText>,
+}
+
+/// `[queue.table] cooldown.when` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct WhenFragment {
+    pub column: Option<String>,
+    pub values: Option<Vec<String>>,
 }
 
 /// The text of a duration. A bare number is taken in too, so that the message can speak of the missing unit.

@@ -13,6 +13,8 @@ mod error;
 mod fragment;
 
 mod overrides;
+pub mod queue;
+mod queue_rules;
 mod read;
 mod request;
 pub mod sentinel;
@@ -27,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, ConfigErrors, PROBLEMS_MAX};
 pub use overrides::Flag;
+pub use queue_rules::{url_problem, utc};
 pub use read::beside;
 pub use request::Request;
 pub use settings::*;
@@ -70,8 +73,9 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
         tree.overlay(layer);
     }
     overrides::apply(&mut tree, &request.environment, &request.flags)?;
-    defaults::complete_mounts(&mut tree);
-    let settings = settings_of(&tree)?;
+    complete(&mut tree);
+    let mut settings = settings_of(&tree, &layers.open)?;
+    settings.file = request.file.as_deref().and_then(|file| std::path::absolute(file).ok());
     Ok(Loaded { settings, files: layers.files, skipped: layers.skipped, tree })
 }
 
@@ -79,12 +83,18 @@ pub fn load(request: &Request) -> Result<Loaded, ConfigErrors> {
 pub fn from_str(text: &str) -> Result<Settings, ConfigErrors> {
     let mut tree = defaults::tree();
     tree.overlay(Tree::parse(text, Path::new(TEXT))?);
-    defaults::complete_mounts(&mut tree);
-    settings_of(&tree)
+    complete(&mut tree);
+    settings_of(&tree, &[])
 }
 
-fn settings_of(tree: &Tree) -> Result<Settings, ConfigErrors> {
-    validate::settings(shape::fragment(tree)?, tree)
+fn complete(tree: &mut Tree) {
+    defaults::complete_mounts(tree);
+    defaults::complete_queue(tree);
+}
+
+/// `open` are the files that everybody may read.
+fn settings_of(tree: &Tree, open: &[PathBuf]) -> Result<Settings, ConfigErrors> {
+    validate::settings(shape::fragment(tree)?, tree, open)
 }
 
 #[cfg(test)]

@@ -93,6 +93,9 @@ fn unknown(known: &Tree, path: &KeyPath, origin: &Origin) -> String {
         Some(Step::Key(section)) if LATER_SECTIONS.contains(&section.as_str()) => {
             return format!("this version does not know the section {section} yet");
         }
+        Some(Step::Key(section)) if section == "queue" => {
+            return "[queue] is set by a file alone: who asks the queue is a child, and sees no variables".to_owned();
+        }
         Some(Step::Key(section)) if section == "mount" => {
             return "mount is a list, which only a file can set".to_owned();
         }
@@ -245,7 +248,7 @@ mod tests {
         check_refused(
             "UNWEDGE__QUEUE__URL",
             "x",
-            "UNWEDGE__QUEUE__URL: this version does not know the section queue yet",
+            "UNWEDGE__QUEUE__URL: [queue] is set by a file alone: who asks the queue is a child, and sees no variables",
         );
     }
 

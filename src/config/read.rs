@@ -17,6 +17,9 @@ use super::tree::Tree;
 /// Longest file that is read: 1 MiB, hundreds of times what a host needs.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
+/// The bit of a mode that lets everybody read.
+const OTHERS_READ: u32 = 0o004;
+
 /// What was read.
 #[derive(Debug, Default)]
 pub struct Layers {
@@ -24,6 +27,8 @@ pub struct Layers {
     pub trees: Vec<Tree>,
     /// The files, in the same order.
     pub files: Vec<PathBuf>,
+    /// Those of the files that everybody may read.
+    pub open: Vec<PathBuf>,
     /// Files that were not opened, and why.
     pub skipped: Vec<(PathBuf, String)>,
 }
@@ -68,9 +73,12 @@ impl Layers {
     /// Reads one file; one that is not there is no layer.
     fn take(&mut self, path: &Path, trust: Trust, problems: &mut Vec<ConfigError>) {
         match read(path, trust)
-            .and_then(|text| text.map(|text| Tree::parse(&text, path)).transpose())
+            .and_then(|file| file.map(|file| Ok((Tree::parse(&file.0, path)?, file.1))).transpose())
         {
-            Ok(Some(tree)) => {
+            Ok(Some((tree, mode))) => {
+                if mode & OTHERS_READ != 0 {
+                    self.open.push(path.to_owned());
+                }
                 self.trees.push(tree);
                 self.files.push(path.to_owned());
             }
@@ -123,20 +131,21 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 /// It cannot be read, or may not be believed: run by root, it must be root's alone.
 pub fn beside(path: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
     let root = rustix::process::geteuid().is_root();
-    read_bytes(path, if root { Trust::Root } else { Trust::Any })
+    let read = read_bytes(path, if root { Trust::Root } else { Trust::Any })?;
+    Ok(read.map(|(bytes, _)| bytes))
 }
 
-/// The text of a file that may be believed; `None` if there is no such file.
-fn read(path: &Path, trust: Trust) -> Result<Option<String>, ConfigError> {
-    let Some(bytes) = read_bytes(path, trust)? else { return Ok(None) };
-    String::from_utf8(bytes).map(Some).map_err(|error| {
+/// The text of a file that may be believed, and its mode; `None` if there is no such file.
+fn read(path: &Path, trust: Trust) -> Result<Option<(String, u32)>, ConfigError> {
+    let Some((bytes, mode)) = read_bytes(path, trust)? else { return Ok(None) };
+    String::from_utf8(bytes).map(|text| Some((text, mode))).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.split(|byte| *byte == b'\n').count();
         problem(path, format!("line {line} is not UTF-8"))
     })
 }
 
-fn read_bytes(path: &Path, trust: Trust) -> Result<Option<Vec<u8>>, ConfigError> {
+fn read_bytes(path: &Path, trust: Trust) -> Result<Option<(Vec<u8>, u32)>, ConfigError> {
     // NONBLOCK: a pipe of that name must not keep us waiting for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -151,7 +160,8 @@ fn read_bytes(path: &Path, trust: Trust) -> Result<Option<Vec<u8>>, ConfigError>
     };
     let stat = rustix::fs::fstat(&file)
         .map_err(|errno| problem(path, format!("cannot be examined: {}", plain(&errno.into()))))?;
-    believe(path, &Owned::of(&stat), trust)?;
+    let owned = Owned::of(&stat);
+    believe(path, &owned, trust)?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
@@ -159,7 +169,7 @@ fn read_bytes(path: &Path, trust: Trust) -> Result<Option<Vec<u8>>, ConfigError>
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(problem(path, format!("is longer than {FILE_BYTES_MAX} bytes")));
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, owned.mode)))
 }
 
 /// What decides whether a file may be believed.

@@ -5,6 +5,8 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use super::queue::Queue;
+
 /// Shortest allowed `[probe] timeout`: 100 ms. Shorter ones call a busy disk hung.
 pub const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// Longest allowed `[probe] timeout`: 5 min.
@@ -39,6 +41,10 @@ pub struct Settings {
     pub binds: Binds,
     /// The binds of `[[bind]]`, in the order of the files; no hot path twice. Default none.
     pub bind: Vec<BindSpec>,
+    /// The job table, `[queue]`. Default none: nothing is known of jobs.
+    pub queue: Option<Queue>,
+    /// The one file this was read from, if it was named by `--config`: a child is to read the same.
+    pub file: Option<PathBuf>,
 }
 
 /// `[host]`. All paths are absolute, without `.`, `..` or a trailing slash.

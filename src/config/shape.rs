@@ -11,7 +11,7 @@ use super::show::is_secret;
 use super::tree::{KeyPath, Node, Step, Tree};
 
 /// Sections of later versions: told apart from slips of the fingers.
-pub const LATER_SECTIONS: [&str; 3] = ["worker", "queue", "jobs"];
+pub const LATER_SECTIONS: [&str; 2] = ["worker", "jobs"];
 
 /// Reads the tree as a fragment, or says everything that does not fit.
 pub fn fragment(tree: &Tree) -> Result<Fragment, ConfigErrors> {
@@ -184,8 +184,7 @@ mod tests {
     fn sections_of_later_versions_are_told_apart() {
         let yet =
             |line, name| format!("/f:{line}: {name}: this version does not know this section yet");
-        check("[queue]\nurl = 1\n[worker]\n", &[&yet(1, "queue"), &yet(3, "worker")]);
-        check("[jobs]\n", &[&yet(1, "jobs")]);
+        check("[jobs]\nurl = 1\n[worker]\n", &[&yet(1, "jobs"), &yet(3, "worker")]);
     }
 
     #[test]

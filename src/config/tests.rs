@@ -493,7 +493,7 @@ proptest! {
         let mut tree = defaults::tree();
         let name = format!("UNWEDGE__{name}");
         if overrides::apply(&mut tree, &[var(&name, &value)], &[]).is_ok() {
-            let _ = settings_of(&tree);
+            let _ = settings_of(&tree, &[]);
         }
     }
 
@@ -506,7 +506,7 @@ proptest! {
             }).collect();
             let mut tree = defaults::tree();
             if overrides::apply(&mut tree, &[var(&format!("UNWEDGE__{}", keys.join("__")), &value)], &[]).is_ok() {
-                let _ = settings_of(&tree);
+                let _ = settings_of(&tree, &[]);
             }
         }
     }

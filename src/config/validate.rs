@@ -19,10 +19,15 @@ use super::settings::{
     Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
-use super::{defaults, duration};
+use super::{defaults, duration, queue_rules};
 
 /// Makes settings of what was written, or says everything that is wrong with it. The tree tells the places.
-pub fn settings(fragment: Fragment, tree: &Tree) -> Result<Settings, ConfigErrors> {
+/// `open` are the files that everybody may read.
+pub fn settings(
+    fragment: Fragment,
+    tree: &Tree,
+    open: &[PathBuf],
+) -> Result<Settings, ConfigErrors> {
     let mut check = Checker::new(tree);
     let mut settings = Settings {
         host: host(&mut check, fragment.host.unwrap_or_default()),
@@ -32,6 +37,8 @@ pub fn settings(fragment: Fragment, tree: &Tree) -> Result<Settings, ConfigError
         mount: mount_list(&mut check, &fragment.mount.unwrap_or_default()),
         binds: binds(&mut check, fragment.binds.unwrap_or_default()),
         bind: Vec::new(),
+        queue: fragment.queue.map(|written| queue_rules::queue(&mut check, written, open)),
+        file: None,
     };
     bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());
     one_way_to_mount(&mut check, &settings);

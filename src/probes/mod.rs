@@ -10,6 +10,7 @@ pub mod family;
 pub mod gates;
 pub mod holders;
 pub mod identity;
+pub mod jobs;
 pub mod judge;
 pub mod liveness;
 pub mod mountinfo;

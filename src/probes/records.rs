@@ -79,7 +79,7 @@ pub struct Charge {
     #[serde(with = "path_text")]
     pub path: PathBuf,
     /// The bind of that base which was repaired, when it was not the base itself.
-    #[serde(default, with = "optional_path_text", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "path_text::option", skip_serializing_if = "Option::is_none")]
     pub led_by: Option<PathBuf>,
     /// The mount that was to be taken away.
     pub identity: Identity,
@@ -477,25 +477,6 @@ pub fn digest(bytes: &[u8]) -> String {
     })
 }
 
-/// The same for a path that may be missing.
-mod optional_path_text {
-    use std::path::PathBuf;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Stored(#[serde(with = "super::path_text")] PathBuf);
-
-    #[expect(clippy::ref_option, reason = "serde hands it over so")]
-    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
-        path.clone().map(Stored).serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
-        Ok(Option::<Stored>::deserialize(from)?.map(|Stored(path)| path))
-    }
-}
-
 /// Paths in records: text where they are text, otherwise a list of bytes; no path is ever bent.
 pub mod path_text {
     use std::ffi::OsString;
@@ -527,10 +508,44 @@ pub mod path_text {
     /// # Errors
     /// It is neither text nor a list of bytes.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-        Ok(match Stored::deserialize(from)? {
+        Ok(path(Stored::deserialize(from)?))
+    }
+
+    fn path(stored: Stored) -> PathBuf {
+        match stored {
             Stored::Text(text) => PathBuf::from(text),
             Stored::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
-        })
+        }
+    }
+
+    /// The same for a path that may not be there.
+    pub mod option {
+        use std::path::PathBuf;
+
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        use super::Stored;
+
+        /// Writes one, or `null`.
+        ///
+        /// # Errors
+        /// What the format says.
+        pub fn serialize<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+            match path {
+                Some(path) => super::serialize(path, to),
+                None => to.serialize_none(),
+            }
+        }
+
+        /// Reads one, or `null`.
+        ///
+        /// # Errors
+        /// It is neither text nor a list of bytes.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<PathBuf>, D::Error> {
+            Ok(Option::<Stored>::deserialize(from)?.map(super::path))
+        }
     }
 }
 

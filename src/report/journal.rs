@@ -1,6 +1,8 @@
 //! One line a run. Under systemd it goes to the journal with its fields; elsewhere to standard
 //! error with the time in front.
 
+use std::time::Duration;
+
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt as _;
 
@@ -21,7 +23,11 @@ pub fn is_ours() -> bool {
 
 /// Says how the round went.
 pub fn say(round: &Round<'_>) {
-    let line = line(round);
+    tell(round.tool(), &round.plan.id(), round.took, round.exit(), &line(round));
+}
+
+/// Says a line on a round of a tool; `plan` is empty for one that plans nothing.
+pub fn tell(tool: &str, plan: &str, took: Duration, exit: Exit, line: &str) {
     if is_ours()
         && let Ok(journal) = tracing_journald::layer()
     {
@@ -31,24 +37,23 @@ pub fn say(round: &Round<'_>) {
             ..PriorityMappings::new()
         });
         let subscriber = tracing_subscriber::registry().with(journal);
-        let plan_id = round.plan.id();
-        let took_ms = u64::try_from(round.took.as_millis()).unwrap_or(u64::MAX);
-        tracing::subscriber::with_default(subscriber, || match round.exit() {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::subscriber::with_default(subscriber, || match exit {
             Exit::Fine => tracing::info!(
-                unwedge_tool = round.tool(),
-                unwedge_plan = plan_id,
+                unwedge_tool = tool,
+                unwedge_plan = plan,
                 unwedge_ms = took_ms,
                 "{line}"
             ),
             Exit::Failed | Exit::Usage => tracing::error!(
-                unwedge_tool = round.tool(),
-                unwedge_plan = plan_id,
+                unwedge_tool = tool,
+                unwedge_plan = plan,
                 unwedge_ms = took_ms,
                 "{line}"
             ),
         });
     } else {
-        out::complain(&format!("unwedge-{}: {line}", round.tool()));
+        out::complain(&format!("unwedge-{tool}: {line}"));
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
@@ -12,10 +13,11 @@ use super::exit::Exit;
 use super::round::Round;
 use crate::act::store::{self, Durability};
 use crate::config::sentinel::Kind;
-use crate::decide::plan::Reason;
+use crate::decide::plan::{Hold, Reason};
 use crate::probes::mounts::Role;
 use crate::probes::records::Debt;
 use crate::probes::verdict::Verdict;
+use crate::sys::clock::Now;
 use crate::sys::text;
 
 /// The file's name in the textfile directory.
@@ -28,8 +30,8 @@ pub fn file_of(front: Kind) -> String {
     format!("unwedge_{}.prom", front.name())
 }
 
-/// Families of this file and their HELP texts; the first five are in every tool's file.
-pub const FAMILIES: [(&str, &str); 13] = [
+/// Families of every file and their HELP texts; the first five are in each, every other in one.
+pub const FAMILIES: [(&str, &str); 18] = [
     ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
     ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
     ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
@@ -43,6 +45,11 @@ pub const FAMILIES: [(&str, &str); 13] = [
     ("unwedge_mount_repairs", "Repairs of the path by how they ended, since the state began."),
     ("unwedge_debts", "What was taken away and must still be put back, by kind."),
     ("unwedge_mounts_orphan_connections", "FUSE connections that no mount namespace shows."),
+    ("unwedge_jobs", "Unfinished jobs of the queue, by state."),
+    ("unwedge_jobs_oldest_pending_seconds", "How long the oldest job that could run has waited."),
+    ("unwedge_jobs_infra_errors_recent", "Unfinished jobs with a recent infrastructure error."),
+    ("unwedge_queue_readable", "Whether the last round could read the queue."),
+    ("unwedge_queue_last_good_timestamp_seconds", "When the queue was last read, Unix time."),
 ];
 
 /// Writes the file.
@@ -51,13 +58,17 @@ pub const FAMILIES: [(&str, &str); 13] = [
 /// It could not be written: a fault of its own, because the old figures look fresh to nobody.
 pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
     let text = render(round).context("render metrics")?;
-    let file = textfile_dir.join(file_of(round.front));
+    replace(&textfile_dir.join(file_of(round.front)), &text, round.now)
+}
+
+/// Puts a file's text in its place.
+pub(super) fn replace(file: &Path, text: &str, now: &Now) -> Result<()> {
     // others may write in that directory: what cannot be replaced is put aside, never removed
-    if std::fs::symlink_metadata(&file).is_ok_and(|there| there.is_dir()) {
-        let aside = file.with_extension(format!("kept-{}", round.now.utc_ms));
-        std::fs::rename(&file, aside).context("put aside a directory in the metrics' place")?;
+    if std::fs::symlink_metadata(file).is_ok_and(|there| there.is_dir()) {
+        let aside = file.with_extension(format!("kept-{}", now.utc_ms));
+        std::fs::rename(file, aside).context("put aside a directory in the metrics' place")?;
     }
-    store::replace(&file, text.as_bytes(), Durability::Fleeting)
+    store::replace(file, text.as_bytes(), Durability::Fleeting)
 }
 
 /// The file's text.
@@ -66,19 +77,14 @@ pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
 /// A family is not as the library wants it.
 pub fn render(round: &Round<'_>) -> Result<String> {
     let mut metrics = Families::default();
-    for (name, value) in [
-        ("unwedge_tool_last_run_timestamp_seconds", seconds_of(round.now.utc_ms)),
-        ("unwedge_tool_armed", flag(round.armed)),
-        ("unwedge_tool_run_ok", flag(round.exit() == Exit::Fine)),
-        ("unwedge_tool_duration_seconds", round.took.as_secs_f64()),
-    ] {
-        metrics.set(name, &[("tool", round.tool())], value)?;
-    }
-    for reason in Reason::ALL {
-        let labels = [("reason", reason.name()), ("tool", round.tool())];
-        let held = round.holds().filter(|hold| hold.reason == reason).count();
-        metrics.set("unwedge_tool_holds", &labels, count(held))?;
-    }
+    metrics.set_common(&Common {
+        tool: round.tool(),
+        now: round.now,
+        armed: round.armed,
+        exit: round.exit(),
+        took: round.took,
+        holds: round.holds().collect(),
+    })?;
     if round.front == Kind::Mounts {
         of_mounts(&mut metrics, round)?;
     }
@@ -129,15 +135,44 @@ fn of_mounts(metrics: &mut Families, round: &Round<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What every tool's file tells of its round.
+pub(super) struct Common<'a> {
+    pub tool: &'a str,
+    pub now: &'a Now,
+    pub armed: bool,
+    pub exit: Exit,
+    pub took: Duration,
+    pub holds: Vec<&'a Hold>,
+}
+
 /// The families of one file, each made when it is first set: a family without a value is left out.
 #[derive(Default)]
-struct Families {
+pub(super) struct Families {
     registry: Registry,
     gauges: BTreeMap<&'static str, GaugeVec>,
 }
 
 impl Families {
-    fn set(&mut self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
+    /// The families that are in every file.
+    pub(super) fn set_common(&mut self, round: &Common<'_>) -> Result<()> {
+        for (name, value) in [
+            ("unwedge_tool_last_run_timestamp_seconds", seconds_of(round.now.utc_ms)),
+            ("unwedge_tool_armed", flag(round.armed)),
+            ("unwedge_tool_run_ok", flag(round.exit == Exit::Fine)),
+            ("unwedge_tool_duration_seconds", round.took.as_secs_f64()),
+        ] {
+            self.set(name, &[("tool", round.tool)], value)?;
+        }
+        for reason in Reason::ALL {
+            let labels = [("reason", reason.name()), ("tool", round.tool)];
+            let held = round.holds.iter().filter(|hold| hold.reason == reason).count();
+            self.set("unwedge_tool_holds", &labels, count(held))?;
+        }
+        Ok(())
+    }
+
+    /// Sets one value.
+    pub(super) fn set(&mut self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
         let declared = FAMILIES.iter().find(|(family, _)| *family == name);
         let (name, help) = *declared.with_context(|| format!("{name} is not declared"))?;
         let gauge = match self.gauges.entry(name) {
@@ -154,18 +189,19 @@ impl Families {
         Ok(())
     }
 
-    fn encode(&self) -> Result<String> {
+    /// The file's text.
+    pub(super) fn encode(&self) -> Result<String> {
         let mut bytes = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut bytes)?;
         String::from_utf8(bytes).context("metrics are text")
     }
 }
 
-fn flag(value: bool) -> f64 {
+pub(super) fn flag(value: bool) -> f64 {
     if value { 1.0 } else { 0.0 }
 }
 
-fn seconds_of(utc_ms: u64) -> f64 {
+pub(super) fn seconds_of(utc_ms: u64) -> f64 {
     whole(utc_ms) / 1000.0
 }
 
@@ -174,6 +210,6 @@ fn count(value: usize) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
-fn whole(value: u64) -> f64 {
+pub(super) fn whole(value: u64) -> f64 {
     value as f64
 }

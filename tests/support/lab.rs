@@ -140,6 +140,11 @@ impl Lab {
         self.run(Path::new(env!("CARGO_BIN_EXE_unwedge")), args)
     }
 
+    /// A run of `unwedge-jobs`.
+    pub fn jobs(&self, args: &[&str]) -> Ran {
+        self.run(Path::new(env!("CARGO_BIN_EXE_unwedge-jobs")), args)
+    }
+
     pub fn run(&self, program: &Path, args: &[&str]) -> Ran {
         #[allow(clippy::disallowed_methods)]
         let (start, mut command) = (Instant::now(), Command::new(program));

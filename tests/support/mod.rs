@@ -5,6 +5,7 @@ pub mod fault;
 pub mod host;
 pub mod isolate;
 pub mod lab;
+pub mod postgres;
 
 pub use fault::Fault;
 pub use lab::Lab;

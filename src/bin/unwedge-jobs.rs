@@ -1,0 +1,144 @@
+//! One round over the job queue: look, keep what was seen, report. It runs as the service user, is the
+//! only program that opens the database, and writes nothing to it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use unwedge::act::lock::{self, Tried};
+use unwedge::act::store;
+use unwedge::cli::{Jobs, JobsVerb};
+use unwedge::config::sentinel::{self, Kind, Permission};
+use unwedge::config::{self, Request, Settings};
+use unwedge::probes::jobs::{self, LastGood, QueueLook, Reading, StoredFacts, TOOL};
+use unwedge::probes::mountinfo::mount_points;
+use unwedge::probes::{facts, records};
+use unwedge::queue;
+use unwedge::report::exit::Exit;
+use unwedge::report::out;
+use unwedge::report::queue::{self as report, QueueRound};
+use unwedge::sys::clock::{Now, boottime};
+
+fn main() -> ExitCode {
+    let cli = Jobs::parse();
+    let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
+    {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            out::complain(&errors.to_string());
+            return Exit::Usage.into();
+        }
+    };
+    let settings = &loaded.settings;
+    let done = match (cli.verb, cli.apply) {
+        (Some(JobsVerb::Facts), true) => {
+            out::complain("unwedge-jobs: facts writes nothing; leave --apply away");
+            return Exit::Usage.into();
+        }
+        (None, true) => round(settings, cli.common.json),
+        (Some(JobsVerb::Facts) | None, false) => show(settings, cli.common.json),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            out::complain(&format!("unwedge-{TOOL}: {error:#}"));
+            Exit::Failed.into()
+        }
+    }
+}
+
+/// What the queue holds, for a person or a program; nothing is written.
+fn show(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
+    facts::refuse_own_paths_that_may_hang(settings)?;
+    if settings.queue.is_some() {
+        queue::leave_root(settings)?;
+    }
+    let (look, now) = (look(settings), Now::take()?);
+    let round = QueueRound { look: look.as_ref(), ..of(&now) };
+    say(&round, json)?;
+    Ok(round.exit())
+}
+
+/// A round by the timer.
+fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
+    let start = boottime();
+    facts::refuse_own_paths_that_may_hang(settings)?;
+    queue::leave_root(settings)?;
+    let own = jobs::own_dir(settings);
+    let Tried::Locked(_lock) = lock::tool(&own, TOOL)? else {
+        out::complain(&format!("unwedge-{TOOL}: busy: another round is at work"));
+        return Ok(Exit::Fine);
+    };
+
+    // look
+    let look = look(settings);
+    let now = &Now::take()?;
+
+    // act: keep what was seen
+    let host = &settings.host;
+    store::sweep(&own, &["facts.json"], now);
+    store::sweep(&host.textfile_dir, &[report::FILE], now);
+    let kept = match look.as_ref().and_then(QueueLook::known) {
+        Some(facts) => {
+            let reading = Reading { at: now.stamp(), facts: facts.clone() };
+            store::record(&own, &StoredFacts { reading: Some(reading) })
+        }
+        None => Ok(()),
+    };
+    let trouble = kept.err().map(|error| format!("{error:#}"));
+
+    // report
+    let last_good = match &look {
+        Some(QueueLook::Known(_)) => Some(now.utc_ms),
+        Some(QueueLook::Unknown { last_good, .. }) => last_good.as_ref().map(|it| it.read_utc_ms),
+        None => None,
+    };
+    let round = QueueRound {
+        armed: sentinel::permission(&host.sentinel_dir, Kind::Jobs) == Permission::Armed,
+        look: look.as_ref(),
+        last_good_utc_ms: last_good,
+        trouble: trouble.as_deref(),
+        took: boottime().saturating_sub(start),
+        ..of(now)
+    };
+    say(&round, json)?;
+    report::journal(&round);
+    report::write_metrics(&host.textfile_dir, &round)?;
+    Ok(round.exit())
+}
+
+/// What is in the queue now; where nobody can tell, also what was there last.
+fn look(settings: &Settings) -> Option<QueueLook> {
+    let mut look = queue::look(settings.queue.as_ref()?);
+    if let QueueLook::Unknown { last_good, .. } = &mut look {
+        *last_good = Now::take().ok().and_then(|now| last(settings, &now));
+    }
+    Some(look)
+}
+
+/// The last good reading; one that cannot be read is none, and the next good one takes its place.
+fn last(settings: &Settings, now: &Now) -> Option<LastGood> {
+    let stored: StoredFacts = records::read(&jobs::own_dir(settings), now).ok()?;
+    let Reading { at, facts } = stored.reading?;
+    let age = now.since(&at).known();
+    let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    Some(LastGood { read_utc_ms: at.utc_ms, age_ms, facts })
+}
+
+fn of(now: &Now) -> QueueRound<'_> {
+    let (look, last_good_utc_ms, trouble) = (None, None, None);
+    QueueRound { now, armed: false, look, last_good_utc_ms, trouble, took: Duration::ZERO }
+}
+
+fn say(round: &QueueRound<'_>, json: bool) -> anyhow::Result<()> {
+    match (json, round.look) {
+        (true, Some(look)) => out::print(&report::json(look, round.now)?)?,
+        (true, None) => anyhow::bail!("there is no [queue] in the configuration"),
+        (false, look) => {
+            if !unwedge::report::journal::is_ours() {
+                out::print(&report::text(look, round.now))?;
+            }
+        }
+    }
+    Ok(())
+}

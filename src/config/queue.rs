@@ -1,0 +1,277 @@
+//! `[queue]` as the rest of the program sees it: where the job table is, how it is to be read, and
+//! which of its columns mean what. Nothing here knows SQL; a name is a name until the catalogue of the
+//! database has been asked for it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shortest and longest `[queue] timeout`: 100 ms and 1 min.
+pub const QUEUE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// See [`QUEUE_TIMEOUT_MIN`].
+pub const QUEUE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Most `[queue] next_jobs`: 1000. At least 1.
+pub const NEXT_JOBS_MAX: u32 = 1000;
+
+/// `[queue]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queue {
+    /// Where the database is.
+    pub database: Database,
+    /// What the job table looks like.
+    pub adapter: Adapter,
+    /// How many of the next jobs, and of the cooling ones, are listed. Default 10, from 1 to 1000.
+    pub next_jobs: u32,
+    /// Time for connecting and asking together. Default 5 s, from 100 ms to 1 min.
+    pub timeout: Duration,
+    /// The certificates a server's must come from, PEM. Default none: those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// How far back infrastructure errors are counted. Default 10 min.
+    pub infra_window: Duration,
+    /// From which age on a running job counts as stale. Default 1 h.
+    pub stale_after: Duration,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// `url`: in the configuration itself.
+    Url(Secret),
+    /// `url_file`: in a file of its own, which the service user alone can read.
+    UrlFile(PathBuf),
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("***")
+    }
+}
+
+/// What the job table looks like.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Adapter {
+    /// Any table, as `[queue.table]` maps it. Written `table`.
+    Table(Box<TableMap>),
+    /// The table of that project, by a map that comes with the program. Written `healtharchive`.
+    Healtharchive,
+}
+
+impl Adapter {
+    /// Names of this version.
+    pub const NAMES: [&str; 2] = ["table", "healtharchive"];
+    /// Names of later versions.
+    pub const LATER: [&str; 10] = [
+        "unwedge",
+        "river",
+        "graphile-worker",
+        "pg-boss",
+        "oban",
+        "procrastinate",
+        "solid-queue",
+        "good-job",
+        "que",
+        "pgmq",
+    ];
+}
+
+/// `[queue.table]`: which column means what.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TableMap {
+    /// The table, with its schema before a dot or without.
+    pub name: String,
+    /// What tells its jobs apart.
+    pub id: String,
+    /// The column that says how a job stands.
+    pub status: String,
+    /// What stands there.
+    pub states: States,
+    /// The order in which the worker takes jobs.
+    pub order: Vec<OrderBy>,
+    /// The directory a job writes to. None: every running job counts as on every need.
+    pub output: Option<Place>,
+    /// When it was started.
+    pub started_at: Option<Place>,
+    /// When it was put in; of several the first that is not null.
+    pub created_at: Vec<Place>,
+    /// Its share of the queue.
+    pub lane: Option<Place>,
+    /// How often it was tried.
+    pub attempts: Option<Place>,
+    /// Before which time it is not tried again.
+    pub next_attempt_at: Option<Place>,
+    /// How an infrastructure error is told.
+    pub infra: Option<Infra>,
+    /// A pause that the worker computes and stores nowhere.
+    pub cooldown: Option<Cooldown>,
+    /// A not-before column that may be moved by us some day; only read now.
+    pub hold_back: Option<String>,
+    /// The time zone of times that are stored without one. Default UTC.
+    pub zone: String,
+}
+
+/// The values of the status column. A value that is in none of them makes the queue unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct States {
+    /// Waiting for its first try.
+    pub pending: Vec<String>,
+    /// Waiting for another.
+    pub retryable: Vec<String>,
+    /// At work.
+    pub running: Vec<String>,
+    /// Never taken again; not looked at.
+    pub finished: Vec<String>,
+}
+
+impl States {
+    /// Every value, by list.
+    pub fn lists(&self) -> [(&'static str, &[String]); 4] {
+        [
+            ("pending", &self.pending),
+            ("retryable", &self.retryable),
+            ("running", &self.running),
+            ("finished", &self.finished),
+        ]
+    }
+
+    /// Whether a value is in one of the lists.
+    pub fn knows(&self, value: &str) -> bool {
+        self.lists().iter().any(|(_, list)| list.iter().any(|known| known == value))
+    }
+}
+
+/// A column, or a value within the JSON that it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The column.
+    pub column: String,
+    /// The keys into its JSON, outermost first; none for the column itself.
+    pub keys: Vec<String>,
+}
+
+impl Place {
+    /// `column`, or `column.key.key`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.').map(str::to_owned);
+        let column = parts.next()?;
+        let place = Self { column, keys: parts.collect() };
+        let sound = |part: &String| !part.is_empty() && !part.contains(char::is_control);
+        (sound(&place.column) && place.keys.iter().all(sound)).then_some(place)
+    }
+}
+
+/// One column of the worker's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderBy {
+    /// The column.
+    pub column: String,
+    /// Largest first.
+    pub descending: bool,
+    /// Where rows without a value come; none: where the database puts them.
+    pub nulls: Option<Nulls>,
+}
+
+/// Where rows without a value come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nulls {
+    /// Before all others.
+    First,
+    /// After them.
+    Last,
+}
+
+impl OrderBy {
+    /// `column [asc|desc] [nulls first|last]`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (column, rest) = words.split_first()?;
+        let (descending, rest) = match rest.split_first() {
+            Some((&"asc", rest)) => (false, rest),
+            Some((&"desc", rest)) => (true, rest),
+            Some(_) | None => (false, rest),
+        };
+        let nulls = match rest {
+            [] => None,
+            ["nulls", "first"] => Some(Nulls::First),
+            ["nulls", "last"] => Some(Nulls::Last),
+            [..] => return None,
+        };
+        Some(Self { column: (*column).to_owned(), descending, nulls })
+    }
+}
+
+/// `infra = { column, values, at }`: how an infrastructure error is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Infra {
+    /// Where the last outcome stands.
+    pub column: Place,
+    /// Outcomes that are one.
+    pub values: Vec<String>,
+    /// When that was.
+    pub at: Place,
+}
+
+/// `cooldown = { when = { column, values }, at, for }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cooldown {
+    /// Where the last outcome stands.
+    pub column: Place,
+    /// Outcomes after which the worker pauses.
+    pub values: Vec<String>,
+    /// From when on.
+    pub at: Place,
+    /// For how long.
+    pub time: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_column_or_a_way_into_its_json() {
+        let place = |column: &str, keys: &[&str]| {
+            Some(Place {
+                column: column.to_owned(),
+                keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            })
+        };
+        for (text, expected) in [
+            ("output_dir", place("output_dir", &[])),
+            ("config.dir", place("config", &["dir"])),
+            ("config.out.dir", place("config", &["out", "dir"])),
+            ("", None),
+            ("config.", None),
+            (".dir", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(Place::parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_is_a_column_with_the_words_sql_has_for_it() {
+        let order = |column: &str, descending, nulls| {
+            Some(OrderBy { column: column.to_owned(), descending, nulls })
+        };
+        for (text, expected) in [
+            ("a", order("a", false, None)),
+            ("a asc", order("a", false, None)),
+            ("a desc nulls last", order("a", true, Some(Nulls::Last))),
+            ("a nulls first", order("a", false, Some(Nulls::First))),
+            ("a; drop table x", None),
+            ("a desc b", None),
+            ("", None),
+        ] {
+            assert_eq!(OrderBy::parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown_by_debug_either() {
+        assert_eq!(format!("{:?}", Secret("postgres://u:s3cr3t@h/d".to_owned())), "***");
+    }
+}

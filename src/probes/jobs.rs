@@ -1,0 +1,338 @@
+//! What is known of the queue. The programs that run as root link no database: they start
+//! `unwedge-jobs facts` as the service user, wait for it no longer than a limit, and take its answer
+//! only if it is whole. Here are the words of that answer, and the asking.
+//!
+//! A queue that could not be read is [`QueueLook::Unknown`], with the reason. It is never an empty
+//! one: "no job is running" and "nobody knows" lead to opposite deeds.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::records::{Record, path_text};
+use crate::config::Settings;
+use crate::sys::clock::Stamp;
+use crate::sys::{command, text};
+
+/// The name of the tool in locks, records and metrics.
+pub const TOOL: &str = "jobs";
+/// The schema of the answer; another one is not understood.
+pub const SCHEMA: u32 = 1;
+/// Most running jobs a reading lists; a queue with more of them is unknown, never cut short.
+pub const RUNNING_MAX: usize = 1000;
+
+/// The program that is asked, beside the one that asks.
+const PROGRAM: &str = "unwedge-jobs";
+/// What becomes another user before it starts a program.
+const SETPRIV: &str = "/usr/bin/setpriv";
+/// What knows users by name, wherever they are kept.
+const ID: &str = "/usr/bin/id";
+
+/// What is known of the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum QueueLook {
+    /// This.
+    Known(QueueFacts),
+    /// Nothing. Nobody may take that for an empty queue.
+    Unknown {
+        /// Why not.
+        why: String,
+        /// What was known last, for people; no decision goes by it.
+        last_good: Option<LastGood>,
+    },
+}
+
+impl QueueLook {
+    /// Unknown, and nothing was known before.
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown { why: why.into(), last_good: None }
+    }
+
+    /// The facts, if there are any.
+    #[must_use]
+    pub fn known(&self) -> Option<&QueueFacts> {
+        match self {
+            Self::Known(facts) => Some(facts),
+            Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// One reading of the queue. All of it was seen at one moment, by the clock of the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueFacts {
+    /// Which queue: the table's name as the config has it, or the adapter's.
+    pub queue: String,
+    /// Every running job, by id. A job without an output counts as on every need.
+    pub running: Vec<Job>,
+    /// The jobs that would be taken next, in the worker's own order, cooling ones left out; at most
+    /// `next_jobs`.
+    pub next: Vec<Job>,
+    /// Jobs that wait for a time, soonest first; at most `next_jobs`.
+    pub cooling: Vec<Job>,
+    /// How many jobs there are in each state. Every state has its number, 0 too. Finished jobs are not
+    /// counted: that would cost the more the older the table is.
+    pub counts: BTreeMap<State, u64>,
+    /// How long the oldest job that could be taken now has been waiting, milliseconds. None if there
+    /// is no such job, or the map has no creation time.
+    pub oldest_pending_ms: Option<u64>,
+    /// Jobs whose last outcome was an infrastructure error.
+    pub infra_errors: InfraErrors,
+    /// Running jobs that were started longer ago than `[queue] stale_after`; those without a start time
+    /// are not counted. None if the map has no start time.
+    pub stale_running: Option<u64>,
+    /// Whether the map names a not-before column by which jobs could be held back.
+    pub hold_back: bool,
+    /// What would make the reading better or cheaper, such as an index; for people.
+    pub advice: Vec<String>,
+}
+
+impl QueueFacts {
+    /// How many jobs are in a state.
+    #[must_use]
+    pub fn count(&self, state: State) -> u64 {
+        self.counts.get(&state).copied().unwrap_or_default()
+    }
+}
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It waits for its first try, and could be taken now.
+    Pending,
+    /// It waits for another try, and could be taken now.
+    Retryable,
+    /// It waits for a time: nobody takes it before.
+    Cooling,
+    /// It is at work, as far as the queue knows.
+    Running,
+}
+
+impl State {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Retryable, Self::Cooling, Self::Running];
+
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Retryable => "retryable",
+            Self::Cooling => "cooling",
+            Self::Running => "running",
+        }
+    }
+}
+
+/// One job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// What tells it apart in its table.
+    pub id: String,
+    /// How it stands.
+    pub state: State,
+    /// Its share of the queue, if the map says.
+    pub lane: Option<String>,
+    /// The directory it writes to, absolute and without `.` or `..`; it need not exist. `null` when the
+    /// map has none, the job has none, or what it has is no such path: then it may be anywhere.
+    #[serde(with = "path_text::option")]
+    pub output: Option<PathBuf>,
+    /// When it was started, milliseconds since 1970 UTC.
+    pub started_utc_ms: Option<u64>,
+    /// Before when it is not taken, milliseconds since 1970 UTC.
+    pub not_before_utc_ms: Option<u64>,
+    /// How often it was tried.
+    pub attempts: Option<u64>,
+}
+
+/// Jobs whose last outcome was an infrastructure error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InfraErrors {
+    /// How far back they are counted, milliseconds.
+    pub window_ms: u64,
+    /// How many there are among the unfinished jobs. None if the map does not say how to tell one.
+    pub count: Option<u64>,
+}
+
+/// A reading that was good, and is old.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastGood {
+    /// When it was made, milliseconds since 1970 UTC.
+    pub read_utc_ms: u64,
+    /// How old it is, milliseconds; none if the clocks do not allow an age.
+    pub age_ms: Option<u64>,
+    /// What it said.
+    pub facts: QueueFacts,
+}
+
+/// The last good reading as it is kept in a file, by the timer's rounds alone. It is for people: a good
+/// reading replaces it, whatever state it is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredFacts {
+    /// The reading, once there was one.
+    pub reading: Option<Reading>,
+}
+
+/// A reading and its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reading {
+    /// When.
+    pub at: Stamp,
+    /// What it said.
+    pub facts: QueueFacts,
+}
+
+impl Record for StoredFacts {
+    const NAME: &'static str = "facts";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        self.reading.iter().map(|reading| &reading.at).collect()
+    }
+}
+
+/// The answer of the child, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// [`TOOL`].
+    pub tool: String,
+    /// When it was given, UTC.
+    pub at: String,
+    /// What is known.
+    pub queue: QueueLook,
+}
+
+/// The service user's own directory: the last good reading and the tool's lock.
+#[must_use]
+pub fn own_dir(settings: &Settings) -> PathBuf {
+    settings.host.state_dir.join("queue")
+}
+
+/// Asks the sibling program for the facts; returns within `limit` and a moment. Not to be asked when
+/// there is no `[queue]`.
+///
+/// As root it runs the child as the service user, without a capability: root never holds what opens
+/// the database.
+#[must_use]
+pub fn ask(settings: &Settings, limit: Duration) -> QueueLook {
+    match sibling() {
+        Ok(program) => ask_of(&program, settings, limit),
+        Err(why) => QueueLook::unknown(why),
+    }
+}
+
+/// As [`ask`], of this very program.
+#[must_use]
+pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook {
+    let deadline = crate::sys::clock::Deadline::after(limit);
+    let argv = match argv(program, settings, limit) {
+        Ok(argv) => argv,
+        Err(why) => return QueueLook::unknown(why),
+    };
+    match command::run(&argv, deadline.left()) {
+        Ok(done) => understand(&done.stdout, done.code).unwrap_or_else(|why| {
+            QueueLook::unknown(format!("{PROGRAM}: {why}; {}", done.describe()))
+        }),
+        Err(failure) => QueueLook::unknown(failure.to_string()),
+    }
+}
+
+fn sibling() -> Result<PathBuf, String> {
+    let own = std::fs::read_link("/proc/self/exe").map_err(|e| format!("/proc/self/exe: {e}"))?;
+    let dir = own.parent().ok_or("this program lies in no directory")?;
+    Ok(dir.join(PROGRAM))
+}
+
+fn argv(program: &Path, settings: &Settings, limit: Duration) -> Result<Vec<OsString>, String> {
+    let mut argv = as_service_user(settings, limit)?;
+    argv.push(program.into());
+    argv.extend(["facts", "--json"].map(OsString::from));
+    if let Some(file) = &settings.file {
+        argv.push("--config".into());
+        argv.push(file.into());
+    }
+    Ok(argv)
+}
+
+/// What stands before a command so that root runs it as the service user, with its groups and without a
+/// capability; nothing for whoever is not root.
+///
+/// # Errors
+/// There is no such user, or nobody said within `limit`.
+pub fn as_service_user(settings: &Settings, limit: Duration) -> Result<Vec<OsString>, String> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Vec::new());
+    }
+    let number = |flag| number_of(&settings.host.user, flag, limit);
+    let (user, group) = (number("-u")?, number("-g")?);
+    let mut argv: Vec<OsString> = vec![SETPRIV.into()];
+    argv.push(format!("--reuid={user}").into());
+    argv.push(format!("--regid={group}").into());
+    let rest = ["--init-groups", "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all", "--"];
+    argv.extend(rest.map(OsString::from));
+    Ok(argv)
+}
+
+/// The service user's number, or that of its group. Users may be kept anywhere, so the system is asked.
+fn number_of(user: &str, flag: &str, limit: Duration) -> Result<u32, String> {
+    let argv: Vec<OsString> = [ID, flag, "--", user].map(OsString::from).into();
+    let done = command::run(&argv, limit).map_err(|failure| failure.to_string())?;
+    let number = String::from_utf8_lossy(&done.stdout).trim().parse();
+    match (done.ok(), number) {
+        (true, Ok(0)) => Err(format!("[host] user {user:?} is root, which is not to ask a queue")),
+        (true, Ok(number)) => Ok(number),
+        (true | false, _) => {
+            Err(format!("[host] user {user:?} is not known here; {}", done.describe()))
+        }
+    }
+}
+
+/// Takes an answer only if it is whole, of this schema, and the exit code says the same.
+fn understand(stdout: &[u8], code: i32) -> Result<QueueLook, String> {
+    if stdout.is_empty() {
+        return Err("no answer".to_owned());
+    }
+    let answer: Answer = serde_json::from_slice(stdout)
+        .map_err(|error| format!("its answer is not understood ({error})"))?;
+    match (answer.schema, code, answer.queue) {
+        (SCHEMA, 0, known @ QueueLook::Known(_)) => Ok(known),
+        (SCHEMA, 1, unknown @ QueueLook::Unknown { .. }) => Ok(unknown),
+        (SCHEMA, _, _) => Err("its answer and its exit code differ".to_owned()),
+        (schema, _, _) => Err(format!("its answer is of schema {schema}, not {SCHEMA}")),
+    }
+}
+
+/// A path that a job may write to: absolute, plain, and one that a file can have.
+#[must_use]
+pub fn plain_path(bytes: &[u8]) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let path = Path::new(std::ffi::OsStr::from_bytes(bytes));
+    let plain = |part: &[u8]| part != b"." && part != b"..";
+    let sound =
+        path.is_absolute() && !bytes.contains(&0) && bytes.split(|byte| *byte == b'/').all(plain);
+    // without doubled and trailing slashes
+    sound.then(|| path.components().collect())
+}
+
+/// One line for people: `id state /path`.
+#[must_use]
+pub fn shown(job: &Job) -> String {
+    let output = job.output.as_deref().map_or("-".to_owned(), text::path);
+    format!("{} {} {output}", text::bytes(job.id.as_bytes()), job.state.name())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! From a URL to a database, and what is demanded of the way there: over TCP a certificate that is
+//! checked against the name, unless the server is this very host and the URL says `sslmode=disable`.
+//!
+//! The names of libpq are understood here, because the parser of the client refuses them. Nothing that
+//! is said of a URL repeats any part of it.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+
+use ::postgres::Config;
+use ::postgres::config::Host;
+use rustix::fs::{Mode, OFlags, open};
+
+use super::Fault;
+use crate::config::queue::Database;
+use crate::config::url_problem;
+use crate::sys::text;
+
+/// A file with a URL is never longer, bytes.
+const URL_BYTES_MAX: u64 = 8192;
+/// What a password is replaced by.
+const MASK: &str = "***";
+
+/// Where a database is.
+#[derive(Debug)]
+pub enum Address {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres(Box<Server>),
+}
+
+/// A server and the way to it.
+pub struct Server {
+    /// What the client is told, password included.
+    pub config: Config,
+    /// How the way is secured.
+    pub way: Way,
+    /// `sslrootcert` of the URL.
+    pub root_file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Server({:?})", self.way)
+    }
+}
+
+/// How the way to a server is secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It does not leave this host.
+    Local,
+    /// TLS, and the server's certificate must be for its name.
+    VerifyFull,
+}
+
+impl Address {
+    /// The address that the config gives, or names the file of.
+    pub fn of(database: &Database) -> Result<Self, Fault> {
+        match database {
+            Database::Url(url) => Self::parse(&url.0),
+            Database::UrlFile(path) => {
+                let named = |fault: Fault| Fault(format!("{}: {fault}", text::path(path)));
+                let url = read(path).map_err(named)?;
+                Self::parse(&url).map_err(named)
+            }
+        }
+    }
+
+    /// Understands a URL.
+    pub fn parse(url: &str) -> Result<Self, Fault> {
+        if let Some(problem) = url_problem(url) {
+            return Err(Fault(format!("the URL {problem}")));
+        }
+        match url.strip_prefix("sqlite://") {
+            Some(path) => Ok(Self::Sqlite(PathBuf::from(path))),
+            None => Ok(Self::Postgres(Box::new(server(url)?))),
+        }
+    }
+
+    /// A text without the password, should a server have repeated it.
+    pub fn scrub(&self, said: &str) -> String {
+        let password = match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(server) => server.config.get_password(),
+        };
+        match password.map(String::from_utf8_lossy) {
+            Some(password) if !password.is_empty() => said.replace(&*password, MASK),
+            Some(_) | None => said.to_owned(),
+        }
+    }
+}
+
+/// The first line of a file that holds a URL.
+fn read(path: &Path) -> Result<String, Fault> {
+    // NONBLOCK: a pipe of that name must not keep us waiting for a writer
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = open(path, flags, Mode::empty()).map_err(|errno| Fault(format!("open: {errno}")))?;
+    let mut bytes = Vec::new();
+    File::from(fd)
+        .take(URL_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Fault(format!("read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| Fault::new("is not UTF-8"))?;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (Some(url), None) => Ok(url.to_owned()),
+        (Some(_), Some(_)) => Err(Fault::new("holds more than one line, expected one URL")),
+        (None, _) => Err(Fault::new("is empty, expected one URL")),
+    }
+}
+
+fn server(url: &str) -> Result<Server, Fault> {
+    let (before, query) = url.split_once('?').unwrap_or((url, ""));
+    let (mut mode, mut root_file, mut rest) = (None, None, Vec::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("sslmode", value)) => mode = Some(value),
+            Some(("sslrootcert", "system")) => {}
+            Some(("sslrootcert", value)) => root_file = Some(absolute(value)?),
+            Some(_) | None => rest.push(pair),
+        }
+    }
+    let plain =
+        if rest.is_empty() { before.to_owned() } else { format!("{before}?{}", rest.join("&")) };
+    let config = Config::from_str(&plain).map_err(|_| {
+        Fault::new(
+            "the URL is not understood; expected postgres://user:password@host:port/database, with \
+             what is no letter, digit, '-', '_' or '.' in user and password percent-encoded",
+        )
+    })?;
+    let way = way(&config, mode)?;
+    Ok(Server { config, way, root_file })
+}
+
+fn absolute(text: &str) -> Result<PathBuf, Fault> {
+    let text = text.replace("%2F", "/").replace("%2f", "/");
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(Fault::new("sslrootcert is no absolute path")) }
+}
+
+fn way(config: &Config, mode: Option<&str>) -> Result<Way, Fault> {
+    let sockets = config.get_hosts().iter().filter(|host| matches!(host, Host::Unix(_))).count();
+    let (local, hosts) = (is_this_host(config), config.get_hosts().len());
+    if hosts == 0 {
+        return Err(Fault::new("the URL names no host"));
+    }
+    if sockets > 0 && sockets < hosts {
+        return Err(Fault::new("the URL mixes sockets and TCP hosts; give the one or the other"));
+    }
+    match mode {
+        None | Some("disable") if sockets == hosts => Ok(Way::Local),
+        None | Some("verify-full") if sockets == 0 => Ok(Way::VerifyFull),
+        Some("disable") if local => Ok(Way::Local),
+        Some("disable") => Err(Fault::new(
+            "sslmode=disable is only for this host (127.0.0.0/8, ::1, localhost, a socket); without it \
+             the server's certificate is checked (verify-full)",
+        )),
+        Some("verify-full") => Err(Fault::new("sslmode=verify-full has no sense on a socket")),
+        Some(_) | None => Err(Fault::new(
+            "sslmode is verify-full (the default over TCP) or, for this host, disable: every other \
+             mode lets somebody in between read along",
+        )),
+    }
+}
+
+/// Whether no word leaves this host.
+fn is_this_host(config: &Config) -> bool {
+    let named = config.get_hosts().iter().all(|host| match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+        }
+        Host::Unix(_) => true,
+    });
+    named && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, expected: Result<Way, &str>) {
+        match (Address::parse(url), expected) {
+            (Ok(Address::Postgres(server)), Ok(way)) => assert_eq!(server.way, way, "{url}"),
+            (Err(Fault(why)), Err(words)) => {
+                assert!(why.contains(words), "{url}: {why}");
+                assert!(!why.contains("s3cr3t"), "{url}: {why}");
+            }
+            (parsed, expected) => panic!("{url}: {parsed:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn tcp_is_verified_in_full_unless_it_stays_on_this_host_and_says_so() {
+        for (url, expected) in [
+            ("postgres://u:s3cr3t@db.example/d", Ok(Way::VerifyFull)),
+            ("postgresql://u:s3cr3t@db.example:5433/d?sslmode=verify-full", Ok(Way::VerifyFull)),
+            ("postgres://u@127.0.0.1/d", Ok(Way::VerifyFull)),
+            ("postgres://u@127.0.0.1/d?sslmode=disable", Ok(Way::Local)),
+            ("postgres://u@localhost/d?sslmode=disable&application_name=x", Ok(Way::Local)),
+            ("postgres://u@[::1]/d?sslmode=disable", Ok(Way::Local)),
+            ("postgres://u@%2Frun%2Fpostgresql/d", Ok(Way::Local)),
+            ("postgres:///d?host=/run/postgresql&user=u", Ok(Way::Local)),
+            ("postgres://u:s3cr3t@db.example/d?sslmode=disable", Err("only for this host")),
+            (
+                "postgres://u@localhost/d?sslmode=disable&hostaddr=10.0.0.1",
+                Err("only for this host"),
+            ),
+            ("postgres://u:s3cr3t@db.example/d?sslmode=require", Err("every other mode")),
+            ("postgres://u:s3cr3t@db.example/d?sslmode=prefer", Err("every other mode")),
+            ("postgres://u@%2Frun%2Fpostgresql/d?sslmode=verify-full", Err("no sense")),
+            ("postgres://u@%2Frun,db.example/d", Err("mixes")),
+            ("postgres:///d", Err("names no host")),
+            ("postgres://u:s3cr3t@h:port/d", Err("not understood")),
+            ("postgres://u:s3cr3t@h/d?colour=red", Err("not understood")),
+            ("postgres://u:s3cr3t@h/d?sslrootcert=ca.pem", Err("no absolute path")),
+            ("mysql://u:s3cr3t@h/d", Err("no URL of a database")),
+        ] {
+            check(url, expected);
+        }
+    }
+
+    #[test]
+    fn a_password_is_taken_out_of_what_a_server_says() {
+        let address = Address::parse("postgres://u:s3%20cr3t@h/d").unwrap();
+        assert_eq!(address.scrub("no s3 cr3t here"), "no *** here");
+    }
+
+    #[test]
+    fn a_file_holds_one_url_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("url");
+        for (content, expected) in [
+            ("\nsqlite:///a/b\n\n", Ok("/a/b")),
+            ("sqlite:///a\nsqlite:///b\n", Err("more than one line")),
+            ("\n", Err("is empty")),
+            ("sqlite://rel", Err("no URL")),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            match (Address::of(&Database::UrlFile(path.clone())), expected) {
+                (Ok(Address::Sqlite(found)), Ok(way)) => assert_eq!(found, Path::new(way)),
+                (Err(Fault(why)), Err(words)) => assert!(why.contains(words), "{why}"),
+                (found, expected) => panic!("{found:?}, expected {expected:?}"),
+            }
+        }
+    }
+}

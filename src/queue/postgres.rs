@@ -1,0 +1,247 @@
+//! PostgreSQL, by the blocking client. Its own limits do not hold against a server that accepts and
+//! stays mute, so the thread it runs in is left behind when the time is over (`queue::look`); those that
+//! the server enforces are set as well, so that nothing of ours goes on there.
+//!
+//! One read-only transaction, in which everything is seen at one moment. `row_security` is off in it:
+//! that bypasses nothing, it makes a policy that would hide rows an error instead of an empty answer.
+
+use std::time::Duration;
+
+use ::postgres::config::SslMode;
+use ::postgres::types::{ToSql, Type};
+use ::postgres::{Client, IsolationLevel, NoTls, Row, Transaction};
+
+use super::address::{Server, Way};
+use super::cells::Cell;
+use super::read::Session;
+use super::sql::{Column, Dialect, Kind, Param, Statement, Table};
+use super::{Fault, millis, tls};
+use crate::config::queue::{Queue, TableMap};
+
+/// How our connection is called in the server's list.
+const APPLICATION: &str = "unwedge-jobs";
+/// After how long without a word the kernel asks whether the other side is still there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+
+/// The table, its columns with their types, and whether rows would be hidden from us.
+const COLUMNS: &str = "\
+    SELECT format('%I.%I', n.nspname, c.relname)::text, c.relkind::text, \
+           row_security_active(c.oid)::int4, a.attname::text, \
+           format_type(a.atttypid, -1)::text, t.typcategory::text, t.typtype::text, \
+           a.attnotnull::int4, a.atttypid::int8 \
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    JOIN pg_type t ON t.oid = a.atttypid \
+    WHERE c.oid = to_regclass($1)::oid";
+
+/// Usable indexes with the column they begin with, and whether they are of a part only.
+const INDEXES: &str = "\
+    SELECT i.relname::text, (x.indpred IS NOT NULL)::int4, a.attname::text \
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid \
+    JOIN pg_am m ON m.oid = i.relam AND m.amname = 'btree' \
+    LEFT JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0] \
+    WHERE x.indrelid = to_regclass($1)::oid AND x.indisvalid AND x.indisready";
+
+/// The values of an enum.
+const LABELS: &str = "SELECT enumlabel::text FROM pg_enum WHERE enumtypid = $1::int8::oid";
+
+/// Connects.
+pub fn connect(server: &Server, queue: &Queue) -> Result<Client, Fault> {
+    let mut config = server.config.clone();
+    config
+        .application_name(APPLICATION)
+        .connect_timeout(queue.timeout)
+        .tcp_user_timeout(queue.timeout)
+        .keepalives_idle(KEEPALIVE_IDLE);
+    let connected = match server.way {
+        Way::Local => config.ssl_mode(SslMode::Disable).connect(NoTls),
+        Way::VerifyFull => {
+            let ca_file = queue.ca_file.as_deref().or(server.root_file.as_deref());
+            config.ssl_mode(SslMode::Require).connect(tls::connector(ca_file)?)
+        }
+    };
+    connected.map_err(|error| Fault(format!("no connection: {}", said(&error))))
+}
+
+/// Reads in one transaction that is given up afterwards.
+pub fn in_transaction<T>(
+    client: &mut Client,
+    queue: &Queue,
+    map: &TableMap,
+    read: impl FnOnce(&mut Postgres<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let limit = millis(queue.timeout);
+    // no scan of the whole table while an index can be used, however few rows the planner thinks there
+    // are; and no compiler for statements that touch twenty rows
+    let settings = format!(
+        "SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = {}; \
+         SET LOCAL idle_in_transaction_session_timeout = {limit}; \
+         SET LOCAL row_security = off; SET LOCAL enable_seqscan = off; SET LOCAL jit = off; \
+         SET LOCAL client_min_messages = error",
+        (limit / 2).max(1)
+    );
+    let begin = client.build_transaction().read_only(true);
+    let mut transaction = begin
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .start()
+        .map_err(|e| Fault(said(&e)))?;
+    transaction.batch_execute(&settings).map_err(|error| Fault(said(&error)))?;
+    let mut session = Postgres { transaction };
+    let zone = Statement {
+        text: "SELECT set_config('TimeZone', $1, true)".to_owned(),
+        params: vec![Param::Text(map.zone.clone())],
+    };
+    session.rows(&zone)?;
+    read(&mut session)
+}
+
+/// A transaction that reads.
+pub struct Postgres<'a> {
+    transaction: Transaction<'a>,
+}
+
+impl Session for Postgres<'_> {
+    fn dialect(&self) -> Dialect {
+        Dialect::Postgres
+    }
+
+    fn now_ms(&self) -> i64 {
+        0
+    }
+
+    fn table(&mut self, map: &TableMap) -> Result<Table, Fault> {
+        let name = map.name.split('.').map(super::sql::quote).collect::<Vec<_>>().join(".");
+        let by_name = |text: &str| Statement {
+            text: text.to_owned(),
+            params: vec![Param::Text(name.clone())],
+        };
+        let rows = self.rows(&by_name(COLUMNS))?;
+        let Some(first) = rows.first() else {
+            return Err(Fault(format!("there is no table {:?} that this user sees", map.name)));
+        };
+        let text =
+            |row: &[Cell], index: usize| row.get(index).and_then(Cell::text).unwrap_or_default();
+        if first.get(2) == Some(&Cell::Number(1)) {
+            return Err(Fault(format!(
+                "row-level security hides rows of {:?} from this user: a count of what is left would \
+                 mean nothing; let it bypass the policies (BYPASSRLS), or give it a view",
+                map.name
+            )));
+        }
+        let status = rows.iter().find(|row| text(row, 3) == map.status);
+        let status_values = match status {
+            Some(row) if text(row, 6) == "e" => Some(self.labels(row.get(8))?),
+            Some(_) | None => None,
+        };
+        let indexes = self.rows(&by_name(INDEXES))?;
+        let partial = |row: &Vec<Cell>| row.get(1) != Some(&Cell::Number(0));
+        Ok(Table {
+            shown: map.name.clone(),
+            quoted: text(first, 0),
+            columns: rows
+                .iter()
+                .map(|row| {
+                    let type_name = text(row, 4);
+                    let kind = kind(&type_name, &text(row, 5));
+                    let not_null = row.get(7) == Some(&Cell::Number(1));
+                    (text(row, 3), Column { type_name, kind, not_null })
+                })
+                .collect(),
+            status_indexed: indexes.iter().any(|row| !partial(row) && text(row, 2) == map.status),
+            partial_indexes: indexes
+                .iter()
+                .filter(|row| partial(row))
+                .map(|row| text(row, 0))
+                .collect(),
+            status_values,
+        })
+    }
+
+    fn rows(&mut self, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
+        let params: Vec<(&(dyn ToSql + Sync), Type)> = statement
+            .params
+            .iter()
+            .map(|param| -> (&(dyn ToSql + Sync), Type) {
+                match param {
+                    Param::Text(text) => (text, Type::TEXT),
+                    Param::Texts(texts) => (texts, Type::TEXT_ARRAY),
+                    Param::Number(number) => (number, Type::INT8),
+                }
+            })
+            .collect();
+        // typed, and so without a name: a pooler may give the next statement to another connection
+        let rows = self.transaction.query_typed(&statement.text, &params);
+        rows.map_err(|error| Fault(said(&error)))?.iter().map(cells).collect()
+    }
+
+    fn is_served(&mut self, table: &Table, counts: &Statement) -> Result<bool, Fault> {
+        if table.status_indexed {
+            return Ok(true);
+        }
+        let explain = Statement {
+            text: format!("EXPLAIN (COSTS off) {}", counts.text),
+            params: counts.params.clone(),
+        };
+        let plan: Vec<String> =
+            self.rows(&explain)?.iter().filter_map(|row| row.first()?.text()).collect();
+        let used =
+            |name: &String| plan.iter().any(|step| step.split_whitespace().any(|it| it == name));
+        Ok(table.partial_indexes.iter().any(used))
+    }
+}
+
+impl Postgres<'_> {
+    fn labels(&mut self, type_id: Option<&Cell>) -> Result<Vec<String>, Fault> {
+        let type_id = type_id.and_then(Cell::number).unwrap_or_default();
+        let ask = Statement {
+            text: LABELS.to_owned(),
+            params: vec![Param::Number(i64::try_from(type_id).unwrap_or_default())],
+        };
+        Ok(self.rows(&ask)?.iter().filter_map(|row| row.first()?.text()).collect())
+    }
+}
+
+/// Which way a type is read, by its name and the category the catalogue puts it in.
+fn kind(type_name: &str, category: &str) -> Kind {
+    match (type_name, category) {
+        ("json" | "jsonb", _) => Kind::Json,
+        ("bytea", _) => Kind::Bytes,
+        (_, "D") => Kind::Time,
+        (_, "N") => Kind::Number,
+        (_, _) => Kind::Text,
+    }
+}
+
+fn cells(row: &Row) -> Result<Vec<Cell>, Fault> {
+    let wrong = |error: ::postgres::Error| Fault(said(&error));
+    let number = |it: Option<i64>| it.map_or(Cell::Null, Cell::Number);
+    let bytes = |it: Option<Vec<u8>>| it.map_or(Cell::Null, Cell::Bytes);
+    let mut cells = Vec::with_capacity(row.len());
+    for (index, column) in row.columns().iter().enumerate() {
+        cells.push(match *column.type_() {
+            Type::INT8 => number(row.try_get(index).map_err(wrong)?),
+            Type::INT4 => {
+                number(row.try_get::<_, Option<i32>>(index).map_err(wrong)?.map(i64::from))
+            }
+            Type::BYTEA => bytes(row.try_get(index).map_err(wrong)?),
+            _ => bytes(
+                row.try_get::<_, Option<String>>(index).map_err(wrong)?.map(String::into_bytes),
+            ),
+        });
+    }
+    Ok(cells)
+}
+
+/// An error with what caused it; a server's own words where it had some.
+fn said(error: &::postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return format!("the server says: {} ({})", db.message(), db.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

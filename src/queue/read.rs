@@ -1,0 +1,217 @@
+//! A reading, the same for every database: the catalogue first, then states nobody knows, then the
+//! counts and the lists. The first thing that is not as the map says ends it.
+
+use std::collections::BTreeMap;
+
+use super::cells::Cell;
+use super::sql::{Dialect, Statement, Table};
+use super::statements::{ROWS_WITHOUT_INDEX, Statements, Which};
+use super::{Fault, millis};
+use crate::config::queue::{Queue, TableMap};
+use crate::probes::jobs::{InfraErrors, Job, QueueFacts, RUNNING_MAX, State, plain_path};
+
+/// An open database.
+pub trait Session {
+    /// Its SQL.
+    fn dialect(&self) -> Dialect;
+
+    /// The present, milliseconds since 1970, where statements cannot ask for it.
+    fn now_ms(&self) -> i64;
+
+    /// What the catalogue says of the map's table.
+    fn table(&mut self, map: &TableMap) -> Result<Table, Fault>;
+
+    /// Rows of an answer.
+    fn rows(&mut self, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault>;
+
+    /// Whether the unfinished rows can be had without reading the finished ones.
+    fn is_served(&mut self, table: &Table, counts: &Statement) -> Result<bool, Fault>;
+}
+
+/// Reads everything.
+pub fn facts(
+    session: &mut impl Session,
+    queue: &Queue,
+    map: &TableMap,
+) -> Result<QueueFacts, Fault> {
+    let table = session.table(map)?;
+    table.column(&map.status)?;
+    if let Some(column) = &map.hold_back {
+        table.column(column)?;
+    }
+    let statements = Statements {
+        dialect: session.dialect(),
+        table: &table,
+        map,
+        queue,
+        now_ms: session.now_ms(),
+    };
+    let mut advice = Vec::new();
+    let statement = statements.counts()?;
+    let served = session.is_served(&table, &statement)?;
+    if !served {
+        advice.push(wanted_index(&table, map));
+    }
+    // without an index this may take the whole time, and then the reader should know why
+    let explained = |Fault(why): Fault| {
+        if served { Fault(why) } else { Fault(format!("{why}; {}", wanted_index(&table, map))) }
+    };
+    refuse_unknown_states(session, &statements, &mut advice).map_err(explained)?;
+    let counts = Counts::of(&session.rows(&statement).map_err(explained)?)?;
+    let mut lists = Lists { odd_outputs: 0, map };
+    let mut list = |which| -> Result<Vec<Job>, Fault> {
+        let rows = session.rows(&statements.list(which)?).map_err(explained)?;
+        rows.iter().map(|row| lists.job(which, row)).collect()
+    };
+    let running = list(Which::Running)?;
+    if running.len() > RUNNING_MAX {
+        return Err(Fault(format!("more than {RUNNING_MAX} jobs are running")));
+    }
+    let (next, cooling) = (list(Which::Next)?, list(Which::Cooling)?);
+    if lists.odd_outputs > 0 {
+        advice.push(format!(
+            "{} of the jobs listed have an output that is no plain absolute path: it may be anywhere",
+            lists.odd_outputs
+        ));
+    }
+    Ok(QueueFacts {
+        queue: String::new(),
+        running,
+        next,
+        cooling,
+        counts: counts.states,
+        oldest_pending_ms: counts.oldest_pending_ms.filter(|_| !map.created_at.is_empty()),
+        infra_errors: InfraErrors {
+            window_ms: millis(queue.infra_window),
+            count: map.infra.as_ref().map(|_| counts.infra),
+        },
+        stale_running: map.started_at.as_ref().map(|_| counts.stale),
+        hold_back: map.hold_back.is_some(),
+        advice,
+    })
+}
+
+fn wanted_index(table: &Table, map: &TableMap) -> String {
+    format!(
+        "no index of {} begins with {:?}: each reading goes through all its rows, finished ones too",
+        table.shown, map.status
+    )
+}
+
+/// A state that is in no list may be a running job by another name: then nothing is known.
+fn refuse_unknown_states(
+    session: &mut impl Session,
+    statements: &Statements<'_>,
+    advice: &mut Vec<String>,
+) -> Result<(), Fault> {
+    let (table, map) = (statements.table, statements.map);
+    let unknown = |state: &str| {
+        Err(Fault(format!(
+            "{} has the unknown status {state:?}; say in [queue.table] states what it means",
+            table.shown
+        )))
+    };
+    if !table.column(&map.status)?.not_null {
+        let missing = session.rows(&statements.missing_status())?;
+        if first(&missing)?.count()? > 0 {
+            return unknown("(none at all)");
+        }
+    }
+    if let Some(values) = &table.status_values {
+        return match values.iter().find(|value| !map.states.knows(value)) {
+            Some(value) => unknown(value),
+            None => Ok(()),
+        };
+    }
+    let rows = if table.status_indexed {
+        session.rows(&statements.unknown_by_index()?)?
+    } else {
+        advice.push(format!(
+            "unknown states are looked for in {ROWS_WITHOUT_INDEX} rows only, because no whole index of \
+             {} begins with {:?}",
+            table.shown, map.status
+        ));
+        session.rows(&statements.unknown_by_rows()?)?
+    };
+    match rows.first().and_then(|row| row.first()).and_then(Cell::text) {
+        Some(state) => unknown(&state),
+        None => Ok(()),
+    }
+}
+
+fn first(rows: &[Vec<Cell>]) -> Result<&Cell, Fault> {
+    rows.first().and_then(|row| row.first()).ok_or_else(|| Fault::new("the database gave no row"))
+}
+
+/// The one row of counts.
+struct Counts {
+    states: BTreeMap<State, u64>,
+    oldest_pending_ms: Option<u64>,
+    infra: u64,
+    stale: u64,
+}
+
+impl Counts {
+    fn of(rows: &[Vec<Cell>]) -> Result<Self, Fault> {
+        let [[pending, retryable, cooling, running, oldest, infra, stale, no_time, now]] =
+            rows.iter().map(Vec::as_slice).collect::<Vec<_>>()[..]
+        else {
+            return Err(Fault::new("the database gave no row of counts"));
+        };
+        if no_time.count()? > 0 {
+            return Err(Fault(format!(
+                "{} unfinished jobs have a time that cannot be read as one",
+                no_time.count()?
+            )));
+        }
+        let now = now.count()?;
+        Ok(Self {
+            states: [
+                (State::Pending, pending.count()?),
+                (State::Retryable, retryable.count()?),
+                (State::Cooling, cooling.count()?),
+                (State::Running, running.count()?),
+            ]
+            .into(),
+            // one put in a moment ahead of the database's clock waits since now
+            oldest_pending_ms: oldest.number().map(|since| now.saturating_sub(since)),
+            infra: infra.count()?,
+            stale: stale.count()?,
+        })
+    }
+}
+
+/// Turns rows into jobs.
+struct Lists<'a> {
+    odd_outputs: usize,
+    map: &'a TableMap,
+}
+
+impl Lists<'_> {
+    fn job(&mut self, which: Which, row: &[Cell]) -> Result<Job, Fault> {
+        let [id, lane, output, started, not_before, attempts, retried] = row else {
+            return Err(Fault::new("the database gave a row of another shape"));
+        };
+        let id = id
+            .text()
+            .ok_or_else(|| Fault(format!("a job has no {:?} to tell it by", self.map.id)))?;
+        let state = match (which, retried.number()) {
+            (Which::Running, _) => State::Running,
+            (Which::Cooling, _) => State::Cooling,
+            (Which::Next, Some(1)) => State::Retryable,
+            (Which::Next, _) => State::Pending,
+        };
+        let written = output.bytes().filter(|bytes| !bytes.is_empty());
+        let output = written.and_then(plain_path);
+        self.odd_outputs += usize::from(written.is_some() && output.is_none());
+        Ok(Job {
+            id,
+            state,
+            lane: lane.text(),
+            output,
+            started_utc_ms: started.number(),
+            not_before_utc_ms: not_before.number(),
+            attempts: attempts.number(),
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! SQLite: a file that is opened read-only, and only where it lies on a disk of this host. On a network
+//! or FUSE file system its locks do not hold, and opening it may hang.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, ToSql};
+
+use super::Fault;
+use super::cells::Cell;
+use super::read::Session;
+use super::sql::{Column, Dialect, Kind, Param, Statement, Table, quote};
+use crate::config::queue::TableMap;
+use crate::probes::family::Family;
+use crate::probes::mountinfo::{self, MountTable};
+use crate::sys::clock::Now;
+use crate::sys::text;
+
+/// More links on one way are a ring; the kernel's own limit.
+const LINKS_MAX: usize = 40;
+
+/// An open file.
+pub struct Sqlite {
+    connection: Connection,
+    now_ms: i64,
+}
+
+/// Opens the file. A lock of somebody else's is waited for half of `timeout`.
+pub fn open(path: &Path, timeout: Duration) -> Result<Sqlite, Fault> {
+    let shown = text::path(path);
+    let table = mountinfo::read(|_| false).map_err(|error| Fault(error.to_string()))?;
+    let real = resolve(path, &table)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let wrong = |error: rusqlite::Error| Fault(format!("{shown}: {error}"));
+    let connection = Connection::open_with_flags(&real, flags).map_err(wrong)?;
+    connection.busy_timeout(timeout / 2).map_err(wrong)?;
+    // one transaction, so that counts and lists are of one moment; it ends with the program
+    connection.execute_batch("PRAGMA query_only = 1; BEGIN").map_err(wrong)?;
+    let now = Now::take().map_err(|error| Fault(format!("the clock: {error}")))?;
+    Ok(Sqlite { connection, now_ms: i64::try_from(now.utc_ms).unwrap_or(i64::MAX) })
+}
+
+/// The path without links. Each part of it is looked up in the mount table before it is touched: the
+/// kernel would follow a link onto a file system that hangs, and never come back.
+fn resolve(path: &Path, table: &MountTable) -> Result<PathBuf, Fault> {
+    let mut left: Vec<OsString> = parts(path);
+    let (mut done, mut links) = (PathBuf::from("/"), 0);
+    while let Some(part) = left.pop() {
+        if part == ".." {
+            done.pop();
+            continue;
+        }
+        let here = done.join(&part);
+        refuse_remote(&here, table)?;
+        match std::fs::read_link(&here) {
+            Ok(target) => {
+                links += 1;
+                if links > LINKS_MAX {
+                    return Err(Fault(format!("{}: too many links", text::path(path))));
+                }
+                if target.is_absolute() {
+                    done = PathBuf::from("/");
+                }
+                left.extend(parts(&target));
+            }
+            // what is no link
+            Err(error) if error.kind() == ErrorKind::InvalidInput => done = here,
+            Err(error) => return Err(Fault(format!("{}: {error}", text::path(&here)))),
+        }
+    }
+    Ok(done)
+}
+
+/// The names of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    let mut parts: Vec<OsString> = path.components().filter_map(name).collect();
+    parts.reverse();
+    parts
+}
+
+/// Asks the mount table, and touches nothing.
+fn refuse_remote(path: &Path, table: &MountTable) -> Result<(), Fault> {
+    let walk = table.walk(path);
+    let Some(mount) = walk.layers.last().or(walk.ancestors.last()) else { return Ok(()) };
+    if Family::of(&mount.fstype).is_remote() && mount.path != Path::new("/") {
+        return Err(Fault(format!(
+            "{} lies on {} ({}): SQLite is not read over a network or FUSE file system, where its locks \
+             do not hold; move the file to a local disk, or the queue to PostgreSQL",
+            text::path(path),
+            text::path(&mount.path),
+            mount.fstype
+        )));
+    }
+    Ok(())
+}
+
+impl Session for Sqlite {
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    fn table(&mut self, map: &TableMap) -> Result<Table, Fault> {
+        if map.zone != "UTC" {
+            return Err(Fault::new("times in SQLite are UTC; zone is for PostgreSQL"));
+        }
+        let (schema, name) = map.name.split_once('.').unwrap_or(("main", &map.name));
+        let ask = |text: &str, values: &[&str]| Statement {
+            text: text.to_owned(),
+            params: values.iter().map(|value| Param::Text((*value).to_owned())).collect(),
+        };
+        let columns = self.rows(&ask(
+            "SELECT name, upper(type), \"notnull\" FROM pragma_table_info(?1, ?2)",
+            &[name, schema],
+        ))?;
+        if columns.is_empty() {
+            return Err(Fault(format!("there is no table {:?}", map.name)));
+        }
+        let indexes = self.rows(&ask(
+            "SELECT l.name, l.partial, i.name FROM pragma_index_list(?1, ?2) AS l, \
+             pragma_index_info(l.name, ?2) AS i WHERE i.seqno = 0",
+            &[name, schema],
+        ))?;
+        let text = |cell: Option<&Cell>| cell.and_then(Cell::text).unwrap_or_default();
+        let whole = |row: &&Vec<Cell>| row.get(1) == Some(&Cell::Number(0));
+        Ok(Table {
+            shown: map.name.clone(),
+            quoted: format!("{}.{}", quote(schema), quote(name)),
+            columns: columns
+                .iter()
+                .map(|row| {
+                    let column = Column {
+                        type_name: text(row.get(1)),
+                        kind: Kind::Text,
+                        not_null: row.get(2) == Some(&Cell::Number(1)),
+                    };
+                    (text(row.first()), column)
+                })
+                .collect(),
+            status_indexed: indexes.iter().filter(whole).any(|row| text(row.get(2)) == map.status),
+            partial_indexes: indexes
+                .iter()
+                .filter(|row| !whole(row))
+                .map(|row| text(row.first()))
+                .collect(),
+            status_values: None,
+        })
+    }
+
+    fn rows(&mut self, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
+        let wrong = |error: rusqlite::Error| Fault(format!("SQLite: {error}"));
+        let mut prepared = self.connection.prepare(&statement.text).map_err(wrong)?;
+        let columns = prepared.column_count();
+        let params: Vec<Box<dyn ToSql>> = statement
+            .params
+            .iter()
+            .map(|param| -> Box<dyn ToSql> {
+                match param {
+                    Param::Text(text) => Box::new(text.clone()),
+                    Param::Texts(texts) => Box::new(texts.join(",")),
+                    Param::Number(number) => Box::new(*number),
+                }
+            })
+            .collect();
+        let mut rows = prepared.query(rusqlite::params_from_iter(params.iter())).map_err(wrong)?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next().map_err(wrong)? {
+            let cells: Result<Vec<Cell>, rusqlite::Error> = (0..columns)
+                .map(|index| {
+                    Ok(match row.get_ref(index)? {
+                        ValueRef::Null => Cell::Null,
+                        ValueRef::Integer(number) => Cell::Number(number),
+                        ValueRef::Real(number) => Cell::Bytes(number.to_string().into_bytes()),
+                        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+                            Cell::Bytes(bytes.to_vec())
+                        }
+                    })
+                })
+                .collect();
+            all.push(cells.map_err(wrong)?);
+        }
+        Ok(all)
+    }
+
+    fn is_served(&mut self, table: &Table, counts: &Statement) -> Result<bool, Fault> {
+        if table.status_indexed {
+            return Ok(true);
+        }
+        let explain = Statement {
+            text: format!("EXPLAIN QUERY PLAN {}", counts.text),
+            params: counts.params.clone(),
+        };
+        let plan: Vec<String> =
+            self.rows(&explain)?.iter().filter_map(|row| row.last()?.text()).collect();
+        let by = |name: &String| plan.iter().any(|step| step.contains(&format!("INDEX {name}")));
+        Ok(table.partial_indexes.iter().any(by))
+    }
+}

@@ -1,0 +1,194 @@
+//! A reading of the queue: as text, as the answer to a root program, as metrics, as a journal line. A
+//! queue that could not be read has no figures at all: a zero would look like an idle one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::exit::Exit;
+use super::metrics::{self, Common, Families, flag, seconds_of, whole};
+use crate::config::duration;
+use crate::probes::jobs::{Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, TOOL};
+use crate::sys::clock::{Now, rfc3339};
+use crate::sys::text;
+
+/// The file's name in the textfile directory.
+pub const FILE: &str = "unwedge_jobs.prom";
+
+/// A round of `unwedge-jobs`.
+#[derive(Debug)]
+pub struct QueueRound<'a> {
+    /// When it was.
+    pub now: &'a Now,
+    /// Whether its sentinel is there.
+    pub armed: bool,
+    /// What was seen; none where there is no `[queue]`.
+    pub look: Option<&'a QueueLook>,
+    /// When the queue was last read, milliseconds since 1970 UTC.
+    pub last_good_utc_ms: Option<u64>,
+    /// What could not be stored.
+    pub trouble: Option<&'a str>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl QueueRound<'_> {
+    /// How the run should end.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match (self.look, self.trouble) {
+            (Some(QueueLook::Unknown { .. }), _) | (_, Some(_)) => Exit::Failed,
+            (Some(QueueLook::Known(_)) | None, None) => Exit::Fine,
+        }
+    }
+}
+
+/// The answer to a program.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn json(look: &QueueLook, now: &Now) -> Result<String> {
+    let answer = Answer {
+        schema: SCHEMA,
+        tool: TOOL.to_owned(),
+        at: rfc3339(now.utc_ms),
+        queue: look.clone(),
+    };
+    Ok(serde_json::to_string_pretty(&answer)? + "\n")
+}
+
+/// The reading for a person.
+#[must_use]
+pub fn text(look: Option<&QueueLook>, now: &Now) -> String {
+    match look {
+        None => "no queue: there is no [queue] in the configuration\n".to_owned(),
+        Some(QueueLook::Known(facts)) => known(facts, now),
+        Some(QueueLook::Unknown { why, last_good }) => {
+            let mut out = format!("queue-unknown: {}\n", text::bytes(why.as_bytes()));
+            match last_good {
+                None => out += "  no earlier reading is kept\n",
+                Some(LastGood { read_utc_ms, age_ms, facts }) => {
+                    let age = age_ms.map_or(String::new(), |ms| {
+                        format!(", {} ago", text::duration(Duration::from_millis(ms)))
+                    });
+                    out +=
+                        &format!("  last read {}{age}: {}\n", rfc3339(*read_utc_ms), counts(facts));
+                }
+            }
+            out
+        }
+    }
+}
+
+fn known(facts: &QueueFacts, now: &Now) -> String {
+    let mut out = format!("queue {}: {}\n", text::bytes(facts.queue.as_bytes()), counts(facts));
+    if let Some(ms) = facts.oldest_pending_ms {
+        out += &format!("  the oldest has waited {}\n", text::duration(Duration::from_millis(ms)));
+    }
+    if let Some(count) = facts.infra_errors.count.filter(|count| *count > 0) {
+        let window = duration::display(Duration::from_millis(facts.infra_errors.window_ms));
+        out += &format!("  {count} with an infrastructure error in the last {window}\n");
+    }
+    if let Some(stale) = facts.stale_running.filter(|stale| *stale > 0) {
+        out += &format!("  {stale} running for longer than they should\n");
+    }
+    for (title, jobs) in
+        [("running", &facts.running), ("next", &facts.next), ("cooling", &facts.cooling)]
+    {
+        if !jobs.is_empty() {
+            out += &format!("  {title}\n");
+        }
+        for job in jobs {
+            out += &format!("    {}\n", line(job, now));
+        }
+    }
+    for advice in &facts.advice {
+        out += &format!("  advice: {}\n", text::bytes(advice.as_bytes()));
+    }
+    out
+}
+
+fn counts(facts: &QueueFacts) -> String {
+    let count = |state: State| format!("{} {}", facts.count(state), state.name());
+    State::ALL.map(count).join(", ")
+}
+
+fn line(job: &Job, now: &Now) -> String {
+    let output = job.output.as_deref().map_or("(output not known)".to_owned(), text::path);
+    let mut line = format!("{}  {output}", text::bytes(job.id.as_bytes()));
+    if let Some(lane) = &job.lane {
+        line += &format!("  lane {}", text::bytes(lane.as_bytes()));
+    }
+    if let (State::Running, Some(started)) = (job.state, job.started_utc_ms) {
+        let age = Duration::from_millis(now.utc_ms.saturating_sub(started));
+        line += &format!("  for {}", text::duration(age));
+    }
+    if let (State::Cooling, Some(until)) = (job.state, job.not_before_utc_ms) {
+        line += &format!("  not before {}", rfc3339(until));
+    }
+    if let Some(attempts) = job.attempts.filter(|attempts| *attempts > 0) {
+        line += &format!("  tried {attempts} times");
+    }
+    line
+}
+
+/// The round's line in the journal.
+pub fn journal(round: &QueueRound<'_>) {
+    let mut line = match round.look {
+        None => "no queue".to_owned(),
+        Some(QueueLook::Known(facts)) => format!("queue {}: {}", facts.queue, counts(facts)),
+        Some(QueueLook::Unknown { why, .. }) => format!("queue-unknown: {why}"),
+    };
+    if let Some(trouble) = round.trouble {
+        line += &format!("; {trouble}");
+    }
+    line += &format!("; in {}", text::duration(round.took));
+    super::journal::tell(TOOL, "", round.took, round.exit(), &line);
+}
+
+/// Writes the metrics.
+///
+/// # Errors
+/// They could not be written.
+pub fn write_metrics(textfile_dir: &Path, round: &QueueRound<'_>) -> Result<()> {
+    let text = render_metrics(round).context("render metrics")?;
+    metrics::replace(&textfile_dir.join(FILE), &text, round.now)
+}
+
+/// The text of the metrics.
+///
+/// # Errors
+/// A family is not as the library wants it.
+pub fn render_metrics(round: &QueueRound<'_>) -> Result<String> {
+    let mut metrics = Families::default();
+    metrics.set_common(&Common {
+        tool: TOOL,
+        now: round.now,
+        armed: round.armed,
+        exit: round.exit(),
+        took: round.took,
+        holds: Vec::new(),
+    })?;
+    let Some(look) = round.look else { return metrics.encode() };
+    metrics.set("unwedge_queue_readable", &[], flag(look.known().is_some()))?;
+    if let Some(read) = round.last_good_utc_ms {
+        metrics.set("unwedge_queue_last_good_timestamp_seconds", &[], seconds_of(read))?;
+    }
+    let Some(facts) = look.known() else { return metrics.encode() };
+    for state in State::ALL {
+        let labels = [("queue", facts.queue.as_str()), ("state", state.name())];
+        metrics.set("unwedge_jobs", &labels, whole(facts.count(state)))?;
+    }
+    if let Some(ms) = facts.oldest_pending_ms {
+        metrics.set("unwedge_jobs_oldest_pending_seconds", &[], seconds_of(ms))?;
+    }
+    if let Some(count) = facts.infra_errors.count {
+        let window = duration::display(Duration::from_millis(facts.infra_errors.window_ms));
+        metrics.set("unwedge_jobs_infra_errors_recent", &[("window", &window)], whole(count))?;
+    }
+    metrics.encode()
+}
+
+#[cfg(test)]
+mod tests;
