@@ -10,7 +10,7 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 pub fn programs() -> Vec<Command> {
     // the page of `unwedge-mounts` takes the place of that of the verb group `unwedge mounts`, whose
     // verbs have pages of their own
-    vec![Unwedge::command(), Mounts::command()]
+    vec![Unwedge::command(), Mounts::command(), Watch::command()]
 }
 
 /// Flags that every tool has.
@@ -44,6 +44,18 @@ pub struct Mounts {
     /// Carry the plan out, as far as every gate allows
     #[arg(long)]
     pub apply: bool,
+}
+
+/// Start a round of unwedge-mounts the moment a watched mount's daemon ends or the mount is taken away
+///
+/// A service for systemd, run as root. It asks no mount anything, repairs nothing itself and needs no
+/// permission: all it does is start unwedge-mounts.service. The timer goes on doing its work beside it.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-watch", version)]
+pub struct Watch {
+    /// Use this file instead of /etc/unwedge/unwedge.toml and conf.d
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Operator's verbs

@@ -67,7 +67,7 @@ host_test! {
         for (family, _) in unwedge::report::metrics::FAMILIES {
             // one that has nothing to say is left out
             let silent = ["unwedge_mount_errno", "unwedge_mount_repairs", "unwedge_mounts_orphan_connections"]
-                .contains(&family);
+                .contains(&family) || family.starts_with("unwedge_watch_");
             assert!(silent || families.contains(&format!("\n{family}")), "{family}: {families}");
         }
         let killed = host.ok(&format!(
@@ -313,18 +313,22 @@ const BROKEN: &[u8] = b"[Service]\nExecStart=\nExecStart=/bin/false\n";
 
 host_test! {
     fn the_units_are_sound_and_no_more_exposed_than_the_readme_says(host) {
-        let units = "/etc/systemd/system/unwedge-mounts.service /etc/systemd/system/unwedge-mounts.timer";
+        let units = "/etc/systemd/system/unwedge-mounts.service /etc/systemd/system/unwedge-mounts.timer \
+                     /etc/systemd/system/unwedge-watch.service";
         let ran = host.bash(&format!("systemd-analyze verify --man=no {units}"));
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 
         let readme = String::from_utf8(shipped("README.md")).unwrap();
-        let stated = readme.split_once("exposure: ").unwrap().1.split_once(". ").unwrap().0;
-        let tenfold = stated.replace('.', "");
-        let said = host.ok(&format!(
-            "systemd-analyze security --no-pager --offline=true --threshold={tenfold} \
-             /etc/systemd/system/unwedge-mounts.service"
-        ));
-        assert!(said.contains(&format!(": {stated} ")), "the README says {stated}: {said}");
+        for unit in ["unwedge-mounts.service", "unwedge-watch.service"] {
+            let before = format!("exposure of `{unit}`: ");
+            let stated = readme.split_once(&before).unwrap().1.split_once(". ").unwrap().0;
+            let tenfold = stated.replace('.', "");
+            let said = host.ok(&format!(
+                "systemd-analyze security --no-pager --offline=true --threshold={tenfold} \
+                 /etc/systemd/system/{unit}"
+            ));
+            assert!(said.contains(&format!(": {stated} ")), "the README says {stated}: {said}");
+        }
     }
 }
 
@@ -368,18 +372,20 @@ const PRIVATE_NAMESPACE: [&str; 34] = [
 ];
 
 #[test]
-fn the_unit_asks_for_no_mount_namespace_and_has_no_silent_condition() {
-    let unit = String::from_utf8(shipped("unwedge-mounts.service")).unwrap();
-    for line in unit.lines().filter(|line| !line.starts_with('#')) {
-        let key = line.split_once('=').map_or("", |(key, _)| key);
-        assert!(!PRIVATE_NAMESPACE.contains(&key), "{line}");
-        assert!(!key.starts_with("Condition") && !key.starts_with("Assert"), "{line}");
-        assert_ne!(key, "RestrictSUIDSGID", "it takes openat2 away");
+fn no_unit_asks_for_a_mount_namespace_or_has_a_silent_condition() {
+    for unit in ["unwedge-mounts.service", "unwedge-watch.service"] {
+        let text = String::from_utf8(shipped(unit)).unwrap();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let key = line.split_once('=').map_or("", |(key, _)| key);
+            assert!(!PRIVATE_NAMESPACE.contains(&key), "{unit}: {line}");
+            assert!(!key.starts_with("Condition") && !key.starts_with("Assert"), "{unit}: {line}");
+        }
+        assert!(text.lines().any(|line| line == "StartLimitIntervalSec=0"), "{unit}");
     }
+    let unit = String::from_utf8(shipped("unwedge-mounts.service")).unwrap();
+    assert!(!unit.contains("\nRestrictSUIDSGID="), "it takes openat2 away");
     let seconds = unwedge::config::Settings::default().mounts.deadline.as_secs() + 10;
-    for line in
-        [&format!("TimeoutStartSec={seconds}"), "KillMode=process", "StartLimitIntervalSec=0"]
-    {
+    for line in [&format!("TimeoutStartSec={seconds}"), "KillMode=process"] {
         assert!(unit.lines().any(|known| known == line), "{line}");
     }
 }

@@ -11,3 +11,4 @@ pub mod storage_gate;
 pub mod store;
 pub mod units;
 pub mod wait;
+pub mod wake;

@@ -17,3 +17,4 @@ pub mod prober;
 pub mod records;
 pub mod units;
 pub mod verdict;
+pub mod wakes;

@@ -250,6 +250,13 @@ pub fn watched(
     Ok(wanted.targets(&mountinfo::read(|mount| wanted.watches(mount))?))
 }
 
+/// The mounts of `table` at the paths that [`survey`] would look at, ordered by path and lowest first.
+#[must_use]
+pub fn watched_mounts<'a>(settings: &Settings, table: &'a MountTable) -> Vec<&'a Mount> {
+    let wanted = Wanted { settings, remembered: &BTreeSet::new(), everything: false };
+    wanted.targets(table).keys().flat_map(|path| table.walk(path).layers).collect()
+}
+
 /// Looks at one path only, as it is now: for waiting until it is live.
 ///
 /// # Errors

@@ -41,7 +41,7 @@ pub fn say(round: &Round<'_>) {
                 unwedge_ms = took_ms,
                 "{line}"
             ),
-            Exit::Failed | Exit::Usage => tracing::error!(
+            Exit::Failed | Exit::Usage | Exit::Unfit => tracing::error!(
                 unwedge_tool = TOOL,
                 unwedge_plan = plan_id,
                 unwedge_ms = took_ms,

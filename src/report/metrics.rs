@@ -1,9 +1,11 @@
-//! A round as metrics in a textfile for `node_exporter`: whole or not at all, no timestamps, base
-//! units, one family in one file, except the common ones, which have one HELP text for all tools.
+//! Metrics in a textfile for `node_exporter`: whole or not at all, no timestamps, base units, one
+//! family in one file, except the common ones, which have one HELP text for all tools. A round of
+//! `unwedge-mounts` is told here; what another tool tells stands in a file of its own beside this.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
@@ -14,13 +16,14 @@ use crate::act::store::{self, Durability};
 use crate::decide::plan::Reason;
 use crate::probes::facts::TOOL;
 use crate::probes::verdict::Verdict;
+use crate::sys::clock::Now;
 use crate::sys::text;
 
 /// The file's name in the textfile directory.
 pub const FILE: &str = "unwedge_mounts.prom";
 
-/// Families of this file and their HELP texts; the first five are in every tool's file.
-pub const FAMILIES: [(&str, &str); 12] = [
+/// Every family with its HELP text; the first five are in every tool's file.
+pub const FAMILIES: [(&str, &str); 15] = [
     ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
     ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
     ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
@@ -33,6 +36,9 @@ pub const FAMILIES: [(&str, &str); 12] = [
     ("unwedge_mount_repairs", "Repairs of the path by how they ended, since the state began."),
     ("unwedge_debts", "What was taken away and must still be put back, by kind."),
     ("unwedge_mounts_orphan_connections", "FUSE connections that no mount namespace shows."),
+    ("unwedge_watch_daemons", "FUSE daemons whose end is waited for."),
+    ("unwedge_watch_supported", "Whether the end of every watched mount's daemon would be seen."),
+    ("unwedge_watch_starts", "Rounds started since the watch itself was started."),
 ];
 
 /// Writes the file.
@@ -41,10 +47,18 @@ pub const FAMILIES: [(&str, &str); 12] = [
 /// It could not be written: a fault of its own, because the old figures look fresh to nobody.
 pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
     let text = render(round).context("render metrics")?;
-    let file = textfile_dir.join(FILE);
+    replace(textfile_dir, FILE, &text, round.now)
+}
+
+/// Puts `text` in place of the file `name`.
+///
+/// # Errors
+/// See [`write()`].
+pub fn replace(textfile_dir: &Path, name: &str, text: &str, now: &Now) -> Result<()> {
+    let file = textfile_dir.join(name);
     // others may write in that directory: what cannot be replaced is put aside, never removed
     if std::fs::symlink_metadata(&file).is_ok_and(|there| there.is_dir()) {
-        let aside = file.with_extension(format!("kept-{}", round.now.utc_ms));
+        let aside = file.with_extension(format!("kept-{}", now.utc_ms));
         std::fs::rename(&file, aside).context("put aside a directory in the metrics' place")?;
     }
     store::replace(&file, text.as_bytes(), Durability::Fleeting)
@@ -56,19 +70,15 @@ pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
 /// A family is not as the library wants it.
 pub fn render(round: &Round<'_>) -> Result<String> {
     let mut metrics = Families::default();
-    for (name, value) in [
-        ("unwedge_tool_last_run_timestamp_seconds", seconds_of(round.now.utc_ms)),
-        ("unwedge_tool_armed", flag(round.armed)),
-        ("unwedge_tool_run_ok", flag(round.exit() == Exit::Fine)),
-        ("unwedge_tool_duration_seconds", round.took.as_secs_f64()),
-    ] {
-        metrics.set(name, &[("tool", TOOL)], value)?;
-    }
-    for reason in Reason::ALL {
-        let labels = [("reason", reason.name()), ("tool", TOOL)];
-        let held = round.holds().filter(|hold| hold.reason == reason).count();
-        metrics.set("unwedge_tool_holds", &labels, count(held))?;
-    }
+    let common = Common {
+        tool: TOOL,
+        now: round.now,
+        armed: round.armed,
+        ok: round.exit() == Exit::Fine,
+        took: round.took,
+    };
+    metrics
+        .set_common(&common, |reason| round.holds().filter(|hold| hold.reason == reason).count())?;
     for seen in round.present {
         let path = text::path(&seen.path);
         for verdict in Verdict::ALL {
@@ -104,15 +114,53 @@ pub fn render(round: &Round<'_>) -> Result<String> {
     metrics.encode()
 }
 
+/// What every tool tells.
+pub struct Common<'a> {
+    /// Its name, without `unwedge-`.
+    pub tool: &'static str,
+    /// When its round ended.
+    pub now: &'a Now,
+    /// Whether it may act; one that never acts needs no permission.
+    pub armed: bool,
+    /// Whether the round did its job.
+    pub ok: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// The families of one file, each made when it is first set: a family without a value is left out.
 #[derive(Default)]
-struct Families {
+pub struct Families {
     registry: Registry,
     gauges: BTreeMap<&'static str, GaugeVec>,
 }
 
 impl Families {
-    fn set(&mut self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
+    /// Sets what every tool's file has; `held` tells how often each reason held something.
+    ///
+    /// # Errors
+    /// See [`Families::set`].
+    pub fn set_common(&mut self, it: &Common<'_>, held: impl Fn(Reason) -> usize) -> Result<()> {
+        for (name, value) in [
+            ("unwedge_tool_last_run_timestamp_seconds", seconds_of(it.now.utc_ms)),
+            ("unwedge_tool_armed", flag(it.armed)),
+            ("unwedge_tool_run_ok", flag(it.ok)),
+            ("unwedge_tool_duration_seconds", it.took.as_secs_f64()),
+        ] {
+            self.set(name, &[("tool", it.tool)], value)?;
+        }
+        for reason in Reason::ALL {
+            let labels = [("reason", reason.name()), ("tool", it.tool)];
+            self.set("unwedge_tool_holds", &labels, count(held(reason)))?;
+        }
+        Ok(())
+    }
+
+    /// Sets one value.
+    ///
+    /// # Errors
+    /// The family is not declared, or not as the library wants it.
+    pub fn set(&mut self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
         let declared = FAMILIES.iter().find(|(family, _)| *family == name);
         let (name, help) = *declared.with_context(|| format!("{name} is not declared"))?;
         let gauge = match self.gauges.entry(name) {
@@ -129,14 +177,19 @@ impl Families {
         Ok(())
     }
 
-    fn encode(&self) -> Result<String> {
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// A family is not as the library wants it.
+    pub fn encode(&self) -> Result<String> {
         let mut bytes = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut bytes)?;
         String::from_utf8(bytes).context("metrics are text")
     }
 }
 
-fn flag(value: bool) -> f64 {
+/// 1 for yes.
+pub(super) fn flag(value: bool) -> f64 {
     if value { 1.0 } else { 0.0 }
 }
 
@@ -144,7 +197,8 @@ fn seconds_of(utc_ms: u64) -> f64 {
     whole(utc_ms) / 1000.0
 }
 
-fn count(value: usize) -> f64 {
+/// A number of things.
+pub(super) fn count(value: usize) -> f64 {
     whole(u64::try_from(value).unwrap_or(u64::MAX))
 }
 

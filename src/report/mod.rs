@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod out;
 pub mod round;
 pub mod text;
+pub mod watch;
 
 use anyhow::Result;
 
