@@ -109,7 +109,11 @@ host_test! {
 
 host_test! {
     fn mounts_of_others_start_nothing_and_cost_little(host) {
+        host.configure("watch = \"remote\"", &listed(""));
+        host.put("/etc/systemd/system/other.service", storage_unit("/mnt/other").as_bytes(), "644");
+        ok(&host, "mkdir /mnt/other; systemctl daemon-reload; systemctl start other; await_data /mnt/other");
         watch(&host);
+        assert_eq!(ok(&host, "gauge daemons"), "1");
         let cost = ok(&host, r#"
             ticks() { set -- $(</proc/$(main_pid unwedge-watch)/stat); echo $((${14} + ${15})); }
             before=$(ticks); from=${EPOCHREALTIME/./}
@@ -117,6 +121,7 @@ host_test! {
             for nth in $(seq 500); do mkdir /mnt/many/$nth; mount --bind /mnt/churn /mnt/many/$nth; done
             for nth in $(seq 1000); do mount -t tmpfs churn /mnt/churn; umount /mnt/churn; done
             echo "$(($(ticks) - before)) ticks in $(((${EPOCHREALTIME/./} - from) / 1000)) ms for 2,500 changes"
+            kill -KILL $(main_pid other); sleep 1; umount --lazy /mnt/other
         "#);
         println!("{cost}");
         ok(&host, QUIET);

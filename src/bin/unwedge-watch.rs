@@ -59,7 +59,8 @@ fn run(cli: &cli::Watch, mut settings: Settings) -> Ended<()> {
     loop {
         // wait
         let ping_due = manager.ping_every().map_or(Duration::MAX, |every| pinged + every);
-        let limit = watch.due().min(ping_due).saturating_sub(boottime());
+        let due = watch.due().min(ping_due).min(reporter.due());
+        let limit = due.saturating_sub(boottime());
         let woken = wakes.wait(!watch.looks.is_outdated(), limit);
         if woken.stop {
             manager.tell("STOPPING=1");

@@ -250,11 +250,14 @@ pub fn watched(
     Ok(wanted.targets(&mountinfo::read(|mount| wanted.watches(mount))?))
 }
 
-/// The mounts of `table` at the paths that [`survey`] would look at, ordered by path and lowest first.
+/// The mounts of `table` that a round may repair or is told to look at, ordered by path and lowest
+/// first. What is only found elsewhere comes and goes as its owner likes.
 #[must_use]
 pub fn watched_mounts<'a>(settings: &Settings, table: &'a MountTable) -> Vec<&'a Mount> {
     let wanted = Wanted { settings, remembered: &BTreeSet::new(), everything: false };
-    wanted.targets(table).keys().flat_map(|path| table.walk(path).layers).collect()
+    let ours = |roles: &BTreeSet<Role>| roles.contains(&Role::Base) || roles.contains(&Role::Found);
+    let targets = wanted.targets(table).into_iter().filter(|(_, roles)| ours(roles));
+    targets.flat_map(|(path, _)| table.walk(&path).layers).collect()
 }
 
 /// Looks at one path only, as it is now: for waiting until it is live.

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::family::Family;
@@ -21,8 +22,12 @@ use super::holders::{self, Daemons, Holders, Process};
 use super::mountinfo::{self, Dev, MOUNTINFO, Mount, MountTable, TableError};
 use super::mounts::watched_mounts;
 use crate::config::Settings;
+use crate::sys::clock::pause;
 use crate::sys::command::timespec;
 use crate::sys::text;
+
+/// How long a wait is given up that the kernel refused.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
 /// The watched mounts and who serves them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -198,9 +203,15 @@ impl Wakes {
             fds.push(PollFd::new(&self.table, PollFlags::PRI));
         }
         let mut woken = Woken { ended: std::mem::take(&mut self.missed), ..Woken::default() };
-        // a signal or lack of memory: whoever waits looks at the time and waits again
-        if poll(&mut fds, Some(&timespec(limit))).is_err() {
-            return woken;
+        match poll(&mut fds, Some(&timespec(limit))) {
+            Ok(_) => {}
+            // whoever waits looks at the time and waits again
+            Err(Errno::INTR) => return woken,
+            // no memory: not again at once
+            Err(_) => {
+                pause(limit.min(TROUBLE_PAUSE));
+                return woken;
+            }
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         woken.stop = ready[0];
@@ -227,7 +238,7 @@ fn open(process: &Process) -> Result<Option<OwnedFd>, String> {
             let same = now.is_some_and(|now| now.start_ticks == process.start_ticks);
             Ok(same.then_some(pidfd))
         }
-        Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(Errno::SRCH) => Ok(None),
         Err(error) => Err(format!("open a pidfd of {} ({}): {error}", process.comm, process.pid)),
     }
 }

@@ -87,17 +87,22 @@ pub struct Reporter {
 }
 
 impl Reporter {
+    /// When the metrics are to be written though nothing is new.
+    #[must_use]
+    pub fn due(&self) -> Duration {
+        self.told.map_or(Duration::ZERO, |(_, at)| at + TELL_EVERY)
+    }
+
     /// Writes the metrics of a turn that `began` so, when there is something new in them, and else
-    /// every minute; whether there was something new.
+    /// when it is time; whether they were written.
     pub fn tell(&mut self, standing: Standing, textfile_dir: &Path, began: Duration) -> bool {
-        let now = boottime();
-        let told = self.told.filter(|(_, at)| now < *at + TELL_EVERY);
-        if told.is_some_and(|(told, _)| told == standing) {
+        if began < self.due() && self.told.is_some_and(|(told, _)| told == standing) {
             return false;
         }
-        self.told = Some((standing, now));
+        self.told = Some((standing, began));
+        let took = boottime().saturating_sub(began);
         let at = Now::take().map_err(anyhow::Error::from);
-        let wrote = at.and_then(|at| standing.write(textfile_dir, &at, now.saturating_sub(began)));
+        let wrote = at.and_then(|at| standing.write(textfile_dir, &at, took));
         let trouble = wrote.err().map(|error| format!("{error:#}; tried again every minute"));
         self.once("metrics", trouble);
         true
@@ -142,5 +147,22 @@ mod tests {
         ] {
             assert!(text.lines().any(|known| known == line), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn the_metrics_are_written_when_they_change_and_every_minute() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut reporter, moment) = (Reporter::default(), Duration::from_millis(1));
+        let (one, two) = (Standing::default(), Standing { starts: 1, ..Standing::default() });
+        let start = Duration::from_secs(1_000);
+        assert_eq!(reporter.due(), Duration::ZERO);
+        assert!(reporter.tell(one, dir.path(), start));
+        assert!(dir.path().join(FILE).is_file());
+        assert!(!reporter.tell(one, dir.path(), start + moment));
+        assert!(reporter.tell(two, dir.path(), start + moment));
+        let due = start + moment + TELL_EVERY;
+        assert_eq!(reporter.due(), due);
+        assert!(!reporter.tell(two, dir.path(), due.saturating_sub(moment)));
+        assert!(reporter.tell(two, dir.path(), due));
     }
 }
