@@ -12,7 +12,7 @@ gauge() { sed -n "s/^unwedge_watch_$1 //p" /var/lib/metrics/unwedge_watch.prom; 
 said() { journalctl --sync; journalctl -b -q -o cat --no-pager _COMM=unwedge-watch; }
 "#;
 /// Longer than the debounce and the gap between two starts.
-const QUIET: &str = "sleep 6";
+const QUIET: &str = "sleep 7";
 
 fn ok(host: &Host, script: &str) -> String {
     host.ok(&format!("{HELP}{script}"))
@@ -71,10 +71,10 @@ host_test! {
         let more = "[[mount]]\npath = \"/srv/second\"\nunit = \"second.service\"\n";
         host.configure_probe("4s", "confirm.hung = { runs = 1, age = \"1h\" }", &(listed("") + more));
         ok(&host, "mkdir /srv/second; systemctl daemon-reload; systemctl start second; await_data /srv/second");
-        watch(&host);
-        // a hang is no event, and a round on it takes as long as its probe; unarmed, it changes nothing
+        // a hang is no event, and nothing the watch looks at waits for it; a round on it takes as long
+        // as its probe, and changes nothing, as it is not armed
         ok(&host, "kill -STOP $(grep -vx $(main_pid second) /sys/fs/cgroup$(systemctl show -P ControlGroup second)/cgroup.procs)
-                   systemctl start --no-block unwedge-mounts; timeout 10 bash -c 'until pgrep uw-; do sleep 0.02; done'
+                   timeout 5 systemctl start unwedge-watch; systemctl start --no-block unwedge-mounts; timeout 10 bash -c 'until pgrep uw-; do sleep 0.02; done'
                    sleep 0.5; kill -KILL $(main_pid); sleep 1; umount --lazy /srv/storagebox
                    systemctl show -P ActiveState unwedge-mounts | grep -x activating");
         assert_eq!((starts(&host), host.rounds().len()), (0, 0), "{}", host.story());
@@ -87,12 +87,12 @@ host_test! {
 
 host_test! {
     fn one_that_hangs_is_replaced_by_systemd_and_a_stop_ends_it_at_once(host) {
-        let soon = b"[Service]\nWatchdogSec=1\nRestartSec=100ms\nTimeoutStopSec=1\n";
+        let soon = b"[Service]\nWatchdogSec=3\nRestartSec=100ms\nTimeoutStopSec=1\n";
         host.put("/etc/systemd/system/unwedge-watch.service.d/soon.conf", soon, "644");
         host.arm();
         ok(&host, "systemctl daemon-reload");
         watch(&host);
-        ok(&host, "sleep 3; test $(systemctl show -P NRestarts unwedge-watch) = 0");
+        ok(&host, "sleep 5; test $(systemctl show -P NRestarts unwedge-watch) = 0");
         let before = ok(&host, "main_pid unwedge-watch");
         ok(&host, "kill -STOP $(main_pid unwedge-watch); sleep 0.1; kill -KILL $(main_pid)");
         let again = format!("pid=$(main_pid unwedge-watch); test $pid != 0 -a $pid != {before}; systemctl is-active -q unwedge-watch");
@@ -199,6 +199,32 @@ host_test! {
         println!("killed to readable by OnFailure= {ms} ms");
         host.until("reported_live");
         assert_eq!(host.rounds().len(), 1, "{}", host.story());
+    }
+}
+
+host_test! {
+    fn a_changed_config_is_taken_up_and_one_with_a_fault_is_said_once_and_left(host) {
+        host.put("/etc/systemd/system/other.service", storage_unit("/mnt/other").as_bytes(), "644");
+        ok(&host, "mkdir /mnt/other; systemctl daemon-reload; systemctl start other; await_data /mnt/other");
+        watch(&host);
+        assert_eq!(ok(&host, "gauge daemons"), "1");
+        host.configure("", &(listed("") + "[[mount]]\npath = \"/mnt/other\"\n"));
+        // what makes it look through the processes makes it read the config too; else it is the minute
+        ok(&host, "kill -KILL $(main_pid); umount --lazy /srv/storagebox; systemctl reset-failed storagebox
+                   systemctl start storagebox; await_data");
+        until(&host, "test $(gauge daemons) = 2");
+
+        host.put("/etc/unwedge/unwedge.toml", b"[hots]\n", "644");
+        for nth in 2..=3 {
+            ok(&host, QUIET);
+            let before = starts(&host);
+            ok(&host, "kill -KILL $(main_pid other); umount --lazy /mnt/other; systemctl reset-failed other
+                       systemctl start other; await_data /mnt/other");
+            until(&host, &format!("test $(gauge starts) -gt {before}"));
+            until(&host, "test $(gauge daemons) = 2");
+            assert_eq!(ok(&host, "said | grep -c hots"), "1", "{nth}: {}", host.story());
+        }
+        ok(&host, "systemctl is-active unwedge-watch");
     }
 }
 
