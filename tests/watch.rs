@@ -240,6 +240,9 @@ host_test! {
         assert_eq!(state, "0\n78\nfailed");
         let said = ok(&host, "said");
         assert_eq!(said, "unwedge-watch: services = \"process\": there is no unit to start; nothing is watched");
+        host.configure("", &listed(""));
+        let said = ok(&host, "setpriv --reuid 65534 --regid 65534 --clear-groups unwedge-watch 2>&1 || echo $?");
+        assert!(said.ends_with("unwedge-watch: only root may start units; nothing is watched\n78"), "{said}");
         // a config with a fault is no reason to stay away when it is mended
         host.put("/etc/unwedge/unwedge.toml", b"[hots]\n", "644");
         ok(&host, "! systemctl start unwedge-watch");

@@ -34,12 +34,13 @@ pub fn step(starts: &mut Starts, systemctl: &Path) -> Done {
             let round = match units::active(systemctl, UNIT, ASK_LIMIT) {
                 Ok(Active::Activating) => Round::Running,
                 // a start while it goes down waits for that
-                Ok(_) => Round::Over,
-                Err(_) => Round::Unknown,
+                Ok(Active::Deactivating | Active::Inactive | Active::Failed) => Round::Over,
+                // a oneshot is never up, unless a drop-in says so, and then a start does nothing
+                Ok(Active::Active | Active::Other) | Err(_) => Round::Unknown,
             };
             starts.answer(boottime(), round)
         }
-        step => step,
+        step @ (Step::Rest | Step::LeaveToTimers | Step::Start(_)) => step,
     };
     match step {
         Step::Rest | Step::Ask => Done::Nothing,
