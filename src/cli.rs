@@ -10,7 +10,7 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 pub fn programs() -> Vec<Command> {
     // the page of `unwedge-mounts` takes the place of that of the verb group `unwedge mounts`, whose
     // verbs have pages of their own
-    vec![Unwedge::command(), Mounts::command(), Binds::command(), Jobs::command()]
+    vec![Unwedge::command(), Mounts::command(), Binds::command(), Jobs::command(), Watch::command()]
 }
 
 /// Flags that every tool has.
@@ -91,6 +91,18 @@ pub struct Jobs {
 pub enum JobsVerb {
     /// Show what the queue holds and write nothing; the tools that run as root ask this way
     Facts,
+}
+
+/// Start a round of unwedge-mounts the moment a watched mount's daemon ends or the mount is taken away
+///
+/// A service for systemd, run as root. It asks no mount anything, repairs nothing itself and needs no
+/// permission: all it does is start unwedge-mounts.service. The timer goes on doing its work beside it.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-watch", version)]
+pub struct Watch {
+    /// Use this file instead of /etc/unwedge/unwedge.toml and conf.d
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Operator's verbs

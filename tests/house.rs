@@ -30,7 +30,7 @@ struct Tool {
     playbook: Option<&'static str>,
 }
 
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 5] = [
     Tool {
         name: "unwedge-mounts",
         root: true,
@@ -51,6 +51,13 @@ const TOOLS: [Tool; 4] = [
         units: &["unwedge-jobs.service", "unwedge-jobs.timer"],
         sentinel: Some("jobs"),
         playbook: Some("README.md"),
+    },
+    Tool {
+        name: "unwedge-watch",
+        root: true,
+        units: &["unwedge-watch.service", "mount-unit-on-failure.conf"],
+        sentinel: None,
+        playbook: None,
     },
     Tool { name: "unwedge", root: false, units: &[], sentinel: None, playbook: None },
 ];
@@ -193,11 +200,8 @@ fn each_program_has_what_the_design_gives_it() {
 #[test]
 fn a_program_that_runs_as_root_links_no_database_no_tls_and_no_async_runtime() {
     for tool in TOOLS.iter().filter(|tool| tool.root) {
-        let program = match tool.name {
-            "unwedge-mounts" => env!("CARGO_BIN_EXE_unwedge-mounts"),
-            "unwedge-binds" => env!("CARGO_BIN_EXE_unwedge-binds"),
-            other => panic!("{other} is not looked into"),
-        };
+        // all of them are built into one directory
+        let program = Path::new(env!("CARGO_BIN_EXE_unwedge-mounts")).with_file_name(tool.name);
         let symbols = Command::new("/usr/bin/nm").arg("-C").arg(program).output().unwrap();
         let symbols = String::from_utf8_lossy(&symbols.stdout);
         assert!(symbols.contains("unwedge::decide"), "a program without symbols proves nothing");
@@ -268,6 +272,8 @@ fn man_pages_and_completions_are_made_of_what_the_programs_parse() {
     for flag in ["config", "apply", "json", "verbose", "help", "version"] {
         assert!(man.contains(&format!("\\-\\-{flag}")), "{flag}");
     }
+    let man = fs::read_to_string(dir.path().join("unwedge-watch.1")).unwrap();
+    assert!(man.contains("\\-\\-config") && !man.contains("apply"), "{man}");
     for verb in
         ["config-check", "sentinel-arm", "hold-set", "state-reset", "mounts-forget", "debts"]
     {

@@ -32,5 +32,8 @@ mod queue_host;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
 
+/// The watch, on a throw-away host: what starts a round, and what does not.
+mod watch;
+
 /// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.
 mod host;

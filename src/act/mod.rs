@@ -13,3 +13,4 @@ pub mod storage_gate;
 pub mod store;
 pub mod units;
 pub mod wait;
+pub mod wake;

@@ -8,3 +8,4 @@ pub mod confirm;
 pub mod gates;
 pub mod mounts;
 pub mod plan;
+pub mod watch;

@@ -19,3 +19,4 @@ pub mod prober;
 pub mod records;
 pub mod units;
 pub mod verdict;
+pub mod wakes;

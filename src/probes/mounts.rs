@@ -326,6 +326,16 @@ pub fn watched(
     Ok(wanted.targets(&mountinfo::read(|mount| wanted.watches(mount))?))
 }
 
+/// The mounts of `table` that a round may repair or is told to look at, ordered by path and lowest
+/// first. What is only found elsewhere comes and goes as its owner likes.
+#[must_use]
+pub fn watched_mounts<'a>(settings: &Settings, table: &'a MountTable) -> Vec<&'a Mount> {
+    let wanted = Wanted { settings, remembered: &BTreeSet::new(), everything: false };
+    let ours = |roles: &BTreeSet<Role>| roles.contains(&Role::Base) || roles.contains(&Role::Found);
+    let targets = wanted.targets(table).into_iter().filter(|(_, roles)| ours(roles));
+    targets.flat_map(|(path, _)| table.walk(&path).layers).collect()
+}
+
 /// Looks at one path only, as it is now: for waiting until it is live.
 ///
 /// # Errors

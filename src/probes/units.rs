@@ -92,6 +92,19 @@ pub enum Active {
     Other,
 }
 
+impl Active {
+    fn named(word: &str) -> Self {
+        match word {
+            "active" | "reloading" | "refreshing" => Self::Active,
+            "activating" => Self::Activating,
+            "deactivating" => Self::Deactivating,
+            "inactive" => Self::Inactive,
+            "failed" => Self::Failed,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Whether a unit that is down was stopped by somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -103,6 +116,21 @@ pub enum Stopped {
     No,
     /// The journal could not tell.
     Unknown,
+}
+
+/// Whether one unit runs, and nothing else of it.
+///
+/// # Errors
+/// What systemctl said, or that it did not end.
+pub fn active(systemctl: &Path, unit: &str, limit: Duration) -> Result<Active, String> {
+    let words = ["--no-pager", "--no-ask-password", "show", "-P", "ActiveState", "--", unit];
+    let mut argv: Vec<OsString> = vec![systemctl.into()];
+    argv.extend(words.iter().map(OsString::from));
+    match command::run(&argv, limit) {
+        Ok(done) if done.ok() => Ok(Active::named(String::from_utf8_lossy(&done.stdout).trim())),
+        Ok(done) => Err(format!("systemctl show {unit}: {}", done.describe())),
+        Err(failure) => Err(failure.to_string()),
+    }
 }
 
 /// Asks for all `names` at once.
@@ -173,14 +201,7 @@ fn parse_block(block: &str) -> Result<Shown, String> {
         "masked" => Load::Masked,
         other => Load::Other(other.to_owned()),
     };
-    let active = match get("ActiveState")? {
-        "active" | "reloading" | "refreshing" => Active::Active,
-        "activating" => Active::Activating,
-        "deactivating" => Active::Deactivating,
-        "inactive" => Active::Inactive,
-        "failed" => Active::Failed,
-        _ => Active::Other,
-    };
+    let active = Active::named(get("ActiveState")?);
     let names = |key: &str| properties.get(key).copied().unwrap_or_default().split_whitespace();
     let mut dependents: Vec<String> = ["RequiredBy", "BoundBy", "ConsistsOf"]
         .into_iter()

@@ -11,6 +11,8 @@ pub enum Exit {
     Failed,
     /// Wrong usage, or a static fault in the config: nothing was done.
     Usage,
+    /// A service that cannot do anything here until a person changes that, and must not be restarted.
+    Unfit,
 }
 
 impl Exit {
@@ -21,6 +23,8 @@ impl Exit {
             Self::Fine => 0,
             Self::Failed => 1,
             Self::Usage => 2,
+            // EX_CONFIG of sysexits.h; the unit's RestartPreventExitStatus=
+            Self::Unfit => 78,
         }
     }
 }

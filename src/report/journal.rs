@@ -45,7 +45,7 @@ pub fn tell(tool: &str, plan: &str, took: Duration, exit: Exit, line: &str) {
                 unwedge_ms = took_ms,
                 "{line}"
             ),
-            Exit::Failed | Exit::Usage => tracing::error!(
+            Exit::Failed | Exit::Usage | Exit::Unfit => tracing::error!(
                 unwedge_tool = tool,
                 unwedge_plan = plan,
                 unwedge_ms = took_ms,

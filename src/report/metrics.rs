@@ -1,5 +1,6 @@
-//! A round as metrics in a textfile for `node_exporter`: whole or not at all, no timestamps, base
-//! units, one family in one file, except the common ones, which have one HELP text for all tools.
+//! Metrics in a textfile for `node_exporter`: whole or not at all, no timestamps, base units, one
+//! family in one file, except the common ones, which have one HELP text for all tools. A round of
+//! `unwedge-mounts` is told here; what another tool tells stands in a file of its own beside this.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -31,7 +32,7 @@ pub fn file_of(front: Kind) -> String {
 }
 
 /// Families of every file and their HELP texts; the first five are in each, every other in one.
-pub const FAMILIES: [(&str, &str); 18] = [
+pub const FAMILIES: [(&str, &str); 21] = [
     ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
     ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
     ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
@@ -50,6 +51,9 @@ pub const FAMILIES: [(&str, &str); 18] = [
     ("unwedge_jobs_infra_errors_recent", "Unfinished jobs with a recent infrastructure error."),
     ("unwedge_queue_readable", "Whether the last round could read the queue."),
     ("unwedge_queue_last_good_timestamp_seconds", "When the queue was last read, Unix time."),
+    ("unwedge_watch_daemons", "FUSE daemons whose end is waited for."),
+    ("unwedge_watch_supported", "Whether the end of every watched mount's daemon would be seen."),
+    ("unwedge_watch_starts", "Rounds started since the watch itself was started."),
 ];
 
 /// Writes the file.
@@ -205,7 +209,8 @@ pub(super) fn seconds_of(utc_ms: u64) -> f64 {
     whole(utc_ms) / 1000.0
 }
 
-fn count(value: usize) -> f64 {
+/// A number of things.
+pub(super) fn count(value: usize) -> f64 {
     whole(u64::try_from(value).unwrap_or(u64::MAX))
 }
 

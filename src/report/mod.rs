@@ -9,6 +9,7 @@ pub mod out;
 pub mod queue;
 pub mod round;
 pub mod text;
+pub mod watch;
 
 use anyhow::Result;
 

@@ -386,7 +386,8 @@ fn readable(fd: &OwnedFd, limit: Duration) -> bool {
 }
 
 /// Rounded up to whole milliseconds, so that a wait does not spin at its end.
-fn timespec(time: Duration) -> Timespec {
+#[must_use]
+pub fn timespec(time: Duration) -> Timespec {
     Timespec {
         tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(time.subsec_nanos()),

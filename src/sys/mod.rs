@@ -1,7 +1,8 @@
-//! What every step stands on and none of them owns: the clock, child processes, text for names
-//! that are no text. Nothing here knows what a mount is.
+//! What every step stands on and none of them owns: the clock, child processes, the service
+//! manager, text for names that are no text. Nothing here knows what a mount is.
 
 pub mod clock;
 pub mod command;
+pub mod manager;
 pub mod mount_attr;
 pub mod text;

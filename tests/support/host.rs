@@ -81,10 +81,12 @@ impl Host {
     }
 
     fn furnish(&self) {
-        let files: [(&str, &str, Vec<u8>); 9] = [
+        let files: [(&str, &str, Vec<u8>); 11] = [
             ("/usr/bin/unwedge-mounts", "755", read(env!("CARGO_BIN_EXE_unwedge-mounts"))),
             ("/usr/bin/unwedge-binds", "755", read(env!("CARGO_BIN_EXE_unwedge-binds"))),
             ("/etc/systemd/system/unwedge-binds.service", "644", shipped("unwedge-binds.service")),
+            ("/usr/bin/unwedge-watch", "755", read(env!("CARGO_BIN_EXE_unwedge-watch"))),
+            ("/etc/systemd/system/unwedge-watch.service", "644", shipped("unwedge-watch.service")),
             ("/usr/bin/unwedge", "755", read(env!("CARGO_BIN_EXE_unwedge"))),
             (
                 "/etc/systemd/system/unwedge-mounts.service",
@@ -183,6 +185,15 @@ impl Host {
             assert!(start.elapsed() < PATIENCE, "never true: {script}\n{ran:?}\n{}", self.story());
             breathe();
         }
+    }
+
+    /// Starts a program in its mount namespace that its own processes cannot see.
+    pub fn start_outside(&self, argv: &[&str]) -> std::process::Child {
+        let pid = std::fs::read_to_string(self.dir.path().join("host/pid")).unwrap();
+        #[allow(clippy::disallowed_methods, reason = "tests start processes")]
+        let mut command = Command::new("/usr/bin/nsenter");
+        command.args(["--mount", "--target", pid.trim()]).args(argv);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// One round by hand, its JSON.
