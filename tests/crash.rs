@@ -740,9 +740,10 @@ lab_test! {
     }
 }
 
-/// A verb that is not here does not compile; one that no scenario reaches fails the test below.
-fn reached_by(verb: Verb) -> &'static Scenario {
-    match verb {
+/// A verb that is not here does not compile; one that no scenario reaches fails the test below. None: a round
+/// over the mounts takes no such step.
+fn reached_by(verb: Verb) -> Option<&'static Scenario> {
+    Some(match verb {
         Verb::AbortConnection => &HUNG_LISTED,
         Verb::Detach => &DEAD_UNLISTED,
         Verb::Remount | Verb::WaitLive => &ABSENT_LISTED,
@@ -750,7 +751,8 @@ fn reached_by(verb: Verb) -> &'static Scenario {
         Verb::StartUnit => &UNIT_ABSENT,
         Verb::Bind => &UNBOUND,
         Verb::Rebind => &DEAD_WITH_BINDS,
-    }
+        Verb::StopWorker | Verb::ResetFailed | Verb::StartWorker => return None,
+    })
 }
 
 lab_test! {
@@ -771,9 +773,10 @@ lab_test! {
         let place = |moment: Moment, what: &str| format!("{}:{what}", moment.name());
         let mut expected = BTreeSet::new();
         for verb in Verb::ALL {
+            let Some(scenario) = reached_by(verb) else { continue };
             for moment in Moment::OF_STEP {
                 let place = place(moment, verb.name());
-                assert!(of[reached_by(verb).name].contains(&place), "{place}");
+                assert!(of[scenario.name].contains(&place), "{place}");
                 expected.insert(place);
             }
         }

@@ -67,7 +67,7 @@ host_test! {
         for (family, _) in unwedge::report::metrics::FAMILIES {
             // one that has nothing to say is left out
             let silent = ["unwedge_mount_errno", "unwedge_mount_repairs", "unwedge_mounts_orphan_connections"]
-                .contains(&family) || family.starts_with("unwedge_watch_");
+                .contains(&family) || ["unwedge_watch_", "unwedge_worker_"].iter().any(|it| family.starts_with(it));
             assert!(silent || families.contains(&format!("\n{family}")), "{family}: {families}");
         }
         let killed = host.ok(&format!(
@@ -375,7 +375,12 @@ const PRIVATE_NAMESPACE: [&str; 34] = [
 
 #[test]
 fn no_unit_asks_for_a_mount_namespace_or_has_a_silent_condition() {
-    for unit in ["unwedge-mounts.service", "unwedge-binds.service", "unwedge-watch.service"] {
+    for unit in [
+        "unwedge-mounts.service",
+        "unwedge-binds.service",
+        "unwedge-watch.service",
+        "unwedge-worker.service",
+    ] {
         let text = String::from_utf8(shipped(unit)).unwrap();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let key = line.split_once('=').map_or("", |(key, _)| key);

@@ -90,7 +90,10 @@ fn set_onto(repair: &mut Repair, mount: &Identity) {
             | Step::RestartUnit { .. }
             | Step::StartUnit { .. }
             | Step::Remount { .. }
-            | Step::WaitLive { .. } => {}
+            | Step::WaitLive { .. }
+            | Step::StopWorker { .. }
+            | Step::ResetFailed { .. }
+            | Step::StartWorker { .. } => {}
         }
     }
 }

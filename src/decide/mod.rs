@@ -9,3 +9,4 @@ pub mod gates;
 pub mod mounts;
 pub mod plan;
 pub mod watch;
+pub mod worker;

@@ -30,11 +30,17 @@ pub enum Verb {
     Bind,
     /// Swap a broken or outlived bind for one of the storage as it is now.
     Rebind,
+    /// Stop the worker.
+    StopWorker,
+    /// Forget that a unit was started too often.
+    ResetFailed,
+    /// Start the worker, and see that it stays up.
+    StartWorker,
 }
 
 impl Verb {
     /// Every verb: tests that must not forget one walk this list.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::AbortConnection,
         Self::Detach,
         Self::RestartUnit,
@@ -43,6 +49,9 @@ impl Verb {
         Self::WaitLive,
         Self::Bind,
         Self::Rebind,
+        Self::StopWorker,
+        Self::ResetFailed,
+        Self::StartWorker,
     ];
 
     /// The word.
@@ -57,6 +66,9 @@ impl Verb {
             Self::WaitLive => "wait-live",
             Self::Bind => "bind",
             Self::Rebind => "rebind",
+            Self::StopWorker => "stop-worker",
+            Self::ResetFailed => "reset-failed",
+            Self::StartWorker => "start-worker",
         }
     }
 }
@@ -127,6 +139,32 @@ pub enum Step {
         /// What the new one is to show.
         shows: Shows,
     },
+    /// See [`Verb::StopWorker`].
+    StopWorker {
+        /// Its unit, or `worker` where there is no service manager.
+        unit: String,
+    },
+    /// See [`Verb::ResetFailed`].
+    ResetFailed {
+        /// The unit.
+        unit: String,
+    },
+    /// See [`Verb::StartWorker`].
+    StartWorker {
+        /// Its unit, or `worker` where there is no service manager.
+        unit: String,
+        /// What it stands on: these very mounts must still be there, and live, when it is started.
+        needs: Vec<Need>,
+    },
+}
+
+/// A mount that the worker stands on, as it was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Where.
+    pub path: PathBuf,
+    /// Which mount.
+    pub identity: Identity,
 }
 
 /// What a bind is to show.
@@ -153,10 +191,13 @@ impl Step {
             Self::WaitLive { .. } => Verb::WaitLive,
             Self::Bind { .. } => Verb::Bind,
             Self::Rebind { .. } => Verb::Rebind,
+            Self::StopWorker { .. } => Verb::StopWorker,
+            Self::ResetFailed { .. } => Verb::ResetFailed,
+            Self::StartWorker { .. } => Verb::StartWorker,
         }
     }
 
-    /// The path it is about.
+    /// The path it is about; of a step on the worker its name, which is no path of a mount.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
@@ -168,6 +209,9 @@ impl Step {
             | Self::WaitLive { path, .. }
             | Self::Bind { path, .. }
             | Self::Rebind { path, .. } => path,
+            Self::StopWorker { unit }
+            | Self::ResetFailed { unit }
+            | Self::StartWorker { unit, .. } => Path::new(unit),
         }
     }
 
@@ -175,7 +219,11 @@ impl Step {
     #[must_use]
     pub fn target(&self) -> String {
         match self {
-            Self::RestartUnit { unit, .. } | Self::StartUnit { unit, .. } => unit.clone(),
+            Self::RestartUnit { unit, .. }
+            | Self::StartUnit { unit, .. }
+            | Self::StopWorker { unit }
+            | Self::ResetFailed { unit }
+            | Self::StartWorker { unit, .. } => unit.clone(),
             Self::AbortConnection { path, .. }
             | Self::Detach { path, .. }
             | Self::Remount { path }
@@ -183,6 +231,12 @@ impl Step {
             | Self::Bind { path, .. }
             | Self::Rebind { path, .. } => text::path(path),
         }
+    }
+
+    /// Whether it is done to the worker.
+    #[must_use]
+    pub fn is_of_worker(&self) -> bool {
+        matches!(self.verb(), Verb::StopWorker | Verb::ResetFailed | Verb::StartWorker)
     }
 
     /// The mount it is done to.
@@ -196,7 +250,10 @@ impl Step {
             | Self::StartUnit { .. }
             | Self::Remount { .. }
             | Self::WaitLive { .. }
-            | Self::Bind { .. } => None,
+            | Self::Bind { .. }
+            | Self::StopWorker { .. }
+            | Self::ResetFailed { .. }
+            | Self::StartWorker { .. } => None,
         }
     }
 }
@@ -234,7 +291,14 @@ impl Repair {
     pub fn kind(&self) -> Kind {
         let binds =
             |planned: &Planned| matches!(planned.step, Step::Bind { .. } | Step::Rebind { .. });
-        if self.steps.iter().any(binds) { Kind::Binds } else { Kind::Mounts }
+        let of_worker = |planned: &Planned| planned.step.is_of_worker();
+        if !self.steps.is_empty() && self.steps.iter().all(of_worker) {
+            Kind::Worker
+        } else if self.steps.iter().any(binds) {
+            Kind::Binds
+        } else {
+            Kind::Mounts
+        }
     }
 
     /// Whether it puts back a mount at `path`.
@@ -354,11 +418,25 @@ pub enum Reason {
     StillPinned,
     /// The manifest, or a line of it, is no bind.
     BadManifest,
+    /// The worker runs, or is on its way: there is nothing to do.
+    WorkerActive,
+    /// Somebody does not want the worker to run.
+    WorkerStoppedByOperator,
+    /// The queue says that jobs run, though the worker does not.
+    RunningJobsPresent,
+    /// No job waits for the worker.
+    NothingPending,
+    /// Nobody can tell what is in the queue.
+    QueueUnknown,
+    /// The worker failed so often in a row that the service manager gave up.
+    CrashLooping,
+    /// Too little room on what the worker writes to, or nobody can tell.
+    DiskFull,
 }
 
 impl Reason {
     /// Every reason: playbooks, metrics and tests walk this list.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 34] = [
         Self::NotArmed,
         Self::Halted,
         Self::OnHold,
@@ -386,6 +464,13 @@ impl Reason {
         Self::HidesData,
         Self::StillPinned,
         Self::BadManifest,
+        Self::WorkerActive,
+        Self::WorkerStoppedByOperator,
+        Self::RunningJobsPresent,
+        Self::NothingPending,
+        Self::QueueUnknown,
+        Self::CrashLooping,
+        Self::DiskFull,
     ];
 
     /// The word.
@@ -419,6 +504,13 @@ impl Reason {
             Self::HidesData => "hides-data",
             Self::StillPinned => "still-pinned",
             Self::BadManifest => "bad-manifest",
+            Self::WorkerActive => "worker-active",
+            Self::WorkerStoppedByOperator => "worker-stopped-by-operator",
+            Self::RunningJobsPresent => "running-jobs-present",
+            Self::NothingPending => "nothing-pending",
+            Self::QueueUnknown => "queue-unknown",
+            Self::CrashLooping => "crash-looping",
+            Self::DiskFull => "disk-full",
         }
     }
 }
@@ -430,15 +522,18 @@ pub enum Subject {
     Everything,
     /// One path.
     Path(PathBuf),
+    /// The worker, by its name.
+    Worker(String),
 }
 
 impl Subject {
-    /// As it is shown: `*`, or the path.
+    /// As it is shown: `*`, the path, or the worker's name.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Everything => "*".to_owned(),
             Self::Path(path) => text::path(path),
+            Self::Worker(name) => name.clone(),
         }
     }
 }
@@ -461,6 +556,13 @@ impl Hold {
     #[must_use]
     pub fn on(path: &Path, reason: Reason, detail: String) -> Self {
         let subject = Subject::Path(path.to_path_buf());
+        Self { subject, reason, detail, until_utc_ms: None }
+    }
+
+    /// A hold on the worker.
+    #[must_use]
+    pub fn of_worker(name: &str, reason: Reason, detail: String) -> Self {
+        let subject = Subject::Worker(name.to_owned());
         Self { subject, reason, detail, until_utc_ms: None }
     }
 
