@@ -163,6 +163,9 @@ pub enum Verb {
     /// Binds and the bare directories below them
     #[command(subcommand)]
     Binds(BindsVerb),
+    /// The worker
+    #[command(subcommand)]
+    Worker(WorkerVerb),
     /// Show what is owed: what was taken away and must be put back
     Debts,
     /// Watch a real mount die, hang and be healed, in a namespace of its own
@@ -267,6 +270,23 @@ pub enum StateVerb {
     Reset {
         /// Which record: mounts, worker, debts, holds
         record: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// The worker.
+#[derive(Subcommand, Clone, Debug)]
+pub enum WorkerVerb {
+    /// Restart the worker while no job runs, and see that it stays up
+    Restart {
+        /// Wait until no job runs, instead of refusing at once
+        #[arg(long)]
+        when_idle: bool,
+        /// Wait no longer than this: 30m, 2h
+        #[arg(long = "for", value_name = "TIME", default_value = "2h")]
+        time: String,
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,

@@ -314,14 +314,14 @@ const BROKEN: &[u8] = b"[Service]\nExecStart=\nExecStart=/bin/false\n";
 host_test! {
     fn the_units_are_sound_and_no_more_exposed_than_the_readme_says(host) {
         let dir = "/etc/systemd/system";
-        let units = ["mounts.service", "mounts.timer", "binds.service", "watch.service"]
+        let units = ["mounts.service", "mounts.timer", "binds.service", "watch.service", "worker.service"]
             .map(|unit| format!("{dir}/unwedge-{unit}"))
             .join(" ");
         let ran = host.bash(&format!("systemd-analyze verify --man=no {units}"));
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 
         let readme = String::from_utf8(shipped("README.md")).unwrap();
-        for unit in ["mounts", "binds", "watch"] {
+        for unit in ["mounts", "binds", "watch", "worker"] {
             let before = format!("exposure of `unwedge-{unit}.service`: ");
             let stated = readme.split_once(&before).unwrap().1.split_once(". ").unwrap().0;
             let tenfold = stated.replace('.', "");

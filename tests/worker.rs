@@ -1,11 +1,14 @@
 //! The worker on a host with a real systemd: what is a death and what a wish, and that it is started
 //! only on storage that is live, with work in its queue, once, and not again and again.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::Value;
-use unwedge::probes::records::{self, WorkerState};
+use unwedge::probes::records::{self, Debt, Debts, WorkerState};
+use unwedge::sys::clock::Stamp;
 
+use crate::support::Lab;
 use crate::support::host::{BASE, Host, UNIT, listed, shipped};
 use crate::support::lab::{all_ok, holds, steps};
 
@@ -355,6 +358,126 @@ host_test! {
         let units = "/etc/systemd/system/unwedge-worker.service /etc/systemd/system/unwedge-worker.timer";
         let ran = host.bash(&format!("systemd-analyze verify --man=no {units}"));
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
+    }
+}
+
+host_test! {
+    fn a_start_that_is_owed_is_paid_without_work_and_a_later_stop_by_hand_is_still_a_wish(host) {
+        furnish(&host);
+        queue(&host, 0, 0);
+        configure(&host, "budget.per_day = 0");
+        owe(&host, "systemctl stop worker");
+        let done = round(&host, "--apply");
+        assert_eq!(steps(&done), START, "{done:#}");
+        assert!(all_ok(&done), "{done:#}");
+        assert_eq!(host.ok("systemctl is-active worker; unwedge debts"), "active\nnothing is owed");
+
+        owe(&host, "systemctl stop worker; systemctl start worker; systemctl stop worker");
+        let seen = round(&host, "--apply");
+        assert_eq!(holds(&seen), [format!("{WORKER} worker-stopped-by-operator")], "{seen:#}");
+        // seen up it is paid, whoever started it
+        host.ok("systemctl start worker");
+        round(&host, "--apply");
+        assert_eq!(host.ok("unwedge debts"), "nothing is owed");
+    }
+}
+
+/// Writes down that the worker is owed, and then does `script`.
+fn owe(host: &Host, script: &str) {
+    let now =
+        host.ok("cut -d' ' -f1 /proc/uptime; cat /proc/sys/kernel/random/boot_id; date +%s%3N");
+    let [uptime, boot_id, utc_ms] = now.lines().collect::<Vec<_>>()[..] else { panic!("{now}") };
+    let uptime: f64 = uptime.parse().unwrap();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let boot_ms = (uptime * 1000.0) as u64;
+    let since = Stamp { utc_ms: utc_ms.parse().unwrap(), boot_ms, boot_id: boot_id.to_owned() };
+    let debt = Debt::Worker { unit: WORKER.to_owned(), since, why: "a repair".to_owned() };
+    let debts = Debts { debts: vec![debt] };
+    host.put("/var/lib/unwedge/debts.json", &records::render(&debts).unwrap(), "644");
+    host.ok(&format!("unwedge debts | grep '^worker worker.service: owed for '; {script}"));
+}
+
+host_test! {
+    fn a_restart_waits_for_the_last_job_and_keeps_everybody_out_meanwhile(host) {
+        furnish(&host);
+        let before = host.ok("main_pid worker");
+        queue(&host, 1, 1);
+        assert!(host.ok("unwedge worker restart --when-idle --dry-run").contains("running-jobs-present: 1 jobs run"));
+        let refused = host.bash("unwedge worker restart 2>&1");
+        assert_eq!(refused.code, Some(1));
+        assert!(refused.stdout.contains("running-jobs-present"), "{refused:?}");
+        let refused = host.bash("unwedge worker restart --when-idle --for 6s 2>&1");
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert_eq!(host.ok("main_pid worker"), before);
+        host.ok("systemd-run --quiet --unit=restart unwedge worker restart --when-idle --for 1m");
+        queue(&host, 1, 0);
+        host.until(&format!("test $(main_pid worker) != {before}; test $(systemctl show -P ActiveState restart) = inactive"));
+        assert_eq!(host.ok("systemctl is-active worker; unwedge debts"), "active\nnothing is owed");
+        host.put("/var/lib/unwedge/queue/queue.db", b"no database\n", "644");
+        let refused = host.bash("unwedge worker restart 2>&1");
+        assert!(refused.code == Some(1) && refused.stdout.contains("queue-unknown"), "{refused:?}");
+    }
+}
+
+/// Without a service manager: a worker that is a file. `at_status` is what the command that asks for it
+/// does first, the first time.
+fn in_process(lab: &Lab, path: &Path, at_status: &str) -> String {
+    let script = |name: &str, text: &str| {
+        let file = lab.dir.join(name);
+        std::fs::write(&file, format!("#!/bin/sh\ncd {}\n{text}\n", lab.dir.display())).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        format!("{name} = [\"{}\"]\n", file.display())
+    };
+    let once = format!("test -e asked || {{ :> asked; {at_status}\n}}\ntest -e up");
+    std::fs::write(lab.dir.join("sentinels/worker"), "armed by a test\n").unwrap();
+    let worker = script("start", "echo x >>starts; :> up")
+        + &script("stop", "rm up")
+        + &script("status", &once)
+        + "verify = \"300ms\"\nfree_mib_min = 0\nfree_inodes_min = 0\nbudget.cooldown = \"0s\"\n";
+    lab.configure("", &format!("{}[worker]\n{worker}", lab.listed(path)));
+    std::fs::remove_file(lab.dir.join("asked")).ok();
+    let ran = lab.worker(&["--apply", "--json"]);
+    let said: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
+    let outcome = said["outcomes"][0]["detail"].as_str().unwrap_or_default().to_owned();
+    format!("{} {outcome}", holds(&said).join(" "))
+}
+
+lab_test! {
+    fn right_before_the_start_everything_is_looked_at_once_more(lab) {
+        let path = lab.root("box");
+        let fault = lab.fault(&path, &[]);
+        let (at, unwedge) = (path.display(), env!("CARGO_BIN_EXE_unwedge"));
+        let starts = || std::fs::read_to_string(lab.dir.join("starts")).unwrap_or_default().lines().count();
+
+        let said = in_process(&lab, &path, &format!("umount -l {at}; {unwedge} faultfs --background {at}"));
+        assert!(said.starts_with("worker identity-changed "), "{said}");
+        let said = in_process(&lab, &path, ":");
+        assert!(said.contains("up for 300 ms"), "{said}");
+        assert_eq!(starts(), 1);
+        std::fs::remove_file(lab.dir.join("up")).unwrap();
+        let said = in_process(&lab, &path, &format!("umount -l {at}"));
+        assert!(said.starts_with("worker storage-not-live "), "{said}");
+        assert_eq!(starts(), 1, "a refused start was made");
+        let state: WorkerState = records::parse(&std::fs::read(lab.dir.join("state/worker.json")).unwrap()).unwrap();
+        assert_eq!((state.starts.len(), state.totals.ok, state.totals.failed), (1, 1, 0), "what was refused costs nothing");
+
+        // somebody starts it in between: it is not started a second time
+        let _again = lab.fault(&path, &[]);
+        let said = in_process(&lab, &path, ":> up; exit 1");
+        assert!(said.contains("somebody has started it"), "{said}");
+        assert_eq!(starts(), 1);
+        drop(fault);
+    }
+}
+
+lab_test! {
+    fn without_a_service_manager_commands_start_and_ask_and_one_that_hangs_is_neither_up_nor_down(lab) {
+        let path = lab.root("box");
+        let _fault = lab.fault(&path, &[]);
+        assert!(in_process(&lab, &path, ":").contains("up for 300 ms"));
+        assert_eq!(in_process(&lab, &path, ":").trim(), "worker worker-active");
+        let said = in_process(&lab, &path, "sleep 60");
+        assert_eq!(said.trim(), "worker unclear-evidence");
     }
 }
 

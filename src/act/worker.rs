@@ -75,11 +75,24 @@ fn start(settings: &Settings, worker: &Worker, needs: &[Need], deadline: Deadlin
         }
         State::Unknown(why) => return Ended::Refused(Reason::UnclearEvidence, why.clone()),
     }
-    let asked = ask(settings, worker, "start", worker.start.as_ref(), deadline.left());
-    match asked.and_then(|()| stays_up(settings, worker, &before, deadline)) {
+    match bring_up(settings, worker, &before, deadline) {
         Ok(what) => Ended::Done(what),
         Err(why) => Ended::Failed(why),
     }
+}
+
+/// Starts it without looking at anything else, and sees that it stays up. `before` is how it is now.
+///
+/// # Errors
+/// It did not come up, or not for good.
+pub fn bring_up(
+    settings: &Settings,
+    worker: &Worker,
+    before: &WorkerLook,
+    deadline: Deadline,
+) -> Result<String, String> {
+    ask(settings, worker, "start", worker.start.as_ref(), deadline.left())?;
+    stays_up(settings, worker, before, deadline)
 }
 
 /// Whether the very mounts that were judged are still there, and answer.

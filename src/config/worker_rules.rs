@@ -31,7 +31,7 @@ pub fn worker(check: &mut Checker<'_>, written: WorkerFragment, settings: &Setti
         start: command(check, "start", written.start),
         stop: command(check, "stop", written.stop),
         status: command(check, "status", written.status),
-        needs: written.needs.map(|needs| paths(check, &at.key("needs"), needs, settings)),
+        needs: written.needs.map(|needs| paths(check, &at.key("needs"), &needs, settings)),
         respect_stop: check.duration(
             &at.key("respect_stop"),
             written.respect_stop,
@@ -92,7 +92,7 @@ fn budget(check: &mut Checker<'_>, at: &KeyPath, written: WorkerBudgetFragment) 
 fn paths(
     check: &mut Checker<'_>,
     at: &KeyPath,
-    written: Vec<String>,
+    written: &[String],
     settings: &Settings,
 ) -> Vec<PathBuf> {
     let mut needs = Vec::new();

@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{act_lock, holds_lock, round_lock};
+use super::{act_lock, holds_lock, round_lock, worker_lock};
 use crate::config::Settings;
 use crate::probes::records::{self, Debts, Guards, Holds, MountsState, Record, WorkerState};
 use crate::sys::clock::Now;
@@ -52,7 +52,12 @@ fn put_aside<R: Record>(settings: &Settings, dry_run: bool, now: &Now) -> Result
     let _locks = if dry_run {
         None
     } else {
-        Some((round_lock(settings)?, act_lock(settings)?, holds_lock(settings)?))
+        Some((
+            round_lock(settings)?,
+            worker_lock(settings)?,
+            act_lock(settings)?,
+            holds_lock(settings)?,
+        ))
     };
     let path = records::path_of::<R>(&settings.host.state_dir);
     let was = match records::read::<R>(&settings.host.state_dir, now) {
