@@ -212,12 +212,18 @@ host_test! {
         host.ok(&format!("umount -l {BASE}; mkdir -p {BASE}/x; ls {BASE} >/dev/null"));
         let seen = held(&host, &["storage-not-live"], 0);
         assert!(seen["holds"][0]["detail"].as_str().unwrap().contains("absent"), "{seen:#}");
-        // another file system in its place is not it either
+        // another file system in its place is not it either, nor one that hangs
         host.ok(&format!("mount -t tmpfs tmpfs {BASE}"));
         let seen = held(&host, &["storage-not-live"], 0);
         assert!(seen["holds"][0]["detail"].as_str().unwrap().contains("wrong-source"), "{seen:#}");
         host.ok(&format!("umount {BASE}; rmdir {BASE}/x; systemctl start storagebox; await_data"));
-        starts(&host, "the right mount is there");
+        host.ok("kill -STOP $(server_pid)");
+        let ms = host.ok("before=${EPOCHREALTIME/./}; unwedge-worker >/dev/null; echo $(((${EPOCHREALTIME/./} - before) / 1000))");
+        assert!(ms.parse::<u64>().unwrap() < 2_000, "{ms} ms");
+        let seen = held(&host, &["storage-not-live"], 0);
+        assert!(seen["holds"][0]["detail"].as_str().unwrap().contains("hung"), "{seen:#}");
+        host.ok("kill -CONT $(server_pid)");
+        starts(&host, "the right mount is there, and answers");
     }
 }
 
@@ -331,6 +337,12 @@ host_test! {
                  until ! flock -n /run/unwedge/deploy.lock true; do sleep 0.02; done");
         gated(&host, "deploy-in-progress");
         host.ok("systemctl stop deploy; mv /etc/unwedge/sentinels/worker /run/armed");
+        gated(&host, "not-armed");
+        host.put(STATE, b"torn", "644");
+        let seen = round(&host, "--apply");
+        assert_eq!(holds(&seen), ["* not-armed", "* state-unreadable"], "{seen:#}");
+        assert_eq!(host.ok("cat /var/lib/unwedge/worker.json; unwedge state reset worker >/dev/null"), "torn");
+        host.ok("exec 9>/run/unwedge/worker.lock; flock 9; unwedge-worker --apply 2>&1 9>&- | grep busy");
         gated(&host, "not-armed");
         assert!(host.ok("unwedge sentinel arm worker").contains("worker.service may be started"));
         starts(&host, "every gate is open");

@@ -146,7 +146,11 @@ impl Actor<'_> {
     /// # Errors
     /// State or debts could not be written; then nothing more was done.
     pub fn perform(&mut self, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<()> {
-        let concerned = plan.steps().map(|planned| planned.step.path().to_path_buf()).collect();
+        let concerned = plan
+            .steps()
+            .filter(|planned| !planned.step.is_of_worker())
+            .map(|planned| planned.step.path().to_path_buf())
+            .collect();
         if !plan.repairs.is_empty() {
             let now = Now::take()?;
             storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;

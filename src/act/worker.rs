@@ -95,8 +95,12 @@ pub fn bring_up(
     stays_up(settings, worker, before, deadline)
 }
 
-/// Whether the very mounts that were judged are still there, and answer.
-fn still_live(
+/// Whether the mounts that were judged are still there and answer; one without an identity may be any that is
+/// live by now.
+///
+/// # Errors
+/// What is no longer so, and its reason.
+pub fn still_live(
     settings: &Settings,
     needs: &[Need],
     deadline: Deadline,
@@ -104,15 +108,16 @@ fn still_live(
     let seen = mounts::survey(settings, &BTreeSet::new(), false, deadline.left() / 4).observations;
     for need in needs {
         let path = text::path(&need.path);
-        match seen.iter().find(|seen| seen.path == need.path) {
-            Some(seen) if seen.verdict != Verdict::Live => {
-                let why = format!("{path} is {} now: {}", seen.verdict, seen.why);
-                return Err((Reason::StorageNotLive, why));
-            }
-            Some(seen) if seen.identity().is_some_and(|now| now.same(&need.identity)) => {}
-            Some(_) | None => {
-                return Err((Reason::IdentityChanged, format!("{path} is another mount now")));
-            }
+        let Some(seen) = seen.iter().find(|seen| seen.path == need.path) else {
+            return Err((Reason::StorageNotLive, format!("{path} is not looked at")));
+        };
+        if seen.verdict != Verdict::Live {
+            let why = format!("{path} is {}: {}", seen.verdict, seen.why);
+            return Err((Reason::StorageNotLive, why));
+        }
+        let same = |was| seen.identity().is_some_and(|now| now.same(was));
+        if !need.identity.as_ref().is_none_or(same) {
+            return Err((Reason::IdentityChanged, format!("{path} is another mount now")));
         }
     }
     Ok(())

@@ -163,8 +163,8 @@ pub enum Step {
 pub struct Need {
     /// Where.
     pub path: PathBuf,
-    /// Which mount.
-    pub identity: Identity,
+    /// Which mount; `None` when this very plan puts it there.
+    pub identity: Option<Identity>,
 }
 
 /// What a bind is to show.

@@ -145,11 +145,11 @@ impl World<'_> {
             steps.push(Planned { step, why: format!("it failed too often, and {what}") });
         }
         let needs = self.worker.needs(self.settings);
-        let need = |path: &PathBuf| {
-            let identity = self.seen(path)?.identity()?.clone();
-            Some(Need { path: path.clone(), identity })
+        let need = |path: &PathBuf| Need {
+            path: path.clone(),
+            identity: self.seen(path).and_then(Observation::identity).cloned(),
         };
-        let step = Step::StartWorker { unit, needs: needs.iter().filter_map(need).collect() };
+        let step = Step::StartWorker { unit, needs: needs.iter().map(need).collect() };
         steps.push(Planned { step, why: self.why() });
         Repair {
             subject: PathBuf::from(&self.look.name),

@@ -11,6 +11,7 @@ use super::act_lock;
 use crate::act::lock::{self, Tried};
 use crate::act::{store, worker as act};
 use crate::config::{Settings, Worker, duration};
+use crate::decide::plan::Need;
 use crate::probes::binds;
 use crate::probes::jobs::{self, QueueLook, State};
 use crate::probes::records::{self, Debt, Debts};
@@ -80,6 +81,13 @@ fn locked(settings: &Settings, worker: &Worker) -> Result<Result<String, String>
     };
     if let Some(why) = busy(settings) {
         return Ok(Err(why));
+    }
+    // what is stopped on bad storage could not be started again
+    let need = |path| Need { path, identity: None };
+    let needs: Vec<Need> = worker.needs(settings).into_iter().map(need).collect();
+    if let Err((reason, why)) = act::still_live(settings, &needs, Deadline::after(worker.deadline))
+    {
+        return Ok(Err(format!("{}: {why}", reason.name())));
     }
     let deadline = Deadline::after(worker.deadline);
     owe(settings, worker)?;

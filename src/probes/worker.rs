@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::units::{self, Active, JOBS_ARE_LOGGED_AT, LINES_MAX, Leader, Line, Load};
 use crate::config::{Services, Settings, Worker};
-use crate::sys::clock::{self, Now, Stamp};
+use crate::sys::clock::{self, Deadline, Now, Stamp};
 use crate::sys::{command, text};
 
 /// How long systemctl, journalctl and a `status` command may each take to answer.
@@ -156,7 +156,7 @@ impl WorkerLook {
     }
 }
 
-/// Looks, within some 20 s at worst: four questions with a limit each.
+/// Looks, within 15 s at worst: three questions with a limit each.
 #[must_use]
 pub fn look(settings: &Settings, worker: &Worker) -> WorkerLook {
     match (settings.host.services, &worker.unit, &worker.status) {
@@ -173,7 +173,7 @@ pub fn look(settings: &Settings, worker: &Worker) -> WorkerLook {
 #[must_use]
 pub fn glance(settings: &Settings, worker: &Worker) -> WorkerLook {
     match (settings.host.services, &worker.unit) {
-        (Services::Systemd, Some(unit)) => match show(settings, unit) {
+        (Services::Systemd, Some(unit)) => match show(settings, unit, LIMIT) {
             Ok(shown) => shown.look,
             Err(why) => WorkerLook::of(unit, State::Unknown(why)),
         },
@@ -193,7 +193,7 @@ fn ask(status: &[String]) -> State {
 
 fn of_unit(settings: &Settings, worker: &Worker, unit: &str) -> WorkerLook {
     let Shown { mut look, leaders, jobs_hidden, files, needs_reload, groups } =
-        match show(settings, unit) {
+        match show(settings, unit, LIMIT) {
             Ok(shown) => shown,
             Err(why) => return WorkerLook::of(unit, State::Unknown(why)),
         };
@@ -293,8 +293,10 @@ fn restarted_need(settings: &Settings, worker: &Worker, down_since: Duration) ->
         .iter()
         .filter(|spec| on(&spec.path) || under_a_bind(&spec.path))
         .filter_map(|spec| spec.unit.clone());
+    // all of them together: a manager that does not answer must not be waited for once for each
+    let deadline = Deadline::after(LIMIT);
     units.into_iter().find_map(|unit| {
-        let up = show(settings, &unit).ok()?.look.active_since?;
+        let up = show(settings, &unit, deadline.left()).ok()?.look.active_since?;
         (up > down_since).then(|| format!("{unit} was started since"))
     })
 }
@@ -309,11 +311,11 @@ struct Shown {
     groups: Vec<PathBuf>,
 }
 
-fn show(settings: &Settings, unit: &str) -> Result<Shown, String> {
+fn show(settings: &Settings, unit: &str, limit: Duration) -> Result<Shown, String> {
     let mut argv: Vec<OsString> = vec![settings.host.systemctl.clone().into()];
     let words = ["--no-pager", "--no-ask-password", "show", "-p", PROPERTIES, "--", unit];
     argv.extend(words.map(OsString::from));
-    match command::run(&argv, LIMIT) {
+    match command::run(&argv, limit) {
         Ok(done) if done.ok() => parse(&String::from_utf8_lossy(&done.stdout), unit),
         Ok(done) => Err(format!("systemctl show {unit}: {}", done.describe())),
         Err(failure) => Err(failure.to_string()),
