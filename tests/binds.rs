@@ -500,7 +500,7 @@ lab_test! {
         let ran = lab.round(&["--apply", "--json"]);
         let round: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(ran.code, Some(0));
-        let bad = format!("{} bad-manifest", manifest.display());
+        let bad = format!("{} bad-bind", manifest.display());
         assert_eq!(holds(&round), [bad.clone(), bad.clone()], "{round:#}");
         let details: Vec<&str> = round["holds"].as_array().unwrap().iter()
             .map(|hold| hold["detail"].as_str().unwrap()).collect();

@@ -20,7 +20,8 @@ use super::{storage_gate, store, units, wait};
 use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
-use crate::decide::plan::{Cost, Owed, Plan, Planned, Reason, Repair, Shows, Step};
+use crate::decide::busy;
+use crate::decide::plan::{Cost, Hold, Owed, Plan, Planned, Reason, Repair, Shows, Step};
 use crate::probes::connections::Connections;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
@@ -30,6 +31,7 @@ use crate::probes::records::{
     self, Attempts, Charge, Debt, Debts, Holds, MountsState, Rebound, Remembered, Repairs, Sighting,
 };
 use crate::probes::verdict::Verdict;
+use crate::probes::work::Work;
 use crate::sys::clock::{Deadline, Now, boottime};
 use crate::sys::{command, text};
 
@@ -83,6 +85,8 @@ pub struct Actor<'a> {
     pub settings: &'a Settings,
     /// What was seen.
     pub observations: &'a [Observation],
+    /// What was at work then.
+    pub work: &'a Work,
     /// When the round must have ended.
     pub deadline: Deadline,
     /// What is remembered; kept up to date on disk.
@@ -151,10 +155,17 @@ impl Actor<'_> {
             let now = Now::take()?;
             storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
         }
+        let work = self.work_now(plan);
         for repair in &plan.repairs {
             if let Some(base) = failed_base(repair, outcomes).or_else(|| missing(repair, outcomes))
             {
-                outcomes.extend(not_on(&base, repair));
+                let base = text::path(&base);
+                let why = format!("{base}, which it stands on, is not as it should be");
+                outcomes.extend(refused(repair, Reason::StorageNotLive, why));
+                continue;
+            }
+            if let Err(hold) = self.allowed_by(&work, repair) {
+                outcomes.extend(refused(repair, hold.reason, hold.detail));
                 continue;
             }
             self.begin(repair)?;
@@ -164,6 +175,22 @@ impl Actor<'_> {
             ended?;
         }
         Ok(())
+    }
+
+    /// The queue once more, now that its paths are closed to new work: a job claimed since the look
+    /// changes what may be done.
+    fn work_now(&self, plan: &Plan) -> Work {
+        match self.work {
+            Work::Known(_) if plan.repairs.iter().any(Repair::takes_away) => {
+                Work::look(self.settings)
+            }
+            Work::Known(_) | Work::Unknown(_) | Work::NoQueue => self.work.clone(),
+        }
+    }
+
+    fn allowed_by(&self, work: &Work, repair: &Repair) -> Result<(), Hold> {
+        let seen = self.observations.iter().find(|seen| seen.path == repair.subject);
+        seen.map_or(Ok(()), |seen| busy::allows(work, seen, repair))
     }
 
     /// Writes down what is about to be done: charged and remembered first, owed second, done third.
@@ -544,10 +571,9 @@ fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
     (!back).then(|| base.clone())
 }
 
-/// Nothing of it is begun: it would be mounted on the bare directory of its base.
-fn not_on(base: &Path, repair: &Repair) -> Vec<Outcome> {
-    let why = format!("{}, which it stands on, is not as it should be", text::path(base));
-    let mut endings = std::iter::once(Ended::Refused(Reason::StorageNotLive, why));
+/// Nothing of it is begun.
+fn refused(repair: &Repair, reason: Reason, why: String) -> Vec<Outcome> {
+    let mut endings = std::iter::once(Ended::Refused(reason, why));
     repair
         .steps
         .iter()

@@ -124,6 +124,8 @@ pub struct MountFragment {
 #[allow(missing_docs)]
 pub struct BindsFragment {
     pub manifest: Option<String>,
+    pub cold_root: Option<String>,
+    pub hot_root: Option<String>,
 }
 
 /// One `[[bind]]` as written.

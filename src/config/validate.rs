@@ -14,9 +14,9 @@ use super::fragment::{
     GatesFragment, HostFragment, MountFragment, MountsFragment, ProbeFragment,
 };
 use super::settings::{
-    Binds, Budget, Confirm, Confirmation, DEADLINE_MAX, Gates, Host, LOCK_WAIT, MountSpec, Mounts,
-    PROBE_TIMEOUT_MAX, PROBE_TIMEOUT_MIN, Probe, REPORT_RESERVE, Services, Settings, WAIT_MAX,
-    Watch, Whereabouts,
+    Binds, Budget, Confirm, Confirmation, DEADLINE_MAX, Gates, Host, JobBinds, LOCK_WAIT,
+    MountSpec, Mounts, PROBE_TIMEOUT_MAX, PROBE_TIMEOUT_MIN, Probe, REPORT_RESERVE, Services,
+    Settings, WAIT_MAX, Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
 use super::{defaults, duration, queue_rules};
@@ -41,6 +41,7 @@ pub fn settings(
         file: None,
     };
     bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());
+    job_roots_are_apart(&mut check, &settings);
     one_way_to_mount(&mut check, &settings);
     deadline_holds_its_parts(&mut check, &settings);
     check.finish(settings)
@@ -247,8 +248,32 @@ fn mount(check: &mut Checker<'_>, at: &KeyPath, written: &MountFragment) -> Moun
 }
 
 fn binds(check: &mut Checker<'_>, written: BindsFragment) -> Binds {
-    let at = KeyPath::of(&["binds", "manifest"]);
-    Binds { manifest: written.manifest.and_then(|text| check.absolute(&at, &text)) }
+    let at = KeyPath::of(&["binds"]);
+    let mut path = |name: &str, text: Option<String>| {
+        text.and_then(|text| check.absolute(&at.key(name), &text))
+    };
+    let manifest = path("manifest", written.manifest);
+    let given = (written.cold_root.is_some(), written.hot_root.is_some());
+    let (cold, hot) = (path("cold_root", written.cold_root), path("hot_root", written.hot_root));
+    match given {
+        (true, false) => check.problem(&at.key("cold_root"), "needs hot_root beside it"),
+        (false, true) => check.problem(&at.key("hot_root"), "needs cold_root beside it"),
+        (true, true) | (false, false) => {}
+    }
+    let jobs = cold.zip(hot).map(|(cold_root, hot_root)| JobBinds { cold_root, hot_root });
+    Binds { manifest, jobs }
+}
+
+/// What holds for any one job's bind must hold for the roots.
+fn job_roots_are_apart(check: &mut Checker<'_>, settings: &Settings) {
+    let Some(JobBinds { cold_root, hot_root }) = &settings.binds.jobs else { return };
+    if check.has_problem_below(&KeyPath::of(&["mount"])) {
+        return;
+    }
+    let alone = Settings { bind: Vec::new(), ..settings.clone() };
+    if let Err(problem) = alone.bind_of(&cold_root.join("job"), &hot_root.join("job")) {
+        check.problem(&KeyPath::of(&["binds", "cold_root"]), problem);
+    }
 }
 
 /// Each bind is held against the mounts and against those before it.

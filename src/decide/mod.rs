@@ -3,6 +3,7 @@
 
 pub mod binds;
 pub mod budget;
+pub mod busy;
 pub mod compose;
 pub mod confirm;
 pub mod gates;

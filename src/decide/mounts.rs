@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::binds::{BindCase, Unbound};
 use super::budget;
+use super::busy;
 use super::compose::{Rank, Repairable, compose};
 use super::confirm;
 use super::gates;
@@ -27,6 +28,7 @@ use crate::probes::mounts::{Ground, Layer, Nested, Observation};
 use crate::probes::records::{Debts, MountsState, Sighting};
 use crate::probes::units::{Active, Load, Stopped, UnitLook};
 use crate::probes::verdict::Verdict;
+use crate::probes::work::Work;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -42,8 +44,10 @@ const LAYERS_MAX: usize = 8;
 pub struct World<'a> {
     /// Which tool asks: `mounts` repairs everything, `binds` only makes and swaps binds.
     pub front: Kind,
-    /// What in the bind manifest is no bind.
+    /// What should be a bind and is none.
     pub faults: &'a [Fault],
+    /// What is known of the work on this host.
+    pub work: &'a Work,
     /// The limits.
     pub settings: &'a Settings,
     /// What was seen.
@@ -69,6 +73,7 @@ impl<'a> World<'a> {
         Self {
             front,
             faults,
+            work: &facts.work,
             settings,
             observations: &facts.survey.observations,
             table: &facts.survey.table,
@@ -95,7 +100,7 @@ pub struct Decision {
 pub fn decide(world: &World<'_>) -> Decision {
     let sightings = confirm::advance(&world.state.sightings, world.observations, world.now);
     let mut holds = gates::closed(world.gates, world.front, world.now);
-    let no_bind = |fault: &Fault| Hold::on(&fault.file, Reason::BadManifest, fault.to_string());
+    let no_bind = |fault: &Fault| Hold::on(&fault.subject, Reason::BadBind, fault.to_string());
     holds.extend(world.faults.iter().map(no_bind));
     if let Err(error) = world.table {
         holds.push(Hold::gate(Reason::UnclearEvidence, error.to_string()));
@@ -113,8 +118,18 @@ pub fn decide(world: &World<'_>) -> Decision {
         match finding {
             Finding::Fine => {}
             Finding::Held(hold) => holds.push(hold),
-            Finding::Broken(repairable) => broken.push(repairable),
-            Finding::Unbound(unbound) => binds.push(unbound),
+            Finding::Broken(repairable) => {
+                match busy::allows(world.work, observation, &repairable.repair) {
+                    Ok(()) => broken.push(repairable),
+                    Err(hold) => holds.push(hold),
+                }
+            }
+            Finding::Unbound(unbound) => {
+                match busy::allows(world.work, observation, &unbound.repair) {
+                    Ok(()) => binds.push(unbound),
+                    Err(hold) => holds.push(hold),
+                }
+            }
         }
     }
     let repairs = compose(world, broken, binds, &mut holds);

@@ -237,6 +237,12 @@ impl Repair {
         if self.steps.iter().any(binds) { Kind::Binds } else { Kind::Mounts }
     }
 
+    /// Whether it takes anything away that is mounted.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        self.steps.iter().any(|planned| planned.step.identity().is_some())
+    }
+
     /// Whether it puts back a mount at `path`.
     #[must_use]
     pub fn puts_back(&self, path: &Path) -> bool {
@@ -352,13 +358,17 @@ pub enum Reason {
     HidesData,
     /// Bound anew once, and it still holds what has been replaced.
     StillPinned,
-    /// The manifest, or a line of it, is no bind.
-    BadManifest,
+    /// The manifest, a line of it, or a job's output is no bind.
+    BadBind,
+    /// Nobody knows what the queue holds.
+    QueueUnknown,
+    /// A job runs on it.
+    RunningJobsPresent,
 }
 
 impl Reason {
     /// Every reason: playbooks, metrics and tests walk this list.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::NotArmed,
         Self::Halted,
         Self::OnHold,
@@ -385,7 +395,9 @@ impl Reason {
         Self::StorageNotLive,
         Self::HidesData,
         Self::StillPinned,
-        Self::BadManifest,
+        Self::BadBind,
+        Self::QueueUnknown,
+        Self::RunningJobsPresent,
     ];
 
     /// The word.
@@ -418,7 +430,9 @@ impl Reason {
             Self::StorageNotLive => "storage-not-live",
             Self::HidesData => "hides-data",
             Self::StillPinned => "still-pinned",
-            Self::BadManifest => "bad-manifest",
+            Self::BadBind => "bad-bind",
+            Self::QueueUnknown => "queue-unknown",
+            Self::RunningJobsPresent => "running-jobs-present",
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::act::store;
 use crate::config::Settings;
 use crate::probes::binds;
 use crate::probes::records::{self, Guard, Guards};
+use crate::probes::work::Work;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -19,7 +20,7 @@ use crate::sys::text;
 /// # Errors
 /// The record of guards cannot be read or stored; then nothing was changed.
 pub fn guard(settings: &Settings, undo: bool, dry_run: bool, now: &Now) -> Result<String> {
-    let (settings, _) = &binds::complete(settings);
+    let (settings, _) = &binds::complete(settings, &Work::NoQueue);
     let _lock = if dry_run { None } else { Some(act_lock(settings)?) };
     let dir = &settings.host.state_dir;
     let mut guards: Guards = records::read(dir, now)?;

@@ -1,49 +1,78 @@
-//! The bind table: the `[[bind]]` tables of the configuration and the lines of the manifest. A line
-//! that is wrong is told with its number and stops none of the others.
+//! The bind table: the `[[bind]]` tables of the configuration, the lines of the manifest, and what the
+//! jobs that run or come next need. A line that is wrong is told with its number and stops none of the
+//! others.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::mountinfo::unescape;
+use super::work::Work;
 use crate::config::{self, Settings};
 use crate::sys::text;
 
-/// Something in the manifest that is no bind.
+/// Something that should be a bind and is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The manifest.
-    pub file: PathBuf,
-    /// The line, counted from 1; `None` when it is the whole file.
-    pub line: Option<usize>,
+    /// The manifest, or a job's output directory.
+    pub subject: PathBuf,
+    /// Where in it.
+    pub place: Place,
     /// What is wrong with it.
     pub what: String,
 }
 
+/// Where a fault is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The manifest itself: none of its lines is known.
+    Manifest,
+    /// This line of it, counted from 1.
+    Line(usize),
+    /// The job with this id.
+    Job(String),
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.what),
-            None => f.write_str(&self.what),
+        match &self.place {
+            Place::Manifest => f.write_str(&self.what),
+            Place::Line(line) => write!(f, "line {line}: {}", self.what),
+            Place::Job(id) => write!(f, "job {id}: {}", self.what),
         }
     }
 }
 
-/// The settings with the manifest's binds beside their own, and what in the manifest is none.
+/// The settings with every bind there should be: their own, the manifest's, and those that jobs need; and
+/// what should be one and is none.
 #[must_use]
-pub fn complete(settings: &Settings) -> (Settings, Vec<Fault>) {
+pub fn complete(settings: &Settings, work: &Work) -> (Settings, Vec<Fault>) {
     let mut settings = settings.clone();
-    let Some(file) = settings.binds.manifest.clone() else { return (settings, Vec::new()) };
-    let whole = |what: String| Fault { file: file.clone(), line: None, what };
+    let mut faults = add_manifest(&mut settings);
+    for job in work.jobs() {
+        let Some(output) = &job.output else { continue };
+        match settings.bind_of_output(output) {
+            None => {}
+            Some(Ok(bind)) => settings.bind.push(bind),
+            Some(Err(what)) => {
+                let place = Place::Job(text::bytes(job.id.as_bytes()));
+                faults.push(Fault { subject: output.clone(), place, what });
+            }
+        }
+    }
+    (settings, faults)
+}
+
+fn add_manifest(settings: &mut Settings) -> Vec<Fault> {
+    let Some(file) = settings.binds.manifest.clone() else { return Vec::new() };
+    let fault = |place: Place, what: String| Fault { subject: file.clone(), place, what };
     let bytes = match config::beside(&file) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return (settings, vec![whole("there is no such file".to_owned())]),
-        Err(error) => return (settings, vec![whole(error.to_string())]),
+        Ok(None) => return vec![fault(Place::Manifest, "there is no such file".to_owned())],
+        Err(error) => return vec![fault(Place::Manifest, error.to_string())],
     };
-    let faults = add(&mut settings, &bytes);
-    let at = |(line, what)| Fault { file: file.clone(), line: Some(line), what };
-    let faults = faults.into_iter().map(at).collect();
-    (settings, faults)
+    let faults = add(settings, &bytes);
+    faults.into_iter().map(|(line, what)| fault(Place::Line(line), what)).collect()
 }
 
 /// Adds what the manifest's bytes list; the lines that list nothing are returned.

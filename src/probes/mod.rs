@@ -20,3 +20,4 @@ pub mod records;
 pub mod units;
 pub mod verdict;
 pub mod wakes;
+pub mod work;

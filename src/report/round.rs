@@ -7,7 +7,7 @@ use crate::act::perform::{Ended, Outcome};
 use crate::act::round::Acted;
 use crate::config::sentinel::Kind;
 use crate::decide::plan::{Hold, Plan, Reason};
-use crate::probes::binds::Fault;
+use crate::probes::binds::{Fault, Place};
 use crate::probes::facts::Facts;
 use crate::probes::mounts::{Observation, Role};
 use crate::probes::records::{Debts, MountsState};
@@ -101,7 +101,7 @@ impl<'a> Round<'a> {
     /// A round that has looked and decided.
     #[must_use]
     pub fn of(front: Kind, mode: Mode, facts: &'a Facts, faults: &[Fault], plan: &'a Plan) -> Self {
-        let manifest_seen = faults.iter().all(|fault| fault.line.is_some());
+        let manifest_seen = faults.iter().all(|fault| fault.place != Place::Manifest);
         Self {
             armed: facts.gates.is_armed(front),
             observations: &facts.survey.observations,
