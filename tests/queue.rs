@@ -641,6 +641,20 @@ database_test! {
 }
 
 database_test! {
+    fn a_statement_that_takes_too_long_says_which_index_it_wants(db, desk) {
+        of_postgres(&db, "text", "timestamptz", from_now);
+        db.sql("DROP INDEX jobs_status; CREATE VIEW slow AS SELECT id, status, priority, created_at, \
+                started_at, not_before, updated_at, pg_sleep(30)::text AS lane, tries, dir, outcome FROM jobs");
+        let map = MAP.replace("\"jobs\"", "\"slow\"");
+        desk.configure(&format!(
+            "url = \"{}\"\nadapter = \"table\"\ntimeout = \"800ms\"{map}", db.url("postgres")
+        ));
+        let why = desk.why_unknown();
+        assert!(why.contains("statement timeout") && why.contains("no index of slow begins with \"status\""), "{why}");
+    }
+}
+
+database_test! {
     fn a_table_under_an_exclusive_lock_is_unknown_in_half_the_time(db, desk) {
         of_postgres(&db, "text", "timestamptz", from_now);
         desk.configure(&format!(

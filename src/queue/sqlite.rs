@@ -58,7 +58,7 @@ impl Session for Sqlite {
             params: values.iter().map(|value| Param::Text((*value).to_owned())).collect(),
         };
         let columns = self.rows(&ask(
-            "SELECT name, upper(type), \"notnull\" FROM pragma_table_info(?1, ?2)",
+            "SELECT name, upper(type), \"notnull\" FROM pragma_table_xinfo(?1, ?2)",
             &[name, schema],
         ))?;
         if columns.is_empty() {
