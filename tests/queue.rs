@@ -480,6 +480,17 @@ database_test! {
         assert_eq!(facts["advice"], json!([]));
         assert!(cost < 500, "{cost} rows were read");
 
+        // books of another time, when all of them were open, and an index of the order to walk along
+        db.sql("CREATE INDEX jobs_order ON jobs (priority DESC, created_at NULLS FIRST); UPDATE jobs SET \
+                status = 'queued', created_at = now() - make_interval(secs => 100020 - id); \
+                ANALYZE jobs; UPDATE jobs SET status = 'done' WHERE id <= 100000");
+        db.sql("VACUUM jobs");
+        let before = settled(&db);
+        assert_eq!(desk.facts()["next"].as_array().unwrap().len(), 10);
+        let cost = settled(&db) - before;
+        assert!(cost < 500, "{cost} rows were read by the wrong way");
+        db.sql("DROP INDEX jobs_order");
+
         // an index of the unfinished ones serves too, and what it cannot show is said
         db.sql("DROP INDEX jobs_status; CREATE INDEX open ON jobs (created_at) WHERE status = ANY \
                 (ARRAY['queued', 'retry', 'running'])");
