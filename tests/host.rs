@@ -49,6 +49,34 @@ host_test! {
     }
 }
 
+/// What `unwedge-jobs` writes after a round that had something to say: the common families stand in both
+/// files, and an exporter takes them only if they say the same of themselves.
+fn jobs_metrics() -> String {
+    use unwedge::probes::jobs::{InfraErrors, QueueFacts, QueueLook, State};
+    let look = QueueLook::Known(QueueFacts {
+        queue: "jobs".to_owned(),
+        running: vec![],
+        next: vec![],
+        cooling: vec![],
+        counts: State::ALL.map(|state| (state, 1)).into(),
+        oldest_pending_ms: Some(1),
+        infra_errors: InfraErrors { window_ms: 600_000, count: Some(0) },
+        stale_running: None,
+        hold_back: false,
+        advice: vec![],
+    });
+    let now = unwedge::sys::clock::Now::take().unwrap();
+    let round = unwedge::report::queue::QueueRound {
+        now: &now,
+        armed: false,
+        look: Some(&look),
+        last_good_utc_ms: Some(now.utc_ms),
+        trouble: None,
+        took: std::time::Duration::from_millis(1),
+    };
+    unwedge::report::queue::render_metrics(&round).unwrap()
+}
+
 host_test! {
     fn an_exporter_reads_the_metrics_also_when_rounds_are_killed_half_way(
         host, needs "/usr/bin/prometheus-node-exporter"
@@ -57,6 +85,7 @@ host_test! {
             ExecStart=/usr/bin/prometheus-node-exporter --collector.disable-defaults \
             --collector.textfile --collector.textfile.directory=/var/lib/metrics \
             --web.listen-address=127.0.0.1:9100\n", "644");
+        host.put("/var/lib/metrics/unwedge_jobs.prom", jobs_metrics().as_bytes(), "644");
         host.ok("systemctl daemon-reload; systemctl start exporter unwedge-mounts.service");
         let scrape = "scrape() {
             exec 3<>/dev/tcp/127.0.0.1/9100; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3
@@ -89,7 +118,7 @@ host_test! {
         for complaint in ["error gathering", "duplicate", "failed to"] {
             assert!(!log.contains(complaint), "{log}");
         }
-        assert_eq!(host.ok("ls /var/lib/metrics"), "unwedge_mounts.prom");
+        assert_eq!(host.ok("ls /var/lib/metrics"), "unwedge_jobs.prom\nunwedge_mounts.prom");
     }
 }
 

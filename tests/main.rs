@@ -37,3 +37,5 @@ mod watch;
 
 /// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.
 mod host;
+/// What is done while jobs run, come next, or nobody knows.
+mod work;

@@ -322,7 +322,7 @@ fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
     }
 }
 
-/// A round may look twice, wait for its lock, wait for each mount it repairs one after another, and report.
+/// A round may look twice, ask the queue twice, wait for its lock, wait for each mount it repairs one after another, and report.
 fn deadline_holds_its_parts(check: &mut Checker<'_>, settings: &Settings) {
     let deadline_at = KeyPath::of(&["mounts", "deadline"]);
     let repaired =
@@ -340,15 +340,21 @@ fn deadline_holds_its_parts(check: &mut Checker<'_>, settings: &Settings) {
         .filter(repaired)
         .fold((0_u32, Duration::ZERO), |(n, sum), it| (n + 1, sum + it.wait));
     let looks = settings.probe.timeout * 2;
-    let needed = looks + LOCK_WAIT + waits + REPORT_RESERVE;
+    let questions = settings.queue.as_ref().map_or(Duration::ZERO, |queue| 2 * queue.timeout);
+    let needed = looks + questions + LOCK_WAIT + waits + REPORT_RESERVE;
     if settings.mounts.deadline >= needed {
         return;
     }
     let message = format!(
-        "{} is too short, expected at least {}: 2 x [probe] timeout ({}) + lock {} + waits of {count} [[mount]] under repair_under ({}) + reports {}",
+        "{} is too short, expected at least {}: 2 x [probe] timeout ({}){} + lock {} + waits of {count} [[mount]] under repair_under ({}) + reports {}",
         display(settings.mounts.deadline),
         display(needed),
         display(looks),
+        if questions.is_zero() {
+            String::new()
+        } else {
+            format!(" + 2 x [queue] timeout ({})", display(questions))
+        },
         display(LOCK_WAIT),
         display(waits),
         display(REPORT_RESERVE),

@@ -2,13 +2,9 @@
 //! which paths they write to.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::jobs::{self, Job, QueueFacts, QueueLook};
 use crate::config::Settings;
-
-/// How much longer than `[queue] timeout` the answer is waited for.
-const MARGIN: Duration = Duration::from_secs(3);
 
 /// What is known of the work on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +22,7 @@ impl Work {
     #[must_use]
     pub fn look(settings: &Settings) -> Self {
         let Some(queue) = &settings.queue else { return Self::NoQueue };
-        match jobs::ask(settings, queue.timeout.saturating_add(MARGIN)) {
+        match jobs::ask(settings, jobs::limit(queue)) {
             QueueLook::Known(facts) => Self::Known(facts),
             QueueLook::Unknown { why, .. } => Self::Unknown(why),
         }

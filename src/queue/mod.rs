@@ -9,6 +9,7 @@
 pub mod address;
 mod cells;
 mod healtharchive;
+mod local;
 mod postgres;
 mod read;
 mod sql;
@@ -88,22 +89,25 @@ pub fn leave_root(settings: &Settings) -> Result<(), Fault> {
 
 fn read(queue: &Queue) -> Result<QueueFacts, Fault> {
     let address = Address::of(&queue.database)?;
+    // a server may repeat what it was told
+    ask(&address, queue).map_err(|Fault(why)| Fault(address.scrub(&why)))
+}
+
+fn ask(address: &Address, queue: &Queue) -> Result<QueueFacts, Fault> {
     let (map, name) = map_of(&queue.adapter);
-    let facts = match &address {
+    let facts = match address {
         Address::Sqlite(path) => {
             let mut session = sqlite::open(path, queue.timeout)?;
-            read::facts(&mut session, queue, &map)
+            read::facts(&mut session, queue, &map)?
         }
         Address::Postgres(server) => {
             let mut client = postgres::connect(server, queue)?;
             postgres::in_transaction(&mut client, queue, &map, |session| {
                 read::facts(session, queue, &map)
-            })
+            })?
         }
     };
-    facts
-        .map(|facts| QueueFacts { queue: name, ..facts })
-        .map_err(|Fault(why)| Fault(address.scrub(&why)))
+    Ok(QueueFacts { queue: name, ..facts })
 }
 
 fn map_of(adapter: &Adapter) -> (TableMap, String) {

@@ -70,7 +70,8 @@ pub fn in_transaction<T>(
     map: &TableMap,
     read: impl FnOnce(&mut Postgres<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let limit = millis(queue.timeout);
+    // earlier than our own limit, so that a server that is well says by itself what took so long
+    let limit = millis(queue.timeout) * 4 / 5;
     // no scan of the whole table while an index can be used, however few rows the planner thinks there
     // are; and no compiler for statements that touch twenty rows
     let settings = format!(
