@@ -67,7 +67,7 @@ impl Writer {
 
 /// Ends whoever serves the mount at `path`: it is dead when this returns.
 #[track_caller]
-fn kill_daemons(path: &Path) {
+pub fn kill_daemons(path: &Path) {
     let dev = top(path).unwrap().dev;
     let Holders::Living(daemons) = Daemons::scan(Whereabouts::Here).of(dev) else {
         panic!("{} has no daemon", path.display());

@@ -173,6 +173,18 @@ lab_test! {
         assert!(all_ok(&round), "{round:#}");
         fs::write(root.join("2031/x/g"), "").unwrap();
         assert!(base.join("tier/2031/x/g").exists());
+        // what reads its output later needs it too, when the job is long done
+        queue.set("2", "done");
+        crate::binds::kill_daemons(&base);
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        assert_eq!(verdict(&lab.json(&[]), &root.join("2031/x")), "live");
+        assert_eq!(lab.unwedge(&["debts"]).stdout, "nothing is owed\n");
+        // but what else is mounted there is nobody's bind
+        fs::create_dir(root.join("theirs")).unwrap();
+        rustix::mount::mount("t", root.join("theirs"), "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        let round = lab.apply();
+        assert!(steps(&round).is_empty() && verdict(&round, &root.join("theirs")) == "live", "{round:#}");
     }
 }
 

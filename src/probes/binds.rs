@@ -6,9 +6,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::mountinfo::unescape;
+use super::mountinfo::{self, Mount, unescape};
+use super::records::{self, Debt, Debts};
 use super::work::Work;
-use crate::config::{self, Settings};
+use crate::config::{self, BindSpec, Settings};
+use crate::sys::clock::Now;
 use crate::sys::text;
 
 /// Something that should be a bind and is none.
@@ -60,7 +62,52 @@ pub fn complete(settings: &Settings, work: &Work) -> (Settings, Vec<Fault>) {
             }
         }
     }
+    if settings.binds.jobs.is_some() {
+        keep_those_of_earlier_jobs(&mut settings);
+    }
     (settings, faults)
+}
+
+/// A bind that a job once needed is needed after it, by whatever reads its output, and goes down with the
+/// base like any other. So those that are mounted as the template says, or owed, belong to the table
+/// whatever became of their jobs. Without a mount table none is known.
+fn keep_those_of_earlier_jobs(settings: &mut Settings) {
+    let table = mountinfo::read_bytes(Path::new(mountinfo::MOUNTINFO));
+    let mut mounts = table.and_then(|bytes| mountinfo::parse(&bytes)).unwrap_or_default();
+    // one that lies in another is carried by it
+    mounts.sort_by(|a, b| a.path.cmp(&b.path));
+    for mount in &mounts {
+        if let Some(Ok(bind)) = settings.bind_of_output(&mount.path)
+            && shows(mount, &bind, &mounts, settings)
+        {
+            settings.bind.push(bind);
+        }
+    }
+    let owed: Option<Debts> =
+        Now::take().ok().and_then(|now| records::read(&settings.host.state_dir, &now).ok());
+    for debt in owed.unwrap_or_default().debts {
+        match debt {
+            Debt::Bind { path, .. } => {
+                settings.bind.extend(settings.bind_of_output(&path).and_then(Result::ok));
+            }
+            Debt::Mount { .. } => {}
+        }
+    }
+}
+
+/// Whether what is mounted is, or was, this bind: the same directory of the same source.
+fn shows(mount: &Mount, bind: &BindSpec, mounts: &[Mount], settings: &Settings) -> bool {
+    let below = bind.cold.strip_prefix(&bind.base).unwrap_or(Path::new(""));
+    let root = mount.root.as_bytes();
+    let root = root.strip_suffix(mountinfo::DELETED).unwrap_or(root);
+    let of_base = match mounts.iter().find(|base| base.path == bind.base) {
+        Some(base) => base.source == mount.source && base.fstype == mount.fstype,
+        None => settings.mount.iter().filter(|spec| spec.path == bind.base).all(|spec| {
+            let source = spec.source.as_ref().is_none_or(|source| mount.source == **source);
+            source && spec.fstype.as_ref().is_none_or(|fstype| mount.fstype == *fstype)
+        }),
+    };
+    of_base && Path::new(OsStr::from_bytes(root)).ends_with(below)
 }
 
 fn add_manifest(settings: &mut Settings) -> Vec<Fault> {
