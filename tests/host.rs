@@ -551,3 +551,27 @@ host_test! {
                  systemctl stop storagebox; test -z \"$(ls -A /srv/storagebox)\"");
     }
 }
+
+host_test! {
+    fn what_stands_on_a_base_is_restarted_after_it_and_one_that_fails_keeps_no_other_from_it(host) {
+        let unit = b"[Service]\nExecStart=/bin/sh -c 'exec 9</srv/storagebox/hello; exec sleep infinity'\n";
+        for name in ["reader", "broken", "down"] {
+            host.put(&format!("/etc/systemd/system/{name}.service"), unit, "644");
+        }
+        host.configure("", &listed("dependents = [\"broken.service\", \"reader.service\", \"down.service\"]"));
+        host.arm();
+        host.ok("systemctl daemon-reload; systemctl start reader broken");
+        host.put("/etc/systemd/system/broken.service.d/broken.conf", BROKEN, "644");
+        let before = host.ok("systemctl daemon-reload; systemctl show -P MainPID reader");
+        host.ok("kill -KILL $(main_pid)");
+        let round = host.round("--apply");
+        assert!(all_ok(&round), "what is asked for without waiting is not waited for: {round:#}");
+        let after: Vec<String> = ["broken", "reader", "down"].map(|it| format!("restart-unit {it}.service")).into();
+        assert_eq!(steps(&round)[3..], after, "{round:#}");
+        host.until(&format!("test \"$(systemctl show -P MainPID reader)\" != {before}"));
+        host.until("systemctl is-active reader");
+        assert_eq!(host.ok("systemctl show -P ActiveState down"), "inactive", "nobody had started it");
+        host.ok("readlink /proc/$(systemctl show -P MainPID reader)/fd/9; cat /srv/storagebox/hello");
+        assert!(steps(&host.round("--apply")).is_empty());
+    }
+}

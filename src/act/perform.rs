@@ -264,7 +264,9 @@ impl Actor<'_> {
         }
         self.note_rebinds(outcomes, &now);
         self.forget_untouched(repair, outcomes);
-        count(&mut self.state.repairs, &repair.subject, ok);
+        if !repair.is_aftermath() {
+            count(&mut self.state.repairs, &repair.subject, ok);
+        }
         for outcome in outcomes {
             if let (
                 Step::WaitLive { path, .. } | Step::Bind { path, .. } | Step::Rebind { path, .. },
@@ -367,6 +369,8 @@ impl Actor<'_> {
             Step::RestartUnit { path, unit } => {
                 self.unless_mounted(path, || self.ask_unit("restart", unit))
             }
+            // it may have no open file there at all, but nobody can tell, and a restart is what mends it
+            Step::RestartDependent { unit, .. } => self.ask_unit("try-restart", unit),
             Step::StartUnit { path, unit } => {
                 self.unless_mounted(path, || self.ask_unit("start", unit))
             }

@@ -116,6 +116,7 @@ pub struct MountFragment {
     pub fstype: Option<String>,
     pub wait: Option<DurationText>,
     pub remount: Option<Vec<String>>,
+    pub dependents: Option<Vec<String>>,
 }
 
 /// `[binds]` as written.

@@ -189,6 +189,9 @@ pub struct MountSpec {
     pub wait: Duration,
     /// The command that mounts it, program (absolute) and arguments; only with [`Services::Process`]. Default none.
     pub remount: Option<Vec<String>>,
+    /// Units that are restarted, if they run, once it or a bind of it has been repaired: what they have open
+    /// there stays dead otherwise. Only with [`Services::Systemd`]. Default none.
+    pub dependents: Vec<String>,
 }
 
 /// `[binds]`.

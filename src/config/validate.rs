@@ -244,6 +244,7 @@ fn mount(check: &mut Checker<'_>, at: &KeyPath, written: &MountFragment) -> Moun
             Duration::from_nanos(1)..=WAIT_MAX,
         ),
         remount: written.remount.as_deref().map(|it| check.argv(&at.key("remount"), it)),
+        dependents: dependents(check, &at.key("dependents"), written.dependents.as_deref()),
     }
 }
 
@@ -302,6 +303,11 @@ fn bind_list(check: &mut Checker<'_>, settings: &mut Settings, written: &[BindFr
     }
 }
 
+fn dependents(check: &mut Checker<'_>, at: &KeyPath, written: Option<&[String]>) -> Vec<String> {
+    let written = written.unwrap_or_default().iter().enumerate();
+    written.map(|(index, name)| check.unit(&at.index(index), name)).collect()
+}
+
 /// Units need a service manager, commands take its place. Giving both is right: one file then serves
 /// a host and a container.
 fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
@@ -310,6 +316,9 @@ fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
     }
     for (index, spec) in settings.mount.iter().enumerate() {
         let at = KeyPath::of(&["mount"]).index(index);
+        if settings.host.services == Services::Process && !spec.dependents.is_empty() {
+            check.problem(&at.key("dependents"), "only with [host] services = \"systemd\"");
+        }
         match settings.host.services {
             Services::Systemd if spec.remount.is_some() && spec.unit.is_none() => {
                 check.problem(&at.key("remount"), "only with [host] services = \"process\"; with \"systemd\" name the unit that mounts it");

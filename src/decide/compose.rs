@@ -2,7 +2,7 @@
 //! repair, binds come after their bases, the budget is asked once for a base with all that hangs on
 //! it, and nothing is mounted on ground that is not as it should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::binds::{Unbound, without_its_base};
@@ -13,6 +13,7 @@ use super::plan::{Cost, Hold, Planned, Reason, Repair, Step, Subject};
 use crate::config::sentinel::Kind;
 use crate::probes::identity::Identity;
 use crate::probes::mountinfo::Dev;
+use crate::probes::units::UnitLook;
 use crate::probes::verdict::Verdict;
 use crate::sys::text;
 
@@ -49,8 +50,44 @@ pub fn compose(
     let mut repairs = after_bases(world, affordable, holds);
     let binds = permitted(world, on_bases(world, &repairs, binds, holds), holds);
     let binds = charge_with_bases(&mut repairs, binds, &mut ledger, holds);
+    let with_binds: BTreeSet<PathBuf> = binds.iter().map(|unbound| unbound.base.clone()).collect();
     repairs.extend(binds.into_iter().map(|unbound| unbound.repair));
+    let dependents = restart_dependents(world, &repairs, &with_binds);
+    repairs.extend(dependents);
     repairs
+}
+
+/// What stands on a base is restarted once base and binds are done, each for itself: one that does not come
+/// up again keeps none of the others from it. Those that go with the base's own unit are left to that.
+fn restart_dependents(
+    world: &World<'_>,
+    repairs: &[Repair],
+    with_binds: &BTreeSet<PathBuf>,
+) -> Vec<Repair> {
+    let mut dependents = Vec::new();
+    for spec in &world.settings.mount {
+        let base_first = repairs.iter().any(|repair| repair.puts_back(&spec.path));
+        if world.front != Kind::Mounts || !(base_first || with_binds.contains(&spec.path)) {
+            continue;
+        }
+        let along = match spec.unit.as_ref().and_then(|unit| world.units.get(unit)) {
+            Some(UnitLook::Seen(unit)) if base_first => unit.dependents.as_slice(),
+            Some(UnitLook::Seen(_) | UnitLook::Unknown(_)) | None => &[],
+        };
+        for unit in spec.dependents.iter().filter(|unit| !along.contains(unit)) {
+            let (path, unit) = (spec.path.clone(), unit.clone());
+            let why = "it stands on what was repaired".to_owned();
+            dependents.push(Repair {
+                subject: spec.path.clone(),
+                needs: base_first.then(|| spec.path.clone()),
+                cost: Cost::Nothing,
+                owes: Vec::new(),
+                leaves: Vec::new(),
+                steps: vec![Planned { step: Step::RestartDependent { path, unit }, why }],
+            });
+        }
+    }
+    dependents
 }
 
 /// Holds binds whose base is neither live nor put back by this plan; the others learn which it is.
@@ -88,6 +125,7 @@ fn set_onto(repair: &mut Repair, mount: &Identity) {
             Step::AbortConnection { .. }
             | Step::Detach { .. }
             | Step::RestartUnit { .. }
+            | Step::RestartDependent { .. }
             | Step::StartUnit { .. }
             | Step::Remount { .. }
             | Step::WaitLive { .. } => {}

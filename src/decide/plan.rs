@@ -90,6 +90,13 @@ pub enum Step {
         /// The unit.
         unit: String,
     },
+    /// See [`Verb::RestartUnit`]: a unit that only stands on what was repaired; it is restarted if it runs.
+    RestartDependent {
+        /// What was repaired.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+    },
     /// See [`Verb::StartUnit`].
     StartUnit {
         /// What it mounts.
@@ -147,7 +154,7 @@ impl Step {
         match self {
             Self::AbortConnection { .. } => Verb::AbortConnection,
             Self::Detach { .. } => Verb::Detach,
-            Self::RestartUnit { .. } => Verb::RestartUnit,
+            Self::RestartUnit { .. } | Self::RestartDependent { .. } => Verb::RestartUnit,
             Self::StartUnit { .. } => Verb::StartUnit,
             Self::Remount { .. } => Verb::Remount,
             Self::WaitLive { .. } => Verb::WaitLive,
@@ -163,6 +170,7 @@ impl Step {
             Self::AbortConnection { path, .. }
             | Self::Detach { path, .. }
             | Self::RestartUnit { path, .. }
+            | Self::RestartDependent { path, .. }
             | Self::StartUnit { path, .. }
             | Self::Remount { path }
             | Self::WaitLive { path, .. }
@@ -175,7 +183,9 @@ impl Step {
     #[must_use]
     pub fn target(&self) -> String {
         match self {
-            Self::RestartUnit { unit, .. } | Self::StartUnit { unit, .. } => unit.clone(),
+            Self::RestartUnit { unit, .. }
+            | Self::RestartDependent { unit, .. }
+            | Self::StartUnit { unit, .. } => unit.clone(),
             Self::AbortConnection { path, .. }
             | Self::Detach { path, .. }
             | Self::Remount { path }
@@ -193,6 +203,7 @@ impl Step {
             | Self::Detach { identity, .. }
             | Self::Rebind { identity, .. } => Some(identity),
             Self::RestartUnit { .. }
+            | Self::RestartDependent { .. }
             | Self::StartUnit { .. }
             | Self::Remount { .. }
             | Self::WaitLive { .. }
@@ -235,6 +246,13 @@ impl Repair {
         let binds =
             |planned: &Planned| matches!(planned.step, Step::Bind { .. } | Step::Rebind { .. });
         if self.steps.iter().any(binds) { Kind::Binds } else { Kind::Mounts }
+    }
+
+    /// Whether it repairs nothing itself: it restarts what stands on something that was repaired.
+    #[must_use]
+    pub fn is_aftermath(&self) -> bool {
+        let dependent = |planned: &Planned| matches!(planned.step, Step::RestartDependent { .. });
+        self.steps.iter().all(dependent)
     }
 
     /// Whether it takes anything away that is mounted.
