@@ -741,8 +741,10 @@ lab_test! {
 }
 
 /// A verb that is not here does not compile; one that no scenario reaches fails the test below.
-fn reached_by(verb: Verb) -> &'static Scenario {
-    match verb {
+/// None changes nothing that a next round would go on with: it is one transaction of another program.
+fn reached_by(verb: Verb) -> Option<&'static Scenario> {
+    Some(match verb {
+        Verb::HoldBack => return None,
         Verb::AbortConnection => &HUNG_LISTED,
         Verb::Detach => &DEAD_UNLISTED,
         Verb::Remount | Verb::WaitLive => &ABSENT_LISTED,
@@ -750,7 +752,7 @@ fn reached_by(verb: Verb) -> &'static Scenario {
         Verb::StartUnit => &UNIT_ABSENT,
         Verb::Bind => &UNBOUND,
         Verb::Rebind => &DEAD_WITH_BINDS,
-    }
+    })
 }
 
 lab_test! {
@@ -771,9 +773,10 @@ lab_test! {
         let place = |moment: Moment, what: &str| format!("{}:{what}", moment.name());
         let mut expected = BTreeSet::new();
         for verb in Verb::ALL {
+            let Some(scenario) = reached_by(verb) else { continue };
             for moment in Moment::OF_STEP {
                 let place = place(moment, verb.name());
-                assert!(of[reached_by(verb).name].contains(&place), "{place}");
+                assert!(of[scenario.name].contains(&place), "{place}");
                 expected.insert(place);
             }
         }

@@ -50,7 +50,7 @@ const TOOLS: [Tool; 5] = [
         root: false,
         units: &["unwedge-jobs.service", "unwedge-jobs.timer"],
         sentinel: Some("jobs"),
-        playbook: Some("README.md"),
+        playbook: Some("queue-unknown.md"),
     },
     Tool {
         name: "unwedge-watch",

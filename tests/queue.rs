@@ -979,3 +979,70 @@ lab_test! {
         assert!(why.contains("is root"), "{why}");
     }
 }
+
+database_test! {
+    fn only_rows_that_wait_on_a_broken_path_are_held_back_and_never_to_an_earlier_time(db, desk) {
+        for time in ["timestamptz", "timestamp"] {
+            db.sql("DROP TABLE IF EXISTS jobs");
+            of_postgres(&db, "text", time, |seconds| match time {
+                "timestamp" => format!("(now() AT TIME ZONE 'UTC') + interval '{seconds} s'"),
+                _ => from_now(seconds),
+            });
+            db.sql("UPDATE jobs SET dir = '/srv/jobs/on/' || id WHERE id IN (1, 2, 3, 4, 6)");
+            db.sql("UPDATE jobs SET dir = '/srv/jobs/onward' WHERE id = 5");
+            desk.configure(&format!("url = \"{}\"
+adapter = \"table\"{MAP}", db.url("postgres")));
+            let before = db.value("SELECT string_agg(id || status || coalesce(not_before::text, '-'), ',' ORDER BY id) FROM jobs");
+            let dry = desk.run(&["hold-back", "--for", "10m", "--dry-run", "/srv/jobs/on"]);
+            assert_eq!(dry.stdout, "3 would be held back for 10 min: 1 2 4\n", "{dry:?}");
+            let after = db.value("SELECT string_agg(id || status || coalesce(not_before::text, '-'), ',' ORDER BY id) FROM jobs");
+            assert_eq!(before, after, "a dry run writes nothing");
+            let held = desk.run(&["hold-back", "--for", "10m", "--json", "/srv/jobs/on"]);
+            assert_eq!(held.stdout, "{\"jobs\":[\"1\",\"2\",\"4\"]}\n", "{held:?}");
+            let near = "abs(extract(epoch FROM not_before - now()) - 600) < 20";
+            let near = if time == "timestamp" { near.replace("now()", "(now() AT TIME ZONE 'UTC')") } else { near.to_owned() };
+            assert_eq!(db.value(&format!("SELECT string_agg(id::text, ',' ORDER BY id) FROM jobs WHERE {near}")), "1,2,3,4");
+            assert_eq!(db.value("SELECT string_agg(status, ',' ORDER BY id) FROM jobs WHERE id < 7"),
+                "queued,queued,retry,retry,queued,running", "no status is touched");
+            assert_eq!(db.value("SELECT count(*) FROM jobs WHERE not_before IS NOT NULL AND id > 5"), "0");
+            let facts = desk.facts();
+            assert!(ids(&facts["next"]).is_empty(), "{facts:#}");
+            // held back once, they are not among the next, and stay as they are
+            let again = desk.run(&["hold-back", "--for", "1h", "/srv/jobs/on"]);
+            assert!(again.stdout.starts_with("nothing held back"), "{again:?}");
+        }
+    }
+}
+
+database_test! {
+    fn a_row_taken_in_the_meantime_is_not_held_back_and_without_the_right_nothing_is(db, desk) {
+        of_postgres(&db, "text", "timestamptz", from_now);
+        desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{MAP}", db.url("postgres")));
+        // a worker has claimed it and not committed yet: the row is his, and what is asked for afterwards counts
+        let claim = std::thread::spawn({
+            let url = db.url("postgres");
+            move || {
+                let mut client = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+                client.batch_execute("BEGIN; UPDATE jobs SET status = 'running' WHERE id = 2").unwrap();
+                std::thread::sleep(Duration::from_millis(700));
+                client.batch_execute("COMMIT").unwrap();
+            }
+        });
+        await_that("it is claimed", || {
+            db.value("SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation \
+                      WHERE c.relname = 'jobs' AND l.mode = 'RowExclusiveLock'") != "0"
+        });
+        let held = desk.run(&["hold-back", "--json", "/srv/jobs"]);
+        claim.join().unwrap();
+        assert_eq!(held.stdout, "{\"jobs\":[\"1\",\"4\"]}\n", "{held:?}");
+        assert_eq!(db.value("SELECT not_before > now() FROM jobs WHERE id = 2"), "f");
+        let map = MAP.replace("hold_back = \"not_before\"\n", "");
+        desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{map}", db.url("postgres")));
+        let refused = desk.run(&["hold-back", "/srv/jobs"]);
+        assert!(refused.code == Some(1) && refused.stderr.contains("names no hold_back column"), "{refused:?}");
+        let map = MAP.replace("hold_back = \"not_before\"", "hold_back = \"outcome\"");
+        desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{map}", db.url("postgres")));
+        let refused = desk.run(&["hold-back", "/srv/jobs"]);
+        assert!(refused.code == Some(1) && refused.stderr.contains("is no timestamp"), "{refused:?}");
+    }
+}

@@ -25,6 +25,7 @@ use crate::decide::plan::{Cost, Hold, Owed, Plan, Planned, Reason, Repair, Shows
 use crate::probes::connections::Connections;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
+use crate::probes::jobs;
 use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
@@ -38,6 +39,8 @@ use crate::sys::{command, text};
 /// How long a mount without a configured `wait` is given, such as one that comes to light beneath
 /// a detached layer.
 const WAIT_DEFAULT: Duration = Duration::from_secs(10);
+/// How long jobs are held back whose storage is broken; while it stays broken they are held back again.
+const HELD_BACK_FOR: Duration = Duration::from_secs(600);
 /// How long a daemon is given to end after SIGTERM, and again after SIGKILL.
 const DAEMON_GRACE: Duration = Duration::from_secs(2);
 
@@ -157,8 +160,8 @@ impl Actor<'_> {
         }
         let work = self.work_now(plan);
         for repair in &plan.repairs {
-            if let Some(base) = failed_base(repair, outcomes).or_else(|| missing(repair, outcomes))
-            {
+            let above = failed_base(repair, outcomes).filter(|_| !repair.is_aftermath());
+            if let Some(base) = above.or_else(|| missing(repair, outcomes)) {
                 let base = text::path(&base);
                 let why = format!("{base}, which it stands on, is not as it should be");
                 outcomes.extend(refused(repair, Reason::StorageNotLive, why));
@@ -376,6 +379,7 @@ impl Actor<'_> {
             }
             Step::Remount { path } => self.unless_mounted(path, || self.remount(path)),
             Step::WaitLive { path, fstype } => self.wait_live(path, fstype.as_deref()),
+            Step::HoldBack { path, .. } => self.hold_back(path),
             Step::Bind { path, shows } => self.bind(path, shows),
             Step::Rebind { path, identity, along, shows } => {
                 self.onto_place(path, shows, |place| Order::Rebind {
@@ -469,6 +473,21 @@ impl Actor<'_> {
             Ok(done) if done.ok() => Ended::Done(done.describe()),
             Ok(done) => Ended::Failed(format!("{}: {}", remount[0], done.describe())),
             Err(failure) => Ended::Failed(failure.to_string()),
+        }
+    }
+
+    fn hold_back(&self, path: &Path) -> Ended {
+        let Some(queue) = &self.settings.queue else {
+            return Ended::Failed("there is no queue".to_owned());
+        };
+        let limit = jobs::limit(queue).min(self.deadline.left());
+        match jobs::hold_back(self.settings, &[path.to_owned()], HELD_BACK_FOR, limit) {
+            Ok(held) => Ended::Done(format!(
+                "{} held back for {}",
+                held.jobs.len(),
+                text::duration(HELD_BACK_FOR)
+            )),
+            Err(why) => Ended::Failed(why),
         }
     }
 

@@ -48,10 +48,15 @@ pub fn compose(
     let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
     let affordable = afford(world, gather(broken), &mut ledger, holds);
     let mut repairs = after_bases(world, affordable, holds);
-    let binds = permitted(world, on_bases(world, &repairs, binds, holds), holds);
+    let binds = on_bases(world, &repairs, binds, holds);
+    let bases: BTreeMap<PathBuf, PathBuf> =
+        binds.iter().map(|it| (it.repair.subject.clone(), it.base.clone())).collect();
+    let binds = binds.into_iter().map(|unbound| unbound.repair).collect();
+    let binds = permitted(world, Kind::Binds, binds, holds);
     let binds = charge_with_bases(&mut repairs, binds, &mut ledger, holds);
-    let with_binds: BTreeSet<PathBuf> = binds.iter().map(|unbound| unbound.base.clone()).collect();
-    repairs.extend(binds.into_iter().map(|unbound| unbound.repair));
+    let with_binds: BTreeSet<PathBuf> =
+        binds.iter().filter_map(|bind| bases.get(&bind.subject).cloned()).collect();
+    repairs.extend(binds);
     let dependents = restart_dependents(world, &repairs, &with_binds);
     repairs.extend(dependents);
     repairs
@@ -128,24 +133,31 @@ fn set_onto(repair: &mut Repair, mount: &Identity) {
             | Step::RestartDependent { .. }
             | Step::StartUnit { .. }
             | Step::Remount { .. }
-            | Step::WaitLive { .. } => {}
+            | Step::WaitLive { .. }
+            | Step::HoldBack { .. } => {}
         }
     }
 }
 
-/// Holds binds that their own sentinel or pause does not permit. Where the tool's own gate is closed
-/// nothing is done at all, and they stay to be seen.
-fn permitted(world: &World<'_>, binds: Vec<Unbound>, holds: &mut Vec<Hold>) -> Vec<Unbound> {
-    let shut = gates::shut(world.gates, Kind::Binds, world.now);
-    let Some(first) = shut.first().filter(|_| world.front != Kind::Binds) else { return binds };
+/// Holds what the sentinel or pause of its kind does not permit. Where the tool's own gate is closed nothing
+/// is done at all, and it stays to be seen.
+#[must_use]
+pub fn permitted(
+    world: &World<'_>,
+    kind: Kind,
+    repairs: Vec<Repair>,
+    holds: &mut Vec<Hold>,
+) -> Vec<Repair> {
+    let shut = gates::shut(world.gates, kind, world.now);
+    let Some(first) = shut.first().filter(|_| world.front != kind) else { return repairs };
     if !gates::shut(world.gates, world.front, world.now).is_empty() {
-        return binds;
+        return repairs;
     }
-    for unbound in binds {
+    for repair in repairs {
         let verbs: Vec<&str> =
-            unbound.repair.steps.iter().map(|planned| planned.step.verb().name()).collect();
+            repair.steps.iter().map(|planned| planned.step.verb().name()).collect();
         let detail = format!("{}: would {}", first.detail, verbs.join(", "));
-        let hold = Hold::on(&unbound.repair.subject, first.reason, detail);
+        let hold = Hold::on(&repair.subject, first.reason, detail);
         holds.push(hold.until(first.until_utc_ms));
     }
     Vec::new()
@@ -156,23 +168,22 @@ fn permitted(world: &World<'_>, binds: Vec<Unbound>, holds: &mut Vec<Hold>) -> V
 /// owes them all from the beginning, so that a round that is killed leaves none of them forgotten.
 fn charge_with_bases(
     repairs: &mut [Repair],
-    binds: Vec<Unbound>,
+    binds: Vec<Repair>,
     ledger: &mut Ledger<'_>,
     holds: &mut Vec<Hold>,
-) -> Vec<Unbound> {
-    let mut kept: Vec<Unbound> = Vec::with_capacity(binds.len());
+) -> Vec<Repair> {
+    let mut kept: Vec<Repair> = Vec::with_capacity(binds.len());
     let mut refused: BTreeMap<PathBuf, Hold> = BTreeMap::new();
-    for mut unbound in binds {
-        if let Cost::Charge { to, identity, along: lower } = &unbound.repair.cost {
+    for mut bind in binds {
+        if let Cost::Charge { to, identity, along: lower } = &bind.cost {
             let leads = |repair: &&mut Repair| matches!(&repair.cost, Cost::Charge { to: charged, .. } if charged == to);
-            let with_binds = kept.iter_mut().map(|unbound| &mut unbound.repair);
-            if let Some(leader) = repairs.iter_mut().chain(with_binds).find(leads) {
+            if let Some(leader) = repairs.iter_mut().chain(&mut kept).find(leads) {
                 if let Cost::Charge { along, .. } = &mut leader.cost {
                     along.push(identity.clone());
                     along.extend(lower.iter().cloned());
                 }
-                leader.owes.extend(unbound.repair.owes.iter().cloned());
-                unbound.repair.cost = Cost::Along;
+                leader.owes.extend(bind.owes.iter().cloned());
+                bind.cost = Cost::Along;
             } else {
                 let asked = match refused.get(to) {
                     Some(hold) => Err(hold.clone()),
@@ -180,14 +191,14 @@ fn charge_with_bases(
                 };
                 if let Err(hold) = asked {
                     let to = to.clone();
-                    let subject = Subject::Path(unbound.repair.subject.clone());
+                    let subject = Subject::Path(bind.subject.clone());
                     holds.push(Hold { subject, ..hold.clone() });
                     refused.insert(to, hold);
                     continue;
                 }
             }
         }
-        kept.push(unbound);
+        kept.push(bind);
     }
     kept
 }

@@ -9,4 +9,5 @@ pub mod confirm;
 pub mod gates;
 pub mod mounts;
 pub mod plan;
+pub mod storm;
 pub mod watch;

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use super::binds::{BindCase, Unbound};
 use super::budget;
 use super::busy;
-use super::compose::{Rank, Repairable, compose};
+use super::compose::{Rank, Repairable, compose, permitted};
 use super::confirm;
 use super::gates;
 use super::plan::{Cost, Hold, Left, Owed, Plan, Planned, Reason, Repair, Step};
+use super::storm;
 use crate::config::sentinel::Kind;
 use crate::config::{MountSpec, Services, Settings};
 use crate::probes::binds::Fault;
@@ -132,7 +133,11 @@ pub fn decide(world: &World<'_>) -> Decision {
             }
         }
     }
-    let repairs = compose(world, broken, binds, &mut holds);
+    let mut repairs = compose(world, broken, binds, &mut holds);
+    if world.front == Kind::Mounts {
+        let held_back = storm::hold_back(world, &sightings, &repairs);
+        repairs.extend(permitted(world, Kind::Worker, held_back, &mut holds));
+    }
     holds.sort_by(|a, b| a.subject.cmp(&b.subject).then(a.reason.cmp(&b.reason)));
     Decision { plan: Plan { repairs, holds }, sightings }
 }

@@ -30,11 +30,13 @@ pub enum Verb {
     Bind,
     /// Swap a broken or outlived bind for one of the storage as it is now.
     Rebind,
+    /// Keep jobs from being taken for a time, whose output lies where nothing can be written now.
+    HoldBack,
 }
 
 impl Verb {
     /// Every verb: tests that must not forget one walk this list.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AbortConnection,
         Self::Detach,
         Self::RestartUnit,
@@ -43,6 +45,7 @@ impl Verb {
         Self::WaitLive,
         Self::Bind,
         Self::Rebind,
+        Self::HoldBack,
     ];
 
     /// The word.
@@ -57,6 +60,7 @@ impl Verb {
             Self::WaitLive => "wait-live",
             Self::Bind => "bind",
             Self::Rebind => "rebind",
+            Self::HoldBack => "hold-back",
         }
     }
 }
@@ -134,6 +138,13 @@ pub enum Step {
         /// What the new one is to show.
         shows: Shows,
     },
+    /// See [`Verb::HoldBack`].
+    HoldBack {
+        /// The path that is broken and stays so.
+        path: PathBuf,
+        /// The jobs that would be taken next, by id.
+        jobs: Vec<String>,
+    },
 }
 
 /// What a bind is to show.
@@ -160,6 +171,7 @@ impl Step {
             Self::WaitLive { .. } => Verb::WaitLive,
             Self::Bind { .. } => Verb::Bind,
             Self::Rebind { .. } => Verb::Rebind,
+            Self::HoldBack { .. } => Verb::HoldBack,
         }
     }
 
@@ -175,7 +187,8 @@ impl Step {
             | Self::Remount { path }
             | Self::WaitLive { path, .. }
             | Self::Bind { path, .. }
-            | Self::Rebind { path, .. } => path,
+            | Self::Rebind { path, .. }
+            | Self::HoldBack { path, .. } => path,
         }
     }
 
@@ -191,7 +204,8 @@ impl Step {
             | Self::Remount { path }
             | Self::WaitLive { path, .. }
             | Self::Bind { path, .. }
-            | Self::Rebind { path, .. } => text::path(path),
+            | Self::Rebind { path, .. }
+            | Self::HoldBack { path, .. } => text::path(path),
         }
     }
 
@@ -207,7 +221,8 @@ impl Step {
             | Self::StartUnit { .. }
             | Self::Remount { .. }
             | Self::WaitLive { .. }
-            | Self::Bind { .. } => None,
+            | Self::Bind { .. }
+            | Self::HoldBack { .. } => None,
         }
     }
 }
@@ -243,16 +258,24 @@ impl Repair {
     /// Which kind of act this is, as sentinels and pauses name them.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        let binds =
-            |planned: &Planned| matches!(planned.step, Step::Bind { .. } | Step::Rebind { .. });
-        if self.steps.iter().any(binds) { Kind::Binds } else { Kind::Mounts }
+        let of = |verb: Verb| self.steps.iter().any(|planned| planned.step.verb() == verb);
+        if of(Verb::Bind) || of(Verb::Rebind) {
+            Kind::Binds
+        } else if of(Verb::HoldBack) {
+            Kind::Worker
+        } else {
+            Kind::Mounts
+        }
     }
 
-    /// Whether it repairs nothing itself: it restarts what stands on something that was repaired.
+    /// Whether it repairs nothing itself: it restarts what stands on something that was repaired, or keeps
+    /// work from what is not.
     #[must_use]
     pub fn is_aftermath(&self) -> bool {
-        let dependent = |planned: &Planned| matches!(planned.step, Step::RestartDependent { .. });
-        self.steps.iter().all(dependent)
+        let after = |planned: &Planned| {
+            matches!(planned.step, Step::RestartDependent { .. } | Step::HoldBack { .. })
+        };
+        self.steps.iter().all(after)
     }
 
     /// Whether it takes anything away that is mounted.

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::{Record, path_text};
+use super::records::{self, Record, path_text};
 use crate::config::Settings;
 use crate::config::queue::Queue;
-use crate::sys::clock::{Deadline, Stamp};
+use crate::sys::clock::{Deadline, Now, Stamp};
 use crate::sys::command;
 
 /// The name of the tool in locks, records and metrics.
@@ -165,6 +165,14 @@ pub struct InfraErrors {
     pub count: Option<u64>,
 }
 
+/// What was held back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldBack {
+    /// The jobs' ids.
+    pub jobs: Vec<String>,
+}
+
 /// A reading that was good, and is old.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -202,6 +210,16 @@ impl Record for StoredFacts {
     fn stamps(&self) -> Vec<&Stamp> {
         self.reading.iter().map(|reading| &reading.at).collect()
     }
+}
+
+/// The last good reading; one that cannot be read is none, and the next good one takes its place.
+#[must_use]
+pub fn last_good(settings: &Settings, now: &Now) -> Option<LastGood> {
+    let stored: StoredFacts = records::read(&own_dir(settings), now).ok()?;
+    let Reading { at, facts } = stored.reading?;
+    let age = now.since(&at).known();
+    let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    Some(LastGood { read_utc_ms: at.utc_ms, age_ms, facts })
 }
 
 /// The answer of the child, whole.
@@ -257,6 +275,35 @@ pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook
         }),
         Err(failure) => QueueLook::unknown(failure.to_string()),
     }
+}
+
+/// Has the sibling program hold back for `time` the jobs that come next and write at or below one of
+/// `paths`, as the service user; returns within `limit` and a moment.
+///
+/// # Errors
+/// Why nothing is known to have been held back.
+pub fn hold_back(
+    settings: &Settings,
+    paths: &[PathBuf],
+    time: Duration,
+    limit: Duration,
+) -> Result<HeldBack, String> {
+    let deadline = Deadline::after(limit);
+    let mut argv = as_service_user(settings, limit)?;
+    argv.push(sibling()?.into());
+    argv.extend(["hold-back", "--json", "--for"].map(OsString::from));
+    argv.push(format!("{}ms", time.as_millis()).into());
+    if let Some(file) = &settings.file {
+        argv.push("--config".into());
+        argv.push(file.into());
+    }
+    argv.push("--".into());
+    argv.extend(paths.iter().map(OsString::from));
+    let done = command::run(&argv, deadline.left()).map_err(|failure| failure.to_string())?;
+    if !done.ok() {
+        return Err(format!("{PROGRAM} hold-back: {}", done.describe()));
+    }
+    serde_json::from_slice(&done.stdout).map_err(|error| format!("its answer: {error}"))
 }
 
 fn sibling() -> Result<PathBuf, String> {

@@ -314,3 +314,52 @@ fn what_runs_decides_what_is_taken_away() {
     unlisted.work = nothing_runs();
     assert_eq!(reasons(&unlisted, PATH), []);
 }
+
+/// The queue names a not-before column, and this job comes next, or runs.
+fn with_job(state: crate::probes::jobs::State, output: Option<&str>, hold_back: bool) -> Work {
+    let mut work = running("/elsewhere");
+    if let Work::Known(facts) = &mut work {
+        facts.hold_back = hold_back;
+        let mut job = facts.running.remove(0);
+        job.state = state;
+        job.output = output.map(PathBuf::from);
+        match state {
+            crate::probes::jobs::State::Running => facts.running.push(job),
+            _ => facts.next.push(job),
+        }
+    }
+    work
+}
+
+#[test]
+fn jobs_are_held_back_only_from_what_is_broken_for_certain_and_stays_so() {
+    use crate::probes::jobs::State::{Pending, Running};
+    let on = Some("/srv/box/x");
+    let held = |verdict: Verdict, work: Work, change: fn(&mut Scene)| {
+        let mut scene = scene(verdict);
+        scene.work = work;
+        // it was repaired, or tried, a moment ago: nothing more is done to it now
+        scene.charged(PATH, 60);
+        scene.state.attempts.push(Attempts { path: PATH.into(), failed: 9, last: ago(1) });
+        change(&mut scene);
+        let plan = scene.decide().plan;
+        plan.steps().any(|planned| planned.step.verb().name() == "hold-back")
+    };
+    let next = || with_job(Pending, on, true);
+    for verdict in [Verdict::Dead, Verdict::Absent, Verdict::Hung, Verdict::WrongSource] {
+        assert!(held(verdict, next(), |_| {}), "{verdict}");
+    }
+    for verdict in [Verdict::Live, Verdict::Unknown, Verdict::Inconclusive] {
+        assert!(!held(verdict, next(), |_| {}), "{verdict}");
+    }
+    assert!(held(Verdict::Dead, with_job(Running, on, true), |_| {}), "back in a moment");
+    assert!(!held(Verdict::Hung, next(), |scene| scene.state.sightings.clear()), "not confirmed");
+    assert!(
+        !held(Verdict::Dead, next(), |scene| scene.state = MountsState::default()),
+        "repaired now"
+    );
+    assert!(!held(Verdict::Dead, with_job(Pending, on, false), |_| {}), "no column for it");
+    assert!(!held(Verdict::Dead, with_job(Pending, Some("/srv/boxes"), true), |_| {}));
+    assert!(!held(Verdict::Dead, with_job(Pending, None, true), |_| {}), "it may write elsewhere");
+    assert!(!held(Verdict::Dead, next(), |scene| drop(scene.gates.access.remove(&Kind::Worker))));
+}
