@@ -21,12 +21,12 @@ use crate::support::lab::{all_ok, await_that, holds, steps, verdict};
 use crate::support::{Fault, Lab};
 
 /// The mount that a walk to `path` ends in, if it is mounted there.
-fn top(path: &Path) -> Option<Mount> {
+pub fn top(path: &Path) -> Option<Mount> {
     let table = mountinfo::read(|_| true).unwrap();
     table.walk(path).layers.last().map(|mount| (*mount).clone())
 }
 
-fn layers(path: &Path) -> usize {
+pub fn layers(path: &Path) -> usize {
     mountinfo::read(|_| true).unwrap().walk(path).layers.len()
 }
 
@@ -311,7 +311,7 @@ lab_test! {
 }
 
 /// What a round that dies right there leaves.
-fn slide_beneath(cold: &Path, hot: &Path) {
+pub fn slide_beneath(cold: &Path, hot: &Path) {
     use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let new = open_tree(rustix::fs::CWD, cold, flags).unwrap();
@@ -539,7 +539,7 @@ lab_test! {
 
 impl Lab {
     /// A run of `unwedge-binds`.
-    fn boot_front(&self, flags: &[&str]) -> crate::support::lab::Ran {
+    pub fn boot_front(&self, flags: &[&str]) -> crate::support::lab::Ran {
         self.run(Path::new(env!("CARGO_BIN_EXE_unwedge-binds")), flags)
     }
 }

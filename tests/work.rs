@@ -11,11 +11,11 @@ use crate::support::lab::{all_ok, holds, steps, verdict};
 use crate::support::{Fault, Lab};
 
 /// A queue in SQLite: id, status, output directory.
-struct Queue(rusqlite::Connection);
+pub struct Queue(rusqlite::Connection);
 
 impl Queue {
     /// Makes it, and puts the programs where the service user may run them.
-    fn of(lab: &mut Lab) -> Self {
+    pub fn of(lab: &mut Lab) -> Self {
         lab.install_where_anybody_may_run_it();
         let jobs = lab.dir.join("bin/unwedge-jobs");
         fs::copy(env!("CARGO_BIN_EXE_unwedge-jobs"), jobs).unwrap();
@@ -35,12 +35,12 @@ impl Queue {
         assert!(Command::new("chown").args(["-R", "nobody"]).arg(dir).status().unwrap().success());
     }
 
-    fn job(&self, id: &str, status: &str, output: &Path) {
+    pub fn job(&self, id: &str, status: &str, output: &Path) {
         let insert = "INSERT INTO jobs VALUES (?1, ?2, ?3)";
         self.0.execute(insert, (id, status, output.to_str())).unwrap();
     }
 
-    fn set(&self, id: &str, status: &str) {
+    pub fn set(&self, id: &str, status: &str) {
         self.0.execute("UPDATE jobs SET status = ?2 WHERE id = ?1", (id, status)).unwrap();
     }
 }
@@ -52,8 +52,13 @@ const MAP: &str = "adapter = \"table\"\ntimeout = \"2s\"\n[queue.table]\nname = 
 impl Lab {
     /// The configuration with the queue.
     fn with_queue(&self, more: &str) {
+        self.queued("", more);
+    }
+
+    /// The same with keys of `[mounts]`.
+    pub fn queued(&self, mounts: &str, more: &str) {
         let url = format!("sqlite://{}", self.dir.join("queue/queue.db").display());
-        self.configure("", &format!("{more}[queue]\nurl = \"{url}\"\n{MAP}"));
+        self.configure(mounts, &format!("{more}[queue]\nurl = \"{url}\"\n{MAP}"));
         let text = fs::read_to_string(&self.config).unwrap();
         fs::write(&self.config, text.replace("[host]\n", "[host]\nuser = \"nobody\"\n")).unwrap();
         self.arm();

@@ -119,7 +119,9 @@ impl Actor<'_> {
         self.state.charges.retain(|charge| {
             charge.open || now.since(&charge.at).known().is_none_or(|age| age < DAY)
         });
-        self.state.attempts.retain(|attempts| !live.contains(&attempts.path));
+        let watched = |path: &Path| observations.iter().any(|seen| seen.path == path);
+        self.state.attempts.retain(|it| watched(&it.path) && !live.contains(&it.path));
+        self.state.repairs.retain(|repairs| watched(&repairs.path));
         self.state.remembered.retain(|remembered| !live.contains(&remembered.path));
         self.state.rebinds.retain(|rebound| !live.contains(&rebound.path));
         store::record(&self.settings.host.state_dir, &self.state)
@@ -159,6 +161,7 @@ impl Actor<'_> {
             storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
         }
         let work = self.work_now(plan);
+        let mut charged = BTreeSet::new();
         for repair in &plan.repairs {
             let above = failed_base(repair, outcomes).filter(|_| !repair.is_aftermath());
             if let Some(base) = above.or_else(|| missing(repair, outcomes)) {
@@ -171,8 +174,12 @@ impl Actor<'_> {
                 outcomes.extend(refused(repair, hold.reason, hold.detail));
                 continue;
             }
+            let repair = &with_its_charge(repair, &charged);
             self.begin(repair)?;
             let done = self.perform_steps(repair);
+            if let (Cost::Charge { to, .. }, true) = (&repair.cost, touched(&done)) {
+                charged.insert(to.clone());
+            }
             let ended = self.end(repair, &done);
             outcomes.extend(done);
             ended?;
@@ -229,7 +236,11 @@ impl Actor<'_> {
             })
             .collect();
         if !new.is_empty() {
-            self.debts.debts.extend(new);
+            for debt in new {
+                if !self.debts.debts.iter().any(|known| known.path() == debt.path()) {
+                    self.debts.debts.push(debt);
+                }
+            }
             store::record(state_dir, &self.debts)?;
         }
         Ok(())
@@ -255,7 +266,7 @@ impl Actor<'_> {
             .any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)));
         let charged_to = match &repair.cost {
             Cost::Charge { to, .. } => to,
-            Cost::Along | Cost::Resumed | Cost::Nothing => &repair.subject,
+            Cost::Along { .. } | Cost::Resumed | Cost::Nothing => &repair.subject,
         };
         if untouched && matches!(repair.cost, Cost::Charge { .. }) {
             self.state.charges.retain(|charge| !(charge.open && charge.path == *charged_to));
@@ -272,7 +283,10 @@ impl Actor<'_> {
         }
         for outcome in outcomes {
             if let (
-                Step::WaitLive { path, .. } | Step::Bind { path, .. } | Step::Rebind { path, .. },
+                Step::WaitLive { path, .. }
+                | Step::Remount { path }
+                | Step::Bind { path, .. }
+                | Step::Rebind { path, .. },
                 Ended::Failed(_),
             ) = (&outcome.planned.step, &outcome.ended)
             {
@@ -344,8 +358,7 @@ impl Actor<'_> {
         let mut going = true;
         for planned in &repair.steps {
             let start = boottime();
-            let ended =
-                if going { self.step(&planned.step, repair.kind()) } else { Ended::Skipped };
+            let ended = if going { self.step(&planned.step, repair.kind) } else { Ended::Skipped };
             let outcome = Outcome {
                 subject: repair.subject.clone(),
                 planned: planned.clone(),
@@ -592,6 +605,23 @@ fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
         waited && outcome.ok()
     });
     (!back).then(|| base.clone())
+}
+
+/// Whether anything was done, or tried.
+fn touched(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)))
+}
+
+/// One that was to go with another's charge makes it when that other came to nothing.
+fn with_its_charge(repair: &Repair, charged: &BTreeSet<PathBuf>) -> Repair {
+    let mut repair = repair.clone();
+    if let Cost::Along { to, identity } = &repair.cost
+        && !charged.contains(to)
+    {
+        let (to, identity) = (to.clone(), identity.clone());
+        repair.cost = Cost::Charge { to, identity, along: Vec::new() };
+    }
+    repair
 }
 
 /// Nothing of it is begun.

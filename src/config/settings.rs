@@ -234,6 +234,12 @@ impl Settings {
         if carried || below.as_os_str().is_empty() {
             return None;
         }
+        if let Some(inner) = self.bind.iter().find(|bind| bind.hot.starts_with(output)) {
+            return Some(Err(format!(
+                "it lies around the bind {:?}",
+                inner.hot.display().to_string()
+            )));
+        }
         Some(self.bind_of(&roots.cold_root.join(below), output))
     }
 

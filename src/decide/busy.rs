@@ -4,7 +4,7 @@
 //! | what runs | a missing bind | a broken bind | a dead base that comes back | any other repair |
 //! |---|---|---|---|---|
 //! | no queue, or nothing on it | made | swapped | repaired | repaired |
-//! | a job on it | made | `running-jobs-present` | repaired | repaired |
+//! | a job on it | made | `running-jobs-present` | repaired | repaired, if it comes back |
 //! | nobody knows | made | `queue-unknown` | repaired | `queue-unknown` |
 //!
 //! A job on a broken base is not spared by leaving the base broken: what it has open there stays dead
@@ -38,7 +38,9 @@ pub fn allows(work: &Work, seen: &Observation, repair: &Repair) -> Result<(), Ho
                 format!("{}, and what runs is not known: {why}", seen.verdict),
             )
         }
-        Work::Known(_) if seen.bind.is_none() => Ok(()),
+        // a base of the config comes back, and what a job has open there is dead whatever is done; what is
+        // in no table would leave it writing to the bare directory
+        Work::Known(_) if seen.bind.is_none() && !repair.owes.is_empty() => Ok(()),
         Work::Known(_) => {
             let mut jobs = work.running_on(&seen.path).map(|job| text::bytes(job.id.as_bytes()));
             match jobs.next() {

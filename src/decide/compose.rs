@@ -13,6 +13,7 @@ use super::plan::{Cost, Hold, Planned, Reason, Repair, Step, Subject};
 use crate::config::sentinel::Kind;
 use crate::probes::identity::Identity;
 use crate::probes::mountinfo::Dev;
+use crate::probes::mounts::{Observation, Role};
 use crate::probes::units::UnitLook;
 use crate::probes::verdict::Verdict;
 use crate::sys::text;
@@ -43,6 +44,7 @@ pub fn compose(
     world: &World<'_>,
     broken: Vec<Repairable>,
     binds: Vec<Unbound>,
+    waiting: &[Unbound],
     holds: &mut Vec<Hold>,
 ) -> Vec<Repair> {
     let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
@@ -51,9 +53,11 @@ pub fn compose(
     let binds = on_bases(world, &repairs, binds, holds);
     let bases: BTreeMap<PathBuf, PathBuf> =
         binds.iter().map(|it| (it.repair.subject.clone(), it.base.clone())).collect();
-    let binds = binds.into_iter().map(|unbound| unbound.repair).collect();
+    let binds: Vec<Repair> = binds.into_iter().map(|unbound| unbound.repair).collect();
+    let all = binds.clone();
     let binds = permitted(world, Kind::Binds, binds, holds);
     let binds = charge_with_bases(&mut repairs, binds, &mut ledger, holds);
+    owe_those_that_wait(&mut repairs, all.iter().chain(waiting.iter().map(|it| &it.repair)));
     let with_binds: BTreeSet<PathBuf> =
         binds.iter().filter_map(|bind| bases.get(&bind.subject).cloned()).collect();
     repairs.extend(binds);
@@ -84,6 +88,7 @@ fn restart_dependents(
             let why = "it stands on what was repaired".to_owned();
             dependents.push(Repair {
                 subject: spec.path.clone(),
+                kind: Kind::Mounts,
                 needs: base_first.then(|| spec.path.clone()),
                 cost: Cost::Nothing,
                 owes: Vec::new(),
@@ -104,6 +109,11 @@ fn on_bases(
 ) -> Vec<Unbound> {
     let mut kept = Vec::with_capacity(binds.len());
     for mut unbound in binds {
+        if let Some(above) = missing_above(world, repairs, &kept, &unbound.repair.subject) {
+            let above = format!("{} above it is {}", text::path(&above.path), above.verdict);
+            holds.push(Hold::on(&unbound.repair.subject, Reason::StorageNotLive, above));
+            continue;
+        }
         let base = world.observations.iter().find(|seen| seen.path == unbound.base);
         let onto =
             base.filter(|base| base.verdict == Verdict::Live).and_then(|base| base.identity());
@@ -119,6 +129,39 @@ fn on_bases(
         kept.push(unbound);
     }
     kept
+}
+
+/// A base or a bind that the hot path lies in, and that is neither as it should be nor made so by this plan:
+/// what were made there would lie on its bare directory, or go when it comes back.
+fn missing_above<'a>(
+    world: &World<'a>,
+    repairs: &[Repair],
+    binds: &[Unbound],
+    hot: &Path,
+) -> Option<&'a Observation> {
+    world.observations.iter().find(|above| {
+        let listed = above.bind.is_some() || above.roles.contains(&Role::Base);
+        let inside = hot != above.path && hot.starts_with(&above.path);
+        let made = repairs.iter().chain(binds.iter().map(|it| &it.repair));
+        let live = above.verdict == Verdict::Live
+            || made.into_iter().any(|repair| repair.puts_back(&above.path));
+        listed && inside && !live
+    })
+}
+
+/// A bind that cannot be swapped now, because a job runs on it or its sentinel is missing, went down with the
+/// base that is charged here: when its time comes it is owed and costs nothing.
+fn owe_those_that_wait<'a>(repairs: &mut [Repair], waiting: impl Iterator<Item = &'a Repair>) {
+    for bind in waiting {
+        let Cost::Charge { to, identity, .. } = &bind.cost else { continue };
+        for repair in repairs.iter_mut() {
+            let Cost::Charge { to: charged, along, .. } = &mut repair.cost else { continue };
+            if charged == to && !along.contains(identity) {
+                along.push(identity.clone());
+                repair.owes.extend(bind.owes.iter().cloned());
+            }
+        }
+    }
 }
 
 fn set_onto(repair: &mut Repair, mount: &Identity) {
@@ -183,7 +226,7 @@ fn charge_with_bases(
                     along.extend(lower.iter().cloned());
                 }
                 leader.owes.extend(bind.owes.iter().cloned());
-                bind.cost = Cost::Along;
+                bind.cost = Cost::Along { to: to.clone(), identity: identity.clone() };
             } else {
                 let asked = match refused.get(to) {
                     Some(hold) => Err(hold.clone()),
@@ -273,7 +316,7 @@ fn afford(
         .into_iter()
         .chain(second)
         .filter(|repair| match &repair.cost {
-            Cost::Resumed | Cost::Nothing | Cost::Along => true,
+            Cost::Resumed | Cost::Nothing | Cost::Along { .. } => true,
             Cost::Charge { to, .. } => match ledger.charge(to) {
                 Ok(()) => true,
                 Err(hold) => {

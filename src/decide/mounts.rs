@@ -106,7 +106,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     if let Err(error) = world.table {
         holds.push(Hold::gate(Reason::UnclearEvidence, error.to_string()));
     }
-    let (mut broken, mut binds) = (Vec::new(), Vec::new());
+    let (mut broken, mut binds, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for observation in world.observations {
         let case = Case { world, observation, sightings: &sightings };
         let finding = match (&observation.bind, world.front) {
@@ -128,12 +128,15 @@ pub fn decide(world: &World<'_>) -> Decision {
             Finding::Unbound(unbound) => {
                 match busy::allows(world.work, observation, &unbound.repair) {
                     Ok(()) => binds.push(unbound),
-                    Err(hold) => holds.push(hold),
+                    Err(hold) => {
+                        holds.push(hold);
+                        waiting.push(unbound);
+                    }
                 }
             }
         }
     }
-    let mut repairs = compose(world, broken, binds, &mut holds);
+    let mut repairs = compose(world, broken, binds, &waiting, &mut holds);
     if world.front == Kind::Mounts {
         let held_back = storm::hold_back(world, &sightings, &repairs);
         repairs.extend(permitted(world, Kind::Worker, held_back, &mut holds));
@@ -254,6 +257,7 @@ impl Case<'_> {
         let why = format!("the same as the mount beneath it ({} layers)", seen.layers.len());
         Ok(Repair {
             subject: seen.path.clone(),
+            kind: self.kind(),
             needs: None,
             cost: self.cost(top),
             owes: Vec::new(),
@@ -286,7 +290,7 @@ impl Case<'_> {
                           unit to its [[mount]]";
             return Err(self.on(Reason::UnitNotFound, detail.to_owned()));
         }
-        if let (PutBack::Nobody, Some(base)) = (&put_back, self.listed_base()) {
+        if let (PutBack::Nobody, Some(base)) = (&put_back, self.listed_base(top)) {
             // a dead bind is loud; the bare directory beneath it would take the writes in silence
             let detail = format!(
                 "a bind of {}, and nothing says how to make it again: it stays in place",
@@ -298,6 +302,7 @@ impl Case<'_> {
         steps.extend(broken.iter().map(|layer| detach(&seen.path, layer, &why)));
         let mut repair = Repair {
             subject: seen.path.clone(),
+            kind: self.kind(),
             needs: None,
             cost: self.cost(top),
             owes: Vec::new(),
@@ -333,6 +338,10 @@ impl Case<'_> {
     /// Mounts of the config that went with their base come back after it.
     fn put_back_nested(&self, nested: &[Nested], repair: &mut Repair) {
         for nested in nested.iter().rev() {
+            if self.world.settings.bind.iter().any(|bind| bind.hot == nested.path) {
+                repair.owes.push(Owed::Bind(nested.path.clone()));
+                continue;
+            }
             let Some(spec) = self.spec_of(&nested.path) else { continue };
             let step = match (self.world.settings.host.services, &spec.unit, &spec.remount) {
                 (Services::Systemd, Some(unit), _) => {
@@ -381,6 +390,7 @@ impl Case<'_> {
         }
         Ok(Repair {
             subject: seen.path.clone(),
+            kind: self.kind(),
             needs: None,
             cost: Cost::Nothing,
             owes: Vec::new(),
@@ -528,10 +538,12 @@ impl Case<'_> {
     /// A detach takes along what is nested. That may be only what is broken with it or as dead
     /// itself, under the roots.
     pub(super) fn no_children(&self, nested: &[Nested], base: &Layer) -> Result<(), Hold> {
-        let roots = &self.world.settings.mounts;
+        let (roots, binds) = (&self.world.settings.mounts, &self.world.settings.bind);
         let foreign = nested.iter().find(|nested| {
+            // a bind of the table is made again
+            let listed = binds.iter().any(|bind| bind.hot == nested.path);
             let same = nested.layer.identity.dev == base.identity.dev;
-            !(same || nested.layer.is_daemonless()) || !roots.is_under_root(&nested.path)
+            !(same || listed || nested.layer.is_daemonless()) || !roots.is_under_root(&nested.path)
         });
         match foreign {
             None => Ok(()),
@@ -542,10 +554,22 @@ impl Case<'_> {
         }
     }
 
-    /// Another path of the config where the same superblock is mounted.
-    fn listed_base(&self) -> Option<&Path> {
+    /// The path of the config that this is a bind of: the same superblock is mounted there, or was, before
+    /// it was replaced by one of the same source.
+    fn listed_base(&self, top: &Layer) -> Option<&Path> {
         let listed = |path: &&PathBuf| self.spec_of(path).is_some();
-        self.observation.shared.iter().find(listed).map(PathBuf::as_path)
+        let shares = self.observation.shared.iter().find(listed).map(PathBuf::as_path);
+        let of_source = |spec: &&MountSpec| {
+            let seen = self.world.observations.iter().find(|seen| seen.path == spec.path);
+            let now = seen
+                .and_then(Observation::top)
+                .is_some_and(|base| base.source == top.source && base.fstype == top.fstype);
+            let written = spec.source.as_ref().is_some_and(|source| top.source == **source);
+            spec.path != self.observation.path && (now || written)
+        };
+        let was =
+            || self.world.settings.mount.iter().find(of_source).map(|spec| spec.path.as_path());
+        shares.or_else(was)
     }
 
     fn cost(&self, top: &Layer) -> Cost {
@@ -573,6 +597,10 @@ impl Case<'_> {
         let path = &self.observation.path;
         let attempts = self.world.state.attempts.iter().find(|attempts| attempts.path == *path);
         attempts.map_or(0, |attempts| attempts.failed)
+    }
+
+    fn kind(&self) -> Kind {
+        if self.observation.bind.is_some() { Kind::Binds } else { Kind::Mounts }
     }
 
     pub(super) fn is_owed(&self) -> bool {

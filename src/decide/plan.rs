@@ -242,6 +242,8 @@ pub struct Planned {
 pub struct Repair {
     /// The base, or the hot path.
     pub subject: PathBuf,
+    /// Which kind of act it is: whose sentinel and whose pause permit it.
+    pub kind: Kind,
     /// For a bind: the base that this plan must have put back before.
     pub needs: Option<PathBuf>,
     /// What it costs.
@@ -255,19 +257,6 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// Which kind of act this is, as sentinels and pauses name them.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        let of = |verb: Verb| self.steps.iter().any(|planned| planned.step.verb() == verb);
-        if of(Verb::Bind) || of(Verb::Rebind) {
-            Kind::Binds
-        } else if of(Verb::HoldBack) {
-            Kind::Worker
-        } else {
-            Kind::Mounts
-        }
-    }
-
     /// Whether it repairs nothing itself: it restarts what stands on something that was repaired, or keeps
     /// work from what is not.
     #[must_use]
@@ -336,8 +325,14 @@ pub enum Cost {
         /// binds of it.
         along: Vec<Identity>,
     },
-    /// Nothing: it goes with the charge of an earlier repair of this plan.
-    Along,
+    /// Nothing: it goes with the charge of an earlier repair of this plan, or makes it where that one came to
+    /// nothing.
+    Along {
+        /// The base that is charged.
+        to: PathBuf,
+        /// The mount that goes.
+        identity: Identity,
+    },
     /// Nothing: it was charged already, by a round that did not live to finish it.
     Resumed,
     /// Nothing: only what is absent is mounted.
@@ -593,6 +588,7 @@ mod tests {
         let plan = |path: &str, why: &str| Plan {
             repairs: vec![Repair {
                 subject: PathBuf::from(path),
+                kind: Kind::Mounts,
                 needs: None,
                 cost: Cost::Nothing,
                 owes: vec![],

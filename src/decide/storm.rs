@@ -5,6 +5,7 @@
 use super::confirm;
 use super::mounts::World;
 use super::plan::{Cost, Planned, Repair, Step};
+use crate::config::sentinel::Kind;
 use crate::probes::jobs::Job;
 use crate::probes::mounts::Observation;
 use crate::probes::records::Sighting;
@@ -40,6 +41,7 @@ fn one(seen: &Observation, job: &Job) -> Repair {
     let why = format!("{}, and it is not repaired now: jobs would only fail on it", seen.verdict);
     Repair {
         subject: seen.path.clone(),
+        kind: Kind::Worker,
         needs: None,
         cost: Cost::Nothing,
         owes: Vec::new(),

@@ -10,6 +10,7 @@ use crate::act::guard::{Bare, Guarded};
 use crate::act::store;
 use crate::config::Settings;
 use crate::probes::binds;
+use crate::probes::mountinfo;
 use crate::probes::records::{self, Guard, Guards};
 use crate::probes::work::Work;
 use crate::sys::clock::Now;
@@ -56,6 +57,11 @@ fn set(
     dry_run: bool,
     now: &Now,
 ) -> Result<String> {
+    let covered = mountinfo::read(|mount| mount.path == path)
+        .is_ok_and(|table| !table.walk(path).layers.is_empty());
+    if let Some(why) = bare.reason_against(covered)? {
+        return Ok(format!("left: {why}"));
+    }
     let (is, was_mode) = bare.look()?;
     match is {
         Guarded::Immutable => return Ok("is immutable already".to_owned()),

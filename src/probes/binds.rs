@@ -158,6 +158,12 @@ fn parse(bytes: &[u8]) -> Vec<(usize, Line)> {
 
 /// An absolute path without `.` and `..`.
 fn path(word: &[u8]) -> Result<PathBuf, String> {
+    if let Some(control) = word.iter().find(|byte| byte.is_ascii_control()) {
+        return Err(format!(
+            "{} holds the control character {control:#04x}; written as \\{control:03o} if it is meant",
+            text::bytes(word)
+        ));
+    }
     let bytes = unescape(word);
     let path = Path::new(OsStr::from_bytes(&bytes));
     let plain = path
