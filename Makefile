@@ -32,8 +32,9 @@ lint:
 
 # the crash matrix kills this build at every named place
 failpoints:
+	$(CARGO) build --release --quiet --features failpoints --bin unwedge-mounts
+	@install -D target/release/unwedge-mounts target/failpoints/release/unwedge-mounts
 	$(CARGO) build --release --quiet
-	$(CARGO) build --release --quiet --features failpoints --target-dir target/failpoints
 
 .PHONY: run-tests
 run-tests:

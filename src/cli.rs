@@ -93,7 +93,7 @@ pub struct WorkerTool {
 /// Look into the job queue, as the service user
 ///
 /// Without a verb it does one round: it reads the queue of `[queue]` and shows it. With --apply it also
-/// keeps the reading as the last good one and writes metrics; the queue itself is never written to.
+/// keeps the reading as the last good one and writes metrics; the queue is only read.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "unwedge-jobs", version)]
 pub struct Jobs {
@@ -111,10 +111,23 @@ pub struct Jobs {
 }
 
 /// What `unwedge-jobs` can do besides a round.
-#[derive(Subcommand, Clone, Copy, Debug)]
+#[derive(Subcommand, Clone, Debug)]
 pub enum JobsVerb {
     /// Show what the queue holds and write nothing; the tools that run as root ask this way
     Facts,
+    /// Keep the jobs that come next from being taken for a time, where their output lies on storage that is
+    /// broken: moves the not-before column that `[queue.table] hold_back` names, of rows that still wait
+    HoldBack {
+        /// For how long, such as 10m
+        #[arg(long = "for", value_name = "TIME", default_value = "10m")]
+        time: String,
+        /// Only say what would be held back
+        #[arg(long)]
+        dry_run: bool,
+        /// Jobs that write at or below these paths
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
 }
 
 /// Start a round of unwedge-mounts the moment a watched mount's daemon ends or the mount is taken away

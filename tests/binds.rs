@@ -21,12 +21,12 @@ use crate::support::lab::{all_ok, await_that, holds, steps, verdict};
 use crate::support::{Fault, Lab};
 
 /// The mount that a walk to `path` ends in, if it is mounted there.
-fn top(path: &Path) -> Option<Mount> {
+pub fn top(path: &Path) -> Option<Mount> {
     let table = mountinfo::read(|_| true).unwrap();
     table.walk(path).layers.last().map(|mount| (*mount).clone())
 }
 
-fn layers(path: &Path) -> usize {
+pub fn layers(path: &Path) -> usize {
     mountinfo::read(|_| true).unwrap().walk(path).layers.len()
 }
 
@@ -67,7 +67,7 @@ impl Writer {
 
 /// Ends whoever serves the mount at `path`: it is dead when this returns.
 #[track_caller]
-fn kill_daemons(path: &Path) {
+pub fn kill_daemons(path: &Path) {
     let dev = top(path).unwrap().dev;
     let Holders::Living(daemons) = Daemons::scan(Whereabouts::Here).of(dev) else {
         panic!("{} has no daemon", path.display());
@@ -311,7 +311,7 @@ lab_test! {
 }
 
 /// What a round that dies right there leaves.
-fn slide_beneath(cold: &Path, hot: &Path) {
+pub fn slide_beneath(cold: &Path, hot: &Path) {
     use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let new = open_tree(rustix::fs::CWD, cold, flags).unwrap();
@@ -500,7 +500,7 @@ lab_test! {
         let ran = lab.round(&["--apply", "--json"]);
         let round: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(ran.code, Some(0));
-        let bad = format!("{} bad-manifest", manifest.display());
+        let bad = format!("{} bad-bind", manifest.display());
         assert_eq!(holds(&round), [bad.clone(), bad.clone()], "{round:#}");
         let details: Vec<&str> = round["holds"].as_array().unwrap().iter()
             .map(|hold| hold["detail"].as_str().unwrap()).collect();
@@ -539,7 +539,7 @@ lab_test! {
 
 impl Lab {
     /// A run of `unwedge-binds`.
-    fn boot_front(&self, flags: &[&str]) -> crate::support::lab::Ran {
+    pub fn boot_front(&self, flags: &[&str]) -> crate::support::lab::Ran {
         self.run(Path::new(env!("CARGO_BIN_EXE_unwedge-binds")), flags)
     }
 }

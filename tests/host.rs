@@ -49,6 +49,34 @@ host_test! {
     }
 }
 
+/// What `unwedge-jobs` writes after a round that had something to say: the common families stand in both
+/// files, and an exporter takes them only if they say the same of themselves.
+fn jobs_metrics() -> String {
+    use unwedge::probes::jobs::{InfraErrors, QueueFacts, QueueLook, State};
+    let look = QueueLook::Known(QueueFacts {
+        queue: "jobs".to_owned(),
+        running: vec![],
+        next: vec![],
+        cooling: vec![],
+        counts: State::ALL.map(|state| (state, 1)).into(),
+        oldest_pending_ms: Some(1),
+        infra_errors: InfraErrors { window_ms: 600_000, count: Some(0) },
+        stale_running: None,
+        hold_back: false,
+        advice: vec![],
+    });
+    let now = unwedge::sys::clock::Now::take().unwrap();
+    let round = unwedge::report::queue::QueueRound {
+        now: &now,
+        armed: false,
+        look: Some(&look),
+        last_good_utc_ms: Some(now.utc_ms),
+        trouble: None,
+        took: std::time::Duration::from_millis(1),
+    };
+    unwedge::report::queue::render_metrics(&round).unwrap()
+}
+
 host_test! {
     fn an_exporter_reads_the_metrics_also_when_rounds_are_killed_half_way(
         host, needs "/usr/bin/prometheus-node-exporter"
@@ -57,6 +85,7 @@ host_test! {
             ExecStart=/usr/bin/prometheus-node-exporter --collector.disable-defaults \
             --collector.textfile --collector.textfile.directory=/var/lib/metrics \
             --web.listen-address=127.0.0.1:9100\n", "644");
+        host.put("/var/lib/metrics/unwedge_jobs.prom", jobs_metrics().as_bytes(), "644");
         host.ok("systemctl daemon-reload; systemctl start exporter unwedge-mounts.service");
         let scrape = "scrape() {
             exec 3<>/dev/tcp/127.0.0.1/9100; printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3
@@ -66,8 +95,8 @@ host_test! {
         let families = host.ok(&format!("{scrape} scrape"));
         for (family, _) in unwedge::report::metrics::FAMILIES {
             // one that has nothing to say is left out
-            let silent = ["unwedge_mount_errno", "unwedge_mount_repairs", "unwedge_mounts_orphan_connections"]
-                .contains(&family) || ["unwedge_watch_", "unwedge_worker_"].iter().any(|it| family.starts_with(it));
+            let silent = ["unwedge_mount_errno", "unwedge_mount_repairs", "unwedge_mounts_orphan_connections",
+                "unwedge_debt_oldest_timestamp_seconds"].contains(&family) || ["unwedge_watch_", "unwedge_worker_"].iter().any(|it| family.starts_with(it));
             assert!(silent || families.contains(&format!("\n{family}")), "{family}: {families}");
         }
         let killed = host.ok(&format!(
@@ -89,7 +118,7 @@ host_test! {
         for complaint in ["error gathering", "duplicate", "failed to"] {
             assert!(!log.contains(complaint), "{log}");
         }
-        assert_eq!(host.ok("ls /var/lib/metrics"), "unwedge_mounts.prom");
+        assert_eq!(host.ok("ls /var/lib/metrics"), "unwedge_jobs.prom\nunwedge_mounts.prom");
     }
 }
 
@@ -525,5 +554,29 @@ host_test! {
         assert!(all_ok(&round), "{round:#}");
         host.ok("systemctl stop worker; umount -l /srv/jobs/a; test -z \"$(ls /srv/jobs/a)\"
                  systemctl stop storagebox; test -z \"$(ls -A /srv/storagebox)\"");
+    }
+}
+
+host_test! {
+    fn what_stands_on_a_base_is_restarted_after_it_and_one_that_fails_keeps_no_other_from_it(host) {
+        let unit = b"[Service]\nExecStart=/bin/sh -c 'exec 9</srv/storagebox/hello; exec sleep infinity'\n";
+        for name in ["reader", "broken", "down"] {
+            host.put(&format!("/etc/systemd/system/{name}.service"), unit, "644");
+        }
+        host.configure("", &listed("dependents = [\"broken.service\", \"reader.service\", \"down.service\"]"));
+        host.arm();
+        host.ok("systemctl daemon-reload; systemctl start reader broken");
+        host.put("/etc/systemd/system/broken.service.d/broken.conf", BROKEN, "644");
+        let before = host.ok("systemctl daemon-reload; systemctl show -P MainPID reader");
+        host.ok("kill -KILL $(main_pid)");
+        let round = host.round("--apply");
+        assert!(all_ok(&round), "what is asked for without waiting is not waited for: {round:#}");
+        let after: Vec<String> = ["broken", "reader", "down"].map(|it| format!("restart-unit {it}.service")).into();
+        assert_eq!(steps(&round)[3..], after, "{round:#}");
+        host.until(&format!("test \"$(systemctl show -P MainPID reader)\" != {before}"));
+        host.until("systemctl is-active reader");
+        assert_eq!(host.ok("systemctl show -P ActiveState down"), "inactive", "nobody had started it");
+        host.ok("readlink /proc/$(systemctl show -P MainPID reader)/fd/9; cat /srv/storagebox/hello");
+        assert!(steps(&host.round("--apply")).is_empty());
     }
 }

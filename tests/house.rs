@@ -57,7 +57,7 @@ const TOOLS: [Tool; 6] = [
         root: false,
         units: &["unwedge-jobs.service", "unwedge-jobs.timer"],
         sentinel: Some("jobs"),
-        playbook: Some("README.md"),
+        playbook: Some("queue-unknown.md"),
     },
     Tool {
         name: "unwedge-watch",

@@ -38,5 +38,9 @@ mod worker;
 /// The watch, on a throw-away host: what starts a round, and what does not.
 mod watch;
 
+/// What was broken once by somebody who tried.
+mod hardening;
 /// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.
 mod host;
+/// What is done while jobs run, come next, or nobody knows.
+mod work;

@@ -1,7 +1,7 @@
 //! `unwedge-jobs.service` as it ships, on a throw-away host with a real systemd and a PostgreSQL that
 //! knows the service user by its socket.
 
-use crate::support::host::{Host, shipped, shipped_path};
+use crate::support::host::{Host, listed, shipped, shipped_path};
 
 const METRICS: &str = "/var/lib/prometheus/node-exporter/unwedge_jobs.prom";
 
@@ -63,6 +63,15 @@ host_test! {
         let said = host.ok("unwedge-jobs; cd /; unwedge-jobs facts --json | grep -c /srv/b");
         assert!(said.starts_with("queue jobs: 1 pending") && said.ends_with("\n1"), "{said}");
 
+        // and a root program's unit closes nothing that its child needs for a socket
+        let ask = b"[Service]\nExecStart=\nExecStart=/usr/bin/getent passwd -- unwedge\n\
+            ExecStart=/usr/bin/setpriv --reuid=unwedge --regid=unwedge --init-groups --no-new-privs \
+            --inh-caps=-all --ambient-caps=-all -- /usr/bin/unwedge-jobs facts --json\n\
+            StandardOutput=append:/run/answer\n";
+        host.put("/etc/systemd/system/unwedge-mounts.service.d/ask.conf", ask, "644");
+        host.ok("systemctl daemon-reload; systemctl start unwedge-mounts.service; grep -c /srv/b /run/answer");
+        host.ok("rm -r /etc/systemd/system/unwedge-mounts.service.d; systemctl daemon-reload");
+
         // the timer as it ships, only more often
         let often = b"[Timer]\nOnBootSec=\nOnBootSec=1s\nOnUnitInactiveSec=1s\nRandomizedDelaySec=0\n";
         host.put("/etc/systemd/system/unwedge-jobs.timer.d/often.conf", often, "644");
@@ -106,4 +115,69 @@ fn the_longest_question_fits_into_the_units_time() {
     let unit = String::from_utf8(shipped("unwedge-jobs.service")).unwrap();
     let seconds = unwedge::config::queue::QUEUE_TIMEOUT_MAX.as_secs() + 10;
     assert!(unit.lines().any(|line| line == format!("TimeoutStartSec={seconds}")));
+}
+
+/// Asks the database as its owner.
+const SQL: &str = "#!/bin/sh\nexec setpriv --reuid=postgres --regid=postgres --init-groups -- \
+    psql -qAtX -h /run/pg app -c \"$1\"\n";
+
+/// A worker without any cool-down of its own: it takes the next job, fails it when it cannot write, and
+/// puts it back at once.
+const WORKER: &str = r#"#!/bin/bash
+sql() { psql -qAtX -h /run/pg -U postgres app -c "$1"; }
+while :; do
+  id=$(sql "UPDATE jobs SET status = 'running', tries = tries + 1 WHERE id = (SELECT id FROM jobs
+    WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now()) ORDER BY id LIMIT 1
+    FOR UPDATE SKIP LOCKED) RETURNING id")
+  [ -n "$id" ] || { sleep 0.05; continue; }
+  dir=$(sql "SELECT dir FROM jobs WHERE id = $id")
+  if echo done >"$dir/out-$id" 2>/dev/null; then to=done; else to=queued; fi
+  sql "UPDATE jobs SET status = '$to' WHERE id = $id" >/dev/null
+done
+"#;
+
+host_test! {
+    fn a_worker_without_a_cooldown_does_not_storm_a_path_that_stays_broken(
+        host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
+    ) {
+        furnish(&host);
+        let queue = "[queue]\nurl_file = \"/etc/unwedge/queue.url\"\nadapter = \"table\"\ntimeout = \"2s\"\n\
+             [queue.table]\nname = \"jobs\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\noutput = \"dir\"\n\
+             states = { pending = [\"queued\"], running = [\"running\"], finished = [\"done\"] }\n\
+             next_attempt_at = \"not_before\"\nhold_back = \"not_before\"\n";
+        let base = listed("").replace("wait = \"10s\"", "wait = \"1s\"");
+        host.configure("", &(base + queue));
+        host.arm();
+        host.put("/etc/unwedge/sentinels/worker", b"armed by a test\n", "644");
+        host.put("/usr/local/bin/worker", WORKER.as_bytes(), "755");
+        host.put("/usr/local/bin/sql", SQL.as_bytes(), "755");
+        let unit = "[Service]\nUser=postgres\nExecStart=/usr/local/bin/worker\n";
+        host.put("/etc/systemd/system/worker.service", unit.as_bytes(), "644");
+        host.put("/etc/systemd/system/storagebox.service.d/broken.conf",
+            b"[Service]\nExecStart=\nExecStart=/bin/false\n", "644");
+        let sql = |text: &str| host.ok(&format!("sql \"{text}\""));
+        // two on the storage that will stay away, and one elsewhere that nothing is wrong with
+        sql("DELETE FROM jobs; ALTER TABLE jobs ADD tries int NOT NULL DEFAULT 0, ADD not_before timestamptz; \
+             GRANT UPDATE (not_before) ON jobs TO unwedge; \
+             INSERT INTO jobs (id, status, dir) VALUES (1, 'queued', '/srv/storagebox/x'), \
+             (2, 'queued', '/srv/storagebox/y'), (9, 'queued', '/srv/elsewhere')");
+        host.ok("install -d -o postgres /srv/elsewhere; chmod 755 /srv; systemctl daemon-reload; kill -KILL $(main_pid)");
+        host.ok("systemctl start worker");
+        host.until("test $(sql 'SELECT tries FROM jobs WHERE id = 1') -gt 3");
+        // the first round tries to repair it and cannot; the second knows that it stays so
+        for _ in 0..2 {
+            let _ = host.round("--apply");
+        }
+        let held = sql("SELECT string_agg(id::text, ',' ORDER BY id) FROM jobs WHERE not_before > now() + interval '9 min'");
+        assert!(held.contains('1'), "{held}: {}", host.round(""));
+        host.until("test $(sql 'SELECT status FROM jobs WHERE id = 9') = done");
+        let _ = host.round("--apply");
+        let tries = || sql("SELECT string_agg(tries::text, ',' ORDER BY id) FROM jobs WHERE id < 9");
+        let before = tries();
+        for _ in 0..5 {
+            let _ = host.round("--apply");
+        }
+        assert_eq!(tries(), before, "taken again, though it could only fail");
+        assert_eq!(sql("SELECT count(*) FROM jobs WHERE status = 'queued' AND not_before > now()"), "2");
+    }
 }

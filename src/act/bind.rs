@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, mkdirat, openat, openat2, statx,
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, chmodat, mkdirat, openat, openat2, statx,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -23,7 +23,7 @@ use rustix::mount::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::child::{Done, Refusal, foreign_in, found, table};
+use super::child::{Done, InTime, Refusal, foreign_in, found, table};
 use crate::probes::identity::{self, Identity};
 use crate::probes::liveness;
 use crate::probes::mountinfo::{Mount, MountTable, Propagation};
@@ -133,8 +133,14 @@ fn become_owner_of(directory: &OwnedFd) -> Result<(), Errno> {
 }
 
 fn make(here: &OwnedFd, name: &OsString) -> Result<OwnedFd, Errno> {
-    match mkdirat(here, name.as_os_str(), Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => enter(here, name),
+    let mode = Mode::from_raw_mode(0o755);
+    match mkdirat(here, name.as_os_str(), mode) {
+        Ok(()) => {
+            // whatever the umask of whoever started us
+            chmodat(here, name.as_os_str(), mode, AtFlags::empty())?;
+            enter(here, name)
+        }
+        Err(Errno::EXIST) => enter(here, name),
         Err(errno) => Err(errno),
     }
 }
@@ -169,15 +175,16 @@ fn make_hot_now(hot: &Path, root: &Path) -> Result<Done, Done> {
 }
 
 /// Binds `hot`, where nothing is mounted, to its place.
-pub fn bind(hot: &Path, place: &Place) -> Done {
-    bind_now(hot, place).unwrap_or_else(|done| done)
+pub fn bind(hot: &Path, place: &Place, in_time: InTime) -> Done {
+    bind_now(hot, place, in_time).unwrap_or_else(|done| done)
 }
 
-fn bind_now(hot: &Path, place: &Place) -> Result<Done, Done> {
-    let cold = place.open()?;
+fn bind_now(hot: &Path, place: &Place, in_time: InTime) -> Result<Done, Done> {
+    let new = New::of(&place.open()?)?;
     let bare = open_bare(hot)?;
-    let new = New::of(&cold)?;
+    in_time.still()?;
     new.put_on(&bare)?;
+    new.alone_at(hot)?;
     new.seen_at(hot, place)?;
     Ok(Done::Done { detail: format!("shows {} (mount {})", place.shown(), new.id) })
 }
@@ -205,40 +212,42 @@ fn open_bare(hot: &Path) -> Result<OwnedFd, Done> {
 }
 
 /// Swaps the mount at `hot`, known as `old`, for a bind of its place.
-pub fn rebind(hot: &Path, old: &Identity, along: &[u64], place: &Place) -> Done {
-    rebind_now(hot, old, along, place).unwrap_or_else(|done| done)
+pub fn rebind(hot: &Path, old: &Identity, along: &[u64], place: &Place, in_time: InTime) -> Done {
+    rebind_now(hot, old, along, place, in_time).unwrap_or_else(|done| done)
 }
 
-fn rebind_now(hot: &Path, old: &Identity, along: &[u64], place: &Place) -> Result<Done, Done> {
+fn rebind_now(
+    hot: &Path,
+    old: &Identity,
+    along: &[u64],
+    place: &Place,
+    in_time: InTime,
+) -> Result<Done, Done> {
     let before = table()?;
     let was = before.get(old.mount_id).filter(|mount| mount.dev == old.dev);
     let Some(was) = was.cloned() else {
         let detail = "the old one is not mounted any more".to_owned();
         return Err(Done::Refused { reason: Refusal::IdentityChanged, detail });
     };
-    let cold = place.open()?;
-    let top = found(hot, old)?;
-    foreign_in(&before, old, along)?;
-    let new = New::of(&cold)?;
+    // what may wait for storage comes first, and all is looked at again after it
+    let new = New::of(&place.open()?)?;
     mount_attr::set_options(&new.fd, mount_attr::parse(was.options.as_bytes()))
         .map_err(|errno| failed("give the new bind the options of the old one", errno))?;
-    let how = if knows_beneath() { new.slide_beneath(&top) } else { Err(Errno::INVAL) };
-    let how = match how {
-        Ok(()) => {
-            travel_like(&new.fd, was.propagation)?;
-            take_away(&top)?;
-            "slid beneath the old one"
-        }
-        // the kernel does not know it, or not for this mount: the new one is at hand before the old
-        // one goes, and the directory is bare for the time of two system calls
-        Err(Errno::INVAL) => {
-            take_away(&top)?;
-            let bare = identity::open_cached(hot).or_else(|_| identity::open_uncached(hot));
-            new.put_on(&bare.map_err(|errno| failed("open the bare directory", errno))?)?;
-            travel_like(&new.fd, was.propagation)?;
-            "put in place of the old one"
-        }
-        Err(errno) => return Err(failed("slide it beneath the old one", errno)),
+    let top = found(hot, old)?;
+    foreign_in(&table()?, old, along)?;
+    in_time.still()?;
+    let how = if knows_beneath() {
+        new.slide_beneath(&top).map_err(|errno| failed("slide it beneath the old one", errno))?;
+        travel_like(&new.fd, was.propagation)?;
+        take_away(&top, old, along)?;
+        "slid beneath the old one"
+    } else {
+        // the new one is at hand before the old one goes: the directory is bare for two system calls
+        take_away(&top, old, along)?;
+        let bare = identity::open_cached(hot).or_else(|_| identity::open_uncached(hot));
+        new.put_on(&bare.map_err(|errno| failed("open the bare directory", errno))?)?;
+        travel_like(&new.fd, was.propagation)?;
+        "put in place of the old one"
     };
     let now = new.seen_at(hot, place)?;
     is_dressed_like(&now, &was)?;
@@ -253,10 +262,18 @@ fn knows_beneath() -> bool {
     move_mount(CWD, missing, CWD, missing, flags) == Err(Errno::NOENT)
 }
 
-fn take_away(top: &OwnedFd) -> Result<(), Done> {
+fn take_away(top: &OwnedFd, old: &Identity, along: &[u64]) -> Result<(), Done> {
+    foreign_in(&table()?, old, along)?;
     // without UMOUNT_NOFOLLOW, because the descriptor's own path is a link
     unmount(format!("/proc/self/fd/{}", top.as_raw_fd()), UnmountFlags::DETACH)
-        .map_err(|errno| failed("umount2 of the old one", errno))
+        .map_err(|errno| failed("umount2 of the old one", errno))?;
+    let stands = |mount: &Mount| mount.dev == old.dev;
+    if table()?.get(old.mount_id).is_some_and(stands) {
+        let detail = "umount2 succeeded, and yet the old one is still mounted: something was put on top \
+                      of it at the very moment, and went instead";
+        return Err(Done::Failed { detail: detail.to_owned() });
+    }
+    Ok(())
 }
 
 /// A shared place makes shared what is put there; an old bind that was not shared stays so.
@@ -324,6 +341,22 @@ impl New {
 
     fn put_on(&self, bare: &OwnedFd) -> Result<(), Done> {
         self.attach(bare, MoveMountFlags::empty()).map_err(|errno| failed("move_mount", errno))
+    }
+
+    /// Whatever was mounted there at the very moment is not covered: then this one goes again.
+    fn alone_at(&self, hot: &Path) -> Result<(), Done> {
+        let after = table()?;
+        let others = after.walk(hot).layers.iter().filter(|mount| mount.id != self.id).count();
+        if others == 0 {
+            return Ok(());
+        }
+        let own = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        let undone = unmount(own, UnmountFlags::DETACH);
+        let detail = match undone {
+            Ok(()) => "something was mounted there at the very moment; it is left".to_owned(),
+            Err(errno) => format!("something was mounted there at the very moment; undo: {errno}"),
+        };
+        Err(Done::Refused { reason: Refusal::IdentityChanged, detail })
     }
 
     /// The new mount as the table has it: the topmost at `hot`, and of the superblock that holds the

@@ -24,6 +24,7 @@ use crate::probes::connections;
 use crate::probes::identity::{self, Identity};
 use crate::probes::mountinfo::{self, MountTable};
 use crate::probes::records::path_text;
+use crate::sys::clock::boottime;
 use crate::sys::command::Spawned;
 
 /// The word that makes this program such a child.
@@ -103,6 +104,31 @@ pub enum Done {
     },
 }
 
+/// Until when (boot time, milliseconds) a child may begin what cannot be taken back. Whoever sent it has
+/// given it up then, and nothing that was checked before holds any more: not the lock, not HALT.
+#[derive(Clone, Copy, Debug)]
+pub struct InTime(u64);
+
+impl InTime {
+    /// A little less than the parent waits.
+    fn within(limit: Duration) -> Self {
+        let until = boottime().saturating_add(limit.saturating_sub(limit / 10));
+        Self(u64::try_from(until.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether it may go on.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(super) fn still(self) -> Result<(), Done> {
+        if boottime().as_millis() < u128::from(self.0) {
+            return Ok(());
+        }
+        let detail = "it took too long to come so far; nothing was done".to_owned();
+        Err(Done::Refused { reason: Refusal::UnclearEvidence, detail })
+    }
+}
+
 /// The reasons that can turn up at the last moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -138,7 +164,9 @@ pub fn carry_out(path: &Path, order: &Order, limit: Duration) -> Done {
         Ok(order) => order,
         Err(error) => return failed(format!("write the order: {error}")),
     };
-    let args = [OsString::from(VERB), OsString::from(order), path.as_os_str().to_owned()];
+    let until = InTime::within(limit).0.to_string();
+    let args =
+        [VERB.into(), OsString::from(order), OsString::from(until), path.as_os_str().to_owned()];
     let child = match Spawned::start(&args) {
         Ok(child) => child,
         Err(error) => return failed(format!("start a child for it: {error}")),
@@ -163,19 +191,21 @@ pub fn dispatch(args: &[OsString]) -> Option<i32> {
 }
 
 fn run_if_asked(args: &[OsString]) -> Option<i32> {
-    let [verb, order, path] = args else { return None };
+    let [verb, order, until, path] = args else { return None };
     if verb != VERB {
         return None;
     }
     let path = PathBuf::from(path);
+    // without a time it is too late
+    let in_time = InTime(until.to_str().and_then(|ms| ms.parse().ok()).unwrap_or_default());
     let done = match order.to_str().map(serde_json::from_str::<Order>) {
-        Some(Ok(Order::Abort { identity })) => abort(&path, &identity),
-        Some(Ok(Order::Detach { identity, along })) => detach(&path, &identity, &along),
+        Some(Ok(Order::Abort { identity })) => abort(&path, &identity, in_time),
+        Some(Ok(Order::Detach { identity, along })) => detach(&path, &identity, &along, in_time),
         Some(Ok(Order::MakeCold { place })) => bind::make_cold(&place),
         Some(Ok(Order::MakeHot { root })) => bind::make_hot(&path, &root),
-        Some(Ok(Order::Bind { place })) => bind::bind(&path, &place),
+        Some(Ok(Order::Bind { place })) => bind::bind(&path, &place, in_time),
         Some(Ok(Order::Rebind { identity, along, place })) => {
-            bind::rebind(&path, &identity, &along, &place)
+            bind::rebind(&path, &identity, &along, &place, in_time)
         }
         Some(Err(_)) | None => Done::Failed { detail: "an order that is none".to_owned() },
     };
@@ -226,11 +256,16 @@ pub(super) fn table() -> Result<MountTable, Done> {
         })
 }
 
-fn detach(path: &Path, identity: &Identity, along: &[u64]) -> Done {
-    detach_now(path, identity, along).unwrap_or_else(|done| done)
+fn detach(path: &Path, identity: &Identity, along: &[u64], in_time: InTime) -> Done {
+    detach_now(path, identity, along, in_time).unwrap_or_else(|done| done)
 }
 
-fn detach_now(path: &Path, identity: &Identity, along: &[u64]) -> Result<Done, Done> {
+fn detach_now(
+    path: &Path,
+    identity: &Identity,
+    along: &[u64],
+    in_time: InTime,
+) -> Result<Done, Done> {
     let before = table()?;
     let is_it = |table: &MountTable| {
         table.get(identity.mount_id).is_some_and(|mount| mount.dev == identity.dev)
@@ -240,7 +275,8 @@ fn detach_now(path: &Path, identity: &Identity, along: &[u64]) -> Result<Done, D
         return Ok(Done::Already { detail });
     }
     let fd = found(path, identity)?;
-    foreign_in(&before, identity, along)?;
+    foreign_in(&table()?, identity, along)?;
+    in_time.still()?;
     // by descriptor: no path is walked now, so none can lead elsewhere. Without UMOUNT_NOFOLLOW,
     // because the descriptor's own path is a link.
     unmount(format!("/proc/self/fd/{}", fd.as_raw_fd()), UnmountFlags::DETACH)
@@ -270,11 +306,11 @@ pub(super) fn foreign_in(
     }
 }
 
-fn abort(path: &Path, identity: &Identity) -> Done {
-    abort_now(path, identity).unwrap_or_else(|done| done)
+fn abort(path: &Path, identity: &Identity, in_time: InTime) -> Done {
+    abort_now(path, identity, in_time).unwrap_or_else(|done| done)
 }
 
-fn abort_now(path: &Path, identity: &Identity) -> Result<Done, Done> {
+fn abort_now(path: &Path, identity: &Identity, in_time: InTime) -> Result<Done, Done> {
     let failed = |what: &str, errno: Errno| Done::Failed { detail: format!("{what}: {errno}") };
     let Some(inode) = identity.connection else {
         let detail = "its connection is not known".to_owned();
@@ -299,6 +335,7 @@ fn abort_now(path: &Path, identity: &Identity) -> Result<Done, Done> {
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let abort = openat(&connection, "abort", flags, Mode::empty())
         .map_err(|errno| failed("open abort", errno))?;
+    in_time.still()?;
     rustix::io::write(&abort, b"1").map_err(|errno| failed("write abort", errno))?;
     Ok(Done::Done { detail: format!("connection {} is ended", identity.dev.minor) })
 }
@@ -315,8 +352,9 @@ mod tests {
 
     #[test]
     fn what_is_gone_already_is_said_to_be() {
-        assert!(matches!(detach(Path::new("/"), &nobody(), &[]), Done::Already { .. }));
-        assert!(matches!(abort(Path::new("/"), &nobody()), Done::Already { .. }));
+        let in_time = InTime::within(ACT_LIMIT);
+        assert!(matches!(detach(Path::new("/"), &nobody(), &[], in_time), Done::Already { .. }));
+        assert!(matches!(abort(Path::new("/"), &nobody(), in_time), Done::Already { .. }));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::probes::family::Family;
 use crate::probes::identity;
+use crate::probes::liveness;
 use crate::probes::mountinfo;
 use crate::sys::text;
 
@@ -68,6 +69,24 @@ impl Bare {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno).context("open the bare directory"),
         }
+    }
+
+    /// Why it is better not guarded, if there is a reason.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn reason_against(&self, covered: bool) -> Result<Option<String>> {
+        let owner = fstat(&self.0).context("fstat")?.st_uid;
+        if owner != 0 {
+            // fusermount3 wants its caller to be able to write to the directory
+            return Ok(Some(format!(
+                "it belongs to uid {owner}, who could not mount there any more"
+            )));
+        }
+        if !covered && liveness::count_entries(&self.0, 1).context("read the directory")? > 0 {
+            return Ok(Some("nothing is mounted there, and something is in it".to_owned()));
+        }
+        Ok(None)
     }
 
     /// How it is, and its mode.

@@ -20,22 +20,27 @@ use super::{storage_gate, store, units, wait, worker};
 use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
-use crate::decide::plan::{Cost, Owed, Plan, Planned, Reason, Repair, Shows, Step};
+use crate::decide::busy;
+use crate::decide::plan::{Cost, Hold, Owed, Plan, Planned, Reason, Repair, Shows, Step};
 use crate::probes::connections::Connections;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
+use crate::probes::jobs;
 use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
     self, Attempts, Charge, Debt, Debts, Holds, MountsState, Rebound, Remembered, Repairs, Sighting,
 };
 use crate::probes::verdict::Verdict;
+use crate::probes::work::Work;
 use crate::sys::clock::{Deadline, Now, boottime};
 use crate::sys::{command, text};
 
 /// How long a mount without a configured `wait` is given, such as one that comes to light beneath
 /// a detached layer.
 const WAIT_DEFAULT: Duration = Duration::from_secs(10);
+/// How long jobs are held back whose storage is broken; while it stays broken they are held back again.
+const HELD_BACK_FOR: Duration = Duration::from_secs(600);
 /// How long a daemon is given to end after SIGTERM, and again after SIGKILL.
 const DAEMON_GRACE: Duration = Duration::from_secs(2);
 
@@ -83,6 +88,8 @@ pub struct Actor<'a> {
     pub settings: &'a Settings,
     /// What was seen.
     pub observations: &'a [Observation],
+    /// What was at work then.
+    pub work: &'a Work,
     /// When the round must have ended.
     pub deadline: Deadline,
     /// What is remembered; kept up to date on disk.
@@ -112,7 +119,9 @@ impl Actor<'_> {
         self.state.charges.retain(|charge| {
             charge.open || now.since(&charge.at).known().is_none_or(|age| age < DAY)
         });
-        self.state.attempts.retain(|attempts| !live.contains(&attempts.path));
+        let watched = |path: &Path| observations.iter().any(|seen| seen.path == path);
+        self.state.attempts.retain(|it| watched(&it.path) && !live.contains(&it.path));
+        self.state.repairs.retain(|repairs| watched(&repairs.path));
         self.state.remembered.retain(|remembered| !live.contains(&remembered.path));
         self.state.rebinds.retain(|rebound| !live.contains(&rebound.path));
         store::record(&self.settings.host.state_dir, &self.state)
@@ -155,19 +164,47 @@ impl Actor<'_> {
             let now = Now::take()?;
             storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
         }
+        let work = self.work_now(plan);
+        let mut charged = BTreeSet::new();
         for repair in &plan.repairs {
-            if let Some(base) = failed_base(repair, outcomes).or_else(|| missing(repair, outcomes))
-            {
-                outcomes.extend(not_on(&base, repair));
+            let above = failed_base(repair, outcomes).filter(|_| !repair.is_aftermath());
+            if let Some(base) = above.or_else(|| missing(repair, outcomes)) {
+                let base = text::path(&base);
+                let why = format!("{base}, which it stands on, is not as it should be");
+                outcomes.extend(refused(repair, Reason::StorageNotLive, why));
                 continue;
             }
+            if let Err(hold) = self.allowed_by(&work, repair) {
+                outcomes.extend(refused(repair, hold.reason, hold.detail));
+                continue;
+            }
+            let repair = &with_its_charge(repair, &charged);
             self.begin(repair)?;
             let done = self.perform_steps(repair);
+            if let (Cost::Charge { to, .. }, true) = (&repair.cost, touched(&done)) {
+                charged.insert(to.clone());
+            }
             let ended = self.end(repair, &done);
             outcomes.extend(done);
             ended?;
         }
         Ok(())
+    }
+
+    /// The queue once more, now that its paths are closed to new work: a job claimed since the look
+    /// changes what may be done.
+    fn work_now(&self, plan: &Plan) -> Work {
+        match self.work {
+            Work::Known(_) if plan.repairs.iter().any(Repair::takes_away) => {
+                Work::look(self.settings)
+            }
+            Work::Known(_) | Work::Unknown(_) | Work::NoQueue => self.work.clone(),
+        }
+    }
+
+    fn allowed_by(&self, work: &Work, repair: &Repair) -> Result<(), Hold> {
+        let seen = self.observations.iter().find(|seen| seen.path == repair.subject);
+        seen.map_or(Ok(()), |seen| busy::allows(work, seen, repair))
     }
 
     /// Writes down what is about to be done: charged and remembered first, owed second, done third.
@@ -203,7 +240,11 @@ impl Actor<'_> {
             })
             .collect();
         if !new.is_empty() {
-            self.debts.debts.extend(new);
+            for debt in new {
+                if !self.debts.debts.iter().any(|known| known.path() == debt.path()) {
+                    self.debts.debts.push(debt);
+                }
+            }
             store::record(state_dir, &self.debts)?;
         }
         Ok(())
@@ -229,7 +270,7 @@ impl Actor<'_> {
             .any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)));
         let charged_to = match &repair.cost {
             Cost::Charge { to, .. } => to,
-            Cost::Along | Cost::Resumed | Cost::Nothing => &repair.subject,
+            Cost::Along { .. } | Cost::Resumed | Cost::Nothing => &repair.subject,
         };
         if untouched && matches!(repair.cost, Cost::Charge { .. }) {
             self.state.charges.retain(|charge| !(charge.open && charge.path == *charged_to));
@@ -241,10 +282,15 @@ impl Actor<'_> {
         }
         self.note_rebinds(outcomes, &now);
         self.forget_untouched(repair, outcomes);
-        count(&mut self.state.repairs, &repair.subject, ok);
+        if !repair.is_aftermath() {
+            count(&mut self.state.repairs, &repair.subject, ok);
+        }
         for outcome in outcomes {
             if let (
-                Step::WaitLive { path, .. } | Step::Bind { path, .. } | Step::Rebind { path, .. },
+                Step::WaitLive { path, .. }
+                | Step::Remount { path }
+                | Step::Bind { path, .. }
+                | Step::Rebind { path, .. },
                 Ended::Failed(_),
             ) = (&outcome.planned.step, &outcome.ended)
             {
@@ -316,8 +362,7 @@ impl Actor<'_> {
         let mut going = true;
         for planned in &repair.steps {
             let start = boottime();
-            let ended =
-                if going { self.step(&planned.step, repair.kind()) } else { Ended::Skipped };
+            let ended = if going { self.step(&planned.step, repair.kind) } else { Ended::Skipped };
             let outcome = Outcome {
                 subject: repair.subject.clone(),
                 planned: planned.clone(),
@@ -344,11 +389,14 @@ impl Actor<'_> {
             Step::RestartUnit { path, unit } => {
                 self.unless_mounted(path, || self.ask_unit("restart", unit))
             }
+            // it may have no open file there at all, but nobody can tell, and a restart is what mends it
+            Step::RestartDependent { unit, .. } => self.ask_unit("try-restart", unit),
             Step::StartUnit { path, unit } => {
                 self.unless_mounted(path, || self.ask_unit("start", unit))
             }
             Step::Remount { path } => self.unless_mounted(path, || self.remount(path)),
             Step::WaitLive { path, fstype } => self.wait_live(path, fstype.as_deref()),
+            Step::HoldBack { path, .. } => self.hold_back(path),
             Step::Bind { path, shows } => self.bind(path, shows),
             Step::StopWorker { .. } | Step::ResetFailed { .. } | Step::StartWorker { .. } => {
                 worker::step(self.settings, step, self.deadline)
@@ -408,6 +456,21 @@ impl Actor<'_> {
             Ok(done) if done.ok() => Ended::Done(done.describe()),
             Ok(done) => Ended::Failed(format!("{}: {}", remount[0], done.describe())),
             Err(failure) => Ended::Failed(failure.to_string()),
+        }
+    }
+
+    fn hold_back(&self, path: &Path) -> Ended {
+        let Some(queue) = &self.settings.queue else {
+            return Ended::Failed("there is no queue".to_owned());
+        };
+        let limit = jobs::limit(queue).min(self.deadline.left());
+        match jobs::hold_back(self.settings, &[path.to_owned()], HELD_BACK_FOR, limit) {
+            Ok(held) => Ended::Done(format!(
+                "{} held back for {}",
+                held.jobs.len(),
+                text::duration(HELD_BACK_FOR)
+            )),
+            Err(why) => Ended::Failed(why),
         }
     }
 
@@ -559,10 +622,26 @@ fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
     (!back).then(|| base.clone())
 }
 
-/// Nothing of it is begun: it would be mounted on the bare directory of its base.
-fn not_on(base: &Path, repair: &Repair) -> Vec<Outcome> {
-    let why = format!("{}, which it stands on, is not as it should be", text::path(base));
-    let mut endings = std::iter::once(Ended::Refused(Reason::StorageNotLive, why));
+/// Whether anything was done, or tried.
+fn touched(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)))
+}
+
+/// One that was to go with another's charge makes it when that other came to nothing.
+fn with_its_charge(repair: &Repair, charged: &BTreeSet<PathBuf>) -> Repair {
+    let mut repair = repair.clone();
+    if let Cost::Along { to, identity } = &repair.cost
+        && !charged.contains(to)
+    {
+        let (to, identity) = (to.clone(), identity.clone());
+        repair.cost = Cost::Charge { to, identity, along: Vec::new() };
+    }
+    repair
+}
+
+/// Nothing of it is begun.
+fn refused(repair: &Repair, reason: Reason, why: String) -> Vec<Outcome> {
+    let mut endings = std::iter::once(Ended::Refused(reason, why));
     repair
         .steps
         .iter()

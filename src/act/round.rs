@@ -102,6 +102,7 @@ pub fn carry_out(
     let mut actor = Actor {
         settings,
         observations: &facts.survey.observations,
+        work: &facts.work,
         deadline: deadline.less(RESERVE),
         state: facts.state.clone(),
         debts: facts.debts.clone(),

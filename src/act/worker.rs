@@ -51,7 +51,9 @@ pub fn step(settings: &Settings, step: &Step, deadline: Deadline) -> Ended {
         | Step::Remount { .. }
         | Step::WaitLive { .. }
         | Step::Bind { .. }
-        | Step::Rebind { .. } => Ended::Failed("that is no step on the worker".to_owned()),
+        | Step::Rebind { .. }
+        | Step::RestartDependent { .. }
+        | Step::HoldBack { .. } => Ended::Failed("that is no step on the worker".to_owned()),
     }
 }
 

@@ -16,6 +16,7 @@ use unwedge::decide::mounts::{World, decide};
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
 use unwedge::probes::mountinfo::mount_points;
+use unwedge::probes::work::Work;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
@@ -53,19 +54,21 @@ fn main() -> ExitCode {
 fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
     facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
-    let (settings, faults) = &binds::complete(&loaded.settings);
-    let deadline = Deadline::after(settings.mounts.deadline);
+    let deadline = Deadline::after(loaded.settings.mounts.deadline);
     if cli.apply {
-        wait::bases_live(settings, deadline);
+        let (table, _) = binds::complete(&loaded.settings, &Work::NoQueue);
+        wait::bases_live(&table, deadline);
     }
-    let (mode, held, _lock) = match round::turn(settings, cli.apply, TURN_WAIT)? {
+    let (mode, held, _lock) = match round::turn(&loaded.settings, cli.apply, TURN_WAIT)? {
         Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
         // what another round has not put in place by then is told by what is seen now
         Turn::DryRun | Turn::Busy => (Mode::DryRun, OwnLock::NotHeld, None),
     };
 
     // look
-    let facts = facts::look(settings, false, held)?;
+    let work = Work::look(&loaded.settings);
+    let (settings, faults) = &binds::complete(&loaded.settings, &work);
+    let facts = facts::look(settings, work, false, held)?;
 
     // decide
     let decision = decide(&World::of(Kind::Binds, settings, &facts, faults));

@@ -1,18 +1,20 @@
 //! One round over the job queue: look, keep what was seen, report. It runs as the service user, is the
 //! only program that opens the database, and writes nothing to it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::{anyhow, bail};
 use clap::Parser as _;
 use unwedge::act::lock::{self, Tried};
 use unwedge::act::store;
 use unwedge::cli::{Jobs, JobsVerb};
 use unwedge::config::sentinel::{self, Kind, Permission};
-use unwedge::config::{self, Request, Settings};
-use unwedge::probes::jobs::{self, LastGood, QueueLook, Reading, StoredFacts, TOOL};
+use unwedge::config::{self, Request, Settings, duration};
+use unwedge::probes::facts;
+use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts, TOOL};
 use unwedge::probes::mountinfo::mount_points;
-use unwedge::probes::{facts, records};
 use unwedge::queue;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
@@ -30,10 +32,13 @@ fn main() -> ExitCode {
         }
     };
     let settings = &loaded.settings;
-    let done = match (cli.verb, cli.apply) {
-        (Some(JobsVerb::Facts), true) => {
-            out::complain("unwedge-jobs: facts writes nothing; leave --apply away");
+    let done = match (&cli.verb, cli.apply) {
+        (Some(_), true) => {
+            out::complain("unwedge-jobs: --apply is for a round; a verb does what it says");
             return Exit::Usage.into();
+        }
+        (Some(JobsVerb::HoldBack { time, dry_run, paths }), false) => {
+            hold_back(settings, time, *dry_run, paths, cli.common.json)
         }
         (None, true) => round(settings, cli.common.json),
         (Some(JobsVerb::Facts) | None, false) => show(settings, cli.common.json),
@@ -55,8 +60,25 @@ fn show(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     }
     let (look, now) = (look(settings), Now::take()?);
     let round = QueueRound { look: look.as_ref(), ..of(&now) };
-    say(&round, json)?;
+    report::say(&round, json)?;
     Ok(round.exit())
+}
+
+/// Keeps jobs from being taken where they would only fail.
+fn hold_back(
+    settings: &Settings,
+    time: &str,
+    dry_run: bool,
+    paths: &[PathBuf],
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
+    facts::refuse_own_paths_that_may_hang(settings)?;
+    let Some(queue) = &settings.queue else { bail!("there is no [queue] in the configuration") };
+    queue::leave_root(settings)?;
+    let held = queue::hold_back(queue, paths.to_vec(), time, dry_run)?;
+    out::print(&report::held_back(&held, time, dry_run, json)?)?;
+    Ok(Exit::Fine)
 }
 
 /// A round by the timer.
@@ -101,7 +123,7 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
         took: boottime().saturating_sub(start),
         ..of(now)
     };
-    say(&round, json)?;
+    report::say(&round, json)?;
     report::journal(&round);
     report::write_metrics(&host.textfile_dir, &round)?;
     Ok(round.exit())
@@ -111,34 +133,12 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
 fn look(settings: &Settings) -> Option<QueueLook> {
     let mut look = queue::look(settings.queue.as_ref()?);
     if let QueueLook::Unknown { last_good, .. } = &mut look {
-        *last_good = Now::take().ok().and_then(|now| last(settings, &now));
+        *last_good = Now::take().ok().and_then(|now| jobs::last_good(settings, &now));
     }
     Some(look)
-}
-
-/// The last good reading; one that cannot be read is none, and the next good one takes its place.
-fn last(settings: &Settings, now: &Now) -> Option<LastGood> {
-    let stored: StoredFacts = records::read(&jobs::own_dir(settings), now).ok()?;
-    let Reading { at, facts } = stored.reading?;
-    let age = now.since(&at).known();
-    let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-    Some(LastGood { read_utc_ms: at.utc_ms, age_ms, facts })
 }
 
 fn of(now: &Now) -> QueueRound<'_> {
     let (look, last_good_utc_ms, trouble) = (None, None, None);
     QueueRound { now, armed: false, look, last_good_utc_ms, trouble, took: Duration::ZERO }
-}
-
-fn say(round: &QueueRound<'_>, json: bool) -> anyhow::Result<()> {
-    match (json, round.look) {
-        (true, Some(look)) => out::print(&report::json(look, round.now)?)?,
-        (true, None) => anyhow::bail!("there is no [queue] in the configuration"),
-        (false, look) => {
-            if !unwedge::report::journal::is_ours() {
-                out::print(&report::text(look, round.now))?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -16,6 +16,7 @@ use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::probes::records::MountsState;
+use unwedge::probes::work::Work;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
@@ -49,16 +50,17 @@ fn main() -> ExitCode {
 fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
     facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
-    let (settings, faults) = &binds::complete(&loaded.settings);
-    let deadline = Deadline::after(settings.mounts.deadline);
-    let (mode, held, _lock) = match round::turn(settings, cli.apply, Duration::ZERO)? {
+    let deadline = Deadline::after(loaded.settings.mounts.deadline);
+    let (mode, held, _lock) = match round::turn(&loaded.settings, cli.apply, Duration::ZERO)? {
         Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
         Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
         Turn::Busy => return busy(cli, &Now::take()?),
     };
 
     // look
-    let facts = facts::look(settings, loaded.files.is_empty(), held)?;
+    let work = Work::look(&loaded.settings);
+    let (settings, faults) = &binds::complete(&loaded.settings, &work);
+    let facts = facts::look(settings, work, loaded.files.is_empty(), held)?;
 
     // decide
     let decision = decide(&World::of(Kind::Mounts, settings, &facts, faults));

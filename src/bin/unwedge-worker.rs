@@ -17,6 +17,7 @@ use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::probes::records::MountsState;
+use unwedge::probes::work::Work;
 use unwedge::probes::worker_facts::{self, TOOL};
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
@@ -51,7 +52,8 @@ fn main() -> ExitCode {
 fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
     facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
-    let (settings, faults) = &binds::complete(&loaded.settings);
+    let work = Work::look(&loaded.settings);
+    let (settings, faults) = &binds::complete(&loaded.settings, &work);
     let Some(worker) = &settings.worker else { return without(cli, &Now::take()?) };
     let deadline = Deadline::after(worker.deadline);
     let (mode, held, _lock) = match round::turn_of(settings, TOOL, cli.apply, Duration::ZERO)? {
@@ -61,7 +63,7 @@ fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     };
 
     // look
-    let facts = worker_facts::look(settings, worker, held)?;
+    let facts = worker_facts::look(settings, worker, work, held)?;
 
     // decide
     let decision = decide(&World::of(settings, worker, &facts, faults));

@@ -118,6 +118,7 @@ pub struct MountFragment {
     pub fstype: Option<String>,
     pub wait: Option<DurationText>,
     pub remount: Option<Vec<String>>,
+    pub dependents: Option<Vec<String>>,
 }
 
 /// `[binds]` as written.
@@ -126,6 +127,8 @@ pub struct MountFragment {
 #[allow(missing_docs)]
 pub struct BindsFragment {
     pub manifest: Option<String>,
+    pub cold_root: Option<String>,
+    pub hot_root: Option<String>,
 }
 
 /// One `[[bind]]` as written.

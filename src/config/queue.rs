@@ -107,7 +107,7 @@ pub struct TableMap {
     pub infra: Option<Infra>,
     /// A pause that the worker computes and stores nowhere.
     pub cooldown: Option<Cooldown>,
-    /// A not-before column that may be moved by us some day; only read now.
+    /// A not-before column that may be moved by us, for jobs whose storage is broken. Default none.
     pub hold_back: Option<String>,
     /// The time zone of times that are stored without one. Default UTC.
     pub zone: String,

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, FileType, Mode, OFlags, Stat, access};
+use rustix::fs::{Access, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, access, openat2};
 use rustix::io::Errno;
 
 use super::error::{ConfigError, ConfigErrors, printable};
@@ -131,8 +131,16 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 /// It cannot be read, or may not be believed: run by root, it must be root's alone.
 pub fn beside(path: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
     let root = rustix::process::geteuid().is_root();
-    let read = read_bytes(path, if root { Trust::Root } else { Trust::Any })?;
-    Ok(read.map(|(bytes, _)| bytes))
+    let trust = if root { Trust::Root } else { Trust::Any };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    // a link could lead onto the very storage that hangs, unseen by whoever asked where the path lies
+    let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match openat2(CWD, path, flags, Mode::empty(), how) {
+        Ok(fd) => Ok(Some(believed(path, File::from(fd), trust)?.0)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::LOOP) => Err(problem(path, "there is a link in its path; name the file itself")),
+        Err(errno) => Err(problem(path, format!("cannot be opened: {}", plain(&errno.into())))),
+    }
 }
 
 /// The text of a file that may be believed, and its mode; `None` if there is no such file.
@@ -158,6 +166,11 @@ fn read_bytes(path: &Path, trust: Trust) -> Result<Option<(Vec<u8>, u32)>, Confi
             return Err(problem(path, format!("cannot be opened: {}", plain(&errno.into()))));
         }
     };
+    believed(path, file, trust).map(Some)
+}
+
+/// The bytes of an opened file and its mode, if it may be believed.
+fn believed(path: &Path, file: File, trust: Trust) -> Result<(Vec<u8>, u32), ConfigError> {
     let stat = rustix::fs::fstat(&file)
         .map_err(|errno| problem(path, format!("cannot be examined: {}", plain(&errno.into()))))?;
     let owned = Owned::of(&stat);
@@ -169,7 +182,7 @@ fn read_bytes(path: &Path, trust: Trust) -> Result<Option<(Vec<u8>, u32)>, Confi
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(problem(path, format!("is longer than {FILE_BYTES_MAX} bytes")));
     }
-    Ok(Some((bytes, owned.mode)))
+    Ok((bytes, owned.mode))
 }
 
 /// What decides whether a file may be believed.

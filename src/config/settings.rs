@@ -192,6 +192,9 @@ pub struct MountSpec {
     pub wait: Duration,
     /// The command that mounts it, program (absolute) and arguments; only with [`Services::Process`]. Default none.
     pub remount: Option<Vec<String>>,
+    /// Units that are restarted, if they run, once it or a bind of it has been repaired: what they have open
+    /// there stays dead otherwise. Only with [`Services::Systemd`]. Default none.
+    pub dependents: Vec<String>,
 }
 
 /// `[binds]`.
@@ -199,6 +202,18 @@ pub struct MountSpec {
 pub struct Binds {
     /// A file of `<cold> <hot>` lines beside the `[[bind]]` tables; absolute. Default none.
     pub manifest: Option<PathBuf>,
+    /// Where the outputs of jobs are bound from and to. Default none: jobs have no binds of their own.
+    pub jobs: Option<JobBinds>,
+}
+
+/// `[binds] cold_root` and `hot_root`: a job whose output directory lies below the hot root gets a bind of
+/// its own, to the same place below the cold root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobBinds {
+    /// At or below a `[[mount]]`.
+    pub cold_root: PathBuf,
+    /// Where jobs see it.
+    pub hot_root: PathBuf,
 }
 
 /// One bind: a directory on storage, shown at another path.
@@ -213,6 +228,24 @@ pub struct BindSpec {
 }
 
 impl Settings {
+    /// The bind that a job with this output directory needs: none when no template says so, when it does
+    /// not lie below the hot root, or when a bind of the table carries it already.
+    pub fn bind_of_output(&self, output: &Path) -> Option<Result<BindSpec, String>> {
+        let roots = self.binds.jobs.as_ref()?;
+        let below = output.strip_prefix(&roots.hot_root).ok()?;
+        let carried = self.bind.iter().any(|bind| output.starts_with(&bind.hot));
+        if carried || below.as_os_str().is_empty() {
+            return None;
+        }
+        if let Some(inner) = self.bind.iter().find(|bind| bind.hot.starts_with(output)) {
+            return Some(Err(format!(
+                "it lies around the bind {:?}",
+                inner.hot.display().to_string()
+            )));
+        }
+        Some(self.bind_of(&roots.cold_root.join(below), output))
+    }
+
     /// The bind from `cold` to `hot`, both absolute and plain.
     ///
     /// # Errors

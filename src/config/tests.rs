@@ -395,7 +395,7 @@ fn the_example_has_every_key_with_its_default() {
         assert!(mount.contains(&key), "the example lacks [[mount]] {key}");
     }
     assert!(EXAMPLE.contains("remount ="), "the example lacks [[mount]] remount");
-    for key in ["manifest", "cold", "hot"] {
+    for key in ["manifest", "cold", "hot", "dependents"] {
         assert!(EXAMPLE.contains(&format!("#{key}")), "the example lacks {key}");
     }
 }

@@ -14,9 +14,9 @@ use super::fragment::{
     GatesFragment, HostFragment, MountFragment, MountsFragment, ProbeFragment,
 };
 use super::settings::{
-    Binds, Budget, Confirm, Confirmation, DEADLINE_MAX, Gates, Host, LOCK_WAIT, MountSpec, Mounts,
-    PROBE_TIMEOUT_MAX, PROBE_TIMEOUT_MIN, Probe, REPORT_RESERVE, Services, Settings, WAIT_MAX,
-    Watch, Whereabouts,
+    Binds, Budget, Confirm, Confirmation, DEADLINE_MAX, Gates, Host, JobBinds, LOCK_WAIT,
+    MountSpec, Mounts, PROBE_TIMEOUT_MAX, PROBE_TIMEOUT_MIN, Probe, REPORT_RESERVE, Services,
+    Settings, WAIT_MAX, Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
 use super::{defaults, duration, queue_rules, worker_rules};
@@ -42,6 +42,7 @@ pub fn settings(
         file: None,
     };
     bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());
+    job_roots_are_apart(&mut check, &settings);
     settings.worker =
         fragment.worker.map(|written| worker_rules::worker(&mut check, written, &settings));
     one_way_to_mount(&mut check, &settings);
@@ -246,12 +247,37 @@ fn mount(check: &mut Checker<'_>, at: &KeyPath, written: &MountFragment) -> Moun
             Duration::from_nanos(1)..=WAIT_MAX,
         ),
         remount: written.remount.as_deref().map(|it| check.argv(&at.key("remount"), it)),
+        dependents: dependents(check, &at.key("dependents"), written.dependents.as_deref()),
     }
 }
 
 fn binds(check: &mut Checker<'_>, written: BindsFragment) -> Binds {
-    let at = KeyPath::of(&["binds", "manifest"]);
-    Binds { manifest: written.manifest.and_then(|text| check.absolute(&at, &text)) }
+    let at = KeyPath::of(&["binds"]);
+    let mut path = |name: &str, text: Option<String>| {
+        text.and_then(|text| check.absolute(&at.key(name), &text))
+    };
+    let manifest = path("manifest", written.manifest);
+    let given = (written.cold_root.is_some(), written.hot_root.is_some());
+    let (cold, hot) = (path("cold_root", written.cold_root), path("hot_root", written.hot_root));
+    match given {
+        (true, false) => check.problem(&at.key("cold_root"), "needs hot_root beside it"),
+        (false, true) => check.problem(&at.key("hot_root"), "needs cold_root beside it"),
+        (true, true) | (false, false) => {}
+    }
+    let jobs = cold.zip(hot).map(|(cold_root, hot_root)| JobBinds { cold_root, hot_root });
+    Binds { manifest, jobs }
+}
+
+/// What holds for any one job's bind must hold for the roots.
+fn job_roots_are_apart(check: &mut Checker<'_>, settings: &Settings) {
+    let Some(JobBinds { cold_root, hot_root }) = &settings.binds.jobs else { return };
+    if check.has_problem_below(&KeyPath::of(&["mount"])) {
+        return;
+    }
+    let alone = Settings { bind: Vec::new(), ..settings.clone() };
+    if let Err(problem) = alone.bind_of(&cold_root.join("job"), &hot_root.join("job")) {
+        check.problem(&KeyPath::of(&["binds", "cold_root"]), problem);
+    }
 }
 
 /// Each bind is held against the mounts and against those before it.
@@ -280,6 +306,11 @@ fn bind_list(check: &mut Checker<'_>, settings: &mut Settings, written: &[BindFr
     }
 }
 
+fn dependents(check: &mut Checker<'_>, at: &KeyPath, written: Option<&[String]>) -> Vec<String> {
+    let written = written.unwrap_or_default().iter().enumerate();
+    written.map(|(index, name)| check.unit(&at.index(index), name)).collect()
+}
+
 /// Units need a service manager, commands take its place. Giving both is right: one file then serves
 /// a host and a container.
 fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
@@ -288,6 +319,9 @@ fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
     }
     for (index, spec) in settings.mount.iter().enumerate() {
         let at = KeyPath::of(&["mount"]).index(index);
+        if settings.host.services == Services::Process && !spec.dependents.is_empty() {
+            check.problem(&at.key("dependents"), "only with [host] services = \"systemd\"");
+        }
         match settings.host.services {
             Services::Systemd if spec.remount.is_some() && spec.unit.is_none() => {
                 check.problem(&at.key("remount"), "only with [host] services = \"process\"; with \"systemd\" name the unit that mounts it");
@@ -300,7 +334,7 @@ fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
     }
 }
 
-/// A round may look twice, wait for its lock, wait for each mount it repairs one after another, and report.
+/// A round may look twice, ask the queue twice, wait for its lock, wait for each mount it repairs one after another, and report.
 fn deadline_holds_its_parts(check: &mut Checker<'_>, settings: &Settings) {
     let deadline_at = KeyPath::of(&["mounts", "deadline"]);
     let repaired =
@@ -318,15 +352,21 @@ fn deadline_holds_its_parts(check: &mut Checker<'_>, settings: &Settings) {
         .filter(repaired)
         .fold((0_u32, Duration::ZERO), |(n, sum), it| (n + 1, sum + it.wait));
     let looks = settings.probe.timeout * 2;
-    let needed = looks + LOCK_WAIT + waits + REPORT_RESERVE;
+    let questions = settings.queue.as_ref().map_or(Duration::ZERO, |queue| 2 * queue.timeout);
+    let needed = looks + questions + LOCK_WAIT + waits + REPORT_RESERVE;
     if settings.mounts.deadline >= needed {
         return;
     }
     let message = format!(
-        "{} is too short, expected at least {}: 2 x [probe] timeout ({}) + lock {} + waits of {count} [[mount]] under repair_under ({}) + reports {}",
+        "{} is too short, expected at least {}: 2 x [probe] timeout ({}){} + lock {} + waits of {count} [[mount]] under repair_under ({}) + reports {}",
         display(settings.mounts.deadline),
         display(needed),
         display(looks),
+        if questions.is_zero() {
+            String::new()
+        } else {
+            format!(" + 2 x [queue] timeout ({})", display(questions))
+        },
         display(LOCK_WAIT),
         display(waits),
         display(REPORT_RESERVE),

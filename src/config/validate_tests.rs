@@ -66,7 +66,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(probe.timeout, s(5));
     assert_eq!((mounts.deadline, mounts.watch), (s(240), Watch::Listed));
     assert_eq!((mounts.repair_under, mount), (vec![], vec![]));
-    assert_eq!((binds.manifest, bind), (None, vec![]));
+    assert_eq!((binds.manifest, binds.jobs, bind), (None, None, vec![]));
     let all = [
         mounts.confirm.dead,
         mounts.confirm.hung,
@@ -463,5 +463,21 @@ fn a_bind_lies_on_a_listed_mount_and_in_nobodys_way() {
     ] {
         check_word(&text, word);
     }
+    let roots = |cold: &str, hot: &str| {
+        format!("{}[binds]\ncold_root = \"{cold}\"\nhot_root = \"{hot}\"\n", mount(""))
+    };
+    let settings = check(
+        &(roots("/srv/a/jobs", "/srv/jobs")
+            + "[[bind]]\ncold = \"/srv/a/x\"\nhot = \"/srv/jobs/x\"\n"),
+    );
+    let of = |output: &str| settings.bind_of_output(Path::new(output));
+    assert_eq!(of("/srv/jobs/2026/y").unwrap().unwrap().cold, Path::new("/srv/a/jobs/2026/y"));
+    assert_eq!((of("/srv/jobs"), of("/srv/other/y"), of("/srv/jobs/x/deep")), (None, None, None));
+    check_word(
+        &roots("/srv/b", "/srv/jobs"),
+        "[binds] cold_root: \"/srv/b/job\" lies at or below no [[mount]]",
+    );
+    check_word(&roots("/srv/a/jobs", "/srv/a"), "in the way of its own storage");
+    check_word("[binds]\ncold_root = \"/srv/a\"\n", "[binds] cold_root: needs hot_root");
     check_word("[binds]\nmanifest = \"binds\"\n", "[binds] manifest: \"binds\" is relative");
 }

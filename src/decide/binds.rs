@@ -9,6 +9,7 @@ use super::confirm;
 use super::mounts::{Case, Finding, detach, left, planned};
 use super::plan::{Cost, Hold, Owed, Planned, Reason, Repair, Shows, Step};
 use super::{budget, compose::Repairable};
+use crate::config::sentinel::Kind;
 use crate::probes::mounts::{BindLook, Ground, Layer, Right};
 use crate::probes::verdict::Verdict;
 use crate::sys::text;
@@ -64,6 +65,7 @@ impl BindCase<'_> {
         let seen = self.case.observation;
         let top = self.case.top()?;
         self.case.no_children(&top.nested, top)?;
+        self.is_reached()?;
         self.not_again()?;
         if let Some(hold) = self.backoff() {
             return Err(hold);
@@ -105,7 +107,15 @@ impl BindCase<'_> {
             let lower = broken.iter().skip(1).map(|layer| layer.identity.clone());
             Cost::Charge { to, identity, along: lower.collect() }
         };
-        Ok(Repair { subject: seen.path.clone(), needs: None, cost, owes, leaves, steps })
+        Ok(Repair {
+            subject: seen.path.clone(),
+            kind: Kind::Binds,
+            needs: None,
+            cost,
+            owes,
+            leaves,
+            steps,
+        })
     }
 
     /// Nothing mounted: the bind. This takes nothing away, so nothing is confirmed and nothing charged.
@@ -144,12 +154,14 @@ impl BindCase<'_> {
                 return Err(self.case.on(Reason::UnclearEvidence, detail));
             }
         }
+        self.is_reached()?;
         if let Some(hold) = self.backoff() {
             return Err(hold);
         }
         let step = Step::Bind { path: seen.path.clone(), shows: self.shows() };
         Ok(Repair {
             subject: seen.path.clone(),
+            kind: Kind::Binds,
             needs: None,
             cost: Cost::Nothing,
             owes: Vec::new(),
@@ -176,6 +188,16 @@ impl BindCase<'_> {
     fn wait(&self) -> Planned {
         let wait = Step::WaitLive { path: self.case.observation.path.clone(), fstype: None };
         planned(wait, "it must answer, as what its base is")
+    }
+
+    /// The base is mounted, and yet the cold directory lies on something else: what that is nobody has listed.
+    fn is_reached(&self) -> Result<(), Hold> {
+        match &self.bind.right {
+            Right::Unknown(why) if self.base_verdict() == Some(Verdict::Live) => {
+                Err(self.case.on(Reason::UnclearEvidence, why.clone()))
+            }
+            Right::Unknown(_) | Right::Known { .. } => Ok(()),
+        }
     }
 
     /// Once made anew onto the mount that its base is now, and still not of it: another time would end

@@ -2,7 +2,7 @@
 //! repair, binds come after their bases, the budget is asked once for a base with all that hangs on
 //! it, and nothing is mounted on ground that is not as it should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::binds::{Unbound, without_its_base};
@@ -13,6 +13,8 @@ use super::plan::{Cost, Hold, Planned, Reason, Repair, Step, Subject};
 use crate::config::sentinel::Kind;
 use crate::probes::identity::Identity;
 use crate::probes::mountinfo::Dev;
+use crate::probes::mounts::{Observation, Role};
+use crate::probes::units::UnitLook;
 use crate::probes::verdict::Verdict;
 use crate::sys::text;
 
@@ -42,15 +44,60 @@ pub fn compose(
     world: &World<'_>,
     broken: Vec<Repairable>,
     binds: Vec<Unbound>,
+    waiting: &[Unbound],
     holds: &mut Vec<Hold>,
 ) -> Vec<Repair> {
     let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
     let affordable = afford(world, gather(broken), &mut ledger, holds);
     let mut repairs = after_bases(world, affordable, holds);
-    let binds = permitted(world, on_bases(world, &repairs, binds, holds), holds);
+    let binds = on_bases(world, &repairs, binds, holds);
+    let bases: BTreeMap<PathBuf, PathBuf> =
+        binds.iter().map(|it| (it.repair.subject.clone(), it.base.clone())).collect();
+    let binds: Vec<Repair> = binds.into_iter().map(|unbound| unbound.repair).collect();
+    let all = binds.clone();
+    let binds = permitted(world, Kind::Binds, binds, holds);
     let binds = charge_with_bases(&mut repairs, binds, &mut ledger, holds);
-    repairs.extend(binds.into_iter().map(|unbound| unbound.repair));
+    owe_those_that_wait(&mut repairs, all.iter().chain(waiting.iter().map(|it| &it.repair)));
+    let with_binds: BTreeSet<PathBuf> =
+        binds.iter().filter_map(|bind| bases.get(&bind.subject).cloned()).collect();
+    repairs.extend(binds);
+    let dependents = restart_dependents(world, &repairs, &with_binds);
+    repairs.extend(dependents);
     repairs
+}
+
+/// What stands on a base is restarted once base and binds are done, each for itself: one that does not come
+/// up again keeps none of the others from it. Those that go with the base's own unit are left to that.
+fn restart_dependents(
+    world: &World<'_>,
+    repairs: &[Repair],
+    with_binds: &BTreeSet<PathBuf>,
+) -> Vec<Repair> {
+    let mut dependents = Vec::new();
+    for spec in &world.settings.mount {
+        let base_first = repairs.iter().any(|repair| repair.puts_back(&spec.path));
+        if world.front != Kind::Mounts || !(base_first || with_binds.contains(&spec.path)) {
+            continue;
+        }
+        let along = match spec.unit.as_ref().and_then(|unit| world.units.get(unit)) {
+            Some(UnitLook::Seen(unit)) if base_first => unit.dependents.as_slice(),
+            Some(UnitLook::Seen(_) | UnitLook::Unknown(_)) | None => &[],
+        };
+        for unit in spec.dependents.iter().filter(|unit| !along.contains(unit)) {
+            let (path, unit) = (spec.path.clone(), unit.clone());
+            let why = "it stands on what was repaired".to_owned();
+            dependents.push(Repair {
+                subject: spec.path.clone(),
+                kind: Kind::Mounts,
+                needs: base_first.then(|| spec.path.clone()),
+                cost: Cost::Nothing,
+                owes: Vec::new(),
+                leaves: Vec::new(),
+                steps: vec![Planned { step: Step::RestartDependent { path, unit }, why }],
+            });
+        }
+    }
+    dependents
 }
 
 /// Holds binds whose base is neither live nor put back by this plan; the others learn which it is.
@@ -62,6 +109,11 @@ fn on_bases(
 ) -> Vec<Unbound> {
     let mut kept = Vec::with_capacity(binds.len());
     for mut unbound in binds {
+        if let Some(above) = missing_above(world, repairs, &kept, &unbound.repair.subject) {
+            let above = format!("{} above it is {}", text::path(&above.path), above.verdict);
+            holds.push(Hold::on(&unbound.repair.subject, Reason::StorageNotLive, above));
+            continue;
+        }
         let base = world.observations.iter().find(|seen| seen.path == unbound.base);
         let onto =
             base.filter(|base| base.verdict == Verdict::Live).and_then(|base| base.identity());
@@ -79,6 +131,39 @@ fn on_bases(
     kept
 }
 
+/// A base or a bind that the hot path lies in, and that is neither as it should be nor made so by this plan:
+/// what were made there would lie on its bare directory, or go when it comes back.
+fn missing_above<'a>(
+    world: &World<'a>,
+    repairs: &[Repair],
+    binds: &[Unbound],
+    hot: &Path,
+) -> Option<&'a Observation> {
+    world.observations.iter().find(|above| {
+        let listed = above.bind.is_some() || above.roles.contains(&Role::Base);
+        let inside = hot != above.path && hot.starts_with(&above.path);
+        let made = repairs.iter().chain(binds.iter().map(|it| &it.repair));
+        let live = above.verdict == Verdict::Live
+            || made.into_iter().any(|repair| repair.puts_back(&above.path));
+        listed && inside && !live
+    })
+}
+
+/// A bind that cannot be swapped now, because a job runs on it or its sentinel is missing, went down with the
+/// base that is charged here: when its time comes it is owed and costs nothing.
+fn owe_those_that_wait<'a>(repairs: &mut [Repair], waiting: impl Iterator<Item = &'a Repair>) {
+    for bind in waiting {
+        let Cost::Charge { to, identity, .. } = &bind.cost else { continue };
+        for repair in repairs.iter_mut() {
+            let Cost::Charge { to: charged, along, .. } = &mut repair.cost else { continue };
+            if charged == to && !along.contains(identity) {
+                along.push(identity.clone());
+                repair.owes.extend(bind.owes.iter().cloned());
+            }
+        }
+    }
+}
+
 fn set_onto(repair: &mut Repair, mount: &Identity) {
     for planned in &mut repair.steps {
         match &mut planned.step {
@@ -88,29 +173,37 @@ fn set_onto(repair: &mut Repair, mount: &Identity) {
             Step::AbortConnection { .. }
             | Step::Detach { .. }
             | Step::RestartUnit { .. }
+            | Step::RestartDependent { .. }
             | Step::StartUnit { .. }
             | Step::Remount { .. }
             | Step::WaitLive { .. }
             | Step::StopWorker { .. }
             | Step::ResetFailed { .. }
-            | Step::StartWorker { .. } => {}
+            | Step::StartWorker { .. }
+            | Step::HoldBack { .. } => {}
         }
     }
 }
 
-/// Holds binds that their own sentinel or pause does not permit. Where the tool's own gate is closed
-/// nothing is done at all, and they stay to be seen.
-fn permitted(world: &World<'_>, binds: Vec<Unbound>, holds: &mut Vec<Hold>) -> Vec<Unbound> {
-    let shut = gates::shut(world.gates, Kind::Binds, world.now);
-    let Some(first) = shut.first().filter(|_| world.front != Kind::Binds) else { return binds };
+/// Holds what the sentinel or pause of its kind does not permit. Where the tool's own gate is closed nothing
+/// is done at all, and it stays to be seen.
+#[must_use]
+pub fn permitted(
+    world: &World<'_>,
+    kind: Kind,
+    repairs: Vec<Repair>,
+    holds: &mut Vec<Hold>,
+) -> Vec<Repair> {
+    let shut = gates::shut(world.gates, kind, world.now);
+    let Some(first) = shut.first().filter(|_| world.front != kind) else { return repairs };
     if !gates::shut(world.gates, world.front, world.now).is_empty() {
-        return binds;
+        return repairs;
     }
-    for unbound in binds {
+    for repair in repairs {
         let verbs: Vec<&str> =
-            unbound.repair.steps.iter().map(|planned| planned.step.verb().name()).collect();
+            repair.steps.iter().map(|planned| planned.step.verb().name()).collect();
         let detail = format!("{}: would {}", first.detail, verbs.join(", "));
-        let hold = Hold::on(&unbound.repair.subject, first.reason, detail);
+        let hold = Hold::on(&repair.subject, first.reason, detail);
         holds.push(hold.until(first.until_utc_ms));
     }
     Vec::new()
@@ -121,23 +214,22 @@ fn permitted(world: &World<'_>, binds: Vec<Unbound>, holds: &mut Vec<Hold>) -> V
 /// owes them all from the beginning, so that a round that is killed leaves none of them forgotten.
 fn charge_with_bases(
     repairs: &mut [Repair],
-    binds: Vec<Unbound>,
+    binds: Vec<Repair>,
     ledger: &mut Ledger<'_>,
     holds: &mut Vec<Hold>,
-) -> Vec<Unbound> {
-    let mut kept: Vec<Unbound> = Vec::with_capacity(binds.len());
+) -> Vec<Repair> {
+    let mut kept: Vec<Repair> = Vec::with_capacity(binds.len());
     let mut refused: BTreeMap<PathBuf, Hold> = BTreeMap::new();
-    for mut unbound in binds {
-        if let Cost::Charge { to, identity, along: lower } = &unbound.repair.cost {
+    for mut bind in binds {
+        if let Cost::Charge { to, identity, along: lower } = &bind.cost {
             let leads = |repair: &&mut Repair| matches!(&repair.cost, Cost::Charge { to: charged, .. } if charged == to);
-            let with_binds = kept.iter_mut().map(|unbound| &mut unbound.repair);
-            if let Some(leader) = repairs.iter_mut().chain(with_binds).find(leads) {
+            if let Some(leader) = repairs.iter_mut().chain(&mut kept).find(leads) {
                 if let Cost::Charge { along, .. } = &mut leader.cost {
                     along.push(identity.clone());
                     along.extend(lower.iter().cloned());
                 }
-                leader.owes.extend(unbound.repair.owes.iter().cloned());
-                unbound.repair.cost = Cost::Along;
+                leader.owes.extend(bind.owes.iter().cloned());
+                bind.cost = Cost::Along { to: to.clone(), identity: identity.clone() };
             } else {
                 let asked = match refused.get(to) {
                     Some(hold) => Err(hold.clone()),
@@ -145,14 +237,14 @@ fn charge_with_bases(
                 };
                 if let Err(hold) = asked {
                     let to = to.clone();
-                    let subject = Subject::Path(unbound.repair.subject.clone());
+                    let subject = Subject::Path(bind.subject.clone());
                     holds.push(Hold { subject, ..hold.clone() });
                     refused.insert(to, hold);
                     continue;
                 }
             }
         }
-        kept.push(unbound);
+        kept.push(bind);
     }
     kept
 }
@@ -227,7 +319,7 @@ fn afford(
         .into_iter()
         .chain(second)
         .filter(|repair| match &repair.cost {
-            Cost::Resumed | Cost::Nothing | Cost::Along => true,
+            Cost::Resumed | Cost::Nothing | Cost::Along { .. } => true,
             Cost::Charge { to, .. } => match ledger.charge(to) {
                 Ok(()) => true,
                 Err(hold) => {

@@ -3,10 +3,12 @@
 
 pub mod binds;
 pub mod budget;
+pub mod busy;
 pub mod compose;
 pub mod confirm;
 pub mod gates;
 pub mod mounts;
 pub mod plan;
+pub mod storm;
 pub mod watch;
 pub mod worker;

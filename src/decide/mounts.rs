@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 
 use super::binds::{BindCase, Unbound};
 use super::budget;
-use super::compose::{Rank, Repairable, compose};
+use super::busy;
+use super::compose::{Rank, Repairable, compose, permitted};
 use super::confirm;
 use super::gates;
 use super::plan::{Cost, Hold, Left, Owed, Plan, Planned, Reason, Repair, Step};
+use super::storm;
 use crate::config::sentinel::Kind;
 use crate::config::{MountSpec, Services, Settings};
 use crate::probes::binds::Fault;
@@ -27,6 +29,7 @@ use crate::probes::mounts::{Ground, Layer, Nested, Observation};
 use crate::probes::records::{Debts, MountsState, Sighting};
 use crate::probes::units::{Active, Load, Stopped, UnitLook};
 use crate::probes::verdict::Verdict;
+use crate::probes::work::Work;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -42,8 +45,10 @@ const LAYERS_MAX: usize = 8;
 pub struct World<'a> {
     /// Which tool asks: `mounts` repairs everything, `binds` only makes and swaps binds.
     pub front: Kind,
-    /// What in the bind manifest is no bind.
+    /// What should be a bind and is none.
     pub faults: &'a [Fault],
+    /// What is known of the work on this host.
+    pub work: &'a Work,
     /// The limits.
     pub settings: &'a Settings,
     /// What was seen.
@@ -69,6 +74,7 @@ impl<'a> World<'a> {
         Self {
             front,
             faults,
+            work: &facts.work,
             settings,
             observations: &facts.survey.observations,
             table: &facts.survey.table,
@@ -95,12 +101,12 @@ pub struct Decision {
 pub fn decide(world: &World<'_>) -> Decision {
     let sightings = confirm::advance(&world.state.sightings, world.observations, world.now);
     let mut holds = gates::closed(world.gates, world.front, world.now);
-    let no_bind = |fault: &Fault| Hold::on(&fault.file, Reason::BadManifest, fault.to_string());
+    let no_bind = |fault: &Fault| Hold::on(&fault.subject, Reason::BadBind, fault.to_string());
     holds.extend(world.faults.iter().map(no_bind));
     if let Err(error) = world.table {
         holds.push(Hold::gate(Reason::UnclearEvidence, error.to_string()));
     }
-    let (mut broken, mut binds) = (Vec::new(), Vec::new());
+    let (mut broken, mut binds, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for observation in world.observations {
         let case = Case { world, observation, sightings: &sightings };
         let finding = match (&observation.bind, world.front) {
@@ -113,11 +119,28 @@ pub fn decide(world: &World<'_>) -> Decision {
         match finding {
             Finding::Fine => {}
             Finding::Held(hold) => holds.push(hold),
-            Finding::Broken(repairable) => broken.push(repairable),
-            Finding::Unbound(unbound) => binds.push(unbound),
+            Finding::Broken(repairable) => {
+                match busy::allows(world.work, observation, &repairable.repair) {
+                    Ok(()) => broken.push(repairable),
+                    Err(hold) => holds.push(hold),
+                }
+            }
+            Finding::Unbound(unbound) => {
+                match busy::allows(world.work, observation, &unbound.repair) {
+                    Ok(()) => binds.push(unbound),
+                    Err(hold) => {
+                        holds.push(hold);
+                        waiting.push(unbound);
+                    }
+                }
+            }
         }
     }
-    let repairs = compose(world, broken, binds, &mut holds);
+    let mut repairs = compose(world, broken, binds, &waiting, &mut holds);
+    if world.front == Kind::Mounts {
+        let held_back = storm::hold_back(world, &sightings, &repairs);
+        repairs.extend(permitted(world, Kind::Worker, held_back, &mut holds));
+    }
     holds.sort_by(|a, b| a.subject.cmp(&b.subject).then(a.reason.cmp(&b.reason)));
     Decision { plan: Plan { repairs, holds }, sightings }
 }
@@ -234,6 +257,7 @@ impl Case<'_> {
         let why = format!("the same as the mount beneath it ({} layers)", seen.layers.len());
         Ok(Repair {
             subject: seen.path.clone(),
+            kind: self.kind(),
             needs: None,
             cost: self.cost(top),
             owes: Vec::new(),
@@ -266,7 +290,7 @@ impl Case<'_> {
                           unit to its [[mount]]";
             return Err(self.on(Reason::UnitNotFound, detail.to_owned()));
         }
-        if let (PutBack::Nobody, Some(base)) = (&put_back, self.listed_base()) {
+        if let (PutBack::Nobody, Some(base)) = (&put_back, self.listed_base(top)) {
             // a dead bind is loud; the bare directory beneath it would take the writes in silence
             let detail = format!(
                 "a bind of {}, and nothing says how to make it again: it stays in place",
@@ -278,6 +302,7 @@ impl Case<'_> {
         steps.extend(broken.iter().map(|layer| detach(&seen.path, layer, &why)));
         let mut repair = Repair {
             subject: seen.path.clone(),
+            kind: self.kind(),
             needs: None,
             cost: self.cost(top),
             owes: Vec::new(),
@@ -313,6 +338,10 @@ impl Case<'_> {
     /// Mounts of the config that went with their base come back after it.
     fn put_back_nested(&self, nested: &[Nested], repair: &mut Repair) {
         for nested in nested.iter().rev() {
+            if self.world.settings.bind.iter().any(|bind| bind.hot == nested.path) {
+                repair.owes.push(Owed::Bind(nested.path.clone()));
+                continue;
+            }
             let Some(spec) = self.spec_of(&nested.path) else { continue };
             let step = match (self.world.settings.host.services, &spec.unit, &spec.remount) {
                 (Services::Systemd, Some(unit), _) => {
@@ -361,6 +390,7 @@ impl Case<'_> {
         }
         Ok(Repair {
             subject: seen.path.clone(),
+            kind: self.kind(),
             needs: None,
             cost: Cost::Nothing,
             owes: Vec::new(),
@@ -508,10 +538,12 @@ impl Case<'_> {
     /// A detach takes along what is nested. That may be only what is broken with it or as dead
     /// itself, under the roots.
     pub(super) fn no_children(&self, nested: &[Nested], base: &Layer) -> Result<(), Hold> {
-        let roots = &self.world.settings.mounts;
+        let (roots, binds) = (&self.world.settings.mounts, &self.world.settings.bind);
         let foreign = nested.iter().find(|nested| {
+            // a bind of the table is made again
+            let listed = binds.iter().any(|bind| bind.hot == nested.path);
             let same = nested.layer.identity.dev == base.identity.dev;
-            !(same || nested.layer.is_daemonless()) || !roots.is_under_root(&nested.path)
+            !(same || listed || nested.layer.is_daemonless()) || !roots.is_under_root(&nested.path)
         });
         match foreign {
             None => Ok(()),
@@ -522,10 +554,22 @@ impl Case<'_> {
         }
     }
 
-    /// Another path of the config where the same superblock is mounted.
-    fn listed_base(&self) -> Option<&Path> {
+    /// The path of the config that this is a bind of: the same superblock is mounted there, or was, before
+    /// it was replaced by one of the same source.
+    fn listed_base(&self, top: &Layer) -> Option<&Path> {
         let listed = |path: &&PathBuf| self.spec_of(path).is_some();
-        self.observation.shared.iter().find(listed).map(PathBuf::as_path)
+        let shares = self.observation.shared.iter().find(listed).map(PathBuf::as_path);
+        let of_source = |spec: &&MountSpec| {
+            let seen = self.world.observations.iter().find(|seen| seen.path == spec.path);
+            let now = seen
+                .and_then(Observation::top)
+                .is_some_and(|base| base.source == top.source && base.fstype == top.fstype);
+            let written = spec.source.as_ref().is_some_and(|source| top.source == **source);
+            spec.path != self.observation.path && (now || written)
+        };
+        let was =
+            || self.world.settings.mount.iter().find(of_source).map(|spec| spec.path.as_path());
+        shares.or_else(was)
     }
 
     fn cost(&self, top: &Layer) -> Cost {
@@ -553,6 +597,10 @@ impl Case<'_> {
         let path = &self.observation.path;
         let attempts = self.world.state.attempts.iter().find(|attempts| attempts.path == *path);
         attempts.map_or(0, |attempts| attempts.failed)
+    }
+
+    fn kind(&self) -> Kind {
+        if self.observation.bind.is_some() { Kind::Binds } else { Kind::Mounts }
     }
 
     pub(super) fn is_owed(&self) -> bool {

@@ -30,6 +30,8 @@ pub enum Verb {
     Bind,
     /// Swap a broken or outlived bind for one of the storage as it is now.
     Rebind,
+    /// Keep jobs from being taken for a time, whose output lies where nothing can be written now.
+    HoldBack,
     /// Stop the worker.
     StopWorker,
     /// Forget that a unit was started too often.
@@ -40,7 +42,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb: tests that must not forget one walk this list.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AbortConnection,
         Self::Detach,
         Self::RestartUnit,
@@ -49,6 +51,7 @@ impl Verb {
         Self::WaitLive,
         Self::Bind,
         Self::Rebind,
+        Self::HoldBack,
         Self::StopWorker,
         Self::ResetFailed,
         Self::StartWorker,
@@ -66,6 +69,7 @@ impl Verb {
             Self::WaitLive => "wait-live",
             Self::Bind => "bind",
             Self::Rebind => "rebind",
+            Self::HoldBack => "hold-back",
             Self::StopWorker => "stop-worker",
             Self::ResetFailed => "reset-failed",
             Self::StartWorker => "start-worker",
@@ -98,6 +102,13 @@ pub enum Step {
     /// See [`Verb::RestartUnit`].
     RestartUnit {
         /// What it mounts.
+        path: PathBuf,
+        /// The unit.
+        unit: String,
+    },
+    /// See [`Verb::RestartUnit`]: a unit that only stands on what was repaired; it is restarted if it runs.
+    RestartDependent {
+        /// What was repaired.
         path: PathBuf,
         /// The unit.
         unit: String,
@@ -138,6 +149,13 @@ pub enum Step {
         along: Vec<u64>,
         /// What the new one is to show.
         shows: Shows,
+    },
+    /// See [`Verb::HoldBack`].
+    HoldBack {
+        /// The path that is broken and stays so.
+        path: PathBuf,
+        /// The jobs that would be taken next, by id.
+        jobs: Vec<String>,
     },
     /// See [`Verb::StopWorker`].
     StopWorker {
@@ -185,12 +203,13 @@ impl Step {
         match self {
             Self::AbortConnection { .. } => Verb::AbortConnection,
             Self::Detach { .. } => Verb::Detach,
-            Self::RestartUnit { .. } => Verb::RestartUnit,
+            Self::RestartUnit { .. } | Self::RestartDependent { .. } => Verb::RestartUnit,
             Self::StartUnit { .. } => Verb::StartUnit,
             Self::Remount { .. } => Verb::Remount,
             Self::WaitLive { .. } => Verb::WaitLive,
             Self::Bind { .. } => Verb::Bind,
             Self::Rebind { .. } => Verb::Rebind,
+            Self::HoldBack { .. } => Verb::HoldBack,
             Self::StopWorker { .. } => Verb::StopWorker,
             Self::ResetFailed { .. } => Verb::ResetFailed,
             Self::StartWorker { .. } => Verb::StartWorker,
@@ -204,11 +223,13 @@ impl Step {
             Self::AbortConnection { path, .. }
             | Self::Detach { path, .. }
             | Self::RestartUnit { path, .. }
+            | Self::RestartDependent { path, .. }
             | Self::StartUnit { path, .. }
             | Self::Remount { path }
             | Self::WaitLive { path, .. }
             | Self::Bind { path, .. }
-            | Self::Rebind { path, .. } => path,
+            | Self::Rebind { path, .. }
+            | Self::HoldBack { path, .. } => path,
             Self::StopWorker { unit }
             | Self::ResetFailed { unit }
             | Self::StartWorker { unit, .. } => Path::new(unit),
@@ -220,6 +241,7 @@ impl Step {
     pub fn target(&self) -> String {
         match self {
             Self::RestartUnit { unit, .. }
+            | Self::RestartDependent { unit, .. }
             | Self::StartUnit { unit, .. }
             | Self::StopWorker { unit }
             | Self::ResetFailed { unit }
@@ -229,7 +251,8 @@ impl Step {
             | Self::Remount { path }
             | Self::WaitLive { path, .. }
             | Self::Bind { path, .. }
-            | Self::Rebind { path, .. } => text::path(path),
+            | Self::Rebind { path, .. }
+            | Self::HoldBack { path, .. } => text::path(path),
         }
     }
 
@@ -247,10 +270,12 @@ impl Step {
             | Self::Detach { identity, .. }
             | Self::Rebind { identity, .. } => Some(identity),
             Self::RestartUnit { .. }
+            | Self::RestartDependent { .. }
             | Self::StartUnit { .. }
             | Self::Remount { .. }
             | Self::WaitLive { .. }
             | Self::Bind { .. }
+            | Self::HoldBack { .. }
             | Self::StopWorker { .. }
             | Self::ResetFailed { .. }
             | Self::StartWorker { .. } => None,
@@ -273,6 +298,8 @@ pub struct Planned {
 pub struct Repair {
     /// The base, or the hot path.
     pub subject: PathBuf,
+    /// Which kind of act it is: whose sentinel and whose pause permit it.
+    pub kind: Kind,
     /// For a bind: the base that this plan must have put back before.
     pub needs: Option<PathBuf>,
     /// What it costs.
@@ -286,19 +313,20 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// Which kind of act this is, as sentinels and pauses name them.
+    /// Whether it repairs nothing itself: it restarts what stands on something that was repaired, or keeps
+    /// work from what is not.
     #[must_use]
-    pub fn kind(&self) -> Kind {
-        let binds =
-            |planned: &Planned| matches!(planned.step, Step::Bind { .. } | Step::Rebind { .. });
-        let of_worker = |planned: &Planned| planned.step.is_of_worker();
-        if !self.steps.is_empty() && self.steps.iter().all(of_worker) {
-            Kind::Worker
-        } else if self.steps.iter().any(binds) {
-            Kind::Binds
-        } else {
-            Kind::Mounts
-        }
+    pub fn is_aftermath(&self) -> bool {
+        let after = |planned: &Planned| {
+            matches!(planned.step, Step::RestartDependent { .. } | Step::HoldBack { .. })
+        };
+        self.steps.iter().all(after)
+    }
+
+    /// Whether it takes anything away that is mounted.
+    #[must_use]
+    pub fn takes_away(&self) -> bool {
+        self.steps.iter().any(|planned| planned.step.identity().is_some())
     }
 
     /// Whether it puts back a mount at `path`.
@@ -353,8 +381,14 @@ pub enum Cost {
         /// binds of it.
         along: Vec<Identity>,
     },
-    /// Nothing: it goes with the charge of an earlier repair of this plan.
-    Along,
+    /// Nothing: it goes with the charge of an earlier repair of this plan, or makes it where that one came to
+    /// nothing.
+    Along {
+        /// The base that is charged.
+        to: PathBuf,
+        /// The mount that goes.
+        identity: Identity,
+    },
     /// Nothing: it was charged already, by a round that did not live to finish it.
     Resumed,
     /// Nothing: only what is absent is mounted.
@@ -416,18 +450,18 @@ pub enum Reason {
     HidesData,
     /// Bound anew once, and it still holds what has been replaced.
     StillPinned,
-    /// The manifest, or a line of it, is no bind.
-    BadManifest,
+    /// The manifest, a line of it, or a job's output is no bind.
+    BadBind,
+    /// Nobody knows what the queue holds.
+    QueueUnknown,
+    /// A job runs on it.
+    RunningJobsPresent,
     /// The worker runs, or is on its way: there is nothing to do.
     WorkerActive,
     /// Somebody does not want the worker to run.
     WorkerStoppedByOperator,
-    /// The queue says that jobs run, though the worker does not.
-    RunningJobsPresent,
     /// No job waits for the worker.
     NothingPending,
-    /// Nobody can tell what is in the queue.
-    QueueUnknown,
     /// The worker failed so often in a row that the service manager gave up.
     CrashLooping,
     /// Too little room on what the worker writes to, or nobody can tell.
@@ -463,12 +497,12 @@ impl Reason {
         Self::StorageNotLive,
         Self::HidesData,
         Self::StillPinned,
-        Self::BadManifest,
+        Self::BadBind,
+        Self::QueueUnknown,
+        Self::RunningJobsPresent,
         Self::WorkerActive,
         Self::WorkerStoppedByOperator,
-        Self::RunningJobsPresent,
         Self::NothingPending,
-        Self::QueueUnknown,
         Self::CrashLooping,
         Self::DiskFull,
     ];
@@ -503,12 +537,12 @@ impl Reason {
             Self::StorageNotLive => "storage-not-live",
             Self::HidesData => "hides-data",
             Self::StillPinned => "still-pinned",
-            Self::BadManifest => "bad-manifest",
+            Self::BadBind => "bad-bind",
+            Self::QueueUnknown => "queue-unknown",
+            Self::RunningJobsPresent => "running-jobs-present",
             Self::WorkerActive => "worker-active",
             Self::WorkerStoppedByOperator => "worker-stopped-by-operator",
-            Self::RunningJobsPresent => "running-jobs-present",
             Self::NothingPending => "nothing-pending",
-            Self::QueueUnknown => "queue-unknown",
             Self::CrashLooping => "crash-looping",
             Self::DiskFull => "disk-full",
         }
@@ -640,6 +674,7 @@ mod tests {
         let plan = |path: &str, why: &str| Plan {
             repairs: vec![Repair {
                 subject: PathBuf::from(path),
+                kind: Kind::Mounts,
                 needs: None,
                 cost: Cost::Nothing,
                 owes: vec![],

@@ -14,10 +14,10 @@ use super::gates;
 use super::plan::{Cost, Hold, Need, Plan, Planned, Reason, Repair, Step};
 use crate::config::sentinel::Kind;
 use crate::config::{COOLDOWN_MAX, Settings, Worker, WorkerBudget};
-use crate::probes::binds::Fault;
+use crate::probes::binds::{Fault, Place};
 use crate::probes::gates::Gates;
 use crate::probes::headroom::Headroom;
-use crate::probes::jobs::{Job, QueueFacts, QueueLook, State as JobState, shown};
+use crate::probes::jobs::{Job, QueueFacts, QueueLook, State as JobState};
 use crate::probes::mounts::Observation;
 use crate::probes::records::{Debt, Debts, WorkerState};
 use crate::probes::verdict::Verdict;
@@ -153,6 +153,7 @@ impl World<'_> {
         steps.push(Planned { step, why: self.why() });
         Repair {
             subject: PathBuf::from(&self.look.name),
+            kind: Kind::Worker,
             needs: None,
             cost: Cost::Nothing,
             owes: Vec::new(),
@@ -219,10 +220,14 @@ impl World<'_> {
     fn storage(&self) -> Vec<Hold> {
         let mut holds = Vec::new();
         if self.worker.needs.is_none()
-            && let Some(fault) = self.faults.first()
+            && let Some(fault) = self.faults.iter().find(|fault| match fault.place {
+                Place::Manifest | Place::Line(_) => true,
+                // that is this job's own business
+                Place::Job(_) => false,
+            })
         {
             let detail = format!("what it stands on is not known: {fault}");
-            holds.push(self.hold(Reason::BadManifest, detail));
+            holds.push(self.hold(Reason::BadBind, detail));
         }
         for path in self.worker.needs(self.settings) {
             let shown = text::path(&path);
@@ -245,7 +250,7 @@ impl World<'_> {
         let (first, on) = bad.first()?;
         let what = format!(
             "job {} lies on {}, which is {}",
-            shown(first),
+            named(first),
             text::path(&on.path),
             on.verdict
         );
@@ -336,8 +341,8 @@ impl World<'_> {
     fn witness(&self, job: &Job) -> String {
         let since = job.started_utc_ms.and_then(|started| self.now.utc_ms.checked_sub(started));
         match since {
-            Some(ms) => format!("{} for {}", shown(job), text::duration(Duration::from_millis(ms))),
-            None => shown(job),
+            Some(ms) => format!("{} for {}", named(job), text::duration(Duration::from_millis(ms))),
+            None => named(job),
         }
     }
 
@@ -451,6 +456,12 @@ fn is_ours(debt: &Debt, stop: &Stamp, started: Option<&Stamp>) -> bool {
         }
     };
     after(stop) && !started.is_some_and(after)
+}
+
+/// A job in a few words: its id and where it writes to.
+fn named(job: &Job) -> String {
+    let id = text::bytes(job.id.as_bytes());
+    job.output.as_deref().map_or(id.clone(), |output| format!("{id} ({})", text::path(output)))
 }
 
 /// Jobs that could be taken now.

@@ -263,8 +263,9 @@ fn every_need_must_be_live_and_not_merely_there() {
     }
     check(|s| s.observations.clear(), &[Reason::StorageNotLive, Reason::StorageNotLive]);
     check(|s| s.observations[0].layers.clear(), &[Reason::StorageNotLive]);
-    let fault = || Fault { file: "/etc/binds".into(), line: None, what: "x".to_owned() };
-    check(|s| s.faults.push(fault()), &[Reason::BadManifest]);
+    let fault =
+        || Fault { subject: "/etc/binds".into(), place: Place::Manifest, what: "x".to_owned() };
+    check(|s| s.faults.push(fault()), &[Reason::BadBind]);
     // what was named does not depend on the manifest
     check(
         |s| {

@@ -10,7 +10,9 @@ use crate::act::guard::{Bare, Guarded};
 use crate::act::store;
 use crate::config::Settings;
 use crate::probes::binds;
+use crate::probes::mountinfo;
 use crate::probes::records::{self, Guard, Guards};
+use crate::probes::work::Work;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -19,7 +21,7 @@ use crate::sys::text;
 /// # Errors
 /// The record of guards cannot be read or stored; then nothing was changed.
 pub fn guard(settings: &Settings, undo: bool, dry_run: bool, now: &Now) -> Result<String> {
-    let (settings, _) = &binds::complete(settings);
+    let (settings, _) = &binds::complete(settings, &Work::NoQueue);
     let _lock = if dry_run { None } else { Some(act_lock(settings)?) };
     let dir = &settings.host.state_dir;
     let mut guards: Guards = records::read(dir, now)?;
@@ -55,6 +57,11 @@ fn set(
     dry_run: bool,
     now: &Now,
 ) -> Result<String> {
+    let covered = mountinfo::read(|mount| mount.path == path)
+        .is_ok_and(|table| !table.walk(path).layers.is_empty());
+    if let Some(why) = bare.reason_against(covered)? {
+        return Ok(format!("left: {why}"));
+    }
     let (is, was_mode) = bare.look()?;
     match is {
         Guarded::Immutable => return Ok("is immutable already".to_owned()),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::config::Loaded;
 use crate::probes::binds;
+use crate::probes::work::Work;
 use crate::sys::text;
 
 /// What a right configuration is told to be.
@@ -29,9 +30,9 @@ pub fn check(loaded: &Loaded) -> String {
         let path = text::path(&spec.path);
         let _ = writeln!(out, "{path}: no unit and no remount: nothing can mount it again");
     }
-    let (complete, faults) = binds::complete(&loaded.settings);
+    let (complete, faults) = binds::complete(&loaded.settings, &Work::NoQueue);
     for fault in &faults {
-        let _ = writeln!(out, "{}: {fault}", text::path(&fault.file));
+        let _ = writeln!(out, "{}: {fault}", text::path(&fault.subject));
     }
     for bind in complete.bind.iter().filter(|bind| !mounts.is_under_root(&bind.hot)) {
         let _ = writeln!(out, "{}: not under repair_under: look only", text::path(&bind.hot));

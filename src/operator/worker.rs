@@ -15,6 +15,7 @@ use crate::decide::plan::Need;
 use crate::probes::binds;
 use crate::probes::jobs::{self, QueueLook, State};
 use crate::probes::records::{self, Debt, Debts};
+use crate::probes::work::Work;
 use crate::probes::worker as probe;
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::text;
@@ -30,7 +31,7 @@ const ASKING: Duration = Duration::from_secs(2);
 /// Jobs run, or nobody can tell; or it did not come up again, and then it stays owed.
 pub fn restart(settings: &Settings, when_idle: bool, time: &str, dry_run: bool) -> Result<String> {
     let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
-    let (settings, _) = &binds::complete(settings);
+    let (settings, _) = &binds::complete(settings, &Work::look(settings));
     let Some(worker) = &settings.worker else { bail!("there is no [worker] in the configuration") };
     let name = worker.name();
     if dry_run {

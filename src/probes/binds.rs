@@ -1,49 +1,125 @@
-//! The bind table: the `[[bind]]` tables of the configuration and the lines of the manifest. A line
-//! that is wrong is told with its number and stops none of the others.
+//! The bind table: the `[[bind]]` tables of the configuration, the lines of the manifest, and what the
+//! jobs that run or come next need. A line that is wrong is told with its number and stops none of the
+//! others.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::mountinfo::unescape;
-use crate::config::{self, Settings};
+use super::mountinfo::{self, Mount, unescape};
+use super::records::{self, Debt, Debts};
+use super::work::Work;
+use crate::config::{self, BindSpec, Settings};
+use crate::sys::clock::Now;
 use crate::sys::text;
 
-/// Something in the manifest that is no bind.
+/// Something that should be a bind and is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The manifest.
-    pub file: PathBuf,
-    /// The line, counted from 1; `None` when it is the whole file.
-    pub line: Option<usize>,
+    /// The manifest, or a job's output directory.
+    pub subject: PathBuf,
+    /// Where in it.
+    pub place: Place,
     /// What is wrong with it.
     pub what: String,
 }
 
+/// Where a fault is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The manifest itself: none of its lines is known.
+    Manifest,
+    /// This line of it, counted from 1.
+    Line(usize),
+    /// The job with this id.
+    Job(String),
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.what),
-            None => f.write_str(&self.what),
+        match &self.place {
+            Place::Manifest => f.write_str(&self.what),
+            Place::Line(line) => write!(f, "line {line}: {}", self.what),
+            Place::Job(id) => write!(f, "job {id}: {}", self.what),
         }
     }
 }
 
-/// The settings with the manifest's binds beside their own, and what in the manifest is none.
+/// The settings with every bind there should be: their own, the manifest's, and those that jobs need; and
+/// what should be one and is none.
 #[must_use]
-pub fn complete(settings: &Settings) -> (Settings, Vec<Fault>) {
+pub fn complete(settings: &Settings, work: &Work) -> (Settings, Vec<Fault>) {
     let mut settings = settings.clone();
-    let Some(file) = settings.binds.manifest.clone() else { return (settings, Vec::new()) };
-    let whole = |what: String| Fault { file: file.clone(), line: None, what };
+    let mut faults = add_manifest(&mut settings);
+    for job in work.jobs() {
+        let Some(output) = &job.output else { continue };
+        match settings.bind_of_output(output) {
+            None => {}
+            Some(Ok(bind)) => settings.bind.push(bind),
+            Some(Err(what)) => {
+                let place = Place::Job(text::bytes(job.id.as_bytes()));
+                faults.push(Fault { subject: output.clone(), place, what });
+            }
+        }
+    }
+    if settings.binds.jobs.is_some() {
+        keep_those_of_earlier_jobs(&mut settings);
+    }
+    (settings, faults)
+}
+
+/// A bind that a job once needed is needed after it, by whatever reads its output, and goes down with the
+/// base like any other. So those that are mounted as the template says, or owed, belong to the table
+/// whatever became of their jobs. Without a mount table none is known.
+fn keep_those_of_earlier_jobs(settings: &mut Settings) {
+    let table = mountinfo::read_bytes(Path::new(mountinfo::MOUNTINFO));
+    let mut mounts = table.and_then(|bytes| mountinfo::parse(&bytes)).unwrap_or_default();
+    // one that lies in another is carried by it
+    mounts.sort_by(|a, b| a.path.cmp(&b.path));
+    for mount in &mounts {
+        if let Some(Ok(bind)) = settings.bind_of_output(&mount.path)
+            && shows(mount, &bind, &mounts, settings)
+        {
+            settings.bind.push(bind);
+        }
+    }
+    let owed: Option<Debts> =
+        Now::take().ok().and_then(|now| records::read(&settings.host.state_dir, &now).ok());
+    for debt in owed.unwrap_or_default().debts {
+        match debt {
+            Debt::Bind { path, .. } => {
+                settings.bind.extend(settings.bind_of_output(&path).and_then(Result::ok));
+            }
+            Debt::Mount { .. } | Debt::Worker { .. } => {}
+        }
+    }
+}
+
+/// Whether what is mounted is, or was, this bind: the same directory of the same source.
+fn shows(mount: &Mount, bind: &BindSpec, mounts: &[Mount], settings: &Settings) -> bool {
+    let below = bind.cold.strip_prefix(&bind.base).unwrap_or(Path::new(""));
+    let root = mount.root.as_bytes();
+    let root = root.strip_suffix(mountinfo::DELETED).unwrap_or(root);
+    let of_base = match mounts.iter().find(|base| base.path == bind.base) {
+        Some(base) => base.source == mount.source && base.fstype == mount.fstype,
+        None => settings.mount.iter().filter(|spec| spec.path == bind.base).all(|spec| {
+            let source = spec.source.as_ref().is_none_or(|source| mount.source == **source);
+            source && spec.fstype.as_ref().is_none_or(|fstype| mount.fstype == *fstype)
+        }),
+    };
+    of_base && Path::new(OsStr::from_bytes(root)).ends_with(below)
+}
+
+fn add_manifest(settings: &mut Settings) -> Vec<Fault> {
+    let Some(file) = settings.binds.manifest.clone() else { return Vec::new() };
+    let fault = |place: Place, what: String| Fault { subject: file.clone(), place, what };
     let bytes = match config::beside(&file) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return (settings, vec![whole("there is no such file".to_owned())]),
-        Err(error) => return (settings, vec![whole(error.to_string())]),
+        Ok(None) => return vec![fault(Place::Manifest, "there is no such file".to_owned())],
+        Err(error) => return vec![fault(Place::Manifest, error.to_string())],
     };
-    let faults = add(&mut settings, &bytes);
-    let at = |(line, what)| Fault { file: file.clone(), line: Some(line), what };
-    let faults = faults.into_iter().map(at).collect();
-    (settings, faults)
+    let faults = add(settings, &bytes);
+    faults.into_iter().map(|(line, what)| fault(Place::Line(line), what)).collect()
 }
 
 /// Adds what the manifest's bytes list; the lines that list nothing are returned.
@@ -82,6 +158,12 @@ fn parse(bytes: &[u8]) -> Vec<(usize, Line)> {
 
 /// An absolute path without `.` and `..`.
 fn path(word: &[u8]) -> Result<PathBuf, String> {
+    if let Some(control) = word.iter().find(|byte| byte.is_ascii_control()) {
+        return Err(format!(
+            "{} holds the control character {control:#04x}; written as \\{control:03o} if it is meant",
+            text::bytes(word)
+        ));
+    }
     let bytes = unescape(word);
     let path = Path::new(OsStr::from_bytes(&bytes));
     let plain = path

@@ -11,6 +11,7 @@ use super::mounts::{self, Observation, Survey};
 use super::records::{self, Debt, Debts, Holds, MountsState, Record, Unreadable};
 use super::units::{self, UnitLook};
 use super::verdict::Verdict;
+use super::work::Work;
 use crate::config::sentinel::{self, Kind};
 use crate::config::{self, Services, Settings};
 use crate::sys::clock::Now;
@@ -27,6 +28,8 @@ const UNIT_LIMIT: Duration = Duration::from_secs(5);
 pub struct Facts {
     /// The moment after the look: what decisions, records and reports go by.
     pub now: Now,
+    /// The work on this host.
+    pub work: Work,
     /// The gates.
     pub gates: Gates,
     /// The mounts.
@@ -69,7 +72,12 @@ pub fn refuse_own_paths_that_may_hang(settings: &Settings) -> std::io::Result<()
 ///
 /// # Errors
 /// There is no clock to go by (no /proc).
-pub fn look(settings: &Settings, everything: bool, own_lock: OwnLock) -> std::io::Result<Facts> {
+pub fn look(
+    settings: &Settings,
+    work: Work,
+    everything: bool,
+    own_lock: OwnLock,
+) -> std::io::Result<Facts> {
     let host = &settings.host;
     let now = &Now::take()?;
     let Remembered { state, debts, gates } = remember::<MountsState>(settings, TOOL, own_lock, now);
@@ -79,7 +87,7 @@ pub fn look(settings: &Settings, everything: bool, own_lock: OwnLock) -> std::io
     let survey = mounts::survey(settings, &remembered, everything, limit);
     let names = units_needed(settings, &survey.observations);
     let units = units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT);
-    Ok(Facts { now: Now::take()?, gates, survey, units, state, debts })
+    Ok(Facts { now: Now::take()?, work, gates, survey, units, state, debts })
 }
 
 /// What a tool has written down, and its gates.

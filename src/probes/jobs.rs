@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::{Record, path_text};
+use super::records::{self, Record, path_text};
 use crate::config::Settings;
-use crate::sys::clock::Stamp;
-use crate::sys::{command, text};
+use crate::config::queue::Queue;
+use crate::sys::clock::{Deadline, Now, Stamp};
+use crate::sys::command;
 
 /// The name of the tool in locks, records and metrics.
 pub const TOOL: &str = "jobs";
@@ -29,7 +30,9 @@ const PROGRAM: &str = "unwedge-jobs";
 /// What becomes another user before it starts a program.
 const SETPRIV: &str = "/usr/bin/setpriv";
 /// What knows users by name, wherever they are kept.
-const ID: &str = "/usr/bin/id";
+const GETENT: &str = "/usr/bin/getent";
+/// How much longer than `[queue] timeout` its child may take: to start, and to say that nobody answered.
+const CHILD_MARGIN: Duration = Duration::from_secs(2);
 
 /// What is known of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +165,14 @@ pub struct InfraErrors {
     pub count: Option<u64>,
 }
 
+/// What was held back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldBack {
+    /// The jobs' ids.
+    pub jobs: Vec<String>,
+}
+
 /// A reading that was good, and is old.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -201,6 +212,16 @@ impl Record for StoredFacts {
     }
 }
 
+/// The last good reading; one that cannot be read is none, and the next good one takes its place.
+#[must_use]
+pub fn last_good(settings: &Settings, now: &Now) -> Option<LastGood> {
+    let stored: StoredFacts = records::read(&own_dir(settings), now).ok()?;
+    let Reading { at, facts } = stored.reading?;
+    let age = now.since(&at).known();
+    let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    Some(LastGood { read_utc_ms: at.utc_ms, age_ms, facts })
+}
+
 /// The answer of the child, whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,6 +242,12 @@ pub fn own_dir(settings: &Settings) -> PathBuf {
     settings.host.state_dir.join("queue")
 }
 
+/// The limit that [`ask`] is best given: the time the child has for the database, and for itself.
+#[must_use]
+pub fn limit(queue: &Queue) -> Duration {
+    queue.timeout + CHILD_MARGIN
+}
+
 /// Asks the sibling program for the facts; returns within `limit` and a moment. Not to be asked when
 /// there is no `[queue]`.
 ///
@@ -237,7 +264,7 @@ pub fn ask(settings: &Settings, limit: Duration) -> QueueLook {
 /// As [`ask`], of this very program.
 #[must_use]
 pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook {
-    let deadline = crate::sys::clock::Deadline::after(limit);
+    let deadline = Deadline::after(limit);
     let argv = match argv(program, settings, limit) {
         Ok(argv) => argv,
         Err(why) => return QueueLook::unknown(why),
@@ -248,6 +275,35 @@ pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook
         }),
         Err(failure) => QueueLook::unknown(failure.to_string()),
     }
+}
+
+/// Has the sibling program hold back for `time` the jobs that come next and write at or below one of
+/// `paths`, as the service user; returns within `limit` and a moment.
+///
+/// # Errors
+/// Why nothing is known to have been held back.
+pub fn hold_back(
+    settings: &Settings,
+    paths: &[PathBuf],
+    time: Duration,
+    limit: Duration,
+) -> Result<HeldBack, String> {
+    let deadline = Deadline::after(limit);
+    let mut argv = as_service_user(settings, limit)?;
+    argv.push(sibling()?.into());
+    argv.extend(["hold-back", "--json", "--for"].map(OsString::from));
+    argv.push(format!("{}ms", time.as_millis()).into());
+    if let Some(file) = &settings.file {
+        argv.push("--config".into());
+        argv.push(file.into());
+    }
+    argv.push("--".into());
+    argv.extend(paths.iter().map(OsString::from));
+    let done = command::run(&argv, deadline.left()).map_err(|failure| failure.to_string())?;
+    if !done.ok() {
+        return Err(format!("{PROGRAM} hold-back: {}", done.describe()));
+    }
+    serde_json::from_slice(&done.stdout).map_err(|error| format!("its answer: {error}"))
 }
 
 fn sibling() -> Result<PathBuf, String> {
@@ -276,8 +332,7 @@ pub fn as_service_user(settings: &Settings, limit: Duration) -> Result<Vec<OsStr
     if !rustix::process::geteuid().is_root() {
         return Ok(Vec::new());
     }
-    let number = |flag| number_of(&settings.host.user, flag, limit);
-    let (user, group) = (number("-u")?, number("-g")?);
+    let (user, group) = numbers_of(&settings.host.user, limit)?;
     let mut argv: Vec<OsString> = vec![SETPRIV.into()];
     argv.push(format!("--reuid={user}").into());
     argv.push(format!("--regid={group}").into());
@@ -286,15 +341,16 @@ pub fn as_service_user(settings: &Settings, limit: Duration) -> Result<Vec<OsStr
     Ok(argv)
 }
 
-/// The service user's number, or that of its group. Users may be kept anywhere, so the system is asked.
-fn number_of(user: &str, flag: &str, limit: Duration) -> Result<u32, String> {
-    let argv: Vec<OsString> = [ID, flag, "--", user].map(OsString::from).into();
+/// The numbers of a user and of its group. Users may be kept anywhere, so the system is asked.
+fn numbers_of(user: &str, limit: Duration) -> Result<(u32, u32), String> {
+    let argv: Vec<OsString> = [GETENT, "passwd", "--", user].map(OsString::from).into();
     let done = command::run(&argv, limit).map_err(|failure| failure.to_string())?;
-    let number = String::from_utf8_lossy(&done.stdout).trim().parse();
-    match (done.ok(), number) {
-        (true, Ok(0)) => Err(format!("[host] user {user:?} is root, which is not to ask a queue")),
-        (true, Ok(number)) => Ok(number),
-        (true | false, _) => {
+    let line = String::from_utf8_lossy(&done.stdout).into_owned();
+    let number = |field| line.split(':').nth(field).and_then(|text| text.parse::<u32>().ok());
+    match (number(2), number(3)) {
+        (Some(0), _) => Err(format!("[host] user {user:?} is root, which is not to ask a queue")),
+        (Some(user), Some(group)) => Ok((user, group)),
+        (Some(_) | None, _) => {
             Err(format!("[host] user {user:?} is not known here; {}", done.describe()))
         }
     }
@@ -325,13 +381,6 @@ pub fn plain_path(bytes: &[u8]) -> Option<PathBuf> {
         path.is_absolute() && !bytes.contains(&0) && bytes.split(|byte| *byte == b'/').all(plain);
     // without doubled and trailing slashes
     sound.then(|| path.components().collect())
-}
-
-/// One line for people: `id state /path`.
-#[must_use]
-pub fn shown(job: &Job) -> String {
-    let output = job.output.as_deref().map_or("-".to_owned(), text::path);
-    format!("{} {} {output}", text::bytes(job.id.as_bytes()), job.state.name())
 }
 
 #[cfg(test)]

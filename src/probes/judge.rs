@@ -7,6 +7,7 @@ use std::path::Path;
 use super::errno::{self, Says};
 use super::holders::Holders;
 use super::liveness::{Answer, Look};
+use super::mountinfo::DELETED;
 use super::mounts::{BindLook, Layer, Right};
 use super::prober::Response;
 use super::verdict::Verdict;
@@ -105,9 +106,6 @@ pub fn changed_meanwhile(top: Option<&Layer>, response: Option<&Response>) -> bo
         (_, Some(Response::Waiting { .. } | Response::Failed(_)) | None) => false,
     }
 }
-
-/// How the kernel marks the root of a mount whose directory has been removed.
-const DELETED: &[u8] = b"//deleted";
 
 fn wrong_source(top: &Layer, expected: Expected<'_>) -> Option<String> {
     match expected {

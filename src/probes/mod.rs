@@ -21,5 +21,6 @@ pub mod records;
 pub mod units;
 pub mod verdict;
 pub mod wakes;
+pub mod work;
 pub mod worker;
 pub mod worker_facts;

@@ -19,6 +19,9 @@ use crate::config::MountPoint;
 /// Where the kernel shows the mounts of this process's namespace.
 pub const MOUNTINFO: &str = "/proc/self/mountinfo";
 
+/// How the kernel marks the root of a mount whose directory has been removed.
+pub const DELETED: &[u8] = b"//deleted";
+
 /// A table longer than this is not read, bytes: some 600,000 mounts, six times the kernel's own
 /// default limit (`fs.mount-max`, 100,000).
 const TABLE_BYTES_MAX: u64 = 64 << 20;

@@ -3,24 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::facts::{OwnLock, Remembered, remember};
 use super::gates::Gates;
 use super::headroom::{self, Headroom};
-use super::jobs::{self, QueueLook};
+use super::jobs::QueueLook;
 use super::mounts::{self, Survey};
 use super::records::{Debts, WorkerState};
 use super::verdict::Verdict;
+use super::work::Work;
 use super::worker::{self, WorkerLook};
 use crate::config::{Settings, Worker};
 use crate::sys::clock::Now;
 
 /// The name of this tool in locks, records and metrics.
 pub const TOOL: &str = "worker";
-
-/// What asking the queue may take beyond `[queue] timeout`: becoming the service user, starting.
-const ASKING: Duration = Duration::from_secs(2);
 
 /// What was seen.
 #[derive(Debug)]
@@ -43,20 +40,25 @@ pub struct WorkerFacts {
     pub debts: Debts,
 }
 
-/// Looks.
+/// Looks. The queue was asked already: what its jobs need belongs to the table of binds.
 ///
 /// # Errors
 /// There is no clock to go by (no /proc).
 pub fn look(
     settings: &Settings,
     worker: &Worker,
+    work: Work,
     own_lock: OwnLock,
 ) -> std::io::Result<WorkerFacts> {
     let now = &Now::take()?;
     let Remembered { state, debts, gates } = remember::<WorkerState>(settings, TOOL, own_lock, now);
     let survey = mounts::survey(settings, &BTreeSet::new(), false, worker.deadline / 4);
     let look = worker::look(settings, worker);
-    let queue = settings.queue.as_ref().map(|queue| jobs::ask(settings, queue.timeout + ASKING));
+    let queue = match work {
+        Work::NoQueue => None,
+        Work::Unknown(why) => Some(QueueLook::unknown(why)),
+        Work::Known(facts) => Some(QueueLook::Known(facts)),
+    };
     let headroom = headroom::look(&roomy(settings, worker, &survey), settings.probe.timeout);
     Ok(WorkerFacts { now: Now::take()?, gates, look, survey, queue, headroom, state, debts })
 }

@@ -14,7 +14,7 @@ use ::postgres::Config;
 use ::postgres::config::Host;
 use rustix::fs::{Mode, OFlags, open};
 
-use super::Fault;
+use super::{Fault, local};
 use crate::config::queue::Database;
 use crate::config::url_problem;
 use crate::sys::text;
@@ -65,7 +65,7 @@ impl Address {
             Database::Url(url) => Self::parse(&url.0),
             Database::UrlFile(path) => {
                 let named = |fault: Fault| Fault(format!("{}: {fault}", text::path(path)));
-                let url = read(path).map_err(named)?;
+                let url = read(&local::resolve(path, local::MAY_HANG)?).map_err(named)?;
                 Self::parse(&url).map_err(named)
             }
         }

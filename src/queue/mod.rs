@@ -1,14 +1,17 @@
-//! Reading other programs' job tables: read-only, with a deadline, and by the service user alone. One
+//! Reading other programs' job tables: with a deadline, and by the service user alone. One
 //! column map serves both databases; what differs between them is how an expression is written
 //! (`sql`), how the catalogue is asked (`postgres`, `sqlite`) and how one gets in (`address`).
 //!
-//! What it never does: write, guess a state it was not told, or pass an empty answer off as a queue
+//! One thing is ever written, and only on order: rows that wait are held back (`hold_back`). All else is
+//! read-only. What it never does: guess a state it was not told, or pass an empty answer off as a queue
 //! without jobs. Whatever is not as the map says (a column, a status, a policy that hides rows) is a
 //! [`Fault`], and a fault is `queue-unknown`.
 
 pub mod address;
 mod cells;
 mod healtharchive;
+mod hold_back;
+mod local;
 mod postgres;
 mod read;
 mod sql;
@@ -16,14 +19,19 @@ mod sqlite;
 mod statements;
 mod tls;
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue, TableMap};
-use crate::probes::jobs::{self, QueueFacts, QueueLook};
+use crate::probes::jobs::{self, HeldBack, QueueFacts, QueueLook};
+use crate::sys::clock::pause;
 use crate::sys::{command, text};
 use address::Address;
+use hold_back::Pass;
+use postgres::Access;
 
 /// Why the queue could not be read, in words that hold no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,24 +52,85 @@ impl Fault {
 /// along.
 #[must_use]
 pub fn look(queue: &Queue) -> QueueLook {
+    match bounded(queue, read) {
+        Ok(facts) => QueueLook::Known(facts),
+        Err(Fault(why)) => QueueLook::unknown(why),
+    }
+}
+
+/// Holds back for `time` the jobs that come next and write at or below one of `paths`; with `dry_run` it
+/// is tried, and then given up.
+///
+/// # Errors
+/// Nothing is known to have been held back; where the answer did not come in time it may have been.
+pub fn hold_back(
+    queue: &Queue,
+    paths: Vec<PathBuf>,
+    time: Duration,
+    dry_run: bool,
+) -> Result<HeldBack, Fault> {
+    bounded(queue, move |queue| {
+        let address = Address::of(&queue.database)?;
+        let (map, _) = map_of(&queue.adapter);
+        let held = match &address {
+            Address::Sqlite(_) => Err(Fault::new(
+                "SQLite has no time of its own, so what the worker compares a not-before column with is not \
+                 known: nothing is held back in it",
+            )),
+            Address::Postgres(server) => {
+                let access = if dry_run { Access::Try } else { Access::Write };
+                postgres::connect(server, queue).and_then(|mut client| {
+                    let mut all = BTreeSet::new();
+                    for pass in 1..=PASSES_MAX {
+                        let Pass { held, in_hands } = postgres::in_transaction(
+                            &mut client,
+                            queue,
+                            &map,
+                            access,
+                            |session| hold_back::in_session(session, queue, &map, &paths, time),
+                        )?;
+                        all.extend(held);
+                        if dry_run || !in_hands || pass == PASSES_MAX {
+                            break;
+                        }
+                        pause(BETWEEN_PASSES);
+                    }
+                    Ok(HeldBack { jobs: all.into_iter().collect() })
+                })
+            }
+        };
+        held.map_err(|Fault(why)| Fault(address.scrub(&why)))
+    })
+}
+
+/// A worker that fails a job at once has it in its hands as often as not; so often it is tried to find the
+/// row waiting. One that is really at work is not waited for any longer.
+const PASSES_MAX: u32 = 8;
+/// Between two passes.
+const BETWEEN_PASSES: Duration = Duration::from_millis(100);
+
+/// Has a thread do it, and leaves that behind when it has not ended in time.
+fn bounded<T: Send + 'static>(
+    queue: &Queue,
+    ask: impl FnOnce(&Queue) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
     let (send, receive) = mpsc::channel();
     let asked = queue.clone();
     let started = std::thread::Builder::new().name("queue".to_owned()).spawn(move || {
         // whoever asked may have gone
-        let _ = send.send(read(&asked));
+        let _ = send.send(ask(&asked));
     });
     if let Err(error) = started {
-        return QueueLook::unknown(format!("no thread to ask in: {error}"));
+        return Err(Fault(format!("no thread to ask in: {error}")));
     }
     match receive.recv_timeout(queue.timeout) {
-        Ok(Ok(facts)) => QueueLook::Known(facts),
-        Ok(Err(fault)) => QueueLook::unknown(text::tail(fault.0.as_bytes(), fault.0.len())),
-        Err(RecvTimeoutError::Timeout) => QueueLook::unknown(format!(
+        Ok(done) => done.map_err(|Fault(why)| Fault(text::tail(why.as_bytes(), why.len()))),
+        Err(RecvTimeoutError::Timeout) => Err(Fault(format!(
             "the database gave no answer within {}",
             text::duration(queue.timeout)
-        )),
+        ))),
         Err(RecvTimeoutError::Disconnected) => {
-            QueueLook::unknown("whoever asked the database ended without a word")
+            Err(Fault::new("whoever asked the database ended without a word"))
         }
     }
 }
@@ -88,22 +157,25 @@ pub fn leave_root(settings: &Settings) -> Result<(), Fault> {
 
 fn read(queue: &Queue) -> Result<QueueFacts, Fault> {
     let address = Address::of(&queue.database)?;
+    // a server may repeat what it was told
+    ask(&address, queue).map_err(|Fault(why)| Fault(address.scrub(&why)))
+}
+
+fn ask(address: &Address, queue: &Queue) -> Result<QueueFacts, Fault> {
     let (map, name) = map_of(&queue.adapter);
-    let facts = match &address {
+    let facts = match address {
         Address::Sqlite(path) => {
             let mut session = sqlite::open(path, queue.timeout)?;
-            read::facts(&mut session, queue, &map)
+            read::facts(&mut session, queue, &map)?
         }
         Address::Postgres(server) => {
             let mut client = postgres::connect(server, queue)?;
-            postgres::in_transaction(&mut client, queue, &map, |session| {
+            postgres::in_transaction(&mut client, queue, &map, Access::Read, |session| {
                 read::facts(session, queue, &map)
-            })
+            })?
         }
     };
-    facts
-        .map(|facts| QueueFacts { queue: name, ..facts })
-        .map_err(|Fault(why)| Fault(address.scrub(&why)))
+    Ok(QueueFacts { queue: name, ..facts })
 }
 
 fn map_of(adapter: &Adapter) -> (TableMap, String) {

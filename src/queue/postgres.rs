@@ -63,14 +63,27 @@ pub fn connect(server: &Server, queue: &Queue) -> Result<Client, Fault> {
     connected.map_err(|error| Fault(format!("no connection: {}", said(&error))))
 }
 
-/// Reads in one transaction that is given up afterwards.
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading: it is given up afterwards, and could not write.
+    Read,
+    /// Writing: it is kept when all went well.
+    Write,
+    /// Trying what would be written: it is given up afterwards.
+    Try,
+}
+
+/// Reads, or writes, in one transaction.
 pub fn in_transaction<T>(
     client: &mut Client,
     queue: &Queue,
     map: &TableMap,
+    access: Access,
     read: impl FnOnce(&mut Postgres<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let limit = millis(queue.timeout);
+    // earlier than our own limit, so that a server that is well says by itself what took so long
+    let limit = millis(queue.timeout) * 4 / 5;
     // no scan of the whole table while an index can be used, however few rows the planner thinks there
     // are; and no compiler for statements that touch twenty rows
     let settings = format!(
@@ -80,11 +93,13 @@ pub fn in_transaction<T>(
          SET LOCAL client_min_messages = error",
         (limit / 2).max(1)
     );
-    let begin = client.build_transaction().read_only(true);
-    let mut transaction = begin
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .start()
-        .map_err(|e| Fault(said(&e)))?;
+    let begin = client.build_transaction().read_only(access == Access::Read);
+    // a reading sees one moment; a writing must see what others have taken since
+    let isolation = match access {
+        Access::Read => IsolationLevel::RepeatableRead,
+        Access::Write | Access::Try => IsolationLevel::ReadCommitted,
+    };
+    let mut transaction = begin.isolation_level(isolation).start().map_err(|e| Fault(said(&e)))?;
     transaction.batch_execute(&settings).map_err(|error| Fault(said(&error)))?;
     let mut session = Postgres { transaction };
     let zone = Statement {
@@ -92,7 +107,12 @@ pub fn in_transaction<T>(
         params: vec![Param::Text(map.zone.clone())],
     };
     session.rows(&zone)?;
-    read(&mut session)
+    let done = read(&mut session)?;
+    match access {
+        Access::Write => session.transaction.commit().map_err(|error| Fault(said(&error)))?,
+        Access::Read | Access::Try => {}
+    }
+    Ok(done)
 }
 
 /// A transaction that reads.

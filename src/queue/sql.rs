@@ -118,7 +118,8 @@ impl<'a> Writer<'a> {
         Statement { text, params: self.params }
     }
 
-    fn param(&mut self, param: Param) -> String {
+    /// A value, and the mark that stands for it.
+    pub fn param(&mut self, param: Param) -> String {
         self.params.push(param);
         let mark = match self.dialect {
             Dialect::Postgres => '$',

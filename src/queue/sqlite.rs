@@ -1,26 +1,23 @@
 //! SQLite: a file that is opened read-only, and only where it lies on a disk of this host. On a network
 //! or FUSE file system its locks do not hold, and opening it may hang.
 
-use std::ffi::OsString;
-use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags, ToSql};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 
-use super::Fault;
 use super::cells::Cell;
 use super::read::Session;
 use super::sql::{Column, Dialect, Kind, Param, Statement, Table, quote};
+use super::{Fault, local};
 use crate::config::queue::TableMap;
-use crate::probes::family::Family;
-use crate::probes::mountinfo::{self, MountTable};
 use crate::sys::clock::Now;
 use crate::sys::text;
 
-/// More links on one way are a ring; the kernel's own limit.
-const LINKS_MAX: usize = 40;
+/// Why a file elsewhere is refused.
+const OVER_A_NETWORK: &str = "SQLite is not read over a network or FUSE file system, where its locks do \
+                              not hold; move the file to a local disk, or the queue to PostgreSQL";
 
 /// An open file.
 pub struct Sqlite {
@@ -31,75 +28,15 @@ pub struct Sqlite {
 /// Opens the file. A lock of somebody else's is waited for half of `timeout`.
 pub fn open(path: &Path, timeout: Duration) -> Result<Sqlite, Fault> {
     let shown = text::path(path);
-    let table = mountinfo::read(|_| false).map_err(|error| Fault(error.to_string()))?;
-    let real = resolve(path, &table)?;
+    let real = local::resolve(path, OVER_A_NETWORK)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let wrong = |error: rusqlite::Error| Fault(format!("{shown}: {error}"));
+    let wrong = |error: rusqlite::Error| Fault(format!("{shown}: {}", said(&error)));
     let connection = Connection::open_with_flags(&real, flags).map_err(wrong)?;
     connection.busy_timeout(timeout / 2).map_err(wrong)?;
     // one transaction, so that counts and lists are of one moment; it ends with the program
     connection.execute_batch("PRAGMA query_only = 1; BEGIN").map_err(wrong)?;
     let now = Now::take().map_err(|error| Fault(format!("the clock: {error}")))?;
     Ok(Sqlite { connection, now_ms: i64::try_from(now.utc_ms).unwrap_or(i64::MAX) })
-}
-
-/// The path without links. Each part of it is looked up in the mount table before it is touched: the
-/// kernel would follow a link onto a file system that hangs, and never come back.
-fn resolve(path: &Path, table: &MountTable) -> Result<PathBuf, Fault> {
-    let mut left: Vec<OsString> = parts(path);
-    let (mut done, mut links) = (PathBuf::from("/"), 0);
-    while let Some(part) = left.pop() {
-        if part == ".." {
-            done.pop();
-            continue;
-        }
-        let here = done.join(&part);
-        refuse_remote(&here, table)?;
-        match std::fs::read_link(&here) {
-            Ok(target) => {
-                links += 1;
-                if links > LINKS_MAX {
-                    return Err(Fault(format!("{}: too many links", text::path(path))));
-                }
-                if target.is_absolute() {
-                    done = PathBuf::from("/");
-                }
-                left.extend(parts(&target));
-            }
-            // what is no link
-            Err(error) if error.kind() == ErrorKind::InvalidInput => done = here,
-            Err(error) => return Err(Fault(format!("{}: {error}", text::path(&here)))),
-        }
-    }
-    Ok(done)
-}
-
-/// The names of a path, the last one first.
-fn parts(path: &Path) -> Vec<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    let mut parts: Vec<OsString> = path.components().filter_map(name).collect();
-    parts.reverse();
-    parts
-}
-
-/// Asks the mount table, and touches nothing.
-fn refuse_remote(path: &Path, table: &MountTable) -> Result<(), Fault> {
-    let walk = table.walk(path);
-    let Some(mount) = walk.layers.last().or(walk.ancestors.last()) else { return Ok(()) };
-    if Family::of(&mount.fstype).is_remote() && mount.path != Path::new("/") {
-        return Err(Fault(format!(
-            "{} lies on {} ({}): SQLite is not read over a network or FUSE file system, where its locks \
-             do not hold; move the file to a local disk, or the queue to PostgreSQL",
-            text::path(path),
-            text::path(&mount.path),
-            mount.fstype
-        )));
-    }
-    Ok(())
 }
 
 impl Session for Sqlite {
@@ -121,7 +58,7 @@ impl Session for Sqlite {
             params: values.iter().map(|value| Param::Text((*value).to_owned())).collect(),
         };
         let columns = self.rows(&ask(
-            "SELECT name, upper(type), \"notnull\" FROM pragma_table_info(?1, ?2)",
+            "SELECT name, upper(type), \"notnull\" FROM pragma_table_xinfo(?1, ?2)",
             &[name, schema],
         ))?;
         if columns.is_empty() {
@@ -159,7 +96,7 @@ impl Session for Sqlite {
     }
 
     fn rows(&mut self, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
-        let wrong = |error: rusqlite::Error| Fault(format!("SQLite: {error}"));
+        let wrong = |error: rusqlite::Error| Fault(format!("SQLite: {}", said(&error)));
         let mut prepared = self.connection.prepare(&statement.text).map_err(wrong)?;
         let columns = prepared.column_count();
         let params: Vec<Box<dyn ToSql>> = statement
@@ -205,5 +142,16 @@ impl Session for Sqlite {
             self.rows(&explain)?.iter().filter_map(|row| row.last()?.text()).collect();
         let by = |name: &String| plan.iter().any(|step| step.contains(&format!("INDEX {name}")));
         Ok(table.partial_indexes.iter().any(by))
+    }
+}
+
+/// An error, and what is behind the one that explains nothing.
+fn said(error: &rusqlite::Error) -> String {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => format!(
+            "{error}; a reader of a database in WAL mode writes its -shm file: this user must be able to \
+             write in the directory"
+        ),
+        Some(_) | None => error.to_string(),
     }
 }

@@ -1,6 +1,8 @@
 //! The statements of a reading. Each touches unfinished rows only, so that its cost does not grow with
 //! those that are done; the one that looks for unknown states hops from value to value in the index.
 
+use std::collections::BTreeSet;
+
 use super::sql::{Dialect, Statement, Table, Writer, quote};
 use super::{Fault, millis};
 use crate::config::queue::{Nulls, Place, Queue, TableMap};
@@ -84,29 +86,38 @@ impl Statements<'_> {
         let attempts = to.number(map.attempts.as_ref())?;
         let retryable = to.status_is(&status, &map.status, &map.states.retryable)?;
         let waiting: Vec<String> = [&map.states.pending[..], &map.states.retryable[..]].concat();
-        let (condition, order, limit) = match which {
-            Which::Running => {
-                let running = to.status_is(&status, &map.status, &map.states.running)?;
-                (running, own(&map.id), RUNNING_MAX + 1)
-            }
-            Which::Next => {
-                let waiting = to.status_is(&status, &map.status, &waiting)?;
-                let cooling = self.is_cooling(&mut to)?;
-                (format!("{waiting} AND NOT {cooling}"), self.order()?, self.next_jobs())
-            }
-            Which::Cooling => {
-                let waiting = to.status_is(&status, &map.status, &waiting)?;
-                let cooling = self.is_cooling(&mut to)?;
-                let soonest = format!("5, {}", own(&map.id));
-                (format!("{waiting} AND {cooling}"), soonest, self.next_jobs())
-            }
+        let (states, order, limit) = match which {
+            Which::Running => (map.states.running.clone(), own(&map.id), RUNNING_MAX + 1),
+            Which::Next => (waiting, self.order()?, self.next_jobs()),
+            Which::Cooling => (waiting, format!("5, {}", own(&map.id)), self.next_jobs()),
         };
-        let from = &self.table.quoted;
+        let these = to.status_is(&status, &map.status, &states)?;
+        let condition = match which {
+            Which::Running => "TRUE".to_owned(),
+            Which::Next => format!("NOT {}", self.is_cooling(&mut to)?),
+            Which::Cooling => self.is_cooling(&mut to)?,
+        };
+        let (from, columns) = (&self.table.quoted, self.columns()?.join(", "));
+        let fence = fence(self.dialect);
         let text = format!(
             "SELECT {id}, {lane}, {output}, {started}, {not_before}, {attempts}, \
-             CASE WHEN {retryable} THEN 1 ELSE 0 END FROM {from} AS t WHERE {condition} ORDER BY {order} LIMIT {limit}"
+             CASE WHEN {retryable} THEN 1 ELSE 0 END \
+             FROM (SELECT {columns} FROM {from} WHERE {these} {fence}) AS t \
+             WHERE {condition} ORDER BY {order} LIMIT {limit}"
         );
         Ok(to.finish(text))
+    }
+
+    /// Every column the map speaks of: a user may be allowed to read no others.
+    fn columns(&self) -> Result<Vec<String>, Fault> {
+        let map = self.map;
+        let names = [&map.id, &map.status].into_iter().chain(map.order.iter().map(|by| &by.column));
+        let places = [&map.output, &map.started_at, &map.lane, &map.attempts, &map.next_attempt_at];
+        let cooldown = map.cooldown.iter().flat_map(|it| [&it.column, &it.at]);
+        let places = places.into_iter().flatten().chain(cooldown);
+        let all = names.chain(places.map(|place| &place.column));
+        let quoted = all.map(|name| self.table.column(name).map(|_| quote(name)));
+        Ok(quoted.collect::<Result<BTreeSet<_>, _>>()?.into_iter().collect())
     }
 
     /// Rows of states that are in no list, found by hopping through the index.
@@ -119,8 +130,8 @@ impl Statements<'_> {
              WHERE {status} IS NOT NULL ORDER BY {status} LIMIT 1) AS first UNION ALL \
              SELECT (SELECT {status} FROM {from} WHERE {status} > hop.v ORDER BY {status} LIMIT 1) \
              FROM hop WHERE hop.v IS NOT NULL) \
-             SELECT {text} FROM hop WHERE v IS NOT NULL AND NOT EXISTS \
-             (SELECT 1 FROM {from} WHERE {status} = hop.v AND {known}) LIMIT 1"
+             SELECT {text} FROM hop WHERE v IS NOT NULL AND NOT coalesce(\
+             (SELECT {known} FROM {from} WHERE {status} = hop.v LIMIT 1), FALSE) LIMIT 1"
         )))
     }
 
@@ -236,6 +247,15 @@ impl Statements<'_> {
 /// is called so, which is text, and 10 comes before 9.
 fn own(column: &str) -> String {
     format!("t.{}", quote(column))
+}
+
+/// Keeps a planner from walking an index of the order until it has met enough open jobs, which may be never:
+/// the open ones are gathered first, by their own index.
+fn fence(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => "OFFSET 0",
+        Dialect::Sqlite => "LIMIT -1 OFFSET 0",
+    }
 }
 
 fn as_text(dialect: Dialect, expression: &str) -> String {

@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::Fault;
+use super::{Fault, local};
 use crate::sys::text;
 
 /// What makes TLS connections, with the roots of `ca_file` or, without one, of the system.
@@ -31,6 +31,7 @@ fn roots_of(file: &Path) -> Result<RootCertStore, Fault> {
     let shown = text::path(file);
     let wrong = |error: &dyn std::fmt::Display| Fault(format!("{shown}: {error}"));
     let mut roots = RootCertStore::empty();
+    let file = local::resolve(file, local::MAY_HANG)?;
     for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
         let certificate = certificate.map_err(|error| wrong(&error))?;
         roots.add(certificate).map_err(|error| wrong(&error))?;

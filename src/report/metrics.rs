@@ -32,7 +32,7 @@ pub fn file_of(front: Kind) -> String {
 }
 
 /// Families of every file and their HELP texts; the first five are in each, every other in one.
-pub const FAMILIES: [(&str, &str); 26] = [
+pub const FAMILIES: [(&str, &str); 27] = [
     ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
     ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
     ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
@@ -45,6 +45,10 @@ pub const FAMILIES: [(&str, &str); 26] = [
     ("unwedge_mount_state_since_timestamp_seconds", "Since when the path is seen so, Unix time."),
     ("unwedge_mount_repairs", "Repairs of the path by how they ended, since the state began."),
     ("unwedge_debts", "What was taken away and must still be put back, by kind."),
+    (
+        "unwedge_debt_oldest_timestamp_seconds",
+        "Since when the oldest open debt is open, Unix time.",
+    ),
     ("unwedge_mounts_orphan_connections", "FUSE connections that no mount namespace shows."),
     ("unwedge_jobs", "Unfinished jobs of the queue, by state."),
     ("unwedge_jobs_oldest_pending_seconds", "How long the oldest job that could run has waited."),
@@ -142,6 +146,11 @@ fn of_mounts(metrics: &mut Families, round: &Round<'_>) -> Result<()> {
         for kind in Debt::KINDS {
             let open = owed.debts.iter().filter(|debt| debt.kind() == kind).count();
             metrics.set("unwedge_debts", &[("kind", kind)], count(open))?;
+            let since = owed.debts.iter().filter(|debt| debt.kind() == kind);
+            if let Some(oldest) = since.map(|debt| debt.since().utc_ms).min() {
+                let name = "unwedge_debt_oldest_timestamp_seconds";
+                metrics.set(name, &[("kind", kind)], seconds_of(oldest))?;
+            }
         }
     }
     if let Some(orphans) = round.orphans {

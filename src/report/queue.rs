@@ -8,8 +8,12 @@ use anyhow::{Context as _, Result};
 
 use super::exit::Exit;
 use super::metrics::{self, Common, Families, flag, seconds_of, whole};
+use super::out;
 use crate::config::duration;
-use crate::probes::jobs::{Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, TOOL};
+use crate::decide::plan::{Hold, Reason};
+use crate::probes::jobs::{
+    Answer, HeldBack, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, TOOL,
+};
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
 
@@ -56,6 +60,39 @@ pub fn json(look: &QueueLook, now: &Now) -> Result<String> {
         queue: look.clone(),
     };
     Ok(serde_json::to_string_pretty(&answer)? + "\n")
+}
+
+/// Tells the round on standard output: JSON where it was asked for, text for a person.
+///
+/// # Errors
+/// It could not be written, or there is no queue to give a program an answer of.
+pub fn say(round: &QueueRound<'_>, json: bool) -> Result<()> {
+    match (json, round.look) {
+        (true, Some(look)) => out::print(&self::json(look, round.now)?)?,
+        (true, None) => anyhow::bail!("there is no [queue] in the configuration"),
+        (false, look) => {
+            if !super::journal::is_ours() {
+                out::print(&text(look, round.now))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was held back, for a person or a program.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn held_back(held: &HeldBack, time: Duration, dry_run: bool, json: bool) -> Result<String> {
+    if json {
+        return Ok(serde_json::to_string(held)? + "\n");
+    }
+    let what = if dry_run { "would be held back" } else { "held back" };
+    let jobs: Vec<String> = held.jobs.iter().map(|id| text::bytes(id.as_bytes())).collect();
+    Ok(match jobs.len() {
+        0 => format!("nothing {what}: no job that comes next writes there\n"),
+        count => format!("{count} {what} for {}: {}\n", text::duration(time), jobs.join(" ")),
+    })
 }
 
 /// The reading for a person.
@@ -162,13 +199,17 @@ pub fn write_metrics(textfile_dir: &Path, round: &QueueRound<'_>) -> Result<()> 
 /// A family is not as the library wants it.
 pub fn render_metrics(round: &QueueRound<'_>) -> Result<String> {
     let mut metrics = Families::default();
+    let unknown = round.look.and_then(|look| match look {
+        QueueLook::Known(_) => None,
+        QueueLook::Unknown { why, .. } => Some(Hold::gate(Reason::QueueUnknown, why.clone())),
+    });
     metrics.set_common(&Common {
         tool: TOOL,
         now: round.now,
         armed: round.armed,
         exit: round.exit(),
         took: round.took,
-        holds: Vec::new(),
+        holds: unknown.iter().collect(),
     })?;
     let Some(look) = round.look else { return metrics.encode() };
     metrics.set("unwedge_queue_readable", &[], flag(look.known().is_some()))?;

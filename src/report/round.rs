@@ -10,11 +10,12 @@ use crate::act::worker_round::WorkerActed;
 use crate::config::sentinel::Kind;
 use crate::decide::plan::{Hold, Plan, Reason};
 use crate::decide::worker;
-use crate::probes::binds::Fault;
+use crate::probes::binds::{Fault, Place};
 use crate::probes::facts::Facts;
 use crate::probes::mounts::{Observation, Role};
 use crate::probes::records::{Debts, MountsState};
 use crate::probes::verdict::Verdict;
+use crate::probes::work::Work;
 use crate::probes::worker_facts::WorkerFacts;
 use crate::sys::clock::Now;
 
@@ -63,6 +64,8 @@ pub struct Round<'a> {
     pub orphans: Option<usize>,
     /// Whether there was a mount table and, where one is configured, a bind manifest.
     pub sources_seen: bool,
+    /// Whether it is known which binds there should be: no fault, and no queue that cannot be read.
+    pub every_bind_known: bool,
     /// What was decided.
     pub plan: &'a Plan,
     /// Holds that turned up when it came to acting.
@@ -100,6 +103,7 @@ impl<'a> Round<'a> {
             present: &[],
             orphans: None,
             sources_seen: true,
+            every_bind_known: true,
             plan,
             late_holds: &[],
             outcomes: &[],
@@ -114,12 +118,13 @@ impl<'a> Round<'a> {
     /// A round that has looked and decided.
     #[must_use]
     pub fn of(front: Kind, mode: Mode, facts: &'a Facts, faults: &[Fault], plan: &'a Plan) -> Self {
-        let manifest_seen = faults.iter().all(|fault| fault.line.is_some());
+        let manifest_seen = faults.iter().all(|fault| fault.place != Place::Manifest);
         Self {
             armed: facts.gates.is_armed(front),
             observations: &facts.survey.observations,
             present: &facts.survey.observations,
             orphans: facts.survey.orphans,
+            every_bind_known: faults.is_empty() && !matches!(facts.work, Work::Unknown(_)),
             sources_seen: facts.survey.table.is_ok() && manifest_seen,
             debts: facts.gates.unreadable.is_none().then_some(&facts.debts),
             ..Self::of_plan(front, &facts.now, mode, plan, &facts.state)
@@ -200,9 +205,12 @@ impl<'a> Round<'a> {
         self.observations.iter().filter(|seen| seen.verdict == verdict).count()
     }
 
-    /// Whether every bind of the table is in place and answers.
+    /// Whether every bind there should be is known, in place, and answers.
     #[must_use]
     pub fn has_every_bind(&self) -> bool {
+        if !self.every_bind_known {
+            return false;
+        }
         let mut binds = self.present.iter().filter(|seen| seen.bind.is_some());
         binds.all(|seen| seen.verdict == Verdict::Live)
     }

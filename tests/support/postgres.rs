@@ -129,6 +129,19 @@ impl Database {
         self.client().batch_execute(text).unwrap_or_else(|error| panic!("{error:?}: {text}"));
     }
 
+    /// The one value of a statement's answer, as text.
+    #[track_caller]
+    pub fn value(&self, text: &str) -> String {
+        let answer = self.client().simple_query(text).unwrap_or_else(|e| panic!("{e:?}: {text}"));
+        let row = answer.iter().find_map(|message| match message {
+            postgres::SimpleQueryMessage::Row(row) => {
+                Some(row.get(0).unwrap_or_default().to_owned())
+            }
+            _ => None,
+        });
+        row.unwrap_or_else(|| panic!("no row: {text}"))
+    }
+
     /// A connection as the owner of everything.
     pub fn client(&self) -> Client {
         self.cluster.admin(&self.name)

@@ -33,6 +33,7 @@ struct Scene {
     state: MountsState,
     debts: Debts,
     now: Now,
+    work: Work,
 }
 
 fn now() -> Now {
@@ -130,6 +131,7 @@ fn scene(verdict: Verdict) -> Scene {
         state: MountsState::default(),
         debts: Debts::default(),
         now: now(),
+        work: Work::NoQueue,
     };
     scene.sighted(9, 3_600);
     scene
@@ -152,6 +154,7 @@ impl Scene {
         decide(&World {
             front,
             faults: &[],
+            work: &self.work,
             settings: &self.settings,
             observations: &self.observations,
             table: &self.table,

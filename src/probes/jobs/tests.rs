@@ -1,6 +1,7 @@
 //! The answer: what is taken, and what is not.
 
 use super::*;
+use crate::sys::text;
 
 fn facts() -> QueueFacts {
     QueueFacts {

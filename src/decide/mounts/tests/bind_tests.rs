@@ -238,3 +238,128 @@ fn outside_the_roots_a_bind_is_only_looked_at() {
         assert_eq!(reasons(&scene, "/home/a"), [Reason::OutsideRoots], "{verdict}");
     }
 }
+
+/// What the queue says: a job that runs with this output.
+fn running(output: &str) -> Work {
+    let mut facts = nothing_runs();
+    if let Work::Known(facts) = &mut facts {
+        facts.running.push(crate::probes::jobs::Job {
+            id: "7".to_owned(),
+            state: crate::probes::jobs::State::Running,
+            lane: None,
+            output: Some(PathBuf::from(output)),
+            started_utc_ms: None,
+            not_before_utc_ms: None,
+            attempts: None,
+        });
+    }
+    facts
+}
+
+fn nothing_runs() -> Work {
+    Work::Known(crate::probes::jobs::QueueFacts {
+        queue: "jobs".to_owned(),
+        running: vec![],
+        next: vec![],
+        cooling: vec![],
+        counts: BTreeMap::new(),
+        oldest_pending_ms: None,
+        infra_errors: crate::probes::jobs::InfraErrors { window_ms: 0, count: None },
+        stale_running: None,
+        hold_back: false,
+        advice: vec![],
+    })
+}
+
+#[test]
+fn what_runs_decides_what_is_taken_away() {
+    use Reason::{QueueUnknown, RunningJobsPresent, StorageNotLive};
+    type Row = (fn() -> Work, Verdict, Verdict, &'static [Reason], &'static [Reason]);
+    let (live, dead, absent, hung, pinned) =
+        (Verdict::Live, Verdict::Dead, Verdict::Absent, Verdict::Hung, Verdict::Pinned);
+    let rows: &[Row] = &[
+        // work, base, bind, what holds the base, what holds the bind
+        (|| Work::NoQueue, live, pinned, &[], &[]),
+        (nothing_runs, live, pinned, &[], &[]),
+        (nothing_runs, live, dead, &[], &[]),
+        (|| running("/srv/jobs/b"), live, pinned, &[], &[]),
+        (|| running("/srv/jobs/b"), dead, dead, &[], &[]),
+        (|| running("/srv/jobs/a/out"), live, pinned, &[], &[RunningJobsPresent]),
+        (|| running("/srv/jobs/a/out"), live, dead, &[], &[RunningJobsPresent]),
+        (|| running("/srv/jobs/a/out"), live, absent, &[], &[]),
+        (|| running("/srv/jobs/a/out"), dead, dead, &[], &[RunningJobsPresent]),
+        (|| Work::Unknown("mute".to_owned()), live, absent, &[], &[]),
+        (|| Work::Unknown("mute".to_owned()), live, pinned, &[], &[QueueUnknown]),
+        (|| Work::Unknown("mute".to_owned()), live, dead, &[], &[QueueUnknown]),
+        (|| Work::Unknown("mute".to_owned()), dead, absent, &[], &[]),
+        (|| Work::Unknown("mute".to_owned()), absent, absent, &[], &[]),
+        (|| Work::Unknown("mute".to_owned()), hung, absent, &[QueueUnknown], &[StorageNotLive]),
+    ];
+    for (work, base, bind, on_base, on_bind) in rows {
+        let mut scene = with_bind(*base, *bind);
+        scene.work = work();
+        let held = (reasons(&scene, PATH), reasons(&scene, HOT));
+        assert_eq!(
+            held,
+            (on_base.to_vec(), on_bind.to_vec()),
+            "{base} base, {bind} bind, {:?}",
+            work()
+        );
+    }
+    // what is in no table does not come back
+    let mut unlisted = scene(Verdict::Dead);
+    unlisted.settings.mount.clear();
+    unlisted.work = Work::Unknown("mute".to_owned());
+    assert_eq!(reasons(&unlisted, PATH), [QueueUnknown]);
+    unlisted.work = nothing_runs();
+    assert_eq!(reasons(&unlisted, PATH), []);
+}
+
+/// The queue names a not-before column, and this job comes next, or runs.
+fn with_job(state: crate::probes::jobs::State, output: Option<&str>, hold_back: bool) -> Work {
+    let mut work = running("/elsewhere");
+    if let Work::Known(facts) = &mut work {
+        facts.hold_back = hold_back;
+        let mut job = facts.running.remove(0);
+        job.state = state;
+        job.output = output.map(PathBuf::from);
+        match state {
+            crate::probes::jobs::State::Running => facts.running.push(job),
+            _ => facts.next.push(job),
+        }
+    }
+    work
+}
+
+#[test]
+fn jobs_are_held_back_only_from_what_is_broken_for_certain_and_stays_so() {
+    use crate::probes::jobs::State::{Pending, Running};
+    let on = Some("/srv/box/x");
+    let held = |verdict: Verdict, work: Work, change: fn(&mut Scene)| {
+        let mut scene = scene(verdict);
+        scene.work = work;
+        // it was repaired, or tried, a moment ago: nothing more is done to it now
+        scene.charged(PATH, 60);
+        scene.state.attempts.push(Attempts { path: PATH.into(), failed: 9, last: ago(1) });
+        change(&mut scene);
+        let plan = scene.decide().plan;
+        plan.steps().any(|planned| planned.step.verb().name() == "hold-back")
+    };
+    let next = || with_job(Pending, on, true);
+    for verdict in [Verdict::Dead, Verdict::Absent, Verdict::Hung, Verdict::WrongSource] {
+        assert!(held(verdict, next(), |_| {}), "{verdict}");
+    }
+    for verdict in [Verdict::Live, Verdict::Unknown, Verdict::Inconclusive] {
+        assert!(!held(verdict, next(), |_| {}), "{verdict}");
+    }
+    assert!(held(Verdict::Dead, with_job(Running, on, true), |_| {}), "back in a moment");
+    assert!(!held(Verdict::Hung, next(), |scene| scene.state.sightings.clear()), "not confirmed");
+    assert!(
+        !held(Verdict::Dead, next(), |scene| scene.state = MountsState::default()),
+        "repaired now"
+    );
+    assert!(!held(Verdict::Dead, with_job(Pending, on, false), |_| {}), "no column for it");
+    assert!(!held(Verdict::Dead, with_job(Pending, Some("/srv/boxes"), true), |_| {}));
+    assert!(!held(Verdict::Dead, with_job(Pending, None, true), |_| {}), "it may write elsewhere");
+    assert!(!held(Verdict::Dead, next(), |scene| drop(scene.gates.access.remove(&Kind::Worker))));
+}

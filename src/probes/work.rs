@@ -1,0 +1,101 @@
+//! What is at work on this host, as far as mounts are concerned: which jobs run, which come next, and
+//! which paths they write to.
+
+use std::path::Path;
+
+use super::jobs::{self, Job, QueueFacts, QueueLook};
+use crate::config::Settings;
+
+/// What is known of the work on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// No queue is configured: nothing is known to run.
+    NoQueue,
+    /// There is a queue, and this is why nobody knows what it holds.
+    Unknown(String),
+    /// What the queue holds.
+    Known(QueueFacts),
+}
+
+impl Work {
+    /// Asks the queue, where there is one.
+    #[must_use]
+    pub fn look(settings: &Settings) -> Self {
+        let Some(queue) = &settings.queue else { return Self::NoQueue };
+        match jobs::ask(settings, jobs::limit(queue)) {
+            QueueLook::Known(facts) => Self::Known(facts),
+            QueueLook::Unknown { why, .. } => Self::Unknown(why),
+        }
+    }
+
+    /// The running jobs that write at, below or around `path`; one that does not say where it writes may
+    /// write anywhere.
+    pub fn running_on<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Job> {
+        let running: &[Job] = match self {
+            Self::NoQueue | Self::Unknown(_) => &[],
+            Self::Known(facts) => &facts.running,
+        };
+        let path = path.to_path_buf();
+        running.iter().filter(move |job| writes_to(job, &path))
+    }
+
+    /// Every job whose output matters now: those that run, those that come next, those that wait.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        let facts = match self {
+            Self::NoQueue | Self::Unknown(_) => None,
+            Self::Known(facts) => Some(facts),
+        };
+        facts.into_iter().flat_map(|it| it.running.iter().chain(&it.next).chain(&it.cooling))
+    }
+}
+
+fn writes_to(job: &Job, path: &Path) -> bool {
+    match &job.output {
+        None => true,
+        Some(output) => output.starts_with(path) || path.starts_with(output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::probes::jobs::{InfraErrors, State};
+
+    fn running(output: Option<&str>) -> Work {
+        let job = Job {
+            id: "7".to_owned(),
+            state: State::Running,
+            lane: None,
+            output: output.map(PathBuf::from),
+            started_utc_ms: None,
+            not_before_utc_ms: None,
+            attempts: None,
+        };
+        Work::Known(QueueFacts {
+            queue: "jobs".to_owned(),
+            running: vec![job],
+            next: vec![],
+            cooling: vec![],
+            counts: BTreeMap::new(),
+            oldest_pending_ms: None,
+            infra_errors: InfraErrors { window_ms: 0, count: None },
+            stale_running: None,
+            hold_back: false,
+            advice: vec![],
+        })
+    }
+
+    #[test]
+    fn a_job_is_on_what_it_lies_on_and_on_what_lies_in_it_and_without_a_path_on_everything() {
+        let on = |output, path| running(output).running_on(Path::new(path)).count() == 1;
+        assert!(on(Some("/srv/jobs/a/out"), "/srv/jobs/a"));
+        assert!(on(Some("/srv/jobs/a"), "/srv/jobs/a"));
+        assert!(on(Some("/srv/jobs"), "/srv/jobs/a"));
+        assert!(!on(Some("/srv/jobs/ab"), "/srv/jobs/a"));
+        assert!(!on(Some("/srv/jobs/b"), "/srv/jobs/a"));
+        assert!(on(None, "/srv/jobs/a"));
+    }
+}
