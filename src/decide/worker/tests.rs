@@ -9,13 +9,15 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::sentinel::{Halt, Permission};
 use crate::decide::plan::{Subject, Verb};
+use crate::probes::binds::Place;
 use crate::probes::gates::{Access, LockLook, Namespace};
 use crate::probes::holders::Holders;
 use crate::probes::identity::Identity;
-use crate::probes::jobs::InfraErrors;
+use crate::probes::jobs::{InfraErrors, Job};
 use crate::probes::mountinfo::Dev;
 use crate::probes::mounts::{Ground, Layer, Role};
 use crate::probes::records::WorkerStart;
+use crate::probes::verdict::Verdict;
 
 const UNIT: &str = "w.service";
 const BOX: &str = "/srv/box";
