@@ -10,7 +10,14 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
 pub fn programs() -> Vec<Command> {
     // the page of `unwedge-mounts` takes the place of that of the verb group `unwedge mounts`, whose
     // verbs have pages of their own
-    vec![Unwedge::command(), Mounts::command(), Binds::command(), Jobs::command(), Watch::command()]
+    vec![
+        Unwedge::command(),
+        Mounts::command(),
+        Binds::command(),
+        WorkerTool::command(),
+        Jobs::command(),
+        Watch::command(),
+    ]
 }
 
 /// Flags that every tool has.
@@ -64,6 +71,23 @@ pub struct Binds {
     /// Fail unless every bind is in place in the end: for a unit that others wait for
     #[arg(long)]
     pub require: bool,
+}
+
+/// Start the worker when it is down, should run, and can
+///
+/// Looks at the worker, the storage it needs, its queue and the room that is left, and says whether it would
+/// start the worker, or every reason why not. With --apply and the sentinel `worker` it does, and sees that
+/// the worker stays up. Without --apply it writes nothing anywhere.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-worker", version)]
+pub struct WorkerTool {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Carry the plan out, as far as every gate allows
+    #[arg(long)]
+    pub apply: bool,
 }
 
 /// Look into the job queue, as the service user
@@ -152,6 +176,9 @@ pub enum Verb {
     /// Binds and the bare directories below them
     #[command(subcommand)]
     Binds(BindsVerb),
+    /// The worker
+    #[command(subcommand)]
+    Worker(WorkerVerb),
     /// Show what is owed: what was taken away and must be put back
     Debts,
     /// Watch a real mount die, hang and be healed, in a namespace of its own
@@ -254,8 +281,25 @@ pub enum HoldVerb {
 pub enum StateVerb {
     /// Put an unreadable state aside (the old file is kept) and begin anew
     Reset {
-        /// Which record: mounts, debts, holds
+        /// Which record: mounts, worker, debts, holds
         record: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// The worker.
+#[derive(Subcommand, Clone, Debug)]
+pub enum WorkerVerb {
+    /// Restart the worker while no job runs, and see that it stays up
+    Restart {
+        /// Wait until no job runs, instead of refusing at once
+        #[arg(long)]
+        when_idle: bool,
+        /// Wait no longer than this: 30m, 2h
+        #[arg(long = "for", value_name = "TIME", default_value = "2h")]
+        time: String,
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,

@@ -96,7 +96,7 @@ host_test! {
         for (family, _) in unwedge::report::metrics::FAMILIES {
             // one that has nothing to say is left out
             let silent = ["unwedge_mount_errno", "unwedge_mount_repairs", "unwedge_mounts_orphan_connections"]
-                .contains(&family) || family.starts_with("unwedge_watch_");
+                .contains(&family) || ["unwedge_watch_", "unwedge_worker_"].iter().any(|it| family.starts_with(it));
             assert!(silent || families.contains(&format!("\n{family}")), "{family}: {families}");
         }
         let killed = host.ok(&format!(
@@ -343,14 +343,14 @@ const BROKEN: &[u8] = b"[Service]\nExecStart=\nExecStart=/bin/false\n";
 host_test! {
     fn the_units_are_sound_and_no_more_exposed_than_the_readme_says(host) {
         let dir = "/etc/systemd/system";
-        let units = ["mounts.service", "mounts.timer", "binds.service", "watch.service"]
+        let units = ["mounts.service", "mounts.timer", "binds.service", "watch.service", "worker.service"]
             .map(|unit| format!("{dir}/unwedge-{unit}"))
             .join(" ");
         let ran = host.bash(&format!("systemd-analyze verify --man=no {units}"));
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 
         let readme = String::from_utf8(shipped("README.md")).unwrap();
-        for unit in ["mounts", "binds", "watch"] {
+        for unit in ["mounts", "binds", "watch", "worker"] {
             let before = format!("exposure of `unwedge-{unit}.service`: ");
             let stated = readme.split_once(&before).unwrap().1.split_once(". ").unwrap().0;
             let tenfold = stated.replace('.', "");
@@ -404,7 +404,12 @@ const PRIVATE_NAMESPACE: [&str; 34] = [
 
 #[test]
 fn no_unit_asks_for_a_mount_namespace_or_has_a_silent_condition() {
-    for unit in ["unwedge-mounts.service", "unwedge-binds.service", "unwedge-watch.service"] {
+    for unit in [
+        "unwedge-mounts.service",
+        "unwedge-binds.service",
+        "unwedge-watch.service",
+        "unwedge-worker.service",
+    ] {
         let text = String::from_utf8(shipped(unit)).unwrap();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let key = line.split_once('=').map_or("", |(key, _)| key);

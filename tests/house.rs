@@ -30,7 +30,7 @@ struct Tool {
     playbook: Option<&'static str>,
 }
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 6] = [
     Tool {
         name: "unwedge-mounts",
         root: true,
@@ -44,6 +44,13 @@ const TOOLS: [Tool; 5] = [
         units: &["unwedge-binds.service"],
         sentinel: Some("binds"),
         playbook: Some("storage-not-live.md"),
+    },
+    Tool {
+        name: "unwedge-worker",
+        root: true,
+        units: &["unwedge-worker.service", "unwedge-worker.timer"],
+        sentinel: Some("worker"),
+        playbook: Some("worker-stopped-by-operator.md"),
     },
     Tool {
         name: "unwedge-jobs",

@@ -32,6 +32,9 @@ mod queue_host;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
 
+/// The worker, on a throw-away host: who wanted it down, and when it is started.
+mod worker;
+
 /// The watch, on a throw-away host: what starts a round, and what does not.
 mod watch;
 

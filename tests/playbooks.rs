@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use unwedge::cli::{self, Binds, Jobs, Mounts, Unwedge};
+use unwedge::cli::{self, Binds, Jobs, Mounts, Unwedge, WorkerTool};
 use unwedge::config::sentinel::{HALT, Kind};
 use unwedge::decide::plan::Reason;
 use unwedge::probes::verdict::Verdict;
@@ -113,7 +113,10 @@ impl Line {
     }
 
     fn is_ours(&self) -> bool {
-        matches!(self.program(), "unwedge" | "unwedge-mounts" | "unwedge-binds" | "unwedge-jobs")
+        matches!(
+            self.program(),
+            "unwedge" | "unwedge-mounts" | "unwedge-binds" | "unwedge-worker" | "unwedge-jobs"
+        )
     }
 }
 
@@ -124,6 +127,7 @@ fn accepted(line: &Line) -> Option<Result<(), String>> {
         "unwedge-mounts" => Mounts::try_parse_from(&line.words).err(),
         "unwedge-binds" => Binds::try_parse_from(&line.words).err(),
         "unwedge-jobs" => Jobs::try_parse_from(&line.words).err(),
+        "unwedge-worker" => WorkerTool::try_parse_from(&line.words).err(),
         _ => return None,
     };
     Some(match said {
@@ -287,7 +291,7 @@ fn systemctl_is_never_waited_for_and_only_asked_where_a_page_only_looks() {
             let right = match args[0] {
                 "show" => true,
                 "start" | "stop" | "restart" => args[1] == "--no-block" && !LOOKING.contains(title),
-                "daemon-reload" | "enable" | "unmask" => !LOOKING.contains(title),
+                "daemon-reload" | "enable" | "unmask" | "reset-failed" => !LOOKING.contains(title),
                 _ => false,
             };
             assert!(right, "{}: {title}: {}", page.name, line.words.join(" "));
@@ -313,6 +317,7 @@ lab_test! {
                 let ran = match line.program() {
                     "unwedge" => lab.unwedge(&line.args()),
                     "unwedge-jobs" => lab.jobs(&line.args()),
+                    "unwedge-worker" => lab.worker(&line.args()),
                     _ => lab.round(&line.args()),
                 };
                 let wanted = i32::from(line.comment.trim_start().starts_with("exit 1"));
@@ -390,7 +395,10 @@ fn every_command_the_documents_name_exists() {
                     assert!(targets.contains(target), "{document}: no target for {command}");
                 }
                 // the name alone is no command line
-                (Some("unwedge" | "unwedge-mounts" | "unwedge-jobs"), Some(_)) => {
+                (
+                    Some("unwedge" | "unwedge-mounts" | "unwedge-worker" | "unwedge-jobs"),
+                    Some(_),
+                ) => {
                     let line =
                         Line::parse(&command).unwrap_or_else(|why| panic!("{document}: {why}"));
                     accepted(&line)

@@ -185,7 +185,9 @@ pub fn carry_out(path: &Path, order: &Order, limit: Duration) -> Done {
 /// how the process should end. The first thing that every program of this package does.
 #[must_use]
 pub fn dispatch(args: &[OsString]) -> Option<i32> {
-    crate::probes::prober::run_if_asked(args).or_else(|| run_if_asked(args))
+    crate::probes::prober::run_if_asked(args)
+        .or_else(|| crate::probes::headroom::run_if_asked(args))
+        .or_else(|| run_if_asked(args))
 }
 
 fn run_if_asked(args: &[OsString]) -> Option<i32> {

@@ -71,6 +71,10 @@ pub fn act(run_dir: &Path) -> Result<Tried> {
 /// # Errors
 /// The file cannot be opened or locked at all.
 pub fn deploy(path: &Path) -> Result<Tried> {
+    try_lock(open_deploy(path)?, path, FlockOperation::NonBlockingLockShared)
+}
+
+fn open_deploy(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = match open(path, flags, Mode::empty()) {
         // opened first without making it: root is refused the making of what is somebody else's in
@@ -83,8 +87,15 @@ pub fn deploy(path: &Path) -> Result<Tried> {
         }
         opened => opened,
     };
-    let file = file.with_context(|| format!("open lock {}", text::path(path)))?;
-    try_lock(file, path, FlockOperation::NonBlockingLockShared)
+    file.with_context(|| format!("open lock {}", text::path(path)))
+}
+
+/// Tries for the whole deploy lock, for maintenance by a person: no tool acts meanwhile.
+///
+/// # Errors
+/// The file cannot be opened or locked at all.
+pub fn maintenance(path: &Path) -> Result<Tried> {
+    try_lock(open_deploy(path)?, path, FlockOperation::NonBlockingLockExclusive)
 }
 
 /// Whoever can open a file can lock it: only root can ours.

@@ -14,3 +14,5 @@ pub mod store;
 pub mod units;
 pub mod wait;
 pub mod wake;
+pub mod worker;
+pub mod worker_round;

@@ -16,7 +16,7 @@ use anyhow::Result;
 use super::bind::Place;
 use super::child::{self, ACT_LIMIT, Done, Order};
 use super::failpoint::{self, Moment};
-use super::{storage_gate, store, units, wait};
+use super::{storage_gate, store, units, wait, worker};
 use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
@@ -134,7 +134,7 @@ impl Actor<'_> {
     pub fn settle_debts(&mut self) -> Result<()> {
         let live = self.live_paths();
         let owed = self.debts.debts.len();
-        self.debts.debts.retain(|debt| !live.contains(debt.path()));
+        self.debts.debts.retain(|debt| !debt.path().is_some_and(|path| live.contains(path)));
         if self.debts.debts.len() == owed {
             return Ok(());
         }
@@ -155,7 +155,11 @@ impl Actor<'_> {
     /// # Errors
     /// State or debts could not be written; then nothing more was done.
     pub fn perform(&mut self, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<()> {
-        let concerned = plan.steps().map(|planned| planned.step.path().to_path_buf()).collect();
+        let concerned = plan
+            .steps()
+            .filter(|planned| !planned.step.is_of_worker())
+            .map(|planned| planned.step.path().to_path_buf())
+            .collect();
         if !plan.repairs.is_empty() {
             let now = Now::take()?;
             storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
@@ -226,7 +230,7 @@ impl Actor<'_> {
         let new: Vec<Debt> = repair
             .owes
             .iter()
-            .filter(|owed| !self.debts.debts.iter().any(|debt| debt.path() == owed.path()))
+            .filter(|owed| !self.debts.debts.iter().any(|debt| debt.is_at(owed.path())))
             .map(|owed| {
                 let (path, since, why) = (owed.path().to_owned(), now.stamp(), why.clone());
                 match owed {
@@ -256,7 +260,7 @@ impl Actor<'_> {
             outcomes.iter().find(waited).is_some_and(Outcome::ok)
         };
         let owed = self.debts.debts.len();
-        self.debts.debts.retain(|debt| !seen_live(debt.path()));
+        self.debts.debts.retain(|debt| !debt.path().is_some_and(seen_live));
         if self.debts.debts.len() != owed {
             store::record(state_dir, &self.debts)?;
         }
@@ -394,6 +398,9 @@ impl Actor<'_> {
             Step::WaitLive { path, fstype } => self.wait_live(path, fstype.as_deref()),
             Step::HoldBack { path, .. } => self.hold_back(path),
             Step::Bind { path, shows } => self.bind(path, shows),
+            Step::StopWorker { .. } | Step::ResetFailed { .. } | Step::StartWorker { .. } => {
+                worker::step(self.settings, step, self.deadline)
+            }
             Step::Rebind { path, identity, along, shows } => {
                 self.onto_place(path, shows, |place| Order::Rebind {
                     identity: identity.clone(),
@@ -406,30 +413,8 @@ impl Actor<'_> {
         ended
     }
 
-    /// The sentinel, HALT and pauses, read again right before each step; and whether there is time left.
     fn still_permitted(&self, kind: Kind) -> Result<(), Ended> {
-        let dir = &self.settings.host.sentinel_dir;
-        match sentinel::halt(dir) {
-            Halt::Clear => {}
-            Halt::Set(why) | Halt::Unknown(why) => return Err(Ended::Refused(Reason::Halted, why)),
-        }
-        match sentinel::permission(dir, kind) {
-            Permission::Armed => {}
-            Permission::NotArmed => {
-                let why = "its sentinel was taken away".to_owned();
-                return Err(Ended::Refused(Reason::NotArmed, why));
-            }
-            Permission::Invalid(why) | Permission::Unknown(why) => {
-                return Err(Ended::Refused(Reason::NotArmed, why));
-            }
-        }
-        if let Some(why) = self.paused(kind) {
-            return Err(Ended::Refused(Reason::OnHold, why));
-        }
-        if self.deadline.passed() {
-            return Err(Ended::Failed("the round's deadline has come".to_owned()));
-        }
-        Ok(())
+        still_permitted(self.settings, kind, self.deadline)
     }
 
     /// Mounts, unless something has been mounted since the look: by the service manager, or by what a
@@ -449,21 +434,6 @@ impl Actor<'_> {
                 Some(_) | None => mount(),
             },
             Err(error) => Ended::Refused(Reason::UnclearEvidence, error.to_string()),
-        }
-    }
-
-    /// A pause that a person has set meanwhile; one that cannot be read counts as set.
-    fn paused(&self, kind: Kind) -> Option<String> {
-        let holds = Now::take().map_err(|error| error.to_string()).and_then(|now| {
-            let holds: Result<Holds, _> = records::read(&self.settings.host.state_dir, &now);
-            holds.map(|holds| (holds, now)).map_err(|error| error.to_string())
-        });
-        match holds {
-            Ok((holds, now)) => {
-                let hold = holds.holds.get(kind.name()).filter(|hold| hold.left(&now).is_some());
-                hold.map(|hold| hold.because.clone())
-            }
-            Err(why) => Some(why),
         }
     }
 
@@ -560,6 +530,51 @@ impl Actor<'_> {
     }
 }
 
+/// The sentinel, HALT and pauses, read again right before each step; and whether there is time left.
+pub(super) fn still_permitted(
+    settings: &Settings,
+    kind: Kind,
+    deadline: Deadline,
+) -> Result<(), Ended> {
+    let dir = &settings.host.sentinel_dir;
+    match sentinel::halt(dir) {
+        Halt::Clear => {}
+        Halt::Set(why) | Halt::Unknown(why) => return Err(Ended::Refused(Reason::Halted, why)),
+    }
+    match sentinel::permission(dir, kind) {
+        Permission::Armed => {}
+        Permission::NotArmed => {
+            let why = "its sentinel was taken away".to_owned();
+            return Err(Ended::Refused(Reason::NotArmed, why));
+        }
+        Permission::Invalid(why) | Permission::Unknown(why) => {
+            return Err(Ended::Refused(Reason::NotArmed, why));
+        }
+    }
+    if let Some(why) = paused(settings, kind) {
+        return Err(Ended::Refused(Reason::OnHold, why));
+    }
+    if deadline.passed() {
+        return Err(Ended::Failed("the round's deadline has come".to_owned()));
+    }
+    Ok(())
+}
+
+/// A pause that a person has set meanwhile; one that cannot be read counts as set.
+fn paused(settings: &Settings, kind: Kind) -> Option<String> {
+    let holds = Now::take().map_err(|error| error.to_string()).and_then(|now| {
+        let holds: Result<Holds, _> = records::read(&settings.host.state_dir, &now);
+        holds.map(|holds| (holds, now)).map_err(|error| error.to_string())
+    });
+    match holds {
+        Ok((holds, now)) => {
+            let hold = holds.holds.get(kind.name()).filter(|hold| hold.left(&now).is_some());
+            hold.map(|hold| hold.because.clone())
+        }
+        Err(why) => Some(why),
+    }
+}
+
 /// Whether a mount that was to be taken away stands there as broken as it was.
 fn still_broken(charge: &Charge, observations: &[Observation]) -> bool {
     let broken = observations.iter().filter(|seen| seen.verdict != Verdict::Live);
@@ -574,7 +589,7 @@ fn taken_away(charge: &Charge, observations: &[Observation], debts: &[Debt]) -> 
         .any(|seen| seen.path == charge.path && seen.verdict != Verdict::Unknown);
     let mut layers = observations.iter().flat_map(|seen| &seen.layers);
     let stands = layers.any(|layer| charge.covers(&layer.identity));
-    seen && !stands && !debts.iter().any(|debt| debt.path() == charge.path)
+    seen && !stands && !debts.iter().any(|debt| debt.is_at(&charge.path))
 }
 
 fn count(repairs: &mut Vec<Repairs>, path: &Path, ok: bool) {

@@ -38,10 +38,18 @@ pub enum Turn {
 /// # Errors
 /// The lock cannot be opened.
 pub fn turn(settings: &Settings, apply: bool, wait: Duration) -> Result<Turn> {
+    turn_of(settings, TOOL, apply, wait)
+}
+
+/// The same for the round of another tool.
+///
+/// # Errors
+/// The lock cannot be opened.
+pub fn turn_of(settings: &Settings, tool: &str, apply: bool, wait: Duration) -> Result<Turn> {
     if !apply {
         return Ok(Turn::DryRun);
     }
-    Ok(match lock::within(&settings.host.run_dir, TOOL, wait)? {
+    Ok(match lock::within(&settings.host.run_dir, tool, wait)? {
         Tried::Locked(lock) => Turn::Apply(lock),
         Tried::Busy => Turn::Busy,
     })
@@ -128,8 +136,7 @@ pub fn carry_out(
 fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<Vec<Hold>> {
     let none = |hold: Hold| Ok(vec![hold]);
     let paid = actor.observations.iter().any(|seen| {
-        seen.verdict == Verdict::Live
-            && actor.debts.debts.iter().any(|debt| debt.path() == seen.path)
+        seen.verdict == Verdict::Live && actor.debts.debts.iter().any(|debt| debt.is_at(&seen.path))
     });
     let performs = !plan.repairs.is_empty() && !plan.is_gated();
     if !performs && !paid {

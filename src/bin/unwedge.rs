@@ -7,11 +7,13 @@ use anyhow::{Result, bail};
 use clap::Parser as _;
 use unwedge::act::child;
 use unwedge::cli::{
-    BindsVerb, ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb,
+    BindsVerb, ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb, WorkerVerb,
 };
 use unwedge::config::{self, Loaded, Request};
 use unwedge::kit;
-use unwedge::operator::{binds, config as check, debts, generate, hold, mounts, sentinel, state};
+use unwedge::operator::{
+    binds, config as check, debts, generate, hold, mounts, sentinel, state, worker,
+};
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::Exit;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         | Verb::State(_)
         | Verb::Mounts(_)
         | Verb::Binds(_)
+        | Verb::Worker(_)
         | Verb::Debts => {
             match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
                 Ok(loaded) => with_config(&cli, &loaded),
@@ -94,6 +97,9 @@ fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
         }
         Verb::Binds(BindsVerb::Guard { undo, dry_run }) => {
             binds::guard(settings, *undo, *dry_run, &now)
+        }
+        Verb::Worker(WorkerVerb::Restart { when_idle, time, dry_run }) => {
+            worker::restart(settings, *when_idle, time, *dry_run)
         }
         Verb::Debts => debts::list(settings, json, &now),
         Verb::Demo { .. } | Verb::Faultfs(_) | Verb::Generate { .. } => Ok(String::new()),

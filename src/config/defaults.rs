@@ -90,8 +90,18 @@ impl Default for Budget {
 
 /// The lowest layer: every key that has a default, with that default.
 pub fn tree() -> Tree {
-    let Settings { host, gates, probe, mounts, mount: _, binds: _, bind: _, queue: _, file: _ } =
-        Settings::default();
+    let Settings {
+        host,
+        gates,
+        probe,
+        mounts,
+        mount: _,
+        binds: _,
+        bind: _,
+        queue: _,
+        worker: _,
+        file: _,
+    } = Settings::default();
     let all = table([
         (
             "host",
@@ -193,7 +203,7 @@ fn budget(budget: &Budget) -> Value {
     ])
 }
 
-fn table<const N: usize>(keys: [(&str, Value); N]) -> Value {
+pub(super) fn table<const N: usize>(keys: [(&str, Value); N]) -> Value {
     Value::Table(Table::from_iter(keys.map(|(key, value)| (key.to_owned(), value))))
 }
 
@@ -201,6 +211,6 @@ fn path(path: &Path) -> Value {
     Value::from(path.to_string_lossy().into_owned())
 }
 
-fn time(duration: Duration) -> Value {
+pub(super) fn time(duration: Duration) -> Value {
     Value::from(duration::display(duration))
 }

@@ -26,6 +26,8 @@ pub struct Fragment {
     pub bind: Option<Vec<BindFragment>>,
     /// `[queue]`
     pub queue: Option<QueueFragment>,
+    /// `[worker]`
+    pub worker: Option<WorkerFragment>,
 }
 
 /// `[host]` as written.
@@ -136,6 +138,34 @@ pub struct BindsFragment {
 pub struct BindFragment {
     pub cold: Option<String>,
     pub hot: Option<String>,
+}
+
+/// `[worker]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct WorkerFragment {
+    pub unit: Option<String>,
+    pub start: Option<Vec<String>>,
+    pub stop: Option<Vec<String>>,
+    pub status: Option<Vec<String>>,
+    pub needs: Option<Vec<String>>,
+    pub respect_stop: Option<DurationText>,
+    pub own_cooldown: Option<bool>,
+    pub verify: Option<DurationText>,
+    pub free_mib_min: Option<i64>,
+    pub free_inodes_min: Option<i64>,
+    pub deadline: Option<DurationText>,
+    pub budget: Option<WorkerBudgetFragment>,
+}
+
+/// `[worker.budget]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct WorkerBudgetFragment {
+    pub cooldown: Option<DurationText>,
+    pub per_day: Option<i64>,
 }
 
 /// `[queue]` as written.

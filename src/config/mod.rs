@@ -24,6 +24,8 @@ mod show;
 mod storage;
 mod tree;
 mod validate;
+mod worker;
+mod worker_rules;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +38,7 @@ pub use settings::*;
 pub use shape::LATER_SECTIONS;
 pub use storage::{MountPoint, own_path_that_may_hang};
 pub use tree::{KeyPath, Node, Origin, Step, Tree};
+pub use worker::*;
 
 /// Name of a text that is no file, in messages.
 const TEXT: &str = "<text>";
@@ -90,6 +93,7 @@ pub fn from_str(text: &str) -> Result<Settings, ConfigErrors> {
 fn complete(tree: &mut Tree) {
     defaults::complete_mounts(tree);
     defaults::complete_queue(tree);
+    worker_rules::complete(tree);
 }
 
 /// `open` are the files that everybody may read.

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::queue::Queue;
+use super::worker::Worker;
 
 /// Shortest allowed `[probe] timeout`: 100 ms. Shorter ones call a busy disk hung.
 pub const PROBE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
@@ -43,6 +44,8 @@ pub struct Settings {
     pub bind: Vec<BindSpec>,
     /// The job table, `[queue]`. Default none: nothing is known of jobs.
     pub queue: Option<Queue>,
+    /// The worker, `[worker]`. Default none: no worker is looked after.
+    pub worker: Option<Worker>,
     /// The one file this was read from, if it was named by `--config`: a child is to read the same.
     pub file: Option<PathBuf>,
 }

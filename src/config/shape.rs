@@ -11,7 +11,7 @@ use super::show::is_secret;
 use super::tree::{KeyPath, Node, Step, Tree};
 
 /// Sections of later versions: told apart from slips of the fingers.
-pub const LATER_SECTIONS: [&str; 2] = ["worker", "jobs"];
+pub const LATER_SECTIONS: [&str; 1] = ["jobs"];
 
 /// Reads the tree as a fragment, or says everything that does not fit.
 pub fn fragment(tree: &Tree) -> Result<Fragment, ConfigErrors> {
@@ -184,7 +184,7 @@ mod tests {
     fn sections_of_later_versions_are_told_apart() {
         let yet =
             |line, name| format!("/f:{line}: {name}: this version does not know this section yet");
-        check("[jobs]\nurl = 1\n[worker]\n", &[&yet(1, "jobs"), &yet(3, "worker")]);
+        check("[jobs]\nurl = 1\n", &[&yet(1, "jobs")]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::settings::{
     Settings, WAIT_MAX, Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
-use super::{defaults, duration, queue_rules};
+use super::{defaults, duration, queue_rules, worker_rules};
 
 /// Makes settings of what was written, or says everything that is wrong with it. The tree tells the places.
 /// `open` are the files that everybody may read.
@@ -38,10 +38,13 @@ pub fn settings(
         binds: binds(&mut check, fragment.binds.unwrap_or_default()),
         bind: Vec::new(),
         queue: fragment.queue.map(|written| queue_rules::queue(&mut check, written, open)),
+        worker: None,
         file: None,
     };
     bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());
     job_roots_are_apart(&mut check, &settings);
+    settings.worker =
+        fragment.worker.map(|written| worker_rules::worker(&mut check, written, &settings));
     one_way_to_mount(&mut check, &settings);
     deadline_holds_its_parts(&mut check, &settings);
     check.finish(settings)

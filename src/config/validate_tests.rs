@@ -45,9 +45,9 @@ fn nothing_written_gives_the_defaults() {
 
 #[test]
 fn the_defaults_are_those_of_the_design() {
-    let Settings { host, gates, probe, mounts, mount, binds, bind, queue, file } =
+    let Settings { host, gates, probe, mounts, mount, binds, bind, queue, worker, file } =
         Settings::default();
-    assert_eq!((queue, file), (None, None));
+    assert_eq!((queue, worker, file), (None, None, None));
     let s = Duration::from_secs;
     assert_eq!(host.user, "unwedge");
     assert_eq!(host.services, Services::Systemd);

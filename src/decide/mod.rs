@@ -11,3 +11,4 @@ pub mod mounts;
 pub mod plan;
 pub mod storm;
 pub mod watch;
+pub mod worker;

@@ -604,7 +604,7 @@ impl Case<'_> {
     }
 
     pub(super) fn is_owed(&self) -> bool {
-        self.world.debts.debts.iter().any(|debt| debt.path() == self.observation.path)
+        self.world.debts.debts.iter().any(|debt| debt.is_at(&self.observation.path))
     }
 
     fn is_absent(&self) -> bool {

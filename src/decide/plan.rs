@@ -32,11 +32,17 @@ pub enum Verb {
     Rebind,
     /// Keep jobs from being taken for a time, whose output lies where nothing can be written now.
     HoldBack,
+    /// Stop the worker.
+    StopWorker,
+    /// Forget that a unit was started too often.
+    ResetFailed,
+    /// Start the worker, and see that it stays up.
+    StartWorker,
 }
 
 impl Verb {
     /// Every verb: tests that must not forget one walk this list.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::AbortConnection,
         Self::Detach,
         Self::RestartUnit,
@@ -46,6 +52,9 @@ impl Verb {
         Self::Bind,
         Self::Rebind,
         Self::HoldBack,
+        Self::StopWorker,
+        Self::ResetFailed,
+        Self::StartWorker,
     ];
 
     /// The word.
@@ -61,6 +70,9 @@ impl Verb {
             Self::Bind => "bind",
             Self::Rebind => "rebind",
             Self::HoldBack => "hold-back",
+            Self::StopWorker => "stop-worker",
+            Self::ResetFailed => "reset-failed",
+            Self::StartWorker => "start-worker",
         }
     }
 }
@@ -145,6 +157,32 @@ pub enum Step {
         /// The jobs that would be taken next, by id.
         jobs: Vec<String>,
     },
+    /// See [`Verb::StopWorker`].
+    StopWorker {
+        /// Its unit, or `worker` where there is no service manager.
+        unit: String,
+    },
+    /// See [`Verb::ResetFailed`].
+    ResetFailed {
+        /// The unit.
+        unit: String,
+    },
+    /// See [`Verb::StartWorker`].
+    StartWorker {
+        /// Its unit, or `worker` where there is no service manager.
+        unit: String,
+        /// What it stands on: these very mounts must still be there, and live, when it is started.
+        needs: Vec<Need>,
+    },
+}
+
+/// A mount that the worker stands on, as it was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Where.
+    pub path: PathBuf,
+    /// Which mount; `None` when this very plan puts it there.
+    pub identity: Option<Identity>,
 }
 
 /// What a bind is to show.
@@ -172,10 +210,13 @@ impl Step {
             Self::Bind { .. } => Verb::Bind,
             Self::Rebind { .. } => Verb::Rebind,
             Self::HoldBack { .. } => Verb::HoldBack,
+            Self::StopWorker { .. } => Verb::StopWorker,
+            Self::ResetFailed { .. } => Verb::ResetFailed,
+            Self::StartWorker { .. } => Verb::StartWorker,
         }
     }
 
-    /// The path it is about.
+    /// The path it is about; of a step on the worker its name, which is no path of a mount.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
@@ -189,6 +230,9 @@ impl Step {
             | Self::Bind { path, .. }
             | Self::Rebind { path, .. }
             | Self::HoldBack { path, .. } => path,
+            Self::StopWorker { unit }
+            | Self::ResetFailed { unit }
+            | Self::StartWorker { unit, .. } => Path::new(unit),
         }
     }
 
@@ -198,7 +242,10 @@ impl Step {
         match self {
             Self::RestartUnit { unit, .. }
             | Self::RestartDependent { unit, .. }
-            | Self::StartUnit { unit, .. } => unit.clone(),
+            | Self::StartUnit { unit, .. }
+            | Self::StopWorker { unit }
+            | Self::ResetFailed { unit }
+            | Self::StartWorker { unit, .. } => unit.clone(),
             Self::AbortConnection { path, .. }
             | Self::Detach { path, .. }
             | Self::Remount { path }
@@ -207,6 +254,12 @@ impl Step {
             | Self::Rebind { path, .. }
             | Self::HoldBack { path, .. } => text::path(path),
         }
+    }
+
+    /// Whether it is done to the worker.
+    #[must_use]
+    pub fn is_of_worker(&self) -> bool {
+        matches!(self.verb(), Verb::StopWorker | Verb::ResetFailed | Verb::StartWorker)
     }
 
     /// The mount it is done to.
@@ -222,7 +275,10 @@ impl Step {
             | Self::Remount { .. }
             | Self::WaitLive { .. }
             | Self::Bind { .. }
-            | Self::HoldBack { .. } => None,
+            | Self::HoldBack { .. }
+            | Self::StopWorker { .. }
+            | Self::ResetFailed { .. }
+            | Self::StartWorker { .. } => None,
         }
     }
 }
@@ -398,13 +454,23 @@ pub enum Reason {
     BadBind,
     /// Nobody knows what the queue holds.
     QueueUnknown,
-    /// A job runs on it.
+    /// A job runs on it, or the queue says that jobs run though the worker does not.
     RunningJobsPresent,
+    /// The worker runs, or is on its way: there is nothing to do.
+    WorkerActive,
+    /// Somebody does not want the worker to run.
+    WorkerStoppedByOperator,
+    /// No job waits for the worker.
+    NothingPending,
+    /// The worker failed so often in a row that the service manager gave up.
+    CrashLooping,
+    /// Too little room on what the worker writes to, or nobody can tell.
+    DiskFull,
 }
 
 impl Reason {
     /// Every reason: playbooks, metrics and tests walk this list.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 34] = [
         Self::NotArmed,
         Self::Halted,
         Self::OnHold,
@@ -434,6 +500,11 @@ impl Reason {
         Self::BadBind,
         Self::QueueUnknown,
         Self::RunningJobsPresent,
+        Self::WorkerActive,
+        Self::WorkerStoppedByOperator,
+        Self::NothingPending,
+        Self::CrashLooping,
+        Self::DiskFull,
     ];
 
     /// The word.
@@ -469,6 +540,11 @@ impl Reason {
             Self::BadBind => "bad-bind",
             Self::QueueUnknown => "queue-unknown",
             Self::RunningJobsPresent => "running-jobs-present",
+            Self::WorkerActive => "worker-active",
+            Self::WorkerStoppedByOperator => "worker-stopped-by-operator",
+            Self::NothingPending => "nothing-pending",
+            Self::CrashLooping => "crash-looping",
+            Self::DiskFull => "disk-full",
         }
     }
 }
@@ -480,15 +556,18 @@ pub enum Subject {
     Everything,
     /// One path.
     Path(PathBuf),
+    /// The worker, by its name.
+    Worker(String),
 }
 
 impl Subject {
-    /// As it is shown: `*`, or the path.
+    /// As it is shown: `*`, the path, or the worker's name.
     #[must_use]
     pub fn text(&self) -> String {
         match self {
             Self::Everything => "*".to_owned(),
             Self::Path(path) => text::path(path),
+            Self::Worker(name) => name.clone(),
         }
     }
 }
@@ -511,6 +590,13 @@ impl Hold {
     #[must_use]
     pub fn on(path: &Path, reason: Reason, detail: String) -> Self {
         let subject = Subject::Path(path.to_path_buf());
+        Self { subject, reason, detail, until_utc_ms: None }
+    }
+
+    /// A hold on the worker.
+    #[must_use]
+    pub fn of_worker(name: &str, reason: Reason, detail: String) -> Self {
+        let subject = Subject::Worker(name.to_owned());
         Self { subject, reason, detail, until_utc_ms: None }
     }
 

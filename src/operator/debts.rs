@@ -24,9 +24,9 @@ pub fn list(settings: &Settings, json: bool, now: &Now) -> Result<String> {
     let mut out = String::new();
     for debt in &debts.debts {
         let age = now.since(debt.since()).known().map_or_else(|| "?".to_owned(), text::duration);
-        let (kind, path, since) = (debt.kind(), text::path(debt.path()), debt.since().utc());
+        let (kind, target, since) = (debt.kind(), debt.target(), debt.since().utc());
         // writing to a String cannot fail
-        let _ = writeln!(out, "{kind} {path}: owed for {age}, since {since} ({})", debt.why());
+        let _ = writeln!(out, "{kind} {target}: owed for {age}, since {since} ({})", debt.why());
     }
     Ok(out)
 }

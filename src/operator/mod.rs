@@ -10,6 +10,7 @@ pub mod hold;
 pub mod mounts;
 pub mod sentinel;
 pub mod state;
+pub mod worker;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -18,6 +19,7 @@ use crate::config::Settings;
 use crate::config::sentinel::Kind;
 use crate::probes::facts::TOOL;
 use crate::probes::records::{Holds, Record as _};
+use crate::probes::worker_facts::TOOL as WORKER_TOOL;
 
 /// Refuses a word that is no kind of act.
 ///
@@ -37,6 +39,14 @@ fn round_lock(settings: &Settings) -> Result<Lock> {
     match lock::tool(&settings.host.run_dir, TOOL)? {
         Tried::Locked(lock) => Ok(lock),
         Tried::Busy => bail!("a round of unwedge-mounts is at work; try again in a moment"),
+    }
+}
+
+/// The lock of a round of `unwedge-worker`, for changing what it remembers.
+fn worker_lock(settings: &Settings) -> Result<Lock> {
+    match lock::tool(&settings.host.run_dir, WORKER_TOOL)? {
+        Tried::Locked(lock) => Ok(lock),
+        Tried::Busy => bail!("a round of unwedge-worker is at work; try again in a moment"),
     }
 }
 

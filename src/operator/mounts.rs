@@ -23,7 +23,7 @@ pub fn forget(settings: &Settings, path: &Path, dry_run: bool, now: &Now) -> Res
     let mut debts: Debts = records::read(dir, now)?;
     let known = (state.remembered.len(), debts.debts.len());
     state.remembered.retain(|remembered| remembered.path != path);
-    debts.debts.retain(|debt| debt.path() != path);
+    debts.debts.retain(|debt| !debt.is_at(path));
     let shown = text::path(path);
     if known == (state.remembered.len(), debts.debts.len()) {
         return Ok(format!("{shown}: nothing is remembered or owed of it\n"));

@@ -12,7 +12,7 @@ use super::known_kind;
 use crate::act::store::{self, Durability};
 use crate::config::Loaded;
 use crate::config::sentinel::{self, Halt, Kind, Permission};
-use crate::probes::records::{self, MountsState, Rehearsal};
+use crate::probes::records::{self, MountsState, Record, Rehearsal, WorkerState};
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -65,8 +65,9 @@ pub fn arm(
     let kind = known_kind(kind)?;
     let mut out = caps(loaded, kind);
     let rehearsed = match kind {
-        Kind::Mounts | Kind::Binds => rehearsal(loaded, now)?,
-        Kind::Worker | Kind::Recover | Kind::Jobs | Kind::Notify => Err(NONE.to_owned()),
+        Kind::Mounts | Kind::Binds => rehearsal::<MountsState>(loaded, now, |it| it.rehearsal)?,
+        Kind::Worker => rehearsal::<WorkerState>(loaded, now, |it| it.rehearsal)?,
+        Kind::Recover | Kind::Jobs | Kind::Notify => Err(NONE.to_owned()),
     };
     let name = kind.name();
     let note = match (&rehearsed, because) {
@@ -112,7 +113,8 @@ fn caps(loaded: &Loaded, kind: Kind) -> String {
     let what = match kind {
         Kind::Mounts => "mounts may be aborted, detached and mounted again",
         Kind::Binds => "binds of the table may be made and swapped",
-        Kind::Worker | Kind::Recover | Kind::Jobs | Kind::Notify => return String::new(),
+        Kind::Worker => return worker_caps(loaded),
+        Kind::Recover | Kind::Jobs | Kind::Notify => return String::new(),
     };
     let mounts = &loaded.settings.mounts;
     let roots: Vec<String> = mounts.repair_under.iter().map(|root| text::path(root)).collect();
@@ -128,10 +130,28 @@ fn caps(loaded: &Loaded, kind: Kind) -> String {
     )
 }
 
+fn worker_caps(loaded: &Loaded) -> String {
+    match &loaded.settings.worker {
+        None => {
+            "there is no [worker] in the configuration: nothing is started or stopped\n".to_owned()
+        }
+        Some(worker) => format!(
+            "{} may be started: at most {} a day, {} apart and longer after each that fails\n",
+            worker.name(),
+            worker.budget.per_day,
+            text::duration(worker.budget.cooldown),
+        ),
+    }
+}
+
 /// The last rehearsal, or why it does not count.
-fn rehearsal(loaded: &Loaded, now: &Now) -> Result<Result<Rehearsal, String>> {
-    let state: MountsState = records::read(&loaded.settings.host.state_dir, now)?;
-    let Some(rehearsal) = state.rehearsal else {
+fn rehearsal<R: Record>(
+    loaded: &Loaded,
+    now: &Now,
+    of: impl Fn(R) -> Option<Rehearsal>,
+) -> Result<Result<Rehearsal, String>> {
+    let state: R = records::read(&loaded.settings.host.state_dir, now)?;
+    let Some(rehearsal) = of(state) else {
         return Ok(Err("it was never rehearsed".to_owned()));
     };
     if rehearsal.version != env!("CARGO_PKG_VERSION") {

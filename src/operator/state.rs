@@ -3,9 +3,9 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{act_lock, holds_lock, round_lock};
+use super::{act_lock, holds_lock, round_lock, worker_lock};
 use crate::config::Settings;
-use crate::probes::records::{self, Debts, Guards, Holds, MountsState, Record};
+use crate::probes::records::{self, Debts, Guards, Holds, MountsState, Record, WorkerState};
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -18,8 +18,9 @@ pub fn reset(settings: &Settings, record: &str, dry_run: bool, now: &Now) -> Res
         MountsState::NAME => put_aside::<MountsState>(settings, dry_run, now),
         Debts::NAME => put_aside::<Debts>(settings, dry_run, now),
         Holds::NAME => put_aside::<Holds>(settings, dry_run, now),
+        WorkerState::NAME => put_aside::<WorkerState>(settings, dry_run, now),
         Guards::NAME => put_aside::<Guards>(settings, dry_run, now),
-        other => bail!("{other}: no such record; there are mounts, debts, holds, guards"),
+        other => bail!("{other}: no such record; there are mounts, debts, holds, worker, guards"),
     }
 }
 
@@ -37,6 +38,7 @@ fn loses<R: Record>(record: &R) -> Vec<String> {
         ("debts", "debts that would no longer be paid"),
         ("remembered", "detached paths that would no longer be shown as absent"),
         ("charges", "charges, so the budget begins anew"),
+        ("starts", "starts, so the worker's budget begins anew"),
         ("holds", "pauses, which would end"),
         ("guards", "guarded directories, which `unwedge binds guard --undo` would not find"),
     ]
@@ -50,7 +52,12 @@ fn put_aside<R: Record>(settings: &Settings, dry_run: bool, now: &Now) -> Result
     let _locks = if dry_run {
         None
     } else {
-        Some((round_lock(settings)?, act_lock(settings)?, holds_lock(settings)?))
+        Some((
+            round_lock(settings)?,
+            worker_lock(settings)?,
+            act_lock(settings)?,
+            holds_lock(settings)?,
+        ))
     };
     let path = records::path_of::<R>(&settings.host.state_dir);
     let was = match records::read::<R>(&settings.host.state_dir, now) {

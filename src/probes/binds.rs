@@ -90,7 +90,7 @@ fn keep_those_of_earlier_jobs(settings: &mut Settings) {
             Debt::Bind { path, .. } => {
                 settings.bind.extend(settings.bind_of_output(&path).and_then(Result::ok));
             }
-            Debt::Mount { .. } => {}
+            Debt::Mount { .. } | Debt::Worker { .. } => {}
         }
     }
 }

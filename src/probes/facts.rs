@@ -2,13 +2,13 @@
 //! Nothing is locked and nothing written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::gates::{self, Access, Gates, LockLook, Namespace};
 use super::mountinfo::mount_points;
 use super::mounts::{self, Observation, Survey};
-use super::records::{self, Debt, Debts, Holds, MountsState, Unreadable};
+use super::records::{self, Debt, Debts, Holds, MountsState, Record, Unreadable};
 use super::units::{self, UnitLook};
 use super::verdict::Verdict;
 use super::work::Work;
@@ -80,8 +80,36 @@ pub fn look(
 ) -> std::io::Result<Facts> {
     let host = &settings.host;
     let now = &Now::take()?;
+    let Remembered { state, debts, gates } = remember::<MountsState>(settings, TOOL, own_lock, now);
+    let remembered = remembered(&state, &debts);
+    // looking may take half of the round's time; the other half is for what is found
+    let limit = settings.mounts.deadline / 2;
+    let survey = mounts::survey(settings, &remembered, everything, limit);
+    let names = units_needed(settings, &survey.observations);
+    let units = units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT);
+    Ok(Facts { now: Now::take()?, work, gates, survey, units, state, debts })
+}
+
+/// What a tool has written down, and its gates.
+pub(super) struct Remembered<S> {
+    /// Its state; empty when it cannot be read, and then a gate is closed.
+    pub state: S,
+    /// What is owed.
+    pub debts: Debts,
+    /// The gates.
+    pub gates: Gates,
+}
+
+/// Reads them; `tool` is whose lock tells of another round.
+pub(super) fn remember<S: Record>(
+    settings: &Settings,
+    tool: &str,
+    own_lock: OwnLock,
+    now: &Now,
+) -> Remembered<S> {
+    let host = &settings.host;
     let mut unreadable = None;
-    let state: MountsState = readable(records::read(&host.state_dir, now), &mut unreadable);
+    let state: S = readable(records::read(&host.state_dir, now), &mut unreadable);
     let debts: Debts = readable(records::read(&host.state_dir, now), &mut unreadable);
     let holds: Holds = readable(records::read(&host.state_dir, now), &mut unreadable);
     let access = |kind: Kind| Access {
@@ -97,7 +125,7 @@ pub fn look(
         deploy: gates::lock(&settings.gates.deploy_lock, true),
         busy: match own_lock {
             OwnLock::Held => LockLook::Free,
-            OwnLock::NotHeld => gates::lock(&gates::tool_lock(&host.run_dir, TOOL), false),
+            OwnLock::NotHeld => gates::lock(&gates::tool_lock(&host.run_dir, tool), false),
         },
         clock_fault: records::clock_fault(&state, now) || records::clock_fault(&debts, now),
         unreadable,
@@ -106,20 +134,14 @@ pub fn look(
             Services::Process => Namespace::Host,
         },
     };
-    let remembered = remembered(&state, &debts);
-    // looking may take half of the round's time; the other half is for what is found
-    let limit = settings.mounts.deadline / 2;
-    let survey = mounts::survey(settings, &remembered, everything, limit);
-    let names = units_needed(settings, &survey.observations);
-    let units = units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT);
-    Ok(Facts { now: Now::take()?, work, gates, survey, units, state, debts })
+    Remembered { state, debts, gates }
 }
 
 /// Paths that are looked at because of what earlier rounds did.
 #[must_use]
 pub fn remembered(state: &MountsState, debts: &Debts) -> BTreeSet<PathBuf> {
     let detached = state.remembered.iter().map(|remembered| remembered.path.clone());
-    detached.chain(debts.debts.iter().map(|debt| Debt::path(debt).to_path_buf())).collect()
+    detached.chain(debts.debts.iter().filter_map(Debt::path).map(Path::to_path_buf)).collect()
 }
 
 fn readable<R: Default>(read: Result<R, Unreadable>, unreadable: &mut Option<String>) -> R {

@@ -177,6 +177,40 @@ pub struct Rehearsal {
     pub plan: Vec<String>,
 }
 
+/// What `unwedge-worker` remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerState {
+    /// Starts of the last day, oldest first.
+    pub starts: Vec<WorkerStart>,
+    /// How many of them in a row failed or did not last; the wait doubles with each.
+    pub failed: u32,
+    /// How many starts there were since the state began, by how they ended.
+    pub totals: WorkerTotals,
+    /// The last plan an armed or unarmed round made.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// A start that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerStart {
+    /// When.
+    pub at: Stamp,
+    /// Whether it was owed, and so costs nothing.
+    pub owed: bool,
+}
+
+/// How starts ended. One that was begun counts as failed until it has succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerTotals {
+    /// It stayed up.
+    pub ok: u64,
+    /// It did not come up, or did not stay up, or nobody lived to see.
+    pub failed: u64,
+}
+
 /// What every acting tool owes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -209,11 +243,20 @@ pub enum Debt {
         /// Why.
         why: String,
     },
+    /// Start the worker again.
+    Worker {
+        /// Its name.
+        unit: String,
+        /// Since when it is owed: from before it was stopped.
+        since: Stamp,
+        /// Why.
+        why: String,
+    },
 }
 
 impl Debt {
     /// The kinds, as metrics and lists name them.
-    pub const KINDS: [&str; 2] = ["mount", "bind"];
+    pub const KINDS: [&str; 3] = ["mount", "bind", "worker"];
 
     /// Its kind.
     #[must_use]
@@ -221,14 +264,31 @@ impl Debt {
         match self {
             Self::Mount { .. } => "mount",
             Self::Bind { .. } => "bind",
+            Self::Worker { .. } => "worker",
         }
     }
 
-    /// The path that is owed.
+    /// The path that is owed; a worker has none.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Mount { path, .. } | Self::Bind { path, .. } => path,
+            Self::Mount { path, .. } | Self::Bind { path, .. } => Some(path),
+            Self::Worker { .. } => None,
+        }
+    }
+
+    /// Whether what is owed is at this very path.
+    #[must_use]
+    pub fn is_at(&self, path: &Path) -> bool {
+        self.path() == Some(path)
+    }
+
+    /// What is owed: the path, or the worker's name.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self {
+            Self::Mount { path, .. } | Self::Bind { path, .. } => text::path(path),
+            Self::Worker { unit, .. } => unit.clone(),
         }
     }
 
@@ -236,7 +296,7 @@ impl Debt {
     #[must_use]
     pub fn why(&self) -> &str {
         match self {
-            Self::Mount { why, .. } | Self::Bind { why, .. } => why,
+            Self::Mount { why, .. } | Self::Bind { why, .. } | Self::Worker { why, .. } => why,
         }
     }
 
@@ -244,7 +304,9 @@ impl Debt {
     #[must_use]
     pub fn since(&self) -> &Stamp {
         match self {
-            Self::Mount { since, .. } | Self::Bind { since, .. } => since,
+            Self::Mount { since, .. } | Self::Bind { since, .. } | Self::Worker { since, .. } => {
+                since
+            }
         }
     }
 }
@@ -323,6 +385,15 @@ impl Record for MountsState {
         let rebinds = self.rebinds.iter().map(|rebound| &rebound.at);
         let kept = sightings.chain(charges).chain(attempts).chain(remembered).chain(rebinds);
         kept.chain(rehearsal).collect()
+    }
+}
+
+impl Record for WorkerState {
+    const NAME: &'static str = "worker";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        let rehearsal = self.rehearsal.iter().map(|rehearsal| &rehearsal.at);
+        self.starts.iter().map(|start| &start.at).chain(rehearsal).collect()
     }
 }
 

@@ -16,7 +16,7 @@ const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,UnitFileState
                           InactiveEnterTimestampMonotonic";
 
 /// The priority (syslog) at which the manager logs its jobs.
-const JOBS_ARE_LOGGED_AT: u32 = 6;
+pub(super) const JOBS_ARE_LOGGED_AT: u32 = 6;
 
 /// What is known of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,10 +56,10 @@ struct Shown {
 
 /// A unit whose stop is passed on to another.
 #[derive(Debug)]
-struct Leader {
-    name: String,
+pub(super) struct Leader {
+    pub(super) name: String,
     /// Whether its death is passed on too (`BindsTo=`), and not only a stop.
-    bound: bool,
+    pub(super) bound: bool,
 }
 
 /// Whether systemd knows the unit.
@@ -93,7 +93,7 @@ pub enum Active {
 }
 
 impl Active {
-    fn named(word: &str) -> Self {
+    pub(super) fn named(word: &str) -> Self {
         match word {
             "active" | "reloading" | "refreshing" => Self::Active,
             "activating" => Self::Activating,
@@ -266,7 +266,7 @@ fn stopped(journalctl: &Path, name: &str, shown: &Shown, limit: Duration) -> Sto
 }
 
 /// How far back the leaders are followed; a stop that lies further back counts as one by hand.
-const LINES_MAX: u32 = 1000;
+pub(super) const LINES_MAX: u32 = 1000;
 
 /// `SD_MESSAGE_UNIT_STARTED` and `SD_MESSAGE_UNIT_STOPPING`.
 const STARTED: &str = "39f53479d3a045ac8e11786248231fbf";
@@ -279,14 +279,18 @@ const DOWN: [&str; 4] = [
     "d9b373ed55a64feb8242e02dbe79a49c",
 ];
 
+/// What the manager says when a unit has failed more often than `StartLimitBurst=`. It has no message id, and
+/// `Result=` keeps what the process failed by (systemd 252), so this text is the sign.
+const GIVES_UP: &str = ": Start request repeated too quickly.";
+
 /// The last `lines` of what the manager itself said in this boot.
-fn ask_journal(
+pub(super) fn ask_journal(
     journalctl: &Path,
     lines: u32,
     matches: Vec<String>,
     limit: Duration,
 ) -> Result<Vec<u8>, ()> {
-    const FIELDS: &str = "--output-fields=UNIT,MESSAGE_ID,JOB_TYPE,JOB_RESULT,JOB_ID";
+    const FIELDS: &str = "--output-fields=UNIT,MESSAGE_ID,JOB_TYPE,JOB_RESULT,JOB_ID,MESSAGE";
     let mut argv: Vec<OsString> = vec![journalctl.into()];
     argv.extend(["-b", "-q", "-o", "json", "--no-pager", FIELDS, "-n"].map(OsString::from));
     argv.push(lines.to_string().into());
@@ -315,16 +319,21 @@ fn parse_job(line: &[u8]) -> Stopped {
 /// One line of the manager about one unit.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "UPPERCASE", default)]
-struct Line {
-    unit: String,
+pub(super) struct Line {
+    pub(super) unit: String,
     message_id: String,
     job_type: Option<String>,
     job_result: Option<String>,
     job_id: Option<String>,
+    /// Text, or where it is none a list of bytes.
+    message: serde_json::Value,
+    /// Microseconds of `CLOCK_MONOTONIC`.
+    #[serde(rename = "__MONOTONIC_TIMESTAMP")]
+    monotonic_us: String,
 }
 
 impl Line {
-    fn is_up(&self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.message_id == STARTED && self.job_result.as_deref() == Some("done")
     }
 
@@ -332,8 +341,24 @@ impl Line {
         DOWN.contains(&self.message_id.as_str())
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.job_type.as_deref() == Some("stop") && self.job_result.as_deref() == Some("done")
+    }
+
+    /// Whether it is the end of a job that was not replaced by the next one.
+    pub(super) fn ends_a_job(&self) -> bool {
+        matches!(self.job_type.as_deref(), Some("start" | "stop" | "restart"))
+            && self.job_result.as_deref().is_some_and(|result| result != "canceled")
+    }
+
+    /// Whether the manager says here that it gives up starting the unit.
+    pub(super) fn gives_up(&self) -> bool {
+        self.message.as_str().is_some_and(|said| said.ends_with(GIVES_UP))
+    }
+
+    /// When it was said, since this boot as `CLOCK_MONOTONIC` has it.
+    pub(super) fn at(&self) -> Option<Duration> {
+        self.monotonic_us.parse().ok().map(Duration::from_micros)
     }
 
     /// Jobs are numbered in the order they are made: what is passed on comes after what it comes from.
@@ -343,14 +368,14 @@ impl Line {
 }
 
 /// Lines in the journal's order; one that is no such line says nothing.
-fn parse_lines(said: &[u8]) -> Vec<Line> {
+pub(super) fn parse_lines(said: &[u8]) -> Vec<Line> {
     said.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 /// Whether the last stop of `unit` came to it from a leader that died, or from one that was stopped
 /// and is up again. A leader that somebody stopped and left down was meant to be down, and a start
 /// of this unit would start it too.
-fn passed_on(lines: &[Line], unit: &str, leaders: &[Leader]) -> bool {
+pub(super) fn passed_on(lines: &[Line], unit: &str, leaders: &[Leader]) -> bool {
     let own = |line: &&Line| line.unit == unit;
     let Some(stop) = lines.iter().rfind(|line| own(line) && line.is_stopped()) else {
         return false;

@@ -67,7 +67,9 @@ pub fn line(round: &Round<'_>) -> String {
             parts.push(format!("{seen} {verdict}"));
         }
     }
-    let mut line = format!("{}: {}", round.mode.name(), parts.join(", "));
+    let worker =
+        round.worker.as_ref().map_or_else(String::new, |news| super::worker::line(news) + "; ");
+    let mut line = format!("{}: {worker}{}", round.mode.name(), parts.join(", "));
     for (index, planned) in round.plan.steps().enumerate() {
         let how = match round.outcomes.get(index) {
             Some(outcome) if outcome.ok() => "done",

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::round::Round;
+use super::worker::WorkerJson;
 use crate::act::perform::{Ended, Outcome};
 use crate::probes::errno;
 use crate::sys::clock::rfc3339;
@@ -20,6 +21,8 @@ struct Object<'a> {
     mode: &'static str,
     armed: bool,
     plan_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<WorkerJson<'a>>,
     observations: Vec<Seen<'a>>,
     steps: Vec<Step<'a>>,
     holds: Vec<Held<'a>>,
@@ -82,6 +85,7 @@ pub fn render(round: &Round<'_>) -> serde_json::Result<String> {
         mode: round.mode.name(),
         armed: round.armed,
         plan_id: round.plan.id(),
+        worker: round.worker.as_ref().map(WorkerJson::from),
         observations: round
             .observations
             .iter()

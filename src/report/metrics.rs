@@ -32,7 +32,7 @@ pub fn file_of(front: Kind) -> String {
 }
 
 /// Families of every file and their HELP texts; the first five are in each, every other in one.
-pub const FAMILIES: [(&str, &str); 22] = [
+pub const FAMILIES: [(&str, &str); 27] = [
     ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
     ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
     ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
@@ -58,6 +58,14 @@ pub const FAMILIES: [(&str, &str); 22] = [
     ("unwedge_watch_daemons", "FUSE daemons whose end is waited for."),
     ("unwedge_watch_supported", "Whether the end of every watched mount's daemon would be seen."),
     ("unwedge_watch_starts", "Rounds started since the watch itself was started."),
+    ("unwedge_worker_active", "Whether the worker runs."),
+    ("unwedge_worker_should_be_running", "Whether jobs wait and what they write to is live."),
+    (
+        "unwedge_worker_last_start_attempt_timestamp_seconds",
+        "When the worker was last started, or tried to, Unix time.",
+    ),
+    ("unwedge_worker_starts", "Starts of the worker by how they ended, since the state began."),
+    ("unwedge_worker_last_result", "1 for how the last round ended, and the first reason."),
 ];
 
 /// Writes the file.
@@ -95,6 +103,9 @@ pub fn render(round: &Round<'_>) -> Result<String> {
     })?;
     if round.front == Kind::Mounts {
         of_mounts(&mut metrics, round)?;
+    }
+    if let Some(news) = &round.worker {
+        super::worker::metrics(&mut metrics, round, news)?;
     }
     metrics.encode()
 }

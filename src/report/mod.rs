@@ -10,6 +10,7 @@ pub mod queue;
 pub mod round;
 pub mod text;
 pub mod watch;
+pub mod worker;
 
 use anyhow::Result;
 

@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use super::exit::Exit;
+use super::worker::WorkerNews;
 use crate::act::perform::{Ended, Outcome};
 use crate::act::round::Acted;
+use crate::act::worker_round::WorkerActed;
 use crate::config::sentinel::Kind;
 use crate::decide::plan::{Hold, Plan, Reason};
+use crate::decide::worker;
 use crate::probes::binds::{Fault, Place};
 use crate::probes::facts::Facts;
 use crate::probes::mounts::{Observation, Role};
 use crate::probes::records::{Debts, MountsState};
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
+use crate::probes::worker_facts::WorkerFacts;
 use crate::sys::clock::Now;
 
 /// Whether the plan was carried out.
@@ -25,6 +29,12 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// By whether `--apply` was given.
+    #[must_use]
+    pub fn of(apply: bool) -> Self {
+        if apply { Self::Apply } else { Self::DryRun }
+    }
+
     /// The word.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -68,6 +78,8 @@ pub struct Round<'a> {
     pub debts: Option<&'a Debts>,
     /// What could not be stored, so that nothing, or nothing more, was done.
     pub trouble: Option<&'a str>,
+    /// The worker, in a round over it.
+    pub worker: Option<WorkerNews<'a>>,
     /// How long it all took.
     pub took: Duration,
 }
@@ -98,6 +110,7 @@ impl<'a> Round<'a> {
             state,
             debts: None,
             trouble: None,
+            worker: None,
             took: Duration::ZERO,
         }
     }
@@ -115,6 +128,49 @@ impl<'a> Round<'a> {
             sources_seen: facts.survey.table.is_ok() && manifest_seen,
             debts: facts.gates.unreadable.is_none().then_some(&facts.debts),
             ..Self::of_plan(front, &facts.now, mode, plan, &facts.state)
+        }
+    }
+
+    /// A round over the worker that has looked and decided.
+    #[must_use]
+    pub fn of_worker(
+        mode: Mode,
+        facts: &'a WorkerFacts,
+        decision: &'a worker::Decision,
+        state: &'a MountsState,
+    ) -> Self {
+        Self {
+            armed: facts.gates.is_armed(Kind::Worker),
+            observations: &facts.survey.observations,
+            present: &facts.survey.observations,
+            sources_seen: facts.survey.table.is_ok(),
+            debts: facts.gates.unreadable.is_none().then_some(&facts.debts),
+            worker: Some(WorkerNews {
+                look: &facts.look,
+                present: &facts.look,
+                work: &facts.work,
+                should_be_running: decision.should_be_running,
+                state: &facts.state,
+            }),
+            ..Self::of_plan(Kind::Worker, &facts.now, mode, &decision.plan, state)
+        }
+    }
+
+    /// The same after it has acted.
+    #[must_use]
+    pub fn after_worker(self, acted: &'a WorkerActed) -> Self {
+        let now = |news: WorkerNews<'a>| WorkerNews {
+            present: acted.present.as_ref().unwrap_or(news.look),
+            state: &acted.state,
+            ..news
+        };
+        Self {
+            outcomes: &acted.outcomes,
+            late_holds: &acted.holds,
+            debts: self.debts.and(Some(&acted.debts)),
+            trouble: acted.trouble.as_deref(),
+            worker: self.worker.map(now),
+            ..self
         }
     }
 
@@ -172,7 +228,10 @@ impl<'a> Round<'a> {
         };
         let unseen =
             self.observations.iter().any(|seen| seen.verdict == Verdict::Unknown && listed(seen));
-        let unreadable = self.holds().any(|hold| hold.reason == Reason::StateUnreadable);
+        let unreadable = self
+            .holds()
+            .any(|hold| matches!(hold.reason, Reason::StateUnreadable | Reason::QueueUnknown));
+        let unseen = unseen || self.worker.is_some_and(|news| !news.is_known());
         if failed || self.trouble.is_some() || unreadable || unseen || !self.sources_seen {
             Exit::Failed
         } else {

@@ -40,6 +40,9 @@ impl Detail {
 #[must_use]
 pub fn render(round: &Round<'_>, colour: Colour, detail: Detail) -> String {
     let mut out = mounts(round.observations, colour, detail);
+    if let Some(news) = &round.worker {
+        out.push_str(&format!("\n{}\n", super::worker::line(news)));
+    }
     if detail == Detail::Full {
         let orphans = round.orphans.map_or("unknown".to_owned(), |count| count.to_string());
         out.push_str(&format!("connections in no mount namespace: {orphans}\n"));

@@ -123,6 +123,16 @@ pub fn boottime() -> Duration {
     )
 }
 
+/// `CLOCK_MONOTONIC`: what the service manager and the journal stamp by. It stands still in suspend.
+#[must_use]
+pub fn monotonic() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
 /// A point in boot time by which something must have ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Duration);

@@ -81,13 +81,19 @@ impl Host {
     }
 
     fn furnish(&self) {
-        let files: [(&str, &str, Vec<u8>); 11] = [
+        let files: [(&str, &str, Vec<u8>); 13] = [
             ("/usr/bin/unwedge-mounts", "755", read(env!("CARGO_BIN_EXE_unwedge-mounts"))),
             ("/usr/bin/unwedge-binds", "755", read(env!("CARGO_BIN_EXE_unwedge-binds"))),
             ("/etc/systemd/system/unwedge-binds.service", "644", shipped("unwedge-binds.service")),
             ("/usr/bin/unwedge-watch", "755", read(env!("CARGO_BIN_EXE_unwedge-watch"))),
             ("/etc/systemd/system/unwedge-watch.service", "644", shipped("unwedge-watch.service")),
             ("/usr/bin/unwedge", "755", read(env!("CARGO_BIN_EXE_unwedge"))),
+            ("/usr/bin/unwedge-worker", "755", read(env!("CARGO_BIN_EXE_unwedge-worker"))),
+            (
+                "/etc/systemd/system/unwedge-worker.service",
+                "644",
+                shipped("unwedge-worker.service"),
+            ),
             (
                 "/etc/systemd/system/unwedge-mounts.service",
                 "644",

@@ -145,6 +145,11 @@ impl Lab {
         self.run(Path::new(env!("CARGO_BIN_EXE_unwedge-jobs")), args)
     }
 
+    /// A run of `unwedge-worker`.
+    pub fn worker(&self, args: &[&str]) -> Ran {
+        self.run(Path::new(env!("CARGO_BIN_EXE_unwedge-worker")), args)
+    }
+
     pub fn run(&self, program: &Path, args: &[&str]) -> Ran {
         #[allow(clippy::disallowed_methods)]
         let (start, mut command) = (Instant::now(), Command::new(program));

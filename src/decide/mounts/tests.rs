@@ -801,7 +801,7 @@ fn assert_safe(scene: &Scene, plan: &Plan) -> Result<(), TestCaseError> {
                 prop_assert!(along.contains(&nested.layer.identity.mount_id));
             }
             let covers = |charge: &Charge| charge.open && charge.covers(&top.identity);
-            let owed = scene.debts.debts.iter().any(|debt| debt.path() == path);
+            let owed = scene.debts.debts.iter().any(|debt| debt.is_at(path));
             let resumed = scene.state.charges.iter().any(covers) || (seen.bind.is_some() && owed);
             if !resumed && !surplus {
                 let sightings =

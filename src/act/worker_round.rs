@@ -1,0 +1,205 @@
+//! An apply round of `unwedge-worker` from the decision on: store what was seen, strike out a debt that
+//! is paid, and, when every gate is open and there is something to do, take the locks and do it. A start
+//! is written down before it is made, as one that failed; only one that was seen to stay up is not.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::failpoint::{self, Moment};
+use super::lock::{self, Tried};
+use super::perform::{Ended, Outcome, still_permitted};
+use super::{store, worker};
+use crate::config::sentinel::Kind;
+use crate::config::{Settings, Worker};
+use crate::decide::budget::DAY;
+use crate::decide::plan::{Hold, Plan, Reason, Repair, Step};
+use crate::decide::worker::{Decision, has_lasted, owed};
+use crate::probes::records::{Debt, Debts, Rehearsal, WorkerStart, WorkerState};
+use crate::probes::worker::{self as probe, WorkerLook};
+use crate::probes::worker_facts::WorkerFacts;
+use crate::sys::clock::{Deadline, Now, boottime};
+
+/// What is left of the deadline for the report when acting ends.
+const RESERVE: Duration = Duration::from_secs(5);
+
+/// What came of a round.
+#[derive(Debug, Default)]
+pub struct WorkerActed {
+    /// One for each step that was to be done.
+    pub outcomes: Vec<Outcome>,
+    /// Holds that turned up only when it came to acting.
+    pub holds: Vec<Hold>,
+    /// The state as stored.
+    pub state: WorkerState,
+    /// What is still owed.
+    pub debts: Debts,
+    /// A second look, when something was done.
+    pub present: Option<WorkerLook>,
+    /// Why something could not be stored: then nothing, or nothing more, was done.
+    pub trouble: Option<String>,
+}
+
+/// Carries out a decision. What goes wrong on the way is in the answer, beside what was done before.
+#[must_use]
+pub fn carry_out(
+    settings: &Settings,
+    worker: &Worker,
+    facts: &WorkerFacts,
+    decision: &Decision,
+    rehearsal: Rehearsal,
+    deadline: Deadline,
+) -> WorkerActed {
+    let mut acted = WorkerActed {
+        state: facts.state.clone(),
+        debts: facts.debts.clone(),
+        ..Default::default()
+    };
+    if facts.gates.unreadable.is_some() {
+        // what cannot be read is not overwritten either
+        return acted;
+    }
+    let host = &settings.host;
+    store::sweep(&host.state_dir, &["worker.json", "debts.json"], &facts.now);
+    store::sweep(&host.textfile_dir, &["unwedge_worker.prom"], &facts.now);
+    acted.state.rehearsal = Some(rehearsal);
+    let mut round = Round { settings, worker, facts, acted, deadline: deadline.less(RESERVE) };
+    let done =
+        round.take_note().context("store what was seen").and_then(|()| round.act(&decision.plan));
+    if let Err(error) = done {
+        round.acted.trouble = Some(format!("{error:#}"));
+    }
+    if !round.acted.outcomes.is_empty() {
+        round.acted.present = Some(probe::glance(settings, worker));
+    }
+    round.acted
+}
+
+struct Round<'a> {
+    settings: &'a Settings,
+    worker: &'a Worker,
+    facts: &'a WorkerFacts,
+    acted: WorkerActed,
+    deadline: Deadline,
+}
+
+impl Round<'_> {
+    /// Forgets starts that are older than a day, but for the last, and failures that a worker has outlived.
+    fn take_note(&mut self) -> Result<()> {
+        let (state, now) = (&mut self.acted.state, &self.facts.now);
+        if self.facts.look.state.is_up() && has_lasted(state, &self.worker.budget, now) {
+            state.failed = 0;
+        }
+        let last = state.starts.pop();
+        state.starts.retain(|start| now.since(&start.at).known().is_none_or(|age| age < DAY));
+        state.starts.extend(last);
+        self.store()
+    }
+
+    fn store(&self) -> Result<()> {
+        store::record(&self.settings.host.state_dir, &self.acted.state)
+    }
+
+    /// Acts as far as the locks let it.
+    fn act(&mut self, plan: &Plan) -> Result<()> {
+        let is_owed = owed(&self.acted.debts, &self.facts.look.name).is_some();
+        let paid = is_owed && self.facts.look.state.is_up();
+        let performs = !plan.repairs.is_empty() && !plan.is_gated();
+        if !performs && !paid {
+            return Ok(());
+        }
+        let Tried::Locked(_act) = lock::act(&self.settings.host.run_dir)? else {
+            let detail = "another tool is acting".to_owned();
+            self.acted.holds.push(Hold::gate(Reason::Busy, detail));
+            return Ok(());
+        };
+        if paid {
+            return self.strike_out();
+        }
+        let _deploy = match lock::deploy(&self.settings.gates.deploy_lock) {
+            Ok(Tried::Locked(lock)) => lock,
+            Ok(Tried::Busy) => {
+                let detail = "somebody holds the deploy lock".to_owned();
+                self.acted.holds.push(Hold::gate(Reason::DeployInProgress, detail));
+                return Ok(());
+            }
+            Err(error) => {
+                let detail = format!("cannot tell, so it counts: {error:#}");
+                self.acted.holds.push(Hold::gate(Reason::DeployInProgress, detail));
+                return Ok(());
+            }
+        };
+        for repair in &plan.repairs {
+            self.perform(repair, is_owed)?;
+        }
+        Ok(())
+    }
+
+    /// Written down first, done second, and then written down what came of it.
+    fn perform(&mut self, repair: &Repair, is_owed: bool) -> Result<()> {
+        let before = self.acted.state.clone();
+        let at = Now::take()?.stamp();
+        self.acted.state.starts.push(WorkerStart { at, owed: is_owed });
+        self.acted.state.failed = before.failed.saturating_add(1);
+        self.acted.state.totals.failed = before.totals.failed.saturating_add(1);
+        self.store().context("write down the start")?;
+        let outcomes = self.steps(repair);
+        let untouched = !outcomes
+            .iter()
+            .any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)));
+        let up = outcomes.last().is_some_and(Outcome::ok);
+        for outcome in &outcomes {
+            if let Ended::Refused(reason, detail) = &outcome.ended {
+                let hold = Hold::of_worker(&self.facts.look.name, *reason, detail.clone());
+                self.acted.holds.push(hold);
+            }
+        }
+        self.acted.outcomes.extend(outcomes);
+        if untouched {
+            // what was refused before anything was done costs nothing
+            self.acted.state = before;
+        } else if up {
+            let state = &mut self.acted.state;
+            state.totals.failed = before.totals.failed;
+            state.totals.ok = before.totals.ok.saturating_add(1);
+        }
+        self.store().context("write down what came of the start")?;
+        if up && is_owed { self.strike_out() } else { Ok(()) }
+    }
+
+    fn steps(&self, repair: &Repair) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(repair.steps.len());
+        for planned in &repair.steps {
+            let start = boottime();
+            let going = outcomes.iter().all(Outcome::ok);
+            outcomes.push(Outcome {
+                subject: repair.subject.clone(),
+                planned: planned.clone(),
+                ended: if going { self.step(&planned.step) } else { Ended::Skipped },
+                took: boottime().saturating_sub(start),
+            });
+        }
+        outcomes
+    }
+
+    fn step(&self, step: &Step) -> Ended {
+        if let Err(ended) = still_permitted(self.settings, Kind::Worker, self.deadline) {
+            return ended;
+        }
+        failpoint::reached(Moment::Before, step.verb().name());
+        let ended = worker::step(self.settings, step, self.deadline);
+        failpoint::reached(Moment::After, step.verb().name());
+        ended
+    }
+
+    /// Strikes out the debt of a worker that is seen up. Under `act.lock`.
+    fn strike_out(&mut self) -> Result<()> {
+        let name = &self.facts.look.name;
+        self.acted
+            .debts
+            .debts
+            .retain(|debt| !matches!(debt, Debt::Worker { unit, .. } if unit == name));
+        store::record(&self.settings.host.state_dir, &self.acted.debts)
+            .context("strike out the debt")
+    }
+}

@@ -1,0 +1,115 @@
+//! One round over the worker of this host: whether it is to be started, and if not, every reason why not.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use unwedge::act::child;
+use unwedge::act::round::{self, Turn};
+use unwedge::act::worker_round::{self, WorkerActed};
+use unwedge::cli::WorkerTool;
+use unwedge::config::sentinel::Kind;
+use unwedge::config::{self, Loaded, Request};
+use unwedge::decide::plan::{Hold, Plan, Reason};
+use unwedge::decide::worker::{World, decide};
+use unwedge::probes::binds;
+use unwedge::probes::facts::{self, OwnLock};
+use unwedge::probes::mountinfo::mount_points;
+use unwedge::probes::records::MountsState;
+use unwedge::probes::work::Work;
+use unwedge::probes::worker_facts::{self, TOOL};
+use unwedge::report::exit::Exit;
+use unwedge::report::out;
+use unwedge::report::round::{Mode, Round};
+use unwedge::report::text::Detail;
+use unwedge::report::{self, journal, json, metrics, text};
+use unwedge::sys::clock::{Deadline, Now, boottime};
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = child::dispatch(&args) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    let cli = WorkerTool::parse();
+    let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
+    {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            out::complain(&errors.to_string());
+            return Exit::Usage.into();
+        }
+    };
+    match run(&cli, &loaded) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            out::complain(&format!("unwedge-worker: {error:#}"));
+            Exit::Failed.into()
+        }
+    }
+}
+
+fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
+    let start = boottime();
+    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
+    let Some(worker) = &loaded.settings.worker else { return without(cli, &Now::take()?) };
+    let settings = &loaded.settings;
+    let deadline = Deadline::after(worker.deadline);
+    let (mode, held, _lock) = match round::turn_of(settings, TOOL, cli.apply, Duration::ZERO)? {
+        Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
+        Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
+        Turn::Busy => return busy(cli, &Now::take()?),
+    };
+
+    // look
+    let work = Work::look(settings);
+    let (settings, faults) = &binds::complete(settings, &work);
+    let facts = worker_facts::look(settings, worker, work, held)?;
+
+    // decide
+    let decision = decide(&World::of(settings, worker, &facts, faults));
+
+    // act
+    let acted: WorkerActed;
+    let none = MountsState::default();
+    let mut round = Round::of_worker(mode, &facts, &decision, &none);
+    if mode == Mode::Apply {
+        let rehearsed = round::rehearsal(loaded, &decision.plan, &text::plan(&round), &facts.now);
+        acted = worker_round::carry_out(settings, worker, &facts, &decision, rehearsed, deadline);
+        round = round.after_worker(&acted);
+    }
+    round.took = boottime().saturating_sub(start);
+
+    // report
+    report::say(&round, cli.common.json, Detail::of(cli.common.verbose))?;
+    if mode == Mode::Apply {
+        journal::say(&round);
+        metrics::write(&settings.host.textfile_dir, &round)?;
+    }
+    Ok(round.exit())
+}
+
+/// There is no worker to look after, and that is no fault.
+fn without(cli: &WorkerTool, now: &Now) -> anyhow::Result<Exit> {
+    let (plan, state) = (Plan::default(), MountsState::default());
+    if cli.common.json {
+        let round = Round::of_plan(Kind::Worker, now, Mode::of(cli.apply), &plan, &state);
+        out::print(&json::render(&round)?)?;
+    } else if !journal::is_ours() {
+        out::print("no worker: there is no [worker] in the configuration; nothing to do\n")?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// Another round is at work: its metrics stand, and this one did its job by leaving it alone.
+fn busy(cli: &WorkerTool, now: &Now) -> anyhow::Result<Exit> {
+    let why = "another round is at work";
+    let plan = Plan { repairs: vec![], holds: vec![Hold::gate(Reason::Busy, why.to_owned())] };
+    let state = MountsState::default();
+    out::complain(&format!("unwedge-worker: busy: {why}"));
+    if cli.common.json {
+        let round = Round::of_plan(Kind::Worker, now, Mode::Apply, &plan, &state);
+        out::print(&json::render(&round)?)?;
+    }
+    Ok(Exit::Fine)
+}

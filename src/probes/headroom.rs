@@ -1,0 +1,116 @@
+//! How much room there is on what the worker writes to. statfs(2) may hang, so a child asks, one for
+//! each file system, and is left alone when it does not answer. Only mounts that were seen live in the
+//! same round are asked, so such a child is left only where a mount began to hang in between.
+//!
+//! A private mount answers root with zeros, alive or dead, and so may a server that does not know: a
+//! file system without any blocks is unknown, and what is unknown is too little. One with blocks and no
+//! inodes at all does not count them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::mountinfo::Dev;
+use crate::sys::clock::Deadline;
+use crate::sys::command::Spawned;
+use crate::sys::text;
+
+/// The word that makes this program such a child.
+const VERB: &str = "--headroom";
+
+/// What is known of one file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Headroom {
+    /// This.
+    Known {
+        /// Bytes that an ordinary user may still write.
+        free_bytes: u64,
+        /// Inodes that are free; none where it does not count them.
+        free_inodes: Option<u64>,
+    },
+    /// Nothing, and why.
+    Unknown(String),
+}
+
+/// Asks for each path, all at once; those of one file system are asked once. Returns within `limit`.
+#[must_use]
+pub fn look(paths: &[(PathBuf, Dev)], limit: Duration) -> BTreeMap<PathBuf, Headroom> {
+    let deadline = Deadline::after(limit);
+    let mut children: BTreeMap<Dev, std::io::Result<Spawned>> = BTreeMap::new();
+    for (path, dev) in paths {
+        let child = || Spawned::start(&[OsString::from(VERB), path.as_os_str().to_owned()]);
+        children.entry(*dev).or_insert_with(child);
+    }
+    let answers: BTreeMap<Dev, Headroom> =
+        children.into_iter().map(|(dev, child)| (dev, answer(child, deadline, limit))).collect();
+    let of = |dev: &Dev| {
+        let none = || Headroom::Unknown("it was not asked".to_owned());
+        answers.get(dev).cloned().unwrap_or_else(none)
+    };
+    paths.iter().map(|(path, dev)| (path.clone(), of(dev))).collect()
+}
+
+fn answer(child: std::io::Result<Spawned>, deadline: Deadline, limit: Duration) -> Headroom {
+    let child = match child {
+        Ok(child) => child,
+        Err(error) => return Headroom::Unknown(format!("start a child for it: {error}")),
+    };
+    if !child.ends_within(deadline.left()) {
+        return Headroom::Unknown(format!("statfs: no answer within {}", text::duration(limit)));
+    }
+    let answer = serde_json::from_slice(&child.answer());
+    answer.unwrap_or_else(|_| Headroom::Unknown("its child ended without an answer".to_owned()))
+}
+
+/// When these arguments are for such a child: does its work, and says how the process should end.
+#[must_use]
+pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
+    let [verb, path] = args else { return None };
+    if verb != VERB {
+        return None;
+    }
+    let written = serde_json::to_vec(&ask(Path::new(path)))
+        .map_err(std::io::Error::from)
+        .and_then(|answer| std::io::stdout().write_all(&answer));
+    Some(i32::from(written.is_err()))
+}
+
+fn ask(path: &Path) -> Headroom {
+    match rustix::fs::statvfs(path) {
+        Ok(stat) => understand(
+            stat.f_blocks,
+            stat.f_bavail.saturating_mul(stat.f_frsize),
+            stat.f_files,
+            stat.f_favail,
+        ),
+        Err(errno) => Headroom::Unknown(format!("statfs: {errno}")),
+    }
+}
+
+fn understand(blocks: u64, free_bytes: u64, inodes: u64, free_inodes: u64) -> Headroom {
+    match (blocks, inodes) {
+        (0, _) => Headroom::Unknown("it says that it has no blocks at all".to_owned()),
+        (_, 0) => Headroom::Known { free_bytes, free_inodes: None },
+        (_, _) => Headroom::Known { free_bytes, free_inodes: Some(free_inodes) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_blocks_is_unknown_and_one_without_inodes_does_not_count_them() {
+        assert!(matches!(understand(0, 0, 0, 0), Headroom::Unknown(_)));
+        let known = |free_inodes| Headroom::Known { free_bytes: 5, free_inodes };
+        assert_eq!(understand(9, 5, 0, 0), known(None));
+        assert_eq!(understand(9, 5, 7, 0), known(Some(0)));
+        assert!(matches!(ask(Path::new("/")), Headroom::Known { .. }));
+        assert!(matches!(ask(Path::new("/nonexistent")), Headroom::Unknown(_)));
+    }
+}

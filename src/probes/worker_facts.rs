@@ -1,0 +1,71 @@
+//! Everything a round of `unwedge-worker` looks at, in one go: gates, records, the worker, the mounts, the
+//! queue, and the room that is left. Nothing is locked and nothing written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::facts::{OwnLock, Remembered, remember};
+use super::gates::Gates;
+use super::headroom::{self, Headroom};
+use super::mounts::{self, Survey};
+use super::records::{Debts, WorkerState};
+use super::verdict::Verdict;
+use super::work::Work;
+use super::worker::{self, WorkerLook};
+use crate::config::{Settings, Worker};
+use crate::sys::clock::Now;
+
+/// The name of this tool in locks, records and metrics.
+pub const TOOL: &str = "worker";
+
+/// What was seen.
+#[derive(Debug)]
+pub struct WorkerFacts {
+    /// The moment after the look: what decisions, records and reports go by.
+    pub now: Now,
+    /// The gates.
+    pub gates: Gates,
+    /// The worker.
+    pub look: WorkerLook,
+    /// The mounts and binds.
+    pub survey: Survey,
+    /// The queue.
+    pub work: Work,
+    /// The room that is left on each need that is live.
+    pub headroom: BTreeMap<PathBuf, Headroom>,
+    /// What earlier rounds wrote down; empty when it cannot be read, and then a gate is closed.
+    pub state: WorkerState,
+    /// What is owed.
+    pub debts: Debts,
+}
+
+/// Looks.
+///
+/// # Errors
+/// There is no clock to go by (no /proc).
+pub fn look(
+    settings: &Settings,
+    worker: &Worker,
+    work: Work,
+    own_lock: OwnLock,
+) -> std::io::Result<WorkerFacts> {
+    let now = &Now::take()?;
+    let Remembered { state, debts, gates } = remember::<WorkerState>(settings, TOOL, own_lock, now);
+    let survey = mounts::survey(settings, &BTreeSet::new(), false, worker.deadline / 4);
+    let look = worker::look(settings, worker);
+    let headroom = headroom::look(&roomy(settings, worker, &survey), settings.probe.timeout);
+    Ok(WorkerFacts { now: Now::take()?, gates, look, survey, work, headroom, state, debts })
+}
+
+/// The needs that can be asked for their room.
+fn roomy(
+    settings: &Settings,
+    worker: &Worker,
+    survey: &Survey,
+) -> Vec<(PathBuf, super::mountinfo::Dev)> {
+    let needs = worker.needs(settings);
+    let live = survey.observations.iter().filter(|seen| seen.verdict == Verdict::Live);
+    live.filter(|seen| needs.contains(&seen.path))
+        .filter_map(|seen| Some((seen.path.clone(), seen.identity()?.dev)))
+        .collect()
+}
