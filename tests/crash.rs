@@ -740,11 +740,10 @@ lab_test! {
     }
 }
 
-/// A verb that is not here does not compile; one that no scenario reaches fails the test below.
-/// None changes nothing that a next round would go on with: it is one transaction of another program.
+/// A verb that is not here does not compile; one that no scenario reaches fails the test below. None: no round
+/// over the mounts takes such a step, or it changes nothing that a next round would go on with.
 fn reached_by(verb: Verb) -> Option<&'static Scenario> {
     Some(match verb {
-        Verb::HoldBack | Verb::StopWorker | Verb::ResetFailed | Verb::StartWorker => return None,
         Verb::AbortConnection => &HUNG_LISTED,
         Verb::Detach => &DEAD_UNLISTED,
         Verb::Remount | Verb::WaitLive => &ABSENT_LISTED,
@@ -752,6 +751,7 @@ fn reached_by(verb: Verb) -> Option<&'static Scenario> {
         Verb::StartUnit => &UNIT_ABSENT,
         Verb::Bind => &UNBOUND,
         Verb::Rebind => &DEAD_WITH_BINDS,
+        Verb::HoldBack | Verb::StopWorker | Verb::ResetFailed | Verb::StartWorker => return None,
     })
 }
 

@@ -47,12 +47,12 @@ pub fn step(settings: &Settings, step: &Step, deadline: Deadline) -> Ended {
         Step::AbortConnection { .. }
         | Step::Detach { .. }
         | Step::RestartUnit { .. }
+        | Step::RestartDependent { .. }
         | Step::StartUnit { .. }
         | Step::Remount { .. }
         | Step::WaitLive { .. }
         | Step::Bind { .. }
         | Step::Rebind { .. }
-        | Step::RestartDependent { .. }
         | Step::HoldBack { .. } => Ended::Failed("that is no step on the worker".to_owned()),
     }
 }

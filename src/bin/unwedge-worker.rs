@@ -53,9 +53,8 @@ fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
     facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
     let Some(worker) = &loaded.settings.worker else { return without(cli, &Now::take()?) };
+    let settings = &loaded.settings;
     let deadline = Deadline::after(worker.deadline);
-    let work = Work::look(&loaded.settings);
-    let (settings, faults) = &binds::complete(&loaded.settings, &work);
     let (mode, held, _lock) = match round::turn_of(settings, TOOL, cli.apply, Duration::ZERO)? {
         Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
         Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
@@ -63,6 +62,8 @@ fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     };
 
     // look
+    let work = Work::look(settings);
+    let (settings, faults) = &binds::complete(settings, &work);
     let facts = worker_facts::look(settings, worker, work, held)?;
 
     // decide

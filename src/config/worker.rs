@@ -1,7 +1,7 @@
 //! `[worker]` as the rest of the program sees it: what the worker is, what it stands on, and how often
 //! it may be started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::settings::Settings;
@@ -81,12 +81,17 @@ impl Worker {
         self.unit.as_deref().unwrap_or("worker")
     }
 
-    /// The paths of the mounts and binds it stands on.
+    /// The paths of the mounts and binds it stands on. Where none are named these are all that are listed: what
+    /// lies below the hot root of the jobs' binds is needed by single jobs only.
     #[must_use]
     pub fn needs(&self, settings: &Settings) -> Vec<PathBuf> {
         self.needs.clone().unwrap_or_else(|| {
             let mounts = settings.mount.iter().map(|spec| spec.path.clone());
-            mounts.chain(settings.bind.iter().map(|bind| bind.hot.clone())).collect()
+            let of_a_job = |hot: &Path| {
+                settings.binds.jobs.as_ref().is_some_and(|roots| hot.starts_with(&roots.hot_root))
+            };
+            let binds = settings.bind.iter().map(|bind| bind.hot.clone());
+            mounts.chain(binds.filter(|hot| !of_a_job(hot))).collect()
         })
     }
 }

@@ -177,10 +177,10 @@ fn set_onto(repair: &mut Repair, mount: &Identity) {
             | Step::StartUnit { .. }
             | Step::Remount { .. }
             | Step::WaitLive { .. }
+            | Step::HoldBack { .. }
             | Step::StopWorker { .. }
             | Step::ResetFailed { .. }
-            | Step::StartWorker { .. }
-            | Step::HoldBack { .. } => {}
+            | Step::StartWorker { .. } => {}
         }
     }
 }

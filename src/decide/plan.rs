@@ -454,7 +454,7 @@ pub enum Reason {
     BadBind,
     /// Nobody knows what the queue holds.
     QueueUnknown,
-    /// A job runs on it.
+    /// A job runs on it, or the queue says that jobs run though the worker does not.
     RunningJobsPresent,
     /// The worker runs, or is on its way: there is nothing to do.
     WorkerActive,

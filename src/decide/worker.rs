@@ -5,8 +5,6 @@
 //! that waits and none that runs, the manager has not given it up, and it was not started too often.
 //! A worker that we owe a start is started without asking for work, waits and caps.
 
-mod work;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,16 +14,21 @@ use super::gates;
 use super::plan::{Cost, Hold, Need, Plan, Planned, Reason, Repair, Step};
 use crate::config::sentinel::Kind;
 use crate::config::{COOLDOWN_MAX, Settings, Worker, WorkerBudget};
-use crate::probes::binds::Fault;
+use crate::probes::binds::{Fault, Place};
 use crate::probes::gates::Gates;
 use crate::probes::headroom::Headroom;
-use crate::probes::jobs::{QueueFacts, QueueLook, State as JobState};
+use crate::probes::jobs::{Job, QueueFacts, State as JobState};
 use crate::probes::mounts::Observation;
 use crate::probes::records::{Debt, Debts, WorkerState};
+use crate::probes::verdict::Verdict;
+use crate::probes::work::Work;
 use crate::probes::worker::{CrashLoop, State, Stopped, WorkerLook};
 use crate::probes::worker_facts::WorkerFacts;
 use crate::sys::clock::{Now, Stamp};
 use crate::sys::text;
+
+/// Jobs named in a hold; the rest are counted.
+const NAMED_MAX: usize = 3;
 
 /// Everything a decision is made of.
 #[derive(Debug)]
@@ -34,14 +37,14 @@ pub struct World<'a> {
     pub settings: &'a Settings,
     /// The worker.
     pub worker: &'a Worker,
-    /// What in the bind manifest is no bind.
+    /// What should be a bind and is none.
     pub faults: &'a [Fault],
     /// How the worker is.
     pub look: &'a WorkerLook,
     /// What it stands on.
     pub observations: &'a [Observation],
-    /// The queue; none where there is no `[queue]`.
-    pub queue: Option<&'a QueueLook>,
+    /// The queue.
+    pub work: &'a Work,
     /// The room on each need that is live.
     pub headroom: &'a BTreeMap<PathBuf, Headroom>,
     /// The gates.
@@ -69,7 +72,7 @@ impl<'a> World<'a> {
             faults,
             look: &facts.look,
             observations: &facts.survey.observations,
-            queue: facts.queue.as_ref(),
+            work: &facts.work,
             headroom: &facts.headroom,
             gates: &facts.gates,
             state: &facts.state,
@@ -172,7 +175,7 @@ impl World<'_> {
             | State::Masked
             | State::Unknown(_) => "it is down".to_owned(),
         };
-        match (self.owed(), self.queue.and_then(QueueLook::known)) {
+        match (self.owed(), self.work.known()) {
             (Some(debt), _) => format!("{state}, and its start is owed: {}", debt.why()),
             (None, Some(facts)) => format!("{state}, and {} jobs wait", waiting(facts)),
             (None, None) => format!("{state}, and its storage is live"),
@@ -190,6 +193,93 @@ impl World<'_> {
             holds.extend(self.budget());
         }
         holds
+    }
+
+    /// What keeps the worker from having anything to do, or anything to do it on: of these alone it is told
+    /// whether it should be running.
+    fn work(&self) -> Vec<Hold> {
+        let mut holds = self.storage();
+        match self.work {
+            // without a queue that is known of, it is a service that should be up
+            Work::NoQueue => {}
+            Work::Unknown(why) => {
+                holds.push(self.hold(Reason::QueueUnknown, why.clone()));
+            }
+            Work::Known(facts) => {
+                if waiting(facts) == 0 && self.owed().is_none() {
+                    let cooling = facts.count(JobState::Cooling);
+                    let detail = format!("no job can be taken now; {cooling} wait for a time");
+                    holds.push(self.hold(Reason::NothingPending, detail));
+                }
+                holds.extend(self.outputs(facts));
+            }
+        }
+        holds
+    }
+
+    /// Each need live, and the right mount: one that only can be read is not.
+    fn storage(&self) -> Vec<Hold> {
+        let mut holds = Vec::new();
+        let of_manifest = |fault: &&Fault| !matches!(fault.place, Place::Job(_));
+        if self.worker.needs.is_none()
+            && let Some(fault) = self.faults.iter().find(of_manifest)
+        {
+            let detail = format!("what it stands on is not known: {fault}");
+            holds.push(self.hold(Reason::BadBind, detail));
+        }
+        for path in self.worker.needs(self.settings) {
+            let shown = text::path(&path);
+            let detail = match self.seen(&path) {
+                Some(seen) if seen.verdict == Verdict::Live && seen.identity().is_some() => {
+                    continue;
+                }
+                Some(seen) => format!("{shown} is {}: {}", seen.verdict, seen.why),
+                None => format!("{shown} is not looked at: it is no [[mount]] and no bind"),
+            };
+            holds.push(self.hold(Reason::StorageNotLive, detail));
+        }
+        holds
+    }
+
+    /// A job on bad storage holds only itself, if it is kept from being taken again and again.
+    fn outputs(&self, facts: &QueueFacts) -> Option<Hold> {
+        let bad: Vec<String> = facts
+            .next
+            .iter()
+            .filter_map(|job| Some(format!("job {} {}", named(job), self.bad_storage_of(job)?)))
+            .collect();
+        let what = bad.first()?;
+        if bad.len() == facts.next.len() {
+            let detail = format!("{what}; so do all {} that come next", bad.len());
+            return Some(self.hold(Reason::StorageNotLive, detail));
+        }
+        if self.worker.own_cooldown {
+            return None;
+        }
+        let detail = format!(
+            "{what}, {} of the next {}; nothing keeps the worker from taking it at once: see [worker] \
+             own_cooldown",
+            bad.len(),
+            facts.next.len()
+        );
+        Some(self.hold(Reason::StorageNotLive, detail))
+    }
+
+    /// What is wrong with what a job writes to, if that is a listed mount or bind, not live, and no need: a
+    /// need is asked for anyway, and a job without an output counts as on every one of them.
+    fn bad_storage_of(&self, job: &Job) -> Option<String> {
+        let output = job.output.as_deref()?;
+        let of_job = |fault: &&Fault| fault.place == Place::Job(text::bytes(job.id.as_bytes()));
+        if let Some(fault) = self.faults.iter().find(of_job) {
+            return Some(format!("has no bind: {}", fault.what));
+        }
+        let mounts = self.settings.mount.iter().map(|spec| spec.path.as_path());
+        let binds = self.settings.bind.iter().map(|bind| bind.hot.as_path());
+        let above = mounts.chain(binds).filter(|path| output.starts_with(path));
+        let on = above.max_by_key(|path| path.components().count())?;
+        let is_need = self.worker.needs(self.settings).iter().any(|need| need == on);
+        let seen = self.seen(on).filter(|seen| !is_need && seen.verdict != Verdict::Live)?;
+        Some(format!("lies on {}, which is {}", text::path(on), seen.verdict))
     }
 
     /// A person's wish that it be down, which needs a positive sign.
@@ -224,6 +314,38 @@ impl World<'_> {
         }
     }
 
+    /// Rows that the queue calls running though the worker is down. They have to go back first.
+    fn running(&self) -> Option<Hold> {
+        let facts = self.work.known()?;
+        let count = facts.count(JobState::Running);
+        if count == 0 {
+            return None;
+        }
+        let named: Vec<String> =
+            facts.running.iter().take(NAMED_MAX).map(|it| self.witness(it)).collect();
+        let stale = facts.stale_running.map_or_else(
+            || "their age is not known".to_owned(),
+            |stale| format!("{stale} of them stale"),
+        );
+        let processes = match self.look.processes.len() {
+            0 => "no process in its control group".to_owned(),
+            count => format!("{count} processes in its control group"),
+        };
+        let detail = format!(
+            "{count} jobs run though it does not: {}; {stale}; {processes}",
+            named.join(", ")
+        );
+        Some(self.hold(Reason::RunningJobsPresent, detail))
+    }
+
+    fn witness(&self, job: &Job) -> String {
+        let since = job.started_utc_ms.and_then(|started| self.now.utc_ms.checked_sub(started));
+        match since {
+            Some(ms) => format!("{} for {}", named(job), text::duration(Duration::from_millis(ms))),
+            None => named(job),
+        }
+    }
+
     fn crash_loop(&self) -> Option<Hold> {
         let detail = match self.look.crash_loop {
             CrashLoop::No | CrashLoop::Changed(_) => return None,
@@ -237,6 +359,39 @@ impl World<'_> {
             }
         };
         Some(self.hold(Reason::CrashLooping, detail.to_owned()))
+    }
+
+    /// Room on each need; what is not known is too little.
+    fn room(&self) -> Vec<Hold> {
+        let bytes = u64::from(self.worker.free_mib_min) << 20;
+        let inodes = u64::from(self.worker.free_inodes_min);
+        if bytes == 0 && inodes == 0 {
+            return Vec::new();
+        }
+        let mut holds = Vec::new();
+        for path in self.worker.needs(self.settings) {
+            // of what is not live nobody asks; it is held for that
+            if self.seen(&path).is_none_or(|seen| seen.verdict != Verdict::Live) {
+                continue;
+            }
+            let shown = text::path(&path);
+            let detail = match self.headroom.get(&path) {
+                Some(Headroom::Known { free_bytes, .. }) if *free_bytes < bytes => {
+                    let (free, min) = (free_bytes >> 20, self.worker.free_mib_min);
+                    format!("{shown} has {free} MiB free, expected {min}")
+                }
+                Some(Headroom::Known { free_inodes: Some(free), .. }) if *free < inodes => {
+                    format!("{shown} has {free} inodes free, expected {inodes}")
+                }
+                Some(Headroom::Known { .. }) => continue,
+                Some(Headroom::Unknown(why)) => {
+                    format!("how much is free on {shown} is not known: {why}")
+                }
+                None => format!("how much is free on {shown} was not asked"),
+            };
+            holds.push(self.hold(Reason::DiskFull, detail));
+        }
+        holds
     }
 
     fn budget(&self) -> Vec<Hold> {
@@ -308,10 +463,18 @@ fn waiting(facts: &QueueFacts) -> u64 {
     facts.count(JobState::Pending).saturating_add(facts.count(JobState::Retryable))
 }
 
+/// A job as people know it: its id, and where it writes.
+fn named(job: &Job) -> String {
+    let output =
+        job.output.as_deref().map_or_else(String::new, |it| format!(" {}", text::path(it)));
+    format!("{}{output}", text::bytes(job.id.as_bytes()))
+}
+
 /// One whose age the clocks do not tell counts as of just now.
 fn age(now: &Now, stamp: &Stamp) -> Duration {
     now.since(stamp).known().unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]
+#[path = "worker_tests.rs"]
 mod tests;

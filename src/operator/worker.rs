@@ -13,7 +13,7 @@ use crate::act::{store, worker as act};
 use crate::config::{Settings, Worker, duration};
 use crate::decide::plan::Need;
 use crate::probes::binds;
-use crate::probes::jobs::{self, QueueLook, State};
+use crate::probes::jobs::State;
 use crate::probes::records::{self, Debt, Debts};
 use crate::probes::work::Work;
 use crate::probes::worker as probe;
@@ -22,8 +22,6 @@ use crate::sys::text;
 
 /// Between two questions to the queue.
 const ASK_EVERY: Duration = Duration::from_secs(5);
-/// What asking may take beyond `[queue] timeout`.
-const ASKING: Duration = Duration::from_secs(2);
 
 /// Restarts it.
 ///
@@ -61,12 +59,12 @@ pub fn restart(settings: &Settings, when_idle: bool, time: &str, dry_run: bool) 
 
 /// Why it must not be interrupted now. A queue that nobody knows is busy, and so is one that is not configured.
 fn busy(settings: &Settings) -> Option<String> {
-    let Some(queue) = &settings.queue else {
-        return Some("queue-unknown: there is no [queue] to ask whether a job runs".to_owned());
-    };
-    match jobs::ask(settings, queue.timeout + ASKING) {
-        QueueLook::Unknown { why, .. } => Some(format!("queue-unknown: {why}")),
-        QueueLook::Known(facts) => match facts.count(State::Running) {
+    match Work::look(settings) {
+        Work::NoQueue => {
+            Some("queue-unknown: there is no [queue] to ask whether a job runs".to_owned())
+        }
+        Work::Unknown(why) => Some(format!("queue-unknown: {why}")),
+        Work::Known(facts) => match facts.count(State::Running) {
             0 => None,
             running => Some(format!("running-jobs-present: {running} jobs run")),
         },

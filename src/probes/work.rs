@@ -28,24 +28,26 @@ impl Work {
         }
     }
 
+    /// What the queue holds, if anybody knows.
+    #[must_use]
+    pub fn known(&self) -> Option<&QueueFacts> {
+        match self {
+            Self::Known(facts) => Some(facts),
+            Self::NoQueue | Self::Unknown(_) => None,
+        }
+    }
+
     /// The running jobs that write at, below or around `path`; one that does not say where it writes may
     /// write anywhere.
     pub fn running_on<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Job> {
-        let running: &[Job] = match self {
-            Self::NoQueue | Self::Unknown(_) => &[],
-            Self::Known(facts) => &facts.running,
-        };
         let path = path.to_path_buf();
-        running.iter().filter(move |job| writes_to(job, &path))
+        let running = self.known().into_iter().flat_map(|facts| &facts.running);
+        running.filter(move |job| writes_to(job, &path))
     }
 
     /// Every job whose output matters now: those that run, those that come next, those that wait.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        let facts = match self {
-            Self::NoQueue | Self::Unknown(_) => None,
-            Self::Known(facts) => Some(facts),
-        };
-        facts.into_iter().flat_map(|it| it.running.iter().chain(&it.next).chain(&it.cooling))
+        self.known().into_iter().flat_map(|it| it.running.iter().chain(&it.next).chain(&it.cooling))
     }
 }
 

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use super::facts::{OwnLock, Remembered, remember};
 use super::gates::Gates;
 use super::headroom::{self, Headroom};
-use super::jobs::QueueLook;
 use super::mounts::{self, Survey};
 use super::records::{Debts, WorkerState};
 use super::verdict::Verdict;
@@ -30,8 +29,8 @@ pub struct WorkerFacts {
     pub look: WorkerLook,
     /// The mounts and binds.
     pub survey: Survey,
-    /// The queue; none where there is no `[queue]`.
-    pub queue: Option<QueueLook>,
+    /// The queue.
+    pub work: Work,
     /// The room that is left on each need that is live.
     pub headroom: BTreeMap<PathBuf, Headroom>,
     /// What earlier rounds wrote down; empty when it cannot be read, and then a gate is closed.
@@ -40,7 +39,7 @@ pub struct WorkerFacts {
     pub debts: Debts,
 }
 
-/// Looks. The queue was asked already: what its jobs need belongs to the table of binds.
+/// Looks.
 ///
 /// # Errors
 /// There is no clock to go by (no /proc).
@@ -54,13 +53,8 @@ pub fn look(
     let Remembered { state, debts, gates } = remember::<WorkerState>(settings, TOOL, own_lock, now);
     let survey = mounts::survey(settings, &BTreeSet::new(), false, worker.deadline / 4);
     let look = worker::look(settings, worker);
-    let queue = match work {
-        Work::NoQueue => None,
-        Work::Unknown(why) => Some(QueueLook::unknown(why)),
-        Work::Known(facts) => Some(QueueLook::Known(facts)),
-    };
     let headroom = headroom::look(&roomy(settings, worker, &survey), settings.probe.timeout);
-    Ok(WorkerFacts { now: Now::take()?, gates, look, survey, queue, headroom, state, debts })
+    Ok(WorkerFacts { now: Now::take()?, gates, look, survey, work, headroom, state, debts })
 }
 
 /// The needs that can be asked for their room.

@@ -148,7 +148,7 @@ impl<'a> Round<'a> {
             worker: Some(WorkerNews {
                 look: &facts.look,
                 present: &facts.look,
-                queue: facts.queue.as_ref(),
+                work: &facts.work,
                 should_be_running: decision.should_be_running,
                 state: &facts.state,
             }),

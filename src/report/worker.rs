@@ -9,8 +9,9 @@ use super::round::Round;
 use crate::act::perform::Ended;
 use crate::config::sentinel::Kind;
 use crate::decide::plan::{Reason, Subject, Verb};
-use crate::probes::jobs::{QueueLook, State as JobState};
+use crate::probes::jobs::State as JobState;
 use crate::probes::records::WorkerState;
+use crate::probes::work::Work;
 use crate::probes::worker::{State, WorkerLook};
 
 /// The worker as a round saw it.
@@ -21,7 +22,7 @@ pub struct WorkerNews<'a> {
     /// Now: the same, or what a second look saw after something was done.
     pub present: &'a WorkerLook,
     /// The queue; none where there is no `[queue]`.
-    pub queue: Option<&'a QueueLook>,
+    pub work: &'a Work,
     /// Whether jobs wait and what they write to is live.
     pub should_be_running: bool,
     /// What is remembered of its starts.
@@ -36,10 +37,10 @@ impl WorkerNews<'_> {
     }
 
     fn queue(&self) -> String {
-        match self.queue {
-            None => "no queue is configured".to_owned(),
-            Some(QueueLook::Unknown { .. }) => "nobody knows what is in its queue".to_owned(),
-            Some(QueueLook::Known(facts)) => {
+        match self.work {
+            Work::NoQueue => "no queue is configured".to_owned(),
+            Work::Unknown(_) => "nobody knows what is in its queue".to_owned(),
+            Work::Known(facts) => {
                 let count = |state: JobState| format!("{} {}", facts.count(state), state.name());
                 format!("jobs: {}", JobState::ALL.map(count).join(", "))
             }

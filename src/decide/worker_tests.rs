@@ -9,15 +9,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::sentinel::{Halt, Permission};
 use crate::decide::plan::{Subject, Verb};
-use crate::probes::binds::Place;
 use crate::probes::gates::{Access, LockLook, Namespace};
 use crate::probes::holders::Holders;
 use crate::probes::identity::Identity;
-use crate::probes::jobs::{InfraErrors, Job};
+use crate::probes::jobs::InfraErrors;
 use crate::probes::mountinfo::Dev;
 use crate::probes::mounts::{Ground, Layer, Role};
 use crate::probes::records::WorkerStart;
-use crate::probes::verdict::Verdict;
 
 const UNIT: &str = "w.service";
 const BOX: &str = "/srv/box";
@@ -32,7 +30,7 @@ struct Scene {
     faults: Vec<Fault>,
     look: WorkerLook,
     observations: Vec<Observation>,
-    queue: Option<QueueLook>,
+    work: Work,
     headroom: BTreeMap<PathBuf, Headroom>,
     gates: Gates,
     state: WorkerState,
@@ -122,7 +120,7 @@ fn scene() -> Scene {
         faults: vec![],
         look: WorkerLook { enabled: "enabled".to_owned(), ..WorkerLook::of(UNIT, State::Inactive) },
         observations: vec![seen(BOX, Verdict::Live, 7), seen(HOT, Verdict::Live, 8)],
-        queue: Some(QueueLook::Known(facts(3, 0, vec![job("1", Some("/srv/a/1"))]))),
+        work: Work::Known(facts(3, 0, vec![job("1", Some("/srv/a/1"))])),
         headroom: [(BOX.into(), room()), (HOT.into(), room())].into(),
         gates: Gates {
             access: [(Kind::Worker, armed)].into(),
@@ -145,7 +143,7 @@ fn decided(scene: &Scene) -> Decision {
         faults: &scene.faults,
         look: &scene.look,
         observations: &scene.observations,
-        queue: scene.queue.as_ref(),
+        work: &scene.work,
         headroom: &scene.headroom,
         gates: &scene.gates,
         state: &scene.state,
@@ -185,8 +183,8 @@ fn worker(scene: &mut Scene) -> &mut Worker {
 }
 
 fn known(scene: &mut Scene) -> &mut QueueFacts {
-    match &mut scene.queue {
-        Some(QueueLook::Known(facts)) => facts,
+    match &mut scene.work {
+        Work::Known(facts) => facts,
         _ => panic!("known"),
     }
 }
@@ -232,7 +230,7 @@ fn one_that_runs_or_is_on_its_way_is_left_whatever_else_is_wrong() {
         check(
             |s| {
                 s.look.state = state.clone();
-                s.queue = Some(QueueLook::unknown("down"));
+                s.work = Work::Unknown("down".to_owned());
             },
             &[Reason::WorkerActive],
         );
@@ -336,7 +334,7 @@ fn a_stop_by_hand_is_respected_for_a_time_and_then_lapses() {
 
 #[test]
 fn an_unknown_queue_and_one_without_work_and_one_with_running_rows_hold() {
-    let decision = check(|s| s.queue = Some(QueueLook::unknown("x")), &[Reason::QueueUnknown]);
+    let decision = check(|s| s.work = Work::Unknown("x".to_owned()), &[Reason::QueueUnknown]);
     assert!(!decision.should_be_running);
     let decision = check(|s| *known(s) = facts(0, 0, vec![]), &[Reason::NothingPending]);
     assert!(!decision.should_be_running);
@@ -352,7 +350,36 @@ fn an_unknown_queue_and_one_without_work_and_one_with_running_rows_hold() {
         |s| *known(s) = facts(0, 1, vec![]),
         &[Reason::NothingPending, Reason::RunningJobsPresent],
     );
-    check(|s| s.queue = None, &[]);
+    check(|s| s.work = Work::NoQueue, &[]);
+}
+
+#[test]
+fn a_bind_of_one_job_is_no_need_of_the_worker_and_its_job_is_kept_off_it() {
+    let jobs = "[binds]\ncold_root = \"/srv/box/jobs\"\nhot_root = \"/srv/jobs\"\n";
+    let bound = |s: &mut Scene, verdict| {
+        s.settings = crate::config::from_str(&format!("{jobs}{CONFIG}")).unwrap();
+        let bind = s.settings.bind_of_output(Path::new("/srv/jobs/1")).unwrap().unwrap();
+        s.settings.bind.push(bind);
+        s.observations.push(seen("/srv/jobs/1", verdict, 9));
+        known(s).next = vec![job("1", Some("/srv/jobs/1")), job("2", Some("/srv/a/2"))];
+    };
+    check(|s| bound(s, Verdict::Live), &[]);
+    let decision = check(|s| bound(s, Verdict::Absent), &[Reason::StorageNotLive]);
+    assert!(decision.plan.holds[0].detail.starts_with("job 1 /srv/jobs/1 lies on /srv/jobs/1"));
+    let kept = |s: &mut Scene| {
+        bound(s, Verdict::Absent);
+        worker(s).own_cooldown = true;
+    };
+    check(kept, &[]);
+    // and one whose bind cannot be made would write to the bare directory
+    let place = Place::Job("2".to_owned());
+    let fault = Fault { subject: "/srv/a/2".into(), place, what: "x".to_owned() };
+    check(|s| s.faults.push(fault.clone()), &[]);
+    let faulty = |s: &mut Scene| {
+        s.faults.push(fault);
+        known(s).next.push(job("2", Some("/srv/a/2")));
+    };
+    check(faulty, &[Reason::StorageNotLive]);
 }
 
 #[test]
@@ -457,7 +484,7 @@ fn a_start_that_is_owed_outranks_work_waits_caps_and_our_own_stop_and_nothing_el
     };
     check(owed(again), operator);
     check(owed(|s| s.look.state = State::Masked), operator);
-    check(owed(|s| s.queue = Some(QueueLook::unknown("x"))), &[Reason::QueueUnknown]);
+    check(owed(|s| s.work = Work::Unknown("x".to_owned())), &[Reason::QueueUnknown]);
     check(owed(|s| s.gates.halt = Halt::Set("x".to_owned())), &[Reason::Halted]);
     check(owed(|s| s.observations[0] = seen(BOX, Verdict::Hung, 7)), &[Reason::StorageNotLive]);
     let another = |s: &mut Scene| {
@@ -532,11 +559,11 @@ proptest! {
         if owes {
             owe(&mut s, 5_000);
         }
-        s.queue = match queue {
-            0 => None,
-            1 => Some(QueueLook::unknown("x")),
-            2 => Some(QueueLook::Known(facts(0, 1, vec![]))),
-            _ => Some(QueueLook::Known(facts(2, 0, vec![job("1", Some("/srv/a/x")), job("2", None)]))),
+        s.work = match queue {
+            0 => Work::NoQueue,
+            1 => Work::Unknown("x".to_owned()),
+            2 => Work::Known(facts(0, 1, vec![])),
+            _ => Work::Known(facts(2, 0, vec![job("1", Some("/srv/a/x")), job("2", None)])),
         };
         let decision = decided(&s);
         if steps(&decision).contains(&Verb::StartWorker) {
