@@ -284,6 +284,31 @@ host_test! {
     }
 }
 
+host_test! {
+    fn a_round_that_is_killed_has_written_its_start_down_and_the_next_one_makes_no_second(host) {
+        furnish(&host);
+        configure(&host, "verify = \"20s\"\nbudget.cooldown = \"5m\"");
+        host.ok("kill -KILL $(main_pid worker); until test $(systemctl show -P ActiveState worker) = failed; do sleep 0.02; done
+                 unwedge-worker --apply >/dev/null 2>&1 & pid=$!
+                 until systemctl is-active -q worker; do sleep 0.02; done
+                 kill -KILL $pid; wait $pid 2>/dev/null || :");
+        let stored = host.bash(&format!("cat {STATE}")).stdout;
+        let state: WorkerState = records::parse(stored.as_bytes()).unwrap();
+        assert_eq!((state.starts.len(), state.failed, state.totals.failed, state.totals.ok), (1, 1, 1, 0));
+        let pid = host.ok("main_pid worker");
+        assert_eq!(holds(&round(&host, "--apply")), [format!("{WORKER} worker-active")]);
+        assert_eq!(host.ok("main_pid worker"), pid);
+        host.ok("kill -KILL $(main_pid worker)");
+        held(&host, &["cooling-down"], 1);
+        // a worker that outlives the wait has made good for it
+        host.ok("systemctl reset-failed worker; systemctl start worker");
+        age(&host, 301);
+        round(&host, "--apply");
+        host.ok("kill -KILL $(main_pid worker); until test $(systemctl show -P ActiveState worker) = failed; do sleep 0.02; done");
+        assert_eq!(steps(&round(&host, "")), START);
+    }
+}
+
 /// Lets the last start have been so many seconds earlier.
 fn age(host: &Host, seconds: u64) {
     let stored = host.bash(&format!("cat {STATE}")).stdout;
