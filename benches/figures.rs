@@ -33,6 +33,7 @@ use unwedge::decide::watch;
 use unwedge::probes::mounts;
 use unwedge::sys::clock::Now;
 
+mod queue;
 #[allow(unused_macros, reason = "the bench is no test")]
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -86,6 +87,7 @@ fn main() {
         .status()
         .unwrap();
     assert!(status.success(), "in its own namespaces: {status}");
+    queue::rounds();
     healing_under_systemd();
     print!("{READING}");
 }

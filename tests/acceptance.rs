@@ -408,7 +408,8 @@ lab_test! {
         let replaced = held_mounts(&path).pop().unwrap();
         let carry_out = |order: &Order| -> Done {
             let output = Command::new(&lab.program)
-                .arg("--act").arg(serde_json::to_string(order).unwrap()).arg(&path)
+                // and in time: as late as can be
+                .arg("--act").arg(serde_json::to_string(order).unwrap()).arg(u64::MAX.to_string()).arg(&path)
                 .output().unwrap();
             serde_json::from_slice(&output.stdout).unwrap()
         };
@@ -541,7 +542,8 @@ lab_test! {
         for first in ["data.txt", "jobs"] {
             let inside = base.join(first);
             if inside.is_dir() {
-                lab.fault(&inside, &[]).kill();
+                // of a source of its own: one of the base's would be a bind of what it was
+                lab.fault(&inside, &["--source", "elsewhere"]).kill();
             } else {
                 mount_bind("/dev/null", &inside).unwrap();
             }

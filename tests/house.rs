@@ -292,3 +292,25 @@ fn man_pages_and_completions_are_made_of_what_the_programs_parse() {
         assert!(dir.path().join(completion).is_file(), "{completion}");
     }
 }
+
+#[test]
+fn the_crates_that_were_asked_for_carry_their_part_and_are_not_merely_listed() {
+    let asked =
+        ["clap", "humantime", "postgres", "procfs", "prometheus", "rustix", "serde", "tempfile"];
+    let manifest: toml::Table =
+        fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let code: Vec<String> = files(&root().join("src"), ".rs")
+        .iter()
+        .filter(|path| !is_test(path))
+        .map(|path| code(path))
+        .collect();
+    for name in asked {
+        assert!(manifest["dependencies"].as_table().unwrap().contains_key(name), "{name}");
+        let path = format!("{name}::");
+        let called = |text: &String| {
+            let mut before = text.match_indices(&path).map(|(at, _)| &text[..at]);
+            before.any(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+        };
+        assert!(code.iter().any(called), "{name} is called nowhere outside tests");
+    }
+}

@@ -21,8 +21,14 @@ mod acceptance;
 mod binds;
 /// Rounds killed before and after every step and every write.
 mod crash;
+/// What was broken once by somebody who tried.
+mod hardening;
+/// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.
+mod host;
 /// The house in order.
 mod house;
+/// The incident that all of it is for, end to end.
+mod incident;
 /// The pages people read, held against the program.
 mod playbooks;
 /// The queue: real PostgreSQL, real SQLite, and servers that do not answer.
@@ -31,16 +37,9 @@ mod queue;
 mod queue_host;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
-
-/// The worker, on a throw-away host: who wanted it down, and when it is started.
-mod worker;
-
 /// The watch, on a throw-away host: what starts a round, and what does not.
 mod watch;
-
-/// What was broken once by somebody who tried.
-mod hardening;
-/// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.
-mod host;
 /// What is done while jobs run, come next, or nobody knows.
 mod work;
+/// The worker, on a throw-away host: who wanted it down, and when it is started.
+mod worker;

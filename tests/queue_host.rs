@@ -6,7 +6,7 @@ use crate::support::host::{Host, listed, shipped, shipped_path};
 const METRICS: &str = "/var/lib/prometheus/node-exporter/unwedge_jobs.prom";
 
 /// The user, the directories, the units, the program, a cluster and a configuration.
-fn furnish(host: &Host) {
+pub fn furnish(host: &Host) {
     let program = std::fs::read(env!("CARGO_BIN_EXE_unwedge-jobs")).unwrap();
     host.put("/usr/bin/unwedge-jobs", &program, "755");
     for (name, place) in [
@@ -118,7 +118,7 @@ fn the_longest_question_fits_into_the_units_time() {
 }
 
 /// Asks the database as its owner.
-const SQL: &str = "#!/bin/sh\nexec setpriv --reuid=postgres --regid=postgres --init-groups -- \
+pub const SQL: &str = "#!/bin/sh\nexec setpriv --reuid=postgres --regid=postgres --init-groups -- \
     psql -qAtX -h /run/pg app -c \"$1\"\n";
 
 /// A worker without any cool-down of its own: it takes the next job, fails it when it cannot write, and

@@ -1,0 +1,97 @@
+//! The incident that this project exists for, on a host with a real systemd, sshfs and PostgreSQL: storage
+//! dies under a queue of jobs, and nobody is there.
+
+use crate::queue_host::{SQL, furnish};
+use crate::support::host::{Host, listed, shipped};
+
+/// Takes one job at a time and writes to its directory for a second. What it cannot write fails the job,
+/// which it takes again two seconds later.
+const WORKER: &str = r#"#!/bin/bash
+work() { # its output appears whole, and nothing is made that is not there
+  for nth in 1 2 3 4 5 6 7 8 9 10; do echo $nth >>"$1/part" || return 1; sleep 0.1; done
+  mv "$1/part" "$1/whole"
+}
+while :; do
+  id=$(sql "UPDATE jobs SET status = 'running', tries = tries + 1 WHERE id = (SELECT id FROM jobs
+    WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now()) ORDER BY id LIMIT 1
+    FOR UPDATE SKIP LOCKED) RETURNING id")
+  [ -n "$id" ] || { sleep 0.05; continue; }
+  if work "$(sql "SELECT dir FROM jobs WHERE id = $id")" 2>/dev/null; then
+    sql "UPDATE jobs SET status = 'done', ended = ended + 1 WHERE id = $id"
+  else
+    sql "UPDATE jobs SET status = 'queued', not_before = now() + interval '2 s' WHERE id = $id"
+  fi
+done
+"#;
+
+const JOBS: &str = "id BETWEEN 1 AND 4";
+
+/// Four jobs with binds of their own, a worker, the watch and the timer; each acts.
+fn scene(host: &Host) {
+    furnish(host);
+    for (name, place) in [
+        ("unwedge-worker.timer", "/etc/systemd/system/unwedge-worker.timer"),
+        ("unwedge-worker.service", "/etc/systemd/system/unwedge-worker.service"),
+    ] {
+        host.put(place, &shipped(name), "644");
+    }
+    let more = "[binds]\ncold_root = \"/srv/storagebox/jobs\"\nhot_root = \"/srv/jobs\"\n\
+        [worker]\nunit = \"worker.service\"\nown_cooldown = true\nverify = \"300ms\"\nfree_mib_min = 1\n\
+        free_inodes_min = 1\nbudget.cooldown = \"0s\"\n\
+        [queue]\nurl_file = \"/etc/unwedge/queue.url\"\nadapter = \"table\"\ntimeout = \"2s\"\n\
+        [queue.table]\nname = \"jobs\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\noutput = \"dir\"\n\
+        states = { pending = [\"queued\"], running = [\"running\"], finished = [\"done\"] }\n\
+        next_attempt_at = \"not_before\"\n";
+    host.configure("", &(listed("") + more));
+    host.arm();
+    host.put("/etc/unwedge/sentinels/worker", b"armed by a test\n", "644");
+    host.put("/usr/local/bin/worker", WORKER.as_bytes(), "755");
+    host.put("/usr/local/bin/sql", SQL.as_bytes(), "755");
+    let unit =
+        "[Service]\nExecStart=/usr/local/bin/worker\n[Install]\nWantedBy=multi-user.target\n";
+    host.put("/etc/systemd/system/worker.service", unit.as_bytes(), "644");
+    host.ok("sql \"DELETE FROM jobs; ALTER TABLE jobs ADD tries int NOT NULL DEFAULT 0, ADD ended int NOT NULL \
+             DEFAULT 0, ADD not_before timestamptz; INSERT INTO jobs (id, status, dir) \
+             SELECT n, 'queued', '/srv/jobs/' || n FROM generate_series(1, 4) n\"
+         mkdir -p /srv/jobs; systemctl daemon-reload; systemctl enable --quiet worker
+         unwedge-mounts --apply >/dev/null; test $(grep -c ' /srv/jobs/[1-4] ' /proc/self/mountinfo) = 4");
+    host.start_timer();
+    host.ok("systemctl start unwedge-watch");
+}
+
+fn all_are_done_once(host: &Host) {
+    host.until(&format!(
+        "test $(sql \"SELECT count(*) FROM jobs WHERE status = 'done' AND {JOBS}\") = 4"
+    ));
+    assert_eq!(
+        host.ok("sql 'SELECT sum(ended) FROM jobs'"),
+        "4",
+        "each is done once: {}",
+        host.story()
+    );
+    // each output is whole and on the storage, and the bare directories below saw nothing of it
+    for job in 1..=4 {
+        host.ok(&format!("test $(tail -n 10 /srv/remote/jobs/{job}/whole | wc -l) = 10"));
+    }
+    host.ok("mkdir -p /bare; mount --bind /srv /bare; test -z \"$(find /bare/jobs /bare/storagebox -type f)\"
+             umount /bare; rmdir /bare");
+    host.until("reported_live && for job in 1 2 3 4; do reported_live /srv/jobs/$job; done");
+}
+
+host_test! {
+    fn storage_dies_under_a_running_job_and_all_heals_without_a_human(
+        host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
+    ) {
+        scene(&host);
+        host.ok("systemctl start worker");
+        host.until("test -s /srv/remote/jobs/1/part");
+        let worker = host.ok("main_pid worker.service");
+        host.ok("kill -KILL $(main_pid)");
+        all_are_done_once(&host);
+        assert_eq!(host.ok("main_pid worker.service"), worker, "its worker was never touched");
+        let repairs = host.ok("grep '^unwedge_mount_repairs{' /var/lib/metrics/unwedge_mounts.prom");
+        assert!(repairs.lines().any(|line| line.contains("\"/srv/storagebox\"") && line.ends_with(" 1")
+            && line.contains("\"ok\"")), "one incident: {repairs}");
+        println!("tries: {}", host.ok("sql 'SELECT string_agg(tries::text, $$,$$ ORDER BY id) FROM jobs'"));
+    }
+}
