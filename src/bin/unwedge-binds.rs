@@ -2,26 +2,22 @@
 //! The same look, the same rules and the same hands as in a round of `unwedge-mounts`, of which it does
 //! only the binds.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
 use unwedge::act::round::{self, Acted, Turn};
-use unwedge::act::{child, wait};
+use unwedge::act::wait;
 use unwedge::cli::Binds;
+use unwedge::config::Loaded;
 use unwedge::config::sentinel::Kind;
-use unwedge::config::{self, Loaded, Request};
 use unwedge::decide::mounts::{World, decide};
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
-use unwedge::probes::mountinfo::mount_points;
 use unwedge::probes::work::Work;
 use unwedge::report::exit::Exit;
-use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
 use unwedge::report::text::Detail;
-use unwedge::report::{self, journal, metrics};
+use unwedge::report::{self, journal, metrics, program};
 use unwedge::sys::clock::{Deadline, boottime};
 
 /// How long a round of `unwedge-mounts` that is at work is waited for: it may be putting back the very
@@ -29,26 +25,7 @@ use unwedge::sys::clock::{Deadline, boottime};
 const TURN_WAIT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = child::dispatch(&args) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
-    }
-    let cli = Binds::parse();
-    let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
-    {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            out::complain(&errors.to_string());
-            return Exit::Usage.into();
-        }
-    };
-    match run(&cli, &loaded) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            out::complain(&format!("unwedge-binds: {error:#}"));
-            Exit::Failed.into()
-        }
-    }
+    program::run("unwedge-binds", |cli: &Binds| cli.common.config.clone(), run)
 }
 
 fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {

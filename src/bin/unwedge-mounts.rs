@@ -1,50 +1,27 @@
 //! One round over the mounts of this host: look, decide, act, report.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
-use unwedge::act::child;
 use unwedge::act::round::{self, Acted, Turn};
 use unwedge::cli::Mounts;
+use unwedge::config::Loaded;
 use unwedge::config::sentinel::Kind;
-use unwedge::config::{self, Loaded, Request};
 use unwedge::decide::mounts::{World, decide};
 use unwedge::decide::plan::{Hold, Plan, Reason};
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
-use unwedge::probes::mountinfo::mount_points;
 use unwedge::probes::records::MountsState;
 use unwedge::probes::work::Work;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
 use unwedge::report::text::Detail;
-use unwedge::report::{self, journal, json, metrics, text};
+use unwedge::report::{self, journal, json, metrics, program, text};
 use unwedge::sys::clock::{Deadline, Now, boottime};
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = child::dispatch(&args) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
-    }
-    let cli = Mounts::parse();
-    let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
-    {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            out::complain(&errors.to_string());
-            return Exit::Usage.into();
-        }
-    };
-    match run(&cli, &loaded) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            out::complain(&format!("unwedge-mounts: {error:#}"));
-            Exit::Failed.into()
-        }
-    }
+    program::run("unwedge-mounts", |cli: &Mounts| cli.common.config.clone(), run)
 }
 
 fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {

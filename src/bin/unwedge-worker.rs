@@ -1,21 +1,17 @@
 //! One round over the worker of this host: whether it is to be started, and if not, every reason why not.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
-use unwedge::act::child;
 use unwedge::act::round::{self, Turn};
 use unwedge::act::worker_round::{self, WorkerActed};
 use unwedge::cli::WorkerTool;
+use unwedge::config::Loaded;
 use unwedge::config::sentinel::Kind;
-use unwedge::config::{self, Loaded, Request};
 use unwedge::decide::plan::{Hold, Plan, Reason};
 use unwedge::decide::worker::{World, decide};
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
-use unwedge::probes::mountinfo::mount_points;
 use unwedge::probes::records::MountsState;
 use unwedge::probes::work::Work;
 use unwedge::probes::worker_facts::{self, TOOL};
@@ -23,30 +19,11 @@ use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
 use unwedge::report::text::Detail;
-use unwedge::report::{self, journal, json, metrics, text};
+use unwedge::report::{self, journal, json, metrics, program, text};
 use unwedge::sys::clock::{Deadline, Now, boottime};
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = child::dispatch(&args) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
-    }
-    let cli = WorkerTool::parse();
-    let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
-    {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            out::complain(&errors.to_string());
-            return Exit::Usage.into();
-        }
-    };
-    match run(&cli, &loaded) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            out::complain(&format!("unwedge-worker: {error:#}"));
-            Exit::Failed.into()
-        }
-    }
+    program::run("unwedge-worker", |cli: &WorkerTool| cli.common.config.clone(), run)
 }
 
 fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {

@@ -6,6 +6,7 @@ pub mod journal;
 pub mod json;
 pub mod metrics;
 pub mod out;
+pub mod program;
 pub mod queue;
 pub mod round;
 pub mod text;
