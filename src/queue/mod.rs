@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue, TableMap};
 use crate::probes::jobs::{self, HeldBack, QueueFacts, QueueLook};
-use crate::sys::clock::pause;
+use crate::sys::clock::{Deadline, pause};
 use crate::sys::{command, text};
 use address::Address;
 use hold_back::Pass;
@@ -81,7 +81,8 @@ pub fn hold_back(
                 let access = if dry_run { Access::Try } else { Access::Write };
                 postgres::connect(server, queue).and_then(|mut client| {
                     let mut all = BTreeSet::new();
-                    for pass in 1..=PASSES_MAX {
+                    let patience = Deadline::after(IN_HANDS_MAX.min(queue.timeout / 2));
+                    loop {
                         let Pass { held, in_hands } = postgres::in_transaction(
                             &mut client,
                             queue,
@@ -90,12 +91,11 @@ pub fn hold_back(
                             |session| hold_back::in_session(session, queue, &map, &paths, time),
                         )?;
                         all.extend(held);
-                        if dry_run || !in_hands || pass == PASSES_MAX {
-                            break;
+                        if dry_run || !in_hands || patience.left() <= BETWEEN_PASSES {
+                            return Ok(HeldBack { jobs: all.into_iter().collect() });
                         }
                         pause(BETWEEN_PASSES);
                     }
-                    Ok(HeldBack { jobs: all.into_iter().collect() })
                 })
             }
         };
@@ -103,11 +103,11 @@ pub fn hold_back(
     })
 }
 
-/// A worker that fails a job at once has it in its hands as often as not; so often it is tried to find the
-/// row waiting. One that is really at work is not waited for any longer.
-const PASSES_MAX: u32 = 8;
-/// Between two passes.
-const BETWEEN_PASSES: Duration = Duration::from_millis(100);
+/// A worker that fails a job at once has it in its hands more often than not; so long it is tried to find
+/// the row waiting. One that is really at work is not waited for any longer.
+const IN_HANDS_MAX: Duration = Duration::from_secs(1);
+/// Between two passes; no multiple of what a worker takes for a job that fails.
+const BETWEEN_PASSES: Duration = Duration::from_millis(17);
 
 /// Has a thread do it, and leaves that behind when it has not ended in time.
 fn bounded<T: Send + 'static>(
