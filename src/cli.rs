@@ -128,6 +128,18 @@ pub enum JobsVerb {
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
+    /// Give running rows that nobody is at back to the queue: they are set to the first `retryable` state of the
+    /// map, or the first `pending` one. Whether nobody is at them is for the caller to know; unwedge-worker asks
+    /// five witnesses first
+    Recover {
+        /// Only say what would be given back
+        #[arg(long)]
+        dry_run: bool,
+        /// Rows as ID@START, with the start as `facts --json` shows it (`started_utc_ms`); one that was taken
+        /// again since is left
+        #[arg(required = true, value_name = "ROW")]
+        rows: Vec<String>,
+    },
 }
 
 /// Start a round of unwedge-mounts the moment a watched mount's daemon ends or the mount is taken away

@@ -59,6 +59,8 @@ struct Scenario {
     /// Whether an absence is only made good when it is owed: the confirmation of any other takes
     /// longer than the test, so that a debt that was not written down shows.
     only_owed: bool,
+    /// Whether a worker runs on it, which has to be stopped for the repair, and is up in the end.
+    worker: bool,
     broken: fn(&Lab) -> Vec<Fault>,
     /// Data that must be readable in the end.
     served: &'static [&'static str],
@@ -76,6 +78,7 @@ const DEAD_LISTED: Scenario = Scenario {
     listed: &["box"],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| vec![dead(lab, "box")],
     served: &["box"],
 };
@@ -86,6 +89,7 @@ const HUNG_LISTED: Scenario = Scenario {
     listed: &["box"],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| vec![hung(lab, "box")],
     served: &["box"],
 };
@@ -96,6 +100,7 @@ const HUNG_UNLISTED: Scenario = Scenario {
     listed: &[],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| vec![hung(lab, "box")],
     served: &[],
 };
@@ -106,6 +111,7 @@ const DEAD_UNLISTED: Scenario = Scenario {
     listed: &[],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| vec![dead(lab, "box")],
     served: &[],
 };
@@ -116,6 +122,7 @@ const ABSENT_LISTED: Scenario = Scenario {
     listed: &["box"],
     binds: &[],
     only_owed: false,
+    worker: false,
     broken: |lab| {
         fs::create_dir_all(lab.root("box")).unwrap();
         vec![]
@@ -129,6 +136,7 @@ const TWO_DEAD: Scenario = Scenario {
     listed: &["box", "other"],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| vec![dead(lab, "box"), dead(lab, "other")],
     served: &["box", "other"],
 };
@@ -139,6 +147,7 @@ const STACK_LISTED: Scenario = Scenario {
     listed: &["box"],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| dead_stack(lab, "box"),
     served: &["box"],
 };
@@ -149,6 +158,7 @@ const STACK_UNLISTED: Scenario = Scenario {
     listed: &[],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| dead_stack(lab, "box"),
     served: &[],
 };
@@ -159,6 +169,7 @@ const NESTED: Scenario = Scenario {
     listed: &["box", "box/jobs/a"],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| {
         let mut base = lab.fault(&lab.root("box"), &[]);
         let mut nested = lab.fault(&lab.root("box/jobs/a"), &[]);
@@ -175,6 +186,7 @@ const UNIT_DEAD: Scenario = Scenario {
     listed: &["box"],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| {
         unit_is(lab, "box", "failed");
         vec![dead(lab, "box")]
@@ -188,6 +200,7 @@ const UNIT_HUNG: Scenario = Scenario {
     listed: &["box"],
     binds: &[],
     only_owed: true,
+    worker: false,
     broken: |lab| {
         unit_is(lab, "box", "active");
         vec![hung(lab, "box")]
@@ -201,6 +214,7 @@ const UNIT_ABSENT: Scenario = Scenario {
     listed: &["box"],
     binds: &[],
     only_owed: false,
+    worker: false,
     broken: |lab| {
         fs::create_dir_all(lab.root("box")).unwrap();
         unit_is(lab, "box", "inactive");
@@ -217,6 +231,7 @@ const UNBOUND: Scenario = Scenario {
     listed: &["box"],
     binds: &BINDS,
     only_owed: true,
+    worker: false,
     broken: |lab| vec![lab.fault(&lab.root("box"), &[])],
     served: &["box"],
 };
@@ -227,6 +242,7 @@ const DEAD_WITH_BINDS: Scenario = Scenario {
     listed: &["box"],
     binds: &BINDS,
     only_owed: true,
+    worker: false,
     broken: |lab| {
         let mut fault = bound(lab);
         fault.kill();
@@ -241,6 +257,7 @@ const HUNG_WITH_BINDS: Scenario = Scenario {
     listed: &["box"],
     binds: &BINDS,
     only_owed: true,
+    worker: false,
     broken: |lab| {
         let mut fault = bound(lab);
         fault.order("swallow");
@@ -255,12 +272,39 @@ const OUTLIVED_BINDS: Scenario = Scenario {
     listed: &["box"],
     binds: &BINDS,
     only_owed: true,
+    worker: false,
     broken: |lab| {
         let mut old = bound(lab);
         old.kill();
         unmount(lab.root("box"), UnmountFlags::DETACH).unwrap();
         vec![old, lab.fault(&lab.root("box"), &[])]
     },
+    served: &["box"],
+};
+
+const UNDER_A_WORKER: Scenario = Scenario {
+    name: "a dead base with its binds, under a worker",
+    services: Services::Process,
+    listed: &["box"],
+    binds: &BINDS,
+    only_owed: true,
+    worker: true,
+    broken: |lab| {
+        let mut fault = bound(lab);
+        fault.kill();
+        vec![fault]
+    },
+    served: &["box"],
+};
+
+const HUNG_UNDER_A_WORKER: Scenario = Scenario {
+    name: "a hung base under a worker",
+    services: Services::Process,
+    listed: &["box"],
+    binds: &[],
+    only_owed: true,
+    worker: true,
+    broken: |lab| vec![hung(lab, "box")],
     served: &["box"],
 };
 
@@ -274,7 +318,7 @@ fn bound(lab: &Lab) -> Fault {
     fault
 }
 
-const ALL: [Scenario; 16] = [
+const ALL: [Scenario; 18] = [
     DEAD_LISTED,
     HUNG_LISTED,
     HUNG_UNLISTED,
@@ -291,6 +335,8 @@ const ALL: [Scenario; 16] = [
     DEAD_WITH_BINDS,
     HUNG_WITH_BINDS,
     OUTLIVED_BINDS,
+    UNDER_A_WORKER,
+    HUNG_UNDER_A_WORKER,
 ];
 
 fn dead(lab: &Lab, name: &str) -> Fault {
@@ -379,7 +425,8 @@ fn set_up(lab: &Lab, scenario: &Scenario) -> Vec<Fault> {
         .collect();
     let binds = scenario.binds.iter().map(|(cold, hot)| (lab.root(cold), lab.root(hot)));
     let binds: String = binds.map(|(cold, hot)| lab.bound(&cold, &hot)).collect();
-    lab.configure(&mounts, &(more + &binds));
+    let worker = if scenario.worker { worker_of_files(lab) } else { String::new() };
+    lab.configure(&mounts, &(more + &binds + &worker));
     if scenario.services == Services::Systemd {
         let dir = lab.dir.display();
         let systemd = format!(
@@ -391,6 +438,30 @@ fn set_up(lab: &Lab, scenario: &Scenario) -> Vec<Fault> {
     }
     lab.arm();
     (scenario.broken)(lab)
+}
+
+/// A worker that is a file. It notes when it is started on storage that cannot be read, and how often it was
+/// stopped and started. It is up.
+fn worker_of_files(lab: &Lab) -> String {
+    let data = lab.root("box/data.txt");
+    let script = |name: &str, text: &str| {
+        let file = lab.dir.join("units").join(name);
+        let text = format!("#!/bin/sh\ncd {}\n{text}\n", lab.dir.join("units").display());
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        format!("{name} = [\"{}\"]\n", file.display())
+    };
+    fs::write(lab.dir.join("units/up"), "").unwrap();
+    fs::write(lab.dir.join("sentinels/worker"), "armed by a test\n").unwrap();
+    let start = format!("cat {} >/dev/null || :>too-early; :>up", data.display());
+    script("start", &start).replacen("start", "[worker]\nverify = \"20ms\"\nstart", 1)
+        + &script("stop", ":>stopped; rm up")
+        + &script("status", "test -e up")
+}
+
+/// Whether the worker is up, was ever stopped, and was ever started too early.
+fn worker_end(lab: &Lab) -> [bool; 3] {
+    ["up", "stopped", "too-early"].map(|name| lab.dir.join("units").join(name).exists())
 }
 
 fn mounts_below(root: &Path) -> Vec<Mount> {
@@ -471,6 +542,7 @@ struct End {
     remembered: BTreeSet<PathBuf>,
     gate: BTreeMap<String, bool>,
     leftover_mounts: usize,
+    worker: [bool; 3],
 }
 
 #[track_caller]
@@ -524,6 +596,7 @@ fn end(lab: &Lab, scenario: &Scenario, round: &Value, what: &str) -> End {
             .map(|(path, entry)| (path.clone(), entry["open"].as_bool().unwrap()))
             .collect(),
         leftover_mounts: mounts_below(&lab.dir.join("roots")).len(),
+        worker: worker_end(lab),
     }
 }
 
@@ -561,6 +634,8 @@ fn undisturbed_run(lab: &Lab, scenario: &Scenario) -> (End, Vec<String>) {
     assert!(end.data.values().all(|readable| *readable), "{what}: {end:#?}");
     assert_eq!((end.debts, end.open_charges), (0, 0), "{what}: {end:#?}");
     assert!(end.left_to_do.is_empty(), "{what}: {end:#?}");
+    let stopped_and_back = [scenario.worker, scenario.worker, false];
+    assert_eq!(end.worker, stopped_and_back, "{what}: {end:#?}");
     tear_down(lab, faults);
     (end, places)
 }
@@ -680,6 +755,13 @@ lab_test! {
 }
 
 lab_test! {
+    fn killed_anywhere_a_worker_that_was_stopped_is_back_within_two_rounds_and_never_too_early(lab) {
+        matrix(&mut lab, &UNDER_A_WORKER, true);
+        matrix(&mut lab, &HUNG_UNDER_A_WORKER, false);
+    }
+}
+
+lab_test! {
     fn killed_anywhere_a_stack_of_dead_layers_is_taken_down_for_one_charge(lab) {
         matrix(&mut lab, &STACK_LISTED, false);
         matrix(&mut lab, &STACK_UNLISTED, false);
@@ -751,7 +833,8 @@ fn reached_by(verb: Verb) -> Option<&'static Scenario> {
         Verb::StartUnit => &UNIT_ABSENT,
         Verb::Bind => &UNBOUND,
         Verb::Rebind => &DEAD_WITH_BINDS,
-        Verb::HoldBack | Verb::StopWorker | Verb::ResetFailed | Verb::StartWorker => return None,
+        Verb::StopWorker | Verb::StartWorker => &UNDER_A_WORKER,
+        Verb::HoldBack | Verb::RecoverJobs | Verb::ResetFailed => return None,
     })
 }
 

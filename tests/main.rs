@@ -35,6 +35,8 @@ mod playbooks;
 mod queue;
 /// The queue's unit on a host with a real systemd.
 mod queue_host;
+/// The worker around a repair: stopped only if it must be, always back, and the rows it left.
+mod quiesce;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
 /// The watch, on a throw-away host: what starts a round, and what does not.

@@ -1046,3 +1046,42 @@ database_test! {
         assert!(refused.code == Some(1) && refused.stderr.contains("is no timestamp"), "{refused:?}");
     }
 }
+
+database_test! {
+    fn only_rows_still_at_the_try_that_was_seen_are_given_back_whatever_type_the_status_has(db, desk) {
+        db.sql("CREATE TYPE status AS ENUM ('queued', 'retry', 'running', 'done')");
+        for status in ["text", "status"] {
+            db.sql(&format!("DROP TABLE IF EXISTS jobs; CREATE TABLE jobs (id int PRIMARY KEY, status {status} NOT NULL, began timestamptz); \
+                INSERT INTO jobs VALUES (1, 'running', '2026-11-01 10:00:00Z'), (2, 'running', '2026-11-01 10:00:00Z'), \
+                (3, 'queued', '2026-11-01 10:00:00Z'), (4, 'running', NULL); CREATE INDEX ON jobs (status)"));
+            let map = "\n[queue.table]\nname = \"jobs\"\nid = \"id\"\nstatus = \"status\"\nstarted_at = \"began\"\norder = [\"id\"]\n\
+                states = { pending = [\"queued\"], retryable = [\"retry\"], running = [\"running\"], finished = [\"done\"] }\n";
+            let configure = |map: &str| desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{map}", db.url("postgres")));
+            configure(map);
+            let all = || db.value("SELECT string_agg(id || ':' || status, ' ' ORDER BY id) FROM jobs");
+            let before = all();
+            let at = |id: u32, ms: u64| format!("{id}@{}", 1_793_527_200_000 + ms);
+            let dry = desk.run(&["recover", "--dry-run", &at(1, 0), &at(2, 1), &at(3, 0)]);
+            assert_eq!(dry.stdout, "1 would be given back: 1\n", "{dry:?}");
+            assert_eq!(all(), before, "a dry run writes nothing");
+            // 2 was taken again since, 3 waits already, of 4 nobody knows which try it is
+            let given = desk.run(&["recover", "--json", &at(1, 0), &at(2, 1), &at(3, 0), &at(4, 0)]);
+            assert_eq!(given.stdout, "{\"jobs\":[\"1\"]}\n", "{given:?}");
+            assert_eq!(all(), "1:retry 2:running 3:queued 4:running");
+            let again = desk.run(&["recover", &at(1, 0)]);
+            assert!(again.stdout.starts_with("nothing given back"), "{again:?}");
+            let wrong = desk.run(&["recover", "1"]);
+            assert!(wrong.code == Some(1) && wrong.stderr.contains("\"1\" is no row"), "{wrong:?}");
+            configure(&map.replace("started_at = \"began\"\n", ""));
+            let blind = desk.run(&["recover", &at(2, 0)]);
+            assert!(blind.code == Some(1) && blind.stderr.contains("names no started_at"), "{blind:?}");
+        }
+        // a user who may only read gives nothing back
+        db.sql("DROP ROLE IF EXISTS reader; CREATE ROLE reader LOGIN; GRANT SELECT ON jobs TO reader");
+        let map = "\n[queue.table]\nname = \"jobs\"\nid = \"id\"\nstatus = \"status\"\nstarted_at = \"began\"\norder = [\"id\"]\n\
+            states = { pending = [\"queued\"], retryable = [\"retry\"], running = [\"running\"], finished = [\"done\"] }\n";
+        desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{map}", db.url("reader")));
+        let refused = desk.run(&["recover", "2@1793527200000"]);
+        assert!(refused.code == Some(1) && refused.stderr.contains("permission denied"), "{refused:?}");
+    }
+}

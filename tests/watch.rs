@@ -222,6 +222,7 @@ host_test! {
                        systemctl start other; await_data /mnt/other");
             until(&host, &format!("test $(gauge starts) -gt {before}"));
             until(&host, "test $(gauge daemons) = 2");
+            until(&host, "said | grep -q hots");
             assert_eq!(ok(&host, "said | grep -c hots"), "1", "{nth}: {}", host.story());
         }
         ok(&host, "systemctl is-active unwedge-watch");

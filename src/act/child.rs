@@ -187,6 +187,7 @@ pub fn carry_out(path: &Path, order: &Order, limit: Duration) -> Done {
 pub fn dispatch(args: &[OsString]) -> Option<i32> {
     crate::probes::prober::run_if_asked(args)
         .or_else(|| crate::probes::headroom::run_if_asked(args))
+        .or_else(|| crate::probes::growth::run_if_asked(args))
         .or_else(|| run_if_asked(args))
 }
 

@@ -20,19 +20,21 @@ use super::{storage_gate, store, units, wait, worker};
 use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
-use crate::decide::busy;
-use crate::decide::plan::{Cost, Hold, Owed, Plan, Planned, Reason, Repair, Shows, Step};
+use crate::decide::busy::{self, Scene, Way};
+use crate::decide::plan::{Cost, Owed, Plan, Planned, Reason, Repair, Shows, Step, Verb};
 use crate::probes::connections::Connections;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
-use crate::probes::jobs;
+use crate::probes::jobs::{self, Job, Row};
 use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
-    self, Attempts, Charge, Debt, Debts, Holds, MountsState, Rebound, Remembered, Repairs, Sighting,
+    self, Attempts, Charge, Debt, Debts, Holds, Interrupted, MountsState, Rebound, Remembered,
+    Repairs, Sighting,
 };
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
+use crate::probes::worker::WorkerLook;
 use crate::sys::clock::{Deadline, Now, boottime};
 use crate::sys::{command, text};
 
@@ -90,6 +92,10 @@ pub struct Actor<'a> {
     pub observations: &'a [Observation],
     /// What was at work then.
     pub work: &'a Work,
+    /// The worker, where there is one and it was looked at.
+    pub worker: Option<&'a WorkerLook>,
+    /// Paths that are broken for certain.
+    pub broken: &'a [PathBuf],
     /// When the round must have ended.
     pub deadline: Deadline,
     /// What is remembered; kept up to date on disk.
@@ -124,6 +130,10 @@ impl Actor<'_> {
         self.state.repairs.retain(|repairs| watched(&repairs.path));
         self.state.remembered.retain(|remembered| !live.contains(&remembered.path));
         self.state.rebinds.retain(|rebound| !live.contains(&rebound.path));
+        if let Work::Known(facts) = self.work {
+            let running: BTreeSet<Row> = facts.running.iter().filter_map(Job::row).collect();
+            self.state.interrupted.retain(|interrupted| running.contains(&interrupted.row));
+        }
         store::record(&self.settings.host.state_dir, &self.state)
     }
 
@@ -134,7 +144,11 @@ impl Actor<'_> {
     pub fn settle_debts(&mut self) -> Result<()> {
         let live = self.live_paths();
         let owed = self.debts.debts.len();
-        self.debts.debts.retain(|debt| !debt.path().is_some_and(|path| live.contains(path)));
+        let up = self.worker.filter(|look| look.state.is_up()).map(|look| look.name.as_str());
+        self.debts.debts.retain(|debt| {
+            let back = debt.path().is_some_and(|path| live.contains(path));
+            !back && !up.is_some_and(|name| debt.is_of_worker(name))
+        });
         if self.debts.debts.len() == owed {
             return Ok(());
         }
@@ -153,8 +167,23 @@ impl Actor<'_> {
     /// error. Under `act.lock` and the deploy lock, with every gate open.
     ///
     /// # Errors
-    /// State or debts could not be written; then nothing more was done.
+    /// State or debts could not be written; then nothing more was done, but that a worker which this plan had
+    /// stopped by then was started again.
     pub fn perform(&mut self, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<()> {
+        let done = self.perform_all(plan, outcomes);
+        if done.is_err() {
+            let starts = |repair: &&Repair| {
+                repair.steps.iter().any(|it| it.step.verb() == Verb::StartWorker)
+            };
+            let tried = |start: &Repair| outcomes.iter().any(|it| it.subject == start.subject);
+            let start = plan.repairs.iter().find(starts).filter(|start| !tried(start));
+            let steps = start.filter(|_| was_stopped(outcomes)).map(|it| self.perform_steps(it));
+            outcomes.extend(steps.into_iter().flatten());
+        }
+        done
+    }
+
+    fn perform_all(&mut self, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<()> {
         let concerned = plan
             .steps()
             .filter(|planned| !planned.step.is_of_worker())
@@ -164,7 +193,7 @@ impl Actor<'_> {
             let now = Now::take()?;
             storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
         }
-        let work = self.work_now(plan);
+        let mut work = self.work_now(plan.repairs.iter().any(Repair::takes_away));
         let mut charged = BTreeSet::new();
         for repair in &plan.repairs {
             let above = failed_base(repair, outcomes).filter(|_| !repair.is_aftermath());
@@ -174,12 +203,16 @@ impl Actor<'_> {
                 outcomes.extend(refused(repair, Reason::StorageNotLive, why));
                 continue;
             }
-            if let Err(hold) = self.allowed_by(&work, repair) {
-                outcomes.extend(refused(repair, hold.reason, hold.detail));
+            // an earlier repair may have taken a minute
+            if repair.stops_the_worker() && !was_stopped(outcomes) {
+                work = self.work_now(true);
+            }
+            if let Err((reason, why)) = self.allowed_by(&work, repair, outcomes) {
+                outcomes.extend(refused(repair, reason, why));
                 continue;
             }
             let repair = &with_its_charge(repair, &charged);
-            self.begin(repair)?;
+            self.begin(repair, &work)?;
             let done = self.perform_steps(repair);
             if let (Cost::Charge { to, .. }, true) = (&repair.cost, touched(&done)) {
                 charged.insert(to.clone());
@@ -193,25 +226,48 @@ impl Actor<'_> {
 
     /// The queue once more, now that its paths are closed to new work: a job claimed since the look
     /// changes what may be done.
-    fn work_now(&self, plan: &Plan) -> Work {
+    fn work_now(&self, matters: bool) -> Work {
         match self.work {
-            Work::Known(_) if plan.repairs.iter().any(Repair::takes_away) => {
-                Work::look(self.settings)
-            }
+            Work::Known(_) if matters => Work::look(self.settings),
             Work::Known(_) | Work::Unknown(_) | Work::NoQueue => self.work.clone(),
         }
     }
 
-    fn allowed_by(&self, work: &Work, repair: &Repair) -> Result<(), Hold> {
+    /// Whether the work that is there now allows what was decided by the work that was there at the look.
+    fn allowed_by(
+        &self,
+        work: &Work,
+        repair: &Repair,
+        outcomes: &[Outcome],
+    ) -> Result<(), (Reason, String)> {
+        let no_stop = busy::cannot_stop(self.settings, self.worker);
+        let scene = Scene {
+            settings: self.settings,
+            work,
+            worker: self.worker,
+            no_stop: no_stop.as_ref(),
+            broken: self.broken,
+        };
+        let meanwhile = |why: String| (Reason::RunningJobsPresent, why);
+        let stops = repair.stops_the_worker();
+        if stops && let Some(well) = scene.well() {
+            return Err(meanwhile(format!("{well} is well, and was not there at the look")));
+        }
         let seen = self.observations.iter().find(|seen| seen.path == repair.subject);
-        seen.map_or(Ok(()), |seen| busy::allows(work, seen, repair))
+        let (Some(seen), false) = (seen, stops || was_stopped(outcomes)) else { return Ok(()) };
+        match scene.allows(seen, repair, false) {
+            Ok(Way::WorkerStopped(why)) if seen.bind.is_some() => Err(meanwhile(why)),
+            Ok(Way::InTheOpen | Way::WorkerStopped(_)) => Ok(()),
+            Err(hold) => Err((hold.reason, hold.detail)),
+        }
     }
 
     /// Writes down what is about to be done: charged and remembered first, owed second, done third.
-    fn begin(&mut self, repair: &Repair) -> Result<()> {
+    fn begin(&mut self, repair: &Repair, work: &Work) -> Result<()> {
         let now = Now::take()?;
         let state_dir = &self.settings.host.state_dir;
-        let remembers = self.remember(repair, &now);
+        let interrupts = repair.stops_the_worker() && self.interrupt(work, &now);
+        let remembers = self.remember(repair, &now) || interrupts;
         let charged = matches!(repair.cost, Cost::Charge { .. });
         if let Cost::Charge { to, identity, along } = &repair.cost {
             self.state.charges.push(Charge {
@@ -230,24 +286,37 @@ impl Actor<'_> {
         let new: Vec<Debt> = repair
             .owes
             .iter()
-            .filter(|owed| !self.debts.debts.iter().any(|debt| debt.is_at(owed.path())))
             .map(|owed| {
-                let (path, since, why) = (owed.path().to_owned(), now.stamp(), why.clone());
-                match owed {
-                    Owed::Mount(_) => Debt::Mount { path, since, why },
-                    Owed::Bind(_) => Debt::Bind { path, since, why },
+                let (since, why) = (now.stamp(), why.clone());
+                match owed.clone() {
+                    Owed::Mount(path) => Debt::Mount { path, since, why },
+                    Owed::Bind(path) => Debt::Bind { path, since, why },
+                    Owed::Worker(unit) => Debt::Worker { unit, since, why },
                 }
             })
             .collect();
-        if !new.is_empty() {
-            for debt in new {
-                if !self.debts.debts.iter().any(|known| known.path() == debt.path()) {
-                    self.debts.debts.push(debt);
-                }
+        let known = self.debts.debts.len();
+        for debt in new {
+            if !self.debts.debts.iter().any(|known| known.is_same(&debt)) {
+                self.debts.debts.push(debt);
             }
+        }
+        if self.debts.debts.len() != known {
             store::record(state_dir, &self.debts)?;
         }
         Ok(())
+    }
+
+    /// Rows that run when the worker is stopped are nobody's afterwards. Whether there was any.
+    fn interrupt(&mut self, work: &Work, now: &Now) -> bool {
+        let running = work.known().into_iter().flat_map(|facts| &facts.running);
+        let known = self.state.interrupted.len();
+        for row in running.filter_map(Job::row) {
+            if !self.state.interrupted.iter().any(|it| it.row == row) {
+                self.state.interrupted.push(Interrupted { row, at: now.stamp() });
+            }
+        }
+        self.state.interrupted.len() != known
     }
 
     /// Writes down what came of it: debts are struck out once paid, the charge is closed.
@@ -259,8 +328,15 @@ impl Actor<'_> {
             let waited = |outcome: &&Outcome| matches!(&outcome.planned.step, Step::WaitLive { path: waited, .. } if waited == path);
             outcomes.iter().find(waited).is_some_and(Outcome::ok)
         };
+        let started = |name: &str| {
+            let start = |outcome: &&Outcome| matches!(&outcome.planned.step, Step::StartWorker { unit, .. } if unit == name);
+            outcomes.iter().find(start).is_some_and(Outcome::ok)
+        };
         let owed = self.debts.debts.len();
-        self.debts.debts.retain(|debt| !debt.path().is_some_and(seen_live));
+        self.debts.debts.retain(|debt| match debt {
+            Debt::Mount { path, .. } | Debt::Bind { path, .. } => !seen_live(path),
+            Debt::Worker { unit, .. } => !started(unit),
+        });
         if self.debts.debts.len() != owed {
             store::record(state_dir, &self.debts)?;
         }
@@ -376,7 +452,7 @@ impl Actor<'_> {
     }
 
     fn step(&self, step: &Step, kind: Kind) -> Ended {
-        if let Err(ended) = self.still_permitted(kind) {
+        if let Err(ended) = self.still_permitted(step, kind) {
             return ended;
         }
         let verb = step.verb().name();
@@ -398,9 +474,10 @@ impl Actor<'_> {
             Step::WaitLive { path, fstype } => self.wait_live(path, fstype.as_deref()),
             Step::HoldBack { path, .. } => self.hold_back(path),
             Step::Bind { path, shows } => self.bind(path, shows),
-            Step::StopWorker { .. } | Step::ResetFailed { .. } | Step::StartWorker { .. } => {
-                worker::step(self.settings, step, self.deadline)
-            }
+            Step::RecoverJobs { .. }
+            | Step::StopWorker { .. }
+            | Step::ResetFailed { .. }
+            | Step::StartWorker { .. } => worker::step(self.settings, step, self.deadline),
             Step::Rebind { path, identity, along, shows } => {
                 self.onto_place(path, shows, |place| Order::Rebind {
                     identity: identity.clone(),
@@ -413,8 +490,25 @@ impl Actor<'_> {
         ended
     }
 
-    fn still_permitted(&self, kind: Kind) -> Result<(), Ended> {
-        still_permitted(self.settings, kind, self.deadline)
+    /// A stop needs the worker's own sentinel, whatever repair it belongs to. What starts the worker again pays
+    /// a debt, and for that nobody asks a sentinel.
+    fn still_permitted(&self, step: &Step, kind: Kind) -> Result<(), Ended> {
+        match step.verb() {
+            Verb::StopWorker => still_permitted(self.settings, Kind::Worker, self.deadline),
+            Verb::ResetFailed | Verb::StartWorker => {
+                not_forbidden(self.settings, Kind::Worker, self.deadline)
+            }
+            Verb::AbortConnection
+            | Verb::Detach
+            | Verb::RestartUnit
+            | Verb::StartUnit
+            | Verb::Remount
+            | Verb::WaitLive
+            | Verb::Bind
+            | Verb::Rebind
+            | Verb::HoldBack
+            | Verb::RecoverJobs => still_permitted(self.settings, kind, self.deadline),
+        }
     }
 
     /// Mounts, unless something has been mounted since the look: by the service manager, or by what a
@@ -536,20 +630,20 @@ pub(super) fn still_permitted(
     kind: Kind,
     deadline: Deadline,
 ) -> Result<(), Ended> {
-    let dir = &settings.host.sentinel_dir;
-    match sentinel::halt(dir) {
+    let armed = match sentinel::permission(&settings.host.sentinel_dir, kind) {
+        Permission::Armed => Ok(()),
+        Permission::NotArmed => Err("its sentinel was taken away".to_owned()),
+        Permission::Invalid(why) | Permission::Unknown(why) => Err(why),
+    };
+    let armed = armed.map_err(|why| Ended::Refused(Reason::NotArmed, why));
+    not_forbidden(settings, kind, deadline).and(armed)
+}
+
+/// HALT and pauses alone: what is owed needs no sentinel.
+fn not_forbidden(settings: &Settings, kind: Kind, deadline: Deadline) -> Result<(), Ended> {
+    match sentinel::halt(&settings.host.sentinel_dir) {
         Halt::Clear => {}
         Halt::Set(why) | Halt::Unknown(why) => return Err(Ended::Refused(Reason::Halted, why)),
-    }
-    match sentinel::permission(dir, kind) {
-        Permission::Armed => {}
-        Permission::NotArmed => {
-            let why = "its sentinel was taken away".to_owned();
-            return Err(Ended::Refused(Reason::NotArmed, why));
-        }
-        Permission::Invalid(why) | Permission::Unknown(why) => {
-            return Err(Ended::Refused(Reason::NotArmed, why));
-        }
     }
     if let Some(why) = paused(settings, kind) {
         return Err(Ended::Refused(Reason::OnHold, why));
@@ -637,6 +731,11 @@ fn with_its_charge(repair: &Repair, charged: &BTreeSet<PathBuf>) -> Repair {
         repair.cost = Cost::Charge { to, identity, along: Vec::new() };
     }
     repair
+}
+
+/// Whether the worker has been stopped in this round.
+fn was_stopped(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| outcome.ok() && outcome.planned.step.verb() == Verb::StopWorker)
 }
 
 /// Nothing of it is begun.

@@ -103,6 +103,8 @@ pub fn carry_out(
         settings,
         observations: &facts.survey.observations,
         work: &facts.work,
+        worker: facts.worker.as_ref(),
+        broken: &decision.broken,
         deadline: deadline.less(RESERVE),
         state: facts.state.clone(),
         debts: facts.debts.clone(),
@@ -135,9 +137,11 @@ pub fn carry_out(
 /// Acts as far as the locks let it; the holds that turn up.
 fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<Vec<Hold>> {
     let none = |hold: Hold| Ok(vec![hold]);
-    let paid = actor.observations.iter().any(|seen| {
+    let back = actor.observations.iter().any(|seen| {
         seen.verdict == Verdict::Live && actor.debts.debts.iter().any(|debt| debt.is_at(&seen.path))
     });
+    let up = actor.worker.filter(|look| look.state.is_up());
+    let paid = back || up.is_some_and(|look| actor.debts.of_worker(&look.name).is_some());
     let performs = !plan.repairs.is_empty() && !plan.is_gated();
     if !performs && !paid {
         return Ok(Vec::new());
@@ -162,9 +166,7 @@ fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Resul
     };
     actor.perform(plan, outcomes)?;
     let refused = outcomes.iter().filter_map(|outcome| match &outcome.ended {
-        Ended::Refused(reason, detail) => {
-            Some(Hold::on(outcome.planned.step.path(), *reason, detail.clone()))
-        }
+        Ended::Refused(reason, detail) => Some(outcome.planned.step.hold(*reason, detail.clone())),
         Ended::Done(_) | Ended::Failed(_) | Ended::Skipped => None,
     });
     Ok(refused.collect())

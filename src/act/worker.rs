@@ -10,6 +10,7 @@ use super::perform::Ended;
 use super::units;
 use crate::config::{Services, Settings, Worker};
 use crate::decide::plan::{Need, Reason, Step};
+use crate::probes::jobs::{self, Row};
 use crate::probes::mounts;
 use crate::probes::verdict::Verdict;
 use crate::probes::worker::{self as probe, State, WorkerLook};
@@ -38,6 +39,7 @@ pub fn step(settings: &Settings, step: &Step, deadline: Deadline) -> Ended {
             Ok(what) => Ended::Done(what),
             Err(why) => Ended::Failed(why),
         },
+        Step::RecoverJobs { rows, .. } => recover(settings, rows, deadline),
         Step::ResetFailed { unit } => {
             match units::ask(&settings.host.systemctl, "reset-failed", unit) {
                 Ok(()) => Ended::Done("its failures are forgotten".to_owned()),
@@ -54,6 +56,25 @@ pub fn step(settings: &Settings, step: &Step, deadline: Deadline) -> Ended {
         | Step::Bind { .. }
         | Step::Rebind { .. }
         | Step::HoldBack { .. } => Ended::Failed("that is no step on the worker".to_owned()),
+    }
+}
+
+/// Gives rows back. One that was taken again since stays whose it is.
+fn recover(settings: &Settings, rows: &[Row], deadline: Deadline) -> Ended {
+    let Some(queue) = &settings.queue else {
+        return Ended::Failed("there is no queue".to_owned());
+    };
+    let limit = jobs::limit(queue).min(deadline.left());
+    match jobs::recover(settings, rows, limit) {
+        Ok(done) if done.jobs.len() == rows.len() => {
+            Ended::Done(format!("{} given back", done.jobs.len()))
+        }
+        Ok(done) => Ended::Failed(format!(
+            "{} of {} given back; the others are not what they were",
+            done.jobs.len(),
+            rows.len()
+        )),
+        Err(why) => Ended::Failed(why),
     }
 }
 
@@ -208,13 +229,13 @@ fn glance_name(settings: &Settings, worker: &Worker) -> &'static str {
     probe::glance(settings, worker).state.name()
 }
 
-/// Stops it, and waits for as long as its own unit allows.
+/// Stops it, and waits for as long as its own unit allows. It is stopped when nobody is left of it.
 ///
 /// # Errors
 /// It is not down in time; nothing more is done to it.
 pub fn stop(settings: &Settings, worker: &Worker, deadline: Deadline) -> Result<String, String> {
     let before = probe::glance(settings, worker);
-    if before.state.is_down() {
+    if before.is_gone() {
         return Ok("it is down".to_owned());
     }
     let limit = before.stop_limit.unwrap_or(STOP_LIMIT) + STOP_GRACE;
@@ -222,11 +243,15 @@ pub fn stop(settings: &Settings, worker: &Worker, deadline: Deadline) -> Result<
     ask(settings, worker, "stop", worker.stop.as_ref(), deadline.left())?;
     loop {
         let look = probe::glance(settings, worker);
-        if look.state.is_down() {
+        if look.is_gone() {
             return Ok("it is down".to_owned());
         }
         if deadline.left() <= LOOK_EVERY {
-            return Err(format!("not down in time: it is {}", look.state.name()));
+            let left = look.processes.len();
+            return Err(format!(
+                "not down in time: it is {}, with {left} processes in its control group",
+                look.state.name()
+            ));
         }
         pause(LOOK_EVERY);
     }

@@ -13,9 +13,9 @@ use super::{store, worker};
 use crate::config::sentinel::Kind;
 use crate::config::{Settings, Worker};
 use crate::decide::budget::DAY;
-use crate::decide::plan::{Hold, Plan, Reason, Repair, Step};
-use crate::decide::worker::{Decision, has_lasted, owed};
-use crate::probes::records::{Debt, Debts, Rehearsal, WorkerStart, WorkerState};
+use crate::decide::plan::{Hold, Plan, Reason, Repair, Step, Verb};
+use crate::decide::worker::{Decision, has_lasted};
+use crate::probes::records::{Debts, Rehearsal, WorkerStart, WorkerState};
 use crate::probes::worker::{self as probe, WorkerLook};
 use crate::probes::worker_facts::WorkerFacts;
 use crate::sys::clock::{Deadline, Now, boottime};
@@ -63,6 +63,7 @@ pub fn carry_out(
     store::sweep(&host.state_dir, &["worker.json", "debts.json"], &facts.now);
     store::sweep(&host.textfile_dir, &["unwedge_worker.prom"], &facts.now);
     acted.state.rehearsal = Some(rehearsal);
+    acted.state.watched.clone_from(&decision.watched);
     let mut round = Round { settings, worker, facts, acted, deadline: deadline.less(RESERVE) };
     let done =
         round.take_note().context("store what was seen").and_then(|()| round.act(&decision.plan));
@@ -102,7 +103,7 @@ impl Round<'_> {
 
     /// Acts as far as the locks let it.
     fn act(&mut self, plan: &Plan) -> Result<()> {
-        let is_owed = owed(&self.acted.debts, &self.facts.look.name).is_some();
+        let is_owed = self.acted.debts.of_worker(&self.facts.look.name).is_some();
         let paid = is_owed && self.facts.look.state.is_up();
         let performs = !plan.repairs.is_empty() && !plan.is_gated();
         if !performs && !paid {
@@ -130,9 +131,49 @@ impl Round<'_> {
             }
         };
         for repair in &plan.repairs {
-            self.perform(repair, is_owed)?;
+            match repair.kind {
+                Kind::Recover => self.give_back(repair),
+                _ if self.rows_are_left() && !is_owed => self.leave(repair),
+                _ => self.perform(repair, is_owed)?,
+            }
         }
         Ok(())
+    }
+
+    /// Gives rows back, before anybody is started who could take them.
+    fn give_back(&mut self, repair: &Repair) {
+        let outcomes = self.steps(repair);
+        self.tell_refusals(&outcomes);
+        self.acted.outcomes.extend(outcomes);
+    }
+
+    /// Whether rows were to go back and did not.
+    fn rows_are_left(&self) -> bool {
+        !self.acted.outcomes.iter().all(Outcome::ok)
+    }
+
+    /// Not done, because of the rows.
+    fn leave(&mut self, repair: &Repair) {
+        let why = "the rows that are left did not go back".to_owned();
+        let name = &self.facts.look.name;
+        self.acted.holds.push(Hold::of_worker(name, Reason::RunningJobsPresent, why.clone()));
+        let refused = Ended::Refused(Reason::RunningJobsPresent, why);
+        let mut endings = std::iter::once(refused);
+        self.acted.outcomes.extend(repair.steps.iter().map(|planned| Outcome {
+            subject: repair.subject.clone(),
+            planned: planned.clone(),
+            ended: endings.next().unwrap_or(Ended::Skipped),
+            took: Duration::ZERO,
+        }));
+    }
+
+    fn tell_refusals(&mut self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            if let Ended::Refused(reason, detail) = &outcome.ended {
+                let hold = outcome.planned.step.hold(*reason, detail.clone());
+                self.acted.holds.push(hold);
+            }
+        }
     }
 
     /// Written down first, done second, and then written down what came of it.
@@ -148,12 +189,7 @@ impl Round<'_> {
             .iter()
             .any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)));
         let up = outcomes.last().is_some_and(Outcome::ok);
-        for outcome in &outcomes {
-            if let Ended::Refused(reason, detail) = &outcome.ended {
-                let hold = Hold::of_worker(&self.facts.look.name, *reason, detail.clone());
-                self.acted.holds.push(hold);
-            }
-        }
+        self.tell_refusals(&outcomes);
         self.acted.outcomes.extend(outcomes);
         if untouched {
             // what was refused before anything was done costs nothing
@@ -183,7 +219,11 @@ impl Round<'_> {
     }
 
     fn step(&self, step: &Step) -> Ended {
-        if let Err(ended) = still_permitted(self.settings, Kind::Worker, self.deadline) {
+        let kind = match step.verb() {
+            Verb::RecoverJobs => Kind::Recover,
+            _ => Kind::Worker,
+        };
+        if let Err(ended) = still_permitted(self.settings, kind, self.deadline) {
             return ended;
         }
         failpoint::reached(Moment::Before, step.verb().name());
@@ -195,10 +235,7 @@ impl Round<'_> {
     /// Strikes out the debt of a worker that is seen up. Under `act.lock`.
     fn strike_out(&mut self) -> Result<()> {
         let name = &self.facts.look.name;
-        self.acted
-            .debts
-            .debts
-            .retain(|debt| !matches!(debt, Debt::Worker { unit, .. } if unit == name));
+        self.acted.debts.debts.retain(|debt| !debt.is_of_worker(name));
         store::record(&self.settings.host.state_dir, &self.acted.debts)
             .context("strike out the debt")
     }

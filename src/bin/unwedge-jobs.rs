@@ -1,17 +1,16 @@
 //! One round over the job queue: look, keep what was seen, report. It runs as the service user, is the
-//! only program that opens the database, and writes nothing to it.
+//! only program that opens the database, and writes nothing to it. Two verbs do.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
 use clap::Parser as _;
 use unwedge::act::lock::{self, Tried};
 use unwedge::act::store;
 use unwedge::cli::{Jobs, JobsVerb};
 use unwedge::config::sentinel::{self, Kind, Permission};
-use unwedge::config::{self, Request, Settings, duration};
+use unwedge::config::{self, Request, Settings};
+use unwedge::operator::jobs as verbs;
 use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts, TOOL};
 use unwedge::probes::mountinfo::mount_points;
@@ -38,7 +37,11 @@ fn main() -> ExitCode {
             return Exit::Usage.into();
         }
         (Some(JobsVerb::HoldBack { time, dry_run, paths }), false) => {
-            hold_back(settings, time, *dry_run, paths, cli.common.json)
+            verbs::hold_back(settings, time, *dry_run, paths, cli.common.json)
+                .and_then(|text| said(&text))
+        }
+        (Some(JobsVerb::Recover { dry_run, rows }), false) => {
+            verbs::recover(settings, *dry_run, rows, cli.common.json).and_then(|text| said(&text))
         }
         (None, true) => round(settings, cli.common.json),
         (Some(JobsVerb::Facts) | None, false) => show(settings, cli.common.json),
@@ -64,20 +67,9 @@ fn show(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     Ok(round.exit())
 }
 
-/// Keeps jobs from being taken where they would only fail.
-fn hold_back(
-    settings: &Settings,
-    time: &str,
-    dry_run: bool,
-    paths: &[PathBuf],
-    json: bool,
-) -> anyhow::Result<Exit> {
-    let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
-    facts::refuse_own_paths_that_may_hang(settings)?;
-    let Some(queue) = &settings.queue else { bail!("there is no [queue] in the configuration") };
-    queue::leave_root(settings)?;
-    let held = queue::hold_back(queue, paths.to_vec(), time, dry_run)?;
-    out::print(&report::held_back(&held, time, dry_run, json)?)?;
+/// What a verb has to say.
+fn said(text: &str) -> anyhow::Result<Exit> {
+    out::print(text)?;
     Ok(Exit::Fine)
 }
 

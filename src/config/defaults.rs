@@ -23,6 +23,8 @@ pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const INFRA_WINDOW: Duration = Duration::from_secs(10 * 60);
 /// Default of `[queue] stale_after`.
 pub const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Default of `[queue] quiet`: a job that works writes more often than that.
+pub const QUIET: Duration = Duration::from_secs(60);
 
 impl Default for Host {
     fn default() -> Self {
@@ -176,6 +178,7 @@ pub fn complete_queue(tree: &mut Tree) {
         ("timeout", time(QUEUE_TIMEOUT)),
         ("infra_window", time(INFRA_WINDOW)),
         ("stale_after", time(STALE_AFTER)),
+        ("quiet", time(QUIET)),
     ] {
         let default = || Tree::from_value(value, &Origin::Default);
         keys.entry(key.to_owned()).or_insert_with(default);

@@ -181,6 +181,7 @@ pub struct QueueFragment {
     pub ca_file: Option<String>,
     pub infra_window: Option<DurationText>,
     pub stale_after: Option<DurationText>,
+    pub quiet: Option<DurationText>,
     pub table: Option<TableFragment>,
 }
 

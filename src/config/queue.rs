@@ -30,6 +30,8 @@ pub struct Queue {
     pub infra_window: Duration,
     /// From which age on a running job counts as stale. Default 1 h.
     pub stale_after: Duration,
+    /// How long nothing may have changed in a job's output before its row is given back. Default 1 min.
+    pub quiet: Duration,
 }
 
 /// Where the database is.

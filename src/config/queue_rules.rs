@@ -50,8 +50,9 @@ pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) 
             &at.key("stale_after"),
             written.stale_after,
             defaults::STALE_AFTER,
-            positive,
+            positive.clone(),
         ),
+        quiet: check.duration(&at.key("quiet"), written.quiet, defaults::QUIET, positive),
     }
 }
 

@@ -178,6 +178,7 @@ fn set_onto(repair: &mut Repair, mount: &Identity) {
             | Step::Remount { .. }
             | Step::WaitLive { .. }
             | Step::HoldBack { .. }
+            | Step::RecoverJobs { .. }
             | Step::StopWorker { .. }
             | Step::ResetFailed { .. }
             | Step::StartWorker { .. } => {}

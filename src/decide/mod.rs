@@ -9,6 +9,8 @@ pub mod confirm;
 pub mod gates;
 pub mod mounts;
 pub mod plan;
+pub mod quiesce;
+pub mod recover;
 pub mod storm;
 pub mod watch;
 pub mod worker;

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use super::binds::{BindCase, Unbound};
 use super::budget;
-use super::busy;
 use super::compose::{Rank, Repairable, compose, permitted};
 use super::confirm;
 use super::gates;
 use super::plan::{Cost, Hold, Left, Owed, Plan, Planned, Reason, Repair, Step};
+use super::quiesce::{self, Quiesce};
 use super::storm;
 use crate::config::sentinel::Kind;
 use crate::config::{MountSpec, Services, Settings};
@@ -30,6 +30,7 @@ use crate::probes::records::{Debts, MountsState, Sighting};
 use crate::probes::units::{Active, Load, Stopped, UnitLook};
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
+use crate::probes::worker::WorkerLook;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -57,6 +58,8 @@ pub struct World<'a> {
     pub table: &'a Result<(), TableError>,
     /// The units of the config's mounts, where they were asked for.
     pub units: &'a BTreeMap<String, UnitLook>,
+    /// The worker, where there is one and it was asked for.
+    pub worker: Option<&'a WorkerLook>,
     /// The gates.
     pub gates: &'a Gates,
     /// What earlier rounds wrote down.
@@ -79,6 +82,7 @@ impl<'a> World<'a> {
             observations: &facts.survey.observations,
             table: &facts.survey.table,
             units: &facts.units,
+            worker: facts.worker.as_ref(),
             gates: &facts.gates,
             state: &facts.state,
             debts: &facts.debts,
@@ -94,6 +98,8 @@ pub struct Decision {
     pub plan: Plan,
     /// What has now been seen how often: to be stored by a round that may.
     pub sightings: Vec<Sighting>,
+    /// Paths that are broken for certain: a job on one of them is not well.
+    pub broken: Vec<PathBuf>,
 }
 
 /// Decides. Pure: the same world gives the same decision.
@@ -106,43 +112,54 @@ pub fn decide(world: &World<'_>) -> Decision {
     if let Err(error) = world.table {
         holds.push(Hold::gate(Reason::UnclearEvidence, error.to_string()));
     }
-    let (mut broken, mut binds, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
-    for observation in world.observations {
-        let case = Case { world, observation, sightings: &sightings };
-        let finding = match (&observation.bind, world.front) {
-            (Some(bind), _) => BindCase { case, bind }.examine(),
-            (None, Kind::Binds) => Finding::Fine,
-            (None, Kind::Mounts | Kind::Worker | Kind::Recover | Kind::Jobs | Kind::Notify) => {
-                case.examine()
-            }
-        };
+    let findings: Vec<(&Observation, Finding)> =
+        world.observations.iter().map(|seen| (seen, examine(world, seen, &sightings))).collect();
+    let broken = quiesce::broken(world, &findings, &sightings);
+    let mut quiesce = Quiesce::of(world, &broken);
+    let (mut bases, mut binds, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+    for (seen, finding) in findings {
         match finding {
             Finding::Fine => {}
             Finding::Held(hold) => holds.push(hold),
-            Finding::Broken(repairable) => {
-                match busy::allows(world.work, observation, &repairable.repair) {
-                    Ok(()) => broken.push(repairable),
-                    Err(hold) => holds.push(hold),
+            Finding::Broken(repairable) => match quiesce.allows(seen, &repairable.repair) {
+                Ok(()) => bases.push(repairable),
+                Err(hold) => holds.push(hold),
+            },
+            Finding::Unbound(unbound) => match quiesce.allows(seen, &unbound.repair) {
+                Ok(()) => binds.push(unbound),
+                Err(hold) => {
+                    holds.push(hold);
+                    waiting.push(unbound);
                 }
-            }
-            Finding::Unbound(unbound) => {
-                match busy::allows(world.work, observation, &unbound.repair) {
-                    Ok(()) => binds.push(unbound),
-                    Err(hold) => {
-                        holds.push(hold);
-                        waiting.push(unbound);
-                    }
-                }
-            }
+            },
         }
     }
-    let mut repairs = compose(world, broken, binds, &waiting, &mut holds);
+    let mut repairs = compose(world, bases, binds, &waiting, &mut holds);
+    quiesce.stop_first(&mut repairs);
     if world.front == Kind::Mounts {
-        let held_back = storm::hold_back(world, &sightings, &repairs);
-        repairs.extend(permitted(world, Kind::Worker, held_back, &mut holds));
+        let kept_off = storm::keep_off(world, &sightings, &repairs, &broken);
+        repairs.extend(permitted(world, Kind::Worker, kept_off, &mut holds));
+    }
+    // at boot the worker comes after the binds by its own order: what is owed from before is not for them
+    if world.front == Kind::Mounts || repairs.iter().any(Repair::stops_the_worker) {
+        match quiesce::resume(world, &repairs) {
+            Ok(start) => repairs.extend(start),
+            Err(kept) => holds.extend(kept),
+        }
     }
     holds.sort_by(|a, b| a.subject.cmp(&b.subject).then(a.reason.cmp(&b.reason)));
-    Decision { plan: Plan { repairs, holds }, sightings }
+    Decision { plan: Plan { repairs, holds }, sightings, broken }
+}
+
+fn examine<'a>(world: &'a World<'a>, seen: &'a Observation, sightings: &'a [Sighting]) -> Finding {
+    let case = Case { world, observation: seen, sightings };
+    match (&seen.bind, world.front) {
+        (Some(bind), _) => BindCase { case, bind }.examine(),
+        (None, Kind::Binds) => Finding::Fine,
+        (None, Kind::Mounts | Kind::Worker | Kind::Recover | Kind::Jobs | Kind::Notify) => {
+            case.examine()
+        }
+    }
 }
 
 /// What examining one path came to.
@@ -328,7 +345,7 @@ impl Case<'_> {
             PutBack::Nobody => repair.leaves.push(left(&seen.path, top)),
         }
         for nested in &top.nested {
-            if !repair.owes.iter().any(|owed| owed.path() == nested.path) {
+            if !repair.owes.iter().any(|owed| owed.path() == Some(&nested.path)) {
                 repair.leaves.push(left(&nested.path, &nested.layer));
             }
         }

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::sentinel::Kind;
 use crate::probes::holders::Process;
 use crate::probes::identity::Identity;
+use crate::probes::jobs::Row;
 use crate::sys::text;
 
 /// The kinds of step.
@@ -32,6 +33,8 @@ pub enum Verb {
     Rebind,
     /// Keep jobs from being taken for a time, whose output lies where nothing can be written now.
     HoldBack,
+    /// Give rows of a worker that is gone back to the queue.
+    RecoverJobs,
     /// Stop the worker.
     StopWorker,
     /// Forget that a unit was started too often.
@@ -42,7 +45,7 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb: tests that must not forget one walk this list.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AbortConnection,
         Self::Detach,
         Self::RestartUnit,
@@ -52,6 +55,7 @@ impl Verb {
         Self::Bind,
         Self::Rebind,
         Self::HoldBack,
+        Self::RecoverJobs,
         Self::StopWorker,
         Self::ResetFailed,
         Self::StartWorker,
@@ -70,6 +74,7 @@ impl Verb {
             Self::Bind => "bind",
             Self::Rebind => "rebind",
             Self::HoldBack => "hold-back",
+            Self::RecoverJobs => "recover-jobs",
             Self::StopWorker => "stop-worker",
             Self::ResetFailed => "reset-failed",
             Self::StartWorker => "start-worker",
@@ -157,6 +162,13 @@ pub enum Step {
         /// The jobs that would be taken next, by id.
         jobs: Vec<String>,
     },
+    /// See [`Verb::RecoverJobs`].
+    RecoverJobs {
+        /// The queue.
+        queue: String,
+        /// The rows, each still at this very try when it is given back.
+        rows: Vec<Row>,
+    },
     /// See [`Verb::StopWorker`].
     StopWorker {
         /// Its unit, or `worker` where there is no service manager.
@@ -210,13 +222,14 @@ impl Step {
             Self::Bind { .. } => Verb::Bind,
             Self::Rebind { .. } => Verb::Rebind,
             Self::HoldBack { .. } => Verb::HoldBack,
+            Self::RecoverJobs { .. } => Verb::RecoverJobs,
             Self::StopWorker { .. } => Verb::StopWorker,
             Self::ResetFailed { .. } => Verb::ResetFailed,
             Self::StartWorker { .. } => Verb::StartWorker,
         }
     }
 
-    /// The path it is about; of a step on the worker its name, which is no path of a mount.
+    /// The path it is about; of a step on the worker or a queue its name, which is no path of a mount.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
@@ -230,6 +243,7 @@ impl Step {
             | Self::Bind { path, .. }
             | Self::Rebind { path, .. }
             | Self::HoldBack { path, .. } => path,
+            Self::RecoverJobs { queue, .. } => Path::new(queue),
             Self::StopWorker { unit }
             | Self::ResetFailed { unit }
             | Self::StartWorker { unit, .. } => Path::new(unit),
@@ -246,6 +260,11 @@ impl Step {
             | Self::StopWorker { unit }
             | Self::ResetFailed { unit }
             | Self::StartWorker { unit, .. } => unit.clone(),
+            Self::RecoverJobs { queue, rows } => {
+                let words: Vec<String> =
+                    rows.iter().map(|row| text::bytes(row.word().as_bytes())).collect();
+                format!("{queue} {}", words.join(" "))
+            }
             Self::AbortConnection { path, .. }
             | Self::Detach { path, .. }
             | Self::Remount { path }
@@ -256,10 +275,25 @@ impl Step {
         }
     }
 
-    /// Whether it is done to the worker.
+    /// A hold of what it is done to.
+    #[must_use]
+    pub fn hold(&self, reason: Reason, detail: String) -> Hold {
+        if let Self::RecoverJobs { queue, .. } = self {
+            Hold::of_queue(queue, reason, detail)
+        } else if self.is_of_worker() {
+            Hold::of_worker(&self.target(), reason, detail)
+        } else {
+            Hold::on(self.path(), reason, detail)
+        }
+    }
+
+    /// Whether it is done to the worker or to rows of its queue, and so to no mount.
     #[must_use]
     pub fn is_of_worker(&self) -> bool {
-        matches!(self.verb(), Verb::StopWorker | Verb::ResetFailed | Verb::StartWorker)
+        matches!(
+            self.verb(),
+            Verb::RecoverJobs | Verb::StopWorker | Verb::ResetFailed | Verb::StartWorker
+        )
     }
 
     /// The mount it is done to.
@@ -276,6 +310,7 @@ impl Step {
             | Self::WaitLive { .. }
             | Self::Bind { .. }
             | Self::HoldBack { .. }
+            | Self::RecoverJobs { .. }
             | Self::StopWorker { .. }
             | Self::ResetFailed { .. }
             | Self::StartWorker { .. } => None,
@@ -318,7 +353,9 @@ impl Repair {
     #[must_use]
     pub fn is_aftermath(&self) -> bool {
         let after = |planned: &Planned| {
-            matches!(planned.step, Step::RestartDependent { .. } | Step::HoldBack { .. })
+            let step = &planned.step;
+            matches!(step, Step::RestartDependent { .. } | Step::HoldBack { .. })
+                || step.is_of_worker()
         };
         self.steps.iter().all(after)
     }
@@ -327,6 +364,12 @@ impl Repair {
     #[must_use]
     pub fn takes_away(&self) -> bool {
         self.steps.iter().any(|planned| planned.step.identity().is_some())
+    }
+
+    /// Whether it stops the worker.
+    #[must_use]
+    pub fn stops_the_worker(&self) -> bool {
+        self.steps.iter().any(|planned| matches!(planned.step, Step::StopWorker { .. }))
     }
 
     /// Whether it puts back a mount at `path`.
@@ -345,14 +388,17 @@ pub enum Owed {
     Mount(PathBuf),
     /// The bind of the table at this path.
     Bind(PathBuf),
+    /// The worker of this name, running.
+    Worker(String),
 }
 
 impl Owed {
-    /// Where.
+    /// Where; the worker is at no path.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub fn path(&self) -> Option<&Path> {
         match self {
-            Self::Mount(path) | Self::Bind(path) => path,
+            Self::Mount(path) | Self::Bind(path) => Some(path),
+            Self::Worker(_) => None,
         }
     }
 }
@@ -558,6 +604,8 @@ pub enum Subject {
     Path(PathBuf),
     /// The worker, by its name.
     Worker(String),
+    /// Rows of a queue, by its name.
+    Queue(String),
 }
 
 impl Subject {
@@ -567,7 +615,7 @@ impl Subject {
         match self {
             Self::Everything => "*".to_owned(),
             Self::Path(path) => text::path(path),
-            Self::Worker(name) => name.clone(),
+            Self::Worker(name) | Self::Queue(name) => name.clone(),
         }
     }
 }
@@ -598,6 +646,19 @@ impl Hold {
     pub fn of_worker(name: &str, reason: Reason, detail: String) -> Self {
         let subject = Subject::Worker(name.to_owned());
         Self { subject, reason, detail, until_utc_ms: None }
+    }
+
+    /// A hold on rows of a queue.
+    #[must_use]
+    pub fn of_queue(name: &str, reason: Reason, detail: String) -> Self {
+        let subject = Subject::Queue(name.to_owned());
+        Self { subject, reason, detail, until_utc_ms: None }
+    }
+
+    /// Whether it is on the worker.
+    #[must_use]
+    pub fn is_of_worker(&self) -> bool {
+        matches!(self.subject, Subject::Worker(_))
     }
 
     /// A closed gate.

@@ -1,32 +1,52 @@
 //! A worker that is not ours, and has no cool-down of its own, takes the same job again and again while
-//! its storage is broken, and fails it each time. Where the map names a not-before column, jobs that
-//! come next and whose path is broken for certain, and is not repaired by this plan, are held back.
+//! its storage is broken, and fails it each time. Jobs whose path is broken for certain, and is not repaired by
+//! this plan, are held back where the map names a not-before column. Where it names none the worker is stopped
+//! as soon as no job runs that is well, and owed its start until its storage is live.
 
+use std::path::PathBuf;
+
+use super::busy;
 use super::confirm;
 use super::mounts::World;
 use super::plan::{Cost, Planned, Repair, Step};
+use super::quiesce::{Quiesce, stop_alone};
 use crate::config::sentinel::Kind;
-use crate::probes::jobs::Job;
+use crate::probes::jobs::{Job, QueueFacts};
 use crate::probes::mounts::Observation;
 use crate::probes::records::Sighting;
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
 
-/// One for each broken path that jobs come next to, beside the repairs that there are.
+/// What keeps jobs off the broken paths that they come next to, beside the repairs that there are.
 #[must_use]
-pub fn hold_back(world: &World<'_>, sightings: &[Sighting], repairs: &[Repair]) -> Vec<Repair> {
-    // one that runs on it now has failed in a moment, and is the next
-    let (running, next): (&[Job], &[Job]) = match world.work {
-        Work::Known(facts) if facts.hold_back => (&facts.running, &facts.next),
-        Work::Known(_) | Work::Unknown(_) | Work::NoQueue => (&[], &[]),
+pub fn keep_off(
+    world: &World<'_>,
+    sightings: &[Sighting],
+    repairs: &[Repair],
+    broken: &[PathBuf],
+) -> Vec<Repair> {
+    let Work::Known(facts) = world.work else { return Vec::new() };
+    let stays_broken = |seen: &Observation| {
+        !repairs.iter().any(|repair| repair.puts_back(&seen.path))
+            && is_broken_for_certain(world, seen, sightings)
     };
+    // one that runs on it now has failed in a moment, and is the next
+    let jobs = facts.running.iter().chain(&facts.next);
+    let lost: Vec<(&Observation, &Job)> = jobs
+        .filter_map(|job| Some((governing(world, job)?, job)))
+        .filter(|(seen, _)| stays_broken(seen))
+        .collect();
+    if facts.hold_back {
+        hold_back(&lost)
+    } else {
+        stop(world, facts, &lost, broken).into_iter().collect()
+    }
+}
+
+/// One for each path.
+fn hold_back(lost: &[(&Observation, &Job)]) -> Vec<Repair> {
     let mut held: Vec<Repair> = Vec::new();
-    for job in running.iter().chain(next) {
-        let Some(seen) = governing(world, job) else { continue };
-        let repaired = repairs.iter().any(|repair| repair.puts_back(&seen.path));
-        if repaired || !is_broken_for_certain(world, seen, sightings) {
-            continue;
-        }
+    for (seen, job) in lost {
         let of_path = |repair: &&mut Repair| repair.subject == seen.path;
         match held.iter_mut().find(of_path).and_then(|repair| repair.steps.first_mut()) {
             Some(Planned { step: Step::HoldBack { jobs, .. }, .. }) => jobs.push(job.id.clone()),
@@ -34,6 +54,31 @@ pub fn hold_back(world: &World<'_>, sightings: &[Sighting], repairs: &[Repair]) 
         }
     }
     held
+}
+
+/// The worker, unless it leaves failing paths alone by itself, or a job of it is well.
+fn stop(
+    world: &World<'_>,
+    facts: &QueueFacts,
+    lost: &[(&Observation, &Job)],
+    broken: &[PathBuf],
+) -> Option<Repair> {
+    let (worker, look) = (world.settings.worker.as_ref()?, world.worker?);
+    let (seen, _) = lost.first()?;
+    let quiesce = Quiesce::of(world, broken);
+    let scene = quiesce.scene();
+    if worker.own_cooldown || look.state.is_down() || scene.well().is_some() {
+        return None;
+    }
+    busy::cannot_stop(world.settings, world.worker).is_none().then(|| {
+        let why = format!(
+            "{}, and it is not repaired now: {} of {} jobs would only fail on it, again and again",
+            seen.verdict,
+            lost.len(),
+            facts.running.len() + facts.next.len()
+        );
+        stop_alone(seen.path.clone(), worker, &why)
+    })
 }
 
 fn one(seen: &Observation, job: &Job) -> Repair {
@@ -58,7 +103,12 @@ fn governing<'a>(world: &World<'a>, job: &Job) -> Option<&'a Observation> {
     above.max_by_key(|seen| seen.path.components().count())
 }
 
-fn is_broken_for_certain(world: &World<'_>, seen: &Observation, sightings: &[Sighting]) -> bool {
+/// Whether it is broken, and was seen so as often and as long as it takes to act on it.
+pub fn is_broken_for_certain(
+    world: &World<'_>,
+    seen: &Observation,
+    sightings: &[Sighting],
+) -> bool {
     match seen.verdict {
         // what could not be judged is neither down nor fine
         Verdict::Live | Verdict::Unknown | Verdict::Inconclusive => false,

@@ -3,7 +3,7 @@
 //! Read aloud it goes: one that runs, or is on its way, is left. One that is down is started when
 //! nobody wanted it down, everything it stands on is live and has room, the queue is known, has a job
 //! that waits and none that runs, the manager has not given it up, and it was not started too often.
-//! A worker that we owe a start is started without asking for work, waits and caps.
+//! A worker that we owe a start is started without asking for work, a queue that answers, room, waits and caps.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,16 @@ use std::time::Duration;
 use super::budget::DAY;
 use super::gates;
 use super::plan::{Cost, Hold, Need, Plan, Planned, Reason, Repair, Step};
+use super::recover::{self, Judged};
 use crate::config::sentinel::Kind;
 use crate::config::{COOLDOWN_MAX, Settings, Worker, WorkerBudget};
 use crate::probes::binds::{Fault, Place};
 use crate::probes::gates::Gates;
 use crate::probes::headroom::Headroom;
-use crate::probes::jobs::{Job, QueueFacts, State as JobState};
+use crate::probes::jobs::{Job, QueueFacts, Row, State as JobState};
 use crate::probes::mounts::Observation;
-use crate::probes::records::{Debt, Debts, WorkerState};
+use crate::probes::orphans::Orphan;
+use crate::probes::records::{Debt, Debts, Watched, WorkerState};
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
 use crate::probes::worker::{CrashLoop, State, Stopped, WorkerLook};
@@ -39,12 +41,16 @@ pub struct World<'a> {
     pub worker: &'a Worker,
     /// What should be a bind and is none.
     pub faults: &'a [Fault],
+    /// What the same plan does before.
+    pub before: &'a [Repair],
     /// How the worker is.
     pub look: &'a WorkerLook,
     /// What it stands on.
     pub observations: &'a [Observation],
     /// The queue.
     pub work: &'a Work,
+    /// Rows that nobody of the worker can be at.
+    pub orphans: &'a [Orphan],
     /// The room on each need that is live.
     pub headroom: &'a BTreeMap<PathBuf, Headroom>,
     /// The gates.
@@ -70,9 +76,11 @@ impl<'a> World<'a> {
             settings,
             worker,
             faults,
+            before: &[],
             look: &facts.look,
             observations: &facts.survey.observations,
             work: &facts.work,
+            orphans: &facts.orphans,
             headroom: &facts.headroom,
             gates: &facts.gates,
             state: &facts.state,
@@ -89,15 +97,22 @@ pub struct Decision {
     pub plan: Plan,
     /// Whether jobs wait and what they write to is live, so that the worker should be up.
     pub should_be_running: bool,
+    /// Since when the outputs of rows that may have to go back are as they are: to be stored by a round that
+    /// may.
+    pub watched: Vec<Watched>,
 }
 
 /// Decides. Pure: the same world gives the same decision.
 #[must_use]
 pub fn decide(world: &World<'_>) -> Decision {
     let mut holds = gates::closed(world.gates, Kind::Worker, world.now);
+    let watched = recover::watch(world.orphans, &world.state.watched, world.now);
+    let quiet = world.settings.queue.as_ref().map_or(Duration::MAX, |queue| queue.quiet);
+    let judged = recover::judge(world.orphans, &watched, quiet, world.now);
+    let back = world.give_back(&judged);
     let work = world.work();
     let should_be_running = work.is_empty();
-    let refusals = match &world.look.state {
+    let mut refusals = match &world.look.state {
         State::Active | State::Reloading | State::Deactivating => {
             vec![world.hold(Reason::WorkerActive, format!("it is {}", world.look.state.name()))]
         }
@@ -110,9 +125,42 @@ pub fn decide(world: &World<'_>) -> Decision {
         }
         State::Masked | State::Inactive | State::Failed(_) => world.refusals(work),
     };
-    let repairs = if refusals.is_empty() { vec![world.start()] } else { Vec::new() };
+    let rows = world.rows(&judged, back.as_ref());
+    let is_down = world.look.state.is_down();
+    let kept = rows.as_ref().is_some_and(Hold::is_of_worker);
+    let start = (is_down && refusals.is_empty() && !kept).then(|| world.start());
+    refusals.extend(rows);
     holds.extend(refusals);
-    Decision { plan: Plan { repairs, holds }, should_be_running }
+    let repairs = back.into_iter().chain(start).collect();
+    Decision { plan: Plan { repairs, holds }, should_be_running, watched }
+}
+
+/// The start that is owed, at the end of a plan that repairs its storage: of a worker that an earlier round
+/// stopped, or that this plan stops.
+///
+/// # Errors
+/// Everything that keeps it down for now; it stays owed.
+pub fn resume(world: &World<'_>) -> Result<Option<Repair>, Vec<Hold>> {
+    let stopped_here = world.is_stopped_before();
+    let is_down = matches!(&world.look.state, State::Inactive | State::Failed(_) | State::Masked);
+    let is_due = stopped_here || (world.owed().is_some() && is_down);
+    if !is_due {
+        return Ok(None);
+    }
+    let mut holds = world.work();
+    if !stopped_here {
+        holds.extend(world.operator());
+        holds.extend(world.rows(&[], None).filter(Hold::is_of_worker));
+        holds.extend(world.crash_loop());
+    }
+    // a pause is a person's wish; that its sentinel is missing keeps nobody from paying what is owed
+    let paused = gates::shut(world.gates, Kind::Worker, world.now).into_iter();
+    holds.extend(
+        paused
+            .filter(|shut| shut.reason == Reason::OnHold)
+            .map(|shut| world.hold(shut.reason, shut.detail).until(shut.until_utc_ms)),
+    );
+    if holds.is_empty() { Ok(Some(world.start())) } else { Err(holds) }
 }
 
 /// How long after the last start the next one has to wait: doubling with each that did not last.
@@ -148,7 +196,11 @@ impl World<'_> {
         let needs = self.worker.needs(self.settings);
         let need = |path: &PathBuf| Need {
             path: path.clone(),
-            identity: self.seen(path).and_then(Observation::identity).cloned(),
+            identity: self
+                .seen(path)
+                .filter(|_| !self.is_put_back(path))
+                .and_then(Observation::identity)
+                .cloned(),
         };
         let step = Step::StartWorker { unit, needs: needs.iter().map(need).collect() };
         steps.push(Planned { step, why: self.why() });
@@ -176,6 +228,7 @@ impl World<'_> {
             | State::Unknown(_) => "it is down".to_owned(),
         };
         match (self.owed(), self.work.known()) {
+            _ if self.is_stopped_before() => "it was stopped for the repair".to_owned(),
             (Some(debt), _) => format!("{state}, and its start is owed: {}", debt.why()),
             (None, Some(facts)) => format!("{state}, and {} jobs wait", waiting(facts)),
             (None, None) => format!("{state}, and its storage is live"),
@@ -186,10 +239,9 @@ impl World<'_> {
     fn refusals(&self, work: Vec<Hold>) -> Vec<Hold> {
         let mut holds: Vec<Hold> = self.operator().into_iter().collect();
         holds.extend(work);
-        holds.extend(self.running());
         holds.extend(self.crash_loop());
-        holds.extend(self.room());
-        if self.owed().is_none() {
+        if !self.is_owed() {
+            holds.extend(self.room());
             holds.extend(self.budget());
         }
         holds
@@ -202,11 +254,13 @@ impl World<'_> {
         match self.work {
             // without a queue that is known of, it is a service that should be up
             Work::NoQueue => {}
+            // what was stopped is started again: it ran before, whatever its queue says
+            Work::Unknown(_) if self.is_owed() => {}
             Work::Unknown(why) => {
                 holds.push(self.hold(Reason::QueueUnknown, why.clone()));
             }
             Work::Known(facts) => {
-                if waiting(facts) == 0 && self.owed().is_none() {
+                if waiting(facts) == 0 && !self.is_owed() {
                     let cooling = facts.count(JobState::Cooling);
                     let detail = format!("no job can be taken now; {cooling} wait for a time");
                     holds.push(self.hold(Reason::NothingPending, detail));
@@ -233,6 +287,7 @@ impl World<'_> {
                 Some(seen) if seen.verdict == Verdict::Live && seen.identity().is_some() => {
                     continue;
                 }
+                Some(_) if self.is_put_back(&path) => continue,
                 Some(seen) => format!("{shown} is {}: {}", seen.verdict, seen.why),
                 None => format!("{shown} is not looked at: it is no [[mount]] and no bind"),
             };
@@ -278,7 +333,8 @@ impl World<'_> {
         let above = mounts.chain(binds).filter(|path| output.starts_with(path));
         let on = above.max_by_key(|path| path.components().count())?;
         let is_need = self.worker.needs(self.settings).iter().any(|need| need == on);
-        let seen = self.seen(on).filter(|seen| !is_need && seen.verdict != Verdict::Live)?;
+        let is_bad = |seen: &&Observation| seen.verdict != Verdict::Live && !self.is_put_back(on);
+        let seen = self.seen(on).filter(|_| !is_need).filter(is_bad)?;
         Some(format!("lies on {}, which is {}", text::path(on), seen.verdict))
     }
 
@@ -288,7 +344,8 @@ impl World<'_> {
         if self.look.state == State::Masked {
             return operator("it is masked".to_owned());
         }
-        if self.look.enabled.starts_with("disabled") {
+        // what was stopped is as it was before: disabled or not, it ran
+        if self.look.enabled.starts_with("disabled") && !self.is_owed() {
             return operator("it is disabled; `systemctl enable` permits it again".to_owned());
         }
         match &self.look.stopped {
@@ -314,15 +371,55 @@ impl World<'_> {
         }
     }
 
-    /// Rows that the queue calls running though the worker is down. They have to go back first.
-    fn running(&self) -> Option<Hold> {
+    /// The rows that may be taken again, given back, if that is permitted.
+    fn give_back(&self, judged: &[Judged<'_>]) -> Option<Repair> {
+        let rows: Vec<Row> = judged.iter().filter_map(|it| it.gone().cloned()).collect();
         let facts = self.work.known()?;
-        let count = facts.count(JobState::Running);
-        if count == 0 {
+        if rows.is_empty() || !gates::shut(self.gates, Kind::Recover, self.now).is_empty() {
             return None;
         }
-        let named: Vec<String> =
-            facts.running.iter().take(NAMED_MAX).map(|it| self.witness(it)).collect();
+        let named: Vec<String> = judged
+            .iter()
+            .filter(|it| it.gone().is_some())
+            .take(NAMED_MAX)
+            .map(Judged::words)
+            .collect();
+        let why = format!("whoever was at them is gone: {}", named.join(", "));
+        let step = Step::RecoverJobs { queue: facts.queue.clone(), rows };
+        Some(Repair {
+            subject: PathBuf::from(&facts.queue),
+            kind: Kind::Recover,
+            needs: None,
+            cost: Cost::Nothing,
+            owes: Vec::new(),
+            leaves: Vec::new(),
+            steps: vec![Planned { step, why }],
+        })
+    }
+
+    /// Rows that the queue calls running though nobody of the worker can be at them, and that do not go back
+    /// with this plan. They keep a worker down, because it might take them again; one that we stopped has let
+    /// go of its rows, and the other jobs are not to wait for those.
+    fn rows(&self, judged: &[Judged<'_>], back: Option<&Repair>) -> Option<Hold> {
+        let facts = self.work.known()?;
+        let left: Vec<&Judged<'_>> =
+            judged.iter().filter(|it| back.is_none() || it.gone().is_none()).collect();
+        let count = facts.count(JobState::Running);
+        let going = u64::try_from(judged.len() - left.len()).unwrap_or(u64::MAX);
+        let is_down = self.look.state.is_down();
+        if count == 0 || (is_down && going == count) || (!is_down && left.is_empty()) {
+            return None;
+        }
+        let detail = self.of_rows(facts, count - going.min(count), &left);
+        let kept_down = is_down && !(self.is_owed() && self.look.is_gone());
+        Some(if kept_down {
+            self.hold(Reason::RunningJobsPresent, detail)
+        } else {
+            Hold::of_queue(&facts.queue, Reason::RunningJobsPresent, detail)
+        })
+    }
+
+    fn of_rows(&self, facts: &QueueFacts, count: u64, left: &[&Judged<'_>]) -> String {
         let stale = facts.stale_running.map_or_else(
             || "their age is not known".to_owned(),
             |stale| format!("{stale} of them stale"),
@@ -331,11 +428,27 @@ impl World<'_> {
             0 => "no process in its control group".to_owned(),
             count => format!("{count} processes in its control group"),
         };
-        let detail = format!(
-            "{count} jobs run though it does not: {}; {stale}; {processes}",
-            named.join(", ")
-        );
-        Some(self.hold(Reason::RunningJobsPresent, detail))
+        let words = |job: &Job| {
+            let judged = left.iter().find(|it| it.orphan.job.id == job.id);
+            judged.map_or_else(|| self.witness(job), |it| it.words())
+        };
+        let jobs: Vec<String> = if left.is_empty() {
+            facts.running.iter().take(NAMED_MAX).map(words).collect()
+        } else {
+            left.iter().take(NAMED_MAX).map(|it| it.words()).collect()
+        };
+        let could = left.iter().filter(|it| it.gone().is_some()).count();
+        let shut = gates::shut(self.gates, Kind::Recover, self.now).into_iter().next();
+        let how = shut.filter(|_| could > 0).map_or_else(String::new, |shut| {
+            format!("; {could} could go back, but {}", shut.detail)
+        });
+        if self.look.state.is_down() {
+            let jobs = jobs.join(", ");
+            return format!(
+                "{count} jobs run though it does not: {jobs}; {stale}; {processes}{how}"
+            );
+        }
+        format!("rows of a worker that is gone: {}{how}", jobs.join(", "))
     }
 
     fn witness(&self, job: &Job) -> String {
@@ -423,7 +536,20 @@ impl World<'_> {
 
     /// The debt of this very worker.
     fn owed(&self) -> Option<&Debt> {
-        owed(self.debts, &self.look.name)
+        self.debts.of_worker(&self.look.name)
+    }
+
+    /// Whether it is owed a start, by an earlier round or from this plan on.
+    fn is_owed(&self) -> bool {
+        self.owed().is_some() || self.is_stopped_before()
+    }
+
+    fn is_stopped_before(&self) -> bool {
+        self.before.iter().any(Repair::stops_the_worker)
+    }
+
+    fn is_put_back(&self, path: &Path) -> bool {
+        self.before.iter().any(|repair| repair.puts_back(path))
     }
 
     fn seen(&self, path: &Path) -> Option<&Observation> {
@@ -433,15 +559,6 @@ impl World<'_> {
     fn after(&self, left: Duration) -> Option<u64> {
         self.now.utc_ms.checked_add(u64::try_from(left.as_millis()).ok()?)
     }
-}
-
-/// The debt of the worker of this name.
-#[must_use]
-pub fn owed<'a>(debts: &'a Debts, name: &str) -> Option<&'a Debt> {
-    debts.debts.iter().find(|debt| match debt {
-        Debt::Worker { unit, .. } => unit == name,
-        Debt::Mount { .. } | Debt::Bind { .. } => false,
-    })
 }
 
 /// Whether a stop is the one that a debt was written down for: the first after it. One that came after the

@@ -15,6 +15,7 @@ use crate::probes::identity::Identity;
 use crate::probes::jobs::InfraErrors;
 use crate::probes::mountinfo::Dev;
 use crate::probes::mounts::{Ground, Layer, Role};
+use crate::probes::orphans::Orphan;
 use crate::probes::records::WorkerStart;
 
 const UNIT: &str = "w.service";
@@ -32,6 +33,7 @@ struct Scene {
     observations: Vec<Observation>,
     work: Work,
     headroom: BTreeMap<PathBuf, Headroom>,
+    orphans: Vec<Orphan>,
     gates: Gates,
     state: WorkerState,
     debts: Debts,
@@ -122,6 +124,7 @@ fn scene() -> Scene {
         observations: vec![seen(BOX, Verdict::Live, 7), seen(HOT, Verdict::Live, 8)],
         work: Work::Known(facts(3, 0, vec![job("1", Some("/srv/a/1"))])),
         headroom: [(BOX.into(), room()), (HOT.into(), room())].into(),
+        orphans: vec![],
         gates: Gates {
             access: [(Kind::Worker, armed)].into(),
             halt: Halt::Clear,
@@ -141,9 +144,11 @@ fn decided(scene: &Scene) -> Decision {
         settings: &scene.settings,
         worker: scene.settings.worker.as_ref().unwrap(),
         faults: &scene.faults,
+        before: &[],
         look: &scene.look,
         observations: &scene.observations,
         work: &scene.work,
+        orphans: &scene.orphans,
         headroom: &scene.headroom,
         gates: &scene.gates,
         state: &scene.state,
@@ -460,7 +465,7 @@ fn a_day_has_so_many_starts() {
 }
 
 #[test]
-fn a_start_that_is_owed_outranks_work_waits_caps_and_our_own_stop_and_nothing_else() {
+fn a_start_that_is_owed_outranks_work_room_waits_caps_and_our_own_stop_and_not_storage_or_a_wish() {
     let owed = |change: fn(&mut Scene)| {
         move |s: &mut Scene| {
             owe(s, 100);
@@ -484,7 +489,14 @@ fn a_start_that_is_owed_outranks_work_waits_caps_and_our_own_stop_and_nothing_el
     };
     check(owed(again), operator);
     check(owed(|s| s.look.state = State::Masked), operator);
-    check(owed(|s| s.work = Work::Unknown("x".to_owned())), &[Reason::QueueUnknown]);
+    check(owed(|s| s.work = Work::Unknown("x".to_owned())), &[]);
+    check(owed(|s| s.headroom.clear()), &[]);
+    // rows keep it down only while somebody is left of it
+    let left = |s: &mut Scene| {
+        *known(s) = facts(2, 1, vec![]);
+        s.look.processes = vec![7];
+    };
+    check(owed(left), &[Reason::RunningJobsPresent]);
     check(owed(|s| s.gates.halt = Halt::Set("x".to_owned())), &[Reason::Halted]);
     check(owed(|s| s.observations[0] = seen(BOX, Verdict::Hung, 7)), &[Reason::StorageNotLive]);
     let another = |s: &mut Scene| {
@@ -495,6 +507,73 @@ fn a_start_that_is_owed_outranks_work_waits_caps_and_our_own_stop_and_nothing_el
         *known(s) = facts(0, 0, vec![]);
     };
     check(another, &[Reason::NothingPending]);
+}
+
+/// A row that nobody can be at, and whose output has been the same for so many seconds.
+fn orphan(s: &mut Scene, id: &str, still: u64) {
+    let mut job = job(id, Some("/srv/a/7"));
+    job.state = JobState::Running;
+    job.started_utc_ms = Some(now().utc_ms - 300_000);
+    let row = job.row();
+    s.state.watched.extend(row.clone().map(|row| Watched {
+        row,
+        digest: Some("d".to_owned()),
+        since: ago(still),
+    }));
+    s.orphans.push(Orphan {
+        job: job.clone(),
+        row,
+        why: "the worker is down".to_owned(),
+        mount: Some((BOX.into(), Verdict::Live)),
+        output: crate::probes::growth::Output::Known("d".to_owned()),
+    });
+    let facts = known(s);
+    facts.running.push(job);
+    *facts.counts.entry(JobState::Running).or_default() += 1;
+    let quiet = Duration::from_secs(60);
+    let queue = "[queue]\nurl = \"sqlite:///q\"\nadapter = \"healtharchive\"\nquiet = \"1m\"\n";
+    s.settings.queue = crate::config::from_str(queue).unwrap().queue;
+    assert_eq!(s.settings.queue.as_ref().unwrap().quiet, quiet);
+}
+
+#[test]
+fn rows_of_a_dead_worker_go_back_before_it_is_started_and_only_by_their_own_permission() {
+    let rows = |change: fn(&mut Scene)| {
+        let mut s = scene();
+        let armed = Access { permission: Permission::Armed, hold: None };
+        s.gates.access.insert(Kind::Recover, armed);
+        orphan(&mut s, "7", 60);
+        change(&mut s);
+        let decision = decided(&s);
+        let subjects: Vec<String> =
+            decision.plan.holds.iter().map(|hold| hold.subject.text()).collect();
+        (steps(&decision), reasons(&decision), subjects)
+    };
+    let none = || (vec![], vec![]);
+    let of = |subject: &str, reason| (vec![reason], vec![subject.to_owned()]);
+    let present = |subject| of(subject, Reason::RunningJobsPresent);
+    let check = |change: fn(&mut Scene), verbs: &[Verb], held: (Vec<Reason>, Vec<String>)| {
+        let (steps, reasons, subjects) = rows(change);
+        assert_eq!((steps, (reasons, subjects)), (verbs.to_vec(), held));
+    };
+    let (back, start) = (Verb::RecoverJobs, Verb::StartWorker);
+    check(|_| {}, &[back, start], none());
+    // without the permission, or with one witness who cannot tell, a person looks
+    check(|s| drop(s.gates.access.remove(&Kind::Recover)), &[], present(UNIT));
+    check(|s| s.state.watched.clear(), &[], present(UNIT));
+    // those that may go back go, and the other keeps the worker down
+    check(|s| orphan(s, "8", 59), &[back], present(UNIT));
+    // somebody else's row is none of them
+    check(|s| known(s).counts.extend([(JobState::Running, 2)]), &[back], present(UNIT));
+    // a worker that is up is left, and its older rows go back all the same
+    let up = |s: &mut Scene| s.look.state = State::Active;
+    check(up, &[back], of(UNIT, Reason::WorkerActive));
+    // one that is owed a start does not wait for its rows
+    let owed = |s: &mut Scene| {
+        owe(s, 100);
+        s.state.watched.clear();
+    };
+    check(owed, &[start], present("jobs"));
 }
 
 #[test]
@@ -514,10 +593,10 @@ fn every_reason_that_applies_is_told() {
             Reason::WorkerStoppedByOperator,
             Reason::StorageNotLive,
             Reason::NothingPending,
-            Reason::RunningJobsPresent,
             Reason::CrashLooping,
             Reason::DiskFull,
             Reason::OverDailyCap,
+            Reason::RunningJobsPresent,
         ],
     );
 }
@@ -569,8 +648,10 @@ proptest! {
         if steps(&decision).contains(&Verb::StartWorker) {
             prop_assert!(s.look.state.is_down());
             prop_assert!(!lost && verdicts == [Verdict::Live; 2]);
-            prop_assert!(queue != 1 && queue != 2);
-            prop_assert!(decision.plan.holds.is_empty());
+            prop_assert!(owes || (queue != 1 && queue != 2));
+            // rows that are left of it are told, and hold nobody
+            let of_rows = |hold: &Hold| matches!(hold.subject, Subject::Queue(_));
+            prop_assert!(decision.plan.holds.iter().all(of_rows));
             prop_assert!(decision.should_be_running);
         }
     }

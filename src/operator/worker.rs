@@ -103,7 +103,7 @@ fn locked(settings: &Settings, worker: &Worker) -> Result<Result<String, String>
 fn owe(settings: &Settings, worker: &Worker) -> Result<()> {
     let now = Now::take()?;
     let mut debts: Debts = records::read(&settings.host.state_dir, &now)?;
-    debts.debts.retain(|debt| !is_of(debt, worker));
+    debts.debts.retain(|debt| !debt.is_of_worker(worker.name()));
     debts.debts.push(Debt::Worker {
         unit: worker.name().to_owned(),
         since: now.stamp(),
@@ -114,10 +114,6 @@ fn owe(settings: &Settings, worker: &Worker) -> Result<()> {
 
 fn strike_out(settings: &Settings, worker: &Worker) -> Result<()> {
     let mut debts: Debts = records::read(&settings.host.state_dir, &Now::take()?)?;
-    debts.debts.retain(|debt| !is_of(debt, worker));
+    debts.debts.retain(|debt| !debt.is_of_worker(worker.name()));
     store::record(&settings.host.state_dir, &debts).context("strike out what is paid")
-}
-
-fn is_of(debt: &Debt, worker: &Worker) -> bool {
-    matches!(debt, Debt::Worker { unit, .. } if unit == worker.name())
 }

@@ -12,8 +12,9 @@ use super::records::{self, Debt, Debts, Holds, MountsState, Record, Unreadable};
 use super::units::{self, UnitLook};
 use super::verdict::Verdict;
 use super::work::Work;
+use super::worker::{self, WorkerLook};
 use crate::config::sentinel::{self, Kind};
-use crate::config::{self, Services, Settings};
+use crate::config::{self, Services, Settings, Worker};
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -36,6 +37,8 @@ pub struct Facts {
     pub survey: Survey,
     /// The units of those that are not live.
     pub units: BTreeMap<String, UnitLook>,
+    /// The worker; not looked at where there is none, or where all is well and nothing owed.
+    pub worker: Option<WorkerLook>,
     /// What earlier rounds wrote down; empty when it cannot be read, and then a gate is closed.
     pub state: MountsState,
     /// What is owed.
@@ -87,7 +90,18 @@ pub fn look(
     let survey = mounts::survey(settings, &remembered, everything, limit);
     let names = units_needed(settings, &survey.observations);
     let units = units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT);
-    Ok(Facts { now: Now::take()?, work, gates, survey, units, state, debts })
+    let worker = settings
+        .worker
+        .as_ref()
+        .filter(|worker| concerns_the_worker(&survey.observations, &debts, worker))
+        .map(|config| worker::look(settings, config));
+    Ok(Facts { now: Now::take()?, work, gates, survey, units, worker, state, debts })
+}
+
+/// Whether anything may be to be done for which the worker matters.
+fn concerns_the_worker(observations: &[Observation], debts: &Debts, worker: &Worker) -> bool {
+    let fine = |seen: &Observation| seen.verdict == Verdict::Live && seen.layers.len() == 1;
+    debts.of_worker(worker.name()).is_some() || !observations.iter().all(fine)
 }
 
 /// What a tool has written down, and its gates.

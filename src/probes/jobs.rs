@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::records::{self, Record, path_text};
@@ -155,6 +156,50 @@ pub struct Job {
     pub attempts: Option<u64>,
 }
 
+impl Job {
+    /// The try that it is at; none where the map has no start time, for then one try is like another.
+    #[must_use]
+    pub fn row(&self) -> Option<Row> {
+        Some(Row { id: self.id.clone(), started_utc_ms: self.started_utc_ms? })
+    }
+}
+
+/// One try of one job: a row that was taken again has another start.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// The job's id.
+    pub id: String,
+    /// When this try was started, milliseconds since 1970 UTC, as the queue has it.
+    pub started_utc_ms: u64,
+}
+
+impl Row {
+    /// As it is written on a command line: the id, an `@`, and the start.
+    #[must_use]
+    pub fn word(&self) -> String {
+        format!("{}@{}", self.id, self.started_utc_ms)
+    }
+
+    /// The same, read.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        let (id, started) = word.rsplit_once('@')?;
+        Some(Self { id: id.to_owned(), started_utc_ms: started.parse().ok()? })
+    }
+}
+
+/// Reads rows as they are written on a command line.
+///
+/// # Errors
+/// The first word that is none.
+pub fn rows(words: &[String]) -> Result<Vec<Row>, String> {
+    let row = |word: &String| {
+        Row::parse(word).ok_or_else(|| format!("{word:?} is no row, expected ID@START"))
+    };
+    words.iter().map(row).collect()
+}
+
 /// Jobs whose last outcome was an infrastructure error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -169,6 +214,14 @@ pub struct InfraErrors {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeldBack {
+    /// The jobs' ids.
+    pub jobs: Vec<String>,
+}
+
+/// What was given back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recovered {
     /// The jobs' ids.
     pub jobs: Vec<String>,
 }
@@ -288,20 +341,43 @@ pub fn hold_back(
     time: Duration,
     limit: Duration,
 ) -> Result<HeldBack, String> {
+    let time = format!("{}ms", time.as_millis());
+    let words = ["--for", &time].map(OsString::from).to_vec();
+    order(settings, "hold-back", words, paths.iter().map(OsString::from).collect(), limit)
+}
+
+/// Has the sibling program give rows back to the queue, as the service user; returns within `limit` and a
+/// moment.
+///
+/// # Errors
+/// Why nothing is known to have been given back.
+pub fn recover(settings: &Settings, rows: &[Row], limit: Duration) -> Result<Recovered, String> {
+    let words = rows.iter().map(|row| OsString::from(row.word())).collect();
+    order(settings, "recover", Vec::new(), words, limit)
+}
+
+/// A verb that writes, and its answer.
+fn order<T: DeserializeOwned>(
+    settings: &Settings,
+    verb: &str,
+    options: Vec<OsString>,
+    to: Vec<OsString>,
+    limit: Duration,
+) -> Result<T, String> {
     let deadline = Deadline::after(limit);
     let mut argv = as_service_user(settings, limit)?;
     argv.push(sibling()?.into());
-    argv.extend(["hold-back", "--json", "--for"].map(OsString::from));
-    argv.push(format!("{}ms", time.as_millis()).into());
+    argv.extend([verb, "--json"].map(OsString::from));
+    argv.extend(options);
     if let Some(file) = &settings.file {
         argv.push("--config".into());
         argv.push(file.into());
     }
     argv.push("--".into());
-    argv.extend(paths.iter().map(OsString::from));
+    argv.extend(to);
     let done = command::run(&argv, deadline.left()).map_err(|failure| failure.to_string())?;
     if !done.ok() {
-        return Err(format!("{PROGRAM} hold-back: {}", done.describe()));
+        return Err(format!("{PROGRAM} {verb}: {}", done.describe()));
     }
     serde_json::from_slice(&done.stdout).map_err(|error| format!("its answer: {error}"))
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::identity::Identity;
+use super::jobs::Row;
 use super::verdict::Verdict;
 use crate::sys::clock::{Age, Now, Stamp};
 use crate::sys::text;
@@ -46,6 +47,9 @@ pub struct MountsState {
     /// Binds that were made anew and have not been seen live since.
     #[serde(default)]
     pub rebinds: Vec<Rebound>,
+    /// Rows that were running when the worker was stopped, as long as they are called so.
+    #[serde(default)]
+    pub interrupted: Vec<Interrupted>,
     /// The last plan an armed or unarmed round made.
     pub rehearsal: Option<Rehearsal>,
 }
@@ -146,6 +150,28 @@ pub struct Rebound {
     pub at: Stamp,
 }
 
+/// A row that the queue called running when the worker was about to be stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interrupted {
+    /// Which.
+    pub row: Row,
+    /// When: from before the stop.
+    pub at: Stamp,
+}
+
+/// A row that nobody of this host's worker can be at, and since when its output is as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watched {
+    /// Which.
+    pub row: Row,
+    /// A digest of its output; none where it could not be looked at.
+    pub digest: Option<String>,
+    /// Since when.
+    pub since: Stamp,
+}
+
 /// A mount that was detached and is in no table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,6 +215,9 @@ pub struct WorkerState {
     pub totals: WorkerTotals,
     /// The last plan an armed or unarmed round made.
     pub rehearsal: Option<Rehearsal>,
+    /// Rows that may have to go back to the queue.
+    #[serde(default)]
+    pub watched: Vec<Watched>,
 }
 
 /// A start that was tried.
@@ -217,6 +246,14 @@ pub struct WorkerTotals {
 pub struct Debts {
     /// In the order they were made.
     pub debts: Vec<Debt>,
+}
+
+impl Debts {
+    /// The debt of the worker of this name.
+    #[must_use]
+    pub fn of_worker(&self, name: &str) -> Option<&Debt> {
+        self.debts.iter().find(|debt| debt.is_of_worker(name))
+    }
 }
 
 /// A promise to put something back.
@@ -274,6 +311,24 @@ impl Debt {
         match self {
             Self::Mount { path, .. } | Self::Bind { path, .. } => Some(path),
             Self::Worker { .. } => None,
+        }
+    }
+
+    /// Whether the worker of this name is owed.
+    #[must_use]
+    pub fn is_of_worker(&self, name: &str) -> bool {
+        match self {
+            Self::Worker { unit, .. } => unit == name,
+            Self::Mount { .. } | Self::Bind { .. } => false,
+        }
+    }
+
+    /// Whether it is of the same thing.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match self {
+            Self::Mount { .. } | Self::Bind { .. } => self.path() == other.path(),
+            Self::Worker { unit, .. } => other.is_of_worker(unit),
         }
     }
 
@@ -383,8 +438,9 @@ impl Record for MountsState {
         let remembered = self.remembered.iter().map(|remembered| &remembered.at);
         let rehearsal = self.rehearsal.iter().map(|rehearsal| &rehearsal.at);
         let rebinds = self.rebinds.iter().map(|rebound| &rebound.at);
+        let interrupted = self.interrupted.iter().map(|interrupted| &interrupted.at);
         let kept = sightings.chain(charges).chain(attempts).chain(remembered).chain(rebinds);
-        kept.chain(rehearsal).collect()
+        kept.chain(interrupted).chain(rehearsal).collect()
     }
 }
 
@@ -393,7 +449,8 @@ impl Record for WorkerState {
 
     fn stamps(&self) -> Vec<&Stamp> {
         let rehearsal = self.rehearsal.iter().map(|rehearsal| &rehearsal.at);
-        self.starts.iter().map(|start| &start.at).chain(rehearsal).collect()
+        let watched = self.watched.iter().map(|watched| &watched.since);
+        self.starts.iter().map(|start| &start.at).chain(watched).chain(rehearsal).collect()
     }
 }
 

@@ -37,22 +37,16 @@ impl Work {
         }
     }
 
-    /// The running jobs that write at, below or around `path`; one that does not say where it writes may
-    /// write anywhere.
-    pub fn running_on<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Job> {
-        let path = path.to_path_buf();
-        let running = self.known().into_iter().flat_map(|facts| &facts.running);
-        running.filter(move |job| writes_to(job, &path))
-    }
-
     /// Every job whose output matters now: those that run, those that come next, those that wait.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.known().into_iter().flat_map(|it| it.running.iter().chain(&it.next).chain(&it.cooling))
     }
 }
 
-fn writes_to(job: &Job, path: &Path) -> bool {
-    match &job.output {
+/// Whether a job with this output writes at, below or around `path`; without one it may.
+#[must_use]
+pub fn writes_to(output: Option<&Path>, path: &Path) -> bool {
+    match output {
         None => true,
         Some(output) => output.starts_with(path) || path.starts_with(output),
     }
@@ -60,39 +54,11 @@ fn writes_to(job: &Job, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::path::PathBuf;
-
     use super::*;
-    use crate::probes::jobs::{InfraErrors, State};
-
-    fn running(output: Option<&str>) -> Work {
-        let job = Job {
-            id: "7".to_owned(),
-            state: State::Running,
-            lane: None,
-            output: output.map(PathBuf::from),
-            started_utc_ms: None,
-            not_before_utc_ms: None,
-            attempts: None,
-        };
-        Work::Known(QueueFacts {
-            queue: "jobs".to_owned(),
-            running: vec![job],
-            next: vec![],
-            cooling: vec![],
-            counts: BTreeMap::new(),
-            oldest_pending_ms: None,
-            infra_errors: InfraErrors { window_ms: 0, count: None },
-            stale_running: None,
-            hold_back: false,
-            advice: vec![],
-        })
-    }
 
     #[test]
     fn a_job_is_on_what_it_lies_on_and_on_what_lies_in_it_and_without_a_path_on_everything() {
-        let on = |output, path| running(output).running_on(Path::new(path)).count() == 1;
+        let on = |output: Option<&str>, path| writes_to(output.map(Path::new), Path::new(path));
         assert!(on(Some("/srv/jobs/a/out"), "/srv/jobs/a"));
         assert!(on(Some("/srv/jobs/a"), "/srv/jobs/a"));
         assert!(on(Some("/srv/jobs"), "/srv/jobs/a"));

@@ -154,6 +154,14 @@ impl WorkerLook {
             processes: Vec::new(),
         }
     }
+
+    /// Whether it is down for certain, with nobody left of it. A unit that does not exist tells nothing of who
+    /// works: it may be called something else.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let ended = matches!(self.state, State::Inactive | State::Failed(_) | State::Masked);
+        ended && self.processes.is_empty()
+    }
 }
 
 /// Looks, within 15 s at worst: three questions with a limit each.
@@ -174,7 +182,7 @@ pub fn look(settings: &Settings, worker: &Worker) -> WorkerLook {
 pub fn glance(settings: &Settings, worker: &Worker) -> WorkerLook {
     match (settings.host.services, &worker.unit) {
         (Services::Systemd, Some(unit)) => match show(settings, unit, LIMIT) {
-            Ok(shown) => shown.look,
+            Ok(shown) => WorkerLook { processes: processes(&shown.groups), ..shown.look },
             Err(why) => WorkerLook::of(unit, State::Unknown(why)),
         },
         (Services::Systemd | Services::Process, _) => look(settings, worker),

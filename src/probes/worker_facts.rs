@@ -8,7 +8,8 @@ use super::facts::{OwnLock, Remembered, remember};
 use super::gates::Gates;
 use super::headroom::{self, Headroom};
 use super::mounts::{self, Survey};
-use super::records::{Debts, WorkerState};
+use super::orphans::{self, Known, Orphan};
+use super::records::{self, Debts, MountsState, WorkerState};
 use super::verdict::Verdict;
 use super::work::Work;
 use super::worker::{self, WorkerLook};
@@ -31,6 +32,8 @@ pub struct WorkerFacts {
     pub survey: Survey,
     /// The queue.
     pub work: Work,
+    /// Rows that nobody of the worker can be at.
+    pub orphans: Vec<Orphan>,
     /// The room that is left on each need that is live.
     pub headroom: BTreeMap<PathBuf, Headroom>,
     /// What earlier rounds wrote down; empty when it cannot be read, and then a gate is closed.
@@ -54,7 +57,13 @@ pub fn look(
     let survey = mounts::survey(settings, &BTreeSet::new(), false, worker.deadline / 4);
     let look = worker::look(settings, worker);
     let headroom = headroom::look(&roomy(settings, worker, &survey), settings.probe.timeout);
-    Ok(WorkerFacts { now: Now::take()?, gates, look, survey, work, headroom, state, debts })
+    // another tool's, and only to be read: without it fewer rows can be told to be nobody's
+    let mounts: MountsState = records::read(&settings.host.state_dir, now).unwrap_or_default();
+    let known = Known { watched: &state.watched, interrupted: &mounts.interrupted };
+    let seen = &survey.observations;
+    let orphans = orphans::look(settings, &work, &look, known, seen, worker.deadline / 8);
+    let now = Now::take()?;
+    Ok(WorkerFacts { now, gates, look, survey, work, orphans, headroom, state, debts })
 }
 
 /// The needs that can be asked for their room.

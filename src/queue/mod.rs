@@ -2,8 +2,8 @@
 //! column map serves both databases; what differs between them is how an expression is written
 //! (`sql`), how the catalogue is asked (`postgres`, `sqlite`) and how one gets in (`address`).
 //!
-//! One thing is ever written, and only on order: rows that wait are held back (`hold_back`). All else is
-//! read-only. What it never does: guess a state it was not told, or pass an empty answer off as a queue
+//! Two things are ever written, and only on order: rows that wait are held back (`hold_back`), and rows that
+//! nobody is at are given back (`recover`). All else is read-only. What it never does: guess a state it was not told, or pass an empty answer off as a queue
 //! without jobs. Whatever is not as the map says (a column, a status, a policy that hides rows) is a
 //! [`Fault`], and a fault is `queue-unknown`.
 
@@ -14,6 +14,7 @@ mod hold_back;
 mod local;
 mod postgres;
 mod read;
+mod recover;
 mod sql;
 mod sqlite;
 mod statements;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue, TableMap};
-use crate::probes::jobs::{self, HeldBack, QueueFacts, QueueLook};
+use crate::probes::jobs::{self, HeldBack, QueueFacts, QueueLook, Recovered, Row};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::{command, text};
 use address::Address;
@@ -103,6 +104,34 @@ pub fn hold_back(
     })
 }
 
+/// Gives rows back to the queue that are still running and still at the try that was seen; with `dry_run` it
+/// is tried, and then given up.
+///
+/// # Errors
+/// Nothing is known to have been given back; where the answer did not come in time it may have been.
+pub fn recover(queue: &Queue, rows: Vec<Row>, dry_run: bool) -> Result<Recovered, Fault> {
+    bounded(queue, move |queue| {
+        let address = Address::of(&queue.database)?;
+        let (map, _) = map_of(&queue.adapter);
+        let given = match &address {
+            Address::Sqlite(path) => sqlite::open(path, queue.timeout, sqlite::Access::Write)
+                .and_then(|mut session| {
+                    let given = recover::in_session(&mut session, &map, &rows)?;
+                    if dry_run { Ok(given) } else { session.commit().map(|()| given) }
+                }),
+            Address::Postgres(server) => {
+                let access = if dry_run { Access::Try } else { Access::Write };
+                postgres::connect(server, queue).and_then(|mut client| {
+                    postgres::in_transaction(&mut client, queue, &map, access, |session| {
+                        recover::in_session(session, &map, &rows)
+                    })
+                })
+            }
+        };
+        given.map(|jobs| Recovered { jobs }).map_err(|Fault(why)| Fault(address.scrub(&why)))
+    })
+}
+
 /// A worker that fails a job at once has it in its hands more often than not; so long it is tried to find
 /// the row waiting. One that is really at work is not waited for any longer.
 const IN_HANDS_MAX: Duration = Duration::from_secs(1);
@@ -165,7 +194,7 @@ fn ask(address: &Address, queue: &Queue) -> Result<QueueFacts, Fault> {
     let (map, name) = map_of(&queue.adapter);
     let facts = match address {
         Address::Sqlite(path) => {
-            let mut session = sqlite::open(path, queue.timeout)?;
+            let mut session = sqlite::open(path, queue.timeout, sqlite::Access::Read)?;
             read::facts(&mut session, queue, &map)?
         }
         Address::Postgres(server) => {

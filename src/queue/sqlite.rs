@@ -25,18 +25,39 @@ pub struct Sqlite {
     now_ms: i64,
 }
 
+/// What the file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading: nothing could be written.
+    Read,
+    /// Writing, in one transaction that is given up unless it is committed.
+    Write,
+}
+
 /// Opens the file. A lock of somebody else's is waited for half of `timeout`.
-pub fn open(path: &Path, timeout: Duration) -> Result<Sqlite, Fault> {
+pub fn open(path: &Path, timeout: Duration, access: Access) -> Result<Sqlite, Fault> {
     let shown = text::path(path);
     let real = local::resolve(path, OVER_A_NETWORK)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let (mode, begin) = match access {
+        Access::Read => (OpenFlags::SQLITE_OPEN_READ_ONLY, "PRAGMA query_only = 1; BEGIN"),
+        Access::Write => (OpenFlags::SQLITE_OPEN_READ_WRITE, "BEGIN IMMEDIATE"),
+    };
+    let flags = mode | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let wrong = |error: rusqlite::Error| Fault(format!("{shown}: {}", said(&error)));
     let connection = Connection::open_with_flags(&real, flags).map_err(wrong)?;
     connection.busy_timeout(timeout / 2).map_err(wrong)?;
     // one transaction, so that counts and lists are of one moment; it ends with the program
-    connection.execute_batch("PRAGMA query_only = 1; BEGIN").map_err(wrong)?;
+    connection.execute_batch(begin).map_err(wrong)?;
     let now = Now::take().map_err(|error| Fault(format!("the clock: {error}")))?;
     Ok(Sqlite { connection, now_ms: i64::try_from(now.utc_ms).unwrap_or(i64::MAX) })
+}
+
+impl Sqlite {
+    /// Keeps what was written.
+    pub fn commit(self) -> Result<(), Fault> {
+        let done = self.connection.execute_batch("COMMIT");
+        done.map_err(|error| Fault(format!("SQLite: {}", said(&error))))
+    }
 }
 
 impl Session for Sqlite {

@@ -12,7 +12,7 @@ use super::out;
 use crate::config::duration;
 use crate::decide::plan::{Hold, Reason};
 use crate::probes::jobs::{
-    Answer, HeldBack, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, TOOL,
+    Answer, HeldBack, Job, LastGood, QueueFacts, QueueLook, Recovered, SCHEMA, State, TOOL,
 };
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
@@ -92,6 +92,22 @@ pub fn held_back(held: &HeldBack, time: Duration, dry_run: bool, json: bool) -> 
     Ok(match jobs.len() {
         0 => format!("nothing {what}: no job that comes next writes there\n"),
         count => format!("{count} {what} for {}: {}\n", text::duration(time), jobs.join(" ")),
+    })
+}
+
+/// What was given back, or would be.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn recovered(given: &Recovered, dry_run: bool, json: bool) -> Result<String> {
+    if json {
+        return Ok(serde_json::to_string(given)? + "\n");
+    }
+    let what = if dry_run { "would be given back" } else { "given back" };
+    let jobs: Vec<String> = given.jobs.iter().map(|id| text::bytes(id.as_bytes())).collect();
+    Ok(match jobs.len() {
+        0 => format!("nothing {what}: no such row runs as it was seen\n"),
+        count => format!("{count} {what}: {}\n", jobs.join(" ")),
     })
 }
 

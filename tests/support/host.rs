@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::isolate;
 
 /// It ends by itself after this long, whatever becomes of the test.
-const TTL_SECONDS: &str = "240";
+const TTL: Duration = Duration::from_secs(240);
 /// No command in it takes longer, unless it says so.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Nothing that is waited for takes longer.
@@ -62,6 +62,11 @@ impl Host {
     /// Boots one and furnishes it: programs, units, configuration, storage that is mounted. `None`
     /// when this machine cannot, which counts as skipped.
     pub fn boot(test: &str, needs: &[&str]) -> Option<Self> {
+        Self::boot_for(test, needs, TTL)
+    }
+
+    /// The same, for so long.
+    pub fn boot_for(test: &str, needs: &[&str], ttl: Duration) -> Option<Self> {
         let commands = ["/usr/bin/sshfs", "/usr/lib/openssh/sftp-server", "/usr/bin/ps"];
         for command in commands.iter().chain(needs) {
             if !Path::new(command).exists() {
@@ -70,7 +75,8 @@ impl Host {
             }
         }
         let host = Self { dir: tempfile::tempdir().unwrap() };
-        let booted = host.script_of(&["boot", "--ttl", TTL_SECONDS], &[], b"", 2 * LIMIT);
+        let ttl = ttl.as_secs().to_string();
+        let booted = host.script_of(&["boot", "--ttl", &ttl], &[], b"", 2 * LIMIT);
         if booted.code == Some(CANNOT) {
             isolate::skip(test, booted.stderr.trim().trim_start_matches("host: "));
             return None;

@@ -19,6 +19,7 @@ use crate::probes::records::{Attempts, Charge, Debt};
 use crate::probes::units::Unit;
 
 mod bind_tests;
+mod quiesce_tests;
 
 const PATH: &str = "/srv/box";
 
@@ -34,6 +35,7 @@ struct Scene {
     debts: Debts,
     now: Now,
     work: Work,
+    worker: Option<WorkerLook>,
 }
 
 fn now() -> Now {
@@ -132,6 +134,7 @@ fn scene(verdict: Verdict) -> Scene {
         debts: Debts::default(),
         now: now(),
         work: Work::NoQueue,
+        worker: None,
     };
     scene.sighted(9, 3_600);
     scene
@@ -159,6 +162,7 @@ impl Scene {
             observations: &self.observations,
             table: &self.table,
             units: &self.units,
+            worker: self.worker.as_ref(),
             gates: &self.gates,
             state: &self.state,
             debts: &self.debts,

@@ -42,7 +42,7 @@ fn outlived(hot: &str, verdict: Verdict) -> Observation {
 }
 
 /// A live base, and one bind.
-fn with_bind(base: Verdict, bind: Verdict) -> Scene {
+pub(super) fn with_bind(base: Verdict, bind: Verdict) -> Scene {
     let mut scene = scene(base);
     scene.observations.push(outlived(HOT, bind));
     scene.sighted(10, 1_000);
@@ -54,7 +54,7 @@ fn verbs(scene: &Scene) -> Vec<String> {
     plan.steps().map(|it| format!("{} {}", it.step.verb().name(), it.step.target())).collect()
 }
 
-fn reasons(scene: &Scene, path: &str) -> Vec<Reason> {
+pub(super) fn reasons(scene: &Scene, path: &str) -> Vec<Reason> {
     let on = |hold: &&Hold| hold.subject == Subject::Path(path.into());
     scene.decide().plan.holds.iter().filter(on).map(|hold| hold.reason).collect()
 }
@@ -240,7 +240,7 @@ fn outside_the_roots_a_bind_is_only_looked_at() {
 }
 
 /// What the queue says: a job that runs with this output.
-fn running(output: &str) -> Work {
+pub(super) fn running(output: &str) -> Work {
     let mut facts = nothing_runs();
     if let Work::Known(facts) = &mut facts {
         facts.running.push(crate::probes::jobs::Job {
@@ -252,11 +252,12 @@ fn running(output: &str) -> Work {
             not_before_utc_ms: None,
             attempts: None,
         });
+        facts.counts.insert(crate::probes::jobs::State::Running, 1);
     }
     facts
 }
 
-fn nothing_runs() -> Work {
+pub(super) fn nothing_runs() -> Work {
     Work::Known(crate::probes::jobs::QueueFacts {
         queue: "jobs".to_owned(),
         running: vec![],
@@ -316,7 +317,11 @@ fn what_runs_decides_what_is_taken_away() {
 }
 
 /// The queue names a not-before column, and this job comes next, or runs.
-fn with_job(state: crate::probes::jobs::State, output: Option<&str>, hold_back: bool) -> Work {
+pub(super) fn with_job(
+    state: crate::probes::jobs::State,
+    output: Option<&str>,
+    hold_back: bool,
+) -> Work {
     let mut work = running("/elsewhere");
     if let Work::Known(facts) = &mut work {
         facts.hold_back = hold_back;
