@@ -33,10 +33,19 @@ use unwedge::decide::watch;
 use unwedge::probes::mounts;
 use unwedge::sys::clock::Now;
 
-mod queue;
+#[macro_use]
 #[allow(unused_macros, reason = "the bench is no test")]
 #[path = "../tests/support/mod.rs"]
 mod support;
+
+mod claiming;
+#[allow(unused_imports, reason = "of the test only its scene is needed")]
+#[path = "../tests/incident.rs"]
+mod incident;
+mod queue;
+#[allow(unused_imports, reason = "of the tests only what furnishes a host is needed")]
+#[path = "../tests/queue_host.rs"]
+mod queue_host;
 
 use support::host::Host;
 use support::lab::{processes, verdict};
@@ -92,6 +101,7 @@ fn main() {
     assert!(status.success(), "in its own namespaces: {status}");
     queue::rounds();
     healing_under_systemd();
+    claiming::rows();
     print!("{READING}");
 }
 
