@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, open};
 use rustix::io::Errno;
 
+use crate::decide::plan::{Hold, Reason};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::text;
 
@@ -70,8 +71,21 @@ pub fn act(run_dir: &Path) -> Result<Tried> {
 ///
 /// # Errors
 /// The file cannot be opened or locked at all.
-pub fn deploy(path: &Path) -> Result<Tried> {
+fn deploy(path: &Path) -> Result<Tried> {
     try_lock(open_deploy(path)?, path, FlockOperation::NonBlockingLockShared)
+}
+
+/// The deploy lock, shared, for as long as a tool acts.
+///
+/// # Errors
+/// The hold that says who has it, or why nobody can tell.
+pub fn no_deploy(path: &Path) -> std::result::Result<Lock, Hold> {
+    let detail = match deploy(path) {
+        Ok(Tried::Locked(lock)) => return Ok(lock),
+        Ok(Tried::Busy) => "somebody holds the deploy lock".to_owned(),
+        Err(error) => format!("cannot tell, so it counts: {error:#}"),
+    };
+    Err(Hold::gate(Reason::DeployInProgress, detail))
 }
 
 fn open_deploy(path: &Path) -> Result<OwnedFd> {

@@ -16,12 +16,14 @@ use anyhow::Result;
 use super::bind::Place;
 use super::child::{self, ACT_LIMIT, Done, Order};
 use super::failpoint::{self, Moment};
+use super::outcome::{Ended, Outcome, in_order, refused, touched};
+use super::permission::{not_forbidden, still_permitted};
 use super::{storage_gate, store, units, wait, worker};
-use crate::config::sentinel::{self, Halt, Kind, Permission};
+use crate::config::sentinel::Kind;
 use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
 use crate::decide::busy::{self, Scene, Way};
-use crate::decide::plan::{Cost, Owed, Plan, Planned, Reason, Repair, Shows, Step, Verb};
+use crate::decide::plan::{Cost, Owed, Plan, Reason, Repair, Shows, Step, Verb};
 use crate::probes::connections::Connections;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
@@ -29,13 +31,12 @@ use crate::probes::jobs::{self, Job, Row};
 use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
-    self, Attempts, Charge, Debt, Debts, Holds, Interrupted, MountsState, Rebound, Remembered,
-    Repairs, Sighting,
+    Attempts, Charge, Debt, Debts, Interrupted, MountsState, Rebound, Remembered, Repairs, Sighting,
 };
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
 use crate::probes::worker::WorkerLook;
-use crate::sys::clock::{Deadline, Now, boottime};
+use crate::sys::clock::{Deadline, Now};
 use crate::sys::{command, text};
 
 /// How long a mount without a configured `wait` is given, such as one that comes to light beneath
@@ -45,43 +46,6 @@ const WAIT_DEFAULT: Duration = Duration::from_secs(10);
 const HELD_BACK_FOR: Duration = Duration::from_secs(600);
 /// How long a daemon is given to end after SIGTERM, and again after SIGKILL.
 const DAEMON_GRACE: Duration = Duration::from_secs(2);
-
-/// How a step ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// Done, and seen to be.
-    Done(String),
-    /// Not done, because it must not be any more.
-    Refused(Reason, String),
-    /// Tried without success.
-    Failed(String),
-    /// Not tried, because an earlier one of its repair was not done.
-    Skipped,
-}
-
-/// What came of one step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The repair it belongs to.
-    pub subject: PathBuf,
-    /// The step.
-    pub planned: Planned,
-    /// How it ended.
-    pub ended: Ended,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl Outcome {
-    /// Whether what was planned is so now.
-    #[must_use]
-    pub fn ok(&self) -> bool {
-        match self.ended {
-            Ended::Done(_) => true,
-            Ended::Refused(..) | Ended::Failed(_) | Ended::Skipped => false,
-        }
-    }
-}
 
 /// What performing needs besides the plan.
 #[derive(Debug)]
@@ -341,9 +305,7 @@ impl Actor<'_> {
             store::record(state_dir, &self.debts)?;
         }
         // what was refused before anything was done costs nothing
-        let untouched = !outcomes
-            .iter()
-            .any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)));
+        let untouched = !touched(outcomes);
         let charged_to = match &repair.cost {
             Cost::Charge { to, .. } => to,
             Cost::Along { .. } | Cost::Resumed | Cost::Nothing => &repair.subject,
@@ -434,21 +396,7 @@ impl Actor<'_> {
     }
 
     fn perform_steps(&self, repair: &Repair) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(repair.steps.len());
-        let mut going = true;
-        for planned in &repair.steps {
-            let start = boottime();
-            let ended = if going { self.step(&planned.step, repair.kind) } else { Ended::Skipped };
-            let outcome = Outcome {
-                subject: repair.subject.clone(),
-                planned: planned.clone(),
-                ended,
-                took: boottime().saturating_sub(start),
-            };
-            going &= outcome.ok();
-            outcomes.push(outcome);
-        }
-        outcomes
+        in_order(repair, |step| self.step(step, repair.kind))
     }
 
     fn step(&self, step: &Step, kind: Kind) -> Ended {
@@ -624,51 +572,6 @@ impl Actor<'_> {
     }
 }
 
-/// The sentinel, HALT and pauses, read again right before each step; and whether there is time left.
-pub(super) fn still_permitted(
-    settings: &Settings,
-    kind: Kind,
-    deadline: Deadline,
-) -> Result<(), Ended> {
-    let armed = match sentinel::permission(&settings.host.sentinel_dir, kind) {
-        Permission::Armed => Ok(()),
-        Permission::NotArmed => Err("its sentinel was taken away".to_owned()),
-        Permission::Invalid(why) | Permission::Unknown(why) => Err(why),
-    };
-    let armed = armed.map_err(|why| Ended::Refused(Reason::NotArmed, why));
-    not_forbidden(settings, kind, deadline).and(armed)
-}
-
-/// HALT and pauses alone: what is owed needs no sentinel.
-fn not_forbidden(settings: &Settings, kind: Kind, deadline: Deadline) -> Result<(), Ended> {
-    match sentinel::halt(&settings.host.sentinel_dir) {
-        Halt::Clear => {}
-        Halt::Set(why) | Halt::Unknown(why) => return Err(Ended::Refused(Reason::Halted, why)),
-    }
-    if let Some(why) = paused(settings, kind) {
-        return Err(Ended::Refused(Reason::OnHold, why));
-    }
-    if deadline.passed() {
-        return Err(Ended::Failed("the round's deadline has come".to_owned()));
-    }
-    Ok(())
-}
-
-/// A pause that a person has set meanwhile; one that cannot be read counts as set.
-fn paused(settings: &Settings, kind: Kind) -> Option<String> {
-    let holds = Now::take().map_err(|error| error.to_string()).and_then(|now| {
-        let holds: Result<Holds, _> = records::read(&settings.host.state_dir, &now);
-        holds.map(|holds| (holds, now)).map_err(|error| error.to_string())
-    });
-    match holds {
-        Ok((holds, now)) => {
-            let hold = holds.holds.get(kind.name()).filter(|hold| hold.left(&now).is_some());
-            hold.map(|hold| hold.because.clone())
-        }
-        Err(why) => Some(why),
-    }
-}
-
 /// Whether a mount that was to be taken away stands there as broken as it was.
 fn still_broken(charge: &Charge, observations: &[Observation]) -> bool {
     let broken = observations.iter().filter(|seen| seen.verdict != Verdict::Live);
@@ -716,11 +619,6 @@ fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
     (!back).then(|| base.clone())
 }
 
-/// Whether anything was done, or tried.
-fn touched(outcomes: &[Outcome]) -> bool {
-    outcomes.iter().any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)))
-}
-
 /// One that was to go with another's charge makes it when that other came to nothing.
 fn with_its_charge(repair: &Repair, charged: &BTreeSet<PathBuf>) -> Repair {
     let mut repair = repair.clone();
@@ -736,21 +634,6 @@ fn with_its_charge(repair: &Repair, charged: &BTreeSet<PathBuf>) -> Repair {
 /// Whether the worker has been stopped in this round.
 fn was_stopped(outcomes: &[Outcome]) -> bool {
     outcomes.iter().any(|outcome| outcome.ok() && outcome.planned.step.verb() == Verb::StopWorker)
-}
-
-/// Nothing of it is begun.
-fn refused(repair: &Repair, reason: Reason, why: String) -> Vec<Outcome> {
-    let mut endings = std::iter::once(Ended::Refused(reason, why));
-    repair
-        .steps
-        .iter()
-        .map(|planned| Outcome {
-            subject: repair.subject.clone(),
-            planned: planned.clone(),
-            ended: endings.next().unwrap_or(Ended::Skipped),
-            took: Duration::ZERO,
-        })
-        .collect()
 }
 
 fn understand(done: Done) -> Ended {

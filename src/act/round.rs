@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::lock::{self, Lock, Tried};
-use super::perform::{Actor, Ended, Outcome};
+use super::outcome::Outcome;
+use super::perform::Actor;
 use super::{storage_gate, store};
 use crate::config::{Loaded, Settings};
 use crate::decide::mounts::Decision;
@@ -153,23 +154,12 @@ fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Resul
     if !performs {
         return Ok(Vec::new());
     }
-    let _deploy = match lock::deploy(&actor.settings.gates.deploy_lock) {
-        Ok(Tried::Locked(lock)) => lock,
-        Ok(Tried::Busy) => {
-            let detail = "somebody holds the deploy lock".to_owned();
-            return none(Hold::gate(Reason::DeployInProgress, detail));
-        }
-        Err(error) => {
-            let detail = format!("cannot tell, so it counts: {error:#}");
-            return none(Hold::gate(Reason::DeployInProgress, detail));
-        }
+    let _deploy = match lock::no_deploy(&actor.settings.gates.deploy_lock) {
+        Ok(lock) => lock,
+        Err(hold) => return none(hold),
     };
     actor.perform(plan, outcomes)?;
-    let refused = outcomes.iter().filter_map(|outcome| match &outcome.ended {
-        Ended::Refused(reason, detail) => Some(outcome.planned.step.hold(*reason, detail.clone())),
-        Ended::Done(_) | Ended::Failed(_) | Ended::Skipped => None,
-    });
-    Ok(refused.collect())
+    Ok(outcomes.iter().filter_map(Outcome::hold).collect())
 }
 
 fn sweep(settings: &Settings, now: &Now) {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::perform::Ended;
+use super::outcome::Ended;
 use super::units;
 use crate::config::{Services, Settings, Worker};
 use crate::decide::plan::{Need, Reason, Step};

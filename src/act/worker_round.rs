@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 
 use super::failpoint::{self, Moment};
 use super::lock::{self, Tried};
-use super::perform::{Ended, Outcome, still_permitted};
+use super::outcome::{Ended, Outcome, in_order, refused, touched};
+use super::permission::still_permitted;
 use super::{store, worker};
 use crate::config::sentinel::Kind;
 use crate::config::{Settings, Worker};
@@ -18,7 +19,7 @@ use crate::decide::worker::{Decision, has_lasted};
 use crate::probes::records::{Debts, Rehearsal, WorkerStart, WorkerState};
 use crate::probes::worker::{self as probe, WorkerLook};
 use crate::probes::worker_facts::WorkerFacts;
-use crate::sys::clock::{Deadline, Now, boottime};
+use crate::sys::clock::{Deadline, Now};
 
 /// What is left of the deadline for the report when acting ends.
 const RESERVE: Duration = Duration::from_secs(5);
@@ -117,16 +118,10 @@ impl Round<'_> {
         if paid {
             return self.strike_out();
         }
-        let _deploy = match lock::deploy(&self.settings.gates.deploy_lock) {
-            Ok(Tried::Locked(lock)) => lock,
-            Ok(Tried::Busy) => {
-                let detail = "somebody holds the deploy lock".to_owned();
-                self.acted.holds.push(Hold::gate(Reason::DeployInProgress, detail));
-                return Ok(());
-            }
-            Err(error) => {
-                let detail = format!("cannot tell, so it counts: {error:#}");
-                self.acted.holds.push(Hold::gate(Reason::DeployInProgress, detail));
+        let _deploy = match lock::no_deploy(&self.settings.gates.deploy_lock) {
+            Ok(lock) => lock,
+            Err(hold) => {
+                self.acted.holds.push(hold);
                 return Ok(());
             }
         };
@@ -143,8 +138,7 @@ impl Round<'_> {
     /// Gives rows back, before anybody is started who could take them.
     fn give_back(&mut self, repair: &Repair) {
         let outcomes = self.steps(repair);
-        self.tell_refusals(&outcomes);
-        self.acted.outcomes.extend(outcomes);
+        self.take(outcomes);
     }
 
     /// Whether rows were to go back and did not.
@@ -155,25 +149,14 @@ impl Round<'_> {
     /// Not done, because of the rows.
     fn leave(&mut self, repair: &Repair) {
         let why = "the rows that are left did not go back".to_owned();
-        let name = &self.facts.look.name;
-        self.acted.holds.push(Hold::of_worker(name, Reason::RunningJobsPresent, why.clone()));
-        let refused = Ended::Refused(Reason::RunningJobsPresent, why);
-        let mut endings = std::iter::once(refused);
-        self.acted.outcomes.extend(repair.steps.iter().map(|planned| Outcome {
-            subject: repair.subject.clone(),
-            planned: planned.clone(),
-            ended: endings.next().unwrap_or(Ended::Skipped),
-            took: Duration::ZERO,
-        }));
+        let outcomes = refused(repair, Reason::RunningJobsPresent, why);
+        self.take(outcomes);
     }
 
-    fn tell_refusals(&mut self, outcomes: &[Outcome]) {
-        for outcome in outcomes {
-            if let Ended::Refused(reason, detail) = &outcome.ended {
-                let hold = outcome.planned.step.hold(*reason, detail.clone());
-                self.acted.holds.push(hold);
-            }
-        }
+    /// Takes note of what came of a repair; what was refused at the last moment is a hold.
+    fn take(&mut self, outcomes: Vec<Outcome>) {
+        self.acted.holds.extend(outcomes.iter().filter_map(Outcome::hold));
+        self.acted.outcomes.extend(outcomes);
     }
 
     /// Written down first, done second, and then written down what came of it.
@@ -185,13 +168,9 @@ impl Round<'_> {
         self.acted.state.totals.failed = before.totals.failed.saturating_add(1);
         self.store().context("write down the start")?;
         let outcomes = self.steps(repair);
-        let untouched = !outcomes
-            .iter()
-            .any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)));
-        let up = outcomes.last().is_some_and(Outcome::ok);
-        self.tell_refusals(&outcomes);
-        self.acted.outcomes.extend(outcomes);
-        if untouched {
+        let (touched, up) = (touched(&outcomes), outcomes.last().is_some_and(Outcome::ok));
+        self.take(outcomes);
+        if !touched {
             // what was refused before anything was done costs nothing
             self.acted.state = before;
         } else if up {
@@ -204,18 +183,7 @@ impl Round<'_> {
     }
 
     fn steps(&self, repair: &Repair) -> Vec<Outcome> {
-        let mut outcomes: Vec<Outcome> = Vec::with_capacity(repair.steps.len());
-        for planned in &repair.steps {
-            let start = boottime();
-            let going = outcomes.iter().all(Outcome::ok);
-            outcomes.push(Outcome {
-                subject: repair.subject.clone(),
-                planned: planned.clone(),
-                ended: if going { self.step(&planned.step) } else { Ended::Skipped },
-                took: boottime().saturating_sub(start),
-            });
-        }
-        outcomes
+        in_order(repair, |step| self.step(step))
     }
 
     fn step(&self, step: &Step) -> Ended {

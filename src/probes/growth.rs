@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::asked::{self, Asked, ask};
 use crate::sys::clock::Deadline;
-use crate::sys::command::Spawned;
 use crate::sys::text;
 
 /// The word that makes this program such a child.
@@ -36,36 +36,18 @@ pub enum Output {
 #[must_use]
 pub fn look(paths: &[PathBuf], limit: Duration) -> BTreeMap<PathBuf, Output> {
     let deadline = Deadline::after(limit);
-    let child = |path: &PathBuf| {
-        (path.clone(), Spawned::start(&[OsString::from(VERB), path.as_os_str().to_owned()]))
+    let children: Vec<(&PathBuf, Asked)> =
+        paths.iter().map(|path| (path, ask(VERB, path))).collect();
+    let answer = |child: Asked| {
+        child.answer(deadline, limit, "not looked through").unwrap_or_else(Output::Unknown)
     };
-    let children: Vec<(PathBuf, io::Result<Spawned>)> = paths.iter().map(child).collect();
-    children.into_iter().map(|(path, child)| (path, answer(child, deadline, limit))).collect()
-}
-
-fn answer(child: io::Result<Spawned>, deadline: Deadline, limit: Duration) -> Output {
-    let child = match child {
-        Ok(child) => child,
-        Err(error) => return Output::Unknown(format!("start a child for it: {error}")),
-    };
-    if !child.ends_within(deadline.left()) {
-        return Output::Unknown(format!("not looked through within {}", text::duration(limit)));
-    }
-    let answer = serde_json::from_slice(&child.answer());
-    answer.unwrap_or_else(|_| Output::Unknown("its child ended without an answer".to_owned()))
+    children.into_iter().map(|(path, child)| (path.clone(), answer(child))).collect()
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
-    let [verb, path] = args else { return None };
-    if verb != VERB {
-        return None;
-    }
-    let written = serde_json::to_vec(&digest(Path::new(path)))
-        .map_err(io::Error::from)
-        .and_then(|answer| io::stdout().write_all(&answer));
-    Some(i32::from(written.is_err()))
+    asked::run_if_asked(VERB, args, digest)
 }
 
 fn digest(path: &Path) -> Output {

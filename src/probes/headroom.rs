@@ -8,16 +8,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::asked::{self, Asked, ask};
 use super::mountinfo::Dev;
 use crate::sys::clock::Deadline;
-use crate::sys::command::Spawned;
-use crate::sys::text;
 
 /// The word that makes this program such a child.
 const VERB: &str = "--headroom";
@@ -41,13 +39,15 @@ pub enum Headroom {
 #[must_use]
 pub fn look(paths: &[(PathBuf, Dev)], limit: Duration) -> BTreeMap<PathBuf, Headroom> {
     let deadline = Deadline::after(limit);
-    let mut children: BTreeMap<Dev, std::io::Result<Spawned>> = BTreeMap::new();
+    let mut children: BTreeMap<Dev, Asked> = BTreeMap::new();
     for (path, dev) in paths {
-        let child = || Spawned::start(&[OsString::from(VERB), path.as_os_str().to_owned()]);
-        children.entry(*dev).or_insert_with(child);
+        children.entry(*dev).or_insert_with(|| ask(VERB, path));
     }
+    let answer = |child: Asked| {
+        child.answer(deadline, limit, "statfs: no answer").unwrap_or_else(Headroom::Unknown)
+    };
     let answers: BTreeMap<Dev, Headroom> =
-        children.into_iter().map(|(dev, child)| (dev, answer(child, deadline, limit))).collect();
+        children.into_iter().map(|(dev, child)| (dev, answer(child))).collect();
     let of = |dev: &Dev| {
         let none = || Headroom::Unknown("it was not asked".to_owned());
         answers.get(dev).cloned().unwrap_or_else(none)
@@ -55,32 +55,13 @@ pub fn look(paths: &[(PathBuf, Dev)], limit: Duration) -> BTreeMap<PathBuf, Head
     paths.iter().map(|(path, dev)| (path.clone(), of(dev))).collect()
 }
 
-fn answer(child: std::io::Result<Spawned>, deadline: Deadline, limit: Duration) -> Headroom {
-    let child = match child {
-        Ok(child) => child,
-        Err(error) => return Headroom::Unknown(format!("start a child for it: {error}")),
-    };
-    if !child.ends_within(deadline.left()) {
-        return Headroom::Unknown(format!("statfs: no answer within {}", text::duration(limit)));
-    }
-    let answer = serde_json::from_slice(&child.answer());
-    answer.unwrap_or_else(|_| Headroom::Unknown("its child ended without an answer".to_owned()))
-}
-
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
-    let [verb, path] = args else { return None };
-    if verb != VERB {
-        return None;
-    }
-    let written = serde_json::to_vec(&ask(Path::new(path)))
-        .map_err(std::io::Error::from)
-        .and_then(|answer| std::io::stdout().write_all(&answer));
-    Some(i32::from(written.is_err()))
+    asked::run_if_asked(VERB, args, room)
 }
 
-fn ask(path: &Path) -> Headroom {
+fn room(path: &Path) -> Headroom {
     match rustix::fs::statvfs(path) {
         Ok(stat) => understand(
             stat.f_blocks,
@@ -110,7 +91,7 @@ mod tests {
         let known = |free_inodes| Headroom::Known { free_bytes: 5, free_inodes };
         assert_eq!(understand(9, 5, 0, 0), known(None));
         assert_eq!(understand(9, 5, 7, 0), known(Some(0)));
-        assert!(matches!(ask(Path::new("/")), Headroom::Known { .. }));
-        assert!(matches!(ask(Path::new("/nonexistent")), Headroom::Unknown(_)));
+        assert!(matches!(room(Path::new("/")), Headroom::Known { .. }));
+        assert!(matches!(room(Path::new("/nonexistent")), Headroom::Unknown(_)));
     }
 }

@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use super::exit::Exit;
 use super::out;
 use super::round::Round;
-use crate::act::perform::Outcome;
+use crate::act::outcome::Outcome;
 use crate::probes::verdict::Verdict;
 use crate::sys::text;
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::round::Round;
 use super::worker::WorkerJson;
-use crate::act::perform::{Ended, Outcome};
+use crate::act::outcome::{Ended, Outcome};
 use crate::probes::errno;
 use crate::sys::clock::rfc3339;
 use crate::sys::text;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::worker::WorkerNews;
-use crate::act::perform::{Ended, Outcome};
+use crate::act::outcome::{Ended, Outcome};
 use crate::act::round::Acted;
 use crate::act::worker_round::WorkerActed;
 use crate::config::sentinel::Kind;

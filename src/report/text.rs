@@ -4,7 +4,7 @@
 use super::json::detail;
 use super::out::Colour;
 use super::round::{Mode, Round};
-use crate::act::perform::{Ended, Outcome};
+use crate::act::outcome::{Ended, Outcome};
 use crate::decide::plan::{Hold, Reason, Subject};
 use crate::probes::holders::Holders;
 use crate::probes::mounts::Observation;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::metrics::{Families, flag, seconds_of, whole};
 use super::round::Round;
-use crate::act::perform::Ended;
+use crate::act::outcome::Ended;
 use crate::config::sentinel::Kind;
 use crate::decide::plan::{Reason, Subject, Verb};
 use crate::probes::jobs::State as JobState;

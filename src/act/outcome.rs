@@ -1,0 +1,81 @@
+//! What came of the steps of a repair. They stand each on the one before: the first that is not done ends it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::decide::plan::{Hold, Planned, Reason, Repair, Step};
+use crate::sys::clock::boottime;
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Done, and seen to be.
+    Done(String),
+    /// Not done, because it must not be any more.
+    Refused(Reason, String),
+    /// Tried without success.
+    Failed(String),
+    /// Not tried, because an earlier one of its repair was not done.
+    Skipped,
+}
+
+/// What came of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The repair it belongs to.
+    pub subject: PathBuf,
+    /// The step.
+    pub planned: Planned,
+    /// How it ended.
+    pub ended: Ended,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Outcome {
+    /// Whether what was planned is so now.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        match self.ended {
+            Ended::Done(_) => true,
+            Ended::Refused(..) | Ended::Failed(_) | Ended::Skipped => false,
+        }
+    }
+
+    /// What was refused only when it came to acting is a hold like any other.
+    #[must_use]
+    pub fn hold(&self) -> Option<Hold> {
+        match &self.ended {
+            Ended::Refused(reason, detail) => Some(self.planned.step.hold(*reason, detail.clone())),
+            Ended::Done(_) | Ended::Failed(_) | Ended::Skipped => None,
+        }
+    }
+}
+
+/// Performs the steps of a repair by `step`, one after the other.
+pub(super) fn in_order(repair: &Repair, mut step: impl FnMut(&Step) -> Ended) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(repair.steps.len());
+    for planned in &repair.steps {
+        let start = boottime();
+        let going = outcomes.last().is_none_or(Outcome::ok);
+        outcomes.push(Outcome {
+            subject: repair.subject.clone(),
+            planned: planned.clone(),
+            ended: if going { step(&planned.step) } else { Ended::Skipped },
+            took: boottime().saturating_sub(start),
+        });
+    }
+    outcomes
+}
+
+/// Nothing of a repair is begun.
+pub(super) fn refused(repair: &Repair, reason: Reason, why: String) -> Vec<Outcome> {
+    let mut ending = Some(Ended::Refused(reason, why));
+    let endings = |_: &Step| ending.take().unwrap_or(Ended::Skipped);
+    in_order(repair, endings)
+}
+
+/// Whether anything was done, or tried.
+pub(super) fn touched(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)))
+}

@@ -1,0 +1,56 @@
+//! Questions that storage may never answer: a child asks, one for each, and is left alone when it does not come
+//! back in time. Its answer is one JSON value on its standard output.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::sys::clock::Deadline;
+use crate::sys::command::Spawned;
+use crate::sys::text;
+
+/// A child on its way, or why there is none.
+pub(super) struct Asked(io::Result<Spawned>);
+
+/// Starts one that asks what `verb` stands for of a path.
+pub(super) fn ask(verb: &str, path: &Path) -> Asked {
+    Asked(Spawned::start(&[OsString::from(verb), path.as_os_str().to_owned()]))
+}
+
+impl Asked {
+    /// Its answer, waited for until `deadline`, which was `limit` from the start; `late` says what is missing
+    /// after that.
+    pub(super) fn answer<T: DeserializeOwned>(
+        self,
+        deadline: Deadline,
+        limit: Duration,
+        late: &str,
+    ) -> Result<T, String> {
+        let child = self.0.map_err(|error| format!("start a child for it: {error}"))?;
+        if !child.ends_within(deadline.left()) {
+            return Err(format!("{late} within {}", text::duration(limit)));
+        }
+        let answer = serde_json::from_slice(&child.answer());
+        answer.map_err(|_| "its child ended without an answer".to_owned())
+    }
+}
+
+/// When these arguments are for such a child: gives its answer, and says how the process should end.
+pub(super) fn run_if_asked<T: Serialize>(
+    verb: &str,
+    args: &[OsString],
+    look: impl FnOnce(&Path) -> T,
+) -> Option<i32> {
+    let [asked, path] = args else { return None };
+    if asked != OsStr::new(verb) {
+        return None;
+    }
+    let written = serde_json::to_vec(&look(Path::new(path)))
+        .map_err(io::Error::from)
+        .and_then(|answer| io::stdout().write_all(&answer));
+    Some(i32::from(written.is_err()))
+}
