@@ -131,6 +131,30 @@ host_test! {
 }
 
 host_test! {
+    fn a_row_that_the_worker_took_while_it_was_being_stopped_goes_back_too(host, needs "/usr/bin/python3") {
+        // nobody can have seen it before the stop: it is taken by the stop itself
+        let take = "#!/usr/bin/python3\nimport sqlite3\nwith sqlite3.connect('/var/lib/unwedge/queue/queue.db') as queue:\n\
+                    \x20   queue.execute(\"UPDATE jobs SET status = 'running' WHERE id = 2\")\n";
+        host.put("/usr/local/bin/take", take.as_bytes(), "755");
+        furnish(&host, &UNIT.replace("[Install]", "ExecStop=/usr/local/bin/take\n[Install]"), "");
+        queue(&host, &[(1, "running", "/srv/storagebox/jobs/a"), (2, "queued", "/srv/elsewhere/2")]);
+        works_on(&host, "/srv/storagebox/jobs/a");
+        host.put("/etc/unwedge/sentinels/recover", b"armed by a test\n", "644");
+        host.put("/run/dirs", b"", "644");
+        host.ok("kill -KILL $(main_pid)");
+        let round = host.round("--apply");
+        assert!(all_ok(&round), "{round:#}\n{}", host.story());
+        assert_eq!(steps(&round), REPAIR, "{round:#}");
+        assert_eq!(statuses(&host), "1:running 2:running");
+        let _ = worker_round(&host);
+        host.ok("sleep 1.2; systemctl is-active -q worker");
+        let back = worker_round(&host);
+        assert!(all_ok(&back), "{back:#}");
+        assert_eq!(statuses(&host), "1:again 2:again", "{back:#}");
+    }
+}
+
+host_test! {
     fn a_job_that_is_well_never_notices_the_repair_of_anothers_path(host) {
         let bind = "[[bind]]\ncold = \"/srv/storagebox/jobs/a\"\nhot = \"/srv/jobs/a\"\n";
         furnish(&host, UNIT, bind);

@@ -35,7 +35,7 @@ use crate::probes::records::{
 };
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
-use crate::probes::worker::WorkerLook;
+use crate::probes::worker::{WorkerLook, glance};
 use crate::sys::clock::{Deadline, Now};
 use crate::sys::{command, text};
 
@@ -136,11 +136,9 @@ impl Actor<'_> {
     pub fn perform(&mut self, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Result<()> {
         let done = self.perform_all(plan, outcomes);
         if done.is_err() {
-            let starts = |repair: &&Repair| {
-                repair.steps.iter().any(|it| it.step.verb() == Verb::StartWorker)
-            };
             let tried = |start: &Repair| outcomes.iter().any(|it| it.subject == start.subject);
-            let start = plan.repairs.iter().find(starts).filter(|start| !tried(start));
+            let start =
+                plan.repairs.iter().find(|it| it.starts_the_worker()).filter(|start| !tried(start));
             let steps = start.filter(|_| was_stopped(outcomes)).map(|it| self.perform_steps(it));
             outcomes.extend(steps.into_iter().flatten());
         }
@@ -167,8 +165,9 @@ impl Actor<'_> {
                 outcomes.extend(refused(repair, Reason::StorageNotLive, why));
                 continue;
             }
-            // an earlier repair may have taken a minute
-            if repair.stops_the_worker() && !was_stopped(outcomes) {
+            // an earlier repair may have taken a minute; and what runs although the worker is down is nobody's
+            let abandoned = repair.starts_the_worker() && self.worker_is_gone();
+            if abandoned || (repair.stops_the_worker() && !was_stopped(outcomes)) {
                 work = self.work_now(true);
             }
             if let Err((reason, why)) = self.allowed_by(&work, repair, outcomes) {
@@ -176,6 +175,9 @@ impl Actor<'_> {
                 continue;
             }
             let repair = &with_its_charge(repair, &charged);
+            if abandoned {
+                self.note_the_abandoned(&work)?;
+            }
             self.begin(repair, &work)?;
             let done = self.perform_steps(repair);
             if let (Cost::Charge { to, .. }, true) = (&repair.cost, touched(&done)) {
@@ -271,7 +273,23 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Rows that run when the worker is stopped are nobody's afterwards. Whether there was any.
+    /// Whether the worker is down by now, with nobody left of it.
+    fn worker_is_gone(&self) -> bool {
+        let worker = self.settings.worker.as_ref();
+        worker.is_some_and(|worker| glance(self.settings, worker).is_gone())
+    }
+
+    /// Before it is started: among the rows that nobody is at any more may be some that it took after the last
+    /// question of [`Self::begin`], even while it was being stopped.
+    fn note_the_abandoned(&mut self, work: &Work) -> Result<()> {
+        let now = Now::take()?;
+        if self.interrupt(work, &now) {
+            store::record(&self.settings.host.state_dir, &self.state)?;
+        }
+        Ok(())
+    }
+
+    /// Rows that run when the worker is stopped are nobody's afterwards. Whether there was any that was not known.
     fn interrupt(&mut self, work: &Work, now: &Now) -> bool {
         let running = work.known().into_iter().flat_map(|facts| &facts.running);
         let known = self.state.interrupted.len();

@@ -372,6 +372,12 @@ impl Repair {
         self.steps.iter().any(|planned| matches!(planned.step, Step::StopWorker { .. }))
     }
 
+    /// Whether it starts the worker.
+    #[must_use]
+    pub fn starts_the_worker(&self) -> bool {
+        self.steps.iter().any(|planned| matches!(planned.step, Step::StartWorker { .. }))
+    }
+
     /// Whether it puts back a mount at `path`.
     #[must_use]
     pub fn puts_back(&self, path: &Path) -> bool {

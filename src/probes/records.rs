@@ -150,13 +150,13 @@ pub struct Rebound {
     pub at: Stamp,
 }
 
-/// A row that the queue called running when the worker was about to be stopped.
+/// A row that the queue called running when the worker was about to be stopped, or was down for a repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Interrupted {
     /// Which.
     pub row: Row,
-    /// When: from before the stop.
+    /// When: from before the worker was started again.
     pub at: Stamp,
 }
 
