@@ -230,6 +230,18 @@ host_test! {
 }
 
 host_test! {
+    fn on_a_starved_host_it_looks_again_no_later_than_elsewhere(host) {
+        host.arm();
+        watch(&host);
+        // for a while it gets the processor for moments only: what it does takes a hundred times as long
+        ok(&host, "pid=$(main_pid unwedge-watch)
+                   (for nth in $(seq 100); do kill -CONT $pid; read -rt 0.0005 <> <(:) || :; kill -STOP $pid; sleep 0.1; done; kill -CONT $pid) </dev/null &>/dev/null &
+                   kill -KILL $(main_pid)");
+        until(&host, "test $(gauge starts) -ge 1 -a $(gauge daemons) = 1");
+    }
+}
+
+host_test! {
     fn where_there_is_nothing_to_start_it_ends_for_good(host) {
         let config = ok(&host, "sed 's/^.host.$/&\\nservices = \"process\"/; /^unit/d' /etc/unwedge/unwedge.toml");
         host.put("/etc/unwedge/unwedge.toml", config.as_bytes(), "644");

@@ -15,7 +15,7 @@ use unwedge::probes::mountinfo::mount_points;
 use unwedge::probes::wakes::{Scan, Scene, Wakes};
 use unwedge::report::exit::Exit;
 use unwedge::report::watch::{FILE, Reporter, Standing, say};
-use unwedge::sys::clock::{Now, boottime};
+use unwedge::sys::clock::{Now, boottime, cpu_time};
 use unwedge::sys::manager::{self, Manager};
 
 type Ended<T> = Result<T, (Exit, String)>;
@@ -71,6 +71,7 @@ fn run(cli: &cli::Watch, mut settings: Settings) -> Ended<()> {
 
         // look
         if watch.looks.due() <= began {
+            let spent = cpu_time();
             let scan = watch.looks.scan(began);
             if scan == Scan::Always {
                 match load(cli) {
@@ -95,7 +96,7 @@ fn run(cli: &cli::Watch, mut settings: Settings) -> Ended<()> {
             let trouble = seen.as_ref().err().map(|error| format!("{error}; it is read again"));
             reporter.once("table", trouble);
             // decide
-            watch.saw(seen.ok(), scan, began, boottime().saturating_sub(began));
+            watch.saw(seen.ok(), scan, began, cpu_time().saturating_sub(spent));
         }
         standing.daemons = wakes.daemons();
 

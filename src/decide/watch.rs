@@ -125,15 +125,16 @@ impl Starts {
 /// A look at the whole is made at least so often: it finds what no event told, such as a daemon
 /// that took over from another.
 pub const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Between two looks, however often the mount table changes.
+/// From one look to the next, however often the mount table changes.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(250);
-/// Looks take at most one part of so many of the time: 2 % of a core.
+/// Looks cost at most one part of so many of the time: 2 % of a core. What counts is the processor's time: on a
+/// host that is short of it a look takes long, and the next one would come when all is over.
 pub const LOOK_SHARE: u32 = 50;
 
 /// When to look, and how far.
 #[derive(Debug, Default)]
 pub struct Looks {
-    /// when the last one began, and how long it took
+    /// when the last one began, and what it cost
     last: Option<(Duration, Duration)>,
     /// when the last one that looked through the process table began
     whole: Duration,
@@ -155,10 +156,10 @@ impl Looks {
     /// When the next look is due.
     #[must_use]
     pub fn due(&self) -> Duration {
-        let Some((began, took)) = self.last else { return Duration::ZERO };
+        let Some((began, cost)) = self.last else { return Duration::ZERO };
         let whole = self.whole + LOOK_EVERY;
         match self.wanted {
-            Some(_) => whole.min(began + took + LOOK_PAUSE.max(took * LOOK_SHARE)),
+            Some(_) => whole.min(began + cost + LOOK_PAUSE.max(cost * LOOK_SHARE)),
             None => whole,
         }
     }
@@ -171,10 +172,10 @@ impl Looks {
         if first_or_old { Scan::Always } else { wanted }
     }
 
-    /// A look has been made.
-    pub fn looked(&mut self, began: Duration, took: Duration, scan: Scan) {
+    /// A look has been made, at the cost of so much of the processor's time.
+    pub fn looked(&mut self, began: Duration, cost: Duration, scan: Scan) {
         let whole = if scan == Scan::Always { began } else { self.whole };
-        *self = Self { last: Some((began, took)), whole, wanted: None };
+        *self = Self { last: Some((began, cost)), whole, wanted: None };
     }
 }
 
@@ -212,9 +213,9 @@ impl Watch {
         }
     }
 
-    /// A look that began at `began` saw this; nothing, if there was no mount table to be read.
-    pub fn saw(&mut self, scene: Option<Scene>, scan: Scan, began: Duration, took: Duration) {
-        self.looks.looked(began, took, scan);
+    /// A look that began at `began` and cost so much saw this; nothing, if there was no mount table to be read.
+    pub fn saw(&mut self, scene: Option<Scene>, scan: Scan, began: Duration, cost: Duration) {
+        self.looks.looked(began, cost, scan);
         let Some(scene) = scene else {
             self.looks.outdated(scan);
             return;

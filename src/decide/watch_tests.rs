@@ -124,10 +124,10 @@ fn looks_take_a_pause_and_a_share_of_the_time_and_come_every_minute() {
     assert_eq!(looks.due(), START + MOMENT + LOOK_PAUSE);
     let second = looks.due();
     assert_eq!(looks.scan(second), Scan::IfMountsChanged, "unrelated mounts scan no processes");
-    let slow = LOOK_PAUSE / LOOK_SHARE * 2;
-    looks.looked(second, slow, Scan::IfMountsChanged);
+    let dear = LOOK_PAUSE / LOOK_SHARE * 2;
+    looks.looked(second, dear, Scan::IfMountsChanged);
     looks.outdated(Scan::IfMountsChanged);
-    assert_eq!(looks.due(), second + slow + LOOK_PAUSE * 2, "a long table is read less often");
+    assert_eq!(looks.due(), second + dear + LOOK_PAUSE * 2, "a long table is read less often");
     looks.outdated(Scan::Always);
     looks.outdated(Scan::IfMountsChanged);
     assert_eq!(looks.scan(looks.due()), Scan::Always);
