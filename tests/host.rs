@@ -55,6 +55,7 @@ fn jobs_metrics() -> String {
     use unwedge::probes::jobs::{InfraErrors, QueueFacts, QueueLook, State};
     let look = QueueLook::Known(QueueFacts {
         queue: "jobs".to_owned(),
+        at_utc_ms: 0,
         running: vec![],
         next: vec![],
         cooling: vec![],

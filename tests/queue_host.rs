@@ -174,10 +174,16 @@ host_test! {
         let _ = host.round("--apply");
         let tries = || sql("SELECT string_agg(tries::text, ',' ORDER BY id) FROM jobs WHERE id < 9");
         let before = tries();
-        for _ in 0..5 {
-            let _ = host.round("--apply");
+        // twenty minutes: between two rounds, which are a minute apart, the time that is left shrinks by one
+        for minute in 1..=20 {
+            host.serve();
+            sql("UPDATE jobs SET not_before = not_before - interval '1 min' WHERE id < 9");
+            host.ok("sleep 0.2");
+            assert_eq!(tries(), before, "taken again in minute {minute}, though it could only fail");
         }
-        assert_eq!(tries(), before, "taken again, though it could only fail");
+        // and the journal has a line for each, not one for each job or try
+        let lines = host.ok("journalctl --sync; journalctl -b -q -o cat --no-pager UNWEDGE_TOOL=mounts | wc -l");
+        assert_eq!(lines, "20", "{}", host.story());
         assert_eq!(sql("SELECT count(*) FROM jobs WHERE status = 'queued' AND not_before > now()"), "2");
     }
 }

@@ -31,7 +31,7 @@ pub fn keep_off(
             && is_broken_for_certain(world, seen, sightings)
     };
     // one that runs on it now has failed in a moment, and is the next
-    let jobs = facts.running.iter().chain(&facts.next);
+    let jobs = facts.running.iter().chain(facts.near());
     let lost: Vec<(&Observation, &Job)> = jobs
         .filter_map(|job| Some((governing(world, job)?, job)))
         .filter(|(seen, _)| stays_broken(seen))
@@ -75,7 +75,7 @@ fn stop(
             "{}, and it is not repaired now: {} of {} jobs would only fail on it, again and again",
             seen.verdict,
             lost.len(),
-            facts.running.len() + facts.next.len()
+            facts.running.len() + facts.near().count()
         );
         stop_alone(seen.path.clone(), worker, &why)
     })

@@ -102,6 +102,7 @@ fn facts(waits: u64, runs: u64, next: Vec<Job>) -> QueueFacts {
     ];
     QueueFacts {
         queue: "jobs".to_owned(),
+        at_utc_ms: 0,
         running: vec![],
         next,
         cooling: vec![],

@@ -32,6 +32,9 @@ const PROGRAM: &str = "unwedge-jobs";
 const SETPRIV: &str = "/usr/bin/setpriv";
 /// What knows users by name, wherever they are kept.
 const GETENT: &str = "/usr/bin/getent";
+/// A job that may be taken this soon is as good as next. Two rounds of the timer and one that takes long: a job that
+/// is held back is held back anew before its time is over, or a worker fails it over and over until the next round.
+pub const NEAR: Duration = Duration::from_secs(180);
 /// How much longer than `[queue] timeout` its child may take: to start, and to say that nobody answered.
 const CHILD_MARGIN: Duration = Duration::from_secs(2);
 
@@ -72,6 +75,9 @@ impl QueueLook {
 pub struct QueueFacts {
     /// Which queue: the table's name as the config has it, or the adapter's.
     pub queue: String,
+    /// That moment, milliseconds since 1970 UTC. It is compared with the queue's own times alone, never with a
+    /// clock of this host.
+    pub at_utc_ms: u64,
     /// Every running job, by id. A job without an output counts as on every need.
     pub running: Vec<Job>,
     /// The jobs that would be taken next, in the worker's own order, cooling ones left out; at most
@@ -97,6 +103,15 @@ pub struct QueueFacts {
 }
 
 impl QueueFacts {
+    /// The jobs whose turn is near: those that come next, and those whose waiting time is over in less than
+    /// [`NEAR`].
+    pub fn near(&self) -> impl Iterator<Item = &Job> {
+        let near = millis(NEAR);
+        let left = |job: &Job| job.not_before_utc_ms.map(|at| at.saturating_sub(self.at_utc_ms));
+        let soon = move |job: &&Job| left(job).is_some_and(|left| left < near);
+        self.next.iter().chain(self.cooling.iter().filter(soon))
+    }
+
     /// How many jobs are in a state.
     #[must_use]
     pub fn count(&self, state: State) -> u64 {
@@ -271,8 +286,12 @@ pub fn last_good(settings: &Settings, now: &Now) -> Option<LastGood> {
     let stored: StoredFacts = records::read(&own_dir(settings), now).ok()?;
     let Reading { at, facts } = stored.reading?;
     let age = now.since(&at).known();
-    let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    let age_ms = age.map(millis);
     Some(LastGood { read_utc_ms: at.utc_ms, age_ms, facts })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The answer of the child, whole.

@@ -1,4 +1,4 @@
-//! Holding rows back: jobs that would be taken next, and whose output lies where nothing can be written
+//! Holding rows back: jobs that would be taken next or soon, and whose output lies where nothing can be written
 //! now, are given a later time before which nobody takes them. Only the column that the map names for
 //! that is written, only of rows that still wait, and never to an earlier time; all in one transaction.
 //!
@@ -14,7 +14,7 @@ use super::{Fault, millis};
 use crate::config::queue::{Place, Queue, TableMap};
 use crate::probes::jobs::Job;
 
-/// Holds back for `time` what comes next and writes at or below one of `paths`. Whether that stays is the
+/// Holds back for `time` what comes next or soon and writes at or below one of `paths`. Whether that stays is the
 /// transaction's.
 pub fn in_session(
     session: &mut impl Session,
@@ -35,12 +35,11 @@ pub fn in_session(
             table.shown
         )));
     }
-    let on = |jobs: Vec<Job>| -> Vec<String> {
-        jobs.into_iter().filter(|job| is_on(job, paths)).map(|job| job.id).collect()
-    };
-    let (running, next) = (on(facts.running), on(facts.next));
+    let on = |job: &&Job| is_on(job, paths);
+    let running: Vec<String> = facts.running.iter().filter(on).map(|job| job.id.clone()).collect();
+    let near: Vec<String> = facts.near().filter(on).map(|job| job.id.clone()).collect();
     // one that is in somebody's hands may be back in the queue before the statement is carried out
-    let ids = [running.as_slice(), &next].concat();
+    let ids = [running.as_slice(), &near].concat();
     let mut held = Vec::new();
     if !ids.is_empty() {
         let rows = session.rows(&statement(session, &table, map, column, &ids, time)?)?;

@@ -76,6 +76,7 @@ pub fn facts(
     }
     Ok(QueueFacts {
         queue: String::new(),
+        at_utc_ms: counts.now_ms,
         running,
         next,
         cooling,
@@ -149,6 +150,7 @@ struct Counts {
     oldest_pending_ms: Option<u64>,
     infra: u64,
     stale: u64,
+    now_ms: u64,
 }
 
 impl Counts {
@@ -177,6 +179,7 @@ impl Counts {
             oldest_pending_ms: oldest.number().map(|since| now.saturating_sub(since)),
             infra: infra.count()?,
             stale: stale.count()?,
+            now_ms: now,
         })
     }
 }

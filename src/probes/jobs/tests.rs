@@ -6,6 +6,7 @@ use crate::sys::text;
 fn facts() -> QueueFacts {
     QueueFacts {
         queue: "jobs".to_owned(),
+        at_utc_ms: 0,
         running: Vec::new(),
         next: Vec::new(),
         cooling: Vec::new(),

@@ -24,6 +24,7 @@ fn job(id: &str, state: State) -> Job {
 fn facts() -> QueueFacts {
     QueueFacts {
         queue: "jobs".to_owned(),
+        at_utc_ms: 1_700_000_000_000,
         running: vec![Job { output: None, ..job("1", State::Running) }],
         next: vec![job("2", State::Pending)],
         cooling: vec![job("3", State::Cooling)],

@@ -260,6 +260,7 @@ pub(super) fn running(output: &str) -> Work {
 pub(super) fn nothing_runs() -> Work {
     Work::Known(crate::probes::jobs::QueueFacts {
         queue: "jobs".to_owned(),
+        at_utc_ms: 0,
         running: vec![],
         next: vec![],
         cooling: vec![],
@@ -330,6 +331,7 @@ pub(super) fn with_job(
         job.output = output.map(PathBuf::from);
         match state {
             crate::probes::jobs::State::Running => facts.running.push(job),
+            crate::probes::jobs::State::Cooling => facts.cooling.push(job),
             _ => facts.next.push(job),
         }
     }
@@ -338,7 +340,7 @@ pub(super) fn with_job(
 
 #[test]
 fn jobs_are_held_back_only_from_what_is_broken_for_certain_and_stays_so() {
-    use crate::probes::jobs::State::{Pending, Running};
+    use crate::probes::jobs::State::{Cooling, Pending, Running};
     let on = Some("/srv/box/x");
     let held = |verdict: Verdict, work: Work, change: fn(&mut Scene)| {
         let mut scene = scene(verdict);
@@ -358,6 +360,17 @@ fn jobs_are_held_back_only_from_what_is_broken_for_certain_and_stays_so() {
         assert!(!held(verdict, next(), |_| {}), "{verdict}");
     }
     assert!(held(Verdict::Dead, with_job(Running, on, true), |_| {}), "back in a moment");
+    // one that waits is held back anew right before its time is over, by the clock of its own queue
+    let waits = |left: u64| {
+        let mut work = with_job(Cooling, on, true);
+        if let Work::Known(facts) = &mut work {
+            facts.at_utc_ms = 5_000_000;
+            facts.cooling[0].not_before_utc_ms = Some(5_000_000 + left);
+        }
+        work
+    };
+    assert!(held(Verdict::Dead, waits(179_999), |_| {}));
+    assert!(!held(Verdict::Dead, waits(180_000), |_| {}));
     assert!(!held(Verdict::Hung, next(), |scene| scene.state.sightings.clear()), "not confirmed");
     assert!(
         !held(Verdict::Dead, next(), |scene| scene.state = MountsState::default()),
