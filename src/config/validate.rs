@@ -351,25 +351,31 @@ fn deadline_holds_its_parts(check: &mut Checker<'_>, settings: &Settings) {
         .iter()
         .filter(repaired)
         .fold((0_u32, Duration::ZERO), |(n, sum), it| (n + 1, sum + it.wait));
-    let looks = settings.probe.timeout * 2;
-    let questions = settings.queue.as_ref().map_or(Duration::ZERO, |queue| 2 * queue.timeout);
-    let needed = looks + questions + LOCK_WAIT + waits + REPORT_RESERVE;
+    // where a worker is stopped and started the queue is asked before each, and the start has to last
+    let asked = if settings.worker.is_some() { 4 } else { 2 };
+    let queue = settings.queue.as_ref().map(|queue| asked * queue.timeout);
+    let verify = settings.worker.as_ref().map(|worker| worker.verify);
+    let parts = [
+        (Some(settings.probe.timeout * 2), "2 x [probe] timeout".to_owned()),
+        (queue, format!("{asked} x [queue] timeout")),
+        (Some(LOCK_WAIT), "lock".to_owned()),
+        (Some(waits), format!("waits of {count} [[mount]] under repair_under")),
+        (verify, "[worker] verify".to_owned()),
+        (Some(REPORT_RESERVE), "reports".to_owned()),
+    ];
+    let needed: Duration = parts.iter().filter_map(|(time, _)| *time).sum();
     if settings.mounts.deadline >= needed {
         return;
     }
+    let told = |(time, what): &(Option<Duration>, String)| {
+        time.map(|time| format!("{what} ({})", display(time)))
+    };
+    let told: Vec<String> = parts.iter().filter_map(told).collect();
     let message = format!(
-        "{} is too short, expected at least {}: 2 x [probe] timeout ({}){} + lock {} + waits of {count} [[mount]] under repair_under ({}) + reports {}",
+        "{} is too short, expected at least {}: {}",
         display(settings.mounts.deadline),
         display(needed),
-        display(looks),
-        if questions.is_zero() {
-            String::new()
-        } else {
-            format!(" + 2 x [queue] timeout ({})", display(questions))
-        },
-        display(LOCK_WAIT),
-        display(waits),
-        display(REPORT_RESERVE),
+        told.join(" + "),
     );
     check.problem(&deadline_at, message);
 }

@@ -337,13 +337,13 @@ fn the_deadline_holds_its_parts() {
     check_refused(
         "\nmounts.deadline = \"24s 999ms\"",
         &["<text>:2: [mounts] deadline: 24s 999ms is too short, expected at least 25s: \
-           2 x [probe] timeout (10s) + lock 10s + waits of 0 [[mount]] under repair_under (0s) + reports 5s"],
+           2 x [probe] timeout (10s) + lock (10s) + waits of 0 [[mount]] under repair_under (0s) + reports (5s)"],
     );
     let two = "[[mount]]\npath = \"/srv/a\"\nunit = \"a.service\"\nwait = \"90s\"\n[[mount]]\npath = \"/srv/b\"\nunit = \"b.mount\"\n";
     check(&format!("{ROOTS}deadline = \"175s\"\n{two}"));
     check_word(
         &format!("{ROOTS}deadline = \"174s\"\n{two}"),
-        "<text>:3: [mounts] deadline: 2m 54s is too short, expected at least 2m 55s: 2 x [probe] timeout (10s) + lock 10s + waits of 2 [[mount]] under repair_under (2m 30s) + reports 5s",
+        "<text>:3: [mounts] deadline: 2m 54s is too short, expected at least 2m 55s: 2 x [probe] timeout (10s) + lock (10s) + waits of 2 [[mount]] under repair_under (2m 30s) + reports (5s)",
     );
 }
 

@@ -66,6 +66,7 @@ pub fn worker(check: &mut Checker<'_>, written: WorkerFragment, settings: &Setti
         budget: budget(check, &at.key("budget"), written.budget.unwrap_or_default()),
     };
     one_way_to_start(check, &at, &worker, settings);
+    no_dependent(check, &worker, settings);
     deadline_holds_its_parts(check, &at, &worker, settings);
     worker
 }
@@ -115,6 +116,18 @@ fn paths(
         needs.push(path);
     }
     needs
+}
+
+/// What depends on a mount is restarted after its repair whatever it does; a worker is not, while a job of it is well.
+fn no_dependent(check: &mut Checker<'_>, worker: &Worker, settings: &Settings) {
+    let Some(unit) = &worker.unit else { return };
+    for (index, spec) in settings.mount.iter().enumerate() {
+        if let Some(nth) = spec.dependents.iter().position(|name| name == unit) {
+            let at = KeyPath::of(&["mount"]).index(index).key("dependents").index(nth);
+            let why = "is the [worker], which is stopped and started by its own rules; take it out";
+            check.problem(&at, format!("{unit:?} {why}"));
+        }
+    }
 }
 
 /// A unit with a service manager, three commands without one; both may be given.
@@ -248,6 +261,36 @@ mod tests {
         let process = "[host]\nservices = \"process\"\n[worker]\n";
         refused(process, "[worker] status: missing");
         assert!(told(&format!("{process}{PROCESS}")).is_ok());
+    }
+
+    #[test]
+    fn a_worker_is_no_dependent_of_a_mount() {
+        let with = |name: &str| {
+            format!(
+                "dependents = [\"x.service\", \"{name}.service\"]\n[worker]\nunit = \"w.service\"\n"
+            )
+        };
+        let of = |name| from_str(&format!("[[mount]]\npath = \"/srv/box\"\n{}", with(name)));
+        assert!(of("v").is_ok());
+        let told = of("w").unwrap_err().to_string();
+        assert!(told.contains("dependents[1]: \"w.service\" is the [worker]"), "{told}");
+        assert!(told.starts_with("<text>:3: "), "{told}");
+    }
+
+    #[test]
+    fn a_round_that_stops_the_worker_has_the_time_to_start_it() {
+        let with = |seconds: u32| {
+            told(&format!(
+                "[mounts]\ndeadline = \"{seconds}s\"\n[worker]\nunit = \"w.service\"\nverify = \"7s\"\n\
+                 [queue]\nurl = \"sqlite:///q\"\nadapter = \"healtharchive\"\ntimeout = \"3s\"\n"
+            ))
+        };
+        assert!(with(44).is_ok(), "{:?}", with(44));
+        let why = with(43).unwrap_err();
+        assert!(
+            why.contains("4 x [queue] timeout (12s) + ") && why.contains("[worker] verify (7s)"),
+            "{why}"
+        );
     }
 
     #[test]
