@@ -18,7 +18,7 @@ wait -n $!
 "#;
 
 /// Programs, units, a queue with times, a worker that is up.
-fn furnish(host: &Host, unit: &str, more: &str) {
+pub fn furnish(host: &Host, unit: &str, more: &str) {
     for name in ["unwedge-worker", "unwedge-jobs"] {
         let program =
             std::path::Path::new(env!("CARGO_BIN_EXE_unwedge-worker")).with_file_name(name);
@@ -47,7 +47,7 @@ fn furnish(host: &Host, unit: &str, more: &str) {
 }
 
 /// The queue with these rows: id, status, directory. What runs began a while ago.
-fn queue(host: &Host, rows: &[(u32, &str, &str)]) {
+pub fn queue(host: &Host, rows: &[(u32, &str, &str)]) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("queue.db");
     let database = rusqlite::Connection::open(&file).unwrap();
@@ -70,7 +70,7 @@ fn statuses(host: &Host) -> String {
     host.ok(&format!("python3 -c \"{script}\""))
 }
 
-fn works_on(host: &Host, dirs: &str) {
+pub fn works_on(host: &Host, dirs: &str) {
     host.put("/run/dirs", dirs.as_bytes(), "644");
     host.ok("systemctl restart worker; for dir in $(cat /run/dirs); do until test -s $dir/out; do sleep 0.02; done; done");
 }
@@ -81,9 +81,9 @@ fn worker_round(host: &Host) -> Value {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
 }
 
-const UNIT: &str =
+pub const UNIT: &str =
     "[Service]\nExecStart=/usr/local/bin/worker\n[Install]\nWantedBy=multi-user.target\n";
-const REPAIR: [&str; 5] = [
+pub const REPAIR: [&str; 5] = [
     "stop-worker worker.service",
     "detach /srv/storagebox",
     "restart-unit storagebox.service",
@@ -91,12 +91,23 @@ const REPAIR: [&str; 5] = [
     "start-worker worker.service",
 ];
 
+const REQUIRES: &str = "[Unit]\nRequires=storagebox.service\nAfter=storagebox.service\n";
+
+/// A restart of what the worker requires would take it along; it has failed, so that a start will do.
+fn repair(tie: &str) -> [&'static str; 5] {
+    let mut steps = REPAIR;
+    if tie == REQUIRES {
+        steps[2] = "start-unit storagebox.service";
+    }
+    steps
+}
+
 host_test! {
     fn a_worker_whose_job_is_lost_is_stopped_for_the_repair_and_back_and_its_row_goes_back_once_it_is_still(
         host, needs "/usr/bin/python3"
     ) {
         // bound to its storage in both ways
-        for tie in ["", "[Unit]\nRequires=storagebox.service\nAfter=storagebox.service\n"] {
+        for tie in ["", REQUIRES] {
             furnish(&host, &format!("{tie}{UNIT}"), "");
             host.ok("rm -f /etc/unwedge/sentinels/recover /var/lib/unwedge/*.json; await_data");
             queue(&host, &[(1, "running", "/srv/storagebox/jobs/a"), (2, "queued", "/srv/elsewhere/2")]);
@@ -105,7 +116,7 @@ host_test! {
             host.ok("kill -KILL $(main_pid)");
             let round = host.round("--apply");
             assert!(all_ok(&round), "{round:#}\n{}", host.story());
-            assert_eq!(steps(&round), REPAIR, "{round:#}");
+            assert_eq!(steps(&round), repair(tie), "{round:#}");
             assert_ne!(host.ok("systemctl is-active -q worker; main_pid worker.service"), before);
             assert_eq!(host.ok("unwedge debts"), "nothing is owed");
             // its row is nobody's: that is told, and it goes back once that is permitted and its output still
@@ -157,30 +168,32 @@ host_test! {
 host_test! {
     fn a_job_that_is_well_never_notices_the_repair_of_anothers_path(host) {
         let bind = "[[bind]]\ncold = \"/srv/storagebox/jobs/a\"\nhot = \"/srv/jobs/a\"\n";
-        furnish(&host, UNIT, bind);
-        let _ = host.round("--apply");
-        queue(&host, &[(1, "running", "/srv/jobs/a"), (2, "running", "/srv/elsewhere")]);
-        works_on(&host, "/srv/elsewhere /srv/jobs/a");
-        let children = || host.ok("for pid in $(pgrep -f /usr/local/bin/worker); do \
-            readlink /proc/$pid/fd/9 2>/dev/null | grep -q elsewhere && echo $pid $(awk '{print $22}' /proc/$pid/stat); done; :");
-        let (worker, child) = (host.ok("main_pid worker.service"), children());
-        assert!(!child.is_empty());
-        host.ok("kill -KILL $(main_pid)");
-        let round = host.round("--apply");
-        // the base is mounted again; the bind under a job that runs waits for the other
-        assert_eq!(steps(&round), REPAIR[1..4], "{round:#}");
-        assert_eq!(holds(&round), ["/srv/jobs/a running-jobs-present"]);
-        let lines = || host.ok("wc -l </srv/elsewhere/out").parse::<u64>().unwrap();
-        let written = lines();
-        host.until(&format!("test $(wc -l </srv/elsewhere/out) -gt {}", written + 3));
-        assert_eq!((host.ok("main_pid worker.service"), children()), (worker, child));
-        // once that has ended the bind is swapped with the worker stopped, because the other job is lost
-        queue(&host, &[(1, "running", "/srv/jobs/a"), (2, "done", "/srv/elsewhere")]);
-        let round = host.round("--apply");
-        assert!(all_ok(&round), "{round:#}");
-        assert_eq!(steps(&round), ["stop-worker worker.service", "rebind /srv/jobs/a", "wait-live /srv/jobs/a",
-            "start-worker worker.service"]);
-        host.ok("systemctl is-active -q worker");
+        for tie in ["", REQUIRES] {
+            furnish(&host, &format!("{tie}{UNIT}"), bind);
+            let _ = host.round("--apply");
+            queue(&host, &[(1, "running", "/srv/jobs/a"), (2, "running", "/srv/elsewhere")]);
+            works_on(&host, "/srv/elsewhere /srv/jobs/a");
+            let children = || host.ok("for pid in $(pgrep -f /usr/local/bin/worker); do \
+                readlink /proc/$pid/fd/9 2>/dev/null | grep -q elsewhere && echo $pid $(awk '{print $22}' /proc/$pid/stat); done; :");
+            let (worker, child) = (host.ok("main_pid worker.service"), children());
+            assert!(!child.is_empty());
+            host.ok("kill -KILL $(main_pid)");
+            let round = host.round("--apply");
+            // the base is mounted again; the bind under a job that runs waits for the other
+            assert_eq!(steps(&round), repair(tie)[1..4], "{round:#}");
+            assert_eq!(holds(&round), ["/srv/jobs/a running-jobs-present"]);
+            let lines = || host.ok("wc -l </srv/elsewhere/out").parse::<u64>().unwrap();
+            let written = lines();
+            host.until(&format!("test $(wc -l </srv/elsewhere/out) -gt {}", written + 3));
+            assert_eq!((host.ok("main_pid worker.service"), children()), (worker, child));
+            // once that has ended the bind is swapped with the worker stopped, because the other job is lost
+            queue(&host, &[(1, "running", "/srv/jobs/a"), (2, "done", "/srv/elsewhere")]);
+            let round = host.round("--apply");
+            assert!(all_ok(&round), "{round:#}");
+            assert_eq!(steps(&round), ["stop-worker worker.service", "rebind /srv/jobs/a", "wait-live /srv/jobs/a",
+                "start-worker worker.service"]);
+            host.ok("systemctl is-active -q worker");
+        }
     }
 }
 

@@ -480,6 +480,10 @@ impl Case<'_> {
             let detail = format!("{unit} was stopped in this boot, not by itself");
             return Err(self.on(Reason::UnitStoppedByOperator, detail));
         }
+        if !self.is_absent() && down && !along.is_empty() {
+            let why = "mount it again; a start, because a restart takes along what requires it";
+            return Ok(vec![planned(Step::StartUnit { path, unit }, why)]);
+        }
         if !self.is_absent() {
             let why = format!("mount it again{along}");
             return Ok(vec![planned(Step::RestartUnit { path, unit }, &why)]);

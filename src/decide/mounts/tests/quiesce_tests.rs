@@ -154,15 +154,17 @@ fn without_the_permission_to_stop_it_a_base_is_repaired_and_a_bind_in_use_is_hel
 
 #[test]
 fn a_unit_whose_restart_takes_the_worker_along_is_restarted_only_where_it_may_be_stopped() {
-    let along = |work: Work| {
+    let as_it_is = |active: Active, work: Work| {
         let mut scene = at_work(Verdict::Dead, Verdict::Live, work);
         scene.observations.truncate(1);
         scene.settings.bind.clear();
         if let Some(UnitLook::Seen(unit)) = scene.units.get_mut("box.service") {
             unit.dependents = vec![WORKER.to_owned()];
+            unit.active = active;
         }
         scene
     };
+    let along = |work: Work| as_it_is(Active::Active, work);
     let stopped = all(&[&[STOP], &REPAIR, &[START]]);
     assert_eq!(planned_steps(&along(nothing_runs())), stopped);
     assert_eq!(planned_steps(&along(running("/srv/box/x"))), stopped);
@@ -176,6 +178,13 @@ fn a_unit_whose_restart_takes_the_worker_along_is_restarted_only_where_it_may_be
     let mut down = unarmed;
     down.worker = Some(WorkerLook::of(WORKER, State::Inactive));
     assert_eq!(planned_steps(&down), REPAIR);
+    // one that has failed is started, and a start takes nothing along
+    for down in [Active::Failed, Active::Inactive] {
+        let healthy = as_it_is(down, running("/elsewhere"));
+        let started = ["detach /srv/box", "start-unit box.service", "wait-live /srv/box"];
+        assert_eq!(planned_steps(&healthy), started);
+    }
+    assert_eq!(held(&as_it_is(Active::Activating, running("/elsewhere"))).0, 0);
 }
 
 #[test]
