@@ -26,27 +26,12 @@ use unwedge::report::metrics;
 use unwedge::sys::clock::Now;
 
 use crate::support::lab::{all_ok, holds, steps};
-use crate::support::{Fault, Lab};
+use crate::support::{Fault, Lab, failpoints};
 
 /// Where the places passed are written, see `act::failpoint`.
 const LOG: &str = "UNWEDGE_FAILPOINT_LOG";
 /// Rounds that a killed one may take to be made good.
 const ROUNDS_AFTER: usize = 2;
-
-/// The program with failpoints: built beforehand, because a test cannot build.
-#[track_caller]
-fn matrix_program() -> PathBuf {
-    let built =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/failpoints/release/unwedge-mounts");
-    let program = std::env::var_os("UNWEDGE_FAILPOINT_BIN").map_or(built, PathBuf::from);
-    assert!(
-        program.is_file(),
-        "no {}: `cargo build --release --features failpoints --target-dir target/failpoints` \
-         makes it, `make test` does so first; UNWEDGE_FAILPOINT_BIN names another",
-        program.display()
-    );
-    program
-}
 
 /// Something broken, always made anew.
 struct Scenario {
@@ -685,7 +670,7 @@ fn check_no_torn_file(lab: &Lab, what: &str) {
 /// the round after it was seen to pass, a different one each time.
 #[track_caller]
 fn matrix(lab: &mut Lab, scenario: &Scenario, twice: bool) {
-    lab.program = matrix_program();
+    lab.program = failpoints::program();
     install_systemctl(lab);
     let start = Instant::now();
     let (expected, places) = undisturbed_run(lab, scenario);
@@ -840,7 +825,7 @@ fn reached_by(verb: Verb) -> Option<&'static Scenario> {
 
 lab_test! {
     fn every_step_and_every_write_is_killed_somewhere(lab) {
-        lab.program = matrix_program();
+        lab.program = failpoints::program();
         install_systemctl(&lab);
         let mut all = BTreeSet::new();
         let mut of = BTreeMap::new();

@@ -64,7 +64,7 @@ pub fn scene(host: &Host) {
     host.ok("systemctl start unwedge-watch unwedge-worker.timer");
 }
 
-fn all_are_done_once(host: &Host) {
+pub fn all_are_done_once(host: &Host) {
     host.until(&format!(
         "test $(sql \"SELECT count(*) FROM jobs WHERE status = 'done' AND {JOBS}\") = 4"
     ));

@@ -39,6 +39,8 @@ mod queue_host;
 mod quiesce;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
+/// What else may happen while a repair is under way: killed, deployed, rebooted, no database.
+mod trouble;
 /// The watch, on a throw-away host: what starts a round, and what does not.
 mod watch;
 /// What is done while jobs run, come next, or nobody knows.

@@ -5,6 +5,9 @@ use crate::support::host::{Host, listed, shipped, shipped_path};
 
 const METRICS: &str = "/var/lib/prometheus/node-exporter/unwedge_jobs.prom";
 
+const POSTGRES: &[u8] = b"[Service]\nUser=postgres\nKillSignal=SIGINT\n\
+    ExecStart=/usr/lib/postgresql/15/bin/postgres -D /var/lib/pg -k /run/pg -c listen_addresses= -c fsync=off\n";
+
 /// The user, the directories, the units, the program, a cluster and a configuration.
 pub fn furnish(host: &Host) {
     let program = std::fs::read(env!("CARGO_BIN_EXE_unwedge-jobs")).unwrap();
@@ -26,6 +29,7 @@ pub fn furnish(host: &Host) {
           output = \"dir\"\n",
         "644",
     );
+    host.put("/etc/systemd/system/lab-pg.service", POSTGRES, "644");
     host.ok("systemd-sysusers /usr/lib/sysusers.d/unwedge.conf 2>/dev/null
          mkdir -p /var/lib/prometheus/node-exporter
          systemd-tmpfiles --create /usr/lib/tmpfiles.d/unwedge.conf
@@ -35,7 +39,7 @@ pub fn furnish(host: &Host) {
          bin=/usr/lib/postgresql/15/bin
          as $bin/initdb -D /var/lib/pg -U postgres -A trust --no-locale --no-sync >/dev/null
          echo 'local all all peer' >/var/lib/pg/pg_hba.conf
-         systemd-run --quiet --unit=lab-pg -p User=postgres $bin/postgres -D /var/lib/pg -k /run/pg -c listen_addresses= -c fsync=off
+         systemctl start lab-pg
          timeout 20 bash -c 'until /usr/lib/postgresql/15/bin/pg_isready -q -h /run/pg; do sleep 0.1; done'
          as psql -q -h /run/pg postgres -c 'CREATE ROLE unwedge LOGIN' -c 'CREATE DATABASE app'
          as psql -q -h /run/pg app -c 'CREATE TABLE jobs (id int PRIMARY KEY, status text NOT NULL, dir text)' \

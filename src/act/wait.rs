@@ -9,6 +9,7 @@ use crate::config::{MountSpec, Services, Settings};
 use crate::probes::mounts;
 use crate::probes::units::{self, Active, UnitLook};
 use crate::probes::verdict::Verdict;
+use crate::probes::work::Work;
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::text;
 
@@ -18,6 +19,8 @@ const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// The unit is asked after every so many looks: a failed one need not be waited for.
 const LOOKS_PER_UNIT: u32 = 4;
+/// How long a queue is waited for that does not answer: at boot its database may come up beside us.
+const QUEUE_WAIT: Duration = Duration::from_secs(30);
 /// How long systemctl may take to say how the unit is.
 const UNIT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -70,6 +73,18 @@ pub fn bases_live(settings: &Settings, deadline: Deadline) {
         let spec = settings.mount.iter().find(|spec| spec.path == base);
         let limit = spec.map_or(Duration::ZERO, |spec| spec.wait);
         let _ = live(settings, base, None, half.within(limit));
+    }
+}
+
+/// Where binds come from the queue, waits until it answers, at most [`QUEUE_WAIT`] and a quarter of what is left of
+/// the deadline. What it does not say by then is unknown.
+pub fn queue_known(settings: &Settings, deadline: Deadline) {
+    if settings.binds.jobs.is_none() {
+        return;
+    }
+    let until = deadline.within(QUEUE_WAIT.min(deadline.left() / 4));
+    while matches!(Work::look(settings), Work::Unknown(_)) && until.left() > PAUSE_MAX {
+        pause(PAUSE_MAX);
     }
 }
 

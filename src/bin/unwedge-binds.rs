@@ -35,6 +35,7 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
     if cli.apply {
         let (table, _) = binds::complete(&loaded.settings, &Work::NoQueue);
         wait::bases_live(&table, deadline);
+        wait::queue_known(&loaded.settings, deadline);
     }
     let (mode, held, _lock) = match round::turn(&loaded.settings, cli.apply, TURN_WAIT)? {
         Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
@@ -52,7 +53,7 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
 
     // act
     let acted: Acted;
-    let mut round = Round::of(Kind::Binds, mode, &facts, faults, &decision.plan);
+    let mut round = Round::of(Kind::Binds, mode, settings, &facts, faults, &decision.plan);
     if mode == Mode::Apply {
         acted = round::carry_out(settings, &facts, &decision, None, deadline);
         round = round.after(&acted);
@@ -65,5 +66,8 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
         journal::say(&round);
         metrics::write(&settings.host.textfile_dir, &round)?;
     }
-    Ok(if cli.require && !round.has_every_bind() { Exit::Failed } else { round.exit() })
+    match round.lacks_a_bind().filter(|_| cli.require) {
+        Some(why) => anyhow::bail!("not every bind is in place: {why}"),
+        None => Ok(round.exit()),
+    }
 }

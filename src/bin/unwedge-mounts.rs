@@ -44,7 +44,7 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
 
     // act
     let acted: Acted;
-    let mut round = Round::of(Kind::Mounts, mode, &facts, faults, &decision.plan);
+    let mut round = Round::of(Kind::Mounts, mode, settings, &facts, faults, &decision.plan);
     if mode == Mode::Apply {
         let rehearsed = round::rehearsal(loaded, &decision.plan, &text::plan(&round), &facts.now);
         acted = round::carry_out(settings, &facts, &decision, Some(rehearsed), deadline);

@@ -7,6 +7,7 @@ use super::worker::WorkerNews;
 use crate::act::outcome::{Ended, Outcome};
 use crate::act::round::Acted;
 use crate::act::worker_round::WorkerActed;
+use crate::config::Settings;
 use crate::config::sentinel::Kind;
 use crate::decide::plan::{Hold, Plan, Reason};
 use crate::decide::worker;
@@ -18,6 +19,7 @@ use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
 use crate::probes::worker_facts::WorkerFacts;
 use crate::sys::clock::Now;
+use crate::sys::text;
 
 /// Whether the plan was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +66,8 @@ pub struct Round<'a> {
     pub orphans: Option<usize>,
     /// Whether there was a mount table and, where one is configured, a bind manifest.
     pub sources_seen: bool,
-    /// Whether it is known which binds there should be: no fault, and no queue that cannot be read.
-    pub every_bind_known: bool,
+    /// Why it is not known which binds there should be, if so: a fault, or a queue that cannot be read and names some.
+    pub unknown_binds: Option<String>,
     /// What was decided.
     pub plan: &'a Plan,
     /// Holds that turned up when it came to acting.
@@ -103,7 +105,7 @@ impl<'a> Round<'a> {
             present: &[],
             orphans: None,
             sources_seen: true,
-            every_bind_known: true,
+            unknown_binds: None,
             plan,
             late_holds: &[],
             outcomes: &[],
@@ -117,14 +119,27 @@ impl<'a> Round<'a> {
 
     /// A round that has looked and decided.
     #[must_use]
-    pub fn of(front: Kind, mode: Mode, facts: &'a Facts, faults: &[Fault], plan: &'a Plan) -> Self {
+    pub fn of(
+        front: Kind,
+        mode: Mode,
+        settings: &Settings,
+        facts: &'a Facts,
+        faults: &[Fault],
+        plan: &'a Plan,
+    ) -> Self {
         let manifest_seen = faults.iter().all(|fault| fault.place != Place::Manifest);
+        let no_queue = match &facts.work {
+            Work::Unknown(why) if settings.binds.jobs.is_some() => {
+                Some(format!("the queue, which names some, is unknown: {why}"))
+            }
+            Work::Unknown(_) | Work::NoQueue | Work::Known(_) => None,
+        };
         Self {
             armed: facts.gates.is_armed(front),
             observations: &facts.survey.observations,
             present: &facts.survey.observations,
             orphans: facts.survey.orphans,
-            every_bind_known: faults.is_empty() && !matches!(facts.work, Work::Unknown(_)),
+            unknown_binds: faults.first().map(Fault::to_string).or(no_queue),
             sources_seen: facts.survey.table.is_ok() && manifest_seen,
             debts: facts.gates.unreadable.is_none().then_some(&facts.debts),
             ..Self::of_plan(front, &facts.now, mode, plan, &facts.state)
@@ -205,14 +220,13 @@ impl<'a> Round<'a> {
         self.observations.iter().filter(|seen| seen.verdict == verdict).count()
     }
 
-    /// Whether every bind there should be is known, in place, and answers.
+    /// Why not every bind that there should be is known, in place, and answers; none if so.
     #[must_use]
-    pub fn has_every_bind(&self) -> bool {
-        if !self.every_bind_known {
-            return false;
-        }
+    pub fn lacks_a_bind(&self) -> Option<String> {
         let mut binds = self.present.iter().filter(|seen| seen.bind.is_some());
-        binds.all(|seen| seen.verdict == Verdict::Live)
+        let broken = binds.find(|seen| seen.verdict != Verdict::Live);
+        let broken = broken.map(|seen| format!("{} is {}", text::path(&seen.path), seen.verdict));
+        self.unknown_binds.clone().or(broken)
     }
 
     /// How the run should end.

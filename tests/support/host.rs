@@ -86,6 +86,30 @@ impl Host {
         Some(host)
     }
 
+    /// What a host is after it went down and came up again: another one with its files, whose programs see
+    /// another boot. What is enabled is started in one go and in its order, as at boot.
+    #[track_caller]
+    pub fn rebooted(&self) -> Self {
+        let files = "etc/unwedge etc/systemd/system etc/passwd etc/group srv var/lib/unwedge \
+                     $(find usr/local -cnewer /etc/machine-id -type f)";
+        // a dead mount hides even the directory below it
+        let points = self.ok("awk '$5 ~ \"^/srv/\" {print $5}' /proc/self/mountinfo");
+        let packed = self
+            .ok(&format!("cd /; (tar --one-file-system -cz {files} 2>/dev/null || :) | base64"));
+        let next = Self { dir: tempfile::tempdir().unwrap() };
+        let booted =
+            next.script_of(&["boot", "--ttl", &TTL.as_secs().to_string()], &[], b"", 2 * LIMIT);
+        assert_eq!(booted.code, Some(0), "{booted:?}");
+        next.furnish();
+        next.put("/run/files", packed.as_bytes(), "600");
+        next.put("/run/points", points.as_bytes(), "600");
+        next.ok("systemctl disable --quiet --now storagebox; rm -r /srv/* /etc/systemd/system/*
+             mkdir -p $(cat /run/points); base64 -d /run/files | tar -C / -xz; cat /proc/sys/kernel/random/uuid >/run/boot_id
+             mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
+             systemctl daemon-reload; systemctl start multi-user.target");
+        next
+    }
+
     fn furnish(&self) {
         let files: [(&str, &str, Vec<u8>); 13] = [
             ("/usr/bin/unwedge-mounts", "755", read(env!("CARGO_BIN_EXE_unwedge-mounts"))),
@@ -251,7 +275,7 @@ impl Host {
     /// What happened, for a test that fails.
     pub fn story(&self) -> String {
         let ran = self.bash(
-            "journalctl --sync; journalctl -b -o short-monotonic --no-pager -n 60; \
+            "journalctl --sync; journalctl -o short-monotonic --no-pager -n 60; \
              cat /proc/self/mountinfo | grep fuse; systemctl status --no-pager unwedge-mounts.timer",
         );
         ran.stdout + &ran.stderr

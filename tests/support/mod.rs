@@ -1,5 +1,6 @@
 //! What tests stand on: namespaces of their own, fault daemons, and rounds of the real program.
 
+pub mod failpoints;
 pub mod fault;
 #[macro_use]
 pub mod host;
