@@ -204,6 +204,7 @@ pub struct TableFragment {
     pub infra: Option<InfraFragment>,
     pub cooldown: Option<CooldownFragment>,
     pub hold_back: Option<String>,
+    pub rescue: Option<RescueFragment>,
     pub zone: Option<String>,
 }
 
@@ -237,6 +238,15 @@ pub struct CooldownFragment {
     pub at: Option<String>,
     #[serde(rename = "for")]
     pub time: Option<DurationText>,
+}
+
+/// `[queue.table] rescue` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct RescueFragment {
+    pub by: Option<String>,
+    pub after: Option<DurationText>,
 }
 
 /// `[queue.table] cooldown.when` as written.

@@ -111,6 +111,9 @@ pub struct TableMap {
     pub cooldown: Option<Cooldown>,
     /// A not-before column that may be moved by us, for jobs whose storage is broken. Default none.
     pub hold_back: Option<String>,
+    /// What gives back the rows of a worker that is gone, where that is not us: then no row is ever given back by
+    /// us. Default none.
+    pub rescue: Option<Rescue>,
     /// The time zone of times that are stored without one. Default UTC.
     pub zone: String,
 }
@@ -214,6 +217,15 @@ pub struct Infra {
     pub values: Vec<String>,
     /// When that was.
     pub at: Place,
+}
+
+/// `rescue = { by, after }`: a queue library's own way with rows that nobody is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rescue {
+    /// What does it, for people.
+    pub by: String,
+    /// How long after its start a row is taken back.
+    pub after: Duration,
 }
 
 /// `cooldown = { when = { column, values }, at, for }`.

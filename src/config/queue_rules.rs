@@ -9,11 +9,11 @@ use super::defaults;
 use super::duration::DURATION_MAX;
 use super::error::nearest;
 use super::fragment::{
-    CooldownFragment, InfraFragment, QueueFragment, StatesFragment, TableFragment,
+    CooldownFragment, InfraFragment, QueueFragment, RescueFragment, StatesFragment, TableFragment,
 };
 use super::queue::{
     Adapter, Cooldown, Database, Infra, NEXT_JOBS_MAX, OrderBy, Place, QUEUE_TIMEOUT_MAX,
-    QUEUE_TIMEOUT_MIN, Queue, Secret, States, TableMap,
+    QUEUE_TIMEOUT_MIN, Queue, Rescue, Secret, States, TableMap,
 };
 use super::tree::{KeyPath, Origin};
 
@@ -169,6 +169,7 @@ fn table_map(check: &mut Checker<'_>, at: &KeyPath, written: TableFragment) -> T
         infra: written.infra.and_then(|it| infra(check, &at.key("infra"), it)),
         cooldown: written.cooldown.and_then(|it| cooldown(check, &at.key("cooldown"), it)),
         hold_back: written.hold_back.map(|it| check.word(&at.key("hold_back"), &it)),
+        rescue: written.rescue.map(|it| rescue(check, &at.key("rescue"), it)),
         zone: written.zone.map_or_else(utc, |it| check.word(&at.key("zone"), &it)),
     }
 }
@@ -262,6 +263,21 @@ fn cooldown(check: &mut Checker<'_>, at: &KeyPath, written: CooldownFragment) ->
             Duration::from_nanos(1)..=DURATION_MAX,
         ),
     })
+}
+
+fn rescue(check: &mut Checker<'_>, at: &KeyPath, written: RescueFragment) -> Rescue {
+    if written.after.is_none() {
+        check.problem(&at.key("after"), "missing");
+    }
+    Rescue {
+        by: required(check, &at.key("by"), written.by),
+        after: check.duration(
+            &at.key("after"),
+            written.after,
+            Duration::ZERO,
+            Duration::from_nanos(1)..=DURATION_MAX,
+        ),
+    }
 }
 
 fn values(check: &mut Checker<'_>, at: &KeyPath, written: Option<Vec<String>>) -> Vec<String> {

@@ -111,7 +111,7 @@ fn what_a_table_lacks_is_told_at_once() {
     check_refused(
         "[queue]\nurl = \"sqlite:///q\"\nadapter = \"table\"\n[queue.table]\nid = \"id\"\noutput = \".x\"\n\
          states = { pending = [\"a\"], running = [\"b\"], finished = [\"a\"] }\norder = [\"x up\"]\n\
-         infra = { column = \"c\" }\ncooldown = { at = \"u\" }\n",
+         infra = { column = \"c\" }\ncooldown = { at = \"u\" }\nrescue = {}\n",
         &[
             "4: [queue.table] name: missing",
             "4: [queue.table] status: missing",
@@ -123,6 +123,8 @@ fn what_a_table_lacks_is_told_at_once() {
             "10: [queue.table.cooldown.when] column: missing",
             "10: [queue.table.cooldown] for: missing",
             "10: [queue.table.cooldown.when] values: missing",
+            "11: [queue.table.rescue] after: missing",
+            "11: [queue.table.rescue] by: missing",
         ],
     );
     check_refused(

@@ -508,6 +508,8 @@ pub enum Reason {
     QueueUnknown,
     /// A job runs on it, or the queue says that jobs run though the worker does not.
     RunningJobsPresent,
+    /// Its own library gives back the rows that nobody is at; nothing is written for it.
+    QueueRecoversItself,
     /// The worker runs, or is on its way: there is nothing to do.
     WorkerActive,
     /// Somebody does not want the worker to run.
@@ -522,7 +524,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason: playbooks, metrics and tests walk this list.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::NotArmed,
         Self::Halted,
         Self::OnHold,
@@ -552,6 +554,7 @@ impl Reason {
         Self::BadBind,
         Self::QueueUnknown,
         Self::RunningJobsPresent,
+        Self::QueueRecoversItself,
         Self::WorkerActive,
         Self::WorkerStoppedByOperator,
         Self::NothingPending,
@@ -592,6 +595,7 @@ impl Reason {
             Self::BadBind => "bad-bind",
             Self::QueueUnknown => "queue-unknown",
             Self::RunningJobsPresent => "running-jobs-present",
+            Self::QueueRecoversItself => "queue-recovers-itself",
             Self::WorkerActive => "worker-active",
             Self::WorkerStoppedByOperator => "worker-stopped-by-operator",
             Self::NothingPending => "nothing-pending",

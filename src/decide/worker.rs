@@ -13,6 +13,7 @@ use super::budget::DAY;
 use super::gates;
 use super::plan::{Cost, Hold, Need, Plan, Planned, Reason, Repair, Step};
 use super::recover::{self, Judged};
+use crate::config::queue::{Adapter, Rescue};
 use crate::config::sentinel::Kind;
 use crate::config::{COOLDOWN_MAX, Settings, Worker, WorkerBudget};
 use crate::probes::binds::{Fault, Place};
@@ -375,7 +376,10 @@ impl World<'_> {
     fn give_back(&self, judged: &[Judged<'_>]) -> Option<Repair> {
         let rows: Vec<Row> = judged.iter().filter_map(|it| it.gone().cloned()).collect();
         let facts = self.work.known()?;
-        if rows.is_empty() || !gates::shut(self.gates, Kind::Recover, self.now).is_empty() {
+        if rows.is_empty()
+            || self.rescue().is_some()
+            || !gates::shut(self.gates, Kind::Recover, self.now).is_empty()
+        {
             return None;
         }
         let named: Vec<String> = judged
@@ -410,6 +414,11 @@ impl World<'_> {
         if count == 0 || (is_down && going == count) || (!is_down && left.is_empty()) {
             return None;
         }
+        let all_gone = left.iter().all(|it| it.gone().is_some());
+        let known_all = !is_down || u64::try_from(left.len()).is_ok_and(|left| left == count);
+        if let (Some(rescue), true) = (self.rescue(), all_gone && known_all) {
+            return Some(rescued(facts, rescue, &left));
+        }
         let detail = self.of_rows(facts, count - going.min(count), &left);
         let kept_down = is_down && !(self.is_owed() && self.look.is_gone());
         Some(if kept_down {
@@ -417,6 +426,14 @@ impl World<'_> {
         } else {
             Hold::of_queue(&facts.queue, Reason::RunningJobsPresent, detail)
         })
+    }
+
+    /// What the queue's library does with its rows by itself.
+    fn rescue(&self) -> Option<&Rescue> {
+        match &self.settings.queue.as_ref()?.adapter {
+            Adapter::Table(map) => map.rescue.as_ref(),
+            Adapter::Healtharchive => None,
+        }
     }
 
     fn of_rows(&self, facts: &QueueFacts, count: u64, left: &[&Judged<'_>]) -> String {
@@ -573,6 +590,21 @@ fn is_ours(debt: &Debt, stop: &Stamp, started: Option<&Stamp>) -> bool {
         }
     };
     after(stop) && !started.is_some_and(after)
+}
+
+/// Nobody is at these rows, and its own library gives them back: nothing is written, and nobody waits for it.
+fn rescued(facts: &QueueFacts, rescue: &Rescue, left: &[&Judged<'_>]) -> Hold {
+    let after = u64::try_from(rescue.after.as_millis()).unwrap_or(u64::MAX);
+    let rows = left.iter().filter_map(|it| it.gone());
+    let until = rows.map(|row| row.started_utc_ms.saturating_add(after)).max();
+    let named: Vec<String> = left.iter().take(NAMED_MAX).map(|it| it.words()).collect();
+    let detail = format!(
+        "{} takes a row back {} after its start, and nothing is written for it: {}",
+        rescue.by,
+        text::duration(rescue.after),
+        named.join(", ")
+    );
+    Hold::of_queue(&facts.queue, Reason::QueueRecoversItself, detail).until(until)
 }
 
 /// Jobs that could be taken now.

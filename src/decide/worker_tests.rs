@@ -537,6 +537,14 @@ fn orphan(s: &mut Scene, id: &str, still: u64) {
     assert_eq!(s.settings.queue.as_ref().unwrap().quiet, quiet);
 }
 
+/// The queue is a table whose library gives its rows back.
+fn rescued(s: &mut Scene) {
+    let queue = "[queue]\nurl = \"sqlite:///q\"\nadapter = \"table\"\nquiet = \"1m\"\n[queue.table]\n\
+        name = \"jobs\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\nstarted_at = \"began\"\n\
+        states = { pending = [\"a\"], running = [\"b\"] }\nrescue = { by = \"its janitor\", after = \"1h\" }\n";
+    s.settings.queue = crate::config::from_str(queue).unwrap().queue;
+}
+
 #[test]
 fn rows_of_a_dead_worker_go_back_before_it_is_started_and_only_by_their_own_permission() {
     let rows = |change: fn(&mut Scene)| {
@@ -569,6 +577,18 @@ fn rows_of_a_dead_worker_go_back_before_it_is_started_and_only_by_their_own_perm
     // a worker that is up is left, and its older rows go back all the same
     let up = |s: &mut Scene| s.look.state = State::Active;
     check(up, &[back], of(UNIT, Reason::WorkerActive));
+    // a library that gives them back itself is let be, and the worker does not wait for it
+    check(rescued, &[start], of("jobs", Reason::QueueRecoversItself));
+    let unsure = |s: &mut Scene| {
+        rescued(s);
+        s.state.watched.clear();
+    };
+    check(unsure, &[], present(UNIT));
+    let another = |s: &mut Scene| {
+        rescued(s);
+        known(s).counts.extend([(JobState::Running, 2)]);
+    };
+    check(another, &[], present(UNIT));
     // one that is owed a start does not wait for its rows
     let owed = |s: &mut Scene| {
         owe(s, 100);

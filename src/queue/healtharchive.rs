@@ -44,6 +44,7 @@ pub fn map() -> TableMap {
             time: COOLDOWN,
         }),
         hold_back: None,
+        rescue: None,
         zone: utc(),
     }
 }
