@@ -82,37 +82,47 @@ pub fn in_transaction<T>(
     access: Access,
     read: impl FnOnce(&mut Postgres<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    // earlier than our own limit, so that a server that is well says by itself what took so long
-    let limit = millis(queue.timeout) * 4 / 5;
-    // no scan of the whole table while an index can be used, however few rows the planner thinks there
-    // are; and no compiler for statements that touch twenty rows
-    let settings = format!(
-        "SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = {}; \
-         SET LOCAL idle_in_transaction_session_timeout = {limit}; \
-         SET LOCAL row_security = off; SET LOCAL enable_seqscan = off; SET LOCAL jit = off; \
-         SET LOCAL client_min_messages = error",
-        (limit / 2).max(1)
-    );
     let begin = client.build_transaction().read_only(access == Access::Read);
     // a reading sees one moment; a writing must see what others have taken since
     let isolation = match access {
         Access::Read => IsolationLevel::RepeatableRead,
         Access::Write | Access::Try => IsolationLevel::ReadCommitted,
     };
-    let mut transaction = begin.isolation_level(isolation).start().map_err(|e| Fault(said(&e)))?;
-    transaction.batch_execute(&settings).map_err(|error| Fault(said(&error)))?;
+    let transaction = begin.isolation_level(isolation).start().map_err(|e| Fault(said(&e)))?;
     let mut session = Postgres { transaction };
-    let zone = Statement {
-        text: "SELECT set_config('TimeZone', $1, true)".to_owned(),
-        params: vec![Param::Text(map.zone.clone())],
-    };
-    session.rows(&zone)?;
+    session.rows(&settings(queue, map))?;
     let done = read(&mut session)?;
     match access {
         Access::Write => session.transaction.commit().map_err(|error| Fault(said(&error)))?,
         Access::Read | Access::Try => {}
     }
     Ok(done)
+}
+
+/// What holds in the transaction alone, in one question: each more is a wait for the server.
+fn settings(queue: &Queue, map: &TableMap) -> Statement {
+    // earlier than our own limit, so that a server that is well says by itself what took so long
+    let limit = millis(queue.timeout) * 4 / 5;
+    let settings = [
+        ("statement_timeout", limit.to_string()),
+        ("lock_timeout", (limit / 2).max(1).to_string()),
+        ("idle_in_transaction_session_timeout", limit.to_string()),
+        ("row_security", "off".to_owned()),
+        // no scan of the whole table while an index can be used, however few rows the planner thinks there are
+        ("enable_seqscan", "off".to_owned()),
+        // and no compiler for statements that touch twenty rows
+        ("jit", "off".to_owned()),
+        ("client_min_messages", "error".to_owned()),
+        ("TimeZone", map.zone.clone()),
+    ];
+    let set = |(nth, (name, _)): (usize, &(&str, String))| {
+        format!("set_config('{name}', ${}, true)", nth + 1)
+    };
+    let set: Vec<String> = settings.iter().enumerate().map(set).collect();
+    Statement {
+        text: format!("SELECT {}", set.join(", ")),
+        params: settings.into_iter().map(|(_, value)| Param::Text(value)).collect(),
+    }
 }
 
 /// A transaction that reads.
