@@ -7,11 +7,17 @@ use crate::support::host::{Host, listed, shipped};
 /// Takes one job at a time and writes to its directory for a second. What it cannot write fails the job,
 /// which it takes again two seconds later.
 const WORKER: &str = r#"#!/bin/bash
+exec 8>/run/one; flock --nonblock 8 || echo $$ >>/run/two
 work() { # its output appears whole, and nothing is made that is not there
-  for nth in 1 2 3 4 5 6 7 8 9 10; do echo $nth >>"$1/part" || return 1; sleep 0.1; done
+  for nth in 1 2 3 4 5 6 7 8 9 10; do
+    [ ! -e /run/fails ] || exit 1
+    echo $nth >>"$1/part" || return 1
+    sleep 0.1
+  done
   mv "$1/part" "$1/whole"
 }
 while :; do
+  [ ! -e /run/fails ] || exit 1
   id=$(sql "UPDATE jobs SET status = 'running', began = now(), tries = tries + 1 WHERE id = (SELECT id FROM jobs
     WHERE status = 'queued' AND (not_before IS NULL OR not_before <= now()) ORDER BY id LIMIT 1
     FOR UPDATE SKIP LOCKED) RETURNING id")
@@ -37,7 +43,7 @@ pub fn scene(host: &Host) {
     }
     let more = "[binds]\ncold_root = \"/srv/storagebox/jobs\"\nhot_root = \"/srv/jobs\"\n\
         [worker]\nunit = \"worker.service\"\nown_cooldown = true\nverify = \"300ms\"\nfree_mib_min = 1\n\
-        free_inodes_min = 1\nbudget.cooldown = \"0s\"\n\
+        free_inodes_min = 1\nbudget.cooldown = \"0s\"\nbudget.per_day = 100\n\
         [queue]\nurl_file = \"/etc/unwedge/queue.url\"\nadapter = \"table\"\ntimeout = \"2s\"\nquiet = \"1s\"\n\
         [queue.table]\nname = \"jobs\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\noutput = \"dir\"\n\
         states = { pending = [\"queued\"], running = [\"running\"], finished = [\"done\"] }\n\
@@ -97,5 +103,41 @@ host_test! {
         assert!(repairs.lines().any(|line| line.contains("\"/srv/storagebox\"") && line.ends_with(" 1")
             && line.contains("\"ok\"")), "one incident: {repairs}");
         println!("tries: {}", host.ok("sql 'SELECT string_agg(tries::text, $$,$$ ORDER BY id) FROM jobs'"));
+    }
+}
+
+host_test! {
+    fn a_worker_that_dies_alone_is_started_again_and_never_twice(
+        host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
+    ) {
+        scene(&host);
+        host.ok("sql 'DELETE FROM jobs WHERE id > 1'");
+        let down = "until systemctl show -P ActiveState worker | grep -Eqx 'inactive|failed'; do sleep 0.01; done";
+        for (how, kill) in [
+            ("SIGKILL", format!("kill -KILL $(main_pid worker); {down}")),
+            ("SIGTERM", format!("kill -TERM $(main_pid worker); {down}")),
+            ("exit 1", format!("touch /run/fails; {down}; rm /run/fails")),
+        ] {
+            for at_work in [false, true] {
+                let state = if at_work { "queued" } else { "done" };
+                host.ok(&format!("sql \"UPDATE jobs SET status = '{state}', ended = 0, not_before = NULL\"
+                    rm -rf /srv/remote/jobs/*/*; systemctl start worker"));
+                if at_work {
+                    host.until("test -s /srv/remote/jobs/1/part");
+                } else {
+                    host.until("test \"$(systemctl show -P ActiveState worker)\" = active");
+                }
+                // one that was idle finds a job that came meanwhile
+                let ms = host.ok(&format!("from=${{EPOCHREALTIME/./}}; {kill}
+                    sql \"UPDATE jobs SET status = 'queued' WHERE status = 'done'\"; tries=$(sql 'SELECT sum(tries) FROM jobs')
+                    until [ $(sql 'SELECT sum(tries) FROM jobs') -gt $tries ]; do sleep 0.02; done
+                    echo $(((${{EPOCHREALTIME/./}} - from) / 1000))"));
+                let was = if at_work { "at work" } else { "idle" };
+                println!("{how}, {was}: {ms} ms from its death to the next claim");
+                host.until("test $(sql 'SELECT sum(ended) FROM jobs WHERE status = $$done$$') = 1");
+                host.ok("systemctl is-active -q worker; test ! -e /run/two");
+            }
+        }
+        assert_eq!(host.ok("unwedge debts"), "nothing is owed");
     }
 }

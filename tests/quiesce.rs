@@ -334,3 +334,33 @@ lab_test! {
         assert!(lab.dir.join("up").exists(), "{ran:?}");
     }
 }
+
+lab_test! {
+    fn of_five_dead_bases_one_is_over_its_cap_and_the_worker_is_back_on_the_other_four(lab) {
+        let bases: Vec<_> = (1..=5).map(|nth| lab.root(&format!("box{nth}"))).collect();
+        let mut faults: Vec<_> = bases.iter().map(|base| lab.fault(base, &[])).collect();
+        let listed: String = bases.iter().map(|base| lab.listed(base)).collect();
+        let needs: Vec<_> = bases[..4].iter().map(|base| format!("{base:?}")).collect();
+        let worker = format!("{}needs = [{}]\n", of_files(&lab), needs.join(", "));
+        let often = "deadline = \"2m\"\nbudget.per_target_per_day = 1";
+        lab.configure(often, &format!("{listed}{worker}"));
+        lab.arm();
+        // the fifth has had its repair of the day
+        faults[4].kill();
+        let round = lab.apply();
+        assert!(all_ok(&round) && steps(&round).len() == 3, "{round:#}");
+        assert!(!lab.dir.join("stops").exists(), "the worker has nothing to do with it");
+        crate::binds::kill_daemons(&bases[4]);
+        faults[..4].iter_mut().for_each(crate::support::Fault::kill);
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        assert_eq!(holds(&round), [format!("{} over-target-cap", bases[4].display())], "{round:#}");
+        let verbs: Vec<String> = steps(&round).iter().map(|it| it.split(' ').next().unwrap().to_owned()).collect();
+        // each repair stands for itself, so each names the stop; it is done once
+        let mut expected = ["stop-worker", "detach", "remount", "wait-live"].repeat(4);
+        expected.push("start-worker");
+        assert_eq!(verbs, expected);
+        assert_eq!(std::fs::read_to_string(lab.dir.join("stops")).unwrap(), "x\n");
+        assert!(lab.dir.join("up").exists());
+    }
+}
