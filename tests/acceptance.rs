@@ -306,6 +306,25 @@ lab_test! {
 }
 
 lab_test! {
+    fn the_demo_plays_to_its_end_for_a_user_without_any_privilege(lab) {
+        lab.install_where_anybody_may_run_it();
+        let own = lab.dir.join("bin/unwedge");
+        fs::copy(env!("CARGO_BIN_EXE_unwedge"), &own).unwrap();
+        // a /dev/fuse that anybody may open, as on most hosts
+        let fuse = lab.dir.join("fuse");
+        let node = Command::new("mknod").args(["-m", "666"]).arg(&fuse).args(["c", "10", "229"]).status().unwrap();
+        assert!(node.success());
+        mount_bind(&fuse, "/dev/fuse").unwrap();
+        let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+        let demo = Command::new("setpriv").args(nobody).arg(&own).arg("demo").output().unwrap();
+        let said = String::from_utf8_lossy(&demo.stdout);
+        assert!(demo.status.success() && said.contains("The end."), "{said}\n{demo:?}");
+        assert_eq!(said.matches("the data is here").count(), 4, "{said}");
+        assert_eq!(said.matches("job a").count(), 2, "{said}");
+    }
+}
+
+lab_test! {
     fn a_daemon_that_may_live_elsewhere_is_not_taken_for_gone(lab) {
         let path = lab.root("box");
         lab.configure("", &lab.listed(&path));

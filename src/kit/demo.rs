@@ -1,5 +1,5 @@
-//! `unwedge demo`: a real FUSE mount with data in it dies, hangs, and is healed, by the very
-//! program an operator would run, with its dry run, its sentinel and its budget.
+//! `unwedge demo`: a real FUSE mount with data in it dies, hangs, and is healed, and so is a bind onto
+//! it, by the very program an operator would run, with its dry run, its sentinels and its budget.
 //!
 //! It plays in mount and process namespaces of its own, on a tmpfs, so the host sees nothing of it,
 //! and whatever happens, also Ctrl-C, the kernel takes everything down with the namespace's first
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::probes::connections::{CONNECTIONS, Connections};
 use crate::report::out;
@@ -58,6 +58,7 @@ pub fn play() -> Result<()> {
     stage.prologue()?;
     stage.a_mount_dies()?;
     stage.a_mount_hangs()?;
+    stage.a_bind_outlives_its_mount()?;
     stage.the_budget_is_spent()?;
     say("\nThe end. Nothing of this is left: the namespace goes with its first process.\n")
 }
@@ -72,6 +73,8 @@ struct Stage {
     dir: PathBuf,
     /// The mount that will suffer.
     storagebox: PathBuf,
+    /// Where a directory of it is bound.
+    job: PathBuf,
     /// Its daemon's ear.
     control: PathBuf,
     /// The configuration.
@@ -96,13 +99,14 @@ impl Stage {
         }
         let stage = Self {
             storagebox: dir.join("storagebox"),
+            job: dir.join("job"),
             control: dir.join("control"),
             config: dir.join("unwedge.toml"),
             unwedge,
             mounts,
             dir,
         };
-        for made in ["storagebox", "state", "run", "metrics", "sentinels"] {
+        for made in ["storagebox", "job", "state", "run", "metrics", "sentinels"] {
             fs::create_dir(stage.dir.join(made)).with_context(|| format!("make {made}"))?;
         }
         fs::write(&stage.config, stage.settings()).context("write the configuration")?;
@@ -112,6 +116,7 @@ impl Stage {
     fn settings(&self) -> String {
         let (dir, box_, control) =
             (self.dir.display(), self.storagebox.display(), self.control.display());
+        let job = self.job.display();
         let unwedge = self.unwedge.display();
         format!(
             r#"[host]
@@ -126,12 +131,13 @@ deploy_lock  = "{dir}/run/deploy.lock"
 timeout      = "500ms"
 daemons      = "here"                      # this namespace mounts its own storage
 [mounts]
-repair_under = ["{box_}"]
+repair_under = ["{box_}", "{job}"]
 [mounts.confirm]
 hung         = {{ runs = 2, age = "1s" }}   # 2m on a real host
 [mounts.budget]
 cooldown     = "0s"                        # 15m on a real host
-per_target_per_day = 2
+per_hour     = 10
+per_target_per_day = 3
 [[mount]]
 path    = "{box_}"
 fstype  = "fuse.demo"
@@ -183,8 +189,37 @@ remount = ["{unwedge}", "faultfs", "--background", "--control", "{control}",
         self.read_data()
     }
 
+    fn a_bind_outlives_its_mount(&self) -> Result<()> {
+        title("3. A job's directory is bound from it, and the mount is replaced")?;
+        let bind = format!(
+            "[[bind]]\ncold = \"{}/jobs/a\"\nhot  = \"{}\"\n",
+            self.storagebox.display(),
+            self.job.display()
+        );
+        say(&format!("The configuration gets\n\n{bind}\n"))?;
+        fs::write(&self.config, self.settings() + &bind).context("write the configuration")?;
+        self.round(&[])?;
+        let reason = "the demo has shown this plan too";
+        self.tool(&self.unwedge, &["sentinel", "arm", "binds", "--because", reason])?;
+        self.round(&["--apply"])?;
+        self.read_input()?;
+        say("\nThe daemon is killed, and somebody mounts the file system again at once:\n")?;
+        self.order("exit")?;
+        self.await_death()?;
+        unmount(&self.storagebox, UnmountFlags::DETACH).context("detach the dead mount")?;
+        self.serve()?;
+        self.read_data()?;
+        match fs::read(self.job.join("in.txt")) {
+            Ok(_) => bail!("the bind should hold the dead mount, and answers"),
+            Err(error) => say(&format!("$ cat {}/in.txt\n  {error}\n", self.job.display()))?,
+        }
+        say("\nThe bind still holds the old one, and is swapped:\n")?;
+        self.round(&["--apply"])?;
+        self.read_input()
+    }
+
     fn the_budget_is_spent(&self) -> Result<()> {
-        title("3. It dies again, and the day's budget for it is spent")?;
+        title("4. It dies again, and the day's budget for it is spent")?;
         self.order("exit")?;
         self.await_death()?;
         let said = self.round(&["--apply"])?;
@@ -229,6 +264,12 @@ remount = ["{unwedge}", "faultfs", "--background", "--control", "{control}",
     fn read_data(&self) -> Result<()> {
         let data = fs::read_to_string(self.storagebox.join("data.txt")).context("read data.txt")?;
         say(&format!("$ cat data.txt\n  {data}"))
+    }
+
+    /// What the job finds in its own directory.
+    fn read_input(&self) -> Result<()> {
+        let input = fs::read_to_string(self.job.join("in.txt")).context("read in.txt")?;
+        say(&format!("$ cat {}/in.txt\n  {input}", self.job.display()))
     }
 
     fn round(&self, flags: &[&str]) -> Result<String> {

@@ -82,7 +82,7 @@ impl Daemons {
         let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
             Ok(entries) => entries,
             Err(error) => {
-                self.hidden |= !is_gone(&error);
+                self.hidden |= !is_gone(&error) && !has_ended(pid);
                 return;
             }
         };
@@ -184,6 +184,14 @@ pub fn for_each_process(mut look: impl FnMut(i32)) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a process has ended, with all its threads, and only waits for its parent: it holds no descriptor any more.
+/// Its list of them may be closed to whoever has no capability in the first user namespace, even to its own user
+/// (EACCES, measured on 6.18).
+fn has_ended(pid: i32) -> bool {
+    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
+    stat.is_ok_and(|stat| stat.state == 'Z' && stat.num_threads <= 1)
 }
 
 /// Whether a process or a descriptor went away while it was looked at.
