@@ -520,11 +520,7 @@ impl Actor<'_> {
     }
 
     fn hold_back(&self, path: &Path) -> Ended {
-        let Some(queue) = &self.settings.queue else {
-            return Ended::Failed("there is no queue".to_owned());
-        };
-        let limit = jobs::limit(queue).min(self.deadline.left());
-        match jobs::hold_back(self.settings, &[path.to_owned()], HELD_BACK_FOR, limit) {
+        match jobs::hold_back(self.settings, &[path.to_owned()], HELD_BACK_FOR, self.deadline) {
             Ok(held) => Ended::Done(format!(
                 "{} held back for {}",
                 held.jobs.len(),

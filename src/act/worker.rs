@@ -61,11 +61,7 @@ pub fn step(settings: &Settings, step: &Step, deadline: Deadline) -> Ended {
 
 /// Gives rows back. One that was taken again since stays whose it is.
 fn recover(settings: &Settings, rows: &[Row], deadline: Deadline) -> Ended {
-    let Some(queue) = &settings.queue else {
-        return Ended::Failed("there is no queue".to_owned());
-    };
-    let limit = jobs::limit(queue).min(deadline.left());
-    match jobs::recover(settings, rows, limit) {
+    match jobs::recover(settings, rows, deadline) {
         Ok(done) if done.jobs.len() == rows.len() => {
             Ended::Done(format!("{} given back", done.jobs.len()))
         }

@@ -8,17 +8,14 @@ use unwedge::cli::Mounts;
 use unwedge::config::Loaded;
 use unwedge::config::sentinel::Kind;
 use unwedge::decide::mounts::{World, decide};
-use unwedge::decide::plan::{Hold, Plan, Reason};
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
-use unwedge::probes::records::MountsState;
 use unwedge::probes::work::Work;
 use unwedge::report::exit::Exit;
-use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
 use unwedge::report::text::Detail;
-use unwedge::report::{self, journal, json, metrics, program, text};
-use unwedge::sys::clock::{Deadline, Now, boottime};
+use unwedge::report::{self, journal, metrics, program, text};
+use unwedge::sys::clock::{Deadline, boottime};
 
 fn main() -> ExitCode {
     program::run("unwedge-mounts", |cli: &Mounts| cli.common.config.clone(), run)
@@ -31,7 +28,7 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let (mode, held, _lock) = match round::turn(&loaded.settings, cli.apply, Duration::ZERO)? {
         Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
         Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
-        Turn::Busy => return busy(cli, &Now::take()?),
+        Turn::Busy => return program::busy(Kind::Mounts, cli.common.json),
     };
 
     // look
@@ -59,17 +56,4 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
         metrics::write(&settings.host.textfile_dir, &round)?;
     }
     Ok(round.exit())
-}
-
-/// Another round is at work: its metrics stand, and this one did its job by leaving it alone.
-fn busy(cli: &Mounts, now: &Now) -> anyhow::Result<Exit> {
-    let why = "another round is at work";
-    let plan = Plan { repairs: vec![], holds: vec![Hold::gate(Reason::Busy, why.to_owned())] };
-    let state = MountsState::default();
-    out::complain(&format!("unwedge-mounts: busy: {why}"));
-    if cli.common.json {
-        let round = Round::of_plan(Kind::Mounts, now, Mode::Apply, &plan, &state);
-        out::print(&json::render(&round)?)?;
-    }
-    Ok(Exit::Fine)
 }

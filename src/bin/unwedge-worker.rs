@@ -8,7 +8,7 @@ use unwedge::act::worker_round::{self, WorkerActed};
 use unwedge::cli::WorkerTool;
 use unwedge::config::Loaded;
 use unwedge::config::sentinel::Kind;
-use unwedge::decide::plan::{Hold, Plan, Reason};
+use unwedge::decide::plan::Plan;
 use unwedge::decide::worker::{World, decide};
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
@@ -35,7 +35,7 @@ fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     let (mode, held, _lock) = match round::turn_of(settings, TOOL, cli.apply, Duration::ZERO)? {
         Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
         Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
-        Turn::Busy => return busy(cli, &Now::take()?),
+        Turn::Busy => return program::busy(Kind::Worker, cli.common.json),
     };
 
     // look
@@ -74,19 +74,6 @@ fn without(cli: &WorkerTool, now: &Now) -> anyhow::Result<Exit> {
         out::print(&json::render(&round)?)?;
     } else if !journal::is_ours() {
         out::print("no worker: there is no [worker] in the configuration; nothing to do\n")?;
-    }
-    Ok(Exit::Fine)
-}
-
-/// Another round is at work: its metrics stand, and this one did its job by leaving it alone.
-fn busy(cli: &WorkerTool, now: &Now) -> anyhow::Result<Exit> {
-    let why = "another round is at work";
-    let plan = Plan { repairs: vec![], holds: vec![Hold::gate(Reason::Busy, why.to_owned())] };
-    let state = MountsState::default();
-    out::complain(&format!("unwedge-worker: busy: {why}"));
-    if cli.common.json {
-        let round = Round::of_plan(Kind::Worker, now, Mode::Apply, &plan, &state);
-        out::print(&json::render(&round)?)?;
     }
     Ok(Exit::Fine)
 }

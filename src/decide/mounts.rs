@@ -137,7 +137,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     let mut repairs = compose(world, bases, binds, &waiting, &mut holds);
     quiesce.stop_first(&mut repairs);
     if world.front == Kind::Mounts {
-        let kept_off = storm::keep_off(world, &sightings, &repairs, &broken);
+        let kept_off = storm::keep_off(world, &sightings, &repairs, &quiesce);
         repairs.extend(permitted(world, Kind::Worker, kept_off, &mut holds));
     }
     // at boot the worker comes after the binds by its own order: what is owed from before is not for them

@@ -56,12 +56,12 @@ pub struct Judged<'a> {
 impl Judged<'_> {
     /// The row, if whoever was at it is gone.
     #[must_use]
-    pub fn gone(&self) -> Option<&Row> {
+    pub fn gone(&self) -> Option<Row> {
         let [age, beat, process, growth, mount] = &self.witnesses;
         let heard = [age, process, growth].iter().all(|witness| witness.says == Says::Gone);
         let silent =
             [beat, mount].iter().all(|witness| matches!(witness.says, Says::Gone | Says::Nothing));
-        self.orphan.row.as_ref().filter(|_| heard && silent)
+        self.orphan.job.row().filter(|_| heard && silent)
     }
 
     /// For people: the job, and each witness.
@@ -78,7 +78,7 @@ impl Judged<'_> {
 #[must_use]
 pub fn watch(orphans: &[Orphan], before: &[Watched], now: &Now) -> Vec<Watched> {
     let one = |orphan: &Orphan| {
-        let row = orphan.row.clone()?;
+        let row = orphan.job.row()?;
         let digest = match &orphan.output {
             Output::Known(digest) => Some(digest.clone()),
             Output::Unknown(_) => None,
@@ -101,7 +101,7 @@ pub fn judge<'a>(
 ) -> Vec<Judged<'a>> {
     let one = |orphan: &'a Orphan| {
         let witness = |name, (says, words): (Says, String)| Witness { name, says, words };
-        let since = watched.iter().find(|it| Some(&it.row) == orphan.row.as_ref());
+        let since = watched.iter().find(|it| Some(&it.row) == orphan.job.row().as_ref());
         Judged {
             orphan,
             witnesses: [
@@ -117,7 +117,7 @@ pub fn judge<'a>(
 }
 
 fn age(orphan: &Orphan, now: &Now) -> (Says, String) {
-    match &orphan.row {
+    match orphan.job.row() {
         None => (Says::Unknown, "no start time, so one try is like the next".to_owned()),
         Some(row) => {
             let ms = now.utc_ms.saturating_sub(row.started_utc_ms);
@@ -183,7 +183,6 @@ mod tests {
             attempts: None,
         };
         Orphan {
-            row: job.row(),
             job,
             why: "the worker is down".to_owned(),
             mount: Some(("/srv/box".into(), Verdict::Live)),
@@ -192,7 +191,7 @@ mod tests {
     }
 
     fn watched(digest: &str, ms: u64) -> Vec<Watched> {
-        let row = orphan(digest).row.unwrap();
+        let row = orphan(digest).job.row().unwrap();
         vec![Watched { row, digest: Some(digest.to_owned()), since: ago(ms) }]
     }
 
@@ -222,7 +221,7 @@ mod tests {
         };
         assert!(with(|_| {}));
         assert!(with(|it| it.mount = None));
-        assert!(!with(|it| it.row = None));
+        assert!(!with(|it| it.job.started_utc_ms = None));
         assert!(!with(|it| it.output = Output::Unknown("?".to_owned())));
         for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Live) {
             let mut one = orphan("a");

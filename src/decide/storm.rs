@@ -3,8 +3,6 @@
 //! this plan, are held back where the map names a not-before column. Where it names none the worker is stopped
 //! as soon as no job runs that is well, and owed its start until its storage is live.
 
-use std::path::PathBuf;
-
 use super::busy;
 use super::confirm;
 use super::mounts::World;
@@ -12,7 +10,7 @@ use super::plan::{Cost, Planned, Repair, Step};
 use super::quiesce::{Quiesce, stop_alone};
 use crate::config::sentinel::Kind;
 use crate::probes::jobs::{Job, QueueFacts};
-use crate::probes::mounts::Observation;
+use crate::probes::mounts::{Observation, governing};
 use crate::probes::records::Sighting;
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
@@ -23,7 +21,7 @@ pub fn keep_off(
     world: &World<'_>,
     sightings: &[Sighting],
     repairs: &[Repair],
-    broken: &[PathBuf],
+    quiesce: &Quiesce<'_>,
 ) -> Vec<Repair> {
     let Work::Known(facts) = world.work else { return Vec::new() };
     let stays_broken = |seen: &Observation| {
@@ -33,13 +31,13 @@ pub fn keep_off(
     // one that runs on it now has failed in a moment, and is the next
     let jobs = facts.running.iter().chain(facts.near());
     let lost: Vec<(&Observation, &Job)> = jobs
-        .filter_map(|job| Some((governing(world, job)?, job)))
+        .filter_map(|job| Some((governing(world.observations, job.output.as_ref()?)?, job)))
         .filter(|(seen, _)| stays_broken(seen))
         .collect();
     if facts.hold_back {
         hold_back(&lost)
     } else {
-        stop(world, facts, &lost, broken).into_iter().collect()
+        stop(world, facts, &lost, quiesce).into_iter().collect()
     }
 }
 
@@ -61,11 +59,10 @@ fn stop(
     world: &World<'_>,
     facts: &QueueFacts,
     lost: &[(&Observation, &Job)],
-    broken: &[PathBuf],
+    quiesce: &Quiesce<'_>,
 ) -> Option<Repair> {
     let (worker, look) = (world.settings.worker.as_ref()?, world.worker?);
     let (seen, _) = lost.first()?;
-    let quiesce = Quiesce::of(world, broken);
     let scene = quiesce.scene();
     if worker.own_cooldown || look.state.is_down() || scene.well().is_some() {
         return None;
@@ -93,14 +90,6 @@ fn one(seen: &Observation, job: &Job) -> Repair {
         leaves: Vec::new(),
         steps: vec![Planned { step, why }],
     }
-}
-
-/// The deepest path that is watched and that the job's output lies at or below. One that lies nowhere of the
-/// kind, or does not say where, is nobody's concern here.
-fn governing<'a>(world: &World<'a>, job: &Job) -> Option<&'a Observation> {
-    let output = job.output.as_ref()?;
-    let above = world.observations.iter().filter(|seen| output.starts_with(&seen.path));
-    above.max_by_key(|seen| seen.path.components().count())
 }
 
 /// Whether it is broken, and was seen so as often and as long as it takes to act on it.

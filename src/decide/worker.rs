@@ -374,7 +374,7 @@ impl World<'_> {
 
     /// The rows that may be taken again, given back, if that is permitted.
     fn give_back(&self, judged: &[Judged<'_>]) -> Option<Repair> {
-        let rows: Vec<Row> = judged.iter().filter_map(|it| it.gone().cloned()).collect();
+        let rows: Vec<Row> = judged.iter().filter_map(Judged::gone).collect();
         let facts = self.work.known()?;
         if rows.is_empty()
             || self.rescue().is_some()
@@ -445,12 +445,8 @@ impl World<'_> {
             0 => "no process in its control group".to_owned(),
             count => format!("{count} processes in its control group"),
         };
-        let words = |job: &Job| {
-            let judged = left.iter().find(|it| it.orphan.job.id == job.id);
-            judged.map_or_else(|| self.witness(job), |it| it.words())
-        };
         let jobs: Vec<String> = if left.is_empty() {
-            facts.running.iter().take(NAMED_MAX).map(words).collect()
+            facts.running.iter().take(NAMED_MAX).map(|job| self.witness(job)).collect()
         } else {
             left.iter().take(NAMED_MAX).map(|it| it.words()).collect()
         };

@@ -515,15 +515,13 @@ fn orphan(s: &mut Scene, id: &str, still: u64) {
     let mut job = job(id, Some("/srv/a/7"));
     job.state = JobState::Running;
     job.started_utc_ms = Some(now().utc_ms - 300_000);
-    let row = job.row();
-    s.state.watched.extend(row.clone().map(|row| Watched {
+    s.state.watched.extend(job.row().map(|row| Watched {
         row,
         digest: Some("d".to_owned()),
         since: ago(still),
     }));
     s.orphans.push(Orphan {
         job: job.clone(),
-        row,
         why: "the worker is down".to_owned(),
         mount: Some((BOX.into(), Verdict::Live)),
         output: crate::probes::growth::Output::Known("d".to_owned()),

@@ -10,7 +10,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::records::{self, Record, path_text};
@@ -225,18 +224,10 @@ pub struct InfraErrors {
     pub count: Option<u64>,
 }
 
-/// What was held back.
+/// What a verb that writes has written to: jobs that were held back, or given back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HeldBack {
-    /// The jobs' ids.
-    pub jobs: Vec<String>,
-}
-
-/// What was given back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recovered {
+pub struct Touched {
     /// The jobs' ids.
     pub jobs: Vec<String>,
 }
@@ -349,8 +340,8 @@ pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook
     }
 }
 
-/// Has the sibling program hold back for `time` the jobs that come next and write at or below one of
-/// `paths`, as the service user; returns within `limit` and a moment.
+/// Has the sibling program hold back for `time` the jobs that come next or soon and write at or below one of
+/// `paths`, as the service user; returns by `deadline` and a moment, and within [`limit`].
 ///
 /// # Errors
 /// Why nothing is known to have been held back.
@@ -358,33 +349,34 @@ pub fn hold_back(
     settings: &Settings,
     paths: &[PathBuf],
     time: Duration,
-    limit: Duration,
-) -> Result<HeldBack, String> {
+    deadline: Deadline,
+) -> Result<Touched, String> {
     let time = format!("{}ms", time.as_millis());
     let words = ["--for", &time].map(OsString::from).to_vec();
-    order(settings, "hold-back", words, paths.iter().map(OsString::from).collect(), limit)
+    order(settings, "hold-back", words, paths.iter().map(OsString::from).collect(), deadline)
 }
 
-/// Has the sibling program give rows back to the queue, as the service user; returns within `limit` and a
-/// moment.
+/// Has the sibling program give rows back to the queue, as the service user; returns by `deadline` and a moment,
+/// and within [`limit`].
 ///
 /// # Errors
 /// Why nothing is known to have been given back.
-pub fn recover(settings: &Settings, rows: &[Row], limit: Duration) -> Result<Recovered, String> {
+pub fn recover(settings: &Settings, rows: &[Row], deadline: Deadline) -> Result<Touched, String> {
     let words = rows.iter().map(|row| OsString::from(row.word())).collect();
-    order(settings, "recover", Vec::new(), words, limit)
+    order(settings, "recover", Vec::new(), words, deadline)
 }
 
 /// A verb that writes, and its answer.
-fn order<T: DeserializeOwned>(
+fn order(
     settings: &Settings,
     verb: &str,
     options: Vec<OsString>,
     to: Vec<OsString>,
-    limit: Duration,
-) -> Result<T, String> {
-    let deadline = Deadline::after(limit);
-    let mut argv = as_service_user(settings, limit)?;
+    deadline: Deadline,
+) -> Result<Touched, String> {
+    let queue = settings.queue.as_ref().ok_or("there is no queue")?;
+    let deadline = deadline.within(limit(queue));
+    let mut argv = as_service_user(settings, deadline.left())?;
     argv.push(sibling()?.into());
     argv.extend([verb, "--json"].map(OsString::from));
     argv.extend(options);

@@ -616,3 +616,9 @@ fn ground(response: Option<&Response>) -> Ground {
         ) => Ground::NotSeen,
     }
 }
+/// What stands at the deepest watched path that an output lies at or below; none where it lies below none.
+#[must_use]
+pub fn governing<'a>(observations: &'a [Observation], output: &Path) -> Option<&'a Observation> {
+    let above = observations.iter().filter(|seen| output.starts_with(&seen.path));
+    above.max_by_key(|seen| seen.path.components().count())
+}

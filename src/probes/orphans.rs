@@ -2,13 +2,13 @@
 //! left in its control group, or it was so after they were begun. Here it is told which these are, and what
 //! their outputs look like; whether they may go back is decided elsewhere.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::growth::{self, Output};
-use super::jobs::{Job, Row};
+use super::jobs::Job;
 use super::mountinfo;
-use super::mounts::Observation;
+use super::mounts::{Observation, governing};
 use super::records::{Interrupted, Watched};
 use super::verdict::Verdict;
 use super::work::Work;
@@ -21,8 +21,6 @@ use crate::sys::clock::{self, Now};
 pub struct Orphan {
     /// The job as the queue has it.
     pub job: Job,
-    /// Which try; none where the queue does not tell one from the next.
-    pub row: Option<Row>,
     /// Why nobody can be at it.
     pub why: String,
     /// The mount that its output lies on, and how that is; none where it lies on no watched one.
@@ -59,9 +57,11 @@ pub fn look(
     let mut orphans: Vec<Orphan> = lost
         .map(|(job, why)| Orphan {
             job: job.clone(),
-            row: job.row(),
             why,
-            mount: job.output.as_deref().and_then(|output| governing(output, observations)),
+            mount: job.output.as_deref().and_then(|output| {
+                let seen = governing(observations, output)?;
+                Some((seen.path.clone(), seen.verdict))
+            }),
             output: Output::Unknown("the queue does not say where it is".to_owned()),
         })
         .collect();
@@ -94,12 +94,6 @@ fn abandoned(job: &Job, worker: &WorkerLook, known: Known<'_>, now: &Now) -> Opt
     };
     let stopped = known.interrupted.iter().find(before);
     stopped.map(|it| format!("the worker was stopped at {}, and is another by now", it.at.utc()))
-}
-
-fn governing(output: &Path, observations: &[Observation]) -> Option<(PathBuf, Verdict)> {
-    let above = observations.iter().filter(|seen| output.starts_with(&seen.path));
-    let seen = above.max_by_key(|seen| seen.path.components().count())?;
-    Some((seen.path.clone(), seen.verdict))
 }
 
 /// An output on a watched mount that answers, or on a disk of this host.

@@ -9,7 +9,7 @@ use super::gates::Gates;
 use super::headroom::{self, Headroom};
 use super::mounts::{self, Survey};
 use super::orphans::{self, Known, Orphan};
-use super::records::{self, Debts, MountsState, WorkerState};
+use super::records::{self, Debts, Interrupted, MountsState, WorkerState};
 use super::verdict::Verdict;
 use super::work::Work;
 use super::worker::{self, WorkerLook};
@@ -57,13 +57,22 @@ pub fn look(
     let survey = mounts::survey(settings, &BTreeSet::new(), false, worker.deadline / 4);
     let look = worker::look(settings, worker);
     let headroom = headroom::look(&roomy(settings, worker, &survey), settings.probe.timeout);
-    // another tool's, and only to be read: without it fewer rows can be told to be nobody's
-    let mounts: MountsState = records::read(&settings.host.state_dir, now).unwrap_or_default();
-    let known = Known { watched: &state.watched, interrupted: &mounts.interrupted };
+    let interrupted = interrupted(settings, &work, now);
+    let known = Known { watched: &state.watched, interrupted: &interrupted };
     let seen = &survey.observations;
     let orphans = orphans::look(settings, &work, &look, known, seen, worker.deadline / 8);
     let now = Now::take()?;
     Ok(WorkerFacts { now, gates, look, survey, work, orphans, headroom, state, debts })
+}
+
+/// Rows that ran when the worker was stopped for a repair, where any run now. The record is another tool's, and
+/// only to be read: without it fewer rows can be told to be nobody's.
+fn interrupted(settings: &Settings, work: &Work, now: &Now) -> Vec<Interrupted> {
+    if work.known().is_none_or(|facts| facts.running.is_empty()) {
+        return Vec::new();
+    }
+    let mounts: Result<MountsState, _> = records::read(&settings.host.state_dir, now);
+    mounts.map(|mounts| mounts.interrupted).unwrap_or_default()
 }
 
 /// The needs that can be asked for their room.

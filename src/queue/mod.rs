@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue, TableMap};
-use crate::probes::jobs::{self, HeldBack, QueueFacts, QueueLook, Recovered, Row};
+use crate::probes::jobs::{self, QueueFacts, QueueLook, Row, Touched};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::{command, text};
 use address::Address;
@@ -69,7 +69,7 @@ pub fn hold_back(
     paths: Vec<PathBuf>,
     time: Duration,
     dry_run: bool,
-) -> Result<HeldBack, Fault> {
+) -> Result<Touched, Fault> {
     bounded(queue, move |queue| {
         let address = Address::of(&queue.database)?;
         let (map, _) = map_of(&queue.adapter);
@@ -93,7 +93,7 @@ pub fn hold_back(
                         )?;
                         all.extend(held);
                         if dry_run || !in_hands || patience.left() <= BETWEEN_PASSES {
-                            return Ok(HeldBack { jobs: all.into_iter().collect() });
+                            return Ok(Touched { jobs: all.into_iter().collect() });
                         }
                         pause(BETWEEN_PASSES);
                     }
@@ -109,7 +109,7 @@ pub fn hold_back(
 ///
 /// # Errors
 /// Nothing is known to have been given back; where the answer did not come in time it may have been.
-pub fn recover(queue: &Queue, rows: Vec<Row>, dry_run: bool) -> Result<Recovered, Fault> {
+pub fn recover(queue: &Queue, rows: Vec<Row>, dry_run: bool) -> Result<Touched, Fault> {
     bounded(queue, move |queue| {
         let address = Address::of(&queue.database)?;
         let (map, _) = map_of(&queue.adapter);
@@ -128,7 +128,7 @@ pub fn recover(queue: &Queue, rows: Vec<Row>, dry_run: bool) -> Result<Recovered
                 })
             }
         };
-        given.map(|jobs| Recovered { jobs }).map_err(|Fault(why)| Fault(address.scrub(&why)))
+        given.map(|jobs| Touched { jobs }).map_err(|Fault(why)| Fault(address.scrub(&why)))
     })
 }
 

@@ -8,10 +8,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use super::exit::Exit;
-use super::out;
+use super::round::{Mode, Round};
+use super::{json, out};
 use crate::act::child;
+use crate::config::sentinel::Kind;
 use crate::config::{self, Loaded, Request};
+use crate::decide::plan::{Hold, Plan, Reason};
 use crate::probes::mountinfo::mount_points;
+use crate::probes::records::MountsState;
+use crate::sys::clock::Now;
 
 /// Runs the program called `name`; `config` is what its command line says of the configuration file.
 #[must_use]
@@ -39,4 +44,20 @@ pub fn run<C: Parser>(
             Exit::Failed.into()
         }
     }
+}
+
+/// Another round is at work: its metrics stand, and this one did its job by leaving it alone.
+///
+/// # Errors
+/// It cannot be told.
+pub fn busy(front: Kind, as_json: bool) -> anyhow::Result<Exit> {
+    let why = "another round is at work";
+    let plan = Plan { repairs: vec![], holds: vec![Hold::gate(Reason::Busy, why.to_owned())] };
+    out::complain(&format!("unwedge-{}: busy: {why}", front.name()));
+    if as_json {
+        let (state, now) = (MountsState::default(), Now::take()?);
+        let round = Round::of_plan(front, &now, Mode::Apply, &plan, &state);
+        out::print(&json::render(&round)?)?;
+    }
+    Ok(Exit::Fine)
 }

@@ -12,7 +12,7 @@ use super::out;
 use crate::config::duration;
 use crate::decide::plan::{Hold, Reason};
 use crate::probes::jobs::{
-    Answer, HeldBack, Job, LastGood, QueueFacts, QueueLook, Recovered, SCHEMA, State, TOOL,
+    Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, TOOL, Touched,
 };
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
@@ -83,31 +83,35 @@ pub fn say(round: &QueueRound<'_>, json: bool) -> Result<()> {
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn held_back(held: &HeldBack, time: Duration, dry_run: bool, json: bool) -> Result<String> {
-    if json {
-        return Ok(serde_json::to_string(held)? + "\n");
-    }
-    let what = if dry_run { "would be held back" } else { "held back" };
-    let jobs: Vec<String> = held.jobs.iter().map(|id| text::bytes(id.as_bytes())).collect();
-    Ok(match jobs.len() {
-        0 => format!("nothing {what}: no job that comes next writes there\n"),
-        count => format!("{count} {what} for {}: {}\n", text::duration(time), jobs.join(" ")),
-    })
+pub fn held_back(held: &Touched, time: Duration, dry_run: bool, json: bool) -> Result<String> {
+    let none = "no job that comes next or soon writes there";
+    touched(held, "held back", &format!(" for {}", text::duration(time)), none, dry_run, json)
 }
 
 /// What was given back, or would be.
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn recovered(given: &Recovered, dry_run: bool, json: bool) -> Result<String> {
+pub fn recovered(given: &Touched, dry_run: bool, json: bool) -> Result<String> {
+    touched(given, "given back", "", "no such row runs as it was seen", dry_run, json)
+}
+
+fn touched(
+    jobs: &Touched,
+    what: &str,
+    how: &str,
+    none: &str,
+    dry_run: bool,
+    json: bool,
+) -> Result<String> {
     if json {
-        return Ok(serde_json::to_string(given)? + "\n");
+        return Ok(serde_json::to_string(jobs)? + "\n");
     }
-    let what = if dry_run { "would be given back" } else { "given back" };
-    let jobs: Vec<String> = given.jobs.iter().map(|id| text::bytes(id.as_bytes())).collect();
-    Ok(match jobs.len() {
-        0 => format!("nothing {what}: no such row runs as it was seen\n"),
-        count => format!("{count} {what}: {}\n", jobs.join(" ")),
+    let what = if dry_run { format!("would be {what}") } else { what.to_owned() };
+    let ids: Vec<String> = jobs.jobs.iter().map(|id| text::bytes(id.as_bytes())).collect();
+    Ok(match ids.len() {
+        0 => format!("nothing {what}: {none}\n"),
+        count => format!("{count} {what}{how}: {}\n", ids.join(" ")),
     })
 }
 
