@@ -6,7 +6,7 @@ use crate::incident::{all_are_done_once, scene};
 use crate::quiesce::{UNIT, furnish, queue, works_on};
 use crate::support::failpoints;
 use crate::support::host::{Host, shipped};
-use crate::support::lab::{all_ok, holds};
+use crate::support::lab::{all_ok, holds, steps};
 
 const BIND: &str = "[[bind]]\ncold = \"/srv/storagebox/jobs/a\"\nhot = \"/srv/jobs/a\"\n";
 const ROUND: &str = "/etc/systemd/system/unwedge-mounts.service.d";
@@ -148,6 +148,11 @@ host_test! {
             host.ok("mkdir /bare; mount --bind /srv /bare; test -z \"$(ls -A /bare/jobs/a /bare/storagebox | grep -v :)\"
                      umount /bare");
         }
+        // and what starts the worker in a round does not wait for that round
+        host.ok("kill -KILL $(main_pid)");
+        let round = host.round("--apply");
+        assert!(all_ok(&round), "{round:#}\n{}", host.story());
+        assert_eq!(steps(&round).last().unwrap(), "start-worker worker.service");
     }
 }
 

@@ -76,14 +76,17 @@ pub fn bases_live(settings: &Settings, deadline: Deadline) {
     }
 }
 
-/// Where binds come from the queue, waits until it answers, at most [`QUEUE_WAIT`] and a quarter of what is left of
-/// the deadline. What it does not say by then is unknown.
-pub fn queue_known(settings: &Settings, deadline: Deadline) {
-    if settings.binds.jobs.is_none() {
-        return;
-    }
+/// What the queue holds. Where binds come from it, it is asked again until it answers: the last question begins
+/// within [`QUEUE_WAIT`] and a quarter of what is left of the deadline.
+#[must_use]
+pub fn queue_known(settings: &Settings, deadline: Deadline) -> Work {
     let until = deadline.within(QUEUE_WAIT.min(deadline.left() / 4));
-    while matches!(Work::look(settings), Work::Unknown(_)) && until.left() > PAUSE_MAX {
+    loop {
+        let work = Work::look(settings);
+        let is_awaited = settings.binds.jobs.is_some() && matches!(work, Work::Unknown(_));
+        if !is_awaited || until.left() <= PAUSE_MAX {
+            return work;
+        }
         pause(PAUSE_MAX);
     }
 }

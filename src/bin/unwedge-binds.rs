@@ -8,9 +8,10 @@ use std::time::Duration;
 use unwedge::act::round::{self, Acted, Turn};
 use unwedge::act::wait;
 use unwedge::cli::Binds;
-use unwedge::config::Loaded;
 use unwedge::config::sentinel::Kind;
+use unwedge::config::{Loaded, Settings};
 use unwedge::decide::mounts::{World, decide};
+use unwedge::decide::plan::Plan;
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
 use unwedge::probes::work::Work;
@@ -33,11 +34,17 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
     facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
     let deadline = Deadline::after(loaded.settings.mounts.deadline);
     if cli.apply {
-        let (table, _) = binds::complete(&loaded.settings, &Work::NoQueue);
+        let work = wait::queue_known(&loaded.settings, deadline);
+        let (table, _) = binds::complete(&loaded.settings, &work);
         wait::bases_live(&table, deadline);
-        wait::queue_known(&loaded.settings, deadline);
     }
-    let (mode, held, _lock) = match round::turn(&loaded.settings, cli.apply, TURN_WAIT)? {
+    let turn = match round::turn(&loaded.settings, cli.apply, Duration::ZERO)? {
+        // it may be the very round that starts the worker, and that waits for us
+        Turn::Busy if is_in_place(&loaded.settings)? => Turn::Busy,
+        Turn::Busy => round::turn(&loaded.settings, cli.apply, TURN_WAIT)?,
+        turn => turn,
+    };
+    let (mode, held, _lock) = match turn {
         Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
         // what another round has not put in place by then is told by what is seen now
         Turn::DryRun | Turn::Busy => (Mode::DryRun, OwnLock::NotHeld, None),
@@ -70,4 +77,14 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
         Some(why) => anyhow::bail!("not every bind is in place: {why}"),
         None => Ok(round.exit()),
     }
+}
+
+/// Whether every bind is there already.
+fn is_in_place(settings: &Settings) -> anyhow::Result<bool> {
+    let work = Work::look(settings);
+    let (settings, faults) = &binds::complete(settings, &work);
+    let facts = facts::look(settings, work, false, OwnLock::NotHeld)?;
+    let plan = Plan::default();
+    let round = Round::of(Kind::Binds, Mode::DryRun, settings, &facts, faults, &plan);
+    Ok(round.lacks_a_bind().is_none())
 }
