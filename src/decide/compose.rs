@@ -10,6 +10,7 @@ use super::budget::Ledger;
 use super::gates;
 use super::mounts::World;
 use super::plan::{Cost, Hold, Planned, Reason, Repair, Step, Subject};
+use crate::config::MountSpec;
 use crate::config::sentinel::Kind;
 use crate::probes::identity::Identity;
 use crate::probes::mountinfo::Dev;
@@ -67,7 +68,8 @@ pub fn compose(
 }
 
 /// What stands on a base is restarted once base and binds are done, each for itself: one that does not come
-/// up again keeps none of the others from it. Those that go with the base's own unit are left to that.
+/// up again keeps none of the others from it. Those that go with a restart of the base's own unit are left to that;
+/// where it is only started instead, they are restarted here, all but the worker.
 fn restart_dependents(
     world: &World<'_>,
     repairs: &[Repair],
@@ -75,16 +77,22 @@ fn restart_dependents(
 ) -> Vec<Repair> {
     let mut dependents = Vec::new();
     for spec in &world.settings.mount {
-        let base_first = repairs.iter().any(|repair| repair.puts_back(&spec.path));
+        let put_back = repairs.iter().find(|repair| repair.puts_back(&spec.path));
+        let base_first = put_back.is_some();
         if world.front != Kind::Mounts || !(base_first || with_binds.contains(&spec.path)) {
             continue;
         }
-        let along = match spec.unit.as_ref().and_then(|unit| world.units.get(unit)) {
-            Some(UnitLook::Seen(unit)) if base_first => unit.dependents.as_slice(),
-            Some(UnitLook::Seen(_) | UnitLook::Unknown(_)) | None => &[],
-        };
-        for unit in spec.dependents.iter().filter(|unit| !along.contains(unit)) {
-            let (path, unit) = (spec.path.clone(), unit.clone());
+        let mut units = spec.dependents.clone();
+        match put_back.map_or(Goes::Nothing, |repair| goes_along(world, repair, spec)) {
+            Goes::Nothing => {}
+            Goes::With(along) => units.retain(|unit| !along.contains(unit)),
+            Goes::Instead(along) => {
+                let new = along.iter().filter(|unit| !spec.dependents.contains(unit));
+                units.extend(new.cloned());
+            }
+        }
+        for unit in units {
+            let path = spec.path.clone();
             let why = "it stands on what was repaired".to_owned();
             dependents.push(Repair {
                 subject: spec.path.clone(),
@@ -98,6 +106,33 @@ fn restart_dependents(
         }
     }
     dependents
+}
+
+/// What goes along when a base is put back by its unit.
+enum Goes {
+    /// Nothing, as far as is known.
+    Nothing,
+    /// These, by the manager's own hand.
+    With(Vec<String>),
+    /// These would have, had the unit been restarted.
+    Instead(Vec<String>),
+}
+
+fn goes_along(world: &World<'_>, repair: &Repair, spec: &MountSpec) -> Goes {
+    let Some(unit) = &spec.unit else { return Goes::Nothing };
+    let Some(UnitLook::Seen(known)) = world.units.get(unit) else { return Goes::Nothing };
+    let worker = world.settings.worker.as_ref().and_then(|it| it.unit.as_ref());
+    let is = |step: &Step| match step {
+        Step::RestartUnit { unit: name, .. } if name == unit => {
+            Some(Goes::With(known.dependents.clone()))
+        }
+        Step::StartUnit { unit: name, .. } if name == unit && repair.takes_away() => {
+            let others = known.dependents.iter().filter(|name| Some(*name) != worker);
+            Some(Goes::Instead(others.cloned().collect()))
+        }
+        _ => None,
+    };
+    repair.steps.iter().find_map(|planned| is(&planned.step)).unwrap_or(Goes::Nothing)
 }
 
 /// Holds binds whose base is neither live nor put back by this plan; the others learn which it is.

@@ -362,7 +362,7 @@ impl Case<'_> {
             let Some(spec) = self.spec_of(&nested.path) else { continue };
             let step = match (self.world.settings.host.services, &spec.unit, &spec.remount) {
                 (Services::Systemd, Some(unit), _) => {
-                    Step::RestartUnit { path: nested.path.clone(), unit: unit.clone() }
+                    self.mount_again(nested.path.clone(), unit.clone())
                 }
                 (Services::Process, _, Some(_)) => Step::Remount { path: nested.path.clone() },
                 (Services::Systemd | Services::Process, _, _) => continue,
@@ -442,6 +442,21 @@ impl Case<'_> {
         }
     }
 
+    /// By its unit. A restart takes along what requires that, also from a unit that is down. Where the worker is
+    /// among those, of which a job may be well elsewhere, one that is down is only started.
+    fn mount_again(&self, path: PathBuf, unit: String) -> Step {
+        let worker = self.world.settings.worker.as_ref().and_then(|it| it.unit.as_ref());
+        match (self.world.units.get(&unit), worker) {
+            (Some(UnitLook::Seen(known)), Some(worker))
+                if matches!(known.active, Active::Inactive | Active::Failed)
+                    && known.dependents.contains(worker) =>
+            {
+                Step::StartUnit { path, unit }
+            }
+            _ => Step::RestartUnit { path, unit },
+        }
+    }
+
     /// What to do with the unit, by its state.
     fn start(&self, unit: &str) -> Result<Vec<Planned>, Hold> {
         let path = self.observation.path.clone();
@@ -480,13 +495,14 @@ impl Case<'_> {
             let detail = format!("{unit} was stopped in this boot, not by itself");
             return Err(self.on(Reason::UnitStoppedByOperator, detail));
         }
-        if !self.is_absent() && down && !along.is_empty() {
-            let why = "mount it again; a start, because a restart takes along what requires it";
-            return Ok(vec![planned(Step::StartUnit { path, unit }, why)]);
-        }
         if !self.is_absent() {
-            let why = format!("mount it again{along}");
-            return Ok(vec![planned(Step::RestartUnit { path, unit }, &why)]);
+            return Ok(vec![match self.mount_again(path, unit) {
+                step @ Step::StartUnit { .. } => planned(
+                    step,
+                    "mount it again; a start, because a restart takes the worker along",
+                ),
+                step => planned(step, &format!("mount it again{along}")),
+            }]);
         }
         match known.active {
             Active::Activating | Active::Deactivating => Ok(Vec::new()),

@@ -3,13 +3,15 @@
 //! this plan, are held back where the map names a not-before column. Where it names none the worker is stopped
 //! as soon as no job runs that is well, and owed its start until its storage is live.
 
+use std::path::Path;
+
 use super::busy;
 use super::confirm;
 use super::mounts::World;
 use super::plan::{Cost, Planned, Repair, Step};
 use super::quiesce::{Quiesce, stop_alone};
 use crate::config::sentinel::Kind;
-use crate::probes::jobs::{Job, QueueFacts};
+use crate::probes::jobs::{Job, QueueFacts, State};
 use crate::probes::mounts::{Observation, governing};
 use crate::probes::records::Sighting;
 use crate::probes::verdict::Verdict;
@@ -28,8 +30,11 @@ pub fn keep_off(
         !repairs.iter().any(|repair| repair.puts_back(&seen.path))
             && is_broken_for_certain(world, seen, sightings)
     };
+    // time enough to hold back what comes soon, and none to stop a worker for what does not come next
+    let soon: Vec<&Job> =
+        if facts.hold_back { facts.near().collect() } else { facts.next.iter().collect() };
     // one that runs on it now has failed in a moment, and is the next
-    let jobs = facts.running.iter().chain(facts.near());
+    let jobs = facts.running.iter().chain(soon);
     let lost: Vec<(&Observation, &Job)> = jobs
         .filter_map(|job| Some((governing(world.observations, job.output.as_ref()?)?, job)))
         .filter(|(seen, _)| stays_broken(seen))
@@ -62,7 +67,12 @@ fn stop(
     quiesce: &Quiesce<'_>,
 ) -> Option<Repair> {
     let (worker, look) = (world.settings.worker.as_ref()?, world.worker?);
-    let (seen, _) = lost.first()?;
+    // whatever does not keep it down would have it started again by this very plan
+    let needs = worker.needs(world.settings);
+    let keeps_down = |(seen, job): &&(&Observation, &Job)| {
+        needs.contains(&seen.path) || (job.state != State::Running && is_listed(world, &seen.path))
+    };
+    let (seen, _) = lost.iter().find(keeps_down)?;
     let scene = quiesce.scene();
     if worker.own_cooldown || look.state.is_down() || scene.well().is_some() {
         return None;
@@ -72,10 +82,17 @@ fn stop(
             "{}, and it is not repaired now: {} of {} jobs would only fail on it, again and again",
             seen.verdict,
             lost.len(),
-            facts.running.len() + facts.near().count()
+            facts.running.len() + facts.next.len()
         );
         stop_alone(seen.path.clone(), worker, &why)
     })
+}
+
+/// Whether what comes next on it keeps a worker down while it is not live.
+fn is_listed(world: &World<'_>, path: &Path) -> bool {
+    let settings = world.settings;
+    settings.mount.iter().any(|spec| spec.path == path)
+        || settings.bind.iter().any(|bind| bind.hot == path)
 }
 
 fn one(seen: &Observation, job: &Job) -> Repair {

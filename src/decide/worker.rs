@@ -414,7 +414,10 @@ impl World<'_> {
         if count == 0 || (is_down && going == count) || (!is_down && left.is_empty()) {
             return None;
         }
-        let all_gone = left.iter().all(|it| it.gone().is_some());
+        // whoever cannot be told from another, or leaves nothing to look at, is the library's business alone
+        let untold =
+            |it: &Judged<'_>| it.orphan.job.row().is_none() || it.orphan.job.output.is_none();
+        let all_gone = left.iter().all(|it| it.gone().is_some() || untold(it));
         let known_all = !is_down || u64::try_from(left.len()).is_ok_and(|left| left == count);
         if let (Some(rescue), true) = (self.rescue(), all_gone && known_all) {
             return Some(rescued(facts, rescue, &left));
@@ -591,7 +594,7 @@ fn is_ours(debt: &Debt, stop: &Stamp, started: Option<&Stamp>) -> bool {
 /// Nobody is at these rows, and its own library gives them back: nothing is written, and nobody waits for it.
 fn rescued(facts: &QueueFacts, rescue: &Rescue, left: &[&Judged<'_>]) -> Hold {
     let after = u64::try_from(rescue.after.as_millis()).unwrap_or(u64::MAX);
-    let rows = left.iter().filter_map(|it| it.gone());
+    let rows = left.iter().filter_map(|it| it.orphan.job.row());
     let until = rows.map(|row| row.started_utc_ms.saturating_add(after)).max();
     let named: Vec<String> = left.iter().take(NAMED_MAX).map(|it| it.words()).collect();
     let detail = format!(

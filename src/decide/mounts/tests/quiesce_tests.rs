@@ -183,6 +183,20 @@ fn a_unit_whose_restart_takes_the_worker_along_is_restarted_only_where_it_may_be
         let healthy = as_it_is(down, running("/elsewhere"));
         let started = ["detach /srv/box", "start-unit box.service", "wait-live /srv/box"];
         assert_eq!(planned_steps(&healthy), started);
+        // and so what else would have gone along is restarted by name
+        let mut tied = as_it_is(down, running("/elsewhere"));
+        if let Some(UnitLook::Seen(unit)) = tied.units.get_mut("box.service") {
+            unit.dependents.push("reader.service".to_owned());
+        }
+        let reader = "restart-unit reader.service";
+        assert_eq!(planned_steps(&tied), all(&[&started, &[reader]]));
+        tied.settings.mount[0].dependents = vec!["reader.service".to_owned()];
+        assert_eq!(planned_steps(&tied), all(&[&started, &[reader]]));
+        // where the worker is none of them a restart takes them along as ever
+        if let Some(UnitLook::Seen(unit)) = tied.units.get_mut("box.service") {
+            unit.dependents.retain(|name| name != WORKER);
+        }
+        assert_eq!(planned_steps(&tied), REPAIR);
     }
     assert_eq!(held(&as_it_is(Active::Activating, running("/elsewhere"))).0, 0);
 }
@@ -212,11 +226,14 @@ fn a_worker_is_not_started_on_storage_that_this_plan_does_not_put_back() {
 
 #[test]
 fn where_rows_cannot_be_held_back_the_worker_is_stopped_once_no_job_is_well() {
-    use crate::probes::jobs::State::Pending;
+    use crate::probes::jobs::State::{Cooling, Pending};
     fn well(s: &mut Scene) {
         let Work::Known(facts) = &mut s.work else { return };
         let Work::Known(more) = running("/elsewhere") else { return };
         facts.running = more.running;
+    }
+    fn no_need(s: &mut Scene) {
+        s.settings.worker.as_mut().unwrap().needs = Some(vec![]);
     }
     let storm = |change: fn(&mut Scene)| {
         let mut scene = at_work(Verdict::Dead, Verdict::Live, nothing_runs());
@@ -242,6 +259,22 @@ fn where_rows_cannot_be_held_back_the_worker_is_stopped_once_no_job_is_well() {
         facts.running[0].output = Some("/srv/box/y".into());
     };
     assert_eq!(storm(lost), kept_down);
+    // what is no need keeps it down only where the next job is on it: else it would be started again at once
+    assert_eq!(storm(no_need), kept_down);
+    let runs_beside = |s: &mut Scene| {
+        no_need(s);
+        s.work = with_job(crate::probes::jobs::State::Running, Some("/srv/box/y"), false);
+        let Work::Known(facts) = &mut s.work else { return };
+        facts.running.retain(|job| job.output.as_deref() != Some(Path::new("/elsewhere")));
+    };
+    assert_eq!(storm(runs_beside), left);
+    // nor is it stopped for one that only comes soon
+    let soon = |s: &mut Scene| {
+        s.work = with_job(Cooling, Some("/srv/box/y"), false);
+        let Work::Known(facts) = &mut s.work else { return };
+        facts.cooling[0].not_before_utc_ms = Some(facts.at_utc_ms + 1);
+    };
+    assert_eq!(storm(soon), left);
     let down = |s: &mut Scene| s.worker = Some(WorkerLook::of(WORKER, State::Inactive));
     assert_eq!(storm(down), left);
     // down as our debt it stays down by that name
