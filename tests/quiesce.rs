@@ -125,7 +125,7 @@ host_test! {
             let told = worker_round(&host);
             let words = told["holds"].to_string();
             assert!(holds(&told).contains(&"jobs running-jobs-present".to_owned()), "{told:#}");
-            for witness in ["age:", "beat:", "process: the worker was stopped at", "growth:", "mount: /srv/storagebox is live"] {
+            for witness in ["age:", "beat:", "process: the worker was down after", "growth:", "mount: /srv/storagebox is live"] {
                 assert!(words.contains(witness), "{witness}: {words}");
             }
             host.ok("sleep 1.2");
@@ -162,6 +162,9 @@ host_test! {
         let back = worker_round(&host);
         assert!(all_ok(&back), "{back:#}");
         assert_eq!(statuses(&host), "1:again 2:again", "{back:#}");
+        // and a restart by hand, which waits until no job runs, tells of one
+        let said = host.ok("unwedge worker restart --when-idle");
+        assert!(said.contains("nobody's now: 2@1793527200000; see unwedge-jobs recover"), "{said}");
     }
 }
 

@@ -165,9 +165,8 @@ impl Actor<'_> {
                 outcomes.extend(refused(repair, Reason::StorageNotLive, why));
                 continue;
             }
-            // an earlier repair may have taken a minute; and what runs although the worker is down is nobody's
-            let abandoned = repair.starts_the_worker() && self.worker_is_gone();
-            if abandoned || (repair.stops_the_worker() && !was_stopped(outcomes)) {
+            // an earlier repair may have taken a minute
+            if repair.stops_the_worker() && !was_stopped(outcomes) {
                 work = self.work_now(true);
             }
             if let Err((reason, why)) = self.allowed_by(&work, repair, outcomes) {
@@ -175,8 +174,8 @@ impl Actor<'_> {
                 continue;
             }
             let repair = &with_its_charge(repair, &charged);
-            if abandoned {
-                self.note_the_abandoned(&work)?;
+            if repair.starts_the_worker() {
+                self.note_the_abandoned()?;
             }
             self.begin(repair, &work)?;
             let done = self.perform_steps(repair);
@@ -273,17 +272,20 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// Whether the worker is down by now, with nobody left of it.
-    fn worker_is_gone(&self) -> bool {
-        let worker = self.settings.worker.as_ref();
-        worker.is_some_and(|worker| glance(self.settings, worker).is_gone())
-    }
-
     /// Before it is started: among the rows that nobody is at any more may be some that it took after the last
-    /// question of [`Self::begin`], even while it was being stopped.
-    fn note_the_abandoned(&mut self, work: &Work) -> Result<()> {
-        let now = Now::take()?;
-        if self.interrupt(work, &now) {
+    /// question of [`Self::begin`], even while it was being stopped. Not asked where no start would come of it, or
+    /// where the answer could come too late for it.
+    fn note_the_abandoned(&mut self) -> Result<()> {
+        let (Some(worker), Some(queue)) = (&self.settings.worker, &self.settings.queue) else {
+            return Ok(());
+        };
+        let permitted = not_forbidden(self.settings, Kind::Worker, self.deadline).is_ok();
+        if !permitted || self.deadline.left() < jobs::limit(queue) * 2 {
+            return Ok(());
+        }
+        let work = self.work_now(true);
+        // asked for last: whoever was gone then was gone when the rows were read, or came and went
+        if glance(self.settings, worker).is_gone() && self.interrupt(&work, &Now::take()?) {
             store::record(&self.settings.host.state_dir, &self.state)?;
         }
         Ok(())

@@ -334,7 +334,9 @@ fn one_way_to_mount(check: &mut Checker<'_>, settings: &Settings) {
     }
 }
 
-/// A round may look twice, ask the queue twice, wait for its lock, wait for each mount it repairs one after another, and report.
+/// A round may look twice, ask the queue twice, wait for its lock, wait for each mount it repairs one after another,
+/// and report. Around a worker it asks twice more, and sees its start last. How long its stop takes its unit says alone;
+/// a round that comes to its end with that leaves the start to the next, as a debt.
 fn deadline_holds_its_parts(check: &mut Checker<'_>, settings: &Settings) {
     let deadline_at = KeyPath::of(&["mounts", "deadline"]);
     let repaired =

@@ -1,7 +1,7 @@
 //! `unwedge worker restart`: a restart that interrupts no job. It waits until the queue says that none
 //! runs, takes the whole deploy lock so that no tool acts meanwhile, asks the queue once more, writes down
 //! that the worker is owed a start, and stops and starts it. A job that the worker takes between that last
-//! question and the stop is ended as the worker's own stop ends it: nothing here pauses a queue.
+//! question and the stop is ended as the worker's own stop ends it, and its row is told: nothing here pauses a queue.
 
 use std::time::Duration;
 
@@ -92,11 +92,29 @@ fn locked(settings: &Settings, worker: &Worker) -> Result<Result<String, String>
     owe(settings, worker)?;
     act::stop(settings, worker, deadline)
         .map_err(|why| anyhow!("stop {}: {why}", worker.name()))?;
+    let left = left_behind(settings);
     let down = probe::glance(settings, worker);
     let said = act::bring_up(settings, worker, &down, Deadline::after(worker.deadline))
         .map_err(|why| anyhow!("start {}: {why}; it stays owed", worker.name()))?;
     strike_out(settings, worker)?;
-    Ok(Ok(said))
+    Ok(Ok(said + &left))
+}
+
+/// Rows that it took after the question whether any runs, even while it was being stopped: nobody is at them.
+fn left_behind(settings: &Settings) -> String {
+    let work = Work::look(settings);
+    let running = work.known().into_iter().flat_map(|facts| &facts.running);
+    let rows: Vec<String> = running
+        .map(|job| job.row().map_or_else(|| job.id.clone(), |row| row.word()))
+        .map(|word| text::bytes(word.as_bytes()))
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let rows = rows.join(" ");
+    format!(
+        "; taken while it was being stopped, and nobody's now: {rows}; see unwedge-jobs recover"
+    )
 }
 
 /// Written down before it is stopped, so that whatever happens to this program somebody starts it.

@@ -34,7 +34,7 @@ pub struct Orphan {
 pub struct Known<'a> {
     /// Those that were watched.
     pub watched: &'a [Watched],
-    /// Those that were running when the worker was stopped for a repair.
+    /// Those that were running when the worker was stopped for a repair, or before it was started again.
     pub interrupted: &'a [Interrupted],
 }
 
@@ -93,7 +93,7 @@ fn abandoned(job: &Job, worker: &WorkerLook, known: Known<'_>, now: &Now) -> Opt
         it.row == row && it.at.boot_id == now.boot_id && it.at.boot_ms < started_ms
     };
     let stopped = known.interrupted.iter().find(before);
-    stopped.map(|it| format!("the worker was stopped at {}, and is another by now", it.at.utc()))
+    stopped.map(|it| format!("the worker was down after {}, and is another by now", it.at.utc()))
 }
 
 /// An output on a watched mount that answers, or on a disk of this host.

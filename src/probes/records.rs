@@ -47,7 +47,8 @@ pub struct MountsState {
     /// Binds that were made anew and have not been seen live since.
     #[serde(default)]
     pub rebinds: Vec<Rebound>,
-    /// Rows that were running when the worker was stopped, as long as they are called so.
+    /// Rows that were running when the worker was stopped, or before it was started again, as long as they are
+    /// called so.
     #[serde(default)]
     pub interrupted: Vec<Interrupted>,
     /// The last plan an armed or unarmed round made.

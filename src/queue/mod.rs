@@ -59,7 +59,7 @@ pub fn look(queue: &Queue) -> QueueLook {
     }
 }
 
-/// Holds back for `time` the jobs that come next and write at or below one of `paths`; with `dry_run` it
+/// Holds back for `time` the jobs that come next or soon and write at or below one of `paths`; with `dry_run` it
 /// is tried, and then given up.
 ///
 /// # Errors
@@ -91,8 +91,11 @@ pub fn hold_back(
                             access,
                             |session| hold_back::in_session(session, queue, &map, &paths, time),
                         )?;
+                        // more than one look shows may wait there, and come next once these do not
+                        let more = held.iter().any(|id| !all.contains(id));
                         all.extend(held);
-                        if dry_run || !in_hands || patience.left() <= BETWEEN_PASSES {
+                        let again = (in_hands || more) && !dry_run;
+                        if !again || patience.left() <= BETWEEN_PASSES {
                             return Ok(Touched { jobs: all.into_iter().collect() });
                         }
                         pause(BETWEEN_PASSES);
