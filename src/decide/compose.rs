@@ -122,17 +122,17 @@ fn goes_along(world: &World<'_>, repair: &Repair, spec: &MountSpec) -> Goes {
     let Some(unit) = &spec.unit else { return Goes::Nothing };
     let Some(UnitLook::Seen(known)) = world.units.get(unit) else { return Goes::Nothing };
     let worker = world.settings.worker.as_ref().and_then(|it| it.unit.as_ref());
-    let is = |step: &Step| match step {
-        Step::RestartUnit { unit: name, .. } if name == unit => {
-            Some(Goes::With(known.dependents.clone()))
-        }
-        Step::StartUnit { unit: name, .. } if name == unit && repair.takes_away() => {
-            let others = known.dependents.iter().filter(|name| Some(*name) != worker);
-            Some(Goes::Instead(others.cloned().collect()))
-        }
-        _ => None,
-    };
-    repair.steps.iter().find_map(|planned| is(&planned.step)).unwrap_or(Goes::Nothing)
+    let any = |is: &dyn Fn(&Step) -> bool| repair.steps.iter().any(|planned| is(&planned.step));
+    if any(&|step| matches!(step, Step::RestartUnit { unit: name, .. } if name == unit)) {
+        Goes::With(known.dependents.clone())
+    } else if repair.takes_away()
+        && any(&|step| matches!(step, Step::StartUnit { unit: name, .. } if name == unit))
+    {
+        let others = known.dependents.iter().filter(|name| Some(*name) != worker);
+        Goes::Instead(others.cloned().collect())
+    } else {
+        Goes::Nothing
+    }
 }
 
 /// Holds binds whose base is neither live nor put back by this plan; the others learn which it is.

@@ -446,15 +446,13 @@ impl Case<'_> {
     /// among those, of which a job may be well elsewhere, one that is down is only started.
     fn mount_again(&self, path: PathBuf, unit: String) -> Step {
         let worker = self.world.settings.worker.as_ref().and_then(|it| it.unit.as_ref());
-        match (self.world.units.get(&unit), worker) {
-            (Some(UnitLook::Seen(known)), Some(worker))
-                if matches!(known.active, Active::Inactive | Active::Failed)
-                    && known.dependents.contains(worker) =>
-            {
-                Step::StartUnit { path, unit }
-            }
-            _ => Step::RestartUnit { path, unit },
+        if let (Some(UnitLook::Seen(known)), Some(worker)) = (self.world.units.get(&unit), worker)
+            && matches!(known.active, Active::Inactive | Active::Failed)
+            && known.dependents.contains(worker)
+        {
+            return Step::StartUnit { path, unit };
         }
+        Step::RestartUnit { path, unit }
     }
 
     /// What to do with the unit, by its state.
@@ -496,13 +494,13 @@ impl Case<'_> {
             return Err(self.on(Reason::UnitStoppedByOperator, detail));
         }
         if !self.is_absent() {
-            return Ok(vec![match self.mount_again(path, unit) {
-                step @ Step::StartUnit { .. } => planned(
-                    step,
-                    "mount it again; a start, because a restart takes the worker along",
-                ),
-                step => planned(step, &format!("mount it again{along}")),
-            }]);
+            let step = self.mount_again(path, unit);
+            let why = if matches!(step, Step::StartUnit { .. }) {
+                "mount it again; a start, because a restart takes the worker along".to_owned()
+            } else {
+                format!("mount it again{along}")
+            };
+            return Ok(vec![planned(step, &why)]);
         }
         match known.active {
             Active::Activating | Active::Deactivating => Ok(Vec::new()),
