@@ -116,27 +116,23 @@ pub fn utc_now() -> String {
 /// `CLOCK_BOOTTIME`: for measuring how long something took, and for deadlines.
 #[must_use]
 pub fn boottime() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
-    )
+    read(ClockId::Boottime)
 }
 
 /// `CLOCK_PROCESS_CPUTIME_ID`: what this process has cost so far. On a busy host far less than what it took.
 #[must_use]
 pub fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
-    )
+    read(ClockId::ProcessCPUTime)
 }
 
 /// `CLOCK_MONOTONIC`: what the service manager and the journal stamp by. It stands still in suspend.
 #[must_use]
 pub fn monotonic() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
+    read(ClockId::Monotonic)
+}
+
+fn read(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(
         u64::try_from(time.tv_sec).unwrap_or_default(),
         u32::try_from(time.tv_nsec).unwrap_or_default(),
