@@ -70,9 +70,10 @@ On a machine that does other work ratios move by a fifth from run to run, single
 - The first round on hung mounts lasts as long as the probe timeout, because it waits for answers. Later
   ones find the probers still waiting. One of them can wait longer, while a prober is not yet as old
   as the timeout.
-- A round of `unwedge-worker` starts four more programs: what tells the service user's ids, what becomes that
-  user, the child that asks, and what tells how the worker is. Before it counts the child holds the map against
-  the catalogue. None of that grows with the finished jobs.
+- A round of `unwedge-worker` starts two more programs: the child that asks, and what tells how the worker is.
+  Before it counts, the child holds the map against the catalogue, and looks for states that nobody knows: by a
+  socket that is what takes longer than all of `psql`. By TLS the handshake outweighs it. None of that grows
+  with the finished jobs.
 ";
 
 fn main() {

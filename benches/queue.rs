@@ -1,6 +1,7 @@
-//! What a round of `unwedge-worker` costs beside one `psql` that only counts: PostgreSQL, 20 jobs that
-//! wait, and finished ones by the hundred thousand and by the ten million.
+//! What a round of `unwedge-worker` costs beside one `psql` that only counts: PostgreSQL by its socket and by TLS,
+//! 20 jobs that wait, and finished ones by the hundred thousand and by the ten million.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use procfs::process::Process;
 
-use super::support::postgres::{Database, cluster};
+use super::support::postgres::cluster;
 use super::{RUNS, alternating, ms, note, ratio, row};
 
 /// The service user of these rounds.
@@ -31,9 +32,22 @@ pub fn rounds() {
          dir text); CREATE INDEX jobs_status ON jobs (status); \
          INSERT INTO jobs SELECT -n, 'queued', now(), '/srv/jobs/' || n FROM generate_series(1, 20) n",
     );
-    let desk = Desk::new(&database);
+    let authority = cluster.dir.join("right.pem");
+    let own = format!("?sslmode=verify-full&sslrootcert={}", authority.display());
+    let ways = [
+        ("its socket", Desk::new(&database.url("postgres"), "", "")),
+        // both verify the server's certificate and log in with a password
+        (
+            "TLS",
+            Desk::new(
+                &database.tcp_url("postgres", "localhost", ""),
+                &own,
+                &format!("ca_file = \"{}\"\n", authority.display()),
+            ),
+        ),
+    ];
     let mut filled = 0;
-    let mut psql_on_few = None;
+    let mut psql_on_few = BTreeMap::new();
     for finished in [100_000_u64, 10_000_000] {
         note(&format!("{finished} finished jobs ..."));
         database.sql(&format!(
@@ -42,20 +56,24 @@ pub fn rounds() {
         ));
         database.sql("VACUUM ANALYZE jobs");
         filled = finished;
-        let (round, psql) = alternating(RUNS, || wall(desk.round()), || wall(desk.psql()));
-        let (round_cpu, psql_cpu) = (cpu(|| desk.round()), cpu(|| desk.psql()));
-        // what it is held against is the count over the few, both times
-        let (wall_of, cpu_of) = *psql_on_few.get_or_insert((psql, psql_cpu));
-        for (what, measured, now, few) in
-            [("wall", round, psql, wall_of), ("CPU", round_cpu, psql_cpu, cpu_of)]
-        {
-            row(
-                &format!("a round of `unwedge-worker`, 20 jobs wait, {finished} are done: {what}"),
-                &ms(measured),
-                &format!("`psql` that counts them {}, over 100000 {}", ms(now), ms(few)),
-                &format!("{:.2}", ratio(measured, few)),
-                "1",
-            );
+        for (way, desk) in &ways {
+            let (round, psql) = alternating(RUNS, || wall(desk.round()), || wall(desk.psql()));
+            let (round_cpu, psql_cpu) = (cpu(|| desk.round()), cpu(|| desk.psql()));
+            // what it is held against is the count over the few, both times
+            let (wall_of, cpu_of) = *psql_on_few.entry(way).or_insert((psql, psql_cpu));
+            for (what, measured, now, few) in
+                [("wall", round, psql, wall_of), ("CPU", round_cpu, psql_cpu, cpu_of)]
+            {
+                row(
+                    &format!(
+                        "a round of `unwedge-worker` by {way}, 20 jobs wait, {finished} are done: {what}"
+                    ),
+                    &ms(measured),
+                    &format!("`psql` that counts them {}, over 100000 {}", ms(now), ms(few)),
+                    &format!("{:.2}", ratio(measured, few)),
+                    "1",
+                );
+            }
         }
     }
 }
@@ -63,13 +81,15 @@ pub fn rounds() {
 /// The programs where the service user can run them, and their configuration.
 struct Desk {
     dir: tempfile::TempDir,
+    /// As `psql` is told it.
     url: String,
 }
 
 impl Desk {
-    fn new(database: &Database) -> Self {
+    /// `of_psql` says to `psql` what `of_queue` says in `[queue]`.
+    fn new(url: &str, of_psql: &str, of_queue: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let desk = Self { dir, url: database.url("postgres") };
+        let desk = Self { dir, url: format!("{url}{of_psql}") };
         let open = |path: &Path, mode| {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         };
@@ -89,11 +109,10 @@ impl Desk {
             "[host]\nservices = \"process\"\nuser = \"{USER}\"\nstate_dir = \"{at}/state\"\n\
              run_dir = \"{at}/run\"\nsentinel_dir = \"{at}/sentinels\"\ntextfile_dir = \"{at}/metrics\"\n\
              [worker]\nstart = [\"/bin/true\"]\nstop = [\"/bin/true\"]\nstatus = [\"/bin/false\"]\n\
-             [queue]\nurl = \"{url}\"\nadapter = \"table\"\n[queue.table]\nname = \"jobs\"\nid = \"id\"\n\
+             [queue]\nurl = \"{url}\"\n{of_queue}adapter = \"table\"\n[queue.table]\nname = \"jobs\"\nid = \"id\"\n\
              status = \"status\"\nstates = {{ pending = [\"queued\"], retryable = [\"retry\"], \
              running = [\"running\"], finished = [\"done\"] }}\norder = [\"created_at\"]\noutput = \"dir\"\n\
              created_at = \"created_at\"\n",
-            url = desk.url,
         );
         let config = desk.path("unwedge.toml");
         fs::write(&config, text).unwrap();

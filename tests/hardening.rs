@@ -481,7 +481,7 @@ lab_test! {
         mount_bind(base.join("jobs/a"), &hot).unwrap();
         let text = lab.listed(&base);
         lab.queued("", &text);
-        queue.job("7", "running", &hot);
+        queue.job("7", "queued", &hot);
         f.kill();
         for _ in 0..3 { lab.apply(); }
         let w = fs::write(hot.join("result"), "x");

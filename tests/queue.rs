@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -942,20 +943,11 @@ lab_test! {
         let facts = look.known().unwrap_or_else(|| panic!("{look:?}"));
         assert_eq!(facts.running.len(), 2);
 
-        // what it runs as
-        let witness = lab.dir.join("witness");
-        lab.script(&witness, "#!/bin/sh\nid -u >&2; id -G >&2; grep -h Cap /proc/self/status >&2; \
-                              echo \"$@\" >&2; exit 3\n");
-        let QueueLook::Unknown { why, .. } = jobs::ask_of(&witness, &settings, limit) else { panic!() };
-        let uid = "no answer; exit 3; it said: 65534 65534 ";
-        assert!(why.contains(uid), "{why}");
-        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-            assert!(why.contains(&format!("{set}: 0000000000000000")), "{why}");
-        }
-        assert!(why.contains(&format!("facts --json --config {}", lab.config.display())), "{why}");
-
         // answers that are none
+        let witness = lab.dir.join("witness");
+        let asked = format!("exit 3; it said: facts --json --config {}", lab.config.display());
         for (script, words) in [
+            ("echo \"$@\" >&2; exit 3", asked.as_str()),
             ("sleep 60", "no end within"),
             ("trap '' TERM; while :; do sleep 1; done", "no end within"),
             ("echo '{}'", "its answer is not understood"),
@@ -973,13 +965,60 @@ lab_test! {
             assert!(start.elapsed() < limit + Duration::from_secs(1), "{script}");
         }
 
-        let mut other = settings.clone();
-        other.host.user = "nobody-at-all".to_owned();
-        let QueueLook::Unknown { why, .. } = jobs::ask_of(&program, &other, limit) else { panic!() };
-        assert!(why.contains("[host] user \"nobody-at-all\" is not known here"), "{why}");
-        other.host.user = "root".to_owned();
-        let QueueLook::Unknown { why, .. } = jobs::ask_of(&program, &other, limit) else { panic!() };
-        assert!(why.contains("is root"), "{why}");
+        for (user, words) in [
+            ("nobody-at-all", "[host] user \"nobody-at-all\" is not known here"),
+            ("root", "[host] user \"root\" is root, which is not to ask a queue"),
+        ] {
+            as_user(&lab, user);
+            let QueueLook::Unknown { why, .. } = jobs::ask_of(&program, &settings, limit) else { panic!() };
+            assert_eq!(why, words);
+        }
+    }
+}
+
+fn as_user(lab: &Lab, user: &str) {
+    let text = fs::read_to_string(&lab.config).unwrap();
+    let (before, rest) = text.split_once("user = \"").unwrap();
+    let (_, after) = rest.split_once('"').unwrap();
+    fs::write(&lab.config, format!("{before}user = \"{user}\"{after}")).unwrap();
+}
+
+lab_test! {
+    fn whoever_talks_to_a_database_for_root_has_nothing_of_root_left(lab) {
+        let socket = lab.dir.join(".s.PGSQL.5432");
+        let server = UnixListener::bind(&socket).unwrap();
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
+        let at = lab.dir.to_str().unwrap().replace('/', "%2F");
+        let (program, settings) =
+            for_nobody(&lab, &format!("[queue]\nurl = \"postgres://q@{at}/q\"\nadapter = \"table\"{MAP}"));
+        // one that is in more than one group, as Debian makes it
+        as_user(&lab, "postgres");
+        let (asked, limit) = (program.clone(), Duration::from_secs(20));
+        let asking = std::thread::spawn(move || jobs::ask_of(&asked, &settings, limit));
+        let (connection, _) = server.accept().unwrap();
+        let all = procfs::process::all_processes().unwrap();
+        let it = all.flatten().find(|it| it.exe().is_ok_and(|exe| exe == program)).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", it.pid)).unwrap();
+        let fields = |name: &str| -> Vec<String> {
+            let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+            line.unwrap().split_whitespace().map(str::to_owned).collect()
+        };
+        let id = |what: &str| -> Vec<String> {
+            let said = Command::new("id").args([what, "postgres"]).output().unwrap().stdout;
+            String::from_utf8(said).unwrap().split_whitespace().map(str::to_owned).collect()
+        };
+        assert_eq!(fields("Uid"), vec![id("-u").remove(0); 4]);
+        assert_eq!(fields("Gid"), vec![id("-g").remove(0); 4]);
+        let sorted = |mut list: Vec<String>| { list.sort(); list };
+        assert_eq!(sorted(fields("Groups")), sorted(id("-G")));
+        assert!(id("-G").len() > 1, "{:?} shows no group", id("-G"));
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(fields(set), ["0000000000000000"], "{set}");
+        }
+        assert_eq!(fields("NoNewPrivs"), ["1"]);
+        drop(connection);
+        let QueueLook::Unknown { why, .. } = asking.join().unwrap() else { panic!() };
+        assert!(why.starts_with("no connection: "), "{why}");
     }
 }
 

@@ -28,6 +28,7 @@ use crate::probes::identity::{self, Identity};
 use crate::probes::liveness;
 use crate::probes::mountinfo::{Mount, MountTable, Propagation};
 use crate::probes::records::path_text;
+use crate::sys::user::{self, Ids};
 use crate::sys::{mount_attr, text};
 
 /// The directory that a bind shows, and the mount it must be reached through.
@@ -128,7 +129,7 @@ fn become_owner_of(directory: &OwnedFd) -> Result<(), Errno> {
     let stat = statx(directory, c"", flags, StatxFlags::UID | StatxFlags::GID)?;
     match (stat.stx_uid, stat.stx_gid) {
         (0, 0) => Ok(()),
-        (uid, gid) => liveness::become_owner(uid, gid),
+        (uid, gid) => user::take_on(&Ids { uid, gid, groups: Vec::new() }),
     }
 }
 

@@ -14,7 +14,7 @@ use unwedge::operator::jobs as verbs;
 use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts, TOOL};
 use unwedge::probes::mountinfo::mount_points;
-use unwedge::queue;
+use unwedge::queue::{self, Fault};
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::report::queue::{self as report, QueueRound};
@@ -58,10 +58,14 @@ fn main() -> ExitCode {
 /// What the queue holds, for a person or a program; nothing is written.
 fn show(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     facts::refuse_own_paths_that_may_hang(settings)?;
-    if settings.queue.is_some() {
-        queue::leave_root(settings)?;
-    }
-    let (look, now) = (look(settings), Now::take()?);
+    let look = match &settings.queue {
+        None => None,
+        Some(_) => match queue::leave_root(settings) {
+            Ok(()) => look(settings),
+            Err(Fault(why)) => Some(QueueLook::unknown(why)),
+        },
+    };
+    let now = Now::take()?;
     let round = QueueRound { look: look.as_ref(), ..of(&now) };
     report::say(&round, json)?;
     Ok(round.exit())

@@ -27,10 +27,6 @@ pub const RUNNING_MAX: usize = 1000;
 
 /// The program that is asked, beside the one that asks.
 const PROGRAM: &str = "unwedge-jobs";
-/// What becomes another user before it starts a program.
-const SETPRIV: &str = "/usr/bin/setpriv";
-/// What knows users by name, wherever they are kept.
-const GETENT: &str = "/usr/bin/getent";
 /// A job that may be taken this soon is as good as next. Two rounds of the timer and one that takes long: a job that
 /// is held back is held back anew before its time is over, or a worker fails it over and over until the next round.
 pub const NEAR: Duration = Duration::from_secs(180);
@@ -314,8 +310,8 @@ pub fn limit(queue: &Queue) -> Duration {
 /// Asks the sibling program for the facts; returns within `limit` and a moment. Not to be asked when
 /// there is no `[queue]`.
 ///
-/// As root it runs the child as the service user, without a capability: root never holds what opens
-/// the database.
+/// The child that root starts becomes the service user before anything else, without a capability: root never
+/// holds what opens the database.
 #[must_use]
 pub fn ask(settings: &Settings, limit: Duration) -> QueueLook {
     match sibling() {
@@ -327,12 +323,7 @@ pub fn ask(settings: &Settings, limit: Duration) -> QueueLook {
 /// As [`ask`], of this very program.
 #[must_use]
 pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook {
-    let deadline = Deadline::after(limit);
-    let argv = match argv(program, settings, limit) {
-        Ok(argv) => argv,
-        Err(why) => return QueueLook::unknown(why),
-    };
-    match command::run(&argv, deadline.left()) {
+    match command::run(&argv(program, settings, "facts"), limit) {
         Ok(done) => understand(&done.stdout, done.code).unwrap_or_else(|why| {
             QueueLook::unknown(format!("{PROGRAM}: {why}; {}", done.describe()))
         }),
@@ -376,14 +367,8 @@ fn order(
 ) -> Result<Touched, String> {
     let queue = settings.queue.as_ref().ok_or("there is no queue")?;
     let deadline = deadline.within(limit(queue));
-    let mut argv = as_service_user(settings, deadline.left())?;
-    argv.push(sibling()?.into());
-    argv.extend([verb, "--json"].map(OsString::from));
+    let mut argv = argv(&sibling()?, settings, verb);
     argv.extend(options);
-    if let Some(file) = &settings.file {
-        argv.push("--config".into());
-        argv.push(file.into());
-    }
     argv.push("--".into());
     argv.extend(to);
     let done = command::run(&argv, deadline.left()).map_err(|failure| failure.to_string())?;
@@ -399,48 +384,12 @@ fn sibling() -> Result<PathBuf, String> {
     Ok(dir.join(PROGRAM))
 }
 
-fn argv(program: &Path, settings: &Settings, limit: Duration) -> Result<Vec<OsString>, String> {
-    let mut argv = as_service_user(settings, limit)?;
-    argv.push(program.into());
-    argv.extend(["facts", "--json"].map(OsString::from));
+fn argv(program: &Path, settings: &Settings, verb: &str) -> Vec<OsString> {
+    let mut argv = vec![program.into(), verb.into(), "--json".into()];
     if let Some(file) = &settings.file {
-        argv.push("--config".into());
-        argv.push(file.into());
+        argv.extend(["--config".into(), file.into()]);
     }
-    Ok(argv)
-}
-
-/// What stands before a command so that root runs it as the service user, with its groups and without a
-/// capability; nothing for whoever is not root.
-///
-/// # Errors
-/// There is no such user, or nobody said within `limit`.
-pub fn as_service_user(settings: &Settings, limit: Duration) -> Result<Vec<OsString>, String> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(Vec::new());
-    }
-    let (user, group) = numbers_of(&settings.host.user, limit)?;
-    let mut argv: Vec<OsString> = vec![SETPRIV.into()];
-    argv.push(format!("--reuid={user}").into());
-    argv.push(format!("--regid={group}").into());
-    let rest = ["--init-groups", "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all", "--"];
-    argv.extend(rest.map(OsString::from));
-    Ok(argv)
-}
-
-/// The numbers of a user and of its group. Users may be kept anywhere, so the system is asked.
-fn numbers_of(user: &str, limit: Duration) -> Result<(u32, u32), String> {
-    let argv: Vec<OsString> = [GETENT, "passwd", "--", user].map(OsString::from).into();
-    let done = command::run(&argv, limit).map_err(|failure| failure.to_string())?;
-    let line = String::from_utf8_lossy(&done.stdout).into_owned();
-    let number = |field| line.split(':').nth(field).and_then(|text| text.parse::<u32>().ok());
-    match (number(2), number(3)) {
-        (Some(0), _) => Err(format!("[host] user {user:?} is root, which is not to ask a queue")),
-        (Some(user), Some(group)) => Ok((user, group)),
-        (Some(_) | None, _) => {
-            Err(format!("[host] user {user:?} is not known here; {}", done.describe()))
-        }
-    }
+    argv
 }
 
 /// Takes an answer only if it is whole, of this schema, and the exit code says the same.

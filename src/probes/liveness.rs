@@ -17,10 +17,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
-use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{self, Opened};
+use crate::sys::user::{self, Ids};
 
 /// Entries of a bare directory are counted so far: that there are any is the news.
 pub const ENTRIES_MAX: u32 = 1000;
@@ -147,7 +147,7 @@ fn look(path: &Path, owner: Option<(u32, u32)>) -> Look {
     };
     let beneath = count_beneath(path);
     if let Some((uid, gid)) = owner
-        && let Err(errno) = become_owner(uid, gid)
+        && let Err(errno) = user::take_on(&Ids { uid, gid, groups: Vec::new() })
     {
         let answer = Answer::No { stage: Stage::BecomeOwner, errno: errno.raw_os_error() };
         return Look::Mount { opened, answer, beneath };
@@ -203,18 +203,6 @@ pub fn count_entries(directory: impl AsFd, max: u32) -> Result<u32, Errno> {
         }
     }
     Ok(count)
-}
-
-/// All three of each id, or a private mount refuses; this process has one thread, so setting the
-/// thread's ids sets the process's.
-///
-/// # Errors
-/// EPERM without `CAP_SETUID` and `CAP_SETGID`.
-pub fn become_owner(uid: u32, gid: u32) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::thread::set_thread_groups(&[])?;
-    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid)
 }
 
 fn ask(root: &OwnedFd) -> Result<(), (Stage, Errno)> {

@@ -3,9 +3,9 @@
 //! (`sql`), how the catalogue is asked (`postgres`, `sqlite`) and how one gets in (`address`).
 //!
 //! Two things are ever written, and only on order: rows that wait are held back (`hold_back`), and rows that
-//! nobody is at are given back (`recover`). All else is read-only. What it never does: guess a state it was not told, or pass an empty answer off as a queue
-//! without jobs. Whatever is not as the map says (a column, a status, a policy that hides rows) is a
-//! [`Fault`], and a fault is `queue-unknown`.
+//! nobody is at are given back (`recover`). All else is read-only. What it never does: guess a state it was not
+//! told, or pass an empty answer off as a queue without jobs. Whatever is not as the map says (a column, a status,
+//! a policy that hides rows) is a [`Fault`], and a fault is `queue-unknown`.
 
 pub mod address;
 mod cells;
@@ -22,14 +22,16 @@ mod tls;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
+
+use rustix::process::geteuid;
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue, TableMap};
-use crate::probes::jobs::{self, QueueFacts, QueueLook, Row, Touched};
+use crate::probes::jobs::{QueueFacts, QueueLook, Row, Touched};
 use crate::sys::clock::{Deadline, pause};
-use crate::sys::{command, text};
+use crate::sys::limit::{NoAnswer, within};
+use crate::sys::{text, user};
 use address::Address;
 use hold_back::Pass;
 use postgres::Access;
@@ -141,50 +143,40 @@ const IN_HANDS_MAX: Duration = Duration::from_secs(1);
 /// Between two passes; no multiple of what a worker takes for a job that fails.
 const BETWEEN_PASSES: Duration = Duration::from_millis(17);
 
-/// Has a thread do it, and leaves that behind when it has not ended in time.
+/// Does it within `[queue] timeout`.
 fn bounded<T: Send + 'static>(
     queue: &Queue,
     ask: impl FnOnce(&Queue) -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let (send, receive) = mpsc::channel();
     let asked = queue.clone();
-    let started = std::thread::Builder::new().name("queue".to_owned()).spawn(move || {
-        // whoever asked may have gone
-        let _ = send.send(ask(&asked));
-    });
-    if let Err(error) = started {
-        return Err(Fault(format!("no thread to ask in: {error}")));
-    }
-    match receive.recv_timeout(queue.timeout) {
+    match within(queue.timeout, move || ask(&asked)) {
         Ok(done) => done.map_err(|Fault(why)| Fault(text::tail(why.as_bytes(), why.len()))),
-        Err(RecvTimeoutError::Timeout) => Err(Fault(format!(
+        Err(NoAnswer::Late) => Err(Fault(format!(
             "the database gave no answer within {}",
             text::duration(queue.timeout)
         ))),
-        Err(RecvTimeoutError::Disconnected) => {
-            Err(Fault::new("whoever asked the database ended without a word"))
-        }
+        Err(why @ (NoAnswer::Never | NoAnswer::NoThread(_))) => Err(Fault(why.to_string())),
     }
 }
 
-/// How long it may take to learn the service user's number.
+/// How long it may take to learn who the service user is.
 const USER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Root becomes the service user by starting this program anew; whoever is not root stays as it is. The
-/// credential is that user's, and so is everything that is written.
+/// Root becomes the service user, whose is the credential and everything that is written; whoever is not root stays
+/// as it is. Nothing but the configuration was read by then.
 ///
 /// # Errors
-/// Why that cannot be; nothing was read then.
+/// Why that cannot be. The program has to end then.
 pub fn leave_root(settings: &Settings) -> Result<(), Fault> {
-    let mut argv = jobs::as_service_user(settings, USER_LIMIT).map_err(Fault)?;
-    if argv.is_empty() {
+    if !geteuid().is_root() {
         return Ok(());
     }
-    let own =
-        std::fs::read_link("/proc/self/exe").map_err(|e| Fault(format!("/proc/self/exe: {e}")))?;
-    argv.push(own.into());
-    argv.extend(std::env::args_os().skip(1));
-    Err(Fault(format!("become {:?}: {}", settings.host.user, command::become_program(&argv))))
+    let name = &settings.host.user;
+    let ids = user::named(name, USER_LIMIT).map_err(|why| Fault(format!("[host] {why}")))?;
+    if ids.uid == 0 {
+        return Err(Fault(format!("[host] user {name:?} is root, which is not to ask a queue")));
+    }
+    user::become_for_good(&ids).map_err(|errno| Fault(format!("become {name:?}: {errno}")))
 }
 
 fn read(queue: &Queue) -> Result<QueueFacts, Fault> {

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use ::postgres::config::SslMode;
 use ::postgres::types::{ToSql, Type};
-use ::postgres::{Client, IsolationLevel, NoTls, Row, Transaction};
+use ::postgres::{Client, NoTls, Row};
 
 use super::address::{Server, Way};
 use super::cells::Cell;
 use super::read::Session;
-use super::sql::{Column, Dialect, Kind, Param, Statement, Table};
+use super::sql::{Column, Dialect, Kind, Param, Statement, Table, literal, quote};
 use super::{Fault, millis, tls};
 use crate::config::queue::{Queue, TableMap};
 
@@ -23,23 +23,20 @@ const APPLICATION: &str = "unwedge-jobs";
 /// After how long without a word the kernel asks whether the other side is still there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 
-/// The table, its columns with their types, and whether rows would be hidden from us.
+/// Whether rows of the table would be hidden from us, and its columns with their types. A session is made for one
+/// reading, and every relation of the catalogue that a question joins is one more that it has to learn first.
 const COLUMNS: &str = "\
-    SELECT format('%I.%I', n.nspname, c.relname)::text, c.relkind::text, \
-           row_security_active(c.oid)::int4, a.attname::text, \
+    SELECT row_security_active(a.attrelid)::int4, a.attnum::int4, a.attname::text, \
            format_type(a.atttypid, -1)::text, t.typcategory::text, t.typtype::text, \
            a.attnotnull::int4, a.atttypid::int8 \
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-    JOIN pg_type t ON t.oid = a.atttypid \
-    WHERE c.oid = to_regclass($1)::oid";
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+    WHERE a.attrelid = to_regclass($1)::oid AND a.attnum > 0 AND NOT a.attisdropped";
 
-/// Usable indexes with the column they begin with, and whether they are of a part only.
+/// Usable B-tree indexes (403, as `pg_am.dat` has it in every version) with the number of the column they begin
+/// with, and whether they are of a part only.
 const INDEXES: &str = "\
-    SELECT i.relname::text, (x.indpred IS NOT NULL)::int4, a.attname::text \
-    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid \
-    JOIN pg_am m ON m.oid = i.relam AND m.amname = 'btree' \
-    LEFT JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = x.indkey[0] \
+    SELECT i.relname::text, (x.indpred IS NOT NULL)::int4, x.indkey[0]::int4 \
+    FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid AND i.relam = 403 \
     WHERE x.indrelid = to_regclass($1)::oid AND x.indisvalid AND x.indisready";
 
 /// The values of an enum.
@@ -82,25 +79,26 @@ pub fn in_transaction<T>(
     access: Access,
     read: impl FnOnce(&mut Postgres<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let begin = client.build_transaction().read_only(access == Access::Read);
-    // a reading sees one moment; a writing must see what others have taken since
-    let isolation = match access {
-        Access::Read => IsolationLevel::RepeatableRead,
-        Access::Write | Access::Try => IsolationLevel::ReadCommitted,
-    };
-    let transaction = begin.isolation_level(isolation).start().map_err(|e| Fault(said(&e)))?;
-    let mut session = Postgres { transaction };
-    session.rows(&settings(queue, map))?;
-    let done = read(&mut session)?;
-    match access {
-        Access::Write => session.transaction.commit().map_err(|error| Fault(said(&error)))?,
-        Access::Read | Access::Try => {}
+    let wrong = |error: ::postgres::Error| Fault(said(&error));
+    client.batch_execute(&begin(queue, map, access)).map_err(wrong)?;
+    let done = read(&mut Postgres { client });
+    match (&done, access) {
+        (Ok(_), Access::Write) => client.batch_execute("COMMIT").map_err(wrong)?,
+        // nothing hangs on it but a pooler's connection, which would be closed with ours
+        (Ok(_), Access::Read | Access::Try) | (Err(_), _) => {
+            let _ = client.batch_execute("ROLLBACK");
+        }
     }
-    Ok(done)
+    done
 }
 
-/// What holds in the transaction alone, in one question: each more is a wait for the server.
-fn settings(queue: &Queue, map: &TableMap) -> Statement {
+/// The transaction, and what holds in it alone; in one message, because each more is a wait for the server.
+fn begin(queue: &Queue, map: &TableMap, access: Access) -> String {
+    let mode = match access {
+        // a reading sees one moment; a writing must see what others have taken since
+        Access::Read => "ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        Access::Write | Access::Try => "ISOLATION LEVEL READ COMMITTED, READ WRITE",
+    };
     // earlier than our own limit, so that a server that is well says by itself what took so long
     let limit = millis(queue.timeout) * 4 / 5;
     let settings = [
@@ -113,21 +111,15 @@ fn settings(queue: &Queue, map: &TableMap) -> Statement {
         // and no compiler for statements that touch twenty rows
         ("jit", "off".to_owned()),
         ("client_min_messages", "error".to_owned()),
-        ("TimeZone", map.zone.clone()),
+        ("TimeZone", literal(&map.zone)),
     ];
-    let set = |(nth, (name, _)): (usize, &(&str, String))| {
-        format!("set_config('{name}', ${}, true)", nth + 1)
-    };
-    let set: Vec<String> = settings.iter().enumerate().map(set).collect();
-    Statement {
-        text: format!("SELECT {}", set.join(", ")),
-        params: settings.into_iter().map(|(_, value)| Param::Text(value)).collect(),
-    }
+    let set = settings.map(|(name, value)| format!("; SET LOCAL {name} = {value}"));
+    format!("START TRANSACTION {mode}{}", set.concat())
 }
 
-/// A transaction that reads.
+/// A transaction.
 pub struct Postgres<'a> {
-    transaction: Transaction<'a>,
+    client: &'a mut Client,
 }
 
 impl Session for Postgres<'_> {
@@ -140,7 +132,7 @@ impl Session for Postgres<'_> {
     }
 
     fn table(&mut self, map: &TableMap) -> Result<Table, Fault> {
-        let name = map.name.split('.').map(super::sql::quote).collect::<Vec<_>>().join(".");
+        let name = map.name.split('.').map(quote).collect::<Vec<_>>().join(".");
         let by_name = |text: &str| Statement {
             text: text.to_owned(),
             params: vec![Param::Text(name.clone())],
@@ -151,39 +143,41 @@ impl Session for Postgres<'_> {
         };
         let text =
             |row: &[Cell], index: usize| row.get(index).and_then(Cell::text).unwrap_or_default();
-        if first.get(2) == Some(&Cell::Number(1)) {
+        if first.first() == Some(&Cell::Number(1)) {
             return Err(Fault(format!(
                 "row-level security hides rows of {:?} from this user: a count of what is left would \
                  mean nothing; let it bypass the policies (BYPASSRLS), or give it a view",
                 map.name
             )));
         }
-        let status = rows.iter().find(|row| text(row, 3) == map.status);
+        let status = rows.iter().find(|row| text(row, 2) == map.status);
         let status_values = match status {
-            Some(row) if text(row, 6) == "e" => Some(self.labels(row.get(8))?),
+            Some(row) if text(row, 5) == "e" => Some(self.labels(row.get(7))?),
             Some(_) | None => None,
         };
         let indexes = self.rows(&by_name(INDEXES))?;
-        let partial = |row: &Vec<Cell>| row.get(1) != Some(&Cell::Number(0));
+        let whole = |row: &&Vec<Cell>| row.get(1) == Some(&Cell::Number(0));
+        let status_number = status.and_then(|row| row.get(1));
         Ok(Table {
             shown: map.name.clone(),
-            quoted: text(first, 0),
             columns: rows
                 .iter()
                 .map(|row| {
-                    let type_name = text(row, 4);
-                    let kind = kind(&type_name, &text(row, 5));
-                    let not_null = row.get(7) == Some(&Cell::Number(1));
-                    (text(row, 3), Column { type_name, kind, not_null })
+                    let type_name = text(row, 3);
+                    let kind = kind(&type_name, &text(row, 4));
+                    let not_null = row.get(6) == Some(&Cell::Number(1));
+                    (text(row, 2), Column { type_name, kind, not_null })
                 })
                 .collect(),
-            status_indexed: indexes.iter().any(|row| !partial(row) && text(row, 2) == map.status),
+            status_indexed: status_number.is_some()
+                && indexes.iter().filter(whole).any(|row| row.get(2) == status_number),
             partial_indexes: indexes
                 .iter()
-                .filter(|row| partial(row))
+                .filter(|row| !whole(row))
                 .map(|row| text(row, 0))
                 .collect(),
             status_values,
+            quoted: name,
         })
     }
 
@@ -200,7 +194,7 @@ impl Session for Postgres<'_> {
             })
             .collect();
         // typed, and so without a name: a pooler may give the next statement to another connection
-        let rows = self.transaction.query_typed(&statement.text, &params);
+        let rows = self.client.query_typed(&statement.text, &params);
         rows.map_err(|error| Fault(said(&error)))?.iter().map(cells).collect()
     }
 

@@ -58,16 +58,12 @@ pub fn facts(
     };
     refuse_unknown_states(session, &statements, &mut advice).map_err(explained)?;
     let counts = Counts::of(&session.rows(&statement).map_err(explained)?)?;
-    let mut lists = Lists { odd_outputs: 0, map };
-    let mut list = |which| -> Result<Vec<Job>, Fault> {
-        let rows = session.rows(&statements.list(which)?).map_err(explained)?;
-        rows.iter().map(|row| lists.job(which, row)).collect()
-    };
-    let running = list(Which::Running)?;
+    let mut lists = Lists::of(map, &session.rows(&statements.lists()?).map_err(explained)?)?;
+    let mut list = |which| lists.jobs.remove(&which).unwrap_or_default();
+    let (running, next, cooling) = (list(Which::Running), list(Which::Next), list(Which::Cooling));
     if running.len() > RUNNING_MAX {
         return Err(Fault(format!("more than {RUNNING_MAX} jobs are running")));
     }
-    let (next, cooling) = (list(Which::Next)?, list(Which::Cooling)?);
     if lists.odd_outputs > 0 {
         advice.push(format!(
             "{} of the jobs listed have an output that is no plain absolute path: it may be anywhere",
@@ -184,37 +180,45 @@ impl Counts {
     }
 }
 
-/// Turns rows into jobs.
-struct Lists<'a> {
+/// The jobs that are listed.
+#[derive(Default)]
+struct Lists {
+    jobs: BTreeMap<Which, Vec<Job>>,
     odd_outputs: usize,
-    map: &'a TableMap,
 }
 
-impl Lists<'_> {
-    fn job(&mut self, which: Which, row: &[Cell]) -> Result<Job, Fault> {
-        let [id, lane, output, started, not_before, attempts, retried] = row else {
-            return Err(Fault::new("the database gave a row of another shape"));
-        };
-        let id = id
-            .text()
-            .ok_or_else(|| Fault(format!("a job has no {:?} to tell it by", self.map.id)))?;
-        let state = match (which, retried.number()) {
-            (Which::Running, _) => State::Running,
-            (Which::Cooling, _) => State::Cooling,
-            (Which::Next, Some(1)) => State::Retryable,
-            (Which::Next, _) => State::Pending,
-        };
-        let written = output.bytes().filter(|bytes| !bytes.is_empty());
-        let output = written.and_then(plain_path);
-        self.odd_outputs += usize::from(written.is_some() && output.is_none());
-        Ok(Job {
-            id,
-            state,
-            lane: lane.text(),
-            output,
-            started_utc_ms: started.number(),
-            not_before_utc_ms: not_before.number(),
-            attempts: attempts.number(),
-        })
+impl Lists {
+    fn of(map: &TableMap, rows: &[Vec<Cell>]) -> Result<Self, Fault> {
+        let mut lists = Self::default();
+        for row in rows {
+            let [which, id, lane, output, started, not_before, attempts, retried] = row.as_slice()
+            else {
+                return Err(Fault::new("the database gave a row of another shape"));
+            };
+            let which = Which::ALL.into_iter().find(|it| which.number() == Some(it.number()));
+            let which = which.ok_or_else(|| Fault::new("the database gave a row of no list"))?;
+            let id = id
+                .text()
+                .ok_or_else(|| Fault(format!("a job has no {:?} to tell it by", map.id)))?;
+            let state = match (which, retried.number()) {
+                (Which::Running, _) => State::Running,
+                (Which::Cooling, _) => State::Cooling,
+                (Which::Next, Some(1)) => State::Retryable,
+                (Which::Next, _) => State::Pending,
+            };
+            let written = output.bytes().filter(|bytes| !bytes.is_empty());
+            let output = written.and_then(plain_path);
+            lists.odd_outputs += usize::from(written.is_some() && output.is_none());
+            lists.jobs.entry(which).or_default().push(Job {
+                id,
+                state,
+                lane: lane.text(),
+                output,
+                started_utc_ms: started.number(),
+                not_before_utc_ms: not_before.number(),
+                attempts: attempts.number(),
+            });
+        }
+        Ok(lists)
     }
 }

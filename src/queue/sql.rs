@@ -1,5 +1,5 @@
-//! Expressions in the SQL of either database. Names of columns come from the catalogue and are quoted,
-//! everything else is a parameter: no word of the config is ever part of a statement.
+//! Expressions in the SQL of either database. Names are those that the catalogue knows, and are quoted; everything
+//! else is a parameter: no word of the config is ever part of a statement.
 
 use std::collections::BTreeMap;
 
@@ -96,6 +96,12 @@ impl Table {
 /// A name as both databases quote it.
 pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A value as PostgreSQL quotes it, for the one kind of statement that takes no parameter: a setting. Right with
+/// backslashes whatever `standard_conforming_strings` is.
+pub fn literal(value: &str) -> String {
+    format!("E'{}'", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
 /// Writes a statement and gathers its values.
@@ -324,6 +330,12 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_quotes() {
         assert_eq!(quote("a\"; DROP TABLE x; --"), "\"a\"\"; DROP TABLE x; --\"");
+    }
+
+    #[test]
+    fn a_value_cannot_leave_its_quotes() {
+        assert_eq!(literal("UTC"), "E'UTC'");
+        assert_eq!(literal("a'; DROP TABLE x; --\\"), "E'a''; DROP TABLE x; --\\\\'");
     }
 
     #[test]

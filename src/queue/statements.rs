@@ -23,7 +23,7 @@ pub struct Statements<'a> {
 }
 
 /// Which jobs to list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Which {
     /// Those at work.
     Running,
@@ -31,6 +31,20 @@ pub enum Which {
     Next,
     /// Those that wait for a time.
     Cooling,
+}
+
+impl Which {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Running, Self::Next, Self::Cooling];
+
+    /// How it is called in an answer.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Running => 0,
+            Self::Next => 1,
+            Self::Cooling => 2,
+        }
+    }
 }
 
 impl Statements<'_> {
@@ -73,39 +87,46 @@ impl Statements<'_> {
         Ok(to.finish(text))
     }
 
-    /// Rows of id, lane, output, start, not-before, attempts, and 1 for one that was tried before.
-    pub fn list(&self, which: Which) -> Result<Statement, Fault> {
-        let (mut to, map) = (self.writer(), self.map);
+    /// The jobs of each list in turn, all of one moment: rows of the list's number, id, lane, output, start,
+    /// not-before, attempts, and 1 for one that was tried before.
+    pub fn lists(&self) -> Result<Statement, Fault> {
+        let mut to = self.writer();
+        let lists = Which::ALL.iter().map(|which| self.list(&mut to, *which));
+        let lists = lists.collect::<Result<Vec<_>, _>>()?;
+        Ok(to.finish(lists.join(" UNION ALL ")))
+    }
+
+    fn list(&self, to: &mut Writer<'_>, which: Which) -> Result<String, Fault> {
+        let map = self.map;
         let status = self.status();
         let id = Place { column: map.id.clone(), keys: Vec::new() };
         let id = to.text(Some(&id))?;
         let lane = to.text(map.lane.as_ref())?;
         let output = to.bytes(map.output.as_ref())?;
         let started = to.first_time(map.started_at.as_slice())?;
-        let not_before = self.not_before(&mut to)?;
+        let not_before = self.not_before(to)?;
         let attempts = to.number(map.attempts.as_ref())?;
         let retryable = to.status_is(&status, &map.status, &map.states.retryable)?;
         let waiting: Vec<String> = [&map.states.pending[..], &map.states.retryable[..]].concat();
         let (states, order, limit) = match which {
             Which::Running => (map.states.running.clone(), own(&map.id), RUNNING_MAX + 1),
             Which::Next => (waiting, self.order()?, self.next_jobs()),
-            Which::Cooling => (waiting, format!("5, {}", own(&map.id)), self.next_jobs()),
+            Which::Cooling => (waiting, format!("6, {}", own(&map.id)), self.next_jobs()),
         };
         let these = to.status_is(&status, &map.status, &states)?;
         let condition = match which {
             Which::Running => "TRUE".to_owned(),
-            Which::Next => format!("NOT {}", self.is_cooling(&mut to)?),
-            Which::Cooling => self.is_cooling(&mut to)?,
+            Which::Next => format!("NOT {}", self.is_cooling(to)?),
+            Which::Cooling => self.is_cooling(to)?,
         };
         let (from, columns) = (&self.table.quoted, self.columns()?.join(", "));
-        let fence = fence(self.dialect);
-        let text = format!(
-            "SELECT {id}, {lane}, {output}, {started}, {not_before}, {attempts}, \
+        let (fence, number) = (fence(self.dialect), which.number());
+        Ok(format!(
+            "SELECT * FROM (SELECT {number}, {id}, {lane}, {output}, {started}, {not_before}, {attempts}, \
              CASE WHEN {retryable} THEN 1 ELSE 0 END \
              FROM (SELECT {columns} FROM {from} WHERE {these} {fence}) AS t \
-             WHERE {condition} ORDER BY {order} LIMIT {limit}"
-        );
-        Ok(to.finish(text))
+             WHERE {condition} ORDER BY {order} LIMIT {limit}) AS list{number}"
+        ))
     }
 
     /// Every column the map speaks of: a user may be allowed to read no others.

@@ -3,6 +3,8 @@
 
 pub mod clock;
 pub mod command;
+pub mod limit;
 pub mod manager;
 pub mod mount_attr;
 pub mod text;
+pub mod user;

@@ -205,7 +205,7 @@ impl Host {
     #[track_caller]
     pub fn ok(&self, script: &str) -> String {
         let ran = self.bash(script);
-        assert_eq!(ran.code, Some(0), "{script}\n{ran:?}");
+        assert!(ran.code == Some(0), "{script}\n{ran:?}\n{}", self.story());
         ran.stdout.trim().to_owned()
     }
 

@@ -1,0 +1,92 @@
+//! Becoming another user. Only a child that was started for one question does that. It has one thread by then, so
+//! that the ids of the thread are those of the process.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use nix::unistd::{User, getgrouplist};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
+
+use super::limit::{NoAnswer, within};
+
+/// Whose a process may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Every other group.
+    pub groups: Vec<u32>,
+}
+
+/// The ids of the user called `name`. Users may be kept anywhere, across the network too, so that the answer is
+/// waited for no longer than `limit`.
+///
+/// # Errors
+/// There is no such user, or nobody knows.
+pub fn named(name: &str, limit: Duration) -> Result<Ids, String> {
+    let asked = name.to_owned();
+    match within(limit, move || look_up(&asked)) {
+        Ok(Ok(Some(ids))) => Ok(ids),
+        Ok(Ok(None)) => Err(format!("user {name:?} is not known here")),
+        Ok(Err(error)) => Err(format!("user {name:?}: {error}")),
+        Err(why @ (NoAnswer::Late | NoAnswer::Never | NoAnswer::NoThread(_))) => {
+            Err(format!("who user {name:?} is: {why}"))
+        }
+    }
+}
+
+fn look_up(name: &str) -> nix::Result<Option<Ids>> {
+    let (Some(user), Ok(name)) = (User::from_name(name)?, CString::new(name)) else {
+        return Ok(None);
+    };
+    let groups = getgrouplist(&name, user.gid)?.iter().map(|group| group.as_raw()).collect();
+    Ok(Some(Ids { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups }))
+}
+
+/// Takes on `ids`: all three of each, for a private mount looks at the other two as well.
+///
+/// # Errors
+/// EPERM without `CAP_SETUID` and `CAP_SETGID`. After an error the process may be anybody, and has to end.
+pub fn take_on(ids: &Ids) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
+    let groups: Vec<Gid> = ids.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)
+}
+
+/// Takes on `ids` and lays every capability down; no program that is started from now on gets one back.
+///
+/// # Errors
+/// As [`take_on`]; and EPERM for root, as whom nothing can be laid down.
+pub fn become_for_good(ids: &Ids) -> Result<(), Errno> {
+    set_no_new_privs(true)?;
+    take_on(ids)?;
+    // the kernel has taken them already, unless the process was told to keep them (`capabilities(7)`)
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    if geteuid().is_root() { Err(Errno::PERM) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_user_is_known_by_name_with_its_groups_and_nobody_else_is() {
+        let root = named("root", LONG).unwrap();
+        assert_eq!((root.uid, root.gid, root.groups.contains(&0)), (0, 0, true));
+        let said = named("nobody-at-all", LONG).unwrap_err();
+        assert_eq!(said, "user \"nobody-at-all\" is not known here");
+        assert!(named("ro\0ot", LONG).is_err());
+    }
+}
