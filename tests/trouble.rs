@@ -15,8 +15,8 @@ const WELL: &str = "systemctl is-active -q worker; test -e /srv/jobs/a/out
     grep -q ' /srv/jobs/a ' /proc/self/mountinfo; test \"$(unwedge debts)\" = 'nothing is owed'";
 
 /// A base, a bind on it, and a worker whose only job writes through that.
-fn tiered(host: &Host, unit: &str) {
-    furnish(host, unit, BIND);
+fn tiered(host: &Host) {
+    furnish(host, UNIT, BIND);
     programs(host);
     let _ = host.round("--apply");
     queue(host, &[(1, "running", "/srv/jobs/a")]);
@@ -60,7 +60,7 @@ fn is_well_within_two_rounds(host: &Host, after: &str) {
 
 host_test! {
     fn killed_at_any_step_a_repair_has_the_worker_back_within_two_rounds(host) {
-        tiered(&host, UNIT);
+        tiered(&host);
         for step in ["stop-worker", "detach", "restart-unit", "wait-live", "rebind", "wait-live#2", "start-worker"] {
             for moment in ["before", "after"] {
                 let place = format!("{moment}:{step}");
@@ -83,7 +83,7 @@ for name in glob.glob("/var/lib/unwedge/*.json"):
 
 host_test! {
     fn a_clock_that_goes_back_a_day_in_the_middle_changes_nothing(host, needs "/usr/bin/python3") {
-        tiered(&host, UNIT);
+        tiered(&host);
         host.put("/run/later", LATER.as_bytes(), "644");
         for place in ["after:stop-worker", "after:rebind"] {
             killed_at(&host, place);
@@ -96,7 +96,7 @@ host_test! {
 
 host_test! {
     fn who_deploys_in_the_middle_of_a_repair_waits_for_its_end_and_finds_the_worker_up(host) {
-        tiered(&host, UNIT);
+        tiered(&host);
         // asked for by the storage's own start, which is in the middle
         let ask = "#!/bin/bash\nlock=/run/unwedge/deploy.lock\nflock --nonblock $lock touch /run/intruded\n\
             systemd-run --quiet --unit=deploy --property=StandardOutput=file:/run/deployed \
@@ -128,7 +128,7 @@ host_test! {
         ] {
             host.put(&format!("/etc/systemd/system/{place}"), &shipped(name), "644");
         }
-        tiered(&host, UNIT);
+        tiered(&host);
         host.ok("systemctl enable --quiet worker storagebox");
         let mut host = host;
         for place in ["after:stop-worker", "after:detach", "before:rebind", "before:start-worker"] {
