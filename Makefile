@@ -32,8 +32,8 @@ lint:
 
 # the crash matrix kills this build at every named place
 failpoints:
-	$(CARGO) build --release --quiet --features failpoints --bin unwedge-mounts
-	@install -D target/release/unwedge-mounts target/failpoints/release/unwedge-mounts
+	$(CARGO) build --release --quiet --features failpoints --bin unwedge-mounts --bin unwedge-worker
+	@install -D --target-directory=target/failpoints/release target/release/unwedge-mounts target/release/unwedge-worker
 	$(CARGO) build --release --quiet
 
 .PHONY: run-tests

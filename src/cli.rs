@@ -124,6 +124,9 @@ pub enum JobsVerb {
         /// Only say what would be held back
         #[arg(long)]
         dry_run: bool,
+        /// Leave those that write at or below this path, which is storage of its own
+        #[arg(long, value_name = "PATH")]
+        except: Vec<PathBuf>,
         /// Jobs that write at or below these paths
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,

@@ -213,7 +213,6 @@ fn check_rows(facts: &Value) {
     assert!((299_000..320_000).contains(&oldest), "{oldest}");
     assert_eq!(facts["infra_errors"], json!({ "window_ms": 600_000, "count": 1 }));
     assert_eq!(facts["stale_running"], 1);
-    assert_eq!(facts["hold_back"], true);
 }
 
 fn utc_ms() -> i64 {
@@ -237,6 +236,7 @@ database_test! {
         for status in ["text", "varchar(50)", "char(9)", "\"Job State\""] {
             of_postgres(&db, status, "timestamptz", from_now);
             check_rows(&desk.facts());
+            assert_eq!(desk.facts()["hold_back"], true);
             db.sql("DROP TABLE jobs");
         }
     }
@@ -508,7 +508,10 @@ database_test! {
         let facts = desk.facts();
         assert_eq!(facts["counts"]["pending"], 20);
         let advice = facts["advice"].to_string();
-        assert!(advice.contains("no index of jobs begins with") && advice.contains("20000"), "{advice}");
+        assert!(advice.contains("no index of jobs begins with") && !advice.contains("20000"), "{advice}");
+        // then all of them are gone through anyway, and no state is overlooked, wherever it stands
+        db.sql("INSERT INTO jobs (id, status, created_at) VALUES (200000, 'lost', now())");
+        desk.check_unknown("unknown status \"lost\"");
     }
 }
 
@@ -720,7 +723,14 @@ fn sqlite_is_read_by_the_same_map() {
     let facts = desk.facts();
     check_rows(&facts);
     let advice = facts["advice"].as_array().unwrap();
-    assert!(advice.len() == 1 && advice[0].as_str().unwrap().starts_with("1 of the jobs listed"));
+    assert!(advice.len() == 2 && advice[1].as_str().unwrap().starts_with("1 of the jobs listed"));
+    assert!(
+        advice[0]
+            .as_str()
+            .unwrap()
+            .starts_with("no job can be held back: SQLite has no time of its own")
+    );
+    assert_eq!(facts["hold_back"], false);
     connection.execute_batch("UPDATE jobs SET not_before = 'soon' WHERE id = 3").unwrap();
     desk.check_unknown("1 unfinished jobs have a time that cannot be read");
     connection
@@ -871,8 +881,9 @@ fn the_answer_has_this_shape() {
         "oldest_pending_ms": null,
         "infra_errors": { "window_ms": 600_000, "count": 0 },
         "stale_running": 1,
-        "hold_back": true,
-        "advice": [],
+        "hold_back": false,
+        "advice": ["no job can be held back: SQLite has no time of its own, so what the worker compares a not-before \
+            column with is not known"],
     });
     assert_eq!(known, golden);
     assert_eq!((&answer["schema"], &answer["tool"]), (&json!(1), &json!("jobs")));
@@ -1092,6 +1103,44 @@ database_test! {
         desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{map}", db.url("postgres")));
         let refused = desk.run(&["hold-back", "/srv/jobs"]);
         assert!(refused.code == Some(1) && refused.stderr.contains("is no timestamp"), "{refused:?}");
+        let facts = desk.facts();
+        assert_eq!(facts["hold_back"], false, "what cannot be is not counted on: the worker is stopped instead");
+        assert!(facts["advice"].to_string().contains("no job can be held back"), "{facts:#}");
+        // nor where this user has no right to
+        let role = db.role("reader");
+        db.sql(&format!("GRANT SELECT ON jobs TO {role}"));
+        desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{MAP}", db.url(&role)));
+        assert_eq!(desk.facts()["hold_back"], false);
+        assert!(desk.facts()["advice"].to_string().contains("may not UPDATE"));
+        db.sql(&format!("GRANT UPDATE (not_before) ON jobs TO {role}"));
+        assert_eq!(desk.facts()["hold_back"], true);
+    }
+}
+
+database_test! {
+    fn what_lies_on_storage_of_its_own_within_a_broken_path_is_not_held_back(db, desk) {
+        of_postgres(&db, "text", "timestamptz", |seconds| format!("now() + interval '{seconds} s'"));
+        db.sql("DELETE FROM jobs; INSERT INTO jobs (id, status, dir) VALUES \
+            (1, 'queued', '/srv/jobs/on'), (2, 'queued', '/srv/jobs/on/a/x'), (3, 'queued', '/srv/jobs/on/ab'), \
+            (4, 'queued', '/srv/jobs/on/b')");
+        desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{MAP}", db.url("postgres")));
+        let held = desk.run(&["hold-back", "--json", "--except", "/srv/jobs/on/a", "--except", "/srv/jobs/on/b", "/srv/jobs/on"]);
+        assert_eq!(held.stdout, "{\"jobs\":[\"1\",\"3\"]}\n", "{held:?}");
+    }
+}
+
+database_test! {
+    fn a_table_may_be_called_whatever_it_is_called(db, desk) {
+        for name in ["hop", "q", "t", "v", "list1", "Jobs of today"] {
+            db.sql(&format!("CREATE TABLE \"{name}\" (id int, status text); CREATE INDEX ON \"{name}\" (status); \
+                INSERT INTO \"{name}\" VALUES (1, 'queued'), (2, 'done')"));
+            let map = format!("\n[queue.table]\nname = \"{name}\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\n\
+                states = {{ pending = [\"queued\"], running = [\"running\"], finished = [\"done\"] }}\n");
+            desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{map}", db.url("postgres")));
+            assert_eq!(ids(&desk.facts()["next"]), ["1"], "{name}");
+            db.sql(&format!("INSERT INTO \"{name}\" VALUES (3, 'lost')"));
+            desk.check_unknown("unknown status \"lost\"");
+        }
     }
 }
 

@@ -142,6 +142,51 @@ host_test! {
 }
 
 host_test! {
+    fn a_worker_that_its_storage_takes_along_is_back_after_the_repair(host, needs "/usr/bin/python3") {
+        furnish(&host, &format!("[Unit]\nBindsTo=storagebox.service\nAfter=storagebox.service\n{UNIT}"), "");
+        host.put("/etc/unwedge/sentinels/recover", b"armed by a test\n", "644");
+        queue(&host, &[(1, "running", "/srv/storagebox/jobs/a"), (2, "queued", "/srv/elsewhere/2")]);
+        works_on(&host, "/srv/storagebox/jobs/a");
+        host.ok("systemctl enable --quiet worker; kill -KILL $(main_pid)");
+        host.until("! systemctl is-active -q worker");
+        let round = host.round("--apply");
+        assert!(all_ok(&round), "{round:#}\n{}", host.story());
+        assert_eq!(host.ok("head -c 1 /srv/storagebox/hello | wc -c"), "1");
+        // nobody wished it down; its row goes first, once its output has been still
+        host.ok("sleep 0.1");
+        let _ = worker_round(&host);
+        host.ok("sleep 1.2");
+        let back = worker_round(&host);
+        assert!(all_ok(&back), "{back:#}");
+        assert_eq!(steps(&back), [format!("recover-jobs jobs 1@{}", 1_793_527_200_000_u64), REPAIR[4].to_owned()]);
+        assert_eq!(statuses(&host), "1:again 2:queued");
+        host.ok("systemctl is-active -q worker");
+    }
+}
+
+host_test! {
+    fn a_start_that_is_owed_needs_no_sentinel_of_either_tool(host) {
+        for tool in ["unwedge-mounts", "unwedge-worker"] {
+            furnish(&host, UNIT, "");
+            queue(&host, &[]);
+            host.ok("rm -f /var/lib/unwedge/*.json");
+            host.put("/etc/systemd/system/storagebox.service.d/halt.conf",
+                b"[Service]\nExecStartPre=/bin/touch /etc/unwedge/sentinels/HALT\n", "644");
+            host.ok("systemctl daemon-reload; systemctl start worker; kill -KILL $(main_pid)");
+            let _ = host.round("--apply");
+            host.ok("! systemctl is-active -q worker; unwedge debts | grep -q worker.service
+                     rm /etc/unwedge/sentinels/*; rm /etc/systemd/system/storagebox.service.d/halt.conf; systemctl daemon-reload");
+            host.until("grep -q ' /srv/storagebox ' /proc/self/mountinfo");
+            let ran = host.bash(&format!("{tool} --json --apply"));
+            let round: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+            assert!(holds(&round).contains(&"* not-armed".to_owned()) && all_ok(&round), "{tool}: {round:#}");
+            assert_eq!(steps(&round), [REPAIR[4]], "{tool}: {round:#}");
+            host.ok("systemctl is-active -q worker; ! unwedge debts | grep -q worker.service");
+        }
+    }
+}
+
+host_test! {
     fn a_row_that_the_worker_took_while_it_was_being_stopped_goes_back_too(host, needs "/usr/bin/python3") {
         // nobody can have seen it before the stop: it is taken by the stop itself
         let take = "#!/usr/bin/python3\nimport sqlite3\nwith sqlite3.connect('/var/lib/unwedge/queue/queue.db') as queue:\n\
@@ -335,6 +380,28 @@ lab_test! {
         assert!(ran.stdout.contains("Read-only") || ran.stderr.contains("Read-only"), "{ran:?}");
         assert_eq!(std::fs::read_to_string(lab.dir.join("stops")).unwrap(), "x\n");
         assert!(lab.dir.join("up").exists(), "{ran:?}");
+    }
+}
+
+lab_test! {
+    fn a_job_on_what_was_taken_away_and_is_in_no_table_keeps_the_worker_off_the_bare_directory(lab) {
+        let queue = crate::work::Queue::of(&mut lab);
+        std::fs::copy(env!("CARGO_BIN_EXE_unwedge-worker"), lab.dir.join("bin/unwedge-worker")).unwrap();
+        let found = lab.root("found");
+        let mut fault = lab.fault(&found, &[]);
+        queue.job("7", "queued", &found.join("x"));
+        let worker = of_files(&lab);
+        std::fs::remove_file(lab.dir.join("up")).unwrap();
+        lab.queued("", &worker);
+        let json = |ran: crate::support::lab::Ran| -> Value { serde_json::from_str(&ran.stdout).unwrap() };
+        let round = json(lab.run(&lab.dir.join("bin/unwedge-worker"), &["--json"]));
+        assert_eq!((holds(&round), steps(&round)), (vec![], vec!["start-worker worker".to_owned()]), "{round:#}");
+        fault.kill();
+        let round = lab.apply();
+        assert!(all_ok(&round) && !steps(&round).is_empty(), "{round:#}");
+        let round = json(lab.run(&lab.dir.join("bin/unwedge-worker"), &["--apply", "--json"]));
+        assert_eq!((holds(&round), steps(&round)), (vec!["worker storage-not-live".to_owned()], vec![]), "{round:#}");
+        assert!(!lab.dir.join("up").exists());
     }
 }
 

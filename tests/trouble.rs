@@ -71,6 +71,36 @@ host_test! {
     }
 }
 
+host_test! {
+    fn killed_at_any_step_a_round_of_the_worker_has_it_back_within_two_rounds(host, needs "/usr/bin/python3") {
+        // given up at its second start; its unit is changed then, so that it may be started again
+        let unit = format!("[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=1\n{}",
+            UNIT.replace("[Install]", "Restart=on-failure\nRestartSec=0\n[Install]"));
+        furnish(&host, &unit, "");
+        host.put("/usr/bin/unwedge-worker", &std::fs::read(failpoints::worker()).unwrap(), "755");
+        host.put("/etc/unwedge/sentinels/recover", b"armed by a test\n", "644");
+        host.ok("systemctl enable --quiet worker");
+        for step in ["recover-jobs", "reset-failed", "start-worker"] {
+            for moment in ["before", "after"] {
+                let place = format!("{moment}:{step}");
+                host.ok("systemctl stop worker; systemctl reset-failed worker 2>/dev/null || :; rm -f /var/lib/unwedge/*.json");
+                queue(&host, &[(1, "running", "/srv/storagebox/jobs/a"), (2, "queued", "/srv/elsewhere/2")]);
+                works_on(&host, "/srv/storagebox/jobs/a");
+                host.ok("kill -KILL $(main_pid worker.service); until systemctl is-failed -q worker; do sleep 0.02; done; sleep 0.1
+                    touch /etc/systemd/system/worker.service; systemctl daemon-reload; unwedge-worker --apply >/dev/null || :; sleep 1.2");
+                let killed = host.bash(&format!("UNWEDGE_FAILPOINT={place} unwedge-worker --apply"));
+                assert_eq!(killed.code, Some(137), "{place}: {killed:?}\n{}", host.story());
+                let well = "systemctl is-active -q worker && unwedge debts | grep -q 'nothing is owed'";
+                let round = format!("unwedge-worker --apply || :; {well}");
+                assert!((0..2).any(|_| host.bash(&round).code == Some(0)), "{place}: {}\n{}",
+                    host.bash("unwedge-worker").stdout, host.story());
+                let rows = "import sqlite3; print(sqlite3.connect('/var/lib/unwedge/queue/queue.db').execute('SELECT status FROM jobs ORDER BY id').fetchall())";
+                assert_eq!(host.ok(&format!("python3 -c \"{rows}\"")), "[('again',), ('queued',)]", "{place}");
+            }
+        }
+    }
+}
+
 /// Every wall clock time that is written down becomes one of tomorrow.
 const LATER: &str = r#"
 import glob, hashlib, json, re

@@ -327,6 +327,9 @@ host_test! {
         held(&host, &["nothing-pending"], 0);
         queue(&host, 1, 1);
         held(&host, &["running-jobs-present"], 1);
+        // who asks is whom this program was told, by whatever way it was told
+        let said = host.bash("UNWEDGE__HOST__USER=nobody-at-all unwedge-worker --json").stdout;
+        assert!(said.contains("user \\\"nobody-at-all\\\" is not known here"), "{said}");
         host.put("/var/lib/unwedge/queue/queue.db", b"no database\n", "644");
         held(&host, &["queue-unknown"], 0);
         assert_eq!(host.bash("unwedge-worker >/dev/null").code, Some(1));
@@ -337,6 +340,27 @@ host_test! {
         held(&host, &["disk-full"], 1);
         configure(&host, "");
         starts(&host, "work, and room");
+    }
+}
+
+host_test! {
+    fn whoever_is_left_anywhere_in_its_control_group_keeps_it_from_being_gone(host) {
+        furnish(&host);
+        queue(&host, 1, 0);
+        // a worker that makes groups of its own, as a container runtime does, and leaves somebody in one
+        let script = "#!/bin/bash -e\ncd \"$(findmnt -nt cgroup2 -o TARGET | head -1)$(sed -n s/^0:://p /proc/self/cgroup)\"\n\
+            mkdir inner\nsleep 300 &\necho $! >inner/cgroup.procs\nexec sleep infinity\n";
+        host.put("/usr/local/bin/nests", script.as_bytes(), "755");
+        let unit = "[Service]\nDelegate=yes\nKillMode=process\nExecStart=/usr/local/bin/nests\n";
+        host.put("/etc/systemd/system/worker.service", unit.as_bytes(), "644");
+        host.ok("systemctl daemon-reload; systemctl restart worker; until pgrep -x sleep -c | grep -q 2; do sleep 0.02; done
+                 kill -KILL $(main_pid worker); until systemctl is-failed -q worker; do sleep 0.02; done");
+        queue(&host, 1, 1);
+        let seen = round(&host, "");
+        assert!(seen["holds"].to_string().contains("1 processes in its control group"), "{seen:#}");
+        host.ok("pkill -KILL -x sleep");
+        let seen = round(&host, "");
+        assert!(!seen["holds"].to_string().contains("1 processes in its control group"), "{seen:#}");
     }
 }
 
@@ -443,6 +467,12 @@ host_test! {
         let refused = host.bash("unwedge worker restart 2>&1");
         assert_eq!(refused.code, Some(1));
         assert!(refused.stdout.contains("running-jobs-present"), "{refused:?}");
+        host.ok("touch /etc/unwedge/sentinels/HALT");
+        queue(&host, 1, 0);
+        let refused = host.bash("unwedge worker restart 2>&1");
+        assert!(refused.code == Some(1) && refused.stdout.contains("halted"), "{refused:?}");
+        host.ok("rm /etc/unwedge/sentinels/HALT; unwedge debts | grep 'nothing is owed'");
+        queue(&host, 1, 1);
         let refused = host.bash("unwedge worker restart --when-idle --for 6s 2>&1");
         assert_eq!(refused.code, Some(1), "{refused:?}");
         assert_eq!(host.ok("main_pid worker"), before);

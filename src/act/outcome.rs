@@ -19,6 +19,18 @@ pub enum Ended {
     Skipped,
 }
 
+impl Ended {
+    /// For people.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Done(words) | Self::Failed(words) => words.clone(),
+            Self::Refused(reason, why) => format!("{}: {why}", reason.name()),
+            Self::Skipped => "not tried".to_owned(),
+        }
+    }
+}
+
 /// What came of one step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {

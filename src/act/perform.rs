@@ -165,6 +165,11 @@ impl Actor<'_> {
                 outcomes.extend(refused(repair, Reason::StorageNotLive, why));
                 continue;
             }
+            if is_put_back(&repair.subject, outcomes) && repair.holds_back() {
+                let done = || Ended::Done("it has come back: nothing is held back".to_owned());
+                outcomes.extend(in_order(repair, |_| done()));
+                continue;
+            }
             // an earlier repair may have taken a minute
             if repair.stops_the_worker() && !was_stopped(outcomes) {
                 work = self.work_now(true);
@@ -521,8 +526,11 @@ impl Actor<'_> {
         }
     }
 
+    /// Jobs that write to a mount or bind within it lie on that, whatever becomes of this one.
     fn hold_back(&self, path: &Path) -> Ended {
-        match jobs::hold_back(self.settings, &[path.to_owned()], HELD_BACK_FOR, self.deadline) {
+        let within = self.observations.iter().map(|seen| seen.path.as_path());
+        let within: Vec<&Path> = within.filter(|it| it.starts_with(path) && *it != path).collect();
+        match jobs::hold_back(self.settings, path, &within, HELD_BACK_FOR, self.deadline) {
             Ok(held) => Ended::Done(format!(
                 "{} held back for {}",
                 held.jobs.len(),
@@ -628,11 +636,15 @@ fn failed_base(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
 /// The base of a bind that this plan was to put back, and did not.
 fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
     let base = repair.needs.as_ref()?;
-    let back = outcomes.iter().any(|outcome| {
-        let waited = matches!(&outcome.planned.step, Step::WaitLive { path, .. } if path == base);
+    (!is_put_back(base, outcomes)).then(|| base.clone())
+}
+
+/// Whether a path was seen to be live again by this plan.
+fn is_put_back(path: &Path, outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| {
+        let waited = matches!(&outcome.planned.step, Step::WaitLive { path: it, .. } if it == path);
         waited && outcome.ok()
-    });
-    (!back).then(|| base.clone())
+    })
 }
 
 /// One that was to go with another's charge makes it when that other came to nothing.

@@ -22,12 +22,11 @@ pub(super) fn still_permitted(
     not_forbidden(settings, kind, deadline).and(armed)
 }
 
-/// HALT and pauses alone: what is owed needs no sentinel.
-pub(super) fn not_forbidden(
-    settings: &Settings,
-    kind: Kind,
-    deadline: Deadline,
-) -> Result<(), Ended> {
+/// HALT and pauses alone: what is owed needs no sentinel, and what a person does by hand needs none.
+///
+/// # Errors
+/// What forbids it.
+pub fn not_forbidden(settings: &Settings, kind: Kind, deadline: Deadline) -> Result<(), Ended> {
     match sentinel::halt(&settings.host.sentinel_dir) {
         Halt::Clear => {}
         Halt::Set(why) | Halt::Unknown(why) => return Err(Ended::Refused(Reason::Halted, why)),

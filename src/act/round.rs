@@ -17,6 +17,7 @@ use crate::probes::facts::{self, Facts, TOOL};
 use crate::probes::mounts::{self, Observation};
 use crate::probes::records::{Debts, MountsState, Rehearsal};
 use crate::probes::verdict::Verdict;
+use crate::probes::worker::WorkerLook;
 use crate::sys::clock::{Deadline, Now};
 
 /// What is left of the deadline for looking again, and for the report, when acting ends.
@@ -142,8 +143,10 @@ fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Resul
         seen.verdict == Verdict::Live && actor.debts.debts.iter().any(|debt| debt.is_at(&seen.path))
     });
     let up = actor.worker.filter(|look| look.state.is_up());
-    let paid = back || up.is_some_and(|look| actor.debts.of_worker(&look.name).is_some());
-    let performs = !plan.repairs.is_empty() && !plan.is_gated();
+    let is_owed = |look: &WorkerLook| actor.debts.of_worker(&look.name).is_some();
+    let paid = back || up.is_some_and(is_owed);
+    let plan = &plan.performed(actor.worker.is_some_and(is_owed));
+    let performs = !plan.repairs.is_empty();
     if !performs && !paid {
         return Ok(Vec::new());
     }

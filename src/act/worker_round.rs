@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use super::failpoint::{self, Moment};
 use super::lock::{self, Tried};
 use super::outcome::{Ended, Outcome, in_order, refused, touched};
-use super::permission::still_permitted;
+use super::permission::{not_forbidden, still_permitted};
 use super::{store, worker};
 use crate::config::sentinel::Kind;
 use crate::config::{Settings, Worker};
@@ -106,7 +106,8 @@ impl Round<'_> {
     fn act(&mut self, plan: &Plan) -> Result<()> {
         let is_owed = self.acted.debts.of_worker(&self.facts.look.name).is_some();
         let paid = is_owed && self.facts.look.state.is_up();
-        let performs = !plan.repairs.is_empty() && !plan.is_gated();
+        let plan = &plan.performed(is_owed);
+        let performs = !plan.repairs.is_empty();
         if !performs && !paid {
             return Ok(());
         }
@@ -187,11 +188,13 @@ impl Round<'_> {
     }
 
     fn step(&self, step: &Step) -> Ended {
-        let kind = match step.verb() {
-            Verb::RecoverJobs => Kind::Recover,
-            _ => Kind::Worker,
+        let is_owed = self.acted.debts.of_worker(&self.facts.look.name).is_some();
+        let permitted = match step.verb() {
+            Verb::RecoverJobs => still_permitted(self.settings, Kind::Recover, self.deadline),
+            _ if is_owed => not_forbidden(self.settings, Kind::Worker, self.deadline),
+            _ => still_permitted(self.settings, Kind::Worker, self.deadline),
         };
-        if let Err(ended) = still_permitted(self.settings, kind, self.deadline) {
+        if let Err(ended) = permitted {
             return ended;
         }
         failpoint::reached(Moment::Before, step.verb().name());

@@ -14,7 +14,7 @@ use unwedge::operator::jobs as verbs;
 use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts, TOOL};
 use unwedge::probes::mountinfo::mount_points;
-use unwedge::queue::{self, Fault};
+use unwedge::queue::{self, Fault, Where};
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::report::queue::{self as report, QueueRound};
@@ -36,8 +36,9 @@ fn main() -> ExitCode {
             out::complain("unwedge-jobs: --apply is for a round; a verb does what it says");
             return Exit::Usage.into();
         }
-        (Some(JobsVerb::HoldBack { time, dry_run, paths }), false) => {
-            verbs::hold_back(settings, time, *dry_run, paths, cli.common.json)
+        (Some(JobsVerb::HoldBack { time, dry_run, except, paths }), false) => {
+            let place = Where { below: paths.clone(), except: except.clone() };
+            verbs::hold_back(settings, time, *dry_run, place, cli.common.json)
                 .and_then(|text| said(&text))
         }
         (Some(JobsVerb::Recover { dry_run, rows }), false) => {

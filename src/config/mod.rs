@@ -12,7 +12,7 @@ pub mod duration;
 mod error;
 mod fragment;
 
-mod overrides;
+pub mod overrides;
 pub mod queue;
 mod queue_rules;
 mod read;

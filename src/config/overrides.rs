@@ -29,6 +29,17 @@ pub struct Flag {
     pub value: String,
 }
 
+/// The variables of ours that this process was given: a program of ours that it starts is to read the same
+/// configuration.
+#[must_use]
+pub fn of_process() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| is_ours(name)).collect()
+}
+
+fn is_ours(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(PREFIX.as_bytes())
+}
+
 /// Lays variables (in the order of their names) and then flags over the tree.
 pub fn apply(
     tree: &mut Tree,
@@ -37,10 +48,7 @@ pub fn apply(
 ) -> Result<(), ConfigErrors> {
     let known = defaults::tree();
     let mut problems = Vec::new();
-    let mut ours: Vec<_> = environment
-        .iter()
-        .filter(|(name, _)| name.as_bytes().starts_with(PREFIX.as_bytes()))
-        .collect();
+    let mut ours: Vec<_> = environment.iter().filter(|(name, _)| is_ours(name)).collect();
     ours.sort();
     for (name, value) in ours {
         match variable(&known, name, value) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::fragment::{QueueFragment, TableFragment, WorkerFragment};
 use super::*;
 
 const EXAMPLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/unwedge.toml.example"));
@@ -398,6 +399,24 @@ fn the_example_has_every_key_with_its_default() {
     for key in ["manifest", "cold", "hot", "dependents"] {
         assert!(EXAMPLE.contains(&format!("#{key}")), "the example lacks {key}");
     }
+    let keys =
+        [keys::<WorkerFragment>(), keys::<QueueFragment>(), keys::<TableFragment>()].concat();
+    assert!(keys.contains(&"quiet".to_owned()), "{keys:?}");
+    // commands that take a unit's place, the address and the budget stand in words or in a table of their own
+    let elsewhere = ["start", "stop", "status", "budget", "url", "table"];
+    for key in keys.iter().filter(|key| !elsewhere.contains(&key.as_str())) {
+        let written = EXAMPLE.lines().any(|line| {
+            line.trim_start_matches('#').split(' ').next() == Some(key) && line.contains('=')
+        });
+        assert!(written, "the example lacks {key}");
+    }
+}
+
+/// What keys a table may have, by what is said of one that it may not.
+fn keys<T: serde::de::DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
+    let said = toml::from_str::<T>("no_such_key = 1").unwrap_err().message().to_owned();
+    let (_, expected) = said.split_once("expected one of").unwrap();
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Text that looks enough like a configuration to get far into the loader.

@@ -234,10 +234,13 @@ pub fn cannot_stop(settings: &Settings, worker: Option<&WorkerLook>) -> Option<S
         _ if config.unit.is_none() && config.stop.is_none() => {
             shut(Reason::UnitNotFound, "the configuration does not say how to stop it")
         }
-        state if state.is_down() && !look.processes.is_empty() => shut(
-            Reason::WorkerActive,
-            &format!("it is down, and {} of its processes are not", look.processes.len()),
-        ),
+        state if state.is_down() && !look.is_gone() => match &look.processes {
+            Ok(left) => shut(
+                Reason::WorkerActive,
+                &format!("it is down, and {} of its processes are not", left.len()),
+            ),
+            Err(why) => shut(Reason::UnclearEvidence, why),
+        },
         State::Active
         | State::Reloading
         | State::Activating(_)

@@ -360,6 +360,12 @@ impl Repair {
         self.steps.iter().all(after)
     }
 
+    /// Whether it only keeps jobs off a path.
+    #[must_use]
+    pub fn holds_back(&self) -> bool {
+        self.steps.iter().all(|planned| matches!(planned.step, Step::HoldBack { .. }))
+    }
+
     /// Whether it takes anything away that is mounted.
     #[must_use]
     pub fn takes_away(&self) -> bool {
@@ -703,6 +709,17 @@ impl Plan {
     #[must_use]
     pub fn is_gated(&self) -> bool {
         self.holds.iter().any(|hold| hold.subject == Subject::Everything)
+    }
+
+    /// What of it is performed. A closed gate holds all of it; but where nothing is missing but the tool's own
+    /// sentinel, a worker that is owed its start gets that: nobody asks a sentinel to pay a debt.
+    #[must_use]
+    pub fn performed(&self, is_owed: bool) -> Self {
+        let mut gates = self.holds.iter().filter(|hold| hold.subject == Subject::Everything);
+        let pays = gates.all(|hold| hold.reason == Reason::NotArmed) && is_owed;
+        let performed = |repair: &&Repair| !self.is_gated() || (pays && repair.starts_the_worker());
+        let repairs = self.repairs.iter().filter(performed).cloned().collect();
+        Self { repairs, holds: self.holds.clone() }
     }
 
     /// A digest of verb, target and target's identity of every step: the same for a dry run and an

@@ -1,4 +1,4 @@
-//! Giving rows back to the queue: which of those that nobody of this host's worker can be at may be taken
+//! Giving rows back to the queue: which of those whose worker was down since they were begun may be taken
 //! again. Five witnesses are heard, and each is told whatever comes of it. A row goes back only if its age, the
 //! processes and its output say that whoever was at it is gone, and none says that somebody is there.
 //!
@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | age | the queue tells one try from the next | never | never; without a start time nobody can tell |
 //! | beat | never | never | always: no table of this version has one |
-//! | process | the worker has been down, with nobody left, since the row was begun | never: such a row is not asked about | never |
+//! | process | the worker has been down, with nobody left, since the row was begun | somebody is left in its control group | never; unseen, nobody can tell |
 //! | growth | its output has not changed for `[queue] quiet` | it has changed | never; unread, nobody can tell |
 //! | mount | never | it is not live: somebody may wait on it | it is live, or its output is on none that is watched |
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::probes::growth::Output;
 use crate::probes::jobs::Row;
-use crate::probes::orphans::Orphan;
+use crate::probes::orphans::{Left, Orphan};
 use crate::probes::records::Watched;
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::Now;
@@ -74,7 +74,8 @@ impl Judged<'_> {
 }
 
 /// Since when each output is as it is: to be stored by a round that may. A row whose output could not be
-/// looked at begins anew.
+/// looked at begins anew. One that somebody may be at is not watched: that it is tells later rounds that it was
+/// begun before the worker was seen down.
 #[must_use]
 pub fn watch(orphans: &[Orphan], before: &[Watched], now: &Now) -> Vec<Watched> {
     let one = |orphan: &Orphan| {
@@ -88,7 +89,7 @@ pub fn watch(orphans: &[Orphan], before: &[Watched], now: &Now) -> Vec<Watched> 
             same.filter(|_| digest.is_some()).map_or_else(|| now.stamp(), |it| it.since.clone());
         Some(Watched { row, digest, since })
     };
-    orphans.iter().filter_map(one).collect()
+    orphans.iter().filter(|orphan| orphan.left.is_nobody()).filter_map(one).collect()
 }
 
 /// Hears the witnesses. `watched` is what [`watch`] made of this look.
@@ -107,7 +108,7 @@ pub fn judge<'a>(
             witnesses: [
                 witness("age", age(orphan, now)),
                 witness("beat", (Says::Nothing, "none in this table".to_owned())),
-                witness("process", (Says::Gone, orphan.why.clone())),
+                witness("process", process(&orphan.left)),
                 witness("growth", growth(orphan, since, quiet, now)),
                 witness("mount", mount(orphan)),
             ],
@@ -123,6 +124,14 @@ fn age(orphan: &Orphan, now: &Now) -> (Says, String) {
             let ms = now.utc_ms.saturating_sub(row.started_utc_ms);
             (Says::Gone, format!("begun {} ago", text::duration(Duration::from_millis(ms))))
         }
+    }
+}
+
+fn process(left: &Left) -> (Says, String) {
+    match left {
+        Left::Nobody(why) => (Says::Gone, why.clone()),
+        Left::Somebody(why) => (Says::There, why.clone()),
+        Left::Unknown(why) => (Says::Unknown, why.clone()),
     }
 }
 
@@ -184,7 +193,7 @@ mod tests {
         };
         Orphan {
             job,
-            why: "the worker is down".to_owned(),
+            left: Left::Nobody("the worker is down".to_owned()),
             mount: Some(("/srv/box".into(), Verdict::Live)),
             output: Output::Known(digest.to_owned()),
         }
@@ -222,12 +231,25 @@ mod tests {
         assert!(with(|_| {}));
         assert!(with(|it| it.mount = None));
         assert!(!with(|it| it.job.started_utc_ms = None));
+        for left in [Left::Somebody("2".to_owned()), Left::Unknown("?".to_owned())] {
+            let one = [Orphan { left, ..orphan("a") }];
+            let judged = judge(&one, &watched("a", 60_000), QUIET, &now());
+            assert!(judged[0].gone().is_none(), "{judged:?}");
+        }
         assert!(!with(|it| it.output = Output::Unknown("?".to_owned())));
         for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Live) {
             let mut one = orphan("a");
             one.mount = Some(("/srv/box".into(), verdict));
             assert!(!goes_back(&one, &watched("a", 60_000)), "{verdict}");
         }
+    }
+
+    #[test]
+    fn a_row_that_somebody_may_be_at_is_not_taken_for_one_from_before_the_worker_was_down() {
+        for left in [Left::Somebody("2".to_owned()), Left::Unknown("?".to_owned())] {
+            assert_eq!(watch(&[Orphan { left, ..orphan("a") }], &[], &now()), []);
+        }
+        assert_eq!(watch(&[orphan("a")], &[], &now()).len(), 1);
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! A worker that is not ours, and has no cool-down of its own, takes the same job again and again while
-//! its storage is broken, and fails it each time. Jobs whose path is broken for certain, and is not repaired by
-//! this plan, are held back where the map names a not-before column. Where it names none the worker is stopped
-//! as soon as no job runs that is well, and owed its start until its storage is live.
-
-use std::path::Path;
+//! its storage is broken, and fails it each time. Jobs whose path is broken for certain are held back where the map
+//! names a not-before column; where this plan repairs the path, only if it has not come back by that. Where it
+//! names none the worker is stopped as soon as no job runs that is well, and owed its start until its storage is
+//! live.
 
 use super::busy;
 use super::confirm;
@@ -26,10 +25,7 @@ pub fn keep_off(
     quiesce: &Quiesce<'_>,
 ) -> Vec<Repair> {
     let Work::Known(facts) = world.work else { return Vec::new() };
-    let stays_broken = |seen: &Observation| {
-        !repairs.iter().any(|repair| repair.puts_back(&seen.path))
-            && is_broken_for_certain(world, seen, sightings)
-    };
+    let is_repaired = |seen: &Observation| repairs.iter().any(|it| it.puts_back(&seen.path));
     // time enough to hold back what comes soon, and none to stop a worker for what does not come next
     let soon: Vec<&Job> =
         if facts.hold_back { facts.near().collect() } else { facts.next.iter().collect() };
@@ -37,23 +33,27 @@ pub fn keep_off(
     let jobs = facts.running.iter().chain(soon);
     let lost: Vec<(&Observation, &Job)> = jobs
         .filter_map(|job| Some((governing(world.observations, job.output.as_ref()?)?, job)))
-        .filter(|(seen, _)| stays_broken(seen))
+        .filter(|(seen, _)| is_broken_for_certain(world, seen, sightings))
         .collect();
     if facts.hold_back {
-        hold_back(&lost)
+        hold_back(&lost, is_repaired)
     } else {
-        stop(world, facts, &lost, quiesce).into_iter().collect()
+        let stays: Vec<_> = lost.into_iter().filter(|(seen, _)| !is_repaired(seen)).collect();
+        stop(world, facts, &stays, quiesce).into_iter().collect()
     }
 }
 
 /// One for each path.
-fn hold_back(lost: &[(&Observation, &Job)]) -> Vec<Repair> {
+fn hold_back(
+    lost: &[(&Observation, &Job)],
+    is_repaired: impl Fn(&Observation) -> bool,
+) -> Vec<Repair> {
     let mut held: Vec<Repair> = Vec::new();
     for (seen, job) in lost {
         let of_path = |repair: &&mut Repair| repair.subject == seen.path;
         match held.iter_mut().find(of_path).and_then(|repair| repair.steps.first_mut()) {
             Some(Planned { step: Step::HoldBack { jobs, .. }, .. }) => jobs.push(job.id.clone()),
-            Some(_) | None => held.push(one(seen, job)),
+            Some(_) | None => held.push(one(seen, job, is_repaired(seen))),
         }
     }
     held
@@ -70,7 +70,7 @@ fn stop(
     // whatever does not keep it down would have it started again by this very plan
     let needs = worker.needs(world.settings);
     let keeps_down = |(seen, job): &&(&Observation, &Job)| {
-        needs.contains(&seen.path) || (job.state != State::Running && is_listed(world, &seen.path))
+        needs.contains(&seen.path) || job.state != State::Running
     };
     let (seen, _) = lost.iter().find(keeps_down)?;
     let scene = quiesce.scene();
@@ -88,16 +88,13 @@ fn stop(
     })
 }
 
-/// Whether what comes next on it keeps a worker down while it is not live.
-fn is_listed(world: &World<'_>, path: &Path) -> bool {
-    let settings = world.settings;
-    settings.mount.iter().any(|spec| spec.path == path)
-        || settings.bind.iter().any(|bind| bind.hot == path)
-}
-
-fn one(seen: &Observation, job: &Job) -> Repair {
+fn one(seen: &Observation, job: &Job, is_repaired: bool) -> Repair {
     let step = Step::HoldBack { path: seen.path.clone(), jobs: vec![job.id.clone()] };
-    let why = format!("{}, and it is not repaired now: jobs would only fail on it", seen.verdict);
+    let why = if is_repaired {
+        "unless it has come back by then: jobs would only fail on it".to_owned()
+    } else {
+        format!("{}, and it is not repaired now: jobs would only fail on it", seen.verdict)
+    };
     Repair {
         subject: seen.path.clone(),
         kind: Kind::Worker,
@@ -109,7 +106,7 @@ fn one(seen: &Observation, job: &Job) -> Repair {
     }
 }
 
-/// Whether it is broken, and was seen so as often and as long as it takes to act on it.
+/// Whether it is broken, and was seen so as often and as long as it takes to act on it, or is owed.
 pub fn is_broken_for_certain(
     world: &World<'_>,
     seen: &Observation,
@@ -121,6 +118,10 @@ pub fn is_broken_for_certain(
         // nobody acts on these, and waiting does not make them surer
         Verdict::WrongSource | Verdict::ChildOfDead => true,
         Verdict::Absent | Verdict::Hung | Verdict::Dead | Verdict::Pinned | Verdict::Transient => {
+            // what was taken away for a repair need not be seen missing as often as what nobody knew of
+            if world.debts.debts.iter().any(|debt| debt.is_at(&seen.path)) {
+                return true;
+            }
             let limits = confirm::limits(seen.verdict, false, &world.settings.mounts.confirm);
             let sighting = confirm::of(sightings, &seen.path, seen.identity());
             limits.zip(sighting).is_some_and(|(limits, sighting)| {

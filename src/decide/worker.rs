@@ -20,7 +20,7 @@ use crate::probes::binds::{Fault, Place};
 use crate::probes::gates::Gates;
 use crate::probes::headroom::Headroom;
 use crate::probes::jobs::{Job, QueueFacts, Row, State as JobState};
-use crate::probes::mounts::Observation;
+use crate::probes::mounts::{Observation, governing};
 use crate::probes::orphans::Orphan;
 use crate::probes::records::{Debt, Debts, Watched, WorkerState};
 use crate::probes::verdict::Verdict;
@@ -276,7 +276,9 @@ impl World<'_> {
     fn storage(&self) -> Vec<Hold> {
         let mut holds = Vec::new();
         let of_manifest = |fault: &&Fault| !matches!(fault.place, Place::Job(_));
+        // what was stopped stood on it before, and one line is not to keep it down
         if self.worker.needs.is_none()
+            && !self.is_owed()
             && let Some(fault) = self.faults.iter().find(of_manifest)
         {
             let detail = format!("what it stands on is not known: {fault}");
@@ -321,22 +323,19 @@ impl World<'_> {
         Some(self.hold(Reason::StorageNotLive, detail))
     }
 
-    /// What is wrong with what a job writes to, if that is a listed mount or bind, not live, and no need: a
-    /// need is asked for anyway, and a job without an output counts as on every one of them.
+    /// What is wrong with what a job writes to, if that is a watched path, not live, and no need: a need is asked
+    /// for anyway, and a job without an output counts as on every one of them.
     fn bad_storage_of(&self, job: &Job) -> Option<String> {
         let output = job.output.as_deref()?;
         let of_job = |fault: &&Fault| fault.place == Place::Job(text::bytes(job.id.as_bytes()));
         if let Some(fault) = self.faults.iter().find(of_job) {
             return Some(format!("has no bind: {}", fault.what));
         }
-        let mounts = self.settings.mount.iter().map(|spec| spec.path.as_path());
-        let binds = self.settings.bind.iter().map(|bind| bind.hot.as_path());
-        let above = mounts.chain(binds).filter(|path| output.starts_with(path));
-        let on = above.max_by_key(|path| path.components().count())?;
-        let is_need = self.worker.needs(self.settings).iter().any(|need| need == on);
-        let is_bad = |seen: &&Observation| seen.verdict != Verdict::Live && !self.is_put_back(on);
-        let seen = self.seen(on).filter(|_| !is_need).filter(is_bad)?;
-        Some(format!("lies on {}, which is {}", text::path(on), seen.verdict))
+        let on = governing(self.observations, output)?;
+        let is_need = self.worker.needs(self.settings).contains(&on.path);
+        let is_fine = on.verdict == Verdict::Live || self.is_put_back(&on.path);
+        (!is_need && !is_fine)
+            .then(|| format!("lies on {}, which is {}", text::path(&on.path), on.verdict))
     }
 
     /// A person's wish that it be down, which needs a positive sign.
@@ -415,8 +414,10 @@ impl World<'_> {
             return None;
         }
         // whoever cannot be told from another, or leaves nothing to look at, is the library's business alone
-        let untold =
-            |it: &Judged<'_>| it.orphan.job.row().is_none() || it.orphan.job.output.is_none();
+        let untold = |it: &Judged<'_>| {
+            let job = &it.orphan.job;
+            it.orphan.left.is_nobody() && (job.row().is_none() || job.output.is_none())
+        };
         let all_gone = left.iter().all(|it| it.gone().is_some() || untold(it));
         let known_all = !is_down || u64::try_from(left.len()).is_ok_and(|left| left == count);
         if let (Some(rescue), true) = (self.rescue(), all_gone && known_all) {
@@ -444,9 +445,10 @@ impl World<'_> {
             || "their age is not known".to_owned(),
             |stale| format!("{stale} of them stale"),
         );
-        let processes = match self.look.processes.len() {
-            0 => "no process in its control group".to_owned(),
-            count => format!("{count} processes in its control group"),
+        let processes = match self.look.processes.as_ref().map(Vec::len) {
+            Ok(0) => "no process in its control group".to_owned(),
+            Ok(count) => format!("{count} processes in its control group"),
+            Err(why) => format!("whether a process is left of it is not known: {why}"),
         };
         let jobs: Vec<String> = if left.is_empty() {
             facts.running.iter().take(NAMED_MAX).map(|job| self.witness(job)).collect()

@@ -15,7 +15,7 @@ use crate::probes::identity::Identity;
 use crate::probes::jobs::InfraErrors;
 use crate::probes::mountinfo::Dev;
 use crate::probes::mounts::{Ground, Layer, Role};
-use crate::probes::orphans::Orphan;
+use crate::probes::orphans::{Left, Orphan};
 use crate::probes::records::WorkerStart;
 
 const UNIT: &str = "w.service";
@@ -304,6 +304,26 @@ fn a_job_on_bad_storage_holds_only_itself_where_the_worker_leaves_it_alone() {
         known(s).next.truncate(1);
     };
     assert!(!check(all_bad, &[Reason::StorageNotLive]).should_be_running);
+    // of two, one in the other, it lies on the deeper
+    check(
+        |s| {
+            mixed(s);
+            s.observations[1] = seen(HOT, Verdict::Live, 8);
+            s.observations.push(seen("/srv/box/deep", Verdict::Dead, 9));
+            known(s).next = vec![job("1", Some("/srv/box/deep/1")), job("2", Some("/srv/box/b"))];
+        },
+        &[Reason::StorageNotLive],
+    );
+    // what is in no table counts too
+    check(
+        |s| {
+            mixed(s);
+            s.observations[1] = seen(HOT, Verdict::Live, 8);
+            s.observations.push(seen("/srv/found", Verdict::Absent, 9));
+            known(s).next = vec![job("1", Some("/srv/found/1")), job("2", Some("/srv/box/b"))];
+        },
+        &[Reason::StorageNotLive],
+    );
     // the deepest one counts; a job without an output is on every need, and one elsewhere on none
     for output in [Some("/srv/box/a/1"), Some("/srv/ab"), Some("/home/x"), None] {
         check(
@@ -492,10 +512,16 @@ fn a_start_that_is_owed_outranks_work_room_waits_caps_and_our_own_stop_and_not_s
     check(owed(|s| s.look.state = State::Masked), operator);
     check(owed(|s| s.work = Work::Unknown("x".to_owned())), &[]);
     check(owed(|s| s.headroom.clear()), &[]);
+    let line = |s: &mut Scene| {
+        let place = Place::Line(7);
+        s.faults.push(Fault { subject: "/etc/binds".into(), place, what: "x".to_owned() });
+    };
+    check(line, &[Reason::BadBind]);
+    check(owed(line), &[]);
     // rows keep it down only while somebody is left of it
     let left = |s: &mut Scene| {
         *known(s) = facts(2, 1, vec![]);
-        s.look.processes = vec![7];
+        s.look.processes = Ok(vec![7]);
     };
     check(owed(left), &[Reason::RunningJobsPresent]);
     check(owed(|s| s.gates.halt = Halt::Set("x".to_owned())), &[Reason::Halted]);
@@ -522,7 +548,7 @@ fn orphan(s: &mut Scene, id: &str, still: u64) {
     }));
     s.orphans.push(Orphan {
         job: job.clone(),
-        why: "the worker is down".to_owned(),
+        left: Left::Nobody("the worker is down".to_owned()),
         mount: Some((BOX.into(), Verdict::Live)),
         output: crate::probes::growth::Output::Known("d".to_owned()),
     });
@@ -568,6 +594,16 @@ fn rows_of_a_dead_worker_go_back_before_it_is_started_and_only_by_their_own_perm
     // without the permission, or with one witness who cannot tell, a person looks
     check(|s| drop(s.gates.access.remove(&Kind::Recover)), &[], present(UNIT));
     check(|s| s.state.watched.clear(), &[], present(UNIT));
+    // nor where somebody of it is left, and that is told beside what the others say
+    let left = |s: &mut Scene| s.orphans[0].left = Left::Somebody("2 are left".to_owned());
+    check(left, &[], present(UNIT));
+    let mut told = scene();
+    orphan(&mut told, "7", 60);
+    left(&mut told);
+    let words = decided(&told).plan.holds[0].detail.clone();
+    for witness in ["age: ", "beat: ", "process: 2 are left", "growth: ", "mount: "] {
+        assert!(words.contains(witness), "{witness}: {words}");
+    }
     // those that may go back go, and the other keeps the worker down
     check(|s| orphan(s, "8", 59), &[back], present(UNIT));
     // somebody else's row is none of them
@@ -577,6 +613,12 @@ fn rows_of_a_dead_worker_go_back_before_it_is_started_and_only_by_their_own_perm
     check(up, &[back], of(UNIT, Reason::WorkerActive));
     // a library that gives them back itself is let be, and the worker does not wait for it
     check(rescued, &[start], of("jobs", Reason::QueueRecoversItself));
+    let left_at_one_without_output = |s: &mut Scene| {
+        rescued(s);
+        s.orphans[0].job.output = None;
+        s.orphans[0].left = Left::Somebody("2 are left".to_owned());
+    };
+    check(left_at_one_without_output, &[], present(UNIT));
     let unsure = |s: &mut Scene| {
         rescued(s);
         s.state.watched.clear();

@@ -1,14 +1,12 @@
 //! The verbs of `unwedge-jobs` that write to a queue. Each answers with what it did, or would do, and runs as
 //! the service user, who alone holds what opens the database.
 
-use std::path::PathBuf;
-
 use anyhow::{Error, Result, anyhow, bail};
 
 use crate::config::queue::Queue;
 use crate::config::{Settings, duration};
 use crate::probes::{facts, jobs};
-use crate::queue;
+use crate::queue::{self, Where};
 use crate::report::queue as report;
 
 /// Keeps jobs from being taken where they would only fail.
@@ -19,11 +17,11 @@ pub fn hold_back(
     settings: &Settings,
     time: &str,
     dry_run: bool,
-    paths: &[PathBuf],
+    place: Where,
     json: bool,
 ) -> Result<String> {
     let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
-    let held = queue::hold_back(queue_of(settings)?, paths.to_vec(), time, dry_run)?;
+    let held = queue::hold_back(queue_of(settings)?, place, time, dry_run)?;
     report::held_back(&held, time, dry_run, json)
 }
 

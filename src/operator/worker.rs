@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::act_lock;
 use crate::act::lock::{self, Tried};
+use crate::act::permission::not_forbidden;
 use crate::act::{store, worker as act};
+use crate::config::sentinel::Kind;
 use crate::config::{Settings, Worker, duration};
 use crate::decide::plan::Need;
 use crate::probes::binds;
@@ -89,6 +91,9 @@ fn locked(settings: &Settings, worker: &Worker) -> Result<Result<String, String>
         return Ok(Err(format!("{}: {why}", reason.name())));
     }
     let deadline = Deadline::after(worker.deadline);
+    if let Err(forbidden) = not_forbidden(settings, Kind::Worker, deadline) {
+        return Ok(Err(forbidden.words()));
+    }
     owe(settings, worker)?;
     act::stop(settings, worker, deadline)
         .map_err(|why| anyhow!("stop {}: {why}", worker.name()))?;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::records::{self, Record, path_text};
 use crate::config::Settings;
+use crate::config::overrides;
 use crate::config::queue::Queue;
 use crate::sys::clock::{Deadline, Now, Stamp};
 use crate::sys::command;
@@ -30,8 +31,11 @@ const PROGRAM: &str = "unwedge-jobs";
 /// A job that may be taken this soon is as good as next. Two rounds of the timer and one that takes long: a job that
 /// is held back is held back anew before its time is over, or a worker fails it over and over until the next round.
 pub const NEAR: Duration = Duration::from_secs(180);
-/// How much longer than `[queue] timeout` its child may take: to start, and to say that nobody answered.
+/// How much longer than `[queue] timeout` its child may take: to start, to learn who the service user is (within
+/// [`USER_LIMIT`]), and to say that nobody answered.
 const CHILD_MARGIN: Duration = Duration::from_secs(2);
+/// How long it may take to learn who the service user is.
+pub const USER_LIMIT: Duration = Duration::from_millis(1500);
 
 /// What is known of the queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -323,7 +327,7 @@ pub fn ask(settings: &Settings, limit: Duration) -> QueueLook {
 /// As [`ask`], of this very program.
 #[must_use]
 pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook {
-    match command::run(&argv(program, settings, "facts"), limit) {
+    match command::run_with(&argv(program, settings, "facts"), &overrides::of_process(), limit) {
         Ok(done) => understand(&done.stdout, done.code).unwrap_or_else(|why| {
             QueueLook::unknown(format!("{PROGRAM}: {why}; {}", done.describe()))
         }),
@@ -331,20 +335,22 @@ pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook
     }
 }
 
-/// Has the sibling program hold back for `time` the jobs that come next or soon and write at or below one of
-/// `paths`, as the service user; returns by `deadline` and a moment, and within [`limit`].
+/// Has the sibling program hold back for `time` the jobs that come next or soon and write at or below `path`, but
+/// not at or below one of `except`, as the service user; returns by `deadline` and a moment, and within [`limit`].
 ///
 /// # Errors
 /// Why nothing is known to have been held back.
 pub fn hold_back(
     settings: &Settings,
-    paths: &[PathBuf],
+    path: &Path,
+    except: &[&Path],
     time: Duration,
     deadline: Deadline,
 ) -> Result<Touched, String> {
-    let time = format!("{}ms", time.as_millis());
-    let words = ["--for", &time].map(OsString::from).to_vec();
-    order(settings, "hold-back", words, paths.iter().map(OsString::from).collect(), deadline)
+    let mut words =
+        ["--for".to_owned(), format!("{}ms", time.as_millis())].map(OsString::from).to_vec();
+    words.extend(except.iter().flat_map(|it| ["--except".into(), OsString::from(it)]));
+    order(settings, "hold-back", words, vec![path.into()], deadline)
 }
 
 /// Has the sibling program give rows back to the queue, as the service user; returns by `deadline` and a moment,
@@ -371,7 +377,8 @@ fn order(
     argv.extend(options);
     argv.push("--".into());
     argv.extend(to);
-    let done = command::run(&argv, deadline.left()).map_err(|failure| failure.to_string())?;
+    let done = command::run_with(&argv, &overrides::of_process(), deadline.left())
+        .map_err(|failure| failure.to_string())?;
     if !done.ok() {
         return Err(format!("{PROGRAM} {verb}: {}", done.describe()));
     }

@@ -1,6 +1,6 @@
-//! Rows that the queue calls running, and that nobody of this host's worker can be at: it is down with nobody
-//! left in its control group, or it was so after they were begun. Here it is told which these are, and what
-//! their outputs look like; whether they may go back is decided elsewhere.
+//! Rows that the queue calls running, though the worker of this host is down or was so after they were begun. Here
+//! it is told which these are, whether anybody can still be at them, and what their outputs look like; whether they
+//! may go back is decided elsewhere.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,12 +21,31 @@ use crate::sys::clock::{self, Now};
 pub struct Orphan {
     /// The job as the queue has it.
     pub job: Job,
-    /// Why nobody can be at it.
-    pub why: String,
+    /// Whether anybody of the worker can be at it.
+    pub left: Left,
     /// The mount that its output lies on, and how that is; none where it lies on no watched one.
     pub mount: Option<(PathBuf, Verdict)>,
     /// What its output looks like.
     pub output: Output,
+}
+
+/// Who is left of the worker that may be at a row, and by what that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody.
+    Nobody(String),
+    /// Somebody.
+    Somebody(String),
+    /// Nobody knows.
+    Unknown(String),
+}
+
+impl Left {
+    /// Whether nobody can be at it.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        matches!(self, Self::Nobody(_))
+    }
 }
 
 /// What earlier rounds wrote down of rows.
@@ -48,16 +67,19 @@ pub fn look(
     observations: &[Observation],
     limit: Duration,
 ) -> Vec<Orphan> {
-    let (Some(facts), Services::Systemd) = (work.known(), settings.host.services) else {
-        return Vec::new();
+    let (Some(facts), Ok(now)) = (work.known(), Now::take()) else { return Vec::new() };
+    let of = |job| match settings.host.services {
+        Services::Systemd => left(job, worker, known, &now),
+        Services::Process if worker.state.is_down() => Some(Left::Unknown(
+            "without a service manager nobody knows who is left of the worker".to_owned(),
+        )),
+        Services::Process => None,
     };
-    let Ok(now) = Now::take() else { return Vec::new() };
-    let lost =
-        facts.running.iter().filter_map(|job| Some((job, abandoned(job, worker, known, &now)?)));
+    let lost = facts.running.iter().filter_map(|job| Some((job, of(job)?)));
     let mut orphans: Vec<Orphan> = lost
-        .map(|(job, why)| Orphan {
+        .map(|(job, left)| Orphan {
             job: job.clone(),
-            why,
+            left,
             mount: job.output.as_deref().and_then(|output| {
                 let seen = governing(observations, output)?;
                 Some((seen.path.clone(), seen.verdict))
@@ -75,15 +97,24 @@ pub fn look(
     orphans
 }
 
-/// Why nobody of this worker can be at a row; none where somebody may.
-fn abandoned(job: &Job, worker: &WorkerLook, known: Known<'_>, now: &Now) -> Option<String> {
+/// Who of this worker may be at a row; none where it is up, and the row may be one of its own.
+fn left(job: &Job, worker: &WorkerLook, known: Known<'_>, now: &Now) -> Option<Left> {
     if worker.state.is_down() {
-        let why = || "the worker is down, with nobody in its control group".to_owned();
-        return worker.is_gone().then(why);
+        return Some(match &worker.processes {
+            _ if worker.is_gone() => {
+                Left::Nobody("the worker is down, with nobody in its control group".to_owned())
+            }
+            Ok(left) if !left.is_empty() => {
+                let count = left.len();
+                Left::Somebody(format!("the worker is down, with {count} in its control group"))
+            }
+            Ok(_) => Left::Unknown("there is no such worker here".to_owned()),
+            Err(why) => Left::Unknown(why.clone()),
+        });
     }
     let row = job.row()?;
     if known.watched.iter().any(|watched| watched.row == row) {
-        return Some("it was begun before the worker was last seen down".to_owned());
+        return Some(Left::Nobody("it was begun before the worker was last seen down".to_owned()));
     }
     // both by the clocks of this host
     let started = worker.active_since.filter(|_| worker.state.is_up())?;
@@ -93,7 +124,10 @@ fn abandoned(job: &Job, worker: &WorkerLook, known: Known<'_>, now: &Now) -> Opt
         it.row == row && it.at.boot_id == now.boot_id && it.at.boot_ms < started_ms
     };
     let stopped = known.interrupted.iter().find(before);
-    stopped.map(|it| format!("the worker was down after {}, and is another by now", it.at.utc()))
+    let since = |it: &Interrupted| it.at.utc();
+    stopped.map(|it| {
+        Left::Nobody(format!("the worker was down after {}, and is another by now", since(it)))
+    })
 }
 
 /// An output on a watched mount that answers, or on a disk of this host.

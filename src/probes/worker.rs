@@ -5,12 +5,15 @@
 //! A crash loop is told from what the manager said, not from `Result=`: that keeps `exit-code` when a
 //! unit fails more often than its start limit allows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
+
+use super::mountinfo::{self, Mount};
 use super::units::{self, Active, JOBS_ARE_LOGGED_AT, LINES_MAX, Leader, Line, Load};
 use crate::config::{Services, Settings, Worker};
 use crate::sys::clock::{self, Deadline, Now, Stamp};
@@ -48,8 +51,8 @@ pub struct WorkerLook {
     pub stop_limit: Option<Duration>,
     /// Whether the manager has given it up; told only of one that has failed.
     pub crash_loop: CrashLoop,
-    /// Processes of its control group, as far as they can be seen.
-    pub processes: Vec<u32>,
+    /// Processes of its control group and of those within it, or why nobody knows.
+    pub processes: Result<Vec<u32>, String>,
 }
 
 /// How the worker is.
@@ -151,7 +154,7 @@ impl WorkerLook {
             stopped: Stopped::Nobody,
             stop_limit: None,
             crash_loop: CrashLoop::No,
-            processes: Vec::new(),
+            processes: Ok(Vec::new()),
         }
     }
 
@@ -160,7 +163,7 @@ impl WorkerLook {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         let ended = matches!(self.state, State::Inactive | State::Failed(_) | State::Masked);
-        ended && self.processes.is_empty()
+        ended && self.processes.as_ref().is_ok_and(Vec::is_empty)
     }
 }
 
@@ -316,7 +319,7 @@ struct Shown {
     jobs_hidden: bool,
     files: Vec<PathBuf>,
     needs_reload: bool,
-    groups: Vec<PathBuf>,
+    groups: BTreeSet<String>,
 }
 
 fn show(settings: &Settings, unit: &str, limit: Duration) -> Result<Shown, String> {
@@ -373,7 +376,6 @@ fn parse(shown: &str, unit: &str) -> Result<Shown, String> {
     leaders.dedup();
     let leader = |name: &str| Leader { name: name.to_owned(), bound: bound.contains(&name) };
     let level = optional("LogLevelMax").parse::<u32>().ok();
-    let group = |group: String| Path::new("/sys/fs/cgroup").join(group.trim_start_matches('/'));
     let slice = optional("Slice");
     Ok(Shown {
         look: WorkerLook {
@@ -395,8 +397,8 @@ fn parse(shown: &str, unit: &str) -> Result<Shown, String> {
         needs_reload: optional("NeedDaemonReload") == "yes",
         groups: [optional("ControlGroup").to_owned(), format!("{slice}/{unit}")]
             .into_iter()
-            .filter(|path| !path.is_empty())
-            .map(group)
+            .map(|group| group.trim_start_matches('/').to_owned())
+            .filter(|group| !group.is_empty())
             .collect(),
     })
 }
@@ -408,10 +410,54 @@ fn stop_limit(shown: &str) -> Option<Duration> {
 
 /// Who is left in the unit's control group; after a failure its property is empty and the group may
 /// still have somebody in it.
-fn processes(groups: &[PathBuf]) -> Vec<u32> {
-    let read = |group: &PathBuf| std::fs::read_to_string(group.join("cgroup.procs")).ok();
-    let listed = groups.iter().find_map(read).unwrap_or_default();
-    listed.lines().filter_map(|line| line.parse().ok()).collect()
+fn processes(groups: &BTreeSet<String>) -> Result<Vec<u32>, String> {
+    let root = hierarchy()?;
+    let mut all = BTreeSet::new();
+    for group in groups {
+        let at = root.join(group);
+        members(&at, &mut all).map_err(|error| format!("{}: {error}", text::path(&at)))?;
+    }
+    Ok(all.into_iter().collect())
+}
+
+/// Where systemd keeps its control groups: in version 2, or in the hierarchy of its own.
+fn hierarchy() -> Result<PathBuf, String> {
+    let own = |mount: &Mount| mount.fstype == "cgroup2" || is_of_systemd(mount);
+    let table = mountinfo::read(own).map_err(|error| error.to_string())?;
+    let mut mounts: Vec<&Mount> = table.iter().filter(|mount| own(mount)).collect();
+    mounts.sort_by_key(|mount| mount.fstype != "cgroup2");
+    let first = mounts.first().ok_or("no control groups are mounted here")?;
+    Ok(first.path.clone())
+}
+
+fn is_of_systemd(mount: &Mount) -> bool {
+    mount.fstype == "cgroup" && mount.path.ends_with("systemd")
+}
+
+/// The processes of a group and of all within it; a group that is not there has none.
+fn members(group: &Path, all: &mut BTreeSet<u32>) -> std::io::Result<()> {
+    let gone = |error: &std::io::Error| {
+        matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NODEV))
+    };
+    match std::fs::read_to_string(group.join("cgroup.procs")) {
+        Ok(listed) => all.extend(listed.lines().filter_map(|line| line.parse::<u32>().ok())),
+        Err(error) if gone(&error) => return Ok(()),
+        // one of threads: its processes are listed above it (cgroup-v2.rst)
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::OPNOTSUPP) => {}
+        Err(error) => return Err(error),
+    }
+    let within = match std::fs::read_dir(group) {
+        Ok(within) => within,
+        Err(error) if gone(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in within {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            members(&entry.path(), all)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -445,6 +491,24 @@ mod tests {
         assert_eq!(other("LoadState=loaded", "LoadState=bad-setting"), "unknown");
         assert_eq!(other("UnitFileState=enabled\n", ""), "unknown");
         assert_eq!(stop_limit("infinity"), None);
+    }
+
+    #[test]
+    fn who_is_left_is_looked_for_all_the_way_down_and_not_being_able_to_look_is_no_answer() {
+        let root = tempfile::tempdir().unwrap();
+        let look = || {
+            let mut all = BTreeSet::new();
+            members(&root.path().join("w"), &mut all).map(|()| all.into_iter().collect::<Vec<_>>())
+        };
+        assert_eq!(look().unwrap(), Vec::<u32>::new(), "a group that is gone has nobody");
+        std::fs::create_dir_all(root.path().join("w/a/b")).unwrap();
+        for (group, list) in [("w", "7\n"), ("w/a", ""), ("w/a/b", "8\n9\n")] {
+            std::fs::write(root.path().join(group).join("cgroup.procs"), list).unwrap();
+        }
+        assert_eq!(look().unwrap(), [7, 8, 9]);
+        std::fs::remove_file(root.path().join("w/a/b/cgroup.procs")).unwrap();
+        std::fs::create_dir(root.path().join("w/a/b/cgroup.procs")).unwrap();
+        assert!(look().is_err());
     }
 
     fn clock() -> Clock {

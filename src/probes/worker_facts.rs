@@ -1,15 +1,15 @@
 //! Everything a round of `unwedge-worker` looks at, in one go: gates, records, the worker, the mounts, the
 //! queue, and the room that is left. Nothing is locked and nothing written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::facts::{OwnLock, Remembered, remember};
+use super::facts::{self, OwnLock, Remembered, remember};
 use super::gates::Gates;
 use super::headroom::{self, Headroom};
 use super::mounts::{self, Survey};
 use super::orphans::{self, Known, Orphan};
-use super::records::{self, Debts, Interrupted, MountsState, WorkerState};
+use super::records::{self, Debts, MountsState, WorkerState};
 use super::verdict::Verdict;
 use super::work::Work;
 use super::worker::{self, WorkerLook};
@@ -54,25 +54,17 @@ pub fn look(
 ) -> std::io::Result<WorkerFacts> {
     let now = &Now::take()?;
     let Remembered { state, debts, gates } = remember::<WorkerState>(settings, TOOL, own_lock, now);
-    let survey = mounts::survey(settings, &BTreeSet::new(), false, worker.deadline / 4);
+    // what the repairs took away stays bad until somebody mounts it, and that is in another tool's record
+    let repairs: MountsState = records::read(&settings.host.state_dir, now).unwrap_or_default();
+    let gone = facts::remembered(&repairs, &debts);
+    let survey = mounts::survey(settings, &gone, false, worker.deadline / 4);
     let look = worker::look(settings, worker);
     let headroom = headroom::look(&roomy(settings, worker, &survey), settings.probe.timeout);
-    let interrupted = interrupted(settings, &work, now);
-    let known = Known { watched: &state.watched, interrupted: &interrupted };
+    let known = Known { watched: &state.watched, interrupted: &repairs.interrupted };
     let seen = &survey.observations;
     let orphans = orphans::look(settings, &work, &look, known, seen, worker.deadline / 8);
     let now = Now::take()?;
     Ok(WorkerFacts { now, gates, look, survey, work, orphans, headroom, state, debts })
-}
-
-/// Rows that ran when the worker was stopped for a repair, where any run now. The record is another tool's, and
-/// only to be read: without it fewer rows can be told to be nobody's.
-fn interrupted(settings: &Settings, work: &Work, now: &Now) -> Vec<Interrupted> {
-    if work.known().is_none_or(|facts| facts.running.is_empty()) {
-        return Vec::new();
-    }
-    let mounts: Result<MountsState, _> = records::read(&settings.host.state_dir, now);
-    mounts.map(|mounts| mounts.interrupted).unwrap_or_default()
 }
 
 /// The needs that can be asked for their room.

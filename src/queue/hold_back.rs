@@ -9,33 +9,68 @@ use std::time::Duration;
 
 use super::cells::Cell;
 use super::read::{self, Session};
-use super::sql::{Kind, Param, Statement, Table, Writer, quote};
+use super::sql::{Dialect, Kind, Param, Statement, Table, Writer, quote};
 use super::{Fault, millis};
 use crate::config::queue::{Place, Queue, TableMap};
 use crate::probes::jobs::Job;
 
-/// Holds back for `time` what comes next or soon and writes at or below one of `paths`. Whether that stays is the
+/// What of its output decides whether a job is held back.
+#[derive(Clone, Debug)]
+pub struct Where {
+    /// It lies at or below one of these.
+    pub below: Vec<PathBuf>,
+    /// And not at or below one of these, which are storage of their own.
+    pub except: Vec<PathBuf>,
+}
+
+impl Where {
+    /// A job that does not say where it writes may write elsewhere, and is left.
+    fn has(&self, job: &Job) -> bool {
+        let among =
+            |paths: &[PathBuf], output: &Path| paths.iter().any(|it| output.starts_with(it));
+        let output = job.output.as_deref();
+        output.is_some_and(|it| among(&self.below, it) && !among(&self.except, it))
+    }
+}
+
+/// Why nothing can be held back, though the map names a column for it.
+pub fn hindrance(dialect: Dialect, table: &Table, map: &TableMap) -> Result<Option<String>, Fault> {
+    let Some(name) = &map.hold_back else { return Ok(None) };
+    let (column, shown) = (table.column(name)?, &table.shown);
+    Ok(match dialect {
+        Dialect::Sqlite => Some(
+            "SQLite has no time of its own, so what the worker compares a not-before column with is not known"
+                .to_owned(),
+        ),
+        Dialect::Postgres if column.kind != Kind::Time => Some(format!(
+            "{name:?} of {shown} is no timestamp: what the worker compares it with is not known, so it is not \
+             written"
+        )),
+        Dialect::Postgres if !column.writable => {
+            Some(format!("this user may not UPDATE {name:?} of {shown}"))
+        }
+        Dialect::Postgres => None,
+    })
+}
+
+/// Holds back for `time` what comes next or soon and writes where it is said. Whether that stays is the
 /// transaction's.
 pub fn in_session(
     session: &mut impl Session,
     queue: &Queue,
     map: &TableMap,
-    paths: &[PathBuf],
+    place: &Where,
     time: Duration,
 ) -> Result<Pass, Fault> {
     let column = map.hold_back.as_ref().ok_or_else(|| {
         Fault::new("[queue.table] names no hold_back column, so nothing can be held back")
     })?;
-    let facts = read::facts(session, queue, map)?;
     let table = session.table(map)?;
-    if table.column(column)?.kind != Kind::Time {
-        return Err(Fault(format!(
-            "{column:?} of {} is no timestamp: what the worker compares it with is not known, so it is not \
-             written",
-            table.shown
-        )));
+    if let Some(why) = hindrance(session.dialect(), &table, map)? {
+        return Err(Fault(why));
     }
-    let on = |job: &&Job| is_on(job, paths);
+    let facts = read::facts(session, queue, map)?;
+    let on = |job: &&Job| place.has(job);
     let running: Vec<String> = facts.running.iter().filter(on).map(|job| job.id.clone()).collect();
     let near: Vec<String> = facts.near().filter(on).map(|job| job.id.clone()).collect();
     // one that is in somebody's hands may be back in the queue before the statement is carried out
@@ -57,12 +92,6 @@ pub struct Pass {
     pub held: Vec<String>,
     /// Whether some of the jobs there were in a worker's hands: one that fails at once comes back at once.
     pub in_hands: bool,
-}
-
-/// A job that does not say where it writes may write elsewhere, and is left.
-fn is_on(job: &Job, paths: &[PathBuf]) -> bool {
-    let on = |output: &Path| paths.iter().any(|path| output.starts_with(path));
-    job.output.as_deref().is_some_and(on)
 }
 
 /// What was seen is asked for again in the very statement: a row that somebody has taken since stays his.

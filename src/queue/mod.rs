@@ -21,19 +21,19 @@ mod statements;
 mod tls;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::geteuid;
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue, TableMap};
-use crate::probes::jobs::{QueueFacts, QueueLook, Row, Touched};
+use crate::probes::jobs::{QueueFacts, QueueLook, Row, Touched, USER_LIMIT};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::limit::{NoAnswer, within};
 use crate::sys::{text, user};
 use address::Address;
 use hold_back::Pass;
+pub use hold_back::Where;
 use postgres::Access;
 
 /// Why the queue could not be read, in words that hold no secret.
@@ -61,14 +61,14 @@ pub fn look(queue: &Queue) -> QueueLook {
     }
 }
 
-/// Holds back for `time` the jobs that come next or soon and write at or below one of `paths`; with `dry_run` it
-/// is tried, and then given up.
+/// Holds back for `time` the jobs that come next or soon and write at `place`; with `dry_run` it is tried, and then
+/// given up.
 ///
 /// # Errors
 /// Nothing is known to have been held back; where the answer did not come in time it may have been.
 pub fn hold_back(
     queue: &Queue,
-    paths: Vec<PathBuf>,
+    place: Where,
     time: Duration,
     dry_run: bool,
 ) -> Result<Touched, Fault> {
@@ -76,10 +76,11 @@ pub fn hold_back(
         let address = Address::of(&queue.database)?;
         let (map, _) = map_of(&queue.adapter);
         let held = match &address {
-            Address::Sqlite(_) => Err(Fault::new(
-                "SQLite has no time of its own, so what the worker compares a not-before column with is not \
-                 known: nothing is held back in it",
-            )),
+            Address::Sqlite(path) => sqlite::open(path, queue.timeout, sqlite::Access::Read)
+                .and_then(|mut session| {
+                    hold_back::in_session(&mut session, queue, &map, &place, time)
+                })
+                .map(|pass| pass.held.into_iter().collect()),
             Address::Postgres(server) => {
                 let access = if dry_run { Access::Try } else { Access::Write };
                 postgres::connect(server, queue).and_then(|mut client| {
@@ -91,21 +92,22 @@ pub fn hold_back(
                             queue,
                             &map,
                             access,
-                            |session| hold_back::in_session(session, queue, &map, &paths, time),
+                            |session| hold_back::in_session(session, queue, &map, &place, time),
                         )?;
                         // more than one look shows may wait there, and come next once these do not
                         let more = held.iter().any(|id| !all.contains(id));
                         all.extend(held);
                         let again = (in_hands || more) && !dry_run;
                         if !again || patience.left() <= BETWEEN_PASSES {
-                            return Ok(Touched { jobs: all.into_iter().collect() });
+                            return Ok(all);
                         }
                         pause(BETWEEN_PASSES);
                     }
                 })
             }
         };
-        held.map_err(|Fault(why)| Fault(address.scrub(&why)))
+        let held = held.map_err(|Fault(why)| Fault(address.scrub(&why)))?;
+        Ok(Touched { jobs: held.into_iter().collect() })
     })
 }
 
@@ -159,11 +161,8 @@ fn bounded<T: Send + 'static>(
     }
 }
 
-/// How long it may take to learn who the service user is.
-const USER_LIMIT: Duration = Duration::from_secs(5);
-
 /// Root becomes the service user, whose is the credential and everything that is written; whoever is not root stays
-/// as it is. Nothing but the configuration was read by then.
+/// as it is. By then nothing was opened but the configuration, and what knows users by name.
 ///
 /// # Errors
 /// Why that cannot be. The program has to end then.

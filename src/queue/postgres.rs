@@ -28,7 +28,8 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const COLUMNS: &str = "\
     SELECT row_security_active(a.attrelid)::int4, a.attnum::int4, a.attname::text, \
            format_type(a.atttypid, -1)::text, t.typcategory::text, t.typtype::text, \
-           a.attnotnull::int4, a.atttypid::int8 \
+           a.attnotnull::int4, a.atttypid::int8, \
+           has_column_privilege(a.attrelid, a.attnum, 'UPDATE')::int4 \
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
     WHERE a.attrelid = to_regclass($1)::oid AND a.attnum > 0 AND NOT a.attisdropped";
 
@@ -165,8 +166,9 @@ impl Session for Postgres<'_> {
                 .map(|row| {
                     let type_name = text(row, 3);
                     let kind = kind(&type_name, &text(row, 4));
-                    let not_null = row.get(6) == Some(&Cell::Number(1));
-                    (text(row, 2), Column { type_name, kind, not_null })
+                    let is = |index: usize| row.get(index) == Some(&Cell::Number(1));
+                    let (not_null, writable) = (is(6), is(8));
+                    (text(row, 2), Column { type_name, kind, not_null, writable })
                 })
                 .collect(),
             status_indexed: status_number.is_some()

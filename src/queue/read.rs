@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::cells::Cell;
 use super::sql::{Dialect, Statement, Table};
-use super::statements::{ROWS_WITHOUT_INDEX, Statements, Which};
-use super::{Fault, millis};
+use super::statements::{ROWS_WITHOUT_INDEX, Scan, Statements, Which};
+use super::{Fault, hold_back, millis};
 use crate::config::queue::{Queue, TableMap};
 use crate::probes::jobs::{InfraErrors, Job, QueueFacts, RUNNING_MAX, State, plain_path};
 
@@ -36,9 +36,10 @@ pub fn facts(
 ) -> Result<QueueFacts, Fault> {
     let table = session.table(map)?;
     table.column(&map.status)?;
-    if let Some(column) = &map.hold_back {
-        table.column(column)?;
-    }
+    let mut advice = Vec::new();
+    let hindrance = hold_back::hindrance(session.dialect(), &table, map)?;
+    let hold_back = map.hold_back.is_some() && hindrance.is_none();
+    advice.extend(hindrance.map(|why| format!("no job can be held back: {why}")));
     let statements = Statements {
         dialect: session.dialect(),
         table: &table,
@@ -46,7 +47,6 @@ pub fn facts(
         queue,
         now_ms: session.now_ms(),
     };
-    let mut advice = Vec::new();
     let statement = statements.counts()?;
     let served = session.is_served(&table, &statement)?;
     if !served {
@@ -56,7 +56,8 @@ pub fn facts(
     let explained = |Fault(why): Fault| {
         if served { Fault(why) } else { Fault(format!("{why}; {}", wanted_index(&table, map))) }
     };
-    refuse_unknown_states(session, &statements, &mut advice).map_err(explained)?;
+    let scan = if served { Scan::First } else { Scan::Whole };
+    refuse_unknown_states(session, &statements, scan, &mut advice).map_err(explained)?;
     let counts = Counts::of(&session.rows(&statement).map_err(explained)?)?;
     let mut lists = Lists::of(map, &session.rows(&statements.lists()?).map_err(explained)?)?;
     let mut list = |which| lists.jobs.remove(&which).unwrap_or_default();
@@ -83,7 +84,7 @@ pub fn facts(
             count: map.infra.as_ref().map(|_| counts.infra),
         },
         stale_running: map.started_at.as_ref().map(|_| counts.stale),
-        hold_back: map.hold_back.is_some(),
+        hold_back,
         advice,
     })
 }
@@ -99,6 +100,7 @@ fn wanted_index(table: &Table, map: &TableMap) -> String {
 fn refuse_unknown_states(
     session: &mut impl Session,
     statements: &Statements<'_>,
+    scan: Scan,
     advice: &mut Vec<String>,
 ) -> Result<(), Fault> {
     let (table, map) = (statements.table, statements.map);
@@ -109,7 +111,7 @@ fn refuse_unknown_states(
         )))
     };
     if !table.column(&map.status)?.not_null {
-        let missing = session.rows(&statements.missing_status())?;
+        let missing = session.rows(&statements.missing_status(scan))?;
         if first(&missing)?.count()? > 0 {
             return unknown("(none at all)");
         }
@@ -123,12 +125,14 @@ fn refuse_unknown_states(
     let rows = if table.status_indexed {
         session.rows(&statements.unknown_by_index()?)?
     } else {
-        advice.push(format!(
-            "unknown states are looked for in {ROWS_WITHOUT_INDEX} rows only, because no whole index of \
-             {} begins with {:?}",
-            table.shown, map.status
-        ));
-        session.rows(&statements.unknown_by_rows()?)?
+        if scan == Scan::First {
+            advice.push(format!(
+                "unknown states are looked for in {ROWS_WITHOUT_INDEX} rows only, because no whole index of \
+                 {} begins with {:?}",
+                table.shown, map.status
+            ));
+        }
+        session.rows(&statements.unknown_by_rows(scan)?)?
     };
     match rows.first().and_then(|row| row.first()).and_then(Cell::text) {
         Some(state) => unknown(&state),

@@ -1,5 +1,5 @@
-//! Expressions in the SQL of either database. Names are those that the catalogue knows, and are quoted; everything
-//! else is a parameter: no word of the config is ever part of a statement.
+//! Expressions in the SQL of either database. Names are those that the catalogue knows, and are quoted, as is the
+//! time zone of a setting; every other word of the config is a parameter and never part of a statement.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +66,8 @@ pub struct Column {
     pub kind: Kind,
     /// Whether it always has a value.
     pub not_null: bool,
+    /// Whether this user may write it.
+    pub writable: bool,
 }
 
 /// Kinds of types that are read in different ways.
@@ -340,7 +342,12 @@ mod tests {
 
     #[test]
     fn no_word_of_the_config_is_part_of_a_statement() {
-        let column = Column { type_name: "text".to_owned(), kind: Kind::Text, not_null: true };
+        let column = Column {
+            type_name: "text".to_owned(),
+            kind: Kind::Text,
+            not_null: true,
+            writable: false,
+        };
         let table = Table {
             shown: "t".to_owned(),
             quoted: "\"t\"".to_owned(),

@@ -102,6 +102,8 @@ impl Session for Sqlite {
                         type_name: text(row.get(1)),
                         kind: Kind::Text,
                         not_null: row.get(2) == Some(&Cell::Number(1)),
+                        // whoever may write the file
+                        writable: true,
                     };
                     (text(row.first()), column)
                 })

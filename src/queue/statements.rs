@@ -8,8 +8,28 @@ use super::{Fault, millis};
 use crate::config::queue::{Nulls, Place, Queue, TableMap};
 use crate::probes::jobs::RUNNING_MAX;
 
-/// How many rows are looked through for unknown states where no index lists them.
+/// How many rows are looked through for unknown states where an index serves the counts, and lists no states.
 pub const ROWS_WITHOUT_INDEX: u32 = 20_000;
+/// What the walk from state to state is called: no name of a table, which it would stand for.
+const HOP: &str = "\"hop of unwedge\"";
+
+/// Where states are looked for that no index lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scan {
+    /// In every row: the counts go through all of them anyway.
+    Whole,
+    /// In the first [`ROWS_WITHOUT_INDEX`].
+    First,
+}
+
+impl Scan {
+    fn limit(self) -> String {
+        match self {
+            Self::Whole => String::new(),
+            Self::First => format!(" LIMIT {ROWS_WITHOUT_INDEX}"),
+        }
+    }
+}
 
 /// Makes the statements for one table.
 #[derive(Clone, Copy)]
@@ -147,37 +167,37 @@ impl Statements<'_> {
         let known = to.status_is(&status, &self.map.status, &self.every_state())?;
         let text = as_text(self.dialect, "v");
         Ok(to.finish(format!(
-            "WITH RECURSIVE hop(v) AS (SELECT v FROM (SELECT {status} AS v FROM {from} \
+            "WITH RECURSIVE {HOP}(v) AS (SELECT v FROM (SELECT {status} AS v FROM {from} \
              WHERE {status} IS NOT NULL ORDER BY {status} LIMIT 1) AS first UNION ALL \
-             SELECT (SELECT {status} FROM {from} WHERE {status} > hop.v ORDER BY {status} LIMIT 1) \
-             FROM hop WHERE hop.v IS NOT NULL) \
-             SELECT {text} FROM hop WHERE v IS NOT NULL AND NOT coalesce(\
-             (SELECT {known} FROM {from} WHERE {status} = hop.v LIMIT 1), FALSE) LIMIT 1"
+             SELECT (SELECT {status} FROM {from} WHERE {status} > {HOP}.v ORDER BY {status} LIMIT 1) \
+             FROM {HOP} WHERE {HOP}.v IS NOT NULL) \
+             SELECT {text} FROM {HOP} WHERE v IS NOT NULL AND NOT coalesce(\
+             (SELECT {known} FROM {from} WHERE {status} = {HOP}.v LIMIT 1), FALSE) LIMIT 1"
         )))
     }
 
-    /// Rows of states that are in no list, among the first so many.
-    pub fn unknown_by_rows(&self) -> Result<Statement, Fault> {
+    /// Rows of states that are in no list, among those of `scan`.
+    pub fn unknown_by_rows(&self, scan: Scan) -> Result<Statement, Fault> {
         let (mut to, from, status) = (self.writer(), &self.table.quoted, self.status());
         let known = to.status_is("v", &self.map.status, &self.every_state())?;
-        let text = as_text(self.dialect, "v");
+        let (text, limit) = (as_text(self.dialect, "v"), scan.limit());
         Ok(to.finish(format!(
-            "SELECT {text} FROM (SELECT {status} AS v FROM {from} LIMIT {ROWS_WITHOUT_INDEX}) AS q \
+            "SELECT {text} FROM (SELECT {status} AS v FROM {from}{limit}) AS q \
              WHERE v IS NOT NULL AND NOT ({known}) LIMIT 1"
         )))
     }
 
-    /// A row if a status is missing; looked for in the index or among the first so many.
-    pub fn missing_status(&self) -> Statement {
+    /// Whether a status is missing; looked for in the index or among the rows of `scan`.
+    pub fn missing_status(&self, scan: Scan) -> Statement {
         let (from, status) = (&self.table.quoted, self.status());
         let text = if self.table.status_indexed {
             format!(
                 "SELECT count(*) FROM (SELECT 1 FROM {from} WHERE {status} IS NULL LIMIT 1) AS q"
             )
         } else {
+            let limit = scan.limit();
             format!(
-                "SELECT count(*) FROM (SELECT {status} AS v FROM {from} LIMIT {ROWS_WITHOUT_INDEX}) AS q \
-                 WHERE v IS NULL"
+                "SELECT count(*) FROM (SELECT {status} AS v FROM {from}{limit}) AS q WHERE v IS NULL"
             )
         };
         self.writer().finish(text)

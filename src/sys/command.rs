@@ -94,6 +94,18 @@ impl Finished {
 /// # Errors
 /// See [`Failure`].
 pub fn run(argv: &[OsString], limit: Duration) -> Result<Finished, Failure> {
+    run_with(argv, &[], limit)
+}
+
+/// As [`run`], with these variables beside the clean environment's own.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn run_with(
+    argv: &[OsString],
+    variables: &[(OsString, OsString)],
+    limit: Duration,
+) -> Result<Finished, Failure> {
     let deadline = Deadline::after(limit);
     let (program, args) = match argv {
         [program, args @ ..] if Path::new(program).is_absolute() => (program, args),
@@ -104,6 +116,7 @@ pub fn run(argv: &[OsString], limit: Duration) -> Result<Finished, Failure> {
     let start = |error| Failure::Start { program: shown.clone(), error };
     let mut child = clean(program)
         .args(args)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -12,6 +12,7 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use super::clock::{Deadline, pause};
 use super::limit::{NoAnswer, within};
 
 /// Whose a process may be.
@@ -43,9 +44,12 @@ pub fn named(name: &str, limit: Duration) -> Result<Ids, String> {
 }
 
 fn look_up(name: &str) -> nix::Result<Option<Ids>> {
-    let (Some(user), Ok(name)) = (User::from_name(name)?, CString::new(name)) else {
+    let by_number =
+        || name.parse().map_or(Ok(None), |uid| User::from_uid(nix::unistd::Uid::from_raw(uid)));
+    let Some(user) = User::from_name(name)?.map_or_else(by_number, |user| Ok(Some(user)))? else {
         return Ok(None);
     };
+    let Ok(name) = CString::new(user.name) else { return Ok(None) };
     let groups = getgrouplist(&name, user.gid)?.iter().map(|group| group.as_raw()).collect();
     Ok(Some(Ids { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups }))
 }
@@ -65,14 +69,29 @@ pub fn take_on(ids: &Ids) -> Result<(), Errno> {
 /// Takes on `ids` and lays every capability down; no program that is started from now on gets one back.
 ///
 /// # Errors
-/// As [`take_on`]; and EPERM for root, as whom nothing can be laid down.
+/// As [`take_on`]; EPERM for root, as whom nothing can be laid down; EBUSY where there is another thread, which
+/// would stay what it is: what looked the user up may have left one behind.
 pub fn become_for_good(ids: &Ids) -> Result<(), Errno> {
+    alone()?;
     set_no_new_privs(true)?;
     take_on(ids)?;
     // the kernel has taken them already, unless the process was told to keep them (`capabilities(7)`)
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     if geteuid().is_root() { Err(Errno::PERM) } else { Ok(()) }
+}
+
+/// Waits until this thread is the only one; one that has ended may be listed for a moment yet.
+fn alone() -> Result<(), Errno> {
+    let deadline = Deadline::after(Duration::from_millis(200));
+    loop {
+        let tasks = std::fs::read_dir("/proc/self/task").map_err(|_| Errno::SRCH)?;
+        match tasks.count() {
+            1 => return Ok(()),
+            _ if deadline.passed() => return Err(Errno::BUSY),
+            _ => pause(Duration::from_millis(1)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,5 +107,17 @@ mod tests {
         let said = named("nobody-at-all", LONG).unwrap_err();
         assert_eq!(said, "user \"nobody-at-all\" is not known here");
         assert!(named("ro\0ot", LONG).is_err());
+        assert_eq!(named("0", LONG).unwrap(), root, "by its number");
+        assert!(named("4000000000", LONG).is_err());
+    }
+
+    #[test]
+    fn nobody_lays_down_what_another_thread_would_keep() {
+        let (ends, waits) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || waits.recv());
+        let nobody = Ids { uid: 65534, gid: 65534, groups: Vec::new() };
+        assert_eq!(become_for_good(&nobody), Err(Errno::BUSY));
+        drop(ends);
+        other.join().unwrap().unwrap_err();
     }
 }

@@ -1,8 +1,14 @@
-//! `unwedge-mounts` as it dies at a named place: built beforehand, because a test cannot build.
+//! Programs as they die at a named place: built beforehand, because a test cannot build.
 
 use std::path::{Path, PathBuf};
 
-/// Where it is.
+/// Where `unwedge-worker` is.
+#[track_caller]
+pub fn worker() -> PathBuf {
+    program().with_file_name("unwedge-worker")
+}
+
+/// Where `unwedge-mounts` is.
 #[track_caller]
 pub fn program() -> PathBuf {
     let built =

@@ -315,6 +315,21 @@ fn what_runs_decides_what_is_taken_away() {
     assert_eq!(reasons(&unlisted, PATH), [QueueUnknown]);
     unlisted.work = nothing_runs();
     assert_eq!(reasons(&unlisted, PATH), []);
+    unlisted.work = running("/elsewhere");
+    assert_eq!(reasons(&unlisted, PATH), [], "only elsewhere");
+    for jobs in [&["/srv/box/x"][..], &["/srv/box/x", "/elsewhere"]] {
+        let all = jobs.iter().map(|output| running(output));
+        unlisted.work = all
+            .reduce(|one, other| match (one, other) {
+                (Work::Known(mut one), Work::Known(other)) => {
+                    one.running.extend(other.running);
+                    Work::Known(one)
+                }
+                (one, _) => one,
+            })
+            .unwrap();
+        assert_eq!(reasons(&unlisted, PATH), [RunningJobsPresent], "{jobs:?}");
+    }
 }
 
 /// The queue names a not-before column, and this job comes next, or runs.
@@ -336,6 +351,19 @@ pub(super) fn with_job(
         }
     }
     work
+}
+
+#[test]
+fn jobs_are_held_back_after_a_repair_of_their_path_unless_it_came_back() {
+    let mut scene = scene(Verdict::Dead);
+    scene.work = with_job(crate::probes::jobs::State::Pending, Some("/srv/box/x"), true);
+    let plan = scene.decide().plan;
+    let last = plan.repairs.last().unwrap();
+    assert!(last.holds_back() && plan.repairs.len() == 2, "{plan:?}");
+    assert!(last.steps[0].why.starts_with("unless it has come back"), "{plan:?}");
+    // a worker is not stopped for what comes back in a moment
+    scene.work = with_job(crate::probes::jobs::State::Pending, Some("/srv/box/x"), false);
+    assert_eq!(scene.decide().plan.repairs.len(), 1);
 }
 
 #[test]
@@ -372,10 +400,15 @@ fn jobs_are_held_back_only_from_what_is_broken_for_certain_and_stays_so() {
     assert!(held(Verdict::Dead, waits(179_999), |_| {}));
     assert!(!held(Verdict::Dead, waits(180_000), |_| {}));
     assert!(!held(Verdict::Hung, next(), |scene| scene.state.sightings.clear()), "not confirmed");
-    assert!(
-        !held(Verdict::Dead, next(), |scene| scene.state = MountsState::default()),
-        "repaired now"
-    );
+    let taken_away = |scene: &mut Scene| {
+        scene.state.sightings.clear();
+        scene.debts.debts.push(Debt::Mount {
+            path: PATH.into(),
+            since: ago(60),
+            why: "dead".to_owned(),
+        });
+    };
+    assert!(held(Verdict::Hung, next(), taken_away), "taken away, and owed");
     assert!(!held(Verdict::Dead, with_job(Pending, on, false), |_| {}), "no column for it");
     assert!(!held(Verdict::Dead, with_job(Pending, Some("/srv/boxes"), true), |_| {}));
     assert!(!held(Verdict::Dead, with_job(Pending, None, true), |_| {}), "it may write elsewhere");

@@ -113,7 +113,7 @@ fn a_worker_that_is_down_is_neither_stopped_nor_started_unless_that_is_owed() {
     assert_eq!(reasons(&nowhere, HOT), [Reason::RunningJobsPresent]);
     // somebody is left of it: what it has open is not taken away
     if let Some(look) = &mut scene.worker {
-        look.processes = vec![7];
+        look.processes = Ok(vec![7]);
     }
     assert_eq!(planned_steps(&scene), REPAIR);
     assert_eq!(reasons(&scene, HOT), [Reason::RunningJobsPresent]);
