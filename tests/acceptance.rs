@@ -109,7 +109,8 @@ lab_test! {
         await_that("all but one make way", || {
             probers.iter_mut().filter_map(|prober| prober.try_wait().unwrap()).count() == 7
         });
-        assert_eq!(processes("uw-").len(), 1);
+        // it asks once it has seen that all the others did
+        await_that("the last one asks", || processes("uw-").len() == 1);
         fault.order("alive");
         for mut prober in probers {
             assert!(prober.wait().unwrap().success());
