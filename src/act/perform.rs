@@ -166,8 +166,8 @@ impl Actor<'_> {
                 continue;
             }
             if is_put_back(&repair.subject, outcomes) && repair.holds_back() {
-                let done = || Ended::Done("it has come back: nothing is held back".to_owned());
-                outcomes.extend(in_order(repair, |_| done()));
+                let why = "it has come back: nothing is held back";
+                outcomes.extend(in_order(repair, |_| Ended::Done(why.to_owned())));
                 continue;
             }
             // an earlier repair may have taken a minute

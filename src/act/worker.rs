@@ -243,11 +243,7 @@ pub fn stop(settings: &Settings, worker: &Worker, deadline: Deadline) -> Result<
             return Ok("it is down".to_owned());
         }
         if deadline.left() <= LOOK_EVERY {
-            let left = match &look.processes {
-                Ok(left) => format!("{} processes in its control group", left.len()),
-                Err(why) => format!("who knows what in its control group ({why})"),
-            };
-            return Err(format!("not down in time: it is {}, with {left}", look.state.name()));
+            return Err(format!("not down in time: it is {}; {}", look.state.name(), look.left()));
         }
         pause(LOOK_EVERY);
     }

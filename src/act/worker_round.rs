@@ -104,7 +104,7 @@ impl Round<'_> {
 
     /// Acts as far as the locks let it.
     fn act(&mut self, plan: &Plan) -> Result<()> {
-        let is_owed = self.acted.debts.of_worker(&self.facts.look.name).is_some();
+        let is_owed = self.is_owed();
         let paid = is_owed && self.facts.look.state.is_up();
         let plan = &plan.performed(is_owed);
         let performs = !plan.repairs.is_empty();
@@ -134,6 +134,11 @@ impl Round<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an earlier round stopped the worker and owes it a start.
+    fn is_owed(&self) -> bool {
+        self.acted.debts.of_worker(&self.facts.look.name).is_some()
     }
 
     /// Gives rows back, before anybody is started who could take them.
@@ -188,10 +193,9 @@ impl Round<'_> {
     }
 
     fn step(&self, step: &Step) -> Ended {
-        let is_owed = self.acted.debts.of_worker(&self.facts.look.name).is_some();
         let permitted = match step.verb() {
             Verb::RecoverJobs => still_permitted(self.settings, Kind::Recover, self.deadline),
-            _ if is_owed => not_forbidden(self.settings, Kind::Worker, self.deadline),
+            _ if self.is_owed() => not_forbidden(self.settings, Kind::Worker, self.deadline),
             _ => still_permitted(self.settings, Kind::Worker, self.deadline),
         };
         if let Err(ended) = permitted {

@@ -717,7 +717,8 @@ impl Plan {
     pub fn performed(&self, is_owed: bool) -> Self {
         let mut gates = self.holds.iter().filter(|hold| hold.subject == Subject::Everything);
         let pays = gates.all(|hold| hold.reason == Reason::NotArmed) && is_owed;
-        let performed = |repair: &&Repair| !self.is_gated() || (pays && repair.starts_the_worker());
+        let open = !self.is_gated();
+        let performed = |repair: &&Repair| open || (pays && repair.starts_the_worker());
         let repairs = self.repairs.iter().filter(performed).cloned().collect();
         Self { repairs, holds: self.holds.clone() }
     }

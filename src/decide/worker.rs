@@ -445,11 +445,6 @@ impl World<'_> {
             || "their age is not known".to_owned(),
             |stale| format!("{stale} of them stale"),
         );
-        let processes = match self.look.processes.as_ref().map(Vec::len) {
-            Ok(0) => "no process in its control group".to_owned(),
-            Ok(count) => format!("{count} processes in its control group"),
-            Err(why) => format!("whether a process is left of it is not known: {why}"),
-        };
         let jobs: Vec<String> = if left.is_empty() {
             facts.running.iter().take(NAMED_MAX).map(|job| self.witness(job)).collect()
         } else {
@@ -463,7 +458,8 @@ impl World<'_> {
         if self.look.state.is_down() {
             let jobs = jobs.join(", ");
             return format!(
-                "{count} jobs run though it does not: {jobs}; {stale}; {processes}{how}"
+                "{count} jobs run though it does not: {jobs}; {stale}; {}{how}",
+                self.look.left()
             );
         }
         format!("rows of a worker that is gone: {}{how}", jobs.join(", "))

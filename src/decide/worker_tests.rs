@@ -304,26 +304,19 @@ fn a_job_on_bad_storage_holds_only_itself_where_the_worker_leaves_it_alone() {
         known(s).next.truncate(1);
     };
     assert!(!check(all_bad, &[Reason::StorageNotLive]).should_be_running);
-    // of two, one in the other, it lies on the deeper
-    check(
-        |s| {
-            mixed(s);
-            s.observations[1] = seen(HOT, Verdict::Live, 8);
-            s.observations.push(seen("/srv/box/deep", Verdict::Dead, 9));
-            known(s).next = vec![job("1", Some("/srv/box/deep/1")), job("2", Some("/srv/box/b"))];
-        },
-        &[Reason::StorageNotLive],
-    );
-    // what is in no table counts too
-    check(
-        |s| {
-            mixed(s);
-            s.observations[1] = seen(HOT, Verdict::Live, 8);
-            s.observations.push(seen("/srv/found", Verdict::Absent, 9));
-            known(s).next = vec![job("1", Some("/srv/found/1")), job("2", Some("/srv/box/b"))];
-        },
-        &[Reason::StorageNotLive],
-    );
+    // of two, one in the other, it lies on the deeper; what is in no table counts too
+    for (path, verdict) in [("/srv/box/deep", Verdict::Dead), ("/srv/found", Verdict::Absent)] {
+        let output = format!("{path}/1");
+        check(
+            |s| {
+                mixed(s);
+                s.observations[1] = seen(HOT, Verdict::Live, 8);
+                s.observations.push(seen(path, verdict, 9));
+                known(s).next = vec![job("1", Some(&output)), job("2", Some("/srv/box/b"))];
+            },
+            &[Reason::StorageNotLive],
+        );
+    }
     // the deepest one counts; a job without an output is on every need, and one elsewhere on none
     for output in [Some("/srv/box/a/1"), Some("/srv/ab"), Some("/home/x"), None] {
         check(

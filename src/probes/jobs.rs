@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::config::overrides;
 use crate::config::queue::Queue;
 use crate::sys::clock::{Deadline, Now, Stamp};
-use crate::sys::command;
+use crate::sys::command::{self, Failure, Finished};
 
 /// The name of the tool in locks, records and metrics.
 pub const TOOL: &str = "jobs";
@@ -327,7 +327,7 @@ pub fn ask(settings: &Settings, limit: Duration) -> QueueLook {
 /// As [`ask`], of this very program.
 #[must_use]
 pub fn ask_of(program: &Path, settings: &Settings, limit: Duration) -> QueueLook {
-    match command::run_with(&argv(program, settings, "facts"), &overrides::of_process(), limit) {
+    match run(&argv(program, settings, "facts"), limit) {
         Ok(done) => understand(&done.stdout, done.code).unwrap_or_else(|why| {
             QueueLook::unknown(format!("{PROGRAM}: {why}; {}", done.describe()))
         }),
@@ -347,8 +347,7 @@ pub fn hold_back(
     time: Duration,
     deadline: Deadline,
 ) -> Result<Touched, String> {
-    let mut words =
-        ["--for".to_owned(), format!("{}ms", time.as_millis())].map(OsString::from).to_vec();
+    let mut words = vec!["--for".into(), format!("{}ms", time.as_millis()).into()];
     words.extend(except.iter().flat_map(|it| ["--except".into(), OsString::from(it)]));
     order(settings, "hold-back", words, vec![path.into()], deadline)
 }
@@ -377,12 +376,16 @@ fn order(
     argv.extend(options);
     argv.push("--".into());
     argv.extend(to);
-    let done = command::run_with(&argv, &overrides::of_process(), deadline.left())
-        .map_err(|failure| failure.to_string())?;
+    let done = run(&argv, deadline.left()).map_err(|failure| failure.to_string())?;
     if !done.ok() {
         return Err(format!("{PROGRAM} {verb}: {}", done.describe()));
     }
     serde_json::from_slice(&done.stdout).map_err(|error| format!("its answer: {error}"))
+}
+
+/// Runs it with the settings of this process's environment, so that both read the same configuration.
+fn run(argv: &[OsString], limit: Duration) -> Result<Finished, Failure> {
+    command::run_with(argv, &overrides::of_process(), limit)
 }
 
 fn sibling() -> Result<PathBuf, String> {

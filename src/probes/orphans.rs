@@ -124,9 +124,8 @@ fn left(job: &Job, worker: &WorkerLook, known: Known<'_>, now: &Now) -> Option<L
         it.row == row && it.at.boot_id == now.boot_id && it.at.boot_ms < started_ms
     };
     let stopped = known.interrupted.iter().find(before);
-    let since = |it: &Interrupted| it.at.utc();
     stopped.map(|it| {
-        Left::Nobody(format!("the worker was down after {}, and is another by now", since(it)))
+        Left::Nobody(format!("the worker was down after {}, and is another by now", it.at.utc()))
     })
 }
 

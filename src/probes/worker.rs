@@ -11,9 +11,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::statfs;
 use rustix::io::Errno;
 
-use super::mountinfo::{self, Mount};
 use super::units::{self, Active, JOBS_ARE_LOGGED_AT, LINES_MAX, Leader, Line, Load};
 use crate::config::{Services, Settings, Worker};
 use crate::sys::clock::{self, Deadline, Now, Stamp};
@@ -164,6 +164,16 @@ impl WorkerLook {
     pub fn is_gone(&self) -> bool {
         let ended = matches!(self.state, State::Inactive | State::Failed(_) | State::Masked);
         ended && self.processes.as_ref().is_ok_and(Vec::is_empty)
+    }
+
+    /// How many processes are left of it, in words.
+    #[must_use]
+    pub fn left(&self) -> String {
+        match self.processes.as_ref().map(Vec::len) {
+            Ok(0) => "no process in its control group".to_owned(),
+            Ok(count) => format!("{count} processes in its control group"),
+            Err(why) => format!("whether a process is left of it is not known: {why}"),
+        }
     }
 }
 
@@ -421,18 +431,22 @@ fn processes(groups: &BTreeSet<String>) -> Result<Vec<u32>, String> {
 }
 
 /// Where systemd keeps its control groups: in version 2, or in the hierarchy of its own.
-fn hierarchy() -> Result<PathBuf, String> {
-    let own = |mount: &Mount| mount.fstype == "cgroup2" || is_of_systemd(mount);
-    let table = mountinfo::read(own).map_err(|error| error.to_string())?;
-    let mut mounts: Vec<&Mount> = table.iter().filter(|mount| own(mount)).collect();
-    mounts.sort_by_key(|mount| mount.fstype != "cgroup2");
-    let first = mounts.first().ok_or("no control groups are mounted here")?;
-    Ok(first.path.clone())
+///
+/// systemd mounts them at fixed places (its `mount-setup.c`), where a question takes no daemon and no table.
+fn hierarchy() -> Result<&'static Path, String> {
+    let is_there = |(place, magic): &(&str, _)| statfs(*place).is_ok_and(|it| it.f_type == *magic);
+    let known = HIERARCHIES.iter().find(|it| is_there(it));
+    known
+        .map(|(place, _)| Path::new(place))
+        .ok_or_else(|| "no control groups are mounted here".to_owned())
 }
 
-fn is_of_systemd(mount: &Mount) -> bool {
-    mount.fstype == "cgroup" && mount.path.ends_with("systemd")
-}
+/// Where, and the magic number that is there (`magic.h`): version 2 first.
+const HIERARCHIES: [(&str, rustix::fs::FsWord); 3] = [
+    ("/sys/fs/cgroup", 0x6367_7270),
+    ("/sys/fs/cgroup/unified", 0x6367_7270),
+    ("/sys/fs/cgroup/systemd", 0x0027_e0eb),
+];
 
 /// The processes of a group and of all within it; a group that is not there has none.
 fn members(group: &Path, all: &mut BTreeSet<u32>) -> std::io::Result<()> {

@@ -69,7 +69,7 @@ pub fn in_session(
     if let Some(why) = hindrance(session.dialect(), &table, map)? {
         return Err(Fault(why));
     }
-    let facts = read::facts(session, queue, map)?;
+    let facts = read::facts_of(session, &table, queue, map)?;
     let on = |job: &&Job| place.has(job);
     let running: Vec<String> = facts.running.iter().filter(on).map(|job| job.id.clone()).collect();
     let near: Vec<String> = facts.near().filter(on).map(|job| job.id.clone()).collect();

@@ -157,7 +157,7 @@ fn bounded<T: Send + 'static>(
             "the database gave no answer within {}",
             text::duration(queue.timeout)
         ))),
-        Err(why @ (NoAnswer::Never | NoAnswer::NoThread(_))) => Err(Fault(why.to_string())),
+        Err(why) => Err(Fault(why.to_string())),
     }
 }
 

@@ -35,26 +35,31 @@ pub fn facts(
     map: &TableMap,
 ) -> Result<QueueFacts, Fault> {
     let table = session.table(map)?;
+    facts_of(session, &table, queue, map)
+}
+
+/// As [`facts`], of a table whose catalogue has been read.
+pub fn facts_of(
+    session: &mut impl Session,
+    table: &Table,
+    queue: &Queue,
+    map: &TableMap,
+) -> Result<QueueFacts, Fault> {
     table.column(&map.status)?;
     let mut advice = Vec::new();
-    let hindrance = hold_back::hindrance(session.dialect(), &table, map)?;
+    let hindrance = hold_back::hindrance(session.dialect(), table, map)?;
     let hold_back = map.hold_back.is_some() && hindrance.is_none();
     advice.extend(hindrance.map(|why| format!("no job can be held back: {why}")));
-    let statements = Statements {
-        dialect: session.dialect(),
-        table: &table,
-        map,
-        queue,
-        now_ms: session.now_ms(),
-    };
+    let statements =
+        Statements { dialect: session.dialect(), table, map, queue, now_ms: session.now_ms() };
     let statement = statements.counts()?;
-    let served = session.is_served(&table, &statement)?;
+    let served = session.is_served(table, &statement)?;
     if !served {
-        advice.push(wanted_index(&table, map));
+        advice.push(wanted_index(table, map));
     }
     // without an index this may take the whole time, and then the reader should know why
     let explained = |Fault(why): Fault| {
-        if served { Fault(why) } else { Fault(format!("{why}; {}", wanted_index(&table, map))) }
+        if served { Fault(why) } else { Fault(format!("{why}; {}", wanted_index(table, map))) }
     };
     let scan = if served { Scan::First } else { Scan::Whole };
     refuse_unknown_states(session, &statements, scan, &mut advice).map_err(explained)?;

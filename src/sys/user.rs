@@ -13,7 +13,7 @@ use rustix::thread::{
 };
 
 use super::clock::{Deadline, pause};
-use super::limit::{NoAnswer, within};
+use super::limit::within;
 
 /// Whose a process may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +37,17 @@ pub fn named(name: &str, limit: Duration) -> Result<Ids, String> {
         Ok(Ok(Some(ids))) => Ok(ids),
         Ok(Ok(None)) => Err(format!("user {name:?} is not known here")),
         Ok(Err(error)) => Err(format!("user {name:?}: {error}")),
-        Err(why @ (NoAnswer::Late | NoAnswer::Never | NoAnswer::NoThread(_))) => {
-            Err(format!("who user {name:?} is: {why}"))
-        }
+        Err(why) => Err(format!("who user {name:?} is: {why}")),
     }
 }
 
 fn look_up(name: &str) -> nix::Result<Option<Ids>> {
-    let by_number =
-        || name.parse().map_or(Ok(None), |uid| User::from_uid(nix::unistd::Uid::from_raw(uid)));
-    let Some(user) = User::from_name(name)?.map_or_else(by_number, |user| Ok(Some(user)))? else {
-        return Ok(None);
+    let user = match (User::from_name(name)?, name.parse()) {
+        (Some(user), _) => Some(user),
+        (None, Ok(uid)) => User::from_uid(nix::unistd::Uid::from_raw(uid))?,
+        (None, Err(_)) => None,
     };
+    let Some(user) = user else { return Ok(None) };
     let Ok(name) = CString::new(user.name) else { return Ok(None) };
     let groups = getgrouplist(&name, user.gid)?.iter().map(|group| group.as_raw()).collect();
     Ok(Some(Ids { uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups }))

@@ -241,9 +241,15 @@ fn outside_the_roots_a_bind_is_only_looked_at() {
 
 /// What the queue says: a job that runs with this output.
 pub(super) fn running(output: &str) -> Work {
+    runs_on(&[output])
+}
+
+/// What the queue says: a job for each of these outputs, all running.
+fn runs_on(outputs: &[&str]) -> Work {
     let mut facts = nothing_runs();
-    if let Work::Known(facts) = &mut facts {
-        facts.running.push(crate::probes::jobs::Job {
+    let Work::Known(known) = &mut facts else { return facts };
+    for output in outputs {
+        known.running.push(crate::probes::jobs::Job {
             id: "7".to_owned(),
             state: crate::probes::jobs::State::Running,
             lane: None,
@@ -252,8 +258,8 @@ pub(super) fn running(output: &str) -> Work {
             not_before_utc_ms: None,
             attempts: None,
         });
-        facts.counts.insert(crate::probes::jobs::State::Running, 1);
     }
+    known.counts.insert(crate::probes::jobs::State::Running, outputs.len() as u64);
     facts
 }
 
@@ -318,16 +324,7 @@ fn what_runs_decides_what_is_taken_away() {
     unlisted.work = running("/elsewhere");
     assert_eq!(reasons(&unlisted, PATH), [], "only elsewhere");
     for jobs in [&["/srv/box/x"][..], &["/srv/box/x", "/elsewhere"]] {
-        let all = jobs.iter().map(|output| running(output));
-        unlisted.work = all
-            .reduce(|one, other| match (one, other) {
-                (Work::Known(mut one), Work::Known(other)) => {
-                    one.running.extend(other.running);
-                    Work::Known(one)
-                }
-                (one, _) => one,
-            })
-            .unwrap();
+        unlisted.work = runs_on(jobs);
         assert_eq!(reasons(&unlisted, PATH), [RunningJobsPresent], "{jobs:?}");
     }
 }
