@@ -5,7 +5,7 @@
 //! uses only what stands left of it:
 //!
 //! ```text
-//! sys <- config <- probes <- decide, queue <- act <- report <- operator, kit <- src/bin
+//! sys <- config <- manifest <- probes <- decide, queue <- act <- report <- operator, kit <- src/bin
 //! ```
 
 pub mod act;
@@ -13,6 +13,7 @@ pub mod cli;
 pub mod config;
 pub mod decide;
 pub mod kit;
+pub mod manifest;
 pub mod operator;
 pub mod probes;
 pub mod queue;

@@ -20,9 +20,9 @@ use serde_json::Value;
 use unwedge::act::failpoint::{Moment, VARIABLE};
 use unwedge::act::storage_gate;
 use unwedge::decide::plan::Verb;
+use unwedge::manifest::MOUNTS;
 use unwedge::probes::mountinfo::{self, Mount};
 use unwedge::probes::records::{self, Debts, MountsState, Record};
-use unwedge::report::metrics;
 use unwedge::sys::clock::Now;
 
 use crate::support::lab::{all_ok, holds, steps};
@@ -588,7 +588,7 @@ fn end(lab: &Lab, scenario: &Scenario, round: &Value, what: &str) -> End {
 /// What `node_exporter` would refuse: a torn last line, a series or a HELP given twice, no number.
 #[track_caller]
 fn check_metrics(dir: &Path, what: &str) {
-    let Ok(text) = fs::read_to_string(dir.join(metrics::FILE)) else {
+    let Ok(text) = fs::read_to_string(dir.join(MOUNTS.metrics_file())) else {
         panic!("{what}: no metrics");
     };
     assert!(text.ends_with('\n'), "{what}: the last line is torn");
@@ -658,7 +658,7 @@ fn check_no_torn_file(lab: &Lab, what: &str) {
     let state = lab.dir.join("state");
     records::read::<MountsState>(&state, &now).unwrap_or_else(|error| panic!("{what}: {error}"));
     records::read::<Debts>(&state, &now).unwrap_or_else(|error| panic!("{what}: {error}"));
-    if lab.dir.join("metrics").join(metrics::FILE).exists() {
+    if lab.dir.join("metrics").join(MOUNTS.metrics_file()).exists() {
         check_metrics(&lab.dir.join("metrics"), what);
     }
     if let Ok(gate) = fs::read(lab.dir.join("run").join(storage_gate::FILE)) {
@@ -849,7 +849,7 @@ lab_test! {
             }
         }
         let records = [MountsState::NAME, Debts::NAME].map(|name| format!("{name}.json"));
-        let others = [storage_gate::FILE, metrics::FILE].map(str::to_owned);
+        let others = [storage_gate::FILE.to_owned(), MOUNTS.metrics_file()];
         for file in records.iter().chain(&others) {
             expected.extend(Moment::OF_WRITE.map(|moment| place(moment, file)));
         }

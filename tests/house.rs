@@ -4,69 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use unwedge::manifest::files::{DIRECTORIES, DROP_INS, File, PAGES, SENTINELS, UNITS, USERS};
+use unwedge::manifest::{OPERATOR, RunsAs, Start, TOOLS};
 
 /// The way through the code: a module uses only what stands left of it. Those of one rank do not
 /// know each other.
-const ARROW: [(&str, u32); 10] = [
+const ARROW: [(&str, u32); 11] = [
     ("sys", 0),
     ("cli", 0),
     ("config", 1),
-    ("probes", 2),
-    ("decide", 3),
-    ("queue", 3),
-    ("act", 4),
-    ("report", 5),
-    ("operator", 6),
-    ("kit", 6),
-];
-
-/// What DESIGN gives each program: whether it runs as root, its units, the sentinel if it acts, its
-/// playbook.
-struct Tool {
-    name: &'static str,
-    root: bool,
-    units: &'static [&'static str],
-    sentinel: Option<&'static str>,
-    playbook: Option<&'static str>,
-}
-
-const TOOLS: [Tool; 6] = [
-    Tool {
-        name: "unwedge-mounts",
-        root: true,
-        units: &["unwedge-mounts.service", "unwedge-mounts.timer"],
-        sentinel: Some("mounts"),
-        playbook: Some("verdict-dead.md"),
-    },
-    Tool {
-        name: "unwedge-binds",
-        root: true,
-        units: &["unwedge-binds.service"],
-        sentinel: Some("binds"),
-        playbook: Some("storage-not-live.md"),
-    },
-    Tool {
-        name: "unwedge-worker",
-        root: true,
-        units: &["unwedge-worker.service", "unwedge-worker.timer"],
-        sentinel: Some("worker"),
-        playbook: Some("worker-stopped-by-operator.md"),
-    },
-    Tool {
-        name: "unwedge-jobs",
-        root: false,
-        units: &["unwedge-jobs.service", "unwedge-jobs.timer"],
-        sentinel: Some("jobs"),
-        playbook: Some("queue-unknown.md"),
-    },
-    Tool {
-        name: "unwedge-watch",
-        root: true,
-        units: &["unwedge-watch.service", "mount-unit-on-failure.conf"],
-        sentinel: None,
-        playbook: None,
-    },
-    Tool { name: "unwedge", root: false, units: &[], sentinel: None, playbook: None },
+    ("manifest", 2),
+    ("probes", 3),
+    ("decide", 4),
+    ("queue", 4),
+    ("act", 5),
+    ("report", 6),
+    ("operator", 7),
+    ("kit", 7),
 ];
 
 fn root() -> PathBuf {
@@ -183,39 +139,131 @@ fn a_decision_lists_its_arms_in_full() {
 }
 
 #[test]
-fn each_program_has_what_the_design_gives_it() {
+fn each_program_has_what_the_manifest_says() {
     let shipped: BTreeSet<String> = files(&root().join("src/bin"), ".rs")
         .iter()
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
-    assert_eq!(shipped, TOOLS.iter().map(|tool| tool.name.to_owned()).collect());
+    let known = TOOLS.iter().map(|tool| tool.program).chain([OPERATOR]);
+    assert_eq!(shipped, known.map(str::to_owned).collect());
     for tool in TOOLS {
-        for unit in tool.units {
-            assert!(root().join("systemd").join(unit).is_file(), "{unit} is missing");
+        for kind in tool.acts {
+            assert!(root().join("sentinels.example").join(kind.name()).is_file(), "{kind:?}");
         }
-        if let Some(sentinel) = tool.sentinel {
-            assert!(root().join("sentinels.example").join(sentinel).is_file(), "{sentinel}");
+        let page = root().join("playbooks").join(format!("{}.md", tool.playbook));
+        assert!(page.is_file(), "{}", tool.playbook);
+    }
+    for program in &shipped {
+        let lines = fs::read_to_string(root().join(format!("src/bin/{program}.rs"))).unwrap();
+        assert!(lines.lines().count() <= 150, "{program} does not read as five steps");
+    }
+}
+
+/// `KEY=` in a unit file; the last one counts.
+fn setting(unit: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(root().join("systemd").join(unit)).unwrap();
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    values.next_back().map(str::to_owned)
+}
+
+#[test]
+fn units_say_what_the_manifest_says() {
+    for tool in TOOLS {
+        let service = tool.service();
+        let command = [&[tool.program], tool.arguments].concat().join(" ");
+        assert_eq!(
+            setting(&service, "ExecStart"),
+            Some(format!("/usr/bin/{command}")),
+            "{service}"
+        );
+        let user = (tool.runs_as == RunsAs::ServiceUser).then(|| "unwedge".to_owned());
+        assert_eq!(setting(&service, "User"), user, "{service}");
+        for unit in tool.units() {
+            let page = format!("man:{}(1)", tool.program);
+            assert_eq!(setting(&unit, "Documentation"), Some(page), "{unit}");
         }
-        if let Some(playbook) = tool.playbook {
-            assert!(root().join("playbooks").join(playbook).is_file(), "{playbook}");
+        let installed = match tool.start {
+            Start::Every { boot, pause } => {
+                let timer = tool.timer().unwrap();
+                for (key, time) in [("OnBootSec", boot), ("OnUnitInactiveSec", pause)] {
+                    let written = setting(&timer, key).unwrap();
+                    assert_eq!(
+                        humantime::parse_duration(&written).unwrap(),
+                        time,
+                        "{timer}: {key}"
+                    );
+                }
+                (timer, "timers.target")
+            }
+            Start::AtBoot | Start::Always => (service, "multi-user.target"),
+        };
+        assert_eq!(installed.0, tool.enabled_unit());
+        assert_eq!(setting(&installed.0, "WantedBy").as_deref(), Some(installed.1));
+    }
+}
+
+#[test]
+fn whatever_lies_in_the_folders_is_shipped_and_nothing_else() {
+    let listed = |lists: &[&[File]]| -> BTreeSet<String> {
+        lists.iter().flat_map(|list| list.iter()).map(|file| file.name.to_owned()).collect()
+    };
+    for (folder, lists) in [
+        ("systemd", &[&UNITS[..], &USERS, &DIRECTORIES, &DROP_INS][..]),
+        ("sentinels.example", &[&SENTINELS]),
+        ("playbooks", &[&PAGES]),
+    ] {
+        let there: BTreeSet<String> = fs::read_dir(root().join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .filter(|name| name != "README.md" || folder == "playbooks")
+            .collect();
+        assert_eq!(there, listed(lists), "{folder}");
+    }
+    // a unit of no tool would be installed on every host
+    let units: BTreeSet<String> = TOOLS.iter().flat_map(|tool| tool.units()).collect();
+    assert_eq!(units, listed(&[&UNITS]));
+}
+
+#[test]
+fn the_table_of_units_is_that_of_the_manifest() {
+    let table = fs::read_to_string(root().join("systemd/README.md")).unwrap();
+    for tool in TOOLS {
+        let units: Vec<String> = tool.units().map(|unit| format!("`{unit}`")).collect();
+        let row = table.lines().find(|line| line.starts_with(&format!("| {} |", units.join(", "))));
+        let row = row.unwrap_or_else(|| panic!("{}: no row", tool.name));
+        let sentinel =
+            tool.sentinel().map_or("none".to_owned(), |kind| format!("`{}`", kind.name()));
+        assert!(row.contains(&format!(" | {sentinel}")), "{row}");
+        assert!(row.contains(&format!("`playbooks/{}.md`", tool.playbook)), "{row}");
+        if let Start::Every { boot, pause } = tool.start {
+            let words = |time: Duration| match time.as_secs() / 60 {
+                1 => "one minute".to_owned(),
+                2 => "two minutes".to_owned(),
+                3 => "three minutes".to_owned(),
+                more => panic!("{more} minutes: say it in words"),
+            };
+            let cadence = format!(
+                "{} after boot, then {} after the end of each round",
+                words(boot),
+                words(pause)
+            );
+            assert!(row.contains(&cadence), "{row}: {cadence}");
         }
-        let lines = fs::read_to_string(root().join(format!("src/bin/{}.rs", tool.name))).unwrap();
-        assert!(lines.lines().count() <= 150, "{} does not read as five steps", tool.name);
     }
 }
 
 #[test]
 fn a_program_that_runs_as_root_links_no_database_no_tls_and_no_async_runtime() {
-    for tool in TOOLS.iter().filter(|tool| tool.root) {
+    for tool in TOOLS.iter().filter(|tool| tool.runs_as == RunsAs::Root) {
         // all of them are built into one directory
-        let program = Path::new(env!("CARGO_BIN_EXE_unwedge-mounts")).with_file_name(tool.name);
+        let program = Path::new(env!("CARGO_BIN_EXE_unwedge-mounts")).with_file_name(tool.program);
         let symbols = Command::new("/usr/bin/nm").arg("-C").arg(program).output().unwrap();
         let symbols = String::from_utf8_lossy(&symbols.stdout);
         assert!(symbols.contains("unwedge::decide"), "a program without symbols proves nothing");
         for foreign in
             ["sqlite3_", "tokio::", "rustls::", "SSL_", "postgres::", "hyper::", "ureq::"]
         {
-            assert!(!symbols.contains(foreign), "{}: {foreign}", tool.name);
+            assert!(!symbols.contains(foreign), "{}: {foreign}", tool.program);
         }
     }
 }

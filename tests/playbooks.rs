@@ -10,8 +10,8 @@ use clap::error::ErrorKind;
 use unwedge::cli::{self, Binds, Jobs, Mounts, Unwedge, WorkerTool};
 use unwedge::config::sentinel::{HALT, Kind};
 use unwedge::decide::plan::Reason;
+use unwedge::manifest::families::FAMILIES;
 use unwedge::probes::verdict::Verdict;
-use unwedge::report::metrics::FAMILIES;
 
 /// The sections of a page, in order.
 const SECTIONS: [&str; 6] = ["When", "Look", "Dry-run", "Do", "Verify", "Undo"];
@@ -435,7 +435,7 @@ fn every_metric_is_documented_and_every_documented_metric_exists() {
     let rows = first_cells(&read("README.md"));
     let documented: BTreeSet<&str> =
         rows.iter().filter(|row| row.starts_with("unwedge_")).map(String::as_str).collect();
-    assert_eq!(documented, FAMILIES.iter().map(|(name, _)| *name).collect());
+    assert_eq!(documented, FAMILIES.iter().map(|family| family.name).collect());
 }
 
 #[test]

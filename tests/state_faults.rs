@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
+use unwedge::manifest::MOUNTS;
 use unwedge::probes::identity::Identity;
 use unwedge::probes::mountinfo::Dev;
 use unwedge::probes::records::{
     self, Charge, Debt, Debts, Holds, MountsState, OperatorHold, Record, SCHEMA,
 };
-use unwedge::report::metrics;
 use unwedge::sys::clock::{Now, Stamp};
 
 use crate::support::lab::{all_ok, holds, verdict};
@@ -77,7 +77,7 @@ fn check<R: Sample>(lab: &Lab, fault: &str, put: impl FnOnce(&Path)) {
     put(&path);
     let before = fingerprint(&path);
     let mounts = fs::read("/proc/self/mountinfo").unwrap();
-    let prom = lab.dir.join("metrics").join(metrics::FILE);
+    let prom = lab.dir.join("metrics").join(MOUNTS.metrics_file());
     let _ = fs::remove_file(&prom);
 
     for flags in [&["--json"][..], &["--json", "--apply"]] {

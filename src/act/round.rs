@@ -13,7 +13,8 @@ use super::{storage_gate, store};
 use crate::config::{Loaded, Settings};
 use crate::decide::mounts::Decision;
 use crate::decide::plan::{Hold, Plan, Reason};
-use crate::probes::facts::{self, Facts, TOOL};
+use crate::manifest::{BINDS, MOUNTS, Tool};
+use crate::probes::facts::{self, Facts};
 use crate::probes::mounts::{self, Observation};
 use crate::probes::records::{Debts, MountsState, Rehearsal};
 use crate::probes::verdict::Verdict;
@@ -35,23 +36,15 @@ pub enum Turn {
     Busy,
 }
 
-/// Takes the lock of a round where one is to act, waiting for another round at most `wait`.
+/// Takes the lock of `tool`'s rounds where one is to act, waiting for another round at most `wait`.
 ///
 /// # Errors
 /// The lock cannot be opened.
-pub fn turn(settings: &Settings, apply: bool, wait: Duration) -> Result<Turn> {
-    turn_of(settings, TOOL, apply, wait)
-}
-
-/// The same for the round of another tool.
-///
-/// # Errors
-/// The lock cannot be opened.
-pub fn turn_of(settings: &Settings, tool: &str, apply: bool, wait: Duration) -> Result<Turn> {
+pub fn turn(settings: &Settings, tool: &Tool, apply: bool, wait: Duration) -> Result<Turn> {
     if !apply {
         return Ok(Turn::DryRun);
     }
-    Ok(match lock::within(&settings.host.run_dir, tool, wait)? {
+    Ok(match lock::within(&settings.host.run_dir, tool.name, wait)? {
         Tried::Locked(lock) => Turn::Apply(lock),
         Tried::Busy => Turn::Busy,
     })
@@ -166,8 +159,7 @@ fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Resul
 }
 
 fn sweep(settings: &Settings, now: &Now) {
-    let host = &settings.host;
-    store::sweep(&host.state_dir, &["mounts.json", "debts.json"], now);
-    store::sweep(&host.run_dir, &[storage_gate::FILE], now);
-    store::sweep(&host.textfile_dir, &["unwedge_mounts.prom", "unwedge_binds.prom"], now);
+    store::sweep_of(&MOUNTS, &settings.host, now);
+    store::sweep_of(&BINDS, &settings.host, now);
+    store::sweep(&settings.host.run_dir, &[storage_gate::FILE], now);
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use anyhow::{Context as _, Result};
 
 use super::failpoint::{self, Moment};
+use crate::config::Host;
+use crate::manifest::Tool;
 use crate::probes::records::{self, Record};
 use crate::sys::clock::Now;
 use crate::sys::text;
@@ -70,6 +72,14 @@ pub fn replace(path: &Path, bytes: &[u8], durability: Durability) -> Result<()> 
     }
     failpoint::reached(Moment::After, &shown);
     Ok(())
+}
+
+/// Removes temporary files that a killed round of `tool` left beside its records and its metrics; called under its
+/// lock.
+pub fn sweep_of(tool: &Tool, host: &Host, now: &Now) {
+    let records: Vec<String> = tool.record_files().collect();
+    sweep(&tool.state_dir(host), &records.iter().map(String::as_str).collect::<Vec<_>>(), now);
+    sweep(&host.textfile_dir, &[&tool.metrics_file()], now);
 }
 
 /// Removes temporary files of ours that a killed run left in `dir`; called under the tool's lock.

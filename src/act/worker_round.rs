@@ -16,6 +16,7 @@ use crate::config::{Settings, Worker};
 use crate::decide::budget::DAY;
 use crate::decide::plan::{Hold, Plan, Reason, Repair, Step, Verb};
 use crate::decide::worker::{Decision, has_lasted};
+use crate::manifest::WORKER;
 use crate::probes::records::{Debts, Rehearsal, WorkerStart, WorkerState};
 use crate::probes::worker::{self as probe, WorkerLook};
 use crate::probes::worker_facts::WorkerFacts;
@@ -60,9 +61,7 @@ pub fn carry_out(
         // what cannot be read is not overwritten either
         return acted;
     }
-    let host = &settings.host;
-    store::sweep(&host.state_dir, &["worker.json", "debts.json"], &facts.now);
-    store::sweep(&host.textfile_dir, &["unwedge_worker.prom"], &facts.now);
+    store::sweep_of(&WORKER, &settings.host, &facts.now);
     acted.state.rehearsal = Some(rehearsal);
     acted.state.watched.clone_from(&decision.watched);
     let mut round = Round { settings, worker, facts, acted, deadline: deadline.less(RESERVE) };

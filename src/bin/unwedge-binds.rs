@@ -12,6 +12,7 @@ use unwedge::config::sentinel::Kind;
 use unwedge::config::{Loaded, Settings};
 use unwedge::decide::mounts::{World, decide};
 use unwedge::decide::plan::Plan;
+use unwedge::manifest::{BINDS, MOUNTS};
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
 use unwedge::probes::work::Work;
@@ -38,10 +39,10 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
         let (table, _) = binds::complete(&loaded.settings, &work);
         wait::bases_live(&table, deadline);
     }
-    let turn = match round::turn(&loaded.settings, cli.apply, Duration::ZERO)? {
+    let turn = match round::turn(&loaded.settings, &MOUNTS, cli.apply, Duration::ZERO)? {
         // it may be the very round that starts the worker, and that waits for us
         Turn::Busy if is_in_place(&loaded.settings)? => Turn::Busy,
-        Turn::Busy => round::turn(&loaded.settings, cli.apply, TURN_WAIT)?,
+        Turn::Busy => round::turn(&loaded.settings, &MOUNTS, cli.apply, TURN_WAIT)?,
         turn => turn,
     };
     let (mode, held, _lock) = match turn {
@@ -60,7 +61,7 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
 
     // act
     let acted: Acted;
-    let mut round = Round::of(Kind::Binds, mode, settings, &facts, faults, &decision.plan);
+    let mut round = Round::of(&BINDS, mode, settings, &facts, faults, &decision.plan);
     if mode == Mode::Apply {
         acted = round::carry_out(settings, &facts, &decision, None, deadline);
         round = round.after(&acted);
@@ -85,6 +86,6 @@ fn is_in_place(settings: &Settings) -> anyhow::Result<bool> {
     let (settings, faults) = &binds::complete(settings, &work);
     let facts = facts::look(settings, work, false, OwnLock::NotHeld)?;
     let plan = Plan::default();
-    let round = Round::of(Kind::Binds, Mode::DryRun, settings, &facts, faults, &plan);
+    let round = Round::of(&BINDS, Mode::DryRun, settings, &facts, faults, &plan);
     Ok(round.lacks_a_bind().is_none())
 }

@@ -10,9 +10,10 @@ use unwedge::act::store;
 use unwedge::cli::{Jobs, JobsVerb};
 use unwedge::config::sentinel::{self, Kind, Permission};
 use unwedge::config::{self, Request, Settings};
+use unwedge::manifest::{self, JOBS};
 use unwedge::operator::jobs as verbs;
 use unwedge::probes::facts;
-use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts, TOOL};
+use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::queue::{self, Fault, Where};
 use unwedge::report::exit::Exit;
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err(error) => {
-            out::complain(&format!("unwedge-{TOOL}: {error:#}"));
+            out::complain(&format!("{}: {error:#}", JOBS.program));
             Exit::Failed.into()
         }
     }
@@ -83,9 +84,9 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     let start = boottime();
     facts::refuse_own_paths_that_may_hang(settings)?;
     queue::leave_root(settings)?;
-    let own = jobs::own_dir(settings);
-    let Tried::Locked(_lock) = lock::tool(&own, TOOL)? else {
-        out::complain(&format!("unwedge-{TOOL}: busy: another round is at work"));
+    let own = manifest::queue_dir(&settings.host);
+    let Tried::Locked(_lock) = lock::tool(&own, JOBS.name)? else {
+        out::complain(&format!("{}: busy: another round is at work", JOBS.program));
         return Ok(Exit::Fine);
     };
 
@@ -95,8 +96,7 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
 
     // act: keep what was seen
     let host = &settings.host;
-    store::sweep(&own, &["facts.json"], now);
-    store::sweep(&host.textfile_dir, &[report::FILE], now);
+    store::sweep_of(&JOBS, host, now);
     let kept = match look.as_ref().and_then(QueueLook::known) {
         Some(facts) => {
             let reading = Reading { at: now.stamp(), facts: facts.clone() };

@@ -8,6 +8,7 @@ use unwedge::cli::Mounts;
 use unwedge::config::Loaded;
 use unwedge::config::sentinel::Kind;
 use unwedge::decide::mounts::{World, decide};
+use unwedge::manifest::MOUNTS;
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
 use unwedge::probes::work::Work;
@@ -25,11 +26,12 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
     facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
     let deadline = Deadline::after(loaded.settings.mounts.deadline);
-    let (mode, held, _lock) = match round::turn(&loaded.settings, cli.apply, Duration::ZERO)? {
-        Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
-        Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
-        Turn::Busy => return program::busy(Kind::Mounts, cli.common.json),
-    };
+    let (mode, held, _lock) =
+        match round::turn(&loaded.settings, &MOUNTS, cli.apply, Duration::ZERO)? {
+            Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
+            Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
+            Turn::Busy => return program::busy(&MOUNTS, cli.common.json),
+        };
 
     // look
     let work = Work::look(&loaded.settings);
@@ -41,7 +43,7 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
 
     // act
     let acted: Acted;
-    let mut round = Round::of(Kind::Mounts, mode, settings, &facts, faults, &decision.plan);
+    let mut round = Round::of(&MOUNTS, mode, settings, &facts, faults, &decision.plan);
     if mode == Mode::Apply {
         let rehearsed = round::rehearsal(loaded, &decision.plan, &text::plan(&round), &facts.now);
         acted = round::carry_out(settings, &facts, &decision, Some(rehearsed), deadline);

@@ -10,11 +10,12 @@ use unwedge::act::wake::{self, Done};
 use unwedge::cli;
 use unwedge::config::{self, Request, Services, Settings};
 use unwedge::decide::watch::Watch;
+use unwedge::manifest::WATCH;
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::probes::wakes::{Scan, Scene, Wakes};
 use unwedge::report::exit::Exit;
-use unwedge::report::watch::{FILE, Reporter, Standing, say};
+use unwedge::report::watch::{Reporter, Standing, say};
 use unwedge::sys::clock::{Now, boottime, cpu_time};
 use unwedge::sys::manager::{self, Manager};
 
@@ -55,7 +56,7 @@ fn run(cli: &cli::Watch, mut settings: Settings) -> Ended<()> {
     let (mut watch, mut reporter) = (Watch::default(), Reporter::default());
     let mut standing = Standing::default();
     let (mut ready, mut pinged) = (false, Duration::ZERO);
-    store::sweep(&settings.host.textfile_dir, &[FILE], &Now::take().map_err(failed)?);
+    store::sweep_of(&WATCH, &settings.host, &Now::take().map_err(failed)?);
     loop {
         // wait
         let ping_due = manager.ping_every().map_or(Duration::MAX, |every| pinged + every);

@@ -7,14 +7,14 @@ use unwedge::act::round::{self, Turn};
 use unwedge::act::worker_round::{self, WorkerActed};
 use unwedge::cli::WorkerTool;
 use unwedge::config::Loaded;
-use unwedge::config::sentinel::Kind;
 use unwedge::decide::plan::Plan;
 use unwedge::decide::worker::{World, decide};
+use unwedge::manifest::WORKER;
 use unwedge::probes::binds;
 use unwedge::probes::facts::{self, OwnLock};
 use unwedge::probes::records::MountsState;
 use unwedge::probes::work::Work;
-use unwedge::probes::worker_facts::{self, TOOL};
+use unwedge::probes::worker_facts;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
 use unwedge::report::round::{Mode, Round};
@@ -32,10 +32,10 @@ fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     let Some(worker) = &loaded.settings.worker else { return without(cli, &Now::take()?) };
     let settings = &loaded.settings;
     let deadline = Deadline::after(worker.deadline);
-    let (mode, held, _lock) = match round::turn_of(settings, TOOL, cli.apply, Duration::ZERO)? {
+    let (mode, held, _lock) = match round::turn(settings, &WORKER, cli.apply, Duration::ZERO)? {
         Turn::DryRun => (Mode::DryRun, OwnLock::NotHeld, None),
         Turn::Apply(lock) => (Mode::Apply, OwnLock::Held, Some(lock)),
-        Turn::Busy => return program::busy(Kind::Worker, cli.common.json),
+        Turn::Busy => return program::busy(&WORKER, cli.common.json),
     };
 
     // look
@@ -70,7 +70,7 @@ fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
 fn without(cli: &WorkerTool, now: &Now) -> anyhow::Result<Exit> {
     let (plan, state) = (Plan::default(), MountsState::default());
     if cli.common.json {
-        let round = Round::of_plan(Kind::Worker, now, Mode::of(cli.apply), &plan, &state);
+        let round = Round::of_plan(&WORKER, now, Mode::of(cli.apply), &plan, &state);
         out::print(&json::render(&round)?)?;
     } else if !journal::is_ours() {
         out::print("no worker: there is no [worker] in the configuration; nothing to do\n")?;

@@ -18,9 +18,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::act::lock::{self, Lock, Tried};
 use crate::config::Settings;
 use crate::config::sentinel::Kind;
-use crate::probes::facts::TOOL;
+use crate::manifest::{MOUNTS, WORKER};
 use crate::probes::records::{Holds, Record as _};
-use crate::probes::worker_facts::TOOL as WORKER_TOOL;
 
 /// Refuses a word that is no kind of act.
 ///
@@ -37,7 +36,7 @@ pub fn known_kind(kind: &str) -> Result<Kind> {
 
 /// The lock of a round of `unwedge-mounts`, for changing what it remembers.
 fn round_lock(settings: &Settings) -> Result<Lock> {
-    match lock::tool(&settings.host.run_dir, TOOL)? {
+    match lock::tool(&settings.host.run_dir, MOUNTS.name)? {
         Tried::Locked(lock) => Ok(lock),
         Tried::Busy => bail!("a round of unwedge-mounts is at work; try again in a moment"),
     }
@@ -45,7 +44,7 @@ fn round_lock(settings: &Settings) -> Result<Lock> {
 
 /// The lock of a round of `unwedge-worker`, for changing what it remembers.
 fn worker_lock(settings: &Settings) -> Result<Lock> {
-    match lock::tool(&settings.host.run_dir, WORKER_TOOL)? {
+    match lock::tool(&settings.host.run_dir, WORKER.name)? {
         Tried::Locked(lock) => Ok(lock),
         Tried::Busy => bail!("a round of unwedge-worker is at work; try again in a moment"),
     }

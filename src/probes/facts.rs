@@ -15,11 +15,9 @@ use super::work::Work;
 use super::worker::{self, WorkerLook};
 use crate::config::sentinel::{self, Kind};
 use crate::config::{self, Services, Settings, Worker};
+use crate::manifest::{MOUNTS, Tool};
 use crate::sys::clock::Now;
 use crate::sys::text;
-
-/// The name of this tool in locks, records and metrics.
-pub const TOOL: &str = "mounts";
 
 /// How long systemctl and journalctl may each take to answer.
 const UNIT_LIMIT: Duration = Duration::from_secs(5);
@@ -83,7 +81,8 @@ pub fn look(
 ) -> std::io::Result<Facts> {
     let host = &settings.host;
     let now = &Now::take()?;
-    let Remembered { state, debts, gates } = remember::<MountsState>(settings, TOOL, own_lock, now);
+    let Remembered { state, debts, gates } =
+        remember::<MountsState>(settings, &MOUNTS, own_lock, now);
     let remembered = remembered(&state, &debts);
     // looking may take half of the round's time; the other half is for what is found
     let limit = settings.mounts.deadline / 2;
@@ -117,7 +116,7 @@ pub(super) struct Remembered<S> {
 /// Reads them; `tool` is whose lock tells of another round.
 pub(super) fn remember<S: Record>(
     settings: &Settings,
-    tool: &str,
+    tool: &Tool,
     own_lock: OwnLock,
     now: &Now,
 ) -> Remembered<S> {
@@ -139,7 +138,9 @@ pub(super) fn remember<S: Record>(
         deploy: gates::lock(&settings.gates.deploy_lock, true),
         busy: match own_lock {
             OwnLock::Held => LockLook::Free,
-            OwnLock::NotHeld => gates::lock(&gates::tool_lock(&host.run_dir, tool), false),
+            OwnLock::NotHeld => {
+                tool.lock_file(host).map_or(LockLook::Free, |path| gates::lock(&path, false))
+            }
         },
         clock_fault: records::clock_fault(&state, now) || records::clock_fault(&debts, now),
         unreadable,

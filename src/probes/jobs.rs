@@ -16,11 +16,10 @@ use super::records::{self, Record, path_text};
 use crate::config::Settings;
 use crate::config::overrides;
 use crate::config::queue::Queue;
+use crate::manifest;
 use crate::sys::clock::{Deadline, Now, Stamp};
 use crate::sys::command::{self, Failure, Finished};
 
-/// The name of the tool in locks, records and metrics.
-pub const TOOL: &str = "jobs";
 /// The schema of the answer; another one is not understood.
 pub const SCHEMA: u32 = 1;
 /// Most running jobs a reading lists; a queue with more of them is unknown, never cut short.
@@ -274,7 +273,7 @@ impl Record for StoredFacts {
 /// The last good reading; one that cannot be read is none, and the next good one takes its place.
 #[must_use]
 pub fn last_good(settings: &Settings, now: &Now) -> Option<LastGood> {
-    let stored: StoredFacts = records::read(&own_dir(settings), now).ok()?;
+    let stored: StoredFacts = records::read(&manifest::queue_dir(&settings.host), now).ok()?;
     let Reading { at, facts } = stored.reading?;
     let age = now.since(&at).known();
     let age_ms = age.map(millis);
@@ -291,18 +290,12 @@ fn millis(time: Duration) -> u64 {
 pub struct Answer {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// [`TOOL`].
+    /// The tool's name.
     pub tool: String,
     /// When it was given, UTC.
     pub at: String,
     /// What is known.
     pub queue: QueueLook,
-}
-
-/// The service user's own directory: the last good reading and the tool's lock.
-#[must_use]
-pub fn own_dir(settings: &Settings) -> PathBuf {
-    settings.host.state_dir.join("queue")
 }
 
 /// The limit that [`ask`] is best given: the time the child has for the database, and for itself.

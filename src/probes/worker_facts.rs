@@ -14,10 +14,8 @@ use super::verdict::Verdict;
 use super::work::Work;
 use super::worker::{self, WorkerLook};
 use crate::config::{Settings, Worker};
+use crate::manifest::WORKER;
 use crate::sys::clock::Now;
-
-/// The name of this tool in locks, records and metrics.
-pub const TOOL: &str = "worker";
 
 /// What was seen.
 #[derive(Debug)]
@@ -53,7 +51,8 @@ pub fn look(
     own_lock: OwnLock,
 ) -> std::io::Result<WorkerFacts> {
     let now = &Now::take()?;
-    let Remembered { state, debts, gates } = remember::<WorkerState>(settings, TOOL, own_lock, now);
+    let Remembered { state, debts, gates } =
+        remember::<WorkerState>(settings, &WORKER, own_lock, now);
     // what the repairs took away stays bad until somebody mounts it, and that is in another tool's record
     let repairs: MountsState = records::read(&settings.host.state_dir, now).unwrap_or_default();
     let gone = facts::remembered(&repairs, &debts);

@@ -23,7 +23,7 @@ pub fn is_ours() -> bool {
 
 /// Says how the round went.
 pub fn say(round: &Round<'_>) {
-    tell(round.tool(), &round.plan.id(), round.took, round.exit(), &line(round));
+    tell(round.tool.name, &round.plan.id(), round.took, round.exit(), &line(round));
 }
 
 /// Says a line on a round of a tool; `plan` is empty for one that plans nothing.

@@ -79,7 +79,7 @@ pub fn render(round: &Round<'_>) -> serde_json::Result<String> {
     };
     let object = Object {
         schema: SCHEMA,
-        tool: round.tool(),
+        tool: round.tool.name,
         host: host(),
         at: rfc3339(round.now.utc_ms),
         mode: round.mode.name(),

@@ -2,8 +2,8 @@
 //! family in one file, except the common ones, which have one HELP text for all tools. A round of
 //! `unwedge-mounts` is told here; what another tool tells stands in a file of its own beside this.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,60 +13,13 @@ use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use super::exit::Exit;
 use super::round::Round;
 use crate::act::store::{self, Durability};
-use crate::config::sentinel::Kind;
 use crate::decide::plan::{Hold, Reason};
+use crate::manifest::{MOUNTS, families};
 use crate::probes::mounts::Role;
 use crate::probes::records::Debt;
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::Now;
 use crate::sys::text;
-
-/// The file's name in the textfile directory.
-pub const FILE: &str = "unwedge_mounts.prom";
-
-/// The name of a front's file: what all tools have, and for `mounts` the families of mounts, which are
-/// in no other.
-#[must_use]
-pub fn file_of(front: Kind) -> String {
-    format!("unwedge_{}.prom", front.name())
-}
-
-/// Families of every file and their HELP texts; the first five are in each, every other in one.
-pub const FAMILIES: [(&str, &str); 27] = [
-    ("unwedge_tool_last_run_timestamp_seconds", "When the tool last ended a round, Unix time."),
-    ("unwedge_tool_armed", "Whether the tool's sentinel permits it to act."),
-    ("unwedge_tool_run_ok", "Whether the last round did its job; a held one did."),
-    ("unwedge_tool_holds", "What the last round did not do, by reason."),
-    ("unwedge_tool_duration_seconds", "How long the last round took."),
-    ("unwedge_mount_state", "1 for what the path was last seen as, 0 for what it was not."),
-    ("unwedge_mount_errno", "The errno that a probe of the path was answered with, if any."),
-    ("unwedge_mount_probe_seconds", "How long the probe of the path took."),
-    ("unwedge_mount_hidden_entries", "Entries of the bare directory at the path, up to 1000."),
-    ("unwedge_mount_state_since_timestamp_seconds", "Since when the path is seen so, Unix time."),
-    ("unwedge_mount_repairs", "Repairs of the path by how they ended, since the state began."),
-    ("unwedge_debts", "What was taken away and must still be put back, by kind."),
-    (
-        "unwedge_debt_oldest_timestamp_seconds",
-        "Since when the oldest open debt is open, Unix time.",
-    ),
-    ("unwedge_mounts_orphan_connections", "FUSE connections that no mount namespace shows."),
-    ("unwedge_jobs", "Unfinished jobs of the queue, by state."),
-    ("unwedge_jobs_oldest_pending_seconds", "How long the oldest job that could run has waited."),
-    ("unwedge_jobs_infra_errors_recent", "Unfinished jobs with a recent infrastructure error."),
-    ("unwedge_queue_readable", "Whether the last round could read the queue."),
-    ("unwedge_queue_last_good_timestamp_seconds", "When the queue was last read, Unix time."),
-    ("unwedge_watch_daemons", "FUSE daemons whose end is waited for."),
-    ("unwedge_watch_supported", "Whether the end of every watched mount's daemon would be seen."),
-    ("unwedge_watch_starts", "Rounds started since the watch itself was started."),
-    ("unwedge_worker_active", "Whether the worker runs."),
-    ("unwedge_worker_should_be_running", "Whether jobs wait and what they write to is live."),
-    (
-        "unwedge_worker_last_start_attempt_timestamp_seconds",
-        "When the worker was last started, or tried to, Unix time.",
-    ),
-    ("unwedge_worker_starts", "Starts of the worker by how they ended, since the state began."),
-    ("unwedge_worker_last_result", "1 for how the last round ended, and the first reason."),
-];
 
 /// Writes the file.
 ///
@@ -74,7 +27,7 @@ pub const FAMILIES: [(&str, &str); 27] = [
 /// It could not be written: a fault of its own, because the old figures look fresh to nobody.
 pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
     let text = render(round).context("render metrics")?;
-    replace(&textfile_dir.join(file_of(round.front)), &text, round.now)
+    replace(&textfile_dir.join(round.tool.metrics_file()), &text, round.now)
 }
 
 /// Puts a file's text in its place.
@@ -94,14 +47,14 @@ pub(super) fn replace(file: &Path, text: &str, now: &Now) -> Result<()> {
 pub fn render(round: &Round<'_>) -> Result<String> {
     let mut metrics = Families::default();
     metrics.set_common(&Common {
-        tool: round.tool(),
+        tool: round.tool.name,
         now: round.now,
         armed: round.armed,
         exit: round.exit(),
         took: round.took,
         holds: round.holds().collect(),
     })?;
-    if round.front == Kind::Mounts {
+    if round.tool.name == MOUNTS.name {
         of_mounts(&mut metrics, round)?;
     }
     if let Some(news) = &round.worker {
@@ -197,19 +150,16 @@ impl Families {
 
     /// Sets one value.
     pub(super) fn set(&mut self, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
-        let declared = FAMILIES.iter().find(|(family, _)| *family == name);
-        let (name, help) = *declared.with_context(|| format!("{name} is not declared"))?;
-        let gauge = match self.gauges.entry(name) {
+        let family = families::named(name).with_context(|| format!("{name} is not declared"))?;
+        let gauge = match self.gauges.entry(family.name) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(vacant) => {
-                let names: Vec<&str> = labels.iter().map(|(label, _)| *label).collect();
-                let gauge = GaugeVec::new(Opts::new(name, help), &names)?;
+                let gauge = GaugeVec::new(Opts::new(family.name, family.help), family.labels)?;
                 self.registry.register(Box::new(gauge.clone()))?;
                 vacant.insert(gauge)
             }
         };
-        let values: Vec<&str> = labels.iter().map(|(_, value)| *value).collect();
-        gauge.get_metric_with_label_values(&values)?.set(value);
+        gauge.get_metric_with(&labels.iter().copied().collect::<HashMap<_, _>>())?.set(value);
         Ok(())
     }
 

@@ -11,9 +11,9 @@ use super::exit::Exit;
 use super::round::{Mode, Round};
 use super::{json, out};
 use crate::act::child;
-use crate::config::sentinel::Kind;
 use crate::config::{self, Loaded, Request};
 use crate::decide::plan::{Hold, Plan, Reason};
+use crate::manifest::Tool;
 use crate::probes::mountinfo::mount_points;
 use crate::probes::records::MountsState;
 use crate::sys::clock::Now;
@@ -50,13 +50,13 @@ pub fn run<C: Parser>(
 ///
 /// # Errors
 /// It cannot be told.
-pub fn busy(front: Kind, as_json: bool) -> anyhow::Result<Exit> {
+pub fn busy(tool: &'static Tool, as_json: bool) -> anyhow::Result<Exit> {
     let why = "another round is at work";
     let plan = Plan { repairs: vec![], holds: vec![Hold::gate(Reason::Busy, why.to_owned())] };
-    out::complain(&format!("unwedge-{}: busy: {why}", front.name()));
+    out::complain(&format!("{}: busy: {why}", tool.program));
     if as_json {
         let (state, now) = (MountsState::default(), Now::take()?);
-        let round = Round::of_plan(front, &now, Mode::Apply, &plan, &state);
+        let round = Round::of_plan(tool, &now, Mode::Apply, &plan, &state);
         out::print(&json::render(&round)?)?;
     }
     Ok(Exit::Fine)

@@ -11,14 +11,10 @@ use super::metrics::{self, Common, Families, flag, seconds_of, whole};
 use super::out;
 use crate::config::duration;
 use crate::decide::plan::{Hold, Reason};
-use crate::probes::jobs::{
-    Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, TOOL, Touched,
-};
+use crate::manifest::JOBS;
+use crate::probes::jobs::{Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, Touched};
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
-
-/// The file's name in the textfile directory.
-pub const FILE: &str = "unwedge_jobs.prom";
 
 /// A round of `unwedge-jobs`.
 #[derive(Debug)]
@@ -55,7 +51,7 @@ impl QueueRound<'_> {
 pub fn json(look: &QueueLook, now: &Now) -> Result<String> {
     let answer = Answer {
         schema: SCHEMA,
-        tool: TOOL.to_owned(),
+        tool: JOBS.name.to_owned(),
         at: rfc3339(now.utc_ms),
         queue: look.clone(),
     };
@@ -201,7 +197,7 @@ pub fn journal(round: &QueueRound<'_>) {
         line += &format!("; {trouble}");
     }
     line += &format!("; in {}", text::duration(round.took));
-    super::journal::tell(TOOL, "", round.took, round.exit(), &line);
+    super::journal::tell(JOBS.name, "", round.took, round.exit(), &line);
 }
 
 /// Writes the metrics.
@@ -210,7 +206,7 @@ pub fn journal(round: &QueueRound<'_>) {
 /// They could not be written.
 pub fn write_metrics(textfile_dir: &Path, round: &QueueRound<'_>) -> Result<()> {
     let text = render_metrics(round).context("render metrics")?;
-    metrics::replace(&textfile_dir.join(FILE), &text, round.now)
+    metrics::replace(&textfile_dir.join(JOBS.metrics_file()), &text, round.now)
 }
 
 /// The text of the metrics.
@@ -224,7 +220,7 @@ pub fn render_metrics(round: &QueueRound<'_>) -> Result<String> {
         QueueLook::Unknown { why, .. } => Some(Hold::gate(Reason::QueueUnknown, why.clone())),
     });
     metrics.set_common(&Common {
-        tool: TOOL,
+        tool: JOBS.name,
         now: round.now,
         armed: round.armed,
         exit: round.exit(),

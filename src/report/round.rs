@@ -8,11 +8,12 @@ use crate::act::outcome::{Ended, Outcome};
 use crate::act::round::Acted;
 use crate::act::worker_round::WorkerActed;
 use crate::config::Settings;
-use crate::config::sentinel::Kind;
 use crate::decide::plan::{Hold, Plan, Reason};
 use crate::decide::worker;
+use crate::manifest::{Tool, WORKER};
 use crate::probes::binds::{Fault, Place};
 use crate::probes::facts::Facts;
+use crate::probes::gates::Gates;
 use crate::probes::mounts::{Observation, Role};
 use crate::probes::records::{Debts, MountsState};
 use crate::probes::verdict::Verdict;
@@ -51,7 +52,7 @@ impl Mode {
 #[derive(Debug)]
 pub struct Round<'a> {
     /// Which tool it is of.
-    pub front: Kind,
+    pub tool: &'static Tool,
     /// When it began.
     pub now: &'a Now,
     /// How.
@@ -90,14 +91,14 @@ impl<'a> Round<'a> {
     /// A round that came no further than its plan.
     #[must_use]
     pub fn of_plan(
-        front: Kind,
+        tool: &'static Tool,
         now: &'a Now,
         mode: Mode,
         plan: &'a Plan,
         state: &'a MountsState,
     ) -> Self {
         Self {
-            front,
+            tool,
             now,
             mode,
             armed: false,
@@ -120,7 +121,7 @@ impl<'a> Round<'a> {
     /// A round that has looked and decided.
     #[must_use]
     pub fn of(
-        front: Kind,
+        tool: &'static Tool,
         mode: Mode,
         settings: &Settings,
         facts: &'a Facts,
@@ -135,14 +136,14 @@ impl<'a> Round<'a> {
             Work::Unknown(_) | Work::NoQueue | Work::Known(_) => None,
         };
         Self {
-            armed: facts.gates.is_armed(front),
+            armed: is_armed(tool, &facts.gates),
             observations: &facts.survey.observations,
             present: &facts.survey.observations,
             orphans: facts.survey.orphans,
             unknown_binds: faults.first().map(Fault::to_string).or(no_queue),
             sources_seen: facts.survey.table.is_ok() && manifest_seen,
             debts: facts.gates.unreadable.is_none().then_some(&facts.debts),
-            ..Self::of_plan(front, &facts.now, mode, plan, &facts.state)
+            ..Self::of_plan(tool, &facts.now, mode, plan, &facts.state)
         }
     }
 
@@ -155,7 +156,7 @@ impl<'a> Round<'a> {
         state: &'a MountsState,
     ) -> Self {
         Self {
-            armed: facts.gates.is_armed(Kind::Worker),
+            armed: is_armed(&WORKER, &facts.gates),
             observations: &facts.survey.observations,
             present: &facts.survey.observations,
             sources_seen: facts.survey.table.is_ok(),
@@ -167,7 +168,7 @@ impl<'a> Round<'a> {
                 should_be_running: decision.should_be_running,
                 state: &facts.state,
             }),
-            ..Self::of_plan(Kind::Worker, &facts.now, mode, &decision.plan, state)
+            ..Self::of_plan(&WORKER, &facts.now, mode, &decision.plan, state)
         }
     }
 
@@ -201,12 +202,6 @@ impl<'a> Round<'a> {
             present: acted.present.as_deref().unwrap_or(self.observations),
             ..self
         }
-    }
-
-    /// The tool's name in reports.
-    #[must_use]
-    pub fn tool(&self) -> &'static str {
-        self.front.name()
     }
 
     /// Every hold.
@@ -252,4 +247,8 @@ impl<'a> Round<'a> {
             Exit::Fine
         }
     }
+}
+
+fn is_armed(tool: &Tool, gates: &Gates) -> bool {
+    tool.sentinel().is_some_and(|kind| gates.is_armed(kind))
 }

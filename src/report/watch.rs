@@ -10,12 +10,8 @@ use anyhow::{Context as _, Result};
 use super::exit::Exit;
 use super::metrics::{self, Common, Families, count, flag};
 use super::out;
+use crate::manifest::WATCH;
 use crate::sys::clock::{Now, boottime};
-
-/// The name of the tool in its metrics.
-pub const TOOL: &str = "watch";
-/// The file's name in the textfile directory.
-pub const FILE: &str = "unwedge_watch.prom";
 
 /// The metrics are written at least so often, so that a watch that is gone is seen.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -65,7 +61,7 @@ impl Standing {
     /// They could not be written.
     pub fn write(&self, textfile_dir: &Path, now: &Now, took: Duration) -> Result<()> {
         let text = self.render(now, took).context("render metrics")?;
-        metrics::replace(&textfile_dir.join(FILE), &text, now)
+        metrics::replace(&textfile_dir.join(WATCH.metrics_file()), &text, now)
     }
 
     fn render(&self, now: &Now, took: Duration) -> Result<String> {
@@ -73,7 +69,14 @@ impl Standing {
         // it has no sentinel: what it does is permitted to whoever may look
         let ok = self.table_read && self.start_taken;
         let exit = if ok { Exit::Fine } else { Exit::Failed };
-        families.set_common(&Common { tool: TOOL, now, armed: true, exit, took, holds: vec![] })?;
+        families.set_common(&Common {
+            tool: WATCH.name,
+            now,
+            armed: true,
+            exit,
+            took,
+            holds: vec![],
+        })?;
         families.set("unwedge_watch_daemons", &[], count(self.daemons))?;
         families.set("unwedge_watch_supported", &[], flag(self.supported))?;
         families.set("unwedge_watch_starts", &[], count(self.starts))?;
@@ -125,7 +128,7 @@ impl Reporter {
 
 /// One line for the journal.
 pub fn say(line: &str) {
-    out::complain(&format!("unwedge-{TOOL}: {line}"));
+    out::complain(&format!("{}: {line}", WATCH.program));
 }
 
 #[cfg(test)]
@@ -159,7 +162,7 @@ mod tests {
         let start = Duration::from_secs(1_000);
         assert_eq!(reporter.due(), Duration::ZERO);
         assert!(reporter.tell(one, dir.path(), start));
-        assert!(dir.path().join(FILE).is_file());
+        assert!(dir.path().join(WATCH.metrics_file()).is_file());
         assert!(!reporter.tell(one, dir.path(), start + moment));
         assert!(reporter.tell(two, dir.path(), start + moment));
         let due = start + moment + TELL_EVERY;

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::metrics::{Families, flag, seconds_of, whole};
 use super::round::Round;
 use crate::act::outcome::Ended;
-use crate::config::sentinel::Kind;
 use crate::decide::plan::{Reason, Subject, Verb};
 use crate::probes::jobs::State as JobState;
 use crate::probes::records::WorkerState;
@@ -108,7 +107,6 @@ pub(super) fn metrics(
     round: &Round<'_>,
     news: &WorkerNews<'_>,
 ) -> Result<()> {
-    debug_assert_eq!(round.front, Kind::Worker);
     families.set("unwedge_worker_active", &[], flag(news.present.state.is_up()))?;
     families.set("unwedge_worker_should_be_running", &[], flag(news.should_be_running))?;
     if let Some(last) = news.state.starts.last() {

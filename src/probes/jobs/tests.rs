@@ -20,7 +20,7 @@ fn facts() -> QueueFacts {
 }
 
 fn answer(schema: u32, queue: QueueLook) -> Vec<u8> {
-    let answer = Answer { schema, tool: TOOL.to_owned(), at: String::new(), queue };
+    let answer = Answer { schema, tool: "jobs".to_owned(), at: String::new(), queue };
     serde_json::to_vec(&answer).unwrap()
 }
 

@@ -1,0 +1,73 @@
+//! Metric families: name, labels, HELP, and whose file each is in. What is not here is not written, and what is
+//! here is documented; both are held by tests.
+
+use super::{JOBS, MOUNTS, Tool, WATCH, WORKER};
+
+/// One family, a gauge.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name, with the unit at the end.
+    pub name: &'static str,
+    /// Its labels, as they are listed in the README.
+    pub labels: &'static [&'static str],
+    /// Its HELP text, the same in every file.
+    pub help: &'static str,
+    /// Whose file it is in.
+    pub of: Of,
+}
+
+/// Whose file a family is in.
+#[derive(Clone, Copy, Debug)]
+pub enum Of {
+    /// That of every tool, with a `tool` label.
+    Each,
+    /// That of this one alone.
+    One(&'static Tool),
+}
+
+const fn family(
+    of: Of,
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family { name, labels, help, of }
+}
+
+/// Every family.
+#[rustfmt::skip]
+pub static FAMILIES: [Family; 27] = [
+    family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
+    family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
+    family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
+    family(Of::Each, "unwedge_tool_holds", &["tool", "reason"], "What the last round did not do, by reason."),
+    family(Of::Each, "unwedge_tool_duration_seconds", &["tool"], "How long the last round took."),
+    family(Of::One(&MOUNTS), "unwedge_mount_state", &["path", "state"], "1 for what the path was last seen as, 0 for what it was not."),
+    family(Of::One(&MOUNTS), "unwedge_mount_errno", &["path"], "The errno that a probe of the path was answered with, if any."),
+    family(Of::One(&MOUNTS), "unwedge_mount_probe_seconds", &["path"], "How long the probe of the path took."),
+    family(Of::One(&MOUNTS), "unwedge_mount_hidden_entries", &["path"], "Entries of the bare directory at the path, up to 1000."),
+    family(Of::One(&MOUNTS), "unwedge_mount_state_since_timestamp_seconds", &["path"], "Since when the path is seen so, Unix time."),
+    family(Of::One(&MOUNTS), "unwedge_mount_repairs", &["path", "outcome"], "Repairs of the path by how they ended, since the state began."),
+    family(Of::One(&MOUNTS), "unwedge_debts", &["kind"], "What was taken away and must still be put back, by kind."),
+    family(Of::One(&MOUNTS), "unwedge_debt_oldest_timestamp_seconds", &["kind"], "Since when the oldest open debt is open, Unix time."),
+    family(Of::One(&MOUNTS), "unwedge_mounts_orphan_connections", &[], "FUSE connections that no mount namespace shows."),
+    family(Of::One(&JOBS), "unwedge_jobs", &["queue", "state"], "Unfinished jobs of the queue, by state."),
+    family(Of::One(&JOBS), "unwedge_jobs_oldest_pending_seconds", &[], "How long the oldest job that could run has waited."),
+    family(Of::One(&JOBS), "unwedge_jobs_infra_errors_recent", &["window"], "Unfinished jobs with a recent infrastructure error."),
+    family(Of::One(&JOBS), "unwedge_queue_readable", &[], "Whether the last round could read the queue."),
+    family(Of::One(&JOBS), "unwedge_queue_last_good_timestamp_seconds", &[], "When the queue was last read, Unix time."),
+    family(Of::One(&WATCH), "unwedge_watch_daemons", &[], "FUSE daemons whose end is waited for."),
+    family(Of::One(&WATCH), "unwedge_watch_supported", &[], "Whether the end of every watched mount's daemon would be seen."),
+    family(Of::One(&WATCH), "unwedge_watch_starts", &[], "Rounds started since the watch itself was started."),
+    family(Of::One(&WORKER), "unwedge_worker_active", &[], "Whether the worker runs."),
+    family(Of::One(&WORKER), "unwedge_worker_should_be_running", &[], "Whether jobs wait and what they write to is live."),
+    family(Of::One(&WORKER), "unwedge_worker_last_start_attempt_timestamp_seconds", &[], "When the worker was last started, or tried to, Unix time."),
+    family(Of::One(&WORKER), "unwedge_worker_starts", &["outcome"], "Starts of the worker by how they ended, since the state began."),
+    family(Of::One(&WORKER), "unwedge_worker_last_result", &["result", "reason"], "1 for how the last round ended, and the first reason."),
+];
+
+/// The family of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.name == name)
+}

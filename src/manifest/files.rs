@@ -1,0 +1,186 @@
+//! The files that go onto a host, as they stand in this repository: each is a part of the program, so that it can put
+//! them there, and can tell whether what is there is still what it put. A test holds the lists against the folders.
+
+use std::path::{Path, PathBuf};
+
+use super::{TOOLS, Tool};
+
+/// Where a file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `lib/systemd/system`.
+    Unit,
+    /// `lib/sysusers.d/unwedge.conf`.
+    Users,
+    /// `lib/tmpfiles.d/unwedge.conf`.
+    Directories,
+    /// `share/doc/unwedge` and a folder in it.
+    Doc(&'static str),
+}
+
+/// One file.
+#[derive(Debug)]
+pub struct File {
+    /// Where it goes.
+    pub place: Place,
+    /// Its name, here and there.
+    pub name: &'static str,
+    /// What is in it.
+    text: &'static str,
+}
+
+/// The prefix that the texts are written for.
+const WRITTEN_FOR: &str = "/usr";
+
+impl File {
+    /// Where it lies below `prefix`.
+    #[must_use]
+    pub fn path(&self, prefix: &Path) -> PathBuf {
+        let below = match self.place {
+            Place::Unit => Path::new("lib/systemd/system").join(self.name),
+            Place::Users => PathBuf::from("lib/sysusers.d/unwedge.conf"),
+            Place::Directories => PathBuf::from("lib/tmpfiles.d/unwedge.conf"),
+            Place::Doc(folder) => Path::new("share/doc/unwedge").join(folder).join(self.name),
+        };
+        prefix.join(below)
+    }
+
+    /// Its text where programs and pages lie below `prefix`.
+    #[must_use]
+    pub fn text(&self, prefix: &Path) -> String {
+        let prefix = prefix.to_string_lossy();
+        ["/bin/", "/share/doc/unwedge/"].iter().fold(self.text.to_owned(), |text, dir| {
+            text.replace(&format!("{WRITTEN_FOR}{dir}"), &format!("{prefix}{dir}"))
+        })
+    }
+
+    /// The tool it is a unit of; none for what every host gets.
+    #[must_use]
+    pub fn tool(&self) -> Option<&'static Tool> {
+        let its = |tool: &&&Tool| tool.units().any(|unit| unit == self.name);
+        TOOLS.iter().find(its).copied().filter(|_| self.place == Place::Unit)
+    }
+}
+
+macro_rules! shipped {
+    ($place:expr, $folder:literal: $($name:literal)*) => {
+        [$(File {
+            place: $place,
+            name: $name,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $folder, "/", $name)),
+        }),*]
+    };
+}
+
+#[rustfmt::skip]
+/// Units.
+pub static UNITS: [File; 8] = shipped!(Place::Unit, "systemd":
+    "unwedge-binds.service"
+    "unwedge-jobs.service"
+    "unwedge-jobs.timer"
+    "unwedge-mounts.service"
+    "unwedge-mounts.timer"
+    "unwedge-watch.service"
+    "unwedge-worker.service"
+    "unwedge-worker.timer"
+);
+
+#[rustfmt::skip]
+/// The service user.
+pub static USERS: [File; 1] = shipped!(Place::Users, "systemd":
+    "unwedge.sysusers.conf"
+);
+
+#[rustfmt::skip]
+/// Directories, with owner and mode.
+pub static DIRECTORIES: [File; 1] = shipped!(Place::Directories, "systemd":
+    "unwedge.tmpfiles.conf"
+);
+
+#[rustfmt::skip]
+/// Drop-ins for units of the host, as examples.
+pub static DROP_INS: [File; 3] = shipped!(Place::Doc("drop-ins"), "systemd":
+    "binds-after-storage.conf"
+    "mount-unit-on-failure.conf"
+    "worker-after-binds.conf"
+);
+
+#[rustfmt::skip]
+/// What each permission permits.
+pub static SENTINELS: [File; 7] = shipped!(Place::Doc("sentinels.example"), "sentinels.example":
+    "HALT"
+    "binds"
+    "jobs"
+    "mounts"
+    "notify"
+    "recover"
+    "worker"
+);
+
+#[rustfmt::skip]
+/// The configuration with every key.
+pub static EXAMPLE: [File; 3] = shipped!(Place::Doc(""), ".":
+    "unwedge.toml.example"
+    "README.md"
+    "CHANGELOG.md"
+);
+
+#[rustfmt::skip]
+/// A page for each alarm.
+pub static PAGES: [File; 46] = shipped!(Place::Doc("playbooks"), "playbooks":
+    "README.md"
+    "abort-unavailable.md"
+    "bad-bind.md"
+    "busy.md"
+    "clock-fault.md"
+    "cooling-down.md"
+    "crash-looping.md"
+    "deploy-in-progress.md"
+    "disk-full.md"
+    "foreign-namespace.md"
+    "halted.md"
+    "has-children.md"
+    "hides-data.md"
+    "identity-changed.md"
+    "look-only-type.md"
+    "not-a-mount-point.md"
+    "not-armed.md"
+    "not-confirmed.md"
+    "nothing-pending.md"
+    "on-hold.md"
+    "outside-roots.md"
+    "over-daily-cap.md"
+    "over-hourly-cap.md"
+    "over-target-cap.md"
+    "queue-recovers-itself.md"
+    "queue-unknown.md"
+    "running-jobs-present.md"
+    "shared-superblock.md"
+    "state-unreadable.md"
+    "still-pinned.md"
+    "storage-not-live.md"
+    "unclear-evidence.md"
+    "unit-not-found.md"
+    "unit-stopped-by-operator.md"
+    "verdict-absent.md"
+    "verdict-child-of-dead.md"
+    "verdict-dead.md"
+    "verdict-hung.md"
+    "verdict-inconclusive.md"
+    "verdict-pinned.md"
+    "verdict-stacked.md"
+    "verdict-transient.md"
+    "verdict-unknown.md"
+    "verdict-wrong-source.md"
+    "worker-active.md"
+    "worker-stopped-by-operator.md"
+);
+
+/// Every file for a host with these tools.
+pub fn of<'a>(tools: &'a [&'static Tool]) -> impl Iterator<Item = &'static File> + 'a {
+    let units = UNITS.iter().filter(|unit| {
+        unit.tool().is_none_or(|its| tools.iter().any(|tool| tool.name == its.name))
+    });
+    let rest = [&USERS[..], &DIRECTORIES, &DROP_INS, &SENTINELS, &EXAMPLE, &PAGES];
+    units.chain(rest.into_iter().flatten())
+}
