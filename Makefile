@@ -5,7 +5,7 @@ CARGO ?= cargo
 SKIPS := $(CURDIR)/target/skips.txt
 RESULTS := $(CURDIR)/target/results.txt
 
-.PHONY: demo test build setup fmt lint failpoints deny summary bench soak breaks man clean
+.PHONY: demo test build setup fmt lint failpoints deny summary bench soak breaks deb man clean
 
 ## demo: watch a real mount die, hang and be healed, in a namespace of its own
 demo:
@@ -61,6 +61,11 @@ soak:
 breaks:
 	@tests/setup test
 	tests/breaks
+
+## deb: a Debian package, into target/deb
+deb:
+	$(CARGO) build --profile dist
+	@packaging/deb target/dist target/deb
 
 ## man: man pages and shell completions, into target/man
 man: build

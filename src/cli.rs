@@ -196,6 +196,22 @@ pub enum Verb {
     Worker(WorkerVerb),
     /// Show what is owed: what was taken away and must be put back
     Debts,
+    /// Put programs, units and pages in place; nothing is enabled, started or armed that was not asked for
+    ///
+    /// First it looks at what it stands on, and lists every lack before it touches anything. A second run changes
+    /// nothing. Services that run what was replaced are restarted, the worker only once no job runs.
+    Install(Install),
+    /// Switch everything off and take away what was installed; configuration, permissions and state stay
+    Uninstall(Uninstall),
+    /// Write a file into a directory as a user, and take it back
+    #[command(hide = true)]
+    CanWrite {
+        /// As whom
+        #[arg(long)]
+        user: String,
+        /// Where
+        dir: PathBuf,
+    },
     /// Watch a real mount die, hang and be healed, in a namespace of its own
     Demo {
         /// Already in that namespace: go on with the show
@@ -210,6 +226,56 @@ pub enum Verb {
         /// Into this directory
         dir: PathBuf,
     },
+}
+
+/// An installation.
+#[derive(Args, Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "they are flags")]
+pub struct Install {
+    /// Below this; default: where it is installed, /usr for a package, else /usr/local
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<PathBuf>,
+    /// Only put the files below this directory: for making packages
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["enable", "start", "drop_ins", "now", "skip_restart", "dry_run"])]
+    pub root: Option<PathBuf>,
+    /// Only these tools: mounts, binds, worker, jobs, watch; default: those that are installed, or all
+    #[arg(long, value_name = "TOOLS", value_delimiter = ',')]
+    pub only: Option<Vec<String>>,
+    /// Start these tools at boot: mounts, binds, worker, jobs, watch
+    #[arg(long, value_name = "TOOLS", value_delimiter = ',')]
+    pub enable: Option<Vec<String>>,
+    /// Start those that --enable names now, too; binds come with boot and with what requires them
+    #[arg(long, requires = "enable")]
+    pub start: bool,
+    /// Drop-ins for units of this host: worker-after-binds, binds-after-storage, mount-unit-on-failure
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub drop_ins: Option<Vec<String>>,
+    /// Restart who runs old code at once, the worker too, whether jobs run or not
+    #[arg(long, conflicts_with = "skip_restart")]
+    pub now: bool,
+    /// Restart nobody
+    #[arg(long)]
+    pub skip_restart: bool,
+    /// Called by a package's own script: whatever is lacking, the rest is seen to
+    #[arg(long, hide = true)]
+    pub packaged: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// An uninstallation.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Uninstall {
+    /// Below this; default: where it is installed
+    #[arg(long, value_name = "DIR")]
+    pub prefix: Option<PathBuf>,
+    /// Called by a package's own script: whatever is lacking, the rest is seen to
+    #[arg(long, hide = true)]
+    pub packaged: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Configuration.

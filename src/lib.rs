@@ -5,10 +5,11 @@
 //! uses only what stands left of it:
 //!
 //! ```text
-//! sys <- config <- manifest <- probes <- decide, queue <- act <- report <- operator, kit <- src/bin
+//! sys <- config <- manifest <- probes <- decide, queue <- act <- checks <- report <- operator, kit <- src/bin
 //! ```
 
 pub mod act;
+pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod decide;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use unwedge::probes::records::{self, MountsState};
 
-use crate::support::host::{BASE, UNIT, listed, private_storage_unit, shipped, storage_unit};
+use crate::support::host::{
+    BASE, UNIT, listed, private_storage_unit, program, shipped, storage_unit,
+};
 use crate::support::lab::{all_ok, holds, observation, steps, verdict};
 
 const METRICS: &str = "/var/lib/metrics/unwedge_mounts.prom";
@@ -217,7 +219,7 @@ host_test! {
         host.arm();
         host.round("--apply");
         let planned = host.until(
-            "unwedge-mounts --json >/run/plan; grep -q abort-connection /run/plan && cat /run/plan",
+            "unwedge-mounts --json >/run/plan; cat /run/plan; grep -q abort-connection /run/plan",
         );
         let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
         // the first round has healed what needs no more evidence
@@ -344,14 +346,16 @@ const BROKEN: &[u8] = b"[Service]\nExecStart=\nExecStart=/bin/false\n";
 host_test! {
     fn the_units_are_sound_and_no_more_exposed_than_the_readme_says(host) {
         let dir = "/etc/systemd/system";
-        let units = ["mounts.service", "mounts.timer", "binds.service", "watch.service", "worker.service"]
-            .map(|unit| format!("{dir}/unwedge-{unit}"))
-            .join(" ");
+        for unit in &unwedge::manifest::files::UNITS {
+            host.put(&format!("{dir}/{}", unit.name), &shipped(unit.name), "644");
+        }
+        host.put("/usr/bin/unwedge-jobs", &program("unwedge-jobs"), "755");
+        let units = format!("{dir}/unwedge-*");
         let ran = host.bash(&format!("systemd-analyze verify --man=no {units}"));
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 
         let readme = String::from_utf8(shipped("README.md")).unwrap();
-        for unit in ["mounts", "binds", "watch", "worker"] {
+        for unit in ["mounts", "binds", "watch", "worker", "worker-restart"] {
             let before = format!("exposure of `unwedge-{unit}.service`: ");
             let stated = readme.split_once(&before).unwrap().1.split_once(". ").unwrap().0;
             let tenfold = stated.replace('.', "");

@@ -11,7 +11,7 @@ use unwedge::manifest::{OPERATOR, RunsAs, Start, TOOLS};
 
 /// The way through the code: a module uses only what stands left of it. Those of one rank do not
 /// know each other.
-const ARROW: [(&str, u32); 11] = [
+const ARROW: [(&str, u32); 12] = [
     ("sys", 0),
     ("cli", 0),
     ("config", 1),
@@ -20,9 +20,10 @@ const ARROW: [(&str, u32); 11] = [
     ("decide", 4),
     ("queue", 4),
     ("act", 5),
-    ("report", 6),
-    ("operator", 7),
-    ("kit", 7),
+    ("checks", 6),
+    ("report", 7),
+    ("operator", 8),
+    ("kit", 8),
 ];
 
 fn root() -> PathBuf {
@@ -178,7 +179,7 @@ fn units_say_what_the_manifest_says() {
         );
         let user = (tool.runs_as == RunsAs::ServiceUser).then(|| "unwedge".to_owned());
         assert_eq!(setting(&service, "User"), user, "{service}");
-        for unit in tool.units() {
+        for unit in std::iter::once(tool.service()).chain(tool.timer()) {
             let page = format!("man:{}(1)", tool.program);
             assert_eq!(setting(&unit, "Documentation"), Some(page), "{unit}");
         }
@@ -228,7 +229,8 @@ fn whatever_lies_in_the_folders_is_shipped_and_nothing_else() {
 fn the_table_of_units_is_that_of_the_manifest() {
     let table = fs::read_to_string(root().join("systemd/README.md")).unwrap();
     for tool in TOOLS {
-        let units: Vec<String> = tool.units().map(|unit| format!("`{unit}`")).collect();
+        let units = std::iter::once(tool.service()).chain(tool.timer());
+        let units: Vec<String> = units.map(|unit| format!("`{unit}`")).collect();
         let row = table.lines().find(|line| line.starts_with(&format!("| {} |", units.join(", "))));
         let row = row.unwrap_or_else(|| panic!("{}: no row", tool.name));
         let sentinel =

@@ -29,6 +29,8 @@ mod host;
 mod house;
 /// The incident that all of it is for, end to end.
 mod incident;
+/// Installing, upgrading, taking away.
+mod install;
 /// The pages people read, held against the program.
 mod playbooks;
 /// The queue: real PostgreSQL, real SQLite, and servers that do not answer.

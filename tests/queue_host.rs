@@ -1,7 +1,7 @@
 //! `unwedge-jobs.service` as it ships, on a throw-away host with a real systemd and a PostgreSQL that
 //! knows the service user by its socket.
 
-use crate::support::host::{Host, listed, shipped, shipped_path};
+use crate::support::host::{Host, listed, program, shipped, shipped_path};
 
 const METRICS: &str = "/var/lib/prometheus/node-exporter/unwedge_jobs.prom";
 
@@ -10,8 +10,7 @@ const POSTGRES: &[u8] = b"[Service]\nUser=postgres\nKillSignal=SIGINT\n\
 
 /// The user, the directories, the units, the program, a cluster and a configuration.
 pub fn furnish(host: &Host) {
-    let program = std::fs::read(env!("CARGO_BIN_EXE_unwedge-jobs")).unwrap();
-    host.put("/usr/bin/unwedge-jobs", &program, "755");
+    host.put("/usr/bin/unwedge-jobs", &program("unwedge-jobs"), "755");
     for (name, place) in [
         ("unwedge-jobs.service", "/etc/systemd/system/unwedge-jobs.service"),
         ("unwedge-jobs.timer", "/etc/systemd/system/unwedge-jobs.timer"),
@@ -108,8 +107,7 @@ fn furnish_units(host: &Host) {
     for name in ["unwedge-jobs.service", "unwedge-jobs.timer"] {
         host.put(&format!("/etc/systemd/system/{name}"), &shipped(name), "644");
     }
-    let program = std::fs::read(env!("CARGO_BIN_EXE_unwedge-jobs")).unwrap();
-    host.put("/usr/bin/unwedge-jobs", &program, "755");
+    host.put("/usr/bin/unwedge-jobs", &program("unwedge-jobs"), "755");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! always back, and never touched while a job of it is well. And what becomes of the rows that it left.
 
 use crate::support::Lab;
-use crate::support::host::{Host, listed, shipped};
+use crate::support::host::{Host, listed, program, shipped};
 use crate::support::lab::{all_ok, holds, steps};
 use serde_json::Value;
 
@@ -20,9 +20,7 @@ wait -n $!
 /// Programs, units, a queue with times, a worker that is up.
 pub fn furnish(host: &Host, unit: &str, more: &str) {
     for name in ["unwedge-worker", "unwedge-jobs"] {
-        let program =
-            std::path::Path::new(env!("CARGO_BIN_EXE_unwedge-worker")).with_file_name(name);
-        host.put(&format!("/usr/bin/{name}"), &std::fs::read(program).unwrap(), "755");
+        host.put(&format!("/usr/bin/{name}"), &program(name), "755");
     }
     for (name, place) in [
         ("unwedge.sysusers.conf", "/usr/lib/sysusers.d/unwedge.conf"),

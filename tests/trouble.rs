@@ -5,7 +5,7 @@
 use crate::incident::{all_are_done_once, scene};
 use crate::quiesce::{UNIT, furnish, queue, works_on};
 use crate::support::failpoints;
-use crate::support::host::{Host, shipped};
+use crate::support::host::{Host, program, shipped};
 use crate::support::lab::{all_ok, holds, steps};
 
 const BIND: &str = "[[bind]]\ncold = \"/srv/storagebox/jobs/a\"\nhot = \"/srv/jobs/a\"\n";
@@ -26,11 +26,7 @@ fn tiered(host: &Host) {
 /// The one that can be killed at a place, and the one that reads the queue.
 fn programs(host: &Host) {
     host.put("/usr/bin/unwedge-mounts", &std::fs::read(failpoints::program()).unwrap(), "755");
-    host.put(
-        "/usr/bin/unwedge-jobs",
-        &std::fs::read(env!("CARGO_BIN_EXE_unwedge-jobs")).unwrap(),
-        "755",
-    );
+    host.put("/usr/bin/unwedge-jobs", &program("unwedge-jobs"), "755");
 }
 
 /// The storage dies, and the round that repairs it is killed at this place.

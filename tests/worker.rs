@@ -9,7 +9,7 @@ use unwedge::probes::records::{self, Debt, Debts, WorkerState};
 use unwedge::sys::clock::Stamp;
 
 use crate::support::Lab;
-use crate::support::host::{BASE, Host, UNIT, listed, shipped};
+use crate::support::host::{BASE, Host, UNIT, listed, program, shipped};
 use crate::support::lab::{all_ok, holds, steps};
 
 const METRICS: &str = "/var/lib/metrics/unwedge_worker.prom";
@@ -22,8 +22,7 @@ const ALONE: &str =
 /// The programs, the unit as shipped, a queue with so many jobs, and a worker that is up.
 fn furnish(host: &Host) {
     for name in ["unwedge-worker", "unwedge-jobs"] {
-        let program = Path::new(env!("CARGO_BIN_EXE_unwedge-worker")).with_file_name(name);
-        host.put(&format!("/usr/bin/{name}"), &std::fs::read(program).unwrap(), "755");
+        host.put(&format!("/usr/bin/{name}"), &program(name), "755");
     }
     for (name, place) in [
         ("unwedge-worker.service", "/etc/systemd/system/unwedge-worker.service"),

@@ -12,7 +12,7 @@ use unwedge::cli::{
 use unwedge::config::{self, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{
-    binds, config as check, debts, generate, hold, mounts, sentinel, state, worker,
+    binds, config as check, debts, generate, hold, install, mounts, sentinel, state, worker,
 };
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         Verb::Demo { on_stage: true } => return finish(kit::demo::play()),
         Verb::Faultfs(options) => return finish(kit::command::faultfs(options)),
         Verb::Generate { dir } => generate::into(dir),
+        Verb::CanWrite { user, dir } => install::prove(user, dir),
+        Verb::Install(_) | Verb::Uninstall(_) => put(&cli),
         Verb::Config(_)
         | Verb::Sentinel(_)
         | Verb::Hold(_)
@@ -59,6 +61,20 @@ fn finish(done: Result<()>) -> ExitCode {
             out::complain(&format!("unwedge: {error:#}"));
             Exit::Failed.into()
         }
+    }
+}
+
+/// Puts in place or takes away: also with a configuration that does not hold, which is then a row of its own.
+fn put(cli: &Unwedge) -> Result<String> {
+    if cli.common.json {
+        bail!("this verb has no JSON");
+    }
+    let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
+    let now = Now::take()?;
+    match &cli.verb {
+        Verb::Install(asked) => install::install(asked, loaded.as_ref(), &now),
+        Verb::Uninstall(asked) => install::uninstall(asked, loaded.as_ref(), &now),
+        _ => Ok(String::new()),
     }
 }
 
@@ -102,6 +118,11 @@ fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
             worker::restart(settings, *when_idle, time, *dry_run)
         }
         Verb::Debts => debts::list(settings, json, &now),
-        Verb::Demo { .. } | Verb::Faultfs(_) | Verb::Generate { .. } => Ok(String::new()),
+        Verb::Demo { .. }
+        | Verb::Faultfs(_)
+        | Verb::Generate { .. }
+        | Verb::Install(_)
+        | Verb::Uninstall(_)
+        | Verb::CanWrite { .. } => Ok(String::new()),
     }
 }

@@ -74,13 +74,14 @@ macro_rules! shipped {
 
 #[rustfmt::skip]
 /// Units.
-pub static UNITS: [File; 8] = shipped!(Place::Unit, "systemd":
+pub static UNITS: [File; 9] = shipped!(Place::Unit, "systemd":
     "unwedge-binds.service"
     "unwedge-jobs.service"
     "unwedge-jobs.timer"
     "unwedge-mounts.service"
     "unwedge-mounts.timer"
     "unwedge-watch.service"
+    "unwedge-worker-restart.service"
     "unwedge-worker.service"
     "unwedge-worker.timer"
 );

@@ -2,6 +2,7 @@
 //! metrics; the files that go onto a host; the metric families. The installer, the checks and the pages go by this
 //! list, and tests hold the units and the tables of the documentation against it.
 
+pub mod content;
 pub mod families;
 pub mod files;
 
@@ -29,6 +30,8 @@ pub struct Tool {
     pub runs_as: RunsAs,
     /// What starts it.
     pub start: Start,
+    /// Units beside its service and its timer, started by hand or by the installer.
+    pub other_units: &'static [&'static str],
     /// Whether it is of use only together with a part of the configuration.
     pub needs: Needs,
     /// The kinds of act that it does, the first of which is its own sentinel; none for one that acts on nothing.
@@ -120,7 +123,8 @@ impl Tool {
 
     /// Every unit.
     pub fn units(&self) -> impl Iterator<Item = String> {
-        std::iter::once(self.service()).chain(self.timer())
+        let others = self.other_units.iter().map(|&unit| unit.to_owned());
+        std::iter::once(self.service()).chain(self.timer()).chain(others)
     }
 
     /// The name of its file in the textfile directory.
@@ -188,6 +192,7 @@ pub static MOUNTS: Tool = Tool {
     about: "looks after the mounts and repairs exactly what is broken",
     runs_as: RunsAs::Root,
     start: Start::Every { boot: minutes(1), pause: minutes(1) },
+    other_units: &[],
     needs: Needs::Nothing,
     acts: &[Kind::Mounts, Kind::Binds, Kind::Worker],
     records: &["mounts", "debts", "guards"],
@@ -204,6 +209,7 @@ pub static BINDS: Tool = Tool {
     about: "puts the binds of the table in place, before the worker",
     runs_as: RunsAs::Root,
     start: Start::AtBoot,
+    other_units: &[],
     needs: Needs::Binds,
     acts: &[Kind::Binds],
     records: &["mounts", "debts"],
@@ -221,6 +227,7 @@ pub static WORKER: Tool = Tool {
     about: "starts the job worker when it is down and should not be",
     runs_as: RunsAs::Root,
     start: Start::Every { boot: minutes(3), pause: minutes(2) },
+    other_units: &[RESTART_WHEN_IDLE],
     needs: Needs::Worker,
     acts: &[Kind::Worker, Kind::Recover],
     records: &["worker", "debts"],
@@ -237,6 +244,7 @@ pub static JOBS: Tool = Tool {
     about: "looks into the job queue",
     runs_as: RunsAs::ServiceUser,
     start: Start::Every { boot: minutes(1), pause: minutes(1) },
+    other_units: &[],
     needs: Needs::Queue,
     acts: &[],
     records: &["facts"],
@@ -253,6 +261,7 @@ pub static WATCH: Tool = Tool {
     about: "starts a round of unwedge-mounts the moment a mount's daemon ends",
     runs_as: RunsAs::Root,
     start: Start::Always,
+    other_units: &[],
     needs: Needs::Nothing,
     acts: &[],
     records: &[],
@@ -263,6 +272,9 @@ pub static WATCH: Tool = Tool {
 
 /// Every tool that systemd starts, in the order in which a person hears of them.
 pub static TOOLS: [&Tool; 5] = [&MOUNTS, &BINDS, &WORKER, &JOBS, &WATCH];
+
+/// Restarts the worker once no job runs.
+pub const RESTART_WHEN_IDLE: &str = "unwedge-worker-restart.service";
 
 /// The operator's program.
 pub const OPERATOR: &str = "unwedge";

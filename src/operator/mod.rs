@@ -7,6 +7,7 @@ pub mod config;
 pub mod debts;
 pub mod generate;
 pub mod hold;
+pub mod install;
 pub mod jobs;
 pub mod mounts;
 pub mod sentinel;

@@ -2,6 +2,7 @@
 //! for `node_exporter`, as one line for the journal. All four tell the same with the same words.
 
 pub mod exit;
+pub mod install;
 pub mod journal;
 pub mod json;
 pub mod metrics;

@@ -2,9 +2,11 @@
 //! units, journal and network, over a copy of this machine's root that is thrown away. In it the
 //! real program, the real units, and sshfs as storage.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -112,13 +114,13 @@ impl Host {
 
     fn furnish(&self) {
         let files: [(&str, &str, Vec<u8>); 13] = [
-            ("/usr/bin/unwedge-mounts", "755", read(env!("CARGO_BIN_EXE_unwedge-mounts"))),
-            ("/usr/bin/unwedge-binds", "755", read(env!("CARGO_BIN_EXE_unwedge-binds"))),
+            ("/usr/bin/unwedge-mounts", "755", program("unwedge-mounts")),
+            ("/usr/bin/unwedge-binds", "755", program("unwedge-binds")),
             ("/etc/systemd/system/unwedge-binds.service", "644", shipped("unwedge-binds.service")),
-            ("/usr/bin/unwedge-watch", "755", read(env!("CARGO_BIN_EXE_unwedge-watch"))),
+            ("/usr/bin/unwedge-watch", "755", program("unwedge-watch")),
             ("/etc/systemd/system/unwedge-watch.service", "644", shipped("unwedge-watch.service")),
-            ("/usr/bin/unwedge", "755", read(env!("CARGO_BIN_EXE_unwedge"))),
-            ("/usr/bin/unwedge-worker", "755", read(env!("CARGO_BIN_EXE_unwedge-worker"))),
+            ("/usr/bin/unwedge", "755", program("unwedge")),
+            ("/usr/bin/unwedge-worker", "755", program("unwedge-worker")),
             (
                 "/etc/systemd/system/unwedge-worker.service",
                 "644",
@@ -320,6 +322,21 @@ pub fn listed(more: &str) -> String {
         "[[mount]]\npath = \"{BASE}\"\nunit = \"{UNIT}\"\nfstype = \"fuse.sshfs\"\nwait = \"10s\"\n\
          {more}\n"
     )
+}
+
+/// A program as it was built, without what only a debugger reads: it goes into every host.
+pub fn program(name: &str) -> Vec<u8> {
+    static STRIPPED: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut known = STRIPPED.lock().unwrap();
+    let bytes = known.entry(name.to_owned()).or_insert_with(|| {
+        let built = Path::new(env!("CARGO_BIN_EXE_unwedge")).with_file_name(name);
+        let to = tempfile::NamedTempFile::new().unwrap();
+        #[allow(clippy::disallowed_methods, reason = "tests start processes")]
+        let strip = Command::new("strip").arg("-o").arg(to.path()).arg(&built).status();
+        let small = strip.is_ok_and(|status| status.success());
+        read(if small { to.path() } else { &built })
+    });
+    bytes.clone()
 }
 
 /// A file of the systemd folder.
