@@ -17,6 +17,7 @@ pub fn programs() -> Vec<Command> {
         WorkerTool::command(),
         Jobs::command(),
         Watch::command(),
+        VerifyOps::command(),
     ]
 }
 
@@ -157,6 +158,31 @@ pub struct Watch {
     pub config: Option<PathBuf>,
 }
 
+/// Look at everything that was installed, and then at what each tool would do now
+///
+/// It only looks, at units, timers, permissions, locks, records, metrics, the worker's own unit, mounts and the queue, and
+/// runs the dry run of every tool. It ends with 0 if all is well, 1 with a warning or something that could not be
+/// looked at, 2 with a fault, and 64 when it was called wrongly.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "verify-ops", version)]
+pub struct VerifyOps {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// This check, or this tool, must be ok: anything else is a fault. May be given more than once
+    #[arg(long, value_name = "NAME")]
+    pub require: Vec<String>,
+
+    /// Show only what is not ok, and no plans
+    #[arg(long)]
+    pub quiet: bool,
+
+    /// Write what was found as metrics, too: the one file that this program ever writes
+    #[arg(long)]
+    pub metrics: bool,
+}
+
 /// Operator's verbs
 #[derive(Parser, Clone, Debug)]
 #[command(name = "unwedge", version)]
@@ -196,6 +222,8 @@ pub enum Verb {
     Worker(WorkerVerb),
     /// Show what is owed: what was taken away and must be put back
     Debts,
+    /// Say what is wrong here, worst first, and the command that mends it; it only looks
+    Doctor,
     /// Put programs, units and pages in place; nothing is enabled, started or armed that was not asked for
     ///
     /// First it looks at what it stands on, and lists every lack before it touches anything. A second run changes

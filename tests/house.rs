@@ -196,6 +196,12 @@ fn units_say_what_the_manifest_says() {
                 }
                 (timer, "timers.target")
             }
+            Start::Daily => {
+                let timer = tool.timer().unwrap();
+                assert_eq!(setting(&timer, "OnCalendar").as_deref(), Some("daily"));
+                assert_eq!(setting(&timer, "Persistent").as_deref(), Some("true"), "{timer}");
+                (timer, "timers.target")
+            }
             Start::AtBoot | Start::Always => (service, "multi-user.target"),
         };
         assert_eq!(installed.0, tool.enabled_unit());

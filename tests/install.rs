@@ -3,34 +3,32 @@
 
 use crate::quiesce::{self, queue};
 use crate::support::host::{Host, listed, program};
+use unwedge::manifest::{OPERATOR, TOOLS};
 
-const PROGRAMS: [&str; 6] = [
-    "unwedge",
-    "unwedge-mounts",
-    "unwedge-binds",
-    "unwedge-worker",
-    "unwedge-jobs",
-    "unwedge-watch",
-];
+/// Every program that is shipped.
+pub fn programs() -> impl Iterator<Item = &'static str> {
+    TOOLS.iter().map(|tool| tool.program).chain([OPERATOR])
+}
+
 /// Everything that an installation could have touched, with owner and mode; and the content of what was made on this
 /// very host.
-const TREE: &str = "{ places='/usr/local /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d /etc'
+pub const TREE: &str = "{ places='/usr/local /usr/lib/systemd/system /usr/lib/sysusers.d /usr/lib/tmpfiles.d /etc'
     for place in /var/lib/unwedge /var/lib/prometheus /run/unwedge; do test ! -e $place || places=\"$places $place\"; done
     find $places -xdev -printf '%p %U:%G %m %y\\n'
     find $places -xdev -type f -cnewer /etc/machine-id -print0 | xargs -0 sha256sum; } | LC_ALL=C sort";
 
 /// A host that has never heard of it; the programs lie unpacked in /opt/unwedge.
-fn bare(host: &Host) {
-    host.ok("rm -rf /etc/systemd/system/unwedge-* /usr/bin/unwedge* /etc/unwedge /var/lib/unwedge
+pub fn bare(host: &Host) {
+    host.ok("rm -rf /etc/systemd/system/unwedge-* /usr/bin/unwedge* /usr/bin/verify-ops /etc/unwedge /var/lib/unwedge
          userdel unwedge 2>/dev/null || :
          systemctl daemon-reload; mkdir -p /opt/unwedge");
-    for name in PROGRAMS {
+    for name in programs() {
         host.put(&format!("/opt/unwedge/{name}"), &program(name), "755");
     }
 }
 
 /// With storage, a worker and its queue in the configuration.
-fn configured(host: &Host, more: &str) {
+pub fn configured(host: &Host, more: &str) {
     let worker = "[worker]\nunit = \"worker.service\"\nverify = \"200ms\"\nfree_mib_min = 0\nfree_inodes_min = 0\n\
         needs = [\"/srv/storagebox\"]\nbudget.cooldown = \"0s\"\n\
         [queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"table\"\ntimeout = \"2s\"\nquiet = \"1s\"\n\
@@ -239,23 +237,23 @@ host_test! {
             !ours.iter().any(|it| path.starts_with(it)) && !line.ends_with(" d")
         }).collect();
         assert!(foreign.is_empty(), "{foreign:#?}");
-        assert_eq!(host.ok("find / -xdev -name '*unwedge*' ! -path '/proc/*' ! -path '/opt/*' ! -path '/etc/unwedge*' ! -path '/var/lib/unwedge*' ! -path '/run/*' ! -path '/work/*' ! -path '/root/*' ! -path '/tmp/*' 2>/dev/null"), "");
+        assert_eq!(host.ok("find /usr /etc /var/lib -xdev \\( -name '*unwedge*' -o -name 'verify-ops*' \\) ! -path '/etc/unwedge*' ! -path '/var/lib/unwedge*' 2>/dev/null"), "");
         host.ok("systemctl start worker; systemctl is-active -q worker");
     }
 }
 
 /// A package of these programs, whose bytes differ by the version.
 fn package(version: &str) -> Vec<u8> {
-    let (programs, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    for name in PROGRAMS {
-        let path = programs.path().join(name);
+    let (built, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for name in programs() {
+        let path = built.path().join(name);
         std::fs::write(&path, [program(name), version.as_bytes().to_vec()].concat()).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .unwrap();
     }
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/deb");
     let made = std::process::Command::new(script)
-        .args([programs.path(), out.path()])
+        .args([built.path(), out.path()])
         .args([version, "none"])
         .output()
         .unwrap();
@@ -293,7 +291,7 @@ host_test! {
         host.until(&format!("test $(main_pid worker) != {worker} -a $(main_pid worker) != 0; test $(systemctl show -P ActiveState unwedge-worker-restart) = inactive"));
 
         host.ok("dpkg -r unwedge 2>&1");
-        assert_eq!(host.ok("ls /usr/bin/unwedge* /usr/lib/systemd/system/unwedge* /etc/systemd/system/*/*unwedge* /var/lib/metrics/unwedge* 2>/dev/null || :"), "");
+        assert_eq!(host.ok("ls /usr/bin/unwedge* /usr/bin/verify-ops /usr/lib/systemd/system/unwedge* /etc/systemd/system/*/*unwedge* /var/lib/metrics/unwedge* 2>/dev/null || :"), "");
         host.ok("test -f /etc/unwedge/unwedge.toml -a -f /var/lib/unwedge/installed.json; systemctl is-active -q worker; systemctl restart worker");
         host.ok("dpkg -i /run/new.deb 2>&1");
         let debts = "printf '{\"record\":\"debts\",\"schema\":1,\"sha256\":\"%s\"}\\n' $(sha256sum </run/debts | cut -d' ' -f1)";

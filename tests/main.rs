@@ -43,6 +43,8 @@ mod quiesce;
 mod state_faults;
 /// What else may happen while a repair is under way: killed, deployed, rebooted, no database.
 mod trouble;
+/// What `verify-ops` and `unwedge doctor` see, and that they only look.
+mod verify;
 /// The watch, on a throw-away host: what starts a round, and what does not.
 mod watch;
 /// What is done while jobs run, come next, or nobody knows.

@@ -12,7 +12,7 @@ use unwedge::cli::{
 use unwedge::config::{self, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{
-    binds, config as check, debts, generate, hold, install, mounts, sentinel, state, worker,
+    binds, config as check, debts, doctor, generate, hold, install, mounts, sentinel, state, worker,
 };
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Verb::Generate { dir } => generate::into(dir),
         Verb::CanWrite { user, dir } => install::prove(user, dir),
         Verb::Install(_) | Verb::Uninstall(_) => put(&cli),
+        Verb::Doctor => return doctor(&cli),
         Verb::Config(_)
         | Verb::Sentinel(_)
         | Verb::Hold(_)
@@ -61,6 +62,17 @@ fn finish(done: Result<()>) -> ExitCode {
             out::complain(&format!("unwedge: {error:#}"));
             Exit::Failed.into()
         }
+    }
+}
+
+/// Its exit code is that of the worst row.
+fn doctor(cli: &Unwedge) -> ExitCode {
+    let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
+    let looked = Now::take().map_err(anyhow::Error::from);
+    let looked = looked.and_then(|now| doctor::doctor(loaded.as_ref(), cli.common.json, &now));
+    match looked {
+        Ok(grade) => ExitCode::from(grade.code()),
+        Err(error) => finish(Err(error)),
     }
 }
 
@@ -123,6 +135,7 @@ fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
         | Verb::Generate { .. }
         | Verb::Install(_)
         | Verb::Uninstall(_)
+        | Verb::Doctor
         | Verb::CanWrite { .. } => Ok(String::new()),
     }
 }

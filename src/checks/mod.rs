@@ -5,6 +5,13 @@
 //! `unknown`, never `ok`.
 
 mod ground;
+mod host;
+mod journal;
+mod metrics;
+mod permissions;
+pub mod rehearsal;
+mod state;
+mod units;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -12,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{Services, Settings};
-use crate::manifest::Tool;
+use crate::manifest::{self, Tool};
 use crate::probes::services::{self, Shown};
 use crate::sys::clock::Now;
 
@@ -35,6 +42,16 @@ pub enum Grade {
 impl Grade {
     /// All of them, the best first.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Warn, Self::Fault];
+
+    /// The exit code of a program whose worst row is this.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Unknown | Self::Warn => 1,
+            Self::Fault => 2,
+        }
+    }
 
     /// The word.
     #[must_use]
@@ -91,6 +108,12 @@ impl Finding {
 
     fn unknown(subject: impl Into<String>, evidence: impl Into<String>) -> Self {
         Self::new(Grade::Unknown, subject, evidence)
+    }
+
+    /// As a row of this check.
+    fn of(self, check: &'static str) -> Row {
+        let Self { subject, grade, evidence, mend } = self;
+        Row { check, subject, grade, evidence, mend }
     }
 
     /// The command that mends it.
@@ -156,6 +179,168 @@ pub static CHECKS: &[Check] = &[
         after: &["config", "systemd"],
         is_ground: true,
         look: ground::units_named,
+    },
+    Check {
+        name: "installed",
+        about: "programs and units are those of this version",
+        after: &[],
+        is_ground: false,
+        look: units::files_installed,
+    },
+    Check {
+        name: "units-fit",
+        about: "the units know the deadlines, users and directories of the configuration",
+        after: &["config"],
+        is_ground: false,
+        look: units::units_fit,
+    },
+    Check {
+        name: "units-read",
+        about: "systemd goes by the units as they are on disk",
+        after: &["systemd", "installed"],
+        is_ground: false,
+        look: units::units_read,
+    },
+    Check {
+        name: "host-namespace",
+        about: "what acts on mounts lives among the host's own",
+        after: &["systemd", "units-read"],
+        is_ground: false,
+        look: units::host_namespace,
+    },
+    Check {
+        name: "switched-on",
+        about: "what the configuration needs is started by itself",
+        after: &["systemd", "installed", "units-read"],
+        is_ground: false,
+        look: units::switched_on,
+    },
+    Check {
+        name: "halt",
+        about: "nobody has stopped everything",
+        after: &[],
+        is_ground: false,
+        look: permissions::halt,
+    },
+    Check {
+        name: "holds",
+        about: "no kind of act is paused",
+        after: &["records"],
+        is_ground: false,
+        look: permissions::holds,
+    },
+    Check {
+        name: "sentinels",
+        about: "what is permitted and what is started fit each other",
+        after: &["switched-on"],
+        is_ground: false,
+        look: permissions::sentinels,
+    },
+    Check {
+        name: "deploy-lock",
+        about: "no deployment keeps everything from acting",
+        after: &["config"],
+        is_ground: false,
+        look: permissions::deploy_lock,
+    },
+    Check {
+        name: "locks",
+        about: "no round holds its lock longer than it may take",
+        after: &["config"],
+        is_ground: false,
+        look: permissions::locks,
+    },
+    Check {
+        name: "records",
+        about: "everything that is remembered can be read, and its times can be true",
+        after: &["config"],
+        is_ground: false,
+        look: state::records,
+    },
+    Check {
+        name: "room",
+        about: "there is room for state and metrics",
+        after: &["config"],
+        is_ground: false,
+        look: state::room,
+    },
+    Check {
+        name: "debts",
+        about: "what was taken away has been put back",
+        after: &["records", "halt", "switched-on"],
+        is_ground: false,
+        look: state::debts,
+    },
+    Check {
+        name: "last-run",
+        about: "each round was when it should have been",
+        after: &["switched-on", "locks"],
+        is_ground: false,
+        look: units::ran,
+    },
+    Check {
+        name: "last-result",
+        about: "each tool's last run did its job",
+        after: &[
+            "config",
+            "installed",
+            "records",
+            "metrics-directory",
+            "queue",
+            "service-user",
+            "host-namespace",
+        ],
+        is_ground: false,
+        look: units::result,
+    },
+    Check {
+        name: "old-code",
+        about: "whatever runs is what is installed",
+        after: &[],
+        is_ground: false,
+        look: units::old_code,
+    },
+    Check {
+        name: "worker-unit",
+        about: "the worker's own unit fits what is done with it",
+        after: &["config", "units-named"],
+        is_ground: false,
+        look: host::worker_unit,
+    },
+    Check {
+        name: "mount-options",
+        about: "a dead line does not keep a mount hanging for long",
+        after: &["config"],
+        is_ground: false,
+        look: host::mount_options,
+    },
+    Check {
+        name: "queue",
+        about: "the queue can be read",
+        after: &["config", "service-user"],
+        is_ground: false,
+        look: host::queue,
+    },
+    Check {
+        name: "journal",
+        about: "nobody complained in the journal in the last minutes",
+        after: &["systemd", "last-result", "config", "records", "queue"],
+        is_ground: false,
+        look: journal::recent,
+    },
+    Check {
+        name: "metrics-directory",
+        about: "metrics can be written by root and by the service user",
+        after: &["config", "service-user"],
+        is_ground: false,
+        look: metrics::directory,
+    },
+    Check {
+        name: "metrics",
+        about: "metrics are written, fresh, and what the exporter takes",
+        after: &["metrics-directory", "switched-on", "last-run", "last-result"],
+        is_ground: false,
+        look: metrics::files_fresh,
     },
     Check {
         name: "node-exporter",
@@ -230,16 +415,111 @@ impl<'a> Host<'a> {
 /// Runs the checks that `wanted` picks; every row, in the order of the registry.
 #[must_use]
 pub fn run(host: &Host<'_>, wanted: impl Fn(&Check) -> bool) -> Vec<Row> {
-    let rows = |check: &Check| {
-        let name = check.name;
-        let row = move |Finding { subject, grade, evidence, mend }: Finding| Row {
-            check: name,
-            subject,
-            grade,
-            evidence,
-            mend,
-        };
-        (check.look)(host).into_iter().map(row).collect::<Vec<_>>()
-    };
+    let rows = |check: &'static Check| (check.look)(host).into_iter().map(|it| it.of(check.name));
     CHECKS.iter().filter(|check| wanted(check)).flat_map(rows).collect()
+}
+
+/// Which rows are explained by another: a fault of what a check comes after, of the same subject or of the whole host.
+#[must_use]
+pub fn consequences(rows: &[Row]) -> Vec<bool> {
+    let causes =
+        |check: &str| CHECKS.iter().find(|it| it.name == check).map_or(&[][..], |it| it.after);
+    let explains = |cause: &Row, row: &Row| {
+        let bad = matches!(cause.grade, Grade::Fault | Grade::Unknown);
+        bad && causes(row.check).contains(&cause.check)
+            && (cause.subject.is_empty() || cause.subject == row.subject || row.subject.is_empty())
+    };
+    let explained =
+        |row: &Row| row.grade != Grade::Ok && rows.iter().any(|cause| explains(cause, row));
+    rows.iter().map(explained).collect()
+}
+
+/// Whether a check or a tool is called so.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
+    CHECKS.iter().any(|check| check.name == name) || manifest::tool(name).is_some()
+}
+
+/// Fault where something that is required, a check or a tool by its name, is anything but ok; or not here at all.
+#[must_use]
+pub fn required(rows: &[Row], names: &[String]) -> Grade {
+    let is_ok = |name: &String| {
+        let about = |row: &&Row| row.check == name.as_str() || row.subject == *name;
+        let mut about = rows.iter().filter(about).peekable();
+        about.peek().is_some() && about.all(|row| row.grade == Grade::Ok)
+    };
+    if names.iter().all(is_ok) { Grade::Ok } else { Grade::Fault }
+}
+
+/// The worst of all; ok where there is nothing.
+#[must_use]
+pub fn worst(rows: &[Row]) -> Grade {
+    rows.iter().map(|row| row.grade).max().unwrap_or(Grade::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(check: &'static str, subject: &str, grade: Grade) -> Row {
+        Row { check, subject: subject.to_owned(), grade, evidence: String::new(), mend: None }
+    }
+
+    #[test]
+    fn checks_are_named_once_and_come_after_others_that_there_are() {
+        for (index, check) in CHECKS.iter().enumerate() {
+            assert!(CHECKS[..index].iter().all(|it| it.name != check.name), "{}", check.name);
+            for cause in check.after {
+                assert!(CHECKS.iter().any(|it| it.name == *cause), "{}: {cause}", check.name);
+                assert_ne!(*cause, check.name);
+            }
+            assert!(check.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'));
+        }
+    }
+
+    #[test]
+    fn what_is_required_must_be_there_and_ok() {
+        let rows = [
+            row("switched-on", "mounts", Grade::Ok),
+            row("last-run", "mounts", Grade::Warn),
+            row("halt", "", Grade::Ok),
+        ];
+        for (name, grade) in [
+            ("halt", Grade::Ok),
+            ("mounts", Grade::Fault),
+            ("last-run", Grade::Fault),
+            ("jobs", Grade::Fault),
+        ] {
+            assert_eq!(required(&rows, &[name.to_owned()]), grade, "{name}");
+        }
+        assert_eq!(required(&rows, &[]), Grade::Ok);
+        assert!(
+            is_known("halt")
+                && is_known("mounts")
+                && is_known("unwedge-mounts")
+                && !is_known("mount")
+        );
+    }
+
+    #[test]
+    fn a_cause_hides_its_consequences_and_only_those() {
+        let rows = [
+            row("switched-on", "mounts", Grade::Fault),
+            row("last-run", "mounts", Grade::Fault),
+            row("last-run", "worker", Grade::Fault),
+            row("metrics", "mounts", Grade::Ok),
+            row("halt", "", Grade::Warn),
+        ];
+        assert_eq!(consequences(&rows), [false, true, false, false, false]);
+        let rows = [
+            row("config", "", Grade::Fault),
+            row("units-fit", "x", Grade::Fault),
+            row("systemd", "", Grade::Warn),
+            row("switched-on", "mounts", Grade::Warn),
+        ];
+        assert_eq!(consequences(&rows), [false, true, false, false], "a warning explains nothing");
+        assert_eq!(worst(&rows), Grade::Fault);
+        assert_eq!(worst(&[]), Grade::Ok);
+        assert!(Grade::Unknown > Grade::Ok && Grade::Unknown < Grade::Fault, "unknown is never ok");
+    }
 }

@@ -74,12 +74,14 @@ macro_rules! shipped {
 
 #[rustfmt::skip]
 /// Units.
-pub static UNITS: [File; 9] = shipped!(Place::Unit, "systemd":
+pub static UNITS: [File; 11] = shipped!(Place::Unit, "systemd":
     "unwedge-binds.service"
     "unwedge-jobs.service"
     "unwedge-jobs.timer"
     "unwedge-mounts.service"
     "unwedge-mounts.timer"
+    "unwedge-verify.service"
+    "unwedge-verify.timer"
     "unwedge-watch.service"
     "unwedge-worker-restart.service"
     "unwedge-worker.service"

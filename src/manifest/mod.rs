@@ -9,8 +9,8 @@ pub mod files;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Host;
 use crate::config::sentinel::Kind;
+use crate::config::{Host, Settings};
 
 /// What the name of each unit, lock and metrics file of ours begins with.
 const PREFIX: &str = "unwedge";
@@ -65,6 +65,8 @@ pub enum Start {
         /// After the end of a round.
         pause: Duration,
     },
+    /// A timer, once a day.
+    Daily,
     /// Its own service, at boot, and whatever requires that.
     AtBoot,
     /// It is a service and stays.
@@ -112,7 +114,8 @@ impl Tool {
     /// Its timer, if one starts it.
     #[must_use]
     pub fn timer(&self) -> Option<String> {
-        matches!(self.start, Start::Every { .. }).then(|| format!("{PREFIX}-{}.timer", self.name))
+        matches!(self.start, Start::Every { .. } | Start::Daily)
+            .then(|| format!("{PREFIX}-{}.timer", self.name))
     }
 
     /// The unit that is enabled.
@@ -157,6 +160,20 @@ impl Tool {
         Some(dir.join(format!("{}.lock", self.name)))
     }
 
+    /// Whether the configuration has something for it to do.
+    #[must_use]
+    pub fn is_needed(&self, settings: &Settings) -> bool {
+        match self.needs {
+            Needs::Nothing => true,
+            Needs::Binds => {
+                let binds = &settings.binds;
+                !settings.bind.is_empty() || binds.manifest.is_some() || binds.jobs.is_some()
+            }
+            Needs::Worker => settings.worker.is_some(),
+            Needs::Queue => settings.queue.is_some(),
+        }
+    }
+
     /// Its own sentinel.
     #[must_use]
     pub fn sentinel(&self) -> Option<Kind> {
@@ -169,6 +186,8 @@ impl Tool {
     pub fn stale_after(&self, deadline: Duration) -> Option<Duration> {
         match self.start {
             Start::Every { pause, .. } => Some(2 * pause + deadline),
+            // the timer may be an hour late
+            Start::Daily => Some(Duration::from_secs(26 * 3600)),
             Start::AtBoot | Start::Always => None,
         }
     }
@@ -270,8 +289,25 @@ pub static WATCH: Tool = Tool {
     playbook: "README",
 };
 
+/// The ritual.
+pub static VERIFY: Tool = Tool {
+    name: "verify",
+    program: "verify-ops",
+    arguments: &["--quiet", "--metrics"],
+    about: "looks at everything that was installed, once a day",
+    runs_as: RunsAs::Root,
+    start: Start::Daily,
+    other_units: &[],
+    needs: Needs::Nothing,
+    acts: &[],
+    records: &[],
+    state: State::Host,
+    lock: None,
+    playbook: "README",
+};
+
 /// Every tool that systemd starts, in the order in which a person hears of them.
-pub static TOOLS: [&Tool; 5] = [&MOUNTS, &BINDS, &WORKER, &JOBS, &WATCH];
+pub static TOOLS: [&Tool; 6] = [&MOUNTS, &BINDS, &WORKER, &JOBS, &WATCH, &VERIFY];
 
 /// Restarts the worker once no job runs.
 pub const RESTART_WHEN_IDLE: &str = "unwedge-worker-restart.service";

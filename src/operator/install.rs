@@ -249,6 +249,28 @@ fn everything(
     Ok(contents)
 }
 
+/// Where it is installed, and which tools; where it is not, as it would be.
+///
+/// # Errors
+/// What is installed cannot be read.
+pub fn place(settings: &Settings, now: &Now) -> Result<(PathBuf, Vec<&'static Tool>)> {
+    // a record that cannot be read is a row of its own
+    let installed: Installed = records::read(&settings.host.state_dir, now).unwrap_or_default();
+    let known = |tool: &&Tool| {
+        installed.tools.is_empty() || installed.tools.iter().any(|it| it == tool.name)
+    };
+    let own = own_program()?;
+    let prefix = if installed.version.is_empty() {
+        // where this very program is, with the others beside it
+        own.parent()
+            .and_then(Path::parent)
+            .map_or_else(|| PathBuf::from(USUAL_PREFIX), Path::to_owned)
+    } else {
+        installed.prefix.clone()
+    };
+    Ok((prefix, TOOLS.into_iter().filter(known).collect()))
+}
+
 /// What the hidden verb does: becomes that user and writes.
 ///
 /// # Errors
@@ -338,15 +360,13 @@ fn enabled(
 ) -> Result<Vec<&'static Tool>> {
     let wanted = named(names)?.unwrap_or_default();
     for tool in &wanted {
-        let has_binds = !settings.bind.is_empty()
-            || settings.binds.manifest.is_some()
-            || settings.binds.jobs.is_some();
-        let lack = match tool.needs {
-            Needs::Nothing => None,
-            Needs::Binds => (!has_binds).then_some("binds"),
-            Needs::Worker => settings.worker.is_none().then_some("worker"),
-            Needs::Queue => settings.queue.is_none().then_some("queue"),
+        let section = match tool.needs {
+            Needs::Nothing => "",
+            Needs::Binds => "binds",
+            Needs::Worker => "worker",
+            Needs::Queue => "queue",
         };
+        let lack = (!tool.is_needed(settings)).then_some(section);
         let missing =
             lack.map(|section| format!("there is no [{section}] in the configuration for it"));
         let not_chosen = || format!("--only does not name {}", tool.name);

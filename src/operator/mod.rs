@@ -5,6 +5,7 @@
 pub mod binds;
 pub mod config;
 pub mod debts;
+pub mod doctor;
 pub mod generate;
 pub mod hold;
 pub mod install;

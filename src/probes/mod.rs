@@ -7,6 +7,7 @@ pub mod binds;
 pub mod connections;
 pub mod errno;
 pub mod exporters;
+pub mod exposition;
 pub mod facts;
 pub mod family;
 pub mod gates;

@@ -546,9 +546,20 @@ pub fn path_of<R: Record>(state_dir: &Path) -> PathBuf {
 /// # Errors
 /// Anything else that keeps it from being trusted.
 pub fn read<R: Record>(state_dir: &Path, now: &Now) -> Result<R, Unreadable> {
+    read_of(state_dir, rustix::process::geteuid().as_raw(), now)
+}
+
+/// As [`read`], of a record that may be this user's instead of one's own. Nothing may be decided by what another
+/// user wrote; it may be told of.
+///
+/// # Errors
+/// Anything that keeps it from being trusted.
+pub fn read_of<R: Record>(state_dir: &Path, owner: u32, now: &Now) -> Result<R, Unreadable> {
     let path = path_of::<R>(state_dir);
     let unreadable = |what: String| Unreadable { path: text::path(&path), what };
-    let Some(bytes) = read_bytes(&path).map_err(unreadable)? else { return Ok(R::default()) };
+    let Some(bytes) = read_bytes(&path, owner).map_err(unreadable)? else {
+        return Ok(R::default());
+    };
     let record: R = parse(&bytes).map_err(unreadable)?;
     // a person may have written it since the round took its time
     let a_little_later = Now { boot_ms: now.boot_ms.saturating_add(SINCE_MS), ..now.clone() };
@@ -565,7 +576,7 @@ pub fn clock_fault<R: Record>(record: &R, now: &Now) -> bool {
     record.stamps().into_iter().any(|stamp| now.since(stamp) == Age::ClockFault)
 }
 
-fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
+fn read_bytes(path: &Path, owner: u32) -> Result<Option<Vec<u8>>, String> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let fd = match open(path, flags, Mode::empty()) {
         Ok(fd) => fd,
@@ -576,8 +587,7 @@ fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
     if stat.st_mode & 0o170_000 != 0o100_000 {
         return Err("it is no regular file".to_owned());
     }
-    let own = rustix::process::geteuid().as_raw();
-    if stat.st_uid != 0 && stat.st_uid != own {
+    if stat.st_uid != 0 && stat.st_uid != owner {
         return Err(format!("it belongs to uid {}", stat.st_uid));
     }
     if stat.st_mode & 0o022 != 0 {
