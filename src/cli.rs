@@ -18,6 +18,7 @@ pub fn programs() -> Vec<Command> {
         Jobs::command(),
         Watch::command(),
         VerifyOps::command(),
+        Canary::command(),
     ]
 }
 
@@ -158,6 +159,22 @@ pub struct Watch {
     pub config: Option<PathBuf>,
 }
 
+/// Find out whether the probe can be trusted
+///
+/// Makes a mount that is dead, in a mount namespace that nobody else sees, and has the probe of the rounds look at it.
+/// Anything but `dead` is a failure. Needs root, and changes nothing on the host.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-canary", version)]
+pub struct Canary {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Write what came of it as metrics and into the journal, instead of saying it
+    #[arg(long)]
+    pub metrics: bool,
+}
+
 /// Look at everything that was installed, and then at what each tool would do now
 ///
 /// It only looks, at units, timers, permissions, locks, records, metrics, the worker's own unit, mounts and the queue, and
@@ -222,6 +239,9 @@ pub enum Verb {
     Worker(WorkerVerb),
     /// Show what is owed: what was taken away and must be put back
     Debts,
+    /// Pretend, to see what would happen and who is told
+    #[command(subcommand)]
+    Drill(DrillVerb),
     /// Say what is wrong here, worst first, and the command that mends it; it only looks
     Doctor,
     /// Put programs, units and pages in place; nothing is enabled, started or armed that was not asked for
@@ -256,6 +276,28 @@ pub enum Verb {
     },
 }
 
+/// Drills.
+#[derive(Subcommand, Clone, Debug)]
+pub enum DrillVerb {
+    /// Show the plan that would be made if a mount were broken; always a dry run, and nothing is remembered
+    Mount {
+        /// A path of the configuration
+        path: PathBuf,
+        /// As what: dead, hung, absent
+        #[arg(long = "as", value_name = "VERDICT", default_value = "dead")]
+        verdict: String,
+    },
+    /// Write a metric that fires the drill's alert, and take it away again
+    Alert {
+        /// For how long
+        #[arg(long = "for", value_name = "TIME", default_value = "10m")]
+        time: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
 /// An installation.
 #[derive(Args, Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "they are flags")]
@@ -266,10 +308,10 @@ pub struct Install {
     /// Only put the files below this directory: for making packages
     #[arg(long, value_name = "DIR", conflicts_with_all = ["enable", "start", "drop_ins", "now", "skip_restart", "dry_run"])]
     pub root: Option<PathBuf>,
-    /// Only these tools: mounts, binds, worker, jobs, watch; default: those that are installed, or all
+    /// Only these tools: mounts, binds, worker, jobs, watch, verify, canary; default: those that are installed, or all
     #[arg(long, value_name = "TOOLS", value_delimiter = ',')]
     pub only: Option<Vec<String>>,
-    /// Start these tools at boot: mounts, binds, worker, jobs, watch
+    /// Start these tools at boot, of those that --only names
     #[arg(long, value_name = "TOOLS", value_delimiter = ',')]
     pub enable: Option<Vec<String>>,
     /// Start those that --enable names now, too; binds come with boot and with what requires them

@@ -350,13 +350,15 @@ host_test! {
             host.put(&format!("{dir}/{}", unit.name), &shipped(unit.name), "644");
         }
         host.put("/usr/bin/unwedge-jobs", &program("unwedge-jobs"), "755");
-        host.put("/usr/bin/verify-ops", &program("verify-ops"), "755");
+        for name in ["verify-ops", "unwedge-canary"] {
+            host.put(&format!("/usr/bin/{name}"), &program(name), "755");
+        }
         let units = format!("{dir}/unwedge-*");
         let ran = host.bash(&format!("systemd-analyze verify --man=no {units}"));
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 
         let readme = String::from_utf8(shipped("README.md")).unwrap();
-        for unit in ["mounts", "binds", "watch", "worker", "worker-restart", "verify"] {
+        for unit in ["mounts", "binds", "watch", "worker", "worker-restart", "verify", "canary"] {
             let before = format!("exposure of `unwedge-{unit}.service`: ");
             let stated = readme.split_once(&before).unwrap().1.split_once(". ").unwrap().0;
             let tenfold = stated.replace('.', "");

@@ -21,6 +21,8 @@ mod acceptance;
 mod binds;
 /// Rounds killed before and after every step and every write.
 mod crash;
+/// Drills, and the canary.
+mod drill;
 /// What was broken once by somebody who tried.
 mod hardening;
 /// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.

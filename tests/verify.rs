@@ -23,12 +23,12 @@ fn furnish(host: &Host) {
         --collector.textfile --collector.textfile.directory=/var/lib/metrics --web.listen-address=127.0.0.1:9100\n").as_bytes(), "644");
     host.ok("mkdir -p /srv/remote/a; systemctl daemon-reload; systemctl start storagebox exporter; await_data");
     configured(host, "[[bind]]\ncold = \"/srv/storagebox/a\"\nhot = \"/srv/hot/a\"\n");
-    host.ok("/opt/unwedge/unwedge install --enable mounts,binds,worker,jobs,watch,verify --start --drop-ins worker-after-binds,binds-after-storage");
+    host.ok("/opt/unwedge/unwedge install --enable mounts,binds,worker,jobs,watch,verify,canary --start --drop-ins worker-after-binds,binds-after-storage");
     queue(host, &[(1, "done", "/srv/elsewhere/1")]);
     host.put("/etc/unwedge/sentinels/recover", b"armed by a test\n", "644");
     host.ok("unwedge-mounts --apply >/dev/null; unwedge sentinel arm mounts; unwedge sentinel arm binds
         unwedge-mounts --apply >/dev/null; systemctl start worker; unwedge-worker --apply >/dev/null; unwedge sentinel arm worker
-        for tool in mounts worker jobs verify; do systemctl start unwedge-$tool.service; done");
+        for tool in mounts worker jobs verify canary; do systemctl start unwedge-$tool.service; done");
 }
 
 /// The rows of a look that are not ok, and how it ended.

@@ -7,12 +7,14 @@ use anyhow::{Result, bail};
 use clap::Parser as _;
 use unwedge::act::child;
 use unwedge::cli::{
-    BindsVerb, ConfigVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb, WorkerVerb,
+    BindsVerb, ConfigVerb, DrillVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb,
+    WorkerVerb,
 };
 use unwedge::config::{self, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{
-    binds, config as check, debts, doctor, generate, hold, install, mounts, sentinel, state, worker,
+    binds, config as check, debts, doctor, drill, generate, hold, install, mounts, sentinel, state,
+    worker,
 };
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         | Verb::Mounts(_)
         | Verb::Binds(_)
         | Verb::Worker(_)
+        | Verb::Drill(_)
         | Verb::Debts => {
             match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
                 Ok(loaded) => with_config(&cli, &loaded),
@@ -128,6 +131,10 @@ fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
         }
         Verb::Worker(WorkerVerb::Restart { when_idle, time, dry_run }) => {
             worker::restart(settings, *when_idle, time, *dry_run)
+        }
+        Verb::Drill(DrillVerb::Mount { path, verdict }) => drill::mount(settings, path, verdict),
+        Verb::Drill(DrillVerb::Alert { time, dry_run }) => {
+            drill::alert(settings, time, *dry_run, &now)
         }
         Verb::Debts => debts::list(settings, json, &now),
         Verb::Demo { .. }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Finding, Host, Row};
 use crate::config::overrides;
-use crate::manifest::{Start, Tool, content};
+use crate::manifest::{CANARY, Start, Tool, content};
 use crate::sys::command;
 
 /// How much longer than its own deadline a dry run is waited for.
@@ -27,7 +27,9 @@ pub struct Rehearsed {
 #[must_use]
 pub fn run(host: &Host<'_>, config: Option<&Path>, json: bool) -> Vec<Rehearsed> {
     let has_plan = |tool: &&&'static Tool| {
-        matches!(tool.start, Start::Every { .. } | Start::AtBoot) && tool.is_needed(host.settings)
+        matches!(tool.start, Start::Every { .. } | Start::AtBoot)
+            && tool.name != CANARY.name
+            && tool.is_needed(host.settings)
     };
     host.tools.iter().filter(has_plan).map(|tool| one(host, tool, config, json)).collect()
 }

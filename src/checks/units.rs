@@ -238,8 +238,12 @@ pub fn host_namespace(host: &Host<'_>) -> Vec<Finding> {
         if tool.runs_as == RunsAs::ServiceUser {
             return None;
         }
-        let wrong =
-            PRIVATE.iter().find(|(property, open)| !["", open].contains(&shown.get(property)));
+        // what is shipped so is meant so
+        let shipped = content::unit_of(tool).unwrap_or_default();
+        let meant = |property: &str| shipped.contains(&format!("\n{property}="));
+        let wrong = PRIVATE.iter().find(|(property, open)| {
+            !["", open].contains(&shown.get(property)) && !meant(property)
+        });
         Some(match wrong {
             None => Finding::ok(tool.name, "it lives among the host's own mounts"),
             Some((property, _)) => {

@@ -38,7 +38,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::io::{Write, stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -211,6 +211,18 @@ pub fn run(options: &Options) -> Result<ExitReason> {
         typed: Vec::new(),
     };
     daemon.serve()
+}
+
+/// Mounts without serving: while what is returned lives nobody answers, and without it the mount is dead.
+///
+/// # Errors
+/// It could not be mounted.
+pub fn mounted(mountpoint: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let device = rustix::fs::open("/dev/fuse", flags, rustix::fs::Mode::empty())
+        .context("open /dev/fuse")?;
+    attach(&Options::new(mountpoint), &device)?;
+    Ok(device)
 }
 
 fn attach(options: &Options, device: &OwnedFd) -> Result<()> {

@@ -113,12 +113,13 @@ fn overrides(tool: &Tool, settings: &Settings) -> Option<String> {
         if host.user != usual.user {
             lines.push(format!("User={0}\nGroup={0}", host.user));
         }
-        if host.textfile_dir != usual.textfile_dir {
-            lines.push(format!("ReadWritePaths={}", word("-", &host.textfile_dir)));
-        }
         if host.state_dir != usual.state_dir {
             lines.push(format!("ReadWritePaths={}", word("-", &queue_dir(host))));
         }
+    }
+    let closed = unit_of(tool).is_some_and(|text| text.contains("ReadWritePaths="));
+    if closed && host.textfile_dir != usual.textfile_dir {
+        lines.push(format!("ReadWritePaths={}", word("-", &host.textfile_dir)));
     }
     if lines.is_empty() {
         return None;
@@ -140,11 +141,17 @@ pub fn deadline(tool: &Tool, settings: &Settings) -> Option<Duration> {
 
 /// `TimeoutStartSec=` of its service, as it is shipped.
 fn deadline_of_unit(tool: &Tool) -> Option<Duration> {
-    let service = tool.service();
-    let unit = files::UNITS.iter().find(|file| file.name == service)?;
-    let text = unit.text(Path::new("/usr"));
+    let text = unit_of(tool)?;
     let value = text.lines().find_map(|line| line.strip_prefix("TimeoutStartSec="))?;
     value.parse().ok().map(Duration::from_secs)
+}
+
+/// Its service, as it is shipped.
+#[must_use]
+pub fn unit_of(tool: &Tool) -> Option<String> {
+    let service = tool.service();
+    let unit = files::UNITS.iter().find(|file| file.name == service)?;
+    Some(unit.text(Path::new("/usr")))
 }
 
 /// The directories, with this host's paths and user.
@@ -244,7 +251,7 @@ impl DropIn {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::manifest::{BINDS, JOBS, MOUNTS, TOOLS, WORKER};
+    use crate::manifest::{BINDS, CANARY, JOBS, MOUNTS, TOOLS, WORKER};
 
     fn settings(text: &str) -> Settings {
         config::from_str(text).unwrap_or_else(|errors| panic!("{errors}"))
@@ -275,6 +282,7 @@ mod tests {
         let dirs = "[host]\nuser = \"jobs\"\ntextfile_dir = \"/srv/a b%\"\n";
         let expected = "User=jobs\nGroup=jobs\nReadWritePaths=\"-/srv/a b%%\"\n";
         drop_in(&JOBS, dirs, Some(expected));
+        drop_in(&CANARY, dirs, Some("ReadWritePaths=\"-/srv/a b%%\"\n"));
         drop_in(&MOUNTS, dirs, None);
     }
 

@@ -1,7 +1,7 @@
 //! Metric families: name, labels, HELP, and whose file each is in. What is not here is not written, and what is
 //! here is documented; both are held by tests.
 
-use super::{JOBS, MOUNTS, Tool, VERIFY, WATCH, WORKER};
+use super::{CANARY, JOBS, MOUNTS, Tool, VERIFY, WATCH, WORKER};
 
 /// One family, a gauge.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Family {
 pub enum Of {
     /// That of every tool, with a `tool` label.
     Each,
+    /// That of a drill, which is there for a while.
+    Drill,
     /// That of this one alone.
     One(&'static Tool),
 }
@@ -36,13 +38,15 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 29] = [
+pub static FAMILIES: [Family; 31] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
     family(Of::Each, "unwedge_tool_holds", &["tool", "reason"], "What the last round did not do, by reason."),
     family(Of::Each, "unwedge_tool_duration_seconds", &["tool"], "How long the last round took."),
     family(Of::One(&VERIFY), "unwedge_tool_expected", &["tool"], "Whether the tool is enabled, and so should be heard of."),
+    family(Of::Drill, "unwedge_drill_until_timestamp_seconds", &[], "Until when somebody drills the way of an alert, Unix time."),
+    family(Of::One(&CANARY), "unwedge_canary_ok", &[], "Whether the probe called a dead mount dead and a live one live."),
     family(Of::One(&VERIFY), "unwedge_check_state", &["check", "state"], "1 for what a check last found, 0 for what it did not."),
     family(Of::One(&MOUNTS), "unwedge_mount_state", &["path", "state"], "1 for what the path was last seen as, 0 for what it was not."),
     family(Of::One(&MOUNTS), "unwedge_mount_errno", &["path"], "The errno that a probe of the path was answered with, if any."),

@@ -74,8 +74,10 @@ macro_rules! shipped {
 
 #[rustfmt::skip]
 /// Units.
-pub static UNITS: [File; 11] = shipped!(Place::Unit, "systemd":
+pub static UNITS: [File; 13] = shipped!(Place::Unit, "systemd":
     "unwedge-binds.service"
+    "unwedge-canary.service"
+    "unwedge-canary.timer"
     "unwedge-jobs.service"
     "unwedge-jobs.timer"
     "unwedge-mounts.service"
@@ -128,11 +130,30 @@ pub static EXAMPLE: [File; 3] = shipped!(Place::Doc(""), ".":
     "CHANGELOG.md"
 );
 
-#[rustfmt::skip]
 /// A page for each alarm.
-pub static PAGES: [File; 46] = shipped!(Place::Doc("playbooks"), "playbooks":
+#[rustfmt::skip]
+pub static PAGES: [File; 65] = shipped!(Place::Doc("playbooks"), "playbooks":
     "README.md"
     "abort-unavailable.md"
+    "alert-canary-failed.md"
+    "alert-checks-failed.md"
+    "alert-clock-fault.md"
+    "alert-debt-overdue.md"
+    "alert-drill.md"
+    "alert-files-below-mount.md"
+    "alert-halt-forgotten.md"
+    "alert-halt-with-debt.md"
+    "alert-hold-forgotten.md"
+    "alert-jobs-not-taken.md"
+    "alert-metrics-not-writable.md"
+    "alert-queue-unreadable.md"
+    "alert-repair-failing.md"
+    "alert-state-unreadable.md"
+    "alert-storage-unrecovered.md"
+    "alert-tool-absent.md"
+    "alert-tool-stale.md"
+    "alert-worker-crash-looping.md"
+    "alert-worker-down.md"
     "bad-bind.md"
     "busy.md"
     "clock-fault.md"
@@ -179,11 +200,19 @@ pub static PAGES: [File; 46] = shipped!(Place::Doc("playbooks"), "playbooks":
     "worker-stopped-by-operator.md"
 );
 
+/// Rules for Prometheus, and how they may be routed.
+#[rustfmt::skip]
+pub static ALERTS: [File; 3] = shipped!(Place::Doc("alerts"), "alerts":
+    "README.md"
+    "alertmanager.example.yml"
+    "unwedge.rules.yml"
+);
+
 /// Every file for a host with these tools.
 pub fn of<'a>(tools: &'a [&'static Tool]) -> impl Iterator<Item = &'static File> + 'a {
     let units = UNITS.iter().filter(|unit| {
         unit.tool().is_none_or(|its| tools.iter().any(|tool| tool.name == its.name))
     });
-    let rest = [&USERS[..], &DIRECTORIES, &DROP_INS, &SENTINELS, &EXAMPLE, &PAGES];
+    let rest = [&USERS[..], &DIRECTORIES, &DROP_INS, &SENTINELS, &EXAMPLE, &PAGES, &ALERTS];
     units.chain(rest.into_iter().flatten())
 }

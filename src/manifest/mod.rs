@@ -306,8 +306,25 @@ pub static VERIFY: Tool = Tool {
     playbook: "README",
 };
 
+/// The probe, tried.
+pub static CANARY: Tool = Tool {
+    name: "canary",
+    program: "unwedge-canary",
+    arguments: &["--metrics"],
+    about: "tries the probe on a mount that is dead on purpose",
+    runs_as: RunsAs::Root,
+    start: Start::Every { boot: minutes(5), pause: minutes(60) },
+    other_units: &[],
+    needs: Needs::Nothing,
+    acts: &[],
+    records: &[],
+    state: State::Host,
+    lock: None,
+    playbook: "alert-canary-failed",
+};
+
 /// Every tool that systemd starts, in the order in which a person hears of them.
-pub static TOOLS: [&Tool; 6] = [&MOUNTS, &BINDS, &WORKER, &JOBS, &WATCH, &VERIFY];
+pub static TOOLS: [&Tool; 7] = [&MOUNTS, &BINDS, &WORKER, &JOBS, &WATCH, &VERIFY, &CANARY];
 
 /// Restarts the worker once no job runs.
 pub const RESTART_WHEN_IDLE: &str = "unwedge-worker-restart.service";

@@ -6,6 +6,7 @@ pub mod binds;
 pub mod config;
 pub mod debts;
 pub mod doctor;
+pub mod drill;
 pub mod generate;
 pub mod hold;
 pub mod install;

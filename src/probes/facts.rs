@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::gates::{self, Access, Gates, LockLook, Namespace};
 use super::mountinfo::mount_points;
-use super::mounts::{self, Observation, Survey};
-use super::records::{self, Debt, Debts, Holds, MountsState, Record, Unreadable};
+use super::mounts::{self, Ground, Observation, Survey};
+use super::records::{self, Debt, Debts, Holds, MountsState, Record, Sighting, Unreadable};
 use super::units::{self, UnitLook};
 use super::verdict::Verdict;
 use super::work::Work;
@@ -16,7 +16,7 @@ use super::worker::{self, WorkerLook};
 use crate::config::sentinel::{self, Kind};
 use crate::config::{self, Services, Settings, Worker};
 use crate::manifest::{MOUNTS, Tool};
-use crate::sys::clock::Now;
+use crate::sys::clock::{Now, Stamp};
 use crate::sys::text;
 
 /// How long systemctl and journalctl may each take to answer.
@@ -79,6 +79,69 @@ pub fn look(
     everything: bool,
     own_lock: OwnLock,
 ) -> std::io::Result<Facts> {
+    look_with(settings, work, everything, own_lock, |_| {})
+}
+
+/// As [`look`], as if what is mounted at `path` were broken in this way, and had been seen so for long: for a drill. Of
+/// what earlier rounds remember nothing counts.
+///
+/// # Errors
+/// The clock cannot be read.
+pub fn pretend(
+    settings: &Settings,
+    work: Work,
+    path: &Path,
+    verdict: Verdict,
+) -> std::io::Result<Facts> {
+    let mut facts = look_with(settings, work, false, OwnLock::NotHeld, |observations| {
+        let of_it = |seen: &Observation| seen.path == path;
+        let shared = observations.iter().find(|seen| of_it(seen)).map(|seen| seen.shared.clone());
+        // what is taken away takes nothing along: binds of it stay as they are
+        let shared = shared.filter(|_| verdict != Verdict::Absent).unwrap_or_default();
+        for seen in
+            observations.iter_mut().filter(|seen| of_it(seen) || shared.contains(&seen.path))
+        {
+            seen.verdict = verdict;
+            seen.errno = (verdict == Verdict::Dead).then_some(libc::ENOTCONN);
+            seen.waiting_since = (verdict == Verdict::Hung).then_some(Duration::ZERO);
+            "a drill".clone_into(&mut seen.why);
+            if verdict == Verdict::Absent {
+                seen.layers.clear();
+                seen.ground = Ground::Directory;
+            }
+        }
+    })?;
+    let since = Stamp {
+        utc_ms: facts.now.utc_ms.saturating_sub(DRILLED_FOR_MS),
+        boot_ms: 0,
+        boot_id: "a drill".to_owned(),
+    };
+    let drilled = facts.survey.observations.iter().filter(|seen| seen.why == "a drill");
+    let sighting = |seen: &Observation| Sighting {
+        path: seen.path.clone(),
+        identity: seen.identity().cloned(),
+        verdict,
+        stacked: false,
+        runs: DRILLED_RUNS,
+        since: since.clone(),
+        waiting_since_ms: seen.waiting_since.map(|_| 0),
+    };
+    facts.state =
+        MountsState { sightings: drilled.map(sighting).collect(), ..MountsState::default() };
+    Ok(facts)
+}
+
+/// What is pretended has been so for a day, and a thousand rounds: longer than any confirmation asks for.
+const DRILLED_FOR_MS: u64 = 24 * 3_600_000;
+const DRILLED_RUNS: u32 = 1_000;
+
+fn look_with(
+    settings: &Settings,
+    work: Work,
+    everything: bool,
+    own_lock: OwnLock,
+    bend: impl FnOnce(&mut [Observation]),
+) -> std::io::Result<Facts> {
     let host = &settings.host;
     let now = &Now::take()?;
     let Remembered { state, debts, gates } =
@@ -86,7 +149,8 @@ pub fn look(
     let remembered = remembered(&state, &debts);
     // looking may take half of the round's time; the other half is for what is found
     let limit = settings.mounts.deadline / 2;
-    let survey = mounts::survey(settings, &remembered, everything, limit);
+    let mut survey = mounts::survey(settings, &remembered, everything, limit);
+    bend(&mut survey.observations);
     let names = units_needed(settings, &survey.observations);
     let units = units::read(&host.systemctl, &host.journalctl, &names, UNIT_LIMIT);
     let worker = settings

@@ -4,6 +4,7 @@
 
 mod asked;
 pub mod binds;
+pub mod canary;
 pub mod connections;
 pub mod errno;
 pub mod exporters;

@@ -112,6 +112,17 @@ fn of_mounts(metrics: &mut Families, round: &Round<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The metric of a drill, which says itself when it is over.
+///
+/// # Errors
+/// It could not be written.
+pub fn write_drill(file: &Path, time: Duration, now: &Now) -> Result<()> {
+    let mut families = Families::default();
+    let until = seconds_of(now.utc_ms) + time.as_secs_f64();
+    families.set("unwedge_drill_until_timestamp_seconds", &[], until)?;
+    replace(file, &families.encode()?, now)
+}
+
 /// What every tool's file tells of its round.
 pub(super) struct Common<'a> {
     pub tool: &'a str,

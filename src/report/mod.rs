@@ -1,6 +1,7 @@
 //! Saying what was seen, decided and done: as text for a person, as JSON for a program, as metrics
 //! for `node_exporter`, as one line for the journal. All four tell the same with the same words.
 
+pub mod canary;
 pub mod checks;
 pub mod exit;
 pub mod install;
