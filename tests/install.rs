@@ -121,6 +121,23 @@ host_test! {
 }
 
 host_test! {
+    fn a_repair_that_is_under_way_is_neither_cut_short_nor_left_half_done(host) {
+        bare(&host);
+        host.configure("", &listed(""));
+        host.ok("/opt/unwedge/unwedge install --enable mounts --start");
+        // who acts holds the deploy lock, shared; it ends while the removal waits, and owes something
+        let debt = "{ \"debts\": [ { \"kind\": \"mount\", \"path\": \"/srv/storagebox\", \"since\": { \"utc_ms\": 1, \"boot_ms\": 1, \"boot_id\": \"x\" }, \"why\": \"a test\" } ] }\n";
+        host.put("/run/debts", debt.as_bytes(), "600");
+        host.put("/run/act", b"#!/bin/bash\nexec 9</run/unwedge/deploy.lock; flock -s 9; : >/run/acts; sleep 2\n\
+            { printf '{\"record\":\"debts\",\"schema\":1,\"sha256\":\"%s\"}\\n' $(sha256sum </run/debts | cut -d' ' -f1); cat /run/debts; } >/var/lib/unwedge/debts.json\n", "755");
+        host.ok("systemd-run --quiet --unit=act /run/act; until test -e /run/acts; do sleep 0.02; done");
+        let refused = host.bash("unwedge uninstall 2>&1");
+        assert!(refused.code == Some(1) && refused.stdout.contains("debts          /srv/storagebox owed since"), "{refused:?}");
+        host.ok("systemctl is-active -q unwedge-mounts.timer; test -x /usr/local/bin/unwedge-mounts");
+    }
+}
+
+host_test! {
     fn the_metrics_directory_is_proved_by_writing_as_the_service_user(host) {
         bare(&host);
         host.configure("", "");

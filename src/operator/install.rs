@@ -12,7 +12,7 @@ use crate::act::lock::{self, Tried};
 use crate::checks::{self, Grade, Row};
 use crate::cli::{Install, Uninstall};
 use crate::config::{ConfigErrors, Loaded, Services, Settings};
-use crate::decide::install::{Asked, Plan, Restart, decide};
+use crate::decide::install::{Asked, Restart, decide};
 use crate::manifest::content::{self, Content, DropIn};
 use crate::manifest::{self, Needs, RESTART_WHEN_IDLE, Start, TOOLS, Tool, files};
 use crate::probes::install::{self as probe, OldWorker, Seen, UnitLook};
@@ -28,21 +28,12 @@ use crate::sys::{text, user};
 const USUAL_PREFIX: &str = "/usr/local";
 /// Where a package puts it.
 const PACKAGE_PREFIX: &str = "/usr";
-/// How long an act that is under way is waited for.
+/// How long an act that is under way is waited for, by somebody who can come again.
 const TURN_WAIT: Duration = Duration::from_secs(10);
 /// How long it may take to learn who a user is.
 const USER_LIMIT: Duration = Duration::from_secs(2);
 /// How long systemctl may take.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(10);
-
-/// What a lack does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lacks {
-    /// Nothing is touched.
-    Stop,
-    /// It is told.
-    Tell,
-}
 
 /// Installs.
 ///
@@ -117,7 +108,11 @@ pub fn install(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         prefix: prefix.clone(),
         textfile_dir: settings.host.textfile_dir.clone(),
-        tools: tools.iter().map(|tool| tool.name.to_owned()).collect(),
+        // none stands for all: a later version may have more of them
+        tools: match &asked.only {
+            Some(_) => tools.iter().map(|tool| tool.name.to_owned()).collect(),
+            None => installed.tools.clone(),
+        },
         ..installed
     };
     let after = if loaded.is_ok_and(|loaded| loaded.files.is_empty()) {
@@ -125,9 +120,17 @@ pub fn install(
     } else {
         "next: `verify-ops` shows what is armed, what runs, and what each tool would do"
     };
-    // a package that cannot be configured is a worse state than one that lacks something
-    let stop = if asked.packaged { Lacks::Tell } else { Lacks::Stop };
-    finish(settings, rows, plan, &contents, next, after, asked.dry_run, stop, now)
+    let site = Site { host: &settings.host, contents: &contents, installed: next, now };
+    let told = Told { rows, plan, done: Vec::new(), after, dry_run: asked.dry_run };
+    if asked.packaged {
+        // it exchanges no program; and one that cannot be configured is worse than one that lacks something
+        return carried_out(told, site);
+    }
+    if !told.is_allowed() || told.has_nothing_to_do() {
+        return ended(&told);
+    }
+    let _locks = locks(settings, TURN_WAIT)?;
+    carried_out(told, site)
 }
 
 /// Takes away what was installed; configuration, permissions and state stay.
@@ -144,6 +147,9 @@ pub fn uninstall(
     let installed: Installed = records::read(&settings.host.state_dir, now)?;
     let own = own_program()?;
     let prefix = prefix(asked.prefix.as_deref(), &own, &installed);
+    // an act that is under way is waited for: ended half way, nobody would take it up
+    let wait = settings.mounts.deadline + TURN_WAIT;
+    let _locks = if asked.dry_run { None } else { Some(locks(settings, wait)?) };
     let mut rows = Vec::new();
     let debts: Debts = records::read(&settings.host.state_dir, now)?;
     for debt in &debts.debts {
@@ -179,51 +185,40 @@ pub fn uninstall(
     } else {
         "configuration, permissions and state are left: /etc/unwedge, /var/lib/unwedge"
     };
-    finish(settings, rows, plan, &[], next, after, asked.dry_run, Lacks::Stop, now)
+    let site = Site { host: &settings.host, contents: &[], installed: next, now };
+    let told = Told { rows, plan, done: Vec::new(), after, dry_run: asked.dry_run };
+    if told.is_allowed() && !told.has_nothing_to_do() {
+        carried_out(told, site)
+    } else {
+        ended(&told)
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the end of two verbs")]
-fn finish(
-    settings: &Settings,
-    rows: Vec<Row>,
-    plan: Plan,
-    contents: &[Content],
-    installed: Installed,
-    after: &str,
-    dry_run: bool,
-    stop: Lacks,
-    now: &Now,
-) -> Result<String> {
-    let mut told = Told { rows, plan, done: Vec::new(), after, dry_run };
-    let lacks = |row: &Row| {
-        row.grade == Grade::Fault || (row.check == "systemd" && row.grade == Grade::Unknown)
-    };
-    let lacking = stop == Lacks::Stop && told.rows.iter().any(lacks);
-    if lacking || !told.plan.refusals.is_empty() {
-        out::print(&told.text())?;
-        bail!("something is missing that it stands on; nothing was touched");
-    }
-    if dry_run || told.plan.steps.is_empty() {
+/// Where it ends without anything done.
+fn ended(told: &Told<'_>) -> Result<String> {
+    if told.is_allowed() {
         return Ok(told.text());
     }
-    let _locks = locks(settings)?;
-    let site = Site { host: &settings.host, contents, installed, now };
+    out::print(&told.text())?;
+    bail!("something is missing that it stands on; nothing was touched");
+}
+
+fn carried_out(mut told: Told<'_>, site: Site<'_>) -> Result<String> {
     told.done = install::carry_out(&told.plan, site)?;
-    let failed = told.done.iter().any(|(_, came)| came.is_err());
-    if failed {
-        out::print(&told.text())?;
-        bail!("it is done in part; run it again once the cause is gone");
+    if told.done.iter().all(|(_, came)| came.is_ok()) {
+        return Ok(told.text());
     }
-    Ok(told.text())
+    out::print(&told.text())?;
+    bail!("it is done in part; run it again once the cause is gone");
 }
 
 /// No tool acts while programs and units are exchanged, and no other installation is under way.
-fn locks(settings: &Settings) -> Result<[lock::Lock; 2]> {
+fn locks(settings: &Settings, wait: Duration) -> Result<[lock::Lock; 2]> {
     let Tried::Locked(own) = lock::tool(&settings.host.run_dir, "install")? else {
         bail!("another installation is under way");
     };
     let path = &settings.gates.deploy_lock;
-    let deadline = Deadline::after(TURN_WAIT);
+    let deadline = Deadline::after(wait);
     loop {
         match lock::maintenance(path)? {
             Tried::Locked(lock) => return Ok([own, lock]),

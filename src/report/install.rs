@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::act::install::Came;
-use crate::checks::Row;
+use crate::checks::{Grade, Row};
 use crate::decide::install::{Plan, Step};
 use crate::sys::text;
 
@@ -24,6 +24,24 @@ pub struct Told<'a> {
 }
 
 impl Told<'_> {
+    /// Whether nothing is missing that it stands on.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        let lacks = |row: &Row| match row.grade {
+            Grade::Fault => true,
+            // whether there is a systemd decides what is done at all
+            Grade::Unknown => row.check == "systemd",
+            Grade::Ok | Grade::Warn => false,
+        };
+        !self.rows.iter().any(lacks) && self.plan.refusals.is_empty()
+    }
+
+    /// Whether nothing is to be done, or only to be said.
+    #[must_use]
+    pub fn has_nothing_to_do(&self) -> bool {
+        self.dry_run || self.plan.steps.is_empty()
+    }
+
     /// All of it.
     #[must_use]
     pub fn text(&self) -> String {

@@ -107,7 +107,10 @@ pub(super) fn metrics(
     round: &Round<'_>,
     news: &WorkerNews<'_>,
 ) -> Result<()> {
-    families.set("unwedge_worker_active", &[], flag(news.present.state.is_up()))?;
+    // a zero would call for a person, who would find a worker that runs
+    if !matches!(news.present.state, State::Unknown(_)) {
+        families.set("unwedge_worker_active", &[], flag(news.present.state.is_up()))?;
+    }
     families.set("unwedge_worker_should_be_running", &[], flag(news.should_be_running))?;
     if let Some(last) = news.state.starts.last() {
         let at = seconds_of(last.at.utc_ms);
