@@ -29,12 +29,7 @@ pub fn bare(host: &Host) {
 
 /// With storage, a worker and its queue in the configuration.
 pub fn configured(host: &Host, more: &str) {
-    let worker = "[worker]\nunit = \"worker.service\"\nverify = \"200ms\"\nfree_mib_min = 0\nfree_inodes_min = 0\n\
-        needs = [\"/srv/storagebox\"]\nbudget.cooldown = \"0s\"\n\
-        [queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"table\"\ntimeout = \"2s\"\nquiet = \"1s\"\n\
-        [queue.table]\nname = \"jobs\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\noutput = \"dir\"\nstarted_at = \"began\"\n\
-        states = { pending = [\"queued\"], retryable = [\"again\"], running = [\"running\"], finished = [\"done\"] }\n";
-    host.configure("", &(listed("") + more + worker));
+    host.configure("", &(listed("") + more + quiesce::CONFIG));
     host.put("/etc/systemd/system/worker.service", quiesce::UNIT.as_bytes(), "644");
     host.put("/usr/local/bin/worker", b"#!/bin/bash\nexec sleep infinity\n", "755");
     host.ok("mkdir -p /srv/elsewhere; systemctl daemon-reload");

@@ -17,6 +17,13 @@ sleep infinity &
 wait -n $!
 "#;
 
+/// A worker that may be started at once, and its queue.
+pub const CONFIG: &str = "[worker]\nunit = \"worker.service\"\nverify = \"200ms\"\nfree_mib_min = 0\nfree_inodes_min = 0\n\
+    needs = [\"/srv/storagebox\"]\nbudget.cooldown = \"0s\"\n\
+    [queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"table\"\ntimeout = \"2s\"\nquiet = \"1s\"\n\
+    [queue.table]\nname = \"jobs\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\noutput = \"dir\"\nstarted_at = \"began\"\n\
+    states = { pending = [\"queued\"], retryable = [\"again\"], running = [\"running\"], finished = [\"done\"] }\n";
+
 /// Programs, units, a queue with times, a worker that is up.
 pub fn furnish(host: &Host, unit: &str, more: &str) {
     for name in ["unwedge-worker", "unwedge-jobs"] {
@@ -28,12 +35,7 @@ pub fn furnish(host: &Host, unit: &str, more: &str) {
     ] {
         host.put(place, &shipped(name), "644");
     }
-    let config = "[worker]\nunit = \"worker.service\"\nverify = \"200ms\"\nfree_mib_min = 0\nfree_inodes_min = 0\n\
-        needs = [\"/srv/storagebox\"]\nbudget.cooldown = \"0s\"\n\
-        [queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"table\"\ntimeout = \"2s\"\nquiet = \"1s\"\n\
-        [queue.table]\nname = \"jobs\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\noutput = \"dir\"\nstarted_at = \"began\"\n\
-        states = { pending = [\"queued\"], retryable = [\"again\"], running = [\"running\"], finished = [\"done\"] }\n";
-    host.configure("", &(listed("") + more + config));
+    host.configure("", &(listed("") + more + CONFIG));
     host.arm();
     host.put("/etc/unwedge/sentinels/worker", b"armed by a test\n", "644");
     host.ok("systemd-sysusers /usr/lib/sysusers.d/unwedge.conf 2>/dev/null

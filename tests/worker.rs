@@ -541,9 +541,12 @@ lab_test! {
         let path = lab.root("box");
         let _fault = lab.fault(&path, &[]);
         assert!(in_process(&lab, &path, ":").contains("up for 300 ms"));
+        let metrics = || std::fs::read_to_string(lab.dir.join("metrics/unwedge_worker.prom")).unwrap();
         assert_eq!(in_process(&lab, &path, ":").trim(), "worker worker-active");
+        assert!(metrics().contains("\nunwedge_worker_active 1\n"), "{}", metrics());
         let said = in_process(&lab, &path, "sleep 60");
         assert_eq!(said.trim(), "worker unclear-evidence");
+        assert!(!metrics().contains("unwedge_worker_active"), "told as down: {}", metrics());
     }
 }
 

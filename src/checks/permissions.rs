@@ -1,12 +1,12 @@
 //! What may be done and what keeps it from being done: sentinels, HALT, holds, the deploy lock, locks of rounds.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::{Finding, Host};
 use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::manifest::content;
+use crate::probes::gates::{self, Holder};
 use crate::probes::records::{self, Debts, Holds};
 use crate::sys::{clock, text};
 
@@ -133,31 +133,11 @@ struct Held {
     said: String,
 }
 
-/// Who holds an flock on a file, by /proc/locks; how long, by when that process began.
+/// Who holds an flock on a file, and how long, by when that process began.
 fn holder(path: &Path) -> Result<Option<Held>, String> {
-    let file = match std::fs::metadata(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", text::path(path))),
+    let Some(Holder { exclusive, pid }) = gates::holders(path)?.first().copied() else {
+        return Ok(None);
     };
-    let locks = std::fs::read_to_string("/proc/locks")
-        .map_err(|error| format!("read /proc/locks: {error}"))?;
-    let place = format!(
-        "{:02x}:{:02x}:{}",
-        rustix::fs::major(file.dev()),
-        rustix::fs::minor(file.dev()),
-        file.ino()
-    );
-    let held = locks.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        match fields.as_slice() {
-            [_, "FLOCK", _, mode, pid, at, ..] if *at == place => {
-                Some((*mode == "READ", pid.parse::<i32>().ok()?))
-            }
-            _ => None,
-        }
-    });
-    let Some((shared, pid)) = held else { return Ok(None) };
     let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
     let (since, name) = match stat {
         Ok(stat) => {
@@ -173,5 +153,5 @@ fn holder(path: &Path) -> Result<Option<Held>, String> {
         text::bytes(name.as_bytes()),
         text::duration(since)
     );
-    Ok(Some(Held { shared, since, said }))
+    Ok(Some(Held { shared: !exclusive, since, said }))
 }

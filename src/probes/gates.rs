@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::sentinel::{Halt, Kind, Permission};
 
@@ -83,40 +83,51 @@ pub fn namespace() -> Namespace {
 /// share it. From `/proc/locks`, which shows the locks of this pid namespace.
 #[must_use]
 pub fn lock(path: &Path, exclusive_only: bool) -> LockLook {
-    let file = match std::fs::metadata(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return LockLook::Free,
-        Err(error) => {
-            return LockLook::Unknown(format!("{}: {error}", crate::sys::text::path(path)));
-        }
-    };
-    match std::fs::read_to_string("/proc/locks") {
-        Ok(locks) => {
-            let held = holders(&locks, file.dev(), file.ino())
-                .any(|exclusive| exclusive || !exclusive_only);
-            if held { LockLook::Held } else { LockLook::Free }
-        }
-        Err(error) => LockLook::Unknown(format!("read /proc/locks: {error}")),
+    match holders(path) {
+        Ok(holders) if holders.iter().any(|it| it.exclusive || !exclusive_only) => LockLook::Held,
+        Ok(_) => LockLook::Free,
+        Err(why) => LockLook::Unknown(why),
     }
 }
 
-/// The flocks held on one file: whether each is exclusive. A line is
-/// `1: FLOCK  ADVISORY  WRITE 708 fe:00:4718 0 EOF`; a waiter's has `->` after the number.
-fn holders(locks: &str, dev: u64, inode: u64) -> impl Iterator<Item = bool> {
-    let device = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(dev), rustix::fs::minor(dev));
-    locks.lines().filter_map(move |line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        match fields.as_slice() {
-            [_, "FLOCK", _, mode, _, place, ..] if *place == device => Some(*mode == "WRITE"),
-            _ => None,
-        }
-    })
+/// Somebody who holds an flock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Whether nobody else may.
+    pub exclusive: bool,
+    /// The process; 0 where it is of another pid namespace.
+    pub pid: i32,
 }
 
-/// The lock of a tool's round.
-#[must_use]
-pub fn tool_lock(run_dir: &Path, tool: &str) -> PathBuf {
-    run_dir.join(format!("{tool}.lock"))
+/// Who holds an flock on `path`; nobody where there is no such file.
+///
+/// # Errors
+/// It could not be looked at.
+pub fn holders(path: &Path) -> Result<Vec<Holder>, String> {
+    let file = match std::fs::metadata(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{}: {error}", crate::sys::text::path(path))),
+    };
+    let locks = std::fs::read_to_string("/proc/locks")
+        .map_err(|error| format!("read /proc/locks: {error}"))?;
+    Ok(parse(&locks, file.dev(), file.ino()))
+}
+
+/// The flocks held on one file. A line is `1: FLOCK  ADVISORY  WRITE 708 fe:00:4718 0 EOF`; a waiter's has `->` after
+/// the number.
+fn parse(locks: &str, dev: u64, inode: u64) -> Vec<Holder> {
+    let device = format!("{:02x}:{:02x}:{inode}", rustix::fs::major(dev), rustix::fs::minor(dev));
+    let holder = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        match fields.as_slice() {
+            [_, "FLOCK", _, mode, pid, place, ..] if *place == device => {
+                Some(Holder { exclusive: *mode == "WRITE", pid: pid.parse().unwrap_or(0) })
+            }
+            _ => None,
+        }
+    };
+    locks.lines().filter_map(holder).collect()
 }
 
 #[cfg(test)]
@@ -132,11 +143,11 @@ mod tests {
 3: FLOCK  ADVISORY  READ 708 fe:00:4721 0 EOF
 ";
         let dev = rustix::fs::makedev(0xfe, 0);
-        let modes = |inode| holders(locks, dev, inode).collect::<Vec<_>>();
-        assert_eq!(modes(4718), [true]);
-        assert_eq!(modes(4719), [] as [bool; 0]);
-        assert_eq!(modes(4720), [] as [bool; 0]);
-        assert_eq!(modes(4721), [false]);
+        let held = |inode| parse(locks, dev, inode);
+        assert_eq!(held(4718), [Holder { exclusive: true, pid: 708 }]);
+        assert_eq!(held(4719), []);
+        assert_eq!(held(4720), []);
+        assert_eq!(held(4721), [Holder { exclusive: false, pid: 708 }]);
     }
 
     #[test]
