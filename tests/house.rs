@@ -181,7 +181,7 @@ fn units_say_what_the_manifest_says() {
         );
         let user = (tool.runs_as == RunsAs::ServiceUser).then(|| "unwedge".to_owned());
         assert_eq!(setting(&service, "User"), user, "{service}");
-        for unit in std::iter::once(tool.service()).chain(tool.timer()) {
+        for unit in tool.own_units() {
             let page = format!("man:{}(1)", tool.program);
             assert_eq!(setting(&unit, "Documentation"), Some(page), "{unit}");
         }
@@ -239,8 +239,7 @@ fn whatever_lies_in_the_folders_is_shipped_and_nothing_else() {
 fn the_table_of_units_is_that_of_the_manifest() {
     let table = fs::read_to_string(root().join("systemd/README.md")).unwrap();
     for tool in TOOLS {
-        let units = std::iter::once(tool.service()).chain(tool.timer());
-        let units: Vec<String> = units.map(|unit| format!("`{unit}`")).collect();
+        let units: Vec<String> = tool.own_units().map(|unit| format!("`{unit}`")).collect();
         let row = table.lines().find(|line| line.starts_with(&format!("| {} |", units.join(", "))));
         let row = row.unwrap_or_else(|| panic!("{}: no row", tool.name));
         let sentinel =

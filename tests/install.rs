@@ -2,8 +2,10 @@
 //! that nobody's job is touched.
 
 use crate::quiesce::{self, queue};
-use crate::support::host::{Host, listed, program};
+use crate::support::host::{BASE, Host, listed, program};
 use unwedge::manifest::{OPERATOR, TOOLS};
+use unwedge::probes::records::{self, Debt, Debts};
+use unwedge::sys::clock::Stamp;
 
 /// Every program that is shipped.
 pub fn programs() -> impl Iterator<Item = &'static str> {
@@ -33,6 +35,20 @@ pub fn configured(host: &Host, more: &str) {
     host.put("/etc/systemd/system/worker.service", quiesce::UNIT.as_bytes(), "644");
     host.put("/usr/local/bin/worker", b"#!/bin/bash\nexec sleep infinity\n", "755");
     host.ok("mkdir -p /srv/elsewhere; systemctl daemon-reload");
+}
+
+/// The record of one debt.
+fn owed(debt: impl FnOnce(Stamp, String) -> Debt) -> Vec<u8> {
+    let since = Stamp { utc_ms: 1, boot_ms: 1, boot_id: "x".to_owned() };
+    records::render(&Debts { debts: vec![debt(since, "a test".to_owned())] }).unwrap()
+}
+
+fn owed_mount() -> Vec<u8> {
+    owed(|since, why| Debt::Mount { path: BASE.into(), since, why })
+}
+
+fn owed_worker() -> Vec<u8> {
+    owed(|since, why| Debt::Worker { unit: "worker.service".to_owned(), since, why })
 }
 
 host_test! {
@@ -121,10 +137,9 @@ host_test! {
         host.configure("", &listed(""));
         host.ok("/opt/unwedge/unwedge install --enable mounts --start");
         // who acts holds the deploy lock, shared; it ends while the removal waits, and owes something
-        let debt = "{ \"debts\": [ { \"kind\": \"mount\", \"path\": \"/srv/storagebox\", \"since\": { \"utc_ms\": 1, \"boot_ms\": 1, \"boot_id\": \"x\" }, \"why\": \"a test\" } ] }\n";
-        host.put("/run/debts", debt.as_bytes(), "600");
+        host.put("/run/debts.json", &owed_mount(), "600");
         host.put("/run/act", b"#!/bin/bash\nexec 9</run/unwedge/deploy.lock; flock -s 9; : >/run/acts; sleep 2\n\
-            { printf '{\"record\":\"debts\",\"schema\":1,\"sha256\":\"%s\"}\\n' $(sha256sum </run/debts | cut -d' ' -f1); cat /run/debts; } >/var/lib/unwedge/debts.json\n", "755");
+            cp /run/debts.json /var/lib/unwedge/debts.json\n", "755");
         host.ok("systemd-run --quiet --unit=act /run/act; until test -e /run/acts; do sleep 0.02; done");
         let refused = host.bash("unwedge uninstall 2>&1");
         assert!(refused.code == Some(1) && refused.stdout.contains("debts          /srv/storagebox owed since"), "{refused:?}");
@@ -226,10 +241,7 @@ host_test! {
         let again = host.ok("unwedge install");
         assert!(again.contains("nothing was changed"), "a drop-in that was asked for once stays: {again}");
         // who is owed something would never get it
-        let debt = "{ \"kind\": \"worker\", \"unit\": \"worker.service\", \"since\": { \"utc_ms\": 1, \"boot_ms\": 1, \"boot_id\": \"x\" }, \"why\": \"a test\" }";
-        host.put("/run/debts", format!("{{ \"debts\": [ {debt} ] }}\n").as_bytes(), "600");
-        host.ok("{ printf '{\"record\":\"debts\",\"schema\":1,\"sha256\":\"%s\"}\\n' $(sha256sum </run/debts | cut -d' ' -f1); cat /run/debts; } >/run/record
-            cp /var/lib/unwedge/debts.json /run/saved 2>/dev/null || :; cp /run/record /var/lib/unwedge/debts.json");
+        host.put("/var/lib/unwedge/debts.json", &owed_worker(), "600");
         let refused = host.bash("unwedge uninstall 2>&1");
         assert!(refused.code == Some(1) && refused.stdout.contains("debts          worker.service owed since"), "{refused:?}");
         host.ok("systemctl is-active -q unwedge-watch; rm /var/lib/unwedge/debts.json");
@@ -306,9 +318,7 @@ host_test! {
         assert_eq!(host.ok("ls /usr/bin/unwedge* /usr/bin/verify-ops /usr/lib/systemd/system/unwedge* /etc/systemd/system/*/*unwedge* /var/lib/metrics/unwedge* 2>/dev/null || :"), "");
         host.ok("test -f /etc/unwedge/unwedge.toml -a -f /var/lib/unwedge/installed.json; systemctl is-active -q worker; systemctl restart worker");
         host.ok("dpkg -i /run/new.deb 2>&1");
-        let debts = "printf '{\"record\":\"debts\",\"schema\":1,\"sha256\":\"%s\"}\\n' $(sha256sum </run/debts | cut -d' ' -f1)";
-        host.put("/run/debts", b"{ \"debts\": [ { \"kind\": \"worker\", \"unit\": \"worker.service\", \"since\": { \"utc_ms\": 1, \"boot_ms\": 1, \"boot_id\": \"x\" }, \"why\": \"a test\" } ] }\n", "600");
-        host.ok(&format!("{{ {debts}; cat /run/debts; }} >/var/lib/unwedge/debts.json"));
+        host.put("/var/lib/unwedge/debts.json", &owed_worker(), "600");
         let refused = host.bash("dpkg -r unwedge 2>&1");
         assert!(refused.code != Some(0) && refused.stdout.contains("worker.service owed since"), "{refused:?}");
         host.ok("unwedge-worker --apply; unwedge debts | grep -q 'nothing is owed'; systemctl stop worker; dpkg --purge unwedge 2>&1");

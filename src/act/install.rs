@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -224,12 +224,10 @@ fn is_only_ours(dir: &Path) -> bool {
 ///
 /// # Errors
 /// It cannot.
-pub fn write_and_take_back(dir: &Path) -> Result<PathBuf> {
+pub fn write_and_take_back(dir: &Path) -> Result<()> {
     let whole = || format!("write into {}", text::path(dir));
     let mut file =
         tempfile::Builder::new().prefix(".unwedge.").tempfile_in(dir).with_context(whole)?;
     file.write_all(b"\n").with_context(whole)?;
-    let path = file.path().to_owned();
-    file.close().with_context(whole)?;
-    Ok(path)
+    file.close().with_context(whole)
 }

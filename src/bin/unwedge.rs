@@ -10,7 +10,7 @@ use unwedge::cli::{
     BindsVerb, ConfigVerb, DrillVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb,
     WorkerVerb,
 };
-use unwedge::config::{self, Loaded, Request};
+use unwedge::config::{self, ConfigErrors, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{
     binds, config as check, debts, doctor, drill, generate, hold, install, mounts, sentinel, state,
@@ -35,7 +35,8 @@ fn main() -> ExitCode {
         Verb::Faultfs(options) => return finish(kit::command::faultfs(options)),
         Verb::Generate { dir } => generate::into(dir),
         Verb::CanWrite { user, dir } => install::prove(user, dir),
-        Verb::Install(_) | Verb::Uninstall(_) => put(&cli),
+        Verb::Install(asked) => put(&cli, |loaded, now| install::install(asked, loaded, now)),
+        Verb::Uninstall(asked) => put(&cli, |loaded, now| install::uninstall(asked, loaded, now)),
         Verb::Doctor => return doctor(&cli),
         Verb::Config(_)
         | Verb::Sentinel(_)
@@ -80,17 +81,15 @@ fn doctor(cli: &Unwedge) -> ExitCode {
 }
 
 /// Puts in place or takes away: also with a configuration that does not hold, which is then a row of its own.
-fn put(cli: &Unwedge) -> Result<String> {
+fn put(
+    cli: &Unwedge,
+    act: impl FnOnce(std::result::Result<&Loaded, &ConfigErrors>, &Now) -> Result<String>,
+) -> Result<String> {
     if cli.common.json {
         bail!("this verb has no JSON");
     }
     let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
-    let now = Now::take()?;
-    match &cli.verb {
-        Verb::Install(asked) => install::install(asked, loaded.as_ref(), &now),
-        Verb::Uninstall(asked) => install::uninstall(asked, loaded.as_ref(), &now),
-        _ => Ok(String::new()),
-    }
+    act(loaded.as_ref(), &Now::take()?)
 }
 
 fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {

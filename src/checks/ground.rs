@@ -13,8 +13,6 @@ use crate::sys::{text, user};
 const SYSTEMD_MIN: u32 = 249;
 /// How long systemctl may take for a single answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// How long it may take to learn who a user is.
-const USER_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a kernel of at least this version has, and what is lost without it.
 const KERNEL: [((u32, u32), &str); 3] = [
@@ -102,7 +100,7 @@ pub fn programs(host: &Host<'_>) -> Vec<Finding> {
 
 pub fn service_user(host: &Host<'_>) -> Vec<Finding> {
     let name = &host.settings.host.user;
-    vec![match user::named(name, USER_LIMIT) {
+    vec![match user::named(name, user::LIMIT) {
         Ok(ids) if ids.uid == 0 => {
             Finding::fault(name, "it is root: nothing would be kept from it")
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Finding, Host};
+use crate::manifest::BINDS;
 use crate::probes::family::Family;
 use crate::probes::jobs::{self, QueueLook};
 use crate::probes::mountinfo;
@@ -68,11 +69,7 @@ fn stop_limit(host: &Host<'_>, name: &str, unit: &Shown) -> Finding {
 }
 
 fn after_binds(host: &Host<'_>, name: &str, unit: &Shown) -> Option<Finding> {
-    let settings = host.settings;
-    if settings.bind.is_empty()
-        && settings.binds.manifest.is_none()
-        && settings.binds.jobs.is_none()
-    {
+    if !BINDS.is_needed(host.settings) {
         return None;
     }
     let (requires, after) = (

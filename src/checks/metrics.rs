@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use super::{Finding, Host};
 use crate::manifest::content;
-use crate::manifest::files;
 use crate::manifest::{Start, Tool};
 use crate::probes::{exposition, install};
 use crate::sys::clock;
@@ -21,9 +20,7 @@ pub fn directory(host: &Host<'_>) -> Vec<Finding> {
     }
     let lines = content::directories(&host.settings.host);
     let own: Vec<&str> = lines.lines().filter(|line| line.contains(shown.as_str())).collect();
-    let local = std::path::Path::new("/etc/tmpfiles.d/unwedge.conf");
-    let file =
-        if local.is_file() { local.to_owned() } else { files::DIRECTORIES[0].path(host.prefix) };
+    let file = content::directories_file(&host.settings.host, host.prefix);
     vec![if own.iter().all(|line| install::has_directories(line)) {
         Finding::ok(
             shown,
@@ -41,9 +38,10 @@ pub fn files_fresh(host: &Host<'_>) -> Vec<Finding> {
 
 fn of(host: &Host<'_>, tool: &Tool) -> Option<Finding> {
     let active = host.units().ok()?.get(&tool.enabled_unit())?.is_active();
-    let deadline = content::deadline(tool, host.settings).unwrap_or(Duration::from_secs(60));
     let limit = match tool.start {
-        Start::Every { .. } | Start::Daily => tool.stale_after(deadline)?,
+        Start::Every { .. } | Start::Daily => {
+            tool.stale_after(content::longest_round(tool, host.settings))?
+        }
         Start::Always => WATCH_LIMIT,
         Start::AtBoot => return None,
     };

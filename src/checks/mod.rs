@@ -123,6 +123,14 @@ impl Finding {
     }
 }
 
+/// What was found; where that is nothing, all is well.
+fn or_ok(mut found: Vec<Finding>, evidence: impl Into<String>) -> Vec<Finding> {
+    if found.is_empty() {
+        found.push(Finding::ok("", evidence));
+    }
+    found
+}
+
 /// One check.
 pub struct Check {
     /// Its name, the same in lists, metrics and alerts.

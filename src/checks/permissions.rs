@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Finding, Host};
+use super::{Finding, Host, or_ok};
 use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::manifest::content;
 use crate::probes::gates::{self, Holder};
@@ -74,7 +74,7 @@ pub fn holds(host: &Host<'_>) -> Vec<Finding> {
     };
     let open =
         holds.holds.iter().filter_map(|(kind, hold)| Some((kind, hold.left(host.now)?, hold)));
-    let mut found: Vec<Finding> = open
+    let found: Vec<Finding> = open
         .map(|(kind, left, hold)| {
             let because = text::bytes(hold.because.as_bytes());
             let why = format!(
@@ -85,18 +85,14 @@ pub fn holds(host: &Host<'_>) -> Vec<Finding> {
             Finding::warn(kind.as_str(), why).mended_by(format!("unwedge hold clear {kind}"))
         })
         .collect();
-    if found.is_empty() {
-        found.push(Finding::ok("", "none"));
-    }
-    found
+    or_ok(found, "none")
 }
 
 pub fn locks(host: &Host<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for tool in host.tools {
         let Some(path) = tool.lock_file(&host.settings.host) else { continue };
-        let limit =
-            content::deadline(tool, host.settings).unwrap_or(Duration::from_secs(60)) + GRACE;
+        let limit = content::longest_round(tool, host.settings) + GRACE;
         found.push(match holder(&path) {
             Ok(None) => continue,
             Ok(Some(held)) if held.since <= limit => Finding::ok(tool.name, held.said),
@@ -108,10 +104,7 @@ pub fn locks(host: &Host<'_>) -> Vec<Finding> {
             Err(why) => Finding::unknown(tool.name, why),
         });
     }
-    if found.is_empty() {
-        found.push(Finding::ok("", "no round is at work"));
-    }
-    found
+    or_ok(found, "no round is at work")
 }
 
 pub fn deploy_lock(host: &Host<'_>) -> Vec<Finding> {

@@ -40,7 +40,7 @@ fn one(host: &Host<'_>, tool: &'static Tool, config: Option<&Path>, json: bool) 
         config.into_iter().flat_map(|file| ["--config".into(), file.as_os_str().to_owned()]),
     );
     argv.extend(json.then(|| "--json".into()));
-    let limit = content::deadline(tool, host.settings).unwrap_or(Duration::from_secs(60)) + GRACE;
+    let limit = content::longest_round(tool, host.settings) + GRACE;
     let (finding, said) = match command::run_with(&argv, &overrides::of_process(), limit) {
         Ok(done) => {
             let said = String::from_utf8_lossy(&done.stdout).into_owned();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Host};
+use super::{Finding, Host, or_ok};
 use crate::manifest;
 use crate::probes::jobs::StoredFacts;
 use crate::probes::records::{
@@ -11,8 +11,6 @@ use crate::probes::records::{
 use crate::sys::clock::Age;
 use crate::sys::{text, user};
 
-/// How long it may take to learn who a user is.
-const USER_LIMIT: Duration = Duration::from_secs(2);
 /// A debt older than this should have been paid by several rounds.
 const DEBT_AGE_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -27,7 +25,7 @@ pub fn records(host: &Host<'_>) -> Vec<Finding> {
         of::<Guards>(host, dir),
         of::<Installed>(host, dir),
     ];
-    let owner = user::named(&host.settings.host.user, USER_LIMIT).map(|ids| ids.uid);
+    let owner = user::named(&host.settings.host.user, user::LIMIT).map(|ids| ids.uid);
     // without the user nothing of it is known, and that is a row of its own
     if let (Some(_), Ok(owner)) = (&host.settings.queue, owner) {
         found.push(match records::read_of::<StoredFacts>(&queue, owner, host.now) {
@@ -57,7 +55,7 @@ pub fn debts(host: &Host<'_>) -> Vec<Finding> {
         Ok(owed) => owed,
         Err(why) => return vec![Finding::unknown("", why.to_string())],
     };
-    let mut found: Vec<Finding> = owed
+    let found: Vec<Finding> = owed
         .debts
         .iter()
         .map(|debt| {
@@ -77,10 +75,7 @@ pub fn debts(host: &Host<'_>) -> Vec<Finding> {
             })
         })
         .collect();
-    if found.is_empty() {
-        found.push(Finding::ok("", "nothing is owed"));
-    }
-    found
+    or_ok(found, "nothing is owed")
 }
 
 pub fn room(host: &Host<'_>) -> Vec<Finding> {

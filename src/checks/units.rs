@@ -2,13 +2,12 @@
 //! should have.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::{Finding, Host};
+use super::{Finding, Host, or_ok};
 use crate::manifest::content::{self, Body, Content};
-use crate::manifest::files::{self, Place};
+use crate::manifest::files;
 use crate::manifest::{RESTART_WHEN_IDLE, RunsAs, Start, Tool, WATCH};
-use crate::probes::install::runs_old;
+use crate::probes::install::{runs_old, worker_runs_old};
 use crate::probes::services::Shown;
 use crate::probes::worker;
 use crate::sys::{clock, text};
@@ -47,10 +46,7 @@ pub fn files_installed(host: &Host<'_>) -> Vec<Finding> {
         programs.filter(|path| !path.is_file()).map(|path| lacking(path, "it is not there"));
     let mut found: Vec<Finding> = missing.collect();
     if host.has_systemd() {
-        let system = |file: &&'static files::File| {
-            file.place != Place::Doc("") && !matches!(file.place, Place::Doc(_))
-        };
-        for file in files::of(host.tools).filter(system) {
+        for file in files::of(host.tools).filter(|file| file.place.is_of_systemd()) {
             let path = file.path(host.prefix);
             match std::fs::read_to_string(&path) {
                 Ok(there) if there == file.text(host.prefix) => {}
@@ -62,13 +58,7 @@ pub fn files_installed(host: &Host<'_>) -> Vec<Finding> {
             }
         }
     }
-    if found.is_empty() {
-        found.push(Finding::ok(
-            "",
-            format!("as this version ships them, below {}", text::path(host.prefix)),
-        ));
-    }
-    found
+    or_ok(found, format!("as this version ships them, below {}", text::path(host.prefix)))
 }
 
 pub fn units_fit(host: &Host<'_>) -> Vec<Finding> {
@@ -85,11 +75,7 @@ pub fn units_fit(host: &Host<'_>) -> Vec<Finding> {
             Finding::fault(text::path(&content.path), why).mended_by("unwedge install")
         })
         .collect();
-    if lacking.is_empty() {
-        vec![Finding::ok("", "deadlines, users and directories are those of the configuration")]
-    } else {
-        lacking
-    }
+    or_ok(lacking, "deadlines, users and directories are those of the configuration")
 }
 
 pub fn units_read(host: &Host<'_>) -> Vec<Finding> {
@@ -141,8 +127,7 @@ pub fn switched_on(host: &Host<'_>) -> Vec<Finding> {
 
 pub fn ran(host: &Host<'_>) -> Vec<Finding> {
     each(host, |tool, shown| {
-        let deadline = content::deadline(tool, host.settings).unwrap_or(Duration::from_secs(60));
-        let limit = tool.stale_after(deadline)?;
+        let limit = tool.stale_after(content::longest_round(tool, host.settings))?;
         if !enabled_unit(host, tool)?.is_active() {
             return None;
         }
@@ -213,10 +198,7 @@ pub fn old_code(host: &Host<'_>) -> Vec<Finding> {
     }
     if let Some(configured) = &host.settings.worker {
         let look = worker::glance(host.settings, configured);
-        let pids = look.processes.unwrap_or_default();
-        if let Some((pid, program)) =
-            pids.into_iter().find_map(|pid| Some((pid, runs_old(pid, host.prefix, &[])?)))
-        {
+        if let Some((pid, program)) = worker_runs_old(&look, host.prefix, &[]) {
             let why = format!(
                 "old code until idle: process {pid} runs what {} was before",
                 text::path(&program)
@@ -227,10 +209,7 @@ pub fn old_code(host: &Host<'_>) -> Vec<Finding> {
             );
         }
     }
-    if found.is_empty() {
-        found.push(Finding::ok("", "whatever runs is what is installed"));
-    }
-    found
+    or_ok(found, "whatever runs is what is installed")
 }
 
 pub fn host_namespace(host: &Host<'_>) -> Vec<Finding> {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{self, Place};
+use super::files;
 use super::{OPERATOR, RunsAs, Tool, queue_dir};
 use crate::config::{Host, Services, Settings};
 
@@ -12,6 +12,8 @@ use crate::config::{Host, Services, Settings};
 pub const DROP_IN_PREFIX: &str = "50-unwedge-";
 /// Where drop-ins and units of this very host are.
 const LOCAL_UNITS: &str = "/etc/systemd/system";
+/// Where the directories of this very host are named, if they are not those that are shipped.
+const LOCAL_DIRECTORIES: &str = "/etc/tmpfiles.d/unwedge.conf";
 /// How much longer than its round a unit waits until it ends it.
 const UNIT_GRACE: Duration = Duration::from_secs(10);
 
@@ -42,14 +44,10 @@ pub enum Body {
 }
 
 impl Content {
-    fn text(path: PathBuf, text: String) -> Self {
-        Self { path, mode: 0o644, body: Body::Text(text.into_bytes()) }
-    }
-
-    /// A page made by a program.
+    /// One with this text in it.
     #[must_use]
-    pub fn page(path: PathBuf, text: Vec<u8>) -> Self {
-        Self { path, mode: 0o644, body: Body::Text(text) }
+    pub fn text(path: PathBuf, text: impl Into<Vec<u8>>) -> Self {
+        Self { path, mode: 0o644, body: Body::Text(text.into()) }
     }
 }
 
@@ -69,10 +67,8 @@ pub fn programs(tools: &[&'static Tool], from: &Path, prefix: &Path) -> Vec<Cont
 /// Units, pages and the like, as they are below `prefix`; units only where there is systemd.
 #[must_use]
 pub fn texts(tools: &[&'static Tool], services: Services, prefix: &Path) -> Vec<Content> {
-    let is_of_systemd =
-        |place: Place| matches!(place, Place::Unit | Place::Users | Place::Directories);
     files::of(tools)
-        .filter(|file| services == Services::Systemd || !is_of_systemd(file.place))
+        .filter(|file| services == Services::Systemd || !file.place.is_of_systemd())
         .map(|file| Content::text(file.path(prefix), file.text(prefix)))
         .collect()
 }
@@ -93,8 +89,8 @@ pub fn local(tools: &[&'static Tool], settings: &Settings) -> Vec<Content> {
         })
         .collect();
     let directories = directories(&settings.host);
-    if directories != files::DIRECTORIES[0].text(Path::new("/usr")) {
-        local.push(Content::text(PathBuf::from("/etc/tmpfiles.d/unwedge.conf"), directories));
+    if directories != files::DIRECTORIES[0].as_shipped() {
+        local.push(Content::text(PathBuf::from(LOCAL_DIRECTORIES), directories));
     }
     local
 }
@@ -129,14 +125,19 @@ fn overrides(tool: &Tool, settings: &Settings) -> Option<String> {
     Some(format!("{head}\n[Service]\n{}\n", lines.join("\n")))
 }
 
-/// How long a round of a tool may take.
-#[must_use]
-pub fn deadline(tool: &Tool, settings: &Settings) -> Option<Duration> {
+/// How long the configuration lets a round of a tool take.
+fn deadline(tool: &Tool, settings: &Settings) -> Option<Duration> {
     match tool.name {
         "mounts" | "binds" => Some(settings.mounts.deadline),
         "worker" => settings.worker.as_ref().map(|worker| worker.deadline),
         _ => None,
     }
+}
+
+/// How long a round of a tool takes at most; a minute where the configuration says nothing of it.
+#[must_use]
+pub fn longest_round(tool: &Tool, settings: &Settings) -> Duration {
+    deadline(tool, settings).unwrap_or(Duration::from_secs(60))
 }
 
 /// `TimeoutStartSec=` of its service, as it is shipped.
@@ -148,10 +149,9 @@ fn deadline_of_unit(tool: &Tool) -> Option<Duration> {
 
 /// Its service, as it is shipped.
 #[must_use]
-pub fn unit_of(tool: &Tool) -> Option<String> {
+pub fn unit_of(tool: &Tool) -> Option<&'static str> {
     let service = tool.service();
-    let unit = files::UNITS.iter().find(|file| file.name == service)?;
-    Some(unit.text(Path::new("/usr")))
+    files::UNITS.iter().find(|file| file.name == service).map(files::File::as_shipped)
 }
 
 /// The directories, with this host's paths and user.
@@ -174,12 +174,22 @@ pub fn directories(host: &Host) -> String {
         }
         words.join(" ")
     };
-    let shipped = files::DIRECTORIES[0].text(Path::new("/usr"));
-    shipped
+    files::DIRECTORIES[0]
+        .as_shipped()
         .lines()
         .map(|line| if line.starts_with('#') { line.to_owned() } else { words(line) })
         .map(|line| line + "\n")
         .collect()
+}
+
+/// The file that names them, for systemd-tmpfiles.
+#[must_use]
+pub fn directories_file(host: &Host, prefix: &Path) -> PathBuf {
+    if directories(host) == files::DIRECTORIES[0].as_shipped() {
+        files::DIRECTORIES[0].path(prefix)
+    } else {
+        PathBuf::from(LOCAL_DIRECTORIES)
+    }
 }
 
 /// A path as systemd's files have it: `%` begins a specifier there, and a blank ends a word.
@@ -328,7 +338,7 @@ mod tests {
             assert_eq!(places(drop_in, ""), [] as [String; 0]);
             let example = format!("{}.conf", drop_in.name());
             let example = files::DROP_INS.iter().find(|file| file.name == example).unwrap();
-            let example = example.text(Path::new("/usr"));
+            let example = example.as_shipped();
             for content in drop_in.contents(&settings(text)) {
                 let Body::Text(text) = content.body else { panic!("a drop-in is text") };
                 let text = String::from_utf8(text).unwrap();

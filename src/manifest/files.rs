@@ -18,6 +18,17 @@ pub enum Place {
     Doc(&'static str),
 }
 
+impl Place {
+    /// Whether only systemd has a use for what goes there.
+    #[must_use]
+    pub fn is_of_systemd(self) -> bool {
+        match self {
+            Self::Unit | Self::Users | Self::Directories => true,
+            Self::Doc(_) => false,
+        }
+    }
+}
+
 /// One file.
 #[derive(Debug)]
 pub struct File {
@@ -43,6 +54,12 @@ impl File {
             Place::Doc(folder) => Path::new("share/doc/unwedge").join(folder).join(self.name),
         };
         prefix.join(below)
+    }
+
+    /// Its text as it is in this repository, for programs and pages below `/usr`.
+    #[must_use]
+    pub fn as_shipped(&self) -> &'static str {
+        self.text
     }
 
     /// Its text where programs and pages lie below `prefix`.

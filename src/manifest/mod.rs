@@ -124,10 +124,14 @@ impl Tool {
         self.timer().unwrap_or_else(|| self.service())
     }
 
+    /// Its service, and its timer if it has one.
+    pub fn own_units(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.service()).chain(self.timer())
+    }
+
     /// Every unit.
     pub fn units(&self) -> impl Iterator<Item = String> {
-        let others = self.other_units.iter().map(|&unit| unit.to_owned());
-        std::iter::once(self.service()).chain(self.timer()).chain(others)
+        self.own_units().chain(self.other_units.iter().map(|&unit| unit.to_owned()))
     }
 
     /// The name of its file in the textfile directory.
@@ -203,6 +207,23 @@ const fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
 }
 
+/// A tool of root's that only looks, remembers nothing and keeps nobody out.
+const ONLY_LOOKS: Tool = Tool {
+    name: "",
+    program: "",
+    arguments: &[],
+    about: "",
+    runs_as: RunsAs::Root,
+    start: Start::Always,
+    other_units: &[],
+    needs: Needs::Nothing,
+    acts: &[],
+    records: &[],
+    state: State::Host,
+    lock: None,
+    playbook: "README",
+};
+
 /// Repairs.
 pub static MOUNTS: Tool = Tool {
     name: "mounts",
@@ -276,17 +297,8 @@ pub static JOBS: Tool = Tool {
 pub static WATCH: Tool = Tool {
     name: "watch",
     program: "unwedge-watch",
-    arguments: &[],
     about: "starts a round of unwedge-mounts the moment a mount's daemon ends",
-    runs_as: RunsAs::Root,
-    start: Start::Always,
-    other_units: &[],
-    needs: Needs::Nothing,
-    acts: &[],
-    records: &[],
-    state: State::Host,
-    lock: None,
-    playbook: "README",
+    ..ONLY_LOOKS
 };
 
 /// The ritual.
@@ -295,15 +307,8 @@ pub static VERIFY: Tool = Tool {
     program: "verify-ops",
     arguments: &["--quiet", "--metrics"],
     about: "looks at everything that was installed, once a day",
-    runs_as: RunsAs::Root,
     start: Start::Daily,
-    other_units: &[],
-    needs: Needs::Nothing,
-    acts: &[],
-    records: &[],
-    state: State::Host,
-    lock: None,
-    playbook: "README",
+    ..ONLY_LOOKS
 };
 
 /// The probe, tried.
@@ -312,15 +317,9 @@ pub static CANARY: Tool = Tool {
     program: "unwedge-canary",
     arguments: &["--metrics"],
     about: "tries the probe on a mount that is dead on purpose",
-    runs_as: RunsAs::Root,
     start: Start::Every { boot: minutes(5), pause: minutes(60) },
-    other_units: &[],
-    needs: Needs::Nothing,
-    acts: &[],
-    records: &[],
-    state: State::Host,
-    lock: None,
     playbook: "alert-canary-failed",
+    ..ONLY_LOOKS
 };
 
 /// Every tool that systemd starts, in the order in which a person hears of them.

@@ -40,7 +40,7 @@ pub fn contents(prefix: &Path) -> Result<Vec<Content>> {
         let name =
             path.file_name().context("a page without a name")?.to_string_lossy().into_owned();
         let text = std::fs::read(&path).with_context(|| format!("read {}", text::path(&path)))?;
-        contents.push(Content::page(prefix.join(place(&name, prefix)), text));
+        contents.push(Content::text(prefix.join(place(&name, prefix)), text));
     }
     contents.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(contents)

@@ -30,8 +30,6 @@ const USUAL_PREFIX: &str = "/usr/local";
 const PACKAGE_PREFIX: &str = "/usr";
 /// How long an act that is under way is waited for, by somebody who can come again.
 const TURN_WAIT: Duration = Duration::from_secs(10);
-/// How long it may take to learn who a user is.
-const USER_LIMIT: Duration = Duration::from_secs(2);
 /// How long systemctl may take.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -60,16 +58,9 @@ pub fn install(
     let packaged = content::is_packaged(&prefix);
     let tools = match named(asked.only.as_deref())? {
         Some(tools) => tools,
-        None if installed.tools.is_empty() => TOOLS.to_vec(),
-        None => TOOLS
-            .into_iter()
-            .filter(|tool| installed.tools.iter().any(|it| it == tool.name))
-            .collect(),
+        None => chosen(&installed),
     };
-    let config = match loaded {
-        Ok(loaded) => Ok(loaded.files.as_slice()),
-        Err(errors) => Err(errors.to_string()),
-    };
+    let config = loaded.map(|it| it.files.as_slice()).map_err(ToString::to_string);
     let host = checks::Host::new(settings, config, &prefix, &tools, now);
     let mut rows = checks::run(&host, |check| check.is_ground);
     rows.extend(elsewhere(&prefix, &installed));
@@ -97,12 +88,10 @@ pub fn install(
         },
         keep: tools.iter().flat_map(|tool| tool.units()).collect(),
     };
-    let surplus_of =
-        if packaged { Vec::new() } else { everything(&TOOLS, services, from, &prefix)? };
-    let mut seen = look(settings, &prefix, &contents, &surplus_of, &installed, &tools);
-    if packaged {
-        seen.surplus.retain(|file| !file.path.starts_with(&prefix));
-    }
+    // pages are the same whatever the tools are
+    let mut others = content::programs(&TOOLS, from, &prefix);
+    others.extend(content::texts(&TOOLS, services, &prefix));
+    let seen = look(settings, &prefix, &contents, &others, &installed, &tools);
     let plan = decide(&seen, &asked_for);
     let next = Installed {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -165,22 +154,14 @@ pub fn uninstall(
             mend: Some("unwedge-mounts --apply; unwedge-worker --apply".to_owned()),
         });
     }
-    let packaged = content::is_packaged(&prefix);
-    let all = if packaged {
-        Vec::new()
-    } else {
-        everything(&TOOLS, settings.host.services, own.parent().context("no directory")?, &prefix)?
-    };
-    let local = content::local(&TOOLS, settings);
-    let all: Vec<Content> = all.into_iter().chain(local).collect();
+    let from = own.parent().context("this program lies in no directory")?;
+    let mut all = everything(&TOOLS, settings.host.services, from, &prefix)?;
+    all.extend(content::local(&TOOLS, settings));
     let mut seen = look(settings, &prefix, &[], &all, &installed, &[]);
     (seen.users, seen.directories, seen.worker) = (None, None, None);
-    if packaged {
-        seen.surplus.retain(|file| !file.path.starts_with(&prefix));
-    }
     let plan = decide(&seen, &Asked::default());
     let next = Installed { version: String::new(), tools: Vec::new(), ..installed };
-    let after = if packaged && !asked.packaged {
+    let after = if content::is_packaged(&prefix) && !asked.packaged {
         "everything is switched off; programs and pages are a package's: apt-get remove unwedge"
     } else {
         "configuration, permissions and state are left: /etc/unwedge, /var/lib/unwedge"
@@ -251,9 +232,6 @@ fn everything(
 pub fn place(settings: &Settings, now: &Now) -> Result<(PathBuf, Vec<&'static Tool>)> {
     // a record that cannot be read is a row of its own
     let installed: Installed = records::read(&settings.host.state_dir, now).unwrap_or_default();
-    let known = |tool: &&Tool| {
-        installed.tools.is_empty() || installed.tools.iter().any(|it| it == tool.name)
-    };
     let own = own_program()?;
     let prefix = if installed.version.is_empty() {
         // where this very program is, with the others beside it
@@ -263,7 +241,15 @@ pub fn place(settings: &Settings, now: &Now) -> Result<(PathBuf, Vec<&'static To
     } else {
         installed.prefix.clone()
     };
-    Ok((prefix, TOOLS.into_iter().filter(known).collect()))
+    Ok((prefix, chosen(&installed)))
+}
+
+/// The tools of this installation; a record that names none stands for all.
+fn chosen(installed: &Installed) -> Vec<&'static Tool> {
+    let is_chosen = |tool: &&Tool| {
+        installed.tools.is_empty() || installed.tools.iter().any(|it| it == tool.name)
+    };
+    TOOLS.into_iter().filter(is_chosen).collect()
 }
 
 /// What the hidden verb does: becomes that user and writes.
@@ -271,7 +257,7 @@ pub fn place(settings: &Settings, now: &Now) -> Result<(PathBuf, Vec<&'static To
 /// # Errors
 /// There is no such user, or it cannot write there.
 pub fn prove(user: &str, dir: &Path) -> Result<String> {
-    let ids = user::named(user, USER_LIMIT).map_err(anyhow::Error::msg)?;
+    let ids = user::named(user, user::LIMIT).map_err(anyhow::Error::msg)?;
     if rustix::process::geteuid().as_raw() != ids.uid {
         user::become_for_good(&ids).with_context(|| format!("become {user}"))?;
     }
@@ -394,6 +380,7 @@ fn drop_ins(names: Option<&[String]>, installed: &Installed) -> Result<Vec<DropI
     Ok(DropIn::ALL.into_iter().filter(wanted).collect())
 }
 
+/// What is there, of what is to be there and of everything else that may once have been put there.
 fn look(
     settings: &Settings,
     prefix: &Path,
@@ -408,6 +395,9 @@ fn look(
     let wanted = probe::files(contents, installed);
     let mut surplus = probe::surplus(contents, everything, installed);
     surplus.extend(probe::stale_metrics(host, installed, tools));
+    if content::is_packaged(prefix) {
+        surplus.retain(|file| !file.path.starts_with(prefix));
+    }
     let to_be: Vec<PathBuf> = wanted
         .iter()
         .filter(|file| !matches!(file.there, probe::There::Same))
@@ -433,16 +423,13 @@ fn look(
         }
     };
     let users = files::USERS[0].path(prefix);
-    let directories = content::directories(host);
-    let local = Path::new("/etc/tmpfiles.d/unwedge.conf").to_owned();
-    let is_local = contents.iter().any(|content| content.path == local);
     Seen {
         users: (of_systemd
             && host.user == Settings::default().host.user
             && !probe::has_user(&host.user))
         .then_some(users),
-        directories: (of_systemd && !probe::has_directories(&directories))
-            .then(|| if is_local { local } else { files::DIRECTORIES[0].path(prefix) }),
+        directories: (of_systemd && !probe::has_directories(&content::directories(host)))
+            .then(|| content::directories_file(host, prefix)),
         metrics: host.textfile_dir.clone(),
         units: if has_manager { names.iter().map(unit).collect() } else { Vec::new() },
         worker: has_manager.then(|| old_worker(settings, prefix, &to_be, &shown)).flatten(),
@@ -460,8 +447,7 @@ fn old_worker(
 ) -> Option<OldWorker> {
     let configured = settings.worker.as_ref()?;
     let look = worker::glance(settings, configured);
-    let old = |pid: &u32| Some((*pid, probe::runs_old(*pid, prefix, to_be)?));
-    let (pid, program) = look.processes.as_ref().ok()?.iter().find_map(old)?;
+    let (pid, program) = probe::worker_runs_old(&look, prefix, to_be)?;
     let awaited =
         shown.get(RESTART_WHEN_IDLE).is_some_and(|unit| unit.get("ActiveState") == "activating");
     Some(OldWorker {

@@ -4,16 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::records::{Installed, digest};
+use super::worker::WorkerLook;
 use crate::config::Host;
 use crate::manifest::content::{Body, Content};
 use crate::manifest::{TOOLS, Tool};
 use crate::sys::user;
 
-/// How long it may take to learn who a user is.
-const USER_LIMIT: Duration = Duration::from_secs(2);
 /// A file longer than this is nothing that is installed, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
@@ -175,7 +173,7 @@ pub fn has_directories(text: &str) -> bool {
         };
         match std::fs::symlink_metadata(path.trim_matches('"')) {
             Ok(there) => {
-                let ids = (uid(owner), gid(group));
+                let ids = (known(owner).map(|it| it.uid), known(group).map(|it| it.gid));
                 let mode = u32::from_str_radix(mode, 8).ok();
                 (ids == (Some(there.uid()), Some(there.gid())))
                     && mode == Some(there.mode() & 0o7777)
@@ -185,19 +183,15 @@ pub fn has_directories(text: &str) -> bool {
     })
 }
 
-fn uid(name: &str) -> Option<u32> {
-    user::named(name, USER_LIMIT).ok().map(|ids| ids.uid)
-}
-
-/// The group of the user of this name.
-fn gid(name: &str) -> Option<u32> {
-    user::named(name, USER_LIMIT).ok().map(|ids| ids.gid)
+/// The user of this name; its group is called so, too.
+fn known(name: &str) -> Option<user::Ids> {
+    user::named(name, user::LIMIT).ok()
 }
 
 /// Whether there is such a user.
 #[must_use]
 pub fn has_user(name: &str) -> bool {
-    uid(name).is_some()
+    known(name).is_some()
 }
 
 /// Whether a process runs one of our programs below `prefix` that has been replaced since, or is among `to_be`.
@@ -213,6 +207,17 @@ pub fn runs_old(pid: u32, prefix: &Path, to_be: &[PathBuf]) -> Option<PathBuf> {
     let identity = |path: &Path| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
     let replaced = identity(&link) != identity(&path);
     (replaced || to_be.contains(&path)).then_some(path)
+}
+
+/// The process of the worker that does, and which program it runs.
+#[must_use]
+pub fn worker_runs_old(
+    look: &WorkerLook,
+    prefix: &Path,
+    to_be: &[PathBuf],
+) -> Option<(u32, PathBuf)> {
+    let pids = look.processes.as_ref().ok()?;
+    pids.iter().find_map(|pid| Some((*pid, runs_old(*pid, prefix, to_be)?)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! What the checks found: for a person, for a program, and as metrics.
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -105,23 +104,22 @@ struct DryRun<'a> {
 /// It cannot be written as JSON.
 pub fn json(tool: &str, rows: &[Row], rehearsed: &[Rehearsed], now: &Now) -> Result<String> {
     let hidden = checks::consequences(rows);
-    let row = |(row, consequence): (&'_ Row, bool)| (row.clone(), consequence);
-    let kept: Vec<(Row, bool)> = rows.iter().zip(hidden).map(row).collect();
     let object = Object {
         schema: SCHEMA,
         tool,
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         at: rfc3339(now.utc_ms),
         grade: checks::worst(rows).name(),
-        rows: kept
+        rows: rows
             .iter()
+            .zip(hidden)
             .map(|(row, consequence)| RowJson {
                 check: row.check,
                 subject: &row.subject,
                 grade: row.grade.name(),
                 evidence: &row.evidence,
                 command: row.mend.as_deref(),
-                consequence: *consequence,
+                consequence,
             })
             .collect(),
         dry_runs: rehearsed
@@ -137,13 +135,9 @@ pub fn json(tool: &str, rows: &[Row], rehearsed: &[Rehearsed], now: &Now) -> Res
 /// # Errors
 /// They could not be written.
 pub fn write_metrics(host: &Host<'_>, rows: &[Row], took: Duration) -> Result<()> {
-    let text = metrics(host, rows, took).context("render metrics")?;
+    let rendered = metrics(host, rows, took).context("render metrics")?;
     let file = host.settings.host.textfile_dir.join(VERIFY.metrics_file());
-    replace(&file, &text, host.now)
-}
-
-fn replace(file: &Path, text: &str, now: &Now) -> Result<()> {
-    metrics::replace(file, text, now).with_context(|| text::path(file))
+    metrics::replace(&file, &rendered, host.now).with_context(|| text::path(&file))
 }
 
 fn metrics(host: &Host<'_>, rows: &[Row], took: Duration) -> Result<String> {

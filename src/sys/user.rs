@@ -15,6 +15,9 @@ use rustix::thread::{
 use super::clock::{Deadline, pause};
 use super::limit::within;
 
+/// How long somebody who only wants to know who a user is may be kept waiting.
+pub const LIMIT: Duration = Duration::from_secs(2);
+
 /// Whose a process may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
