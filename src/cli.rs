@@ -239,6 +239,11 @@ pub enum Verb {
     Worker(WorkerVerb),
     /// Show what is owed: what was taken away and must be put back
     Debts,
+    /// Show incidents, newest first; with an ID the whole story of one: what was seen, done and refused, and when
+    Incidents {
+        /// One of them, such as 2026-11-23-1
+        id: Option<String>,
+    },
     /// Pretend, to see what would happen and who is told
     #[command(subcommand)]
     Drill(DrillVerb),

@@ -1,8 +1,10 @@
 //! The incident that this project exists for, on a host with a real systemd, sshfs and PostgreSQL: storage
 //! dies under a queue of jobs, and nobody is there.
 
+use serde_json::Value;
+
 use crate::queue_host::{SQL, furnish};
-use crate::support::host::{Host, listed, shipped};
+use crate::support::host::{BASE, Host, listed, shipped, storage_unit};
 
 /// Takes one job at a time and writes to its directory for a second. What it cannot write fails the job,
 /// which it takes again two seconds later.
@@ -102,6 +104,28 @@ host_test! {
         let repairs = host.ok("grep '^unwedge_mount_repairs{' /var/lib/metrics/unwedge_mounts.prom");
         assert!(repairs.lines().any(|line| line.contains("\"/srv/storagebox\"") && line.ends_with(" 1")
             && line.contains("\"ok\"")), "one incident: {repairs}");
+        // it is one story, and it is told
+        host.until("unwedge incidents | grep -q over; grep -qx 'unwedge_incidents_open 0' /var/lib/metrics/unwedge_mounts.prom");
+        let told: Value = serde_json::from_str(&host.ok("unwedge incidents --json")).unwrap();
+        let [incident] = told["incidents"].as_array().unwrap().as_slice() else { panic!("one incident: {told:#}") };
+        assert_eq!((&incident["root"], &incident["cause"], &incident["open"]), (&"/srv/storagebox".into(), &"dead".into(), &false.into()));
+        let story = host.ok("su -s /bin/bash nobody -c \"unwedge incidents $(unwedge incidents | cut -d' ' -f1)\"");
+        let mut rest = story.as_str();
+        for word in [
+            "opened: /srv/storagebox is dead",
+            "saw /srv/storagebox dead: ",
+            "began: stop-worker worker.service, detach /srv/storagebox, ",
+            "did stop-worker worker.service in ",
+            "saw worker.service stopped",
+            "did detach /srv/storagebox",
+            "saw /srv/storagebox live",
+            "closed: everything it touched is good again",
+        ] {
+            let at = rest.find(word).unwrap_or_else(|| panic!("{word} is not next in {story}"));
+            rest = &rest[at..];
+        }
+        assert!(story.contains("did start-worker worker.service"), "{story}");
+        println!("{story}");
         println!("tries: {}", host.ok("sql 'SELECT string_agg(tries::text, $$,$$ ORDER BY id) FROM jobs'"));
     }
 }
@@ -139,5 +163,43 @@ host_test! {
             }
         }
         assert_eq!(host.ok("unwedge debts"), "nothing is owed");
+        host.until("! unwedge incidents | grep -q OPEN");
+        let told = host.ok("unwedge incidents");
+        assert!(told.lines().count() >= 6 && told.lines().all(|it| it.contains("worker.service was ")), "{told}");
+    }
+}
+
+host_test! {
+    fn what_nobody_repairs_stays_one_open_incident_that_names_every_refusal(host) {
+        host.configure("", &listed(""));
+        host.ok("kill -KILL $(main_pid); systemctl disable --quiet storagebox; rm /etc/systemd/system/storagebox.service; systemctl daemon-reload");
+        host.ok("unwedge-mounts; test ! -e /var/lib/unwedge/incidents"); // a dry run writes nothing
+        let open = "unwedge incidents | grep -c OPEN || :";
+        for _ in 0..3 {
+            host.bash("unwedge-mounts --apply");
+            assert_eq!(host.ok(open), "1");
+        }
+        let id = host.ok("unwedge incidents | cut -d' ' -f1");
+        let story = host.ok(&format!("unwedge incidents {id}"));
+        for (word, count) in [("refused to do anything: not-armed", 1), ("not good yet: /srv/storagebox (dead)", 1), ("closed", 0)] {
+            assert_eq!(story.matches(word).count(), count, "{word}: {story}");
+        }
+        // a person puts it right: the next round says so
+        host.put("/etc/systemd/system/storagebox.service", storage_unit(BASE).as_bytes(), "644");
+        host.ok("umount -l /srv/storagebox; systemctl daemon-reload; systemctl start storagebox; await_data; unwedge-mounts --apply");
+        assert_eq!(host.ok(open), "0");
+        assert_eq!(host.bash("unwedge incidents 2026-01-24-1").code, Some(1));
+        assert_eq!(host.bash("unwedge incidents ../../../etc/passwd").code, Some(1));
+    }
+}
+
+host_test! {
+    fn what_cannot_be_written_down_is_repaired_all_the_same(host) {
+        host.configure("", &listed(""));
+        host.arm();
+        host.ok("mkdir -p /var/lib/unwedge; touch /var/lib/unwedge/incidents; kill -KILL $(main_pid)");
+        let round = host.bash("unwedge-mounts --apply 2>&1");
+        assert!(round.code == Some(1) && round.stdout.contains("incidents"), "{round:?}");
+        host.ok("cat /srv/storagebox/hello; grep -qx 'unwedge_tool_run_ok{tool=\"mounts\"} 0' /var/lib/metrics/unwedge_mounts.prom");
     }
 }

@@ -6,6 +6,7 @@ pub mod bind;
 pub mod child;
 pub mod failpoint;
 pub mod guard;
+pub mod incidents;
 pub mod install;
 pub mod lock;
 pub mod outcome;

@@ -16,6 +16,7 @@ use anyhow::Result;
 use super::bind::Place;
 use super::child::{self, ACT_LIMIT, Done, Order};
 use super::failpoint::{self, Moment};
+use super::incidents::Book;
 use super::outcome::{Ended, Outcome, in_order, refused, touched};
 use super::permission::{not_forbidden, still_permitted};
 use super::{storage_gate, store, units, wait, worker};
@@ -66,6 +67,8 @@ pub struct Actor<'a> {
     pub state: MountsState,
     /// What is owed; kept up to date on disk.
     pub debts: Debts,
+    /// Where what is done is written down, as the story of an incident.
+    pub book: Book,
 }
 
 impl Actor<'_> {
@@ -183,7 +186,9 @@ impl Actor<'_> {
                 self.note_the_abandoned()?;
             }
             self.begin(repair, &work)?;
+            self.book.begun(repair, &Now::take()?);
             let done = self.perform_steps(repair);
+            self.book.ended(repair, &done, &Now::take()?);
             if let (Cost::Charge { to, .. }, true) = (&repair.cost, touched(&done)) {
                 charged.insert(to.clone());
             }

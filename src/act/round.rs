@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::incidents::Book;
 use super::lock::{self, Lock, Tried};
 use super::outcome::Outcome;
 use super::perform::Actor;
 use super::{storage_gate, store};
 use crate::config::{Loaded, Settings};
+use crate::decide::incidents::{forgotten, of_mounts};
 use crate::decide::mounts::Decision;
 use crate::decide::plan::{Hold, Plan, Reason};
 use crate::manifest::{BINDS, MOUNTS, Tool};
@@ -18,6 +20,7 @@ use crate::probes::facts::{self, Facts};
 use crate::probes::mounts::{self, Observation};
 use crate::probes::records::{Debts, MountsState, Rehearsal};
 use crate::probes::verdict::Verdict;
+use crate::probes::work::Work;
 use crate::probes::worker::WorkerLook;
 use crate::sys::clock::{Deadline, Now};
 
@@ -75,6 +78,8 @@ pub struct Acted {
     pub debts: Debts,
     /// A second look, when something was done.
     pub present: Option<Vec<Observation>>,
+    /// How many incidents are open, if that is known.
+    pub incidents: Option<usize>,
     /// Why something could not be stored: then nothing, or nothing more, was done.
     pub trouble: Option<String>,
 }
@@ -82,6 +87,7 @@ pub struct Acted {
 /// Carries out a decision. What goes wrong on the way is in the answer, beside what was done before.
 #[must_use]
 pub fn carry_out(
+    tool: &'static Tool,
     settings: &Settings,
     facts: &Facts,
     decision: &Decision,
@@ -103,7 +109,14 @@ pub fn carry_out(
         deadline: deadline.less(RESERVE),
         state: facts.state.clone(),
         debts: facts.debts.clone(),
+        book: Book::of(settings, tool),
     };
+    let (holds, sightings) = (&decision.plan.holds, &decision.sightings);
+    let mut seen = of_mounts(settings, actor.observations, sightings, holds, &facts.now);
+    if !matches!(facts.work, Work::Unknown(_)) {
+        seen.extend(forgotten(actor.book.open(), actor.observations));
+    }
+    actor.book.follow(&seen, holds, &actor.debts, &facts.now);
     actor.state.rehearsal = rehearsal.or(actor.state.rehearsal);
     let mut outcomes = Vec::new();
     let done = actor
@@ -122,6 +135,16 @@ pub fn carry_out(
     let gate = storage_gate::write(&settings.host.run_dir, seen, &BTreeSet::new(), &facts.now);
     if let Err(error) = gate.context("write the storage gate") {
         acted.trouble.get_or_insert(format!("{error:#}"));
+    }
+    if let Some(present) = &acted.present {
+        let now = Now::take().unwrap_or_else(|_| facts.now.clone());
+        // nothing is confirmed by a second look: what is bad in it opens nothing
+        let seen = of_mounts(settings, present, &[], &acted.holds, &now);
+        actor.book.follow(&seen, &acted.holds, &actor.debts, &now);
+    }
+    acted.incidents = actor.book.count();
+    if let Some(trouble) = actor.book.trouble() {
+        acted.trouble.get_or_insert_with(|| trouble.to_owned());
     }
     acted.outcomes = outcomes;
     acted.debts = actor.debts;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::failpoint::{self, Moment};
+use super::incidents::Book;
 use super::lock::{self, Tried};
 use super::outcome::{Ended, Outcome, in_order, refused, touched};
 use super::permission::{not_forbidden, still_permitted};
@@ -14,6 +15,7 @@ use super::{store, worker};
 use crate::config::sentinel::Kind;
 use crate::config::{Settings, Worker};
 use crate::decide::budget::DAY;
+use crate::decide::incidents::of_worker;
 use crate::decide::plan::{Hold, Plan, Reason, Repair, Step, Verb};
 use crate::decide::worker::{Decision, has_lasted};
 use crate::manifest::WORKER;
@@ -64,14 +66,26 @@ pub fn carry_out(
     store::sweep_of(&WORKER, &settings.host, &facts.now);
     acted.state.rehearsal = Some(rehearsal);
     acted.state.watched.clone_from(&decision.watched);
-    let mut round = Round { settings, worker, facts, acted, deadline: deadline.less(RESERVE) };
+    let book = Book::of(settings, &WORKER);
+    let mut round =
+        Round { settings, worker, facts, acted, book, deadline: deadline.less(RESERVE) };
+    let holds = &decision.plan.holds;
+    round.book.follow(&[of_worker(&facts.look, holds)], holds, &round.acted.debts, &facts.now);
     let done =
         round.take_note().context("store what was seen").and_then(|()| round.act(&decision.plan));
     if let Err(error) = done {
         round.acted.trouble = Some(format!("{error:#}"));
     }
     if !round.acted.outcomes.is_empty() {
-        round.acted.present = Some(probe::glance(settings, worker));
+        let present = probe::glance(settings, worker);
+        let now = Now::take().unwrap_or_else(|_| facts.now.clone());
+        // a reason from before the act is none any more
+        let late = [of_worker(&present, &round.acted.holds)];
+        round.book.follow(&late, &round.acted.holds, &round.acted.debts, &now);
+        round.acted.present = Some(present);
+    }
+    if let Some(trouble) = round.book.trouble() {
+        round.acted.trouble.get_or_insert_with(|| trouble.to_owned());
     }
     round.acted
 }
@@ -81,6 +95,7 @@ struct Round<'a> {
     worker: &'a Worker,
     facts: &'a WorkerFacts,
     acted: WorkerActed,
+    book: Book,
     deadline: Deadline,
 }
 
@@ -142,8 +157,17 @@ impl Round<'_> {
 
     /// Gives rows back, before anybody is started who could take them.
     fn give_back(&mut self, repair: &Repair) {
-        let outcomes = self.steps(repair);
+        let outcomes = self.recorded(repair);
         self.take(outcomes);
+    }
+
+    /// Performs the steps, and writes down before and after that they were.
+    fn recorded(&mut self, repair: &Repair) -> Vec<Outcome> {
+        let now = || Now::take().unwrap_or_else(|_| self.facts.now.clone());
+        self.book.begun(repair, &now());
+        let outcomes = self.steps(repair);
+        self.book.ended(repair, &outcomes, &now());
+        outcomes
     }
 
     /// Whether rows were to go back and did not.
@@ -172,7 +196,7 @@ impl Round<'_> {
         self.acted.state.failed = before.failed.saturating_add(1);
         self.acted.state.totals.failed = before.totals.failed.saturating_add(1);
         self.store().context("write down the start")?;
-        let outcomes = self.steps(repair);
+        let outcomes = self.recorded(repair);
         let (touched, up) = (touched(&outcomes), outcomes.last().is_some_and(Outcome::ok));
         self.take(outcomes);
         if !touched {

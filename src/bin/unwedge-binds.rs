@@ -63,7 +63,7 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
     let acted: Acted;
     let mut round = Round::of(&BINDS, mode, settings, &facts, faults, &decision.plan);
     if mode == Mode::Apply {
-        acted = round::carry_out(settings, &facts, &decision, None, deadline);
+        acted = round::carry_out(&BINDS, settings, &facts, &decision, None, deadline);
         round = round.after(&acted);
     }
     round.took = boottime().saturating_sub(start);

@@ -46,7 +46,7 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let mut round = Round::of(&MOUNTS, mode, settings, &facts, faults, &decision.plan);
     if mode == Mode::Apply {
         let rehearsed = round::rehearsal(loaded, &decision.plan, &text::plan(&round), &facts.now);
-        acted = round::carry_out(settings, &facts, &decision, Some(rehearsed), deadline);
+        acted = round::carry_out(&MOUNTS, settings, &facts, &decision, Some(rehearsed), deadline);
         round = round.after(&acted);
     }
     round.took = boottime().saturating_sub(start);

@@ -13,8 +13,8 @@ use unwedge::cli::{
 use unwedge::config::{self, ConfigErrors, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{
-    binds, config as check, debts, doctor, drill, generate, hold, install, mounts, sentinel, state,
-    worker,
+    binds, config as check, debts, doctor, drill, generate, hold, incidents, install, mounts,
+    sentinel, state, worker,
 };
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
@@ -38,23 +38,13 @@ fn main() -> ExitCode {
         Verb::Install(asked) => put(&cli, |loaded, now| install::install(asked, loaded, now)),
         Verb::Uninstall(asked) => put(&cli, |loaded, now| install::uninstall(asked, loaded, now)),
         Verb::Doctor => return doctor(&cli),
-        Verb::Config(_)
-        | Verb::Sentinel(_)
-        | Verb::Hold(_)
-        | Verb::State(_)
-        | Verb::Mounts(_)
-        | Verb::Binds(_)
-        | Verb::Worker(_)
-        | Verb::Drill(_)
-        | Verb::Debts => {
-            match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
-                Ok(loaded) => with_config(&cli, &loaded),
-                Err(errors) => {
-                    out::complain(&errors.to_string());
-                    return Exit::Usage.into();
-                }
+        _ => match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
+            Ok(loaded) => with_config(&cli, &loaded),
+            Err(errors) => {
+                out::complain(&errors.to_string());
+                return Exit::Usage.into();
             }
-        }
+        },
     };
     finish(said.and_then(|said| Ok(out::print(&said)?)))
 }
@@ -97,10 +87,15 @@ fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
     let (now, settings, json) = (Now::take()?, &loaded.settings, cli.common.json);
     let has_json = matches!(
         cli.verb,
-        Verb::Debts | Verb::Hold(HoldVerb::List) | Verb::Sentinel(SentinelVerb::List)
+        Verb::Debts
+            | Verb::Incidents { .. }
+            | Verb::Hold(HoldVerb::List)
+            | Verb::Sentinel(SentinelVerb::List)
     );
     if json && !has_json {
-        bail!("this verb has no JSON; those with one are debts, hold list and sentinel list");
+        bail!(
+            "this verb has no JSON; those with one are debts, incidents, hold list and sentinel list"
+        );
     }
     match &cli.verb {
         Verb::Config(ConfigVerb::Check) => Ok(check::check(loaded)),
@@ -136,6 +131,7 @@ fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
             drill::alert(settings, time, *dry_run, &now)
         }
         Verb::Debts => debts::list(settings, json, &now),
+        Verb::Incidents { id } => incidents::tell(settings, id.as_deref(), json, &now),
         Verb::Demo { .. }
         | Verb::Faultfs(_)
         | Verb::Generate { .. }

@@ -7,6 +7,7 @@ pub mod busy;
 pub mod compose;
 pub mod confirm;
 pub mod gates;
+pub mod incidents;
 pub mod install;
 pub mod mounts;
 pub mod plan;

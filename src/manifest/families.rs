@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 31] = [
+pub static FAMILIES: [Family; 32] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -57,6 +57,7 @@ pub static FAMILIES: [Family; 31] = [
     family(Of::One(&MOUNTS), "unwedge_debts", &["kind"], "What was taken away and must still be put back, by kind."),
     family(Of::One(&MOUNTS), "unwedge_debt_oldest_timestamp_seconds", &["kind"], "Since when the oldest open debt is open, Unix time."),
     family(Of::One(&MOUNTS), "unwedge_mounts_orphan_connections", &[], "FUSE connections that no mount namespace shows."),
+    family(Of::One(&MOUNTS), "unwedge_incidents_open", &[], "Incidents that are open: `unwedge incidents` tells them."),
     family(Of::One(&JOBS), "unwedge_jobs", &["queue", "state"], "Unfinished jobs of the queue, by state."),
     family(Of::One(&JOBS), "unwedge_jobs_oldest_pending_seconds", &[], "How long the oldest job that could run has waited."),
     family(Of::One(&JOBS), "unwedge_jobs_infra_errors_recent", &["window"], "Unfinished jobs with a recent infrastructure error."),

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod drill;
 pub mod generate;
 pub mod hold;
+pub mod incidents;
 pub mod install;
 pub mod jobs;
 pub mod mounts;

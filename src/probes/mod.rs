@@ -16,6 +16,7 @@ pub mod growth;
 pub mod headroom;
 pub mod holders;
 pub mod identity;
+pub mod incidents;
 pub mod install;
 pub mod jobs;
 pub mod judge;

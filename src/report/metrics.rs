@@ -109,6 +109,9 @@ fn of_mounts(metrics: &mut Families, round: &Round<'_>) -> Result<()> {
     if let Some(orphans) = round.orphans {
         metrics.set("unwedge_mounts_orphan_connections", &[], count(orphans))?;
     }
+    if let Some(open) = round.incidents {
+        metrics.set("unwedge_incidents_open", &[], count(open))?;
+    }
     Ok(())
 }
 

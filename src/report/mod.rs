@@ -4,6 +4,7 @@
 pub mod canary;
 pub mod checks;
 pub mod exit;
+pub mod incidents;
 pub mod install;
 pub mod journal;
 pub mod json;

@@ -79,6 +79,8 @@ pub struct Round<'a> {
     pub state: &'a MountsState,
     /// What is owed, where that could be read.
     pub debts: Option<&'a Debts>,
+    /// How many incidents are open, after an apply that knows.
+    pub incidents: Option<usize>,
     /// What could not be stored, so that nothing, or nothing more, was done.
     pub trouble: Option<&'a str>,
     /// The worker, in a round over it.
@@ -112,6 +114,7 @@ impl<'a> Round<'a> {
             outcomes: &[],
             state,
             debts: None,
+            incidents: None,
             trouble: None,
             worker: None,
             took: Duration::ZERO,
@@ -198,6 +201,7 @@ impl<'a> Round<'a> {
             late_holds: &acted.holds,
             state: &acted.state,
             debts: self.debts.and(Some(&acted.debts)),
+            incidents: acted.incidents,
             trouble: acted.trouble.as_deref(),
             present: acted.present.as_deref().unwrap_or(self.observations),
             ..self
