@@ -19,6 +19,7 @@ pub fn programs() -> Vec<Command> {
         Watch::command(),
         VerifyOps::command(),
         Canary::command(),
+        NotifyTool::command(),
     ]
 }
 
@@ -175,6 +176,26 @@ pub struct Canary {
     pub metrics: bool,
 }
 
+/// Tell somebody of incidents: one message when one begins, one when it is over
+///
+/// Shows what would be sent. With --apply and the sentinel `notify` it is sent, by every way of [notify]; what cannot be
+/// delivered is kept and tried again. It runs as the service user, and so it does when root starts it.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-notify", version)]
+pub struct NotifyTool {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Send
+    #[arg(long)]
+    pub apply: bool,
+
+    /// Send a message that says it is a test, by every way, at once and without a sentinel
+    #[arg(long, conflicts_with = "apply")]
+    pub test: bool,
+}
+
 /// Look at everything that was installed, and then at what each tool would do now
 ///
 /// It only looks, at units, timers, permissions, locks, records, metrics, the worker's own unit, mounts and the queue, and
@@ -313,7 +334,7 @@ pub struct Install {
     /// Only put the files below this directory: for making packages
     #[arg(long, value_name = "DIR", conflicts_with_all = ["enable", "start", "drop_ins", "now", "skip_restart", "dry_run"])]
     pub root: Option<PathBuf>,
-    /// Only these tools: mounts, binds, worker, jobs, watch, verify, canary; default: those that are installed, or all
+    /// Only these tools: mounts, binds, worker, jobs, watch, notify, verify, canary; default: those that are installed, or all
     #[arg(long, value_name = "TOOLS", value_delimiter = ',')]
     pub only: Option<Vec<String>>,
     /// Start these tools at boot, of those that --only names

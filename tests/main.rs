@@ -33,6 +33,7 @@ mod house;
 mod incident;
 /// Installing, upgrading, taking away.
 mod install;
+mod notify;
 /// The pages people read, held against the program.
 mod playbooks;
 /// The queue: real PostgreSQL, real SQLite, and servers that do not answer.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use unwedge::cli::{self, Binds, Canary, Jobs, Mounts, Unwedge, VerifyOps, WorkerTool};
+use unwedge::cli::{self, Binds, Canary, Jobs, Mounts, NotifyTool, Unwedge, VerifyOps, WorkerTool};
 use unwedge::config::sentinel::{HALT, Kind};
 use unwedge::decide::plan::Reason;
 use unwedge::manifest::families::{self, FAMILIES};
@@ -123,6 +123,7 @@ impl Line {
                 | "unwedge-worker"
                 | "unwedge-jobs"
                 | "unwedge-canary"
+                | "unwedge-notify"
                 | "verify-ops"
         )
     }
@@ -137,6 +138,7 @@ fn accepted(line: &Line) -> Option<Result<(), String>> {
         "unwedge-jobs" => Jobs::try_parse_from(&line.words).err(),
         "unwedge-worker" => WorkerTool::try_parse_from(&line.words).err(),
         "unwedge-canary" => Canary::try_parse_from(&line.words).err(),
+        "unwedge-notify" => NotifyTool::try_parse_from(&line.words).err(),
         "verify-ops" => VerifyOps::try_parse_from(&line.words).err(),
         _ => return None,
     };
@@ -465,7 +467,7 @@ lab_test! {
                     "unwedge" => lab.unwedge(&line.args()),
                     "unwedge-jobs" => lab.jobs(&line.args()),
                     "unwedge-worker" => lab.worker(&line.args()),
-                    name @ ("verify-ops" | "unwedge-canary") => {
+                    name @ ("verify-ops" | "unwedge-canary" | "unwedge-notify") => {
                         lab.run(&Path::new(env!("CARGO_BIN_EXE_verify-ops")).with_file_name(name), &line.args())
                     }
                     _ => lab.round(&line.args()),

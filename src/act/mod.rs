@@ -4,11 +4,13 @@
 
 pub mod bind;
 pub mod child;
+pub mod deliver;
 pub mod failpoint;
 pub mod guard;
 pub mod incidents;
 pub mod install;
 pub mod lock;
+pub mod messages;
 pub mod outcome;
 pub mod perform;
 pub mod permission;

@@ -72,7 +72,7 @@ fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
     report::say(&round, cli.common.json, Detail::of(cli.common.verbose))?;
     if mode == Mode::Apply {
         journal::say(&round);
-        metrics::write(&settings.host.textfile_dir, &round)?;
+        metrics::write(settings, &round)?;
     }
     match round.lacks_a_bind().filter(|_| cli.require) {
         Some(why) => anyhow::bail!("not every bind is in place: {why}"),

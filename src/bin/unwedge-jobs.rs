@@ -122,7 +122,7 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     };
     report::say(&round, json)?;
     report::journal(&round);
-    report::write_metrics(&host.textfile_dir, &round)?;
+    report::write_metrics(settings, &round)?;
     Ok(round.exit())
 }
 

@@ -55,7 +55,7 @@ fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     report::say(&round, cli.common.json, Detail::of(cli.common.verbose))?;
     if mode == Mode::Apply {
         journal::say(&round);
-        metrics::write(&settings.host.textfile_dir, &round)?;
+        metrics::write(settings, &round)?;
     }
     Ok(round.exit())
 }

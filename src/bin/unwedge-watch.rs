@@ -116,7 +116,7 @@ fn run(cli: &cli::Watch, mut settings: Settings) -> Ended<()> {
         }
 
         // report
-        if reporter.tell(standing, &settings.host.textfile_dir, began) {
+        if reporter.tell(standing, &settings, began) {
             manager.tell(&standing.status());
         }
         if !std::mem::replace(&mut ready, true) {

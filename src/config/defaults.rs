@@ -102,6 +102,9 @@ pub fn tree() -> Tree {
         bind: _,
         queue: _,
         worker: _,
+        metrics,
+        notify: _,
+        doctor: _,
         file: _,
     } = Settings::default();
     let all = table([
@@ -139,6 +142,7 @@ pub fn tree() -> Tree {
                 ("budget", budget(&mounts.budget)),
             ]),
         ),
+        ("metrics", table([("prefix", Value::from(metrics.prefix))])),
         ("mount", Value::Array(Vec::new())),
         ("binds", table([])),
         ("bind", Value::Array(Vec::new())),

@@ -28,6 +28,12 @@ pub struct Fragment {
     pub queue: Option<QueueFragment>,
     /// `[worker]`
     pub worker: Option<WorkerFragment>,
+    /// `[metrics]`
+    pub metrics: Option<MetricsFragment>,
+    /// `[notify]`
+    pub notify: Option<NotifyFragment>,
+    /// `[doctor]`
+    pub doctor: Option<DoctorFragment>,
 }
 
 /// `[host]` as written.
@@ -166,6 +172,66 @@ pub struct WorkerFragment {
 pub struct WorkerBudgetFragment {
     pub cooldown: Option<DurationText>,
     pub per_day: Option<i64>,
+}
+
+/// `[metrics]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct MetricsFragment {
+    pub prefix: Option<String>,
+}
+
+/// `[notify]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct NotifyFragment {
+    pub repeat: Option<DurationText>,
+    pub timeout: Option<DurationText>,
+    pub command: Option<Vec<String>>,
+    pub webhook: Option<Vec<WebhookFragment>>,
+    pub ping: Option<PingFragment>,
+    pub ca_file: Option<String>,
+}
+
+/// `[[notify.webhook]]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct WebhookFragment {
+    pub shape: Option<String>,
+    pub url_file: Option<String>,
+    pub url_credential: Option<String>,
+}
+
+/// `[notify.ping]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct PingFragment {
+    pub url_file: Option<String>,
+    pub url_credential: Option<String>,
+}
+
+/// `[doctor]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct DoctorFragment {
+    pub pattern: Option<Vec<PatternFragment>>,
+}
+
+/// `[[doctor.pattern]]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct PatternFragment {
+    pub unit: Option<String>,
+    pub expression: Option<String>,
+    pub severity: Option<String>,
+    pub text: Option<String>,
+    pub command: Option<String>,
 }
 
 /// `[queue]` as written.

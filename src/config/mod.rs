@@ -8,10 +8,12 @@
 
 mod check;
 mod defaults;
+pub mod doctor;
 pub mod duration;
 mod error;
 mod fragment;
-
+pub mod metrics;
+pub mod notify;
 pub mod overrides;
 pub mod queue;
 mod queue_rules;
@@ -29,6 +31,7 @@ mod worker_rules;
 
 use std::path::{Path, PathBuf};
 
+pub use check::Word;
 pub use error::{ConfigError, ConfigErrors, PROBLEMS_MAX};
 pub use overrides::Flag;
 pub use queue_rules::{url_problem, utc};
@@ -93,6 +96,7 @@ pub fn from_str(text: &str) -> Result<Settings, ConfigErrors> {
 fn complete(tree: &mut Tree) {
     defaults::complete_mounts(tree);
     defaults::complete_queue(tree);
+    notify::complete(tree);
     worker_rules::complete(tree);
 }
 

@@ -5,6 +5,9 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use super::doctor::Pattern;
+use super::metrics::Metrics;
+use super::notify::Notify;
 use super::queue::Queue;
 use super::worker::Worker;
 
@@ -46,6 +49,12 @@ pub struct Settings {
     pub queue: Option<Queue>,
     /// The worker, `[worker]`. Default none: no worker is looked after.
     pub worker: Option<Worker>,
+    /// What metrics are called, `[metrics]`.
+    pub metrics: Metrics,
+    /// Who is told of incidents, `[notify]`. Default none: nobody.
+    pub notify: Option<Notify>,
+    /// What to look for in journals, `[[doctor.pattern]]`. Default nothing.
+    pub doctor: Vec<Pattern>,
     /// The one file this was read from, if it was named by `--config`: a child is to read the same.
     pub file: Option<PathBuf>,
 }

@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::Checker;
+use super::doctor::patterns;
 use super::duration::display;
 use super::error::ConfigErrors;
 use super::fragment::{
     BindFragment, BindsFragment, BudgetFragment, ConfirmFragment, ConfirmationFragment, Fragment,
     GatesFragment, HostFragment, MountFragment, MountsFragment, ProbeFragment,
 };
+use super::metrics::metrics;
 use super::settings::{
     Binds, Budget, Confirm, Confirmation, DEADLINE_MAX, Gates, Host, JobBinds, LOCK_WAIT,
     MountSpec, Mounts, PROBE_TIMEOUT_MAX, PROBE_TIMEOUT_MIN, Probe, REPORT_RESERVE, Services,
     Settings, WAIT_MAX, Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
-use super::{defaults, duration, queue_rules, worker_rules};
+use super::{defaults, duration, notify, queue_rules, worker_rules};
 
 /// Makes settings of what was written, or says everything that is wrong with it. The tree tells the places.
 /// `open` are the files that everybody may read.
@@ -39,6 +41,9 @@ pub fn settings(
         bind: Vec::new(),
         queue: fragment.queue.map(|written| queue_rules::queue(&mut check, written, open)),
         worker: None,
+        metrics: metrics(&mut check, fragment.metrics.unwrap_or_default()),
+        notify: fragment.notify.map(|written| notify::notify(&mut check, written)),
+        doctor: patterns(&mut check, fragment.doctor.and_then(|it| it.pattern).unwrap_or_default()),
         file: None,
     };
     bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());

@@ -45,9 +45,23 @@ fn nothing_written_gives_the_defaults() {
 
 #[test]
 fn the_defaults_are_those_of_the_design() {
-    let Settings { host, gates, probe, mounts, mount, binds, bind, queue, worker, file } =
-        Settings::default();
+    let Settings {
+        host,
+        gates,
+        probe,
+        mounts,
+        mount,
+        binds,
+        bind,
+        queue,
+        worker,
+        metrics,
+        notify,
+        doctor,
+        file,
+    } = Settings::default();
     assert_eq!((queue, worker, file), (None, None, None));
+    assert_eq!((metrics.prefix.as_str(), notify, doctor), ("unwedge", None, vec![]));
     let s = Duration::from_secs;
     assert_eq!(host.user, "unwedge");
     assert_eq!(host.services, Services::Systemd);

@@ -9,6 +9,7 @@ pub mod confirm;
 pub mod gates;
 pub mod incidents;
 pub mod install;
+pub mod messages;
 pub mod mounts;
 pub mod plan;
 pub mod quiesce;

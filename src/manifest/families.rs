@@ -1,7 +1,7 @@
 //! Metric families: name, labels, HELP, and whose file each is in. What is not here is not written, and what is
 //! here is documented; both are held by tests.
 
-use super::{CANARY, JOBS, MOUNTS, Tool, VERIFY, WATCH, WORKER};
+use super::{CANARY, JOBS, MOUNTS, NOTIFY, Tool, VERIFY, WATCH, WORKER};
 
 /// One family, a gauge.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 32] = [
+pub static FAMILIES: [Family; 35] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -66,6 +66,9 @@ pub static FAMILIES: [Family; 32] = [
     family(Of::One(&WATCH), "unwedge_watch_daemons", &[], "FUSE daemons whose end is waited for."),
     family(Of::One(&WATCH), "unwedge_watch_supported", &[], "Whether the end of every watched mount's daemon would be seen."),
     family(Of::One(&WATCH), "unwedge_watch_starts", &[], "Rounds started since the watch itself was started."),
+    family(Of::One(&NOTIFY), "unwedge_messages_waiting", &[], "Messages that could not be delivered yet."),
+    family(Of::One(&NOTIFY), "unwedge_message_oldest_timestamp_seconds", &[], "When the oldest of them was written, Unix time."),
+    family(Of::One(&NOTIFY), "unwedge_notify_ping_ok", &[], "Whether the last sign of life arrived."),
     family(Of::One(&WORKER), "unwedge_worker_active", &[], "Whether the worker runs."),
     family(Of::One(&WORKER), "unwedge_worker_should_be_running", &[], "Whether jobs wait and what they write to is live."),
     family(Of::One(&WORKER), "unwedge_worker_last_start_attempt_timestamp_seconds", &[], "When the worker was last started, or tried to, Unix time."),

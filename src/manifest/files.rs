@@ -91,7 +91,7 @@ macro_rules! shipped {
 
 #[rustfmt::skip]
 /// Units.
-pub static UNITS: [File; 13] = shipped!(Place::Unit, "systemd":
+pub static UNITS: [File; 15] = shipped!(Place::Unit, "systemd":
     "unwedge-binds.service"
     "unwedge-canary.service"
     "unwedge-canary.timer"
@@ -99,6 +99,8 @@ pub static UNITS: [File; 13] = shipped!(Place::Unit, "systemd":
     "unwedge-jobs.timer"
     "unwedge-mounts.service"
     "unwedge-mounts.timer"
+    "unwedge-notify.service"
+    "unwedge-notify.timer"
     "unwedge-verify.service"
     "unwedge-verify.timer"
     "unwedge-watch.service"
@@ -149,7 +151,7 @@ pub static EXAMPLE: [File; 3] = shipped!(Place::Doc(""), ".":
 
 /// A page for each alarm.
 #[rustfmt::skip]
-pub static PAGES: [File; 65] = shipped!(Place::Doc("playbooks"), "playbooks":
+pub static PAGES: [File; 66] = shipped!(Place::Doc("playbooks"), "playbooks":
     "README.md"
     "abort-unavailable.md"
     "alert-canary-failed.md"
@@ -162,6 +164,7 @@ pub static PAGES: [File; 65] = shipped!(Place::Doc("playbooks"), "playbooks":
     "alert-halt-with-debt.md"
     "alert-hold-forgotten.md"
     "alert-jobs-not-taken.md"
+    "alert-message-undelivered.md"
     "alert-metrics-not-writable.md"
     "alert-queue-unreadable.md"
     "alert-repair-failing.md"

@@ -84,6 +84,8 @@ pub enum Needs {
     Worker,
     /// `[queue]`.
     Queue,
+    /// `[notify]`.
+    Notify,
 }
 
 /// Where a tool's records lie.
@@ -175,6 +177,7 @@ impl Tool {
             }
             Needs::Worker => settings.worker.is_some(),
             Needs::Queue => settings.queue.is_some(),
+            Needs::Notify => settings.notify.is_some(),
         }
     }
 
@@ -322,8 +325,25 @@ pub static CANARY: Tool = Tool {
     ..ONLY_LOOKS
 };
 
+/// Messages.
+pub static NOTIFY: Tool = Tool {
+    name: "notify",
+    program: "unwedge-notify",
+    arguments: &["--apply"],
+    about: "tells somebody of incidents",
+    runs_as: RunsAs::ServiceUser,
+    start: Start::Every { boot: minutes(1), pause: minutes(1) },
+    other_units: &[],
+    needs: Needs::Notify,
+    acts: &[Kind::Notify],
+    records: &["notify"],
+    state: State::Queue,
+    lock: Some(LockDir::State),
+    playbook: "alert-message-undelivered",
+};
+
 /// Every tool that systemd starts, in the order in which a person hears of them.
-pub static TOOLS: [&Tool; 7] = [&MOUNTS, &BINDS, &WORKER, &JOBS, &WATCH, &VERIFY, &CANARY];
+pub static TOOLS: [&Tool; 8] = [&MOUNTS, &BINDS, &WORKER, &JOBS, &WATCH, &NOTIFY, &VERIFY, &CANARY];
 
 /// Restarts the worker once no job runs.
 pub const RESTART_WHEN_IDLE: &str = "unwedge-worker-restart.service";

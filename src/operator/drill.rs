@@ -66,7 +66,7 @@ pub fn alert(settings: &Settings, time: &str, dry_run: bool, now: &Now) -> Resul
         return Ok(format!("would write {shown} for {}\n", text::duration(time)));
     }
     let stop = manager::stop().context("listen for the end")?;
-    metrics::write_drill(&file, time, now)?;
+    metrics::write_drill(settings, FILE, time, now)?;
     out::print(&format!(
         "{shown} is there for {}: UnwedgeDrill fires, once Prometheus has read it\n",
         text::duration(time)

@@ -346,6 +346,7 @@ fn enabled(
             Needs::Binds => "binds",
             Needs::Worker => "worker",
             Needs::Queue => "queue",
+            Needs::Notify => "notify",
         };
         let lack = (!tool.is_needed(settings)).then_some(section);
         let missing =

@@ -13,6 +13,7 @@ pub mod incidents;
 pub mod install;
 pub mod jobs;
 pub mod mounts;
+pub mod notify;
 pub mod sentinel;
 pub mod state;
 pub mod worker;

@@ -4,23 +4,19 @@
 //! The names of libpq are understood here, because the parser of the client refuses them. Nothing that
 //! is said of a URL repeats any part of it.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use ::postgres::Config;
 use ::postgres::config::Host;
-use rustix::fs::{Mode, OFlags, open};
 
 use super::{Fault, local};
 use crate::config::queue::Database;
 use crate::config::url_problem;
+use crate::probes::secret;
 use crate::sys::text;
 
-/// A file with a URL is never longer, bytes.
-const URL_BYTES_MAX: u64 = 8192;
 /// What a password is replaced by.
 const MASK: &str = "***";
 
@@ -65,7 +61,8 @@ impl Address {
             Database::Url(url) => Self::parse(&url.0),
             Database::UrlFile(path) => {
                 let named = |fault: Fault| Fault(format!("{}: {fault}", text::path(path)));
-                let url = read(&local::resolve(path, local::MAY_HANG)?).map_err(named)?;
+                let path = local::resolve(path, local::MAY_HANG)?;
+                let url = secret::line(&path, false).map_err(|why| named(Fault(why)))?;
                 Self::parse(&url).map_err(named)
             }
         }
@@ -92,25 +89,6 @@ impl Address {
             Some(password) if !password.is_empty() => said.replace(&*password, MASK),
             Some(_) | None => said.to_owned(),
         }
-    }
-}
-
-/// The first line of a file that holds a URL.
-fn read(path: &Path) -> Result<String, Fault> {
-    // NONBLOCK: a pipe of that name must not keep us waiting for a writer
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let fd = open(path, flags, Mode::empty()).map_err(|errno| Fault(format!("open: {errno}")))?;
-    let mut bytes = Vec::new();
-    File::from(fd)
-        .take(URL_BYTES_MAX)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Fault(format!("read: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| Fault::new("is not UTF-8"))?;
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    match (lines.next(), lines.next()) {
-        (Some(url), None) => Ok(url.to_owned()),
-        (Some(_), Some(_)) => Err(Fault::new("holds more than one line, expected one URL")),
-        (None, _) => Err(Fault::new("is empty, expected one URL")),
     }
 }
 
@@ -181,6 +159,8 @@ fn is_this_host(config: &Config) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[track_caller]

@@ -23,8 +23,6 @@ mod tls;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rustix::process::geteuid;
-
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue, TableMap};
 use crate::probes::jobs::{QueueFacts, QueueLook, Row, Touched, USER_LIMIT};
@@ -161,21 +159,12 @@ fn bounded<T: Send + 'static>(
     }
 }
 
-/// Root becomes the service user, whose is the credential and everything that is written; whoever is not root stays
-/// as it is. By then nothing was opened but the configuration, and what knows users by name.
+/// Root becomes the service user, whose is the credential and everything that is written.
 ///
 /// # Errors
 /// Why that cannot be. The program has to end then.
 pub fn leave_root(settings: &Settings) -> Result<(), Fault> {
-    if !geteuid().is_root() {
-        return Ok(());
-    }
-    let name = &settings.host.user;
-    let ids = user::named(name, USER_LIMIT).map_err(|why| Fault(format!("[host] {why}")))?;
-    if ids.uid == 0 {
-        return Err(Fault(format!("[host] user {name:?} is root, which is not to ask a queue")));
-    }
-    user::become_for_good(&ids).map_err(|errno| Fault(format!("become {name:?}: {errno}")))
+    user::leave_root(&settings.host.user, USER_LIMIT).map_err(Fault)
 }
 
 fn read(queue: &Queue) -> Result<QueueFacts, Fault> {

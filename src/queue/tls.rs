@@ -4,20 +4,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{Fault, local};
-use crate::sys::text;
+use crate::sys::{roots, text};
 
 /// What makes TLS connections, with the roots of `ca_file` or, without one, of the system.
 pub fn connector(ca_file: Option<&Path>) -> Result<MakeRustlsConnect, Fault> {
-    let roots = match ca_file {
-        Some(file) => roots_of(file)?,
-        None => roots_of_the_system()?,
-    };
+    let roots = trusted(ca_file)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -27,29 +22,17 @@ pub fn connector(ca_file: Option<&Path>) -> Result<MakeRustlsConnect, Fault> {
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn roots_of(file: &Path) -> Result<RootCertStore, Fault> {
-    let shown = text::path(file);
-    let wrong = |error: &dyn std::fmt::Display| Fault(format!("{shown}: {error}"));
+/// Of a system's some may be of a kind that is not known here; of a file's none.
+fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, Fault> {
+    let file = ca_file.map(|file| local::resolve(file, local::MAY_HANG)).transpose()?;
     let mut roots = RootCertStore::empty();
-    let file = local::resolve(file, local::MAY_HANG)?;
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
-        let certificate = certificate.map_err(|error| wrong(&error))?;
-        roots.add(certificate).map_err(|error| wrong(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong(&"holds no certificate"));
-    }
-    Ok(roots)
-}
-
-fn roots_of_the_system() -> Result<RootCertStore, Fault> {
-    let mut roots = RootCertStore::empty();
-    let (added, _) =
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if added == 0 {
-        return Err(Fault::new(
-            "this system has no root certificates (package ca-certificates); name one as ca_file",
-        ));
+    for certificate in roots::certificates(file.as_deref()).map_err(Fault)? {
+        match (roots.add(certificate), ca_file) {
+            (Err(error), Some(file)) => {
+                return Err(Fault(format!("{}: {error}", text::path(file))));
+            }
+            (Ok(()), _) | (Err(_), None) => {}
+        }
     }
     Ok(roots)
 }

@@ -46,5 +46,5 @@ pub fn write(settings: &Settings, sung: &Result<Sung>, now: &Now, took: Duration
         .set("unwedge_canary_ok", &[], flag(exit(sung) == Exit::Fine))
         .context("render metrics")?;
     let text = families.encode().context("render metrics")?;
-    metrics::replace(&settings.host.textfile_dir.join(CANARY.metrics_file()), &text, now)
+    metrics::put(settings, &CANARY.metrics_file(), &text, now)
 }

@@ -13,7 +13,6 @@ use crate::checks::{self, CHECKS, Grade, Host, Row};
 use crate::manifest::VERIFY;
 use crate::probes::services;
 use crate::sys::clock::{Now, rfc3339};
-use crate::sys::text;
 
 /// The schema of the JSON object.
 const SCHEMA: u32 = 1;
@@ -136,8 +135,7 @@ pub fn json(tool: &str, rows: &[Row], rehearsed: &[Rehearsed], now: &Now) -> Res
 /// They could not be written.
 pub fn write_metrics(host: &Host<'_>, rows: &[Row], took: Duration) -> Result<()> {
     let rendered = metrics(host, rows, took).context("render metrics")?;
-    let file = host.settings.host.textfile_dir.join(VERIFY.metrics_file());
-    metrics::replace(&file, &rendered, host.now).with_context(|| text::path(&file))
+    metrics::put(host.settings, &VERIFY.metrics_file(), &rendered, host.now)
 }
 
 fn metrics(host: &Host<'_>, rows: &[Row], took: Duration) -> Result<String> {

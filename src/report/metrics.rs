@@ -4,7 +4,6 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,6 +12,7 @@ use prometheus::{Encoder as _, GaugeVec, Opts, Registry, TextEncoder};
 use super::exit::Exit;
 use super::round::Round;
 use crate::act::store::{self, Durability};
+use crate::config::{self, Settings};
 use crate::decide::plan::{Hold, Reason};
 use crate::manifest::{MOUNTS, families};
 use crate::probes::mounts::Role;
@@ -25,19 +25,30 @@ use crate::sys::text;
 ///
 /// # Errors
 /// It could not be written: a fault of its own, because the old figures look fresh to nobody.
-pub fn write(textfile_dir: &Path, round: &Round<'_>) -> Result<()> {
+pub fn write(settings: &Settings, round: &Round<'_>) -> Result<()> {
     let text = render(round).context("render metrics")?;
-    replace(&textfile_dir.join(round.tool.metrics_file()), &text, round.now)
+    put(settings, &round.tool.metrics_file(), &text, round.now)
 }
 
-/// Puts a file's text in its place.
-pub(super) fn replace(file: &Path, text: &str, now: &Now) -> Result<()> {
+/// Puts the text of the file of this name in its place, with the names that this host has for the families.
+pub(super) fn put(settings: &Settings, name: &str, text: &str, now: &Now) -> Result<()> {
+    let file = &settings.host.textfile_dir.join(name);
     // others may write in that directory: what cannot be replaced is put aside, never removed
     if std::fs::symlink_metadata(file).is_ok_and(|there| there.is_dir()) {
         let aside = file.with_extension(format!("kept-{}", now.utc_ms));
         std::fs::rename(file, aside).context("put aside a directory in the metrics' place")?;
     }
-    store::replace(file, text.as_bytes(), Durability::Fleeting)
+    store::replace(file, renamed(text, &settings.metrics).as_bytes(), Durability::Fleeting)
+}
+
+/// The same text with the families' names as this host has them.
+fn renamed(text: &str, names: &config::metrics::Metrics) -> String {
+    let line = |line: &str| {
+        let comment =
+            ["# HELP ", "# TYPE "].into_iter().find(|it| line.starts_with(it)).unwrap_or("");
+        format!("{comment}{}\n", names.name(&line[comment.len()..]))
+    };
+    text.lines().map(line).collect()
 }
 
 /// The file's text.
@@ -119,11 +130,11 @@ fn of_mounts(metrics: &mut Families, round: &Round<'_>) -> Result<()> {
 ///
 /// # Errors
 /// It could not be written.
-pub fn write_drill(file: &Path, time: Duration, now: &Now) -> Result<()> {
+pub fn write_drill(settings: &Settings, name: &str, time: Duration, now: &Now) -> Result<()> {
     let mut families = Families::default();
     let until = seconds_of(now.utc_ms) + time.as_secs_f64();
     families.set("unwedge_drill_until_timestamp_seconds", &[], until)?;
-    replace(file, &families.encode()?, now)
+    put(settings, name, &families.encode()?, now)
 }
 
 /// What every tool's file tells of its round.
@@ -201,4 +212,30 @@ pub(super) fn count(value: usize) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
 pub(super) fn whole(value: u64) -> f64 {
     value as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_may_have_other_names_for_every_family_and_for_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.host.textfile_dir = dir.path().to_owned();
+        let now = Now { utc_ms: 1, boot_ms: 1, boot_id: String::new() };
+        let text = "# HELP unwedge_x About unwedge_x.\n# TYPE unwedge_x gauge\nunwedge_x{path=\"/unwedge_x\"} 1\n";
+        for (prefix, expected) in [
+            ("unwedge", text),
+            (
+                "old",
+                "# HELP old_x About unwedge_x.\n# TYPE old_x gauge\nold_x{path=\"/unwedge_x\"} 1\n",
+            ),
+        ] {
+            settings.metrics.prefix = prefix.to_owned();
+            put(&settings, "unwedge_mounts.prom", text, &now).unwrap();
+            let written = std::fs::read_to_string(dir.path().join("unwedge_mounts.prom")).unwrap();
+            assert_eq!(written, expected);
+        }
+    }
 }

@@ -8,6 +8,7 @@ pub mod incidents;
 pub mod install;
 pub mod journal;
 pub mod json;
+pub mod messages;
 pub mod metrics;
 pub mod out;
 pub mod program;

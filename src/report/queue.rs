@@ -1,7 +1,6 @@
 //! A reading of the queue: as text, as the answer to a root program, as metrics, as a journal line. A
 //! queue that could not be read has no figures at all: a zero would look like an idle one.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::exit::Exit;
 use super::metrics::{self, Common, Families, flag, seconds_of, whole};
 use super::out;
-use crate::config::duration;
+use crate::config::{Settings, duration};
 use crate::decide::plan::{Hold, Reason};
 use crate::manifest::JOBS;
 use crate::probes::jobs::{Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, Touched};
@@ -204,9 +203,9 @@ pub fn journal(round: &QueueRound<'_>) {
 ///
 /// # Errors
 /// They could not be written.
-pub fn write_metrics(textfile_dir: &Path, round: &QueueRound<'_>) -> Result<()> {
+pub fn write_metrics(settings: &Settings, round: &QueueRound<'_>) -> Result<()> {
     let text = render_metrics(round).context("render metrics")?;
-    metrics::replace(&textfile_dir.join(JOBS.metrics_file()), &text, round.now)
+    metrics::put(settings, &JOBS.metrics_file(), &text, round.now)
 }
 
 /// The text of the metrics.

@@ -2,7 +2,6 @@
 //! once, however long it lasts.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,6 +9,7 @@ use anyhow::{Context as _, Result};
 use super::exit::Exit;
 use super::metrics::{self, Common, Families, count, flag};
 use super::out;
+use crate::config::Settings;
 use crate::manifest::WATCH;
 use crate::sys::clock::{Now, boottime};
 
@@ -59,9 +59,9 @@ impl Standing {
     ///
     /// # Errors
     /// They could not be written.
-    pub fn write(&self, textfile_dir: &Path, now: &Now, took: Duration) -> Result<()> {
+    pub fn write(&self, settings: &Settings, now: &Now, took: Duration) -> Result<()> {
         let text = self.render(now, took).context("render metrics")?;
-        metrics::replace(&textfile_dir.join(WATCH.metrics_file()), &text, now)
+        metrics::put(settings, &WATCH.metrics_file(), &text, now)
     }
 
     fn render(&self, now: &Now, took: Duration) -> Result<String> {
@@ -100,14 +100,14 @@ impl Reporter {
 
     /// Writes the metrics of a turn that `began` so, when there is something new in them, and else
     /// when it is time; whether they were written.
-    pub fn tell(&mut self, standing: Standing, textfile_dir: &Path, began: Duration) -> bool {
+    pub fn tell(&mut self, standing: Standing, settings: &Settings, began: Duration) -> bool {
         if began < self.due() && self.told.is_some_and(|(told, _)| told == standing) {
             return false;
         }
         self.told = Some((standing, began));
         let took = boottime().saturating_sub(began);
         let at = Now::take().map_err(anyhow::Error::from);
-        let wrote = at.and_then(|at| standing.write(textfile_dir, &at, took));
+        let wrote = at.and_then(|at| standing.write(settings, &at, took));
         let trouble = wrote.err().map(|error| format!("{error:#}; tried again every minute"));
         self.once("metrics", trouble);
         true
@@ -157,17 +157,19 @@ mod tests {
     #[test]
     fn the_metrics_are_written_when_they_change_and_every_minute() {
         let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.host.textfile_dir = dir.path().to_owned();
         let (mut reporter, moment) = (Reporter::default(), Duration::from_millis(1));
         let (one, two) = (Standing::default(), Standing { starts: 1, ..Standing::default() });
         let start = Duration::from_secs(1_000);
         assert_eq!(reporter.due(), Duration::ZERO);
-        assert!(reporter.tell(one, dir.path(), start));
+        assert!(reporter.tell(one, &settings, start));
         assert!(dir.path().join(WATCH.metrics_file()).is_file());
-        assert!(!reporter.tell(one, dir.path(), start + moment));
-        assert!(reporter.tell(two, dir.path(), start + moment));
+        assert!(!reporter.tell(one, &settings, start + moment));
+        assert!(reporter.tell(two, &settings, start + moment));
         let due = start + moment + TELL_EVERY;
         assert_eq!(reporter.due(), due);
-        assert!(!reporter.tell(two, dir.path(), due.saturating_sub(moment)));
-        assert!(reporter.tell(two, dir.path(), due));
+        assert!(!reporter.tell(two, &settings, due.saturating_sub(moment)));
+        assert!(reporter.tell(two, &settings, due));
     }
 }

@@ -6,5 +6,6 @@ pub mod command;
 pub mod limit;
 pub mod manager;
 pub mod mount_attr;
+pub mod roots;
 pub mod text;
 pub mod user;

@@ -83,6 +83,22 @@ pub fn become_for_good(ids: &Ids) -> Result<(), Errno> {
     if geteuid().is_root() { Err(Errno::PERM) } else { Ok(()) }
 }
 
+/// Root becomes the user called `name`, for good; whoever is not root stays as it is. By then nothing was opened but
+/// the configuration, and what knows users by name.
+///
+/// # Errors
+/// Why that cannot be. The program has to end then.
+pub fn leave_root(name: &str, limit: Duration) -> Result<(), String> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let ids = named(name, limit).map_err(|why| format!("[host] {why}"))?;
+    if ids.uid == 0 {
+        return Err(format!("[host] user {name:?} is root, which is not to speak to strangers"));
+    }
+    become_for_good(&ids).map_err(|errno| format!("become {name:?}: {errno}"))
+}
+
 /// Waits until this thread is the only one; one that has ended may be listed for a moment yet.
 fn alone() -> Result<(), Errno> {
     let deadline = Deadline::after(Duration::from_millis(200));

@@ -1,0 +1,160 @@
+//! What people are told of an incident, and what `unwedge-notify` tells of its own rounds.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::exit::Exit;
+use super::incidents::{latest, summary};
+use super::metrics::{self, Common, Families};
+use super::{journal, out};
+use crate::act::messages::{Letter, Tried};
+use crate::config::Settings;
+use crate::decide::messages::News;
+use crate::decide::plan::Hold;
+use crate::manifest::NOTIFY;
+use crate::probes::incidents::Incident;
+use crate::probes::messages::{Message, Messages, Phase};
+use crate::sys::clock::{Now, Stamp};
+
+/// A letter for each piece of news.
+#[must_use]
+pub fn letters(news: &[News<'_>], host: &str, now: &Now) -> Vec<Letter> {
+    news.iter().map(|it| letter(it, host, now)).collect()
+}
+
+fn letter(news: &News<'_>, host: &str, now: &Now) -> Letter {
+    let incident = news.incident;
+    let began = incident.began().map_or_else(|| "an unknown time".to_owned(), Stamp::utc);
+    let mut lines = vec![format!("since {began}; the story: unwedge incidents {}", incident.id)];
+    if news.phase == Phase::Opened {
+        lines.extend(others(incident));
+        let last = latest(incident);
+        lines.push(last.unwrap_or_else(|| "nothing was tried yet".to_owned()));
+        lines.push("what to do: unwedge doctor".to_owned());
+    }
+    if news.untold > 0 {
+        lines.push(format!("the same came and went {} times since the last message", news.untold));
+    }
+    Letter {
+        incident: incident.id.clone(),
+        phase: news.phase,
+        title: format!("{host}: {}", summary(incident, now)),
+        text: lines.join("\n"),
+    }
+}
+
+/// What else it has touched by now.
+fn others(incident: &Incident) -> Option<String> {
+    let touched = incident.touched();
+    let others: Vec<String> = touched
+        .iter()
+        .filter(|(subject, (_, good))| **subject != incident.root() && !good)
+        .map(|(subject, (state, _))| format!("{subject} ({state})"))
+        .collect();
+    (!others.is_empty()).then(|| format!("with it: {}", others.join(", ")))
+}
+
+/// A round.
+#[derive(Debug)]
+pub struct NotifyRound<'a> {
+    /// When it began.
+    pub now: &'a Now,
+    /// What is remembered now.
+    pub state: &'a Messages,
+    /// What would be told, in a dry run, or was written down.
+    pub letters: &'a [Letter],
+    /// Why nothing is sent.
+    pub holds: &'a [Hold],
+    /// What was tried.
+    pub tried: &'a [Tried],
+    /// Messages whose way is configured no more.
+    pub lost: &'a [Message],
+    /// Why no sign of life was given, where one is asked for.
+    pub ping: Option<Result<(), String>>,
+    /// What could not be read or stored.
+    pub trouble: Option<&'a str>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl NotifyRound<'_> {
+    /// How the run should end: a message that was not delivered is one that has to be.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        let undelivered = self.tried.iter().any(|it| it.came.is_err());
+        let silent = matches!(self.ping, Some(Err(_)));
+        if undelivered || silent || self.trouble.is_some() { Exit::Failed } else { Exit::Fine }
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let mut parts = Vec::new();
+        for it in self.tried {
+            match &it.came {
+                Ok(()) => parts.push(format!("told of {} by {}", it.incident, it.way)),
+                Err(why) => parts.push(format!("not told of {} by {}: {why}", it.incident, it.way)),
+            }
+        }
+        for it in self.lost {
+            parts.push(format!("nobody is told of {} by {}, which is gone", it.incident, it.way));
+        }
+        if let Some(Err(why)) = &self.ping {
+            parts.push(format!("no sign of life: {why}"));
+        }
+        parts.extend(self.holds.iter().map(|hold| format!("held: {}", hold.reason.name())));
+        parts.push(format!("{} messages wait", self.state.waiting.len()));
+        parts.extend(self.trouble.map(str::to_owned));
+        parts.join("; ")
+    }
+}
+
+/// Shows what would be sent, or was: on a terminal, where the journal is not.
+///
+/// # Errors
+/// It cannot be written.
+pub fn say(round: &NotifyRound<'_>) -> Result<()> {
+    let mut text = String::new();
+    for letter in round.letters {
+        let body = letter.text.replace('\n', "\n    ");
+        text +=
+            &format!("{} {}: {}\n    {body}\n", letter.incident, letter.phase.name(), letter.title);
+    }
+    out::print(&(text + &round.line() + "\n"))?;
+    Ok(())
+}
+
+/// Writes the journal's line and the metrics.
+///
+/// # Errors
+/// The metrics could not be written.
+pub fn write(settings: &Settings, round: &NotifyRound<'_>) -> Result<()> {
+    journal::tell(NOTIFY.name, "", round.took, round.exit(), &round.line());
+    let mut families = Families::default();
+    let armed = round.holds.is_empty();
+    let common = Common {
+        tool: NOTIFY.name,
+        now: round.now,
+        armed,
+        exit: round.exit(),
+        took: round.took,
+        holds: round.holds.iter().collect(),
+    };
+    families.set_common(&common).context("render metrics")?;
+    set(&mut families, round).context("render metrics")?;
+    let text = families.encode().context("render metrics")?;
+    metrics::put(settings, &NOTIFY.metrics_file(), &text, round.now)
+}
+
+fn set(families: &mut Families, round: &NotifyRound<'_>) -> Result<()> {
+    families.set("unwedge_messages_waiting", &[], metrics::count(round.state.waiting.len()))?;
+    if let Some(oldest) = round.state.waiting.iter().map(|it| it.written.utc_ms).min() {
+        let name = "unwedge_message_oldest_timestamp_seconds";
+        families.set(name, &[], metrics::seconds_of(oldest))?;
+    }
+    if let Some(ping) = &round.ping {
+        families.set("unwedge_notify_ping_ok", &[], metrics::flag(ping.is_ok()))?;
+    }
+    Ok(())
+}
