@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use unwedge::probes::messages::Messages;
 use unwedge::probes::records;
 
@@ -72,6 +73,9 @@ host_test! {
         host.ok(tell);
         assert_eq!(host.ok("cat /run/hooks 2>/dev/null || :"), "");
         assert!(host.ok("unwedge-notify").contains("/srv/storagebox is dead"), "a dry run shows what would be told");
+        let plan: Value = serde_json::from_str(&host.ok("unwedge-notify --json")).unwrap();
+        assert_eq!((&plan["schema"], &plan["armed"], &plan["mode"]), (&1.into(), &false.into(), &"dry-run".into()));
+        assert_eq!((&plan["messages"][0]["phase"], &plan["holds"][0]["reason"]), (&"opened".into(), &"not-armed".into()));
 
         host.ok("unwedge sentinel arm notify --because test");
         for _ in 0..3 {

@@ -1,6 +1,7 @@
 //! `verify-ops` and `unwedge doctor`, on a host with a real systemd: all is well, each thing that can be wrong and the
 //! command that mends it, and that looking changes nothing.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use serde_json::Value;
@@ -12,6 +13,9 @@ use crate::support::host::{Host, storage_unit};
 
 const EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
 
+const PROMETHEUS: &str = "/usr/bin/prometheus";
+const TIMEDATECTL: &str = "#!/bin/sh\ncase $1 in set-ntp) rm -f /run/not-synchronised ;; *) [ -e /run/not-synchronised ] && echo no || echo yes ;; esac\n";
+
 /// Installed, switched on, rehearsed, armed, and with an exporter: nothing is to be said of it.
 fn furnish(host: &Host) {
     bare(host);
@@ -21,12 +25,28 @@ fn furnish(host: &Host) {
     host.put("/etc/systemd/system/storagebox.service", storage.as_bytes(), "644");
     host.put("/etc/systemd/system/exporter.service", format!("[Service]\nExecStart={EXPORTER} --collector.disable-defaults \
         --collector.textfile --collector.textfile.directory=/var/lib/metrics --web.listen-address=127.0.0.1:9100\n").as_bytes(), "644");
-    host.ok("mkdir -p /srv/remote/a; systemctl daemon-reload; systemctl start storagebox exporter; await_data");
-    configured(host, "[[bind]]\ncold = \"/srv/storagebox/a\"\nhot = \"/srv/hot/a\"\n");
+    // whether this machine's clock is kept right is not for a test to say: that answer is made up, all others are not
+    host.put("/usr/bin/timedatectl", TIMEDATECTL.as_bytes(), "755");
+    host.put(
+        "/etc/prometheus/prometheus.yml",
+        b"rule_files: ['/etc/prometheus/*.rules.yml']\n",
+        "644",
+    );
+    host.put("/etc/systemd/system/prometheus.service", format!("[Service]\nExecStart={PROMETHEUS} --config.file=/etc/prometheus/prometheus.yml \
+        --storage.tsdb.path=/run/prometheus --web.listen-address=127.0.0.1:9090\nExecReload=/bin/kill -HUP $MAINPID\n").as_bytes(), "644");
+    host.ok("rm -f /etc/prometheus/*.rules.yml; mkdir -p /srv/remote/a; systemctl daemon-reload
+        systemctl start storagebox exporter prometheus; await_data");
+    configured(
+        host,
+        "[[bind]]\ncold = \"/srv/storagebox/a\"\nhot = \"/srv/hot/a\"\n[doctor]\nprometheus = \"http://127.0.0.1:9090\"\n\
+        [[doctor.pattern]]\nunit = \"app.service\"\nexpression = \"quota of .* exceeded\"\nseverity = \"fault\"\ntext = \"the box is full\"\n\
+        command = \"box-quota show\"\n",
+    );
     host.ok("/opt/unwedge/unwedge install --enable mounts,binds,worker,jobs,watch,verify,canary --start --drop-ins worker-after-binds,binds-after-storage");
     queue(host, &[(1, "done", "/srv/elsewhere/1")]);
     host.put("/etc/unwedge/sentinels/recover", b"armed by a test\n", "644");
-    host.ok("unwedge-mounts --apply >/dev/null; unwedge sentinel arm mounts; unwedge sentinel arm binds
+    host.ok("cp /usr/local/share/doc/unwedge/alerts/unwedge.rules.yml /etc/prometheus/; systemctl reload prometheus
+        unwedge-mounts --apply >/dev/null; unwedge sentinel arm mounts; unwedge sentinel arm binds
         unwedge-mounts --apply >/dev/null; systemctl start worker; unwedge-worker --apply >/dev/null; unwedge sentinel arm worker
         for tool in mounts worker jobs verify canary; do systemctl start unwedge-$tool.service; done");
 }
@@ -42,7 +62,7 @@ fn doctor(host: &Host) -> (Option<i32>, Vec<Value>) {
 
 host_test! {
     fn a_host_on_which_all_is_well_has_nothing_to_be_told_of_and_looking_changes_nothing(
-        host, needs "/usr/bin/prometheus-node-exporter"
+        host, needs "/usr/bin/prometheus-node-exporter", needs "/usr/bin/prometheus"
     ) {
         furnish(&host);
         // what is there by itself in the meantime
@@ -51,7 +71,10 @@ host_test! {
             systemctl show '*' -p Id,ActiveState,SubState,MainPID,UnitFileState,InactiveEnterTimestampMonotonic | grep -v '^MainPID=0'");
         let before = host.ok(&everything);
         host.ok("verify-ops >/run/said || test $? -lt 3; verify-ops --json >/run/object || test $? -lt 3; unwedge doctor >/run/doctor || test $? -lt 3");
-        assert_eq!(host.ok(&everything), before, "it only looks");
+        let after = host.ok(&everything);
+        let before: BTreeSet<&str> = before.lines().collect();
+        let changed: Vec<&str> = after.lines().filter(|line| !before.contains(line)).collect();
+        assert!(changed.is_empty() && after.lines().count() >= before.len(), "it only looks: {changed:#?}");
         host.ok("systemctl start unwedge-mounts.timer unwedge-worker.timer unwedge-jobs.timer");
 
         let (code, bad) = doctor(&host);
@@ -83,7 +106,9 @@ host_test! {
 }
 
 host_test! {
-    fn each_fault_is_a_row_and_its_command_mends_it(host, needs "/usr/bin/prometheus-node-exporter") {
+    fn each_fault_is_a_row_and_its_command_mends_it(
+        host, needs "/usr/bin/prometheus-node-exporter", needs "/usr/bin/prometheus"
+    ) {
         furnish(&host);
         // what is done to the host, the row that says so, and how bad that is
         for (fault, check, subject, grade) in [
@@ -101,6 +126,9 @@ host_test! {
             ("echo x >>/var/lib/unwedge/worker.json", "records", "worker", "fault"),
             ("chmod 755 /var/lib/metrics", "metrics-directory", "/var/lib/metrics", "fault"),
             ("echo x >>/var/lib/metrics/unwedge_mounts.prom", "metrics", "mounts", "fault"),
+            ("touch /run/not-synchronised", "clock", "", "warn"),
+            ("sed -i '/alert: UnwedgeDrill/s/Drill/Other/' /etc/prometheus/unwedge.rules.yml; systemctl reload prometheus", "alert-rules", "http://127.0.0.1:9090", "fault"),
+            ("echo Nonsense=1 >>/usr/local/lib/systemd/system/unwedge-jobs.service", "units-verified", "", "fault"),
             ("rm /var/lib/metrics/unwedge_jobs.prom", "metrics", "jobs", "warn"),
             ("cp /var/lib/unwedge/mounts.json /run/kept; echo x >>/var/lib/unwedge/mounts.json; systemctl start unwedge-mounts.service 2>/dev/null || :; cp /run/kept /var/lib/unwedge/mounts.json", "last-result", "mounts", "fault"),
             ("mkdir -p /etc/systemd/system/unwedge-mounts.service.d; printf '[Service]\\nPrivateTmp=yes\\n' >/etc/systemd/system/unwedge-mounts.service.d/x.conf; systemctl daemon-reload", "host-namespace", "mounts", "fault"),
@@ -131,7 +159,27 @@ host_test! {
 }
 
 host_test! {
-    fn a_cause_is_shown_once_and_its_consequences_are_not(host, needs "/usr/bin/prometheus-node-exporter") {
+    fn a_line_that_the_configuration_knows_is_one_counted_row(
+        host, needs "/usr/bin/prometheus-node-exporter", needs "/usr/bin/prometheus"
+    ) {
+        furnish(&host);
+        assert_eq!(doctor(&host).1, Vec::<Value>::new());
+        for user in ["u1", "u2"] {
+            host.ok(&format!("systemd-run --quiet --wait --unit=app --description=app echo 'write: quota of {user} exceeded'; systemctl stop prometheus"));
+        }
+        let (code, rows) = doctor(&host);
+        let row = rows.iter().find(|row| row["check"] == "patterns").unwrap_or_else(|| panic!("{rows:#?}"));
+        assert_eq!((code, &row["subject"], &row["command"]), (Some(2), &"app.service".into(), &"box-quota show".into()));
+        assert_eq!(row["evidence"], "the box is full: 2 lines in 10 min");
+        // and a Prometheus that does not answer is nothing that is known
+        assert!(rows.iter().any(|row| row["check"] == "alert-rules" && row["grade"] == "unknown"), "{rows:#?}");
+    }
+}
+
+host_test! {
+    fn a_cause_is_shown_once_and_its_consequences_are_not(
+        host, needs "/usr/bin/prometheus-node-exporter", needs "/usr/bin/prometheus"
+    ) {
         furnish(&host);
         host.ok("echo nonsense >>/etc/unwedge/unwedge.toml; systemctl start unwedge-mounts.service 2>/dev/null || :");
         let shown = host.bash("unwedge doctor");

@@ -19,6 +19,7 @@ use unwedge::probes::messages as probe;
 use unwedge::probes::{facts, vitals};
 use unwedge::report::exit::Exit;
 use unwedge::report::messages::{self as report, NotifyRound};
+use unwedge::report::round::Mode;
 use unwedge::report::{out, program};
 use unwedge::sys::clock::{Deadline, Now, boottime};
 use unwedge::sys::user;
@@ -46,7 +47,7 @@ fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     }
     let own = queue_dir(&settings.host);
     let _lock = match cli.apply.then(|| lock::tool(&own, NOTIFY.name)).transpose()? {
-        Some(Tried::Busy) => return program::busy(&NOTIFY, false),
+        Some(Tried::Busy) => return program::busy(&NOTIFY, cli.common.json),
         Some(Tried::Locked(lock)) => Some(lock),
         None => None,
     };
@@ -104,7 +105,7 @@ fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {
         trouble: trouble.as_deref().or(open.unreadable.as_deref()),
         took: boottime().saturating_sub(start),
     };
-    report::say(&round)?;
+    report::say(&round, &host, Mode::of(cli.apply), cli.common.json)?;
     if cli.apply {
         report::write(settings, &round)?;
     }

@@ -1,12 +1,14 @@
 //! What everything stands on: a configuration that holds, systemd, the kernel, programs, users, and somebody who reads
 //! the metrics.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 use super::{Finding, Host};
 use crate::config::Services;
-use crate::sys::{text, user};
+use crate::probes::{holders, identity};
+use crate::sys::{command, text, user};
 
 /// The first systemd with the names of units that a stop is passed on from (`StopPropagatedFrom=`, 249), which tell a
 /// stop by hand from one that came along.
@@ -14,14 +16,16 @@ const SYSTEMD_MIN: u32 = 249;
 /// How long systemctl may take for a single answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
+/// Who knows whether the clock is synchronised.
+const TIMEDATECTL: &str = "/usr/bin/timedatectl";
+
 /// What a kernel of at least this version has, and what is lost without it.
-const KERNEL: [((u32, u32), &str); 3] = [
+const KERNEL: [((u32, u32), &str); 2] = [
     ((5, 12), "mount_setattr(2): without it nothing here works"),
     (
         (6, 5),
         "a bind that is swapped never shows the bare directory; without it it does, for two system calls",
     ),
-    ((6, 8), "unique mount ids; without them a mount is told from its successor by less"),
 ];
 
 pub fn config(host: &Host<'_>) -> Vec<Finding> {
@@ -65,14 +69,44 @@ pub fn kernel(_: &Host<'_>) -> Vec<Finding> {
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
         return vec![Finding::unknown("", format!("a release that is no number: {release}"))];
     };
-    let lacks: Vec<&str> =
+    let mut lacks: Vec<&str> =
         KERNEL.iter().filter(|(since, _)| (major, minor) < *since).map(|(_, what)| *what).collect();
+    // these two by looking: a version does not tell, where parts of a later kernel were taken over
+    if has_unique_ids() == Some(false) {
+        lacks.push("unique mount ids; without them a mount is told from its successor by less");
+    }
+    if holders::names_connections() == Some(false) {
+        lacks.push("fuse_connection in fdinfo; without it a dead mount is confirmed by a second round, and unwedge-watch sees no daemon end");
+    }
     vec![match lacks.as_slice() {
         [] => Finding::ok("", release),
         _ if (major, minor) < KERNEL[0].0 => {
             Finding::fault("", format!("{release} lacks {}", lacks.join("; ")))
         }
         _ => Finding::warn("", format!("{release} lacks {}", lacks.join("; "))),
+    }]
+}
+
+/// Whether a mount has an id of its own for ever; none where that could not be looked at.
+fn has_unique_ids() -> Option<bool> {
+    let root = std::fs::File::open("/").ok()?;
+    Some(identity::describe(root).ok()?.unique_id.is_some())
+}
+
+pub fn clock(host: &Host<'_>) -> Vec<Finding> {
+    if !host.has_systemd() {
+        return Vec::new();
+    }
+    let argv = [TIMEDATECTL, "show", "--property=NTPSynchronized", "--value"].map(OsString::from);
+    vec![match command::run(&argv, ANSWER_LIMIT) {
+        Ok(done) if done.ok() && done.stdout == b"yes\n" => Finding::ok("", "it is synchronised"),
+        Ok(done) if done.ok() && done.stdout == b"no\n" => Finding::warn(
+            "",
+            "nobody keeps it right: after a reboot it may say a time that is past, and then nothing is done (clock-fault)",
+        )
+        .mended_by("timedatectl set-ntp true"),
+        Ok(done) => Finding::unknown("", format!("timedatectl: {}", done.describe())),
+        Err(failure) => Finding::unknown("", failure.to_string()),
     }]
 }
 

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::{Finding, Host};
+use crate::config::doctor::{Pattern, Severity};
 use crate::sys::{command, text};
 
 /// How far back is read, minutes: a timer's ten rounds.
@@ -22,6 +23,35 @@ pub fn recent(host: &Host<'_>) -> Vec<Finding> {
         host.tools.iter().filter(|tool| tool.is_needed(host.settings)).map(|tool| tool.service());
     let worker = host.settings.worker.iter().filter_map(|worker| worker.unit.clone());
     ours.chain(worker).map(|unit| of(host, &unit)).collect()
+}
+
+/// What this host's people have told of lines that mean trouble: one row each, with how many there were.
+pub fn patterns(host: &Host<'_>) -> Vec<Finding> {
+    if !host.has_systemd() {
+        return Vec::new();
+    }
+    host.settings.doctor.patterns.iter().map(|pattern| matching(host, pattern)).collect()
+}
+
+fn matching(host: &Host<'_>, pattern: &Pattern) -> Finding {
+    let unit = &pattern.unit;
+    let lines = match lines(host, unit, None) {
+        Ok(lines) => lines,
+        Err(why) => return Finding::unknown(unit, why),
+    };
+    let count = lines.iter().filter(|line| pattern.expression.is_match(line)).count();
+    if count == 0 {
+        return Finding::ok(unit, format!("no line says that {}", pattern.text));
+    }
+    let said = format!("{}: {count} lines in {MINUTES} min", pattern.text);
+    let found = match pattern.severity {
+        Severity::Warn => Finding::warn(unit, said),
+        Severity::Fault => Finding::fault(unit, said),
+    };
+    match &pattern.command {
+        Some(command) => found.mended_by(command),
+        None => found,
+    }
 }
 
 fn of(host: &Host<'_>, unit: &str) -> Finding {

@@ -1,16 +1,22 @@
 //! Metrics: whether they can be written, whether they are, and whether a parser takes them.
 
+use std::ffi::OsString;
 use std::time::{Duration, SystemTime};
 
 use super::{Finding, Host};
-use crate::manifest::content;
 use crate::manifest::{Start, Tool};
+use crate::manifest::{content, files};
 use crate::probes::{exposition, install};
-use crate::sys::clock;
-use crate::sys::text;
+use crate::sys::{clock, command, text};
 
 /// A watch writes every minute, whatever happens.
 const WATCH_LIMIT: Duration = Duration::from_secs(180);
+
+/// Who asks a Prometheus.
+const CURL: &str = "/usr/bin/curl";
+/// How long that may take, by its own limit and by ours.
+const CURL_SECONDS: &str = "5";
+const CURL_LIMIT: Duration = Duration::from_secs(7);
 
 pub fn directory(host: &Host<'_>) -> Vec<Finding> {
     let dir = &host.settings.host.textfile_dir;
@@ -34,6 +40,59 @@ pub fn directory(host: &Host<'_>) -> Vec<Finding> {
 
 pub fn files_fresh(host: &Host<'_>) -> Vec<Finding> {
     host.tools.iter().filter_map(|tool| of(host, tool)).collect()
+}
+
+pub fn alert_rules(host: &Host<'_>) -> Vec<Finding> {
+    let Some(prometheus) = &host.settings.doctor.prometheus else { return Vec::new() };
+    let rules = format!("{prometheus}/api/v1/rules?type=alert");
+    // a program that runs as root speaks no HTTP of its own
+    let words = [
+        CURL,
+        "--silent",
+        "--show-error",
+        "--fail",
+        "--max-time",
+        CURL_SECONDS,
+        "--proto",
+        "=http,https",
+        "--",
+        &rules,
+    ];
+    let loaded = match command::run(&words.map(OsString::from), CURL_LIMIT) {
+        Ok(done) if done.ok() => done.stdout,
+        Ok(done) => {
+            return vec![Finding::unknown(prometheus, format!("curl: {}", done.describe()))];
+        }
+        Err(failure) => {
+            return vec![
+                Finding::unknown(prometheus, failure.to_string()).mended_by("apt-get install curl"),
+            ];
+        }
+    };
+    let Some(loaded) = names_of(&loaded) else {
+        return vec![Finding::unknown(prometheus, "its answer is none of a Prometheus")];
+    };
+    let shipped = files::alerts();
+    let missing: Vec<&str> =
+        shipped.iter().copied().filter(|name| !loaded.iter().any(|it| it == name)).collect();
+    vec![if missing.is_empty() {
+        Finding::ok(prometheus, format!("all {} alerts are loaded", shipped.len()))
+    } else {
+        let file = files::RULES.path(host.prefix);
+        Finding::fault(prometheus, format!("these alerts are not loaded: {}", missing.join(", ")))
+            .mended_by(format!(
+                "cp {} /etc/prometheus/ && systemctl reload prometheus",
+                text::path(&file)
+            ))
+    }]
+}
+
+/// The names of the alerts in an answer of `/api/v1/rules`.
+fn names_of(answer: &[u8]) -> Option<Vec<String>> {
+    let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+    let groups = answer.get("data")?.get("groups")?.as_array()?;
+    let rules = groups.iter().filter_map(|group| group.get("rules")?.as_array()).flatten();
+    Some(rules.filter_map(|rule| Some(rule.get("name")?.as_str()?.to_owned())).collect())
 }
 
 fn of(host: &Host<'_>, tool: &Tool) -> Option<Finding> {

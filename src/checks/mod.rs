@@ -203,6 +203,13 @@ pub static CHECKS: &[Check] = &[
         look: units::units_fit,
     },
     Check {
+        name: "units-verified",
+        about: "systemd finds nothing wrong in the units",
+        after: &["systemd", "installed"],
+        is_ground: false,
+        look: units::verified,
+    },
+    Check {
         name: "units-read",
         about: "systemd goes by the units as they are on disk",
         after: &["systemd", "installed"],
@@ -264,6 +271,13 @@ pub static CHECKS: &[Check] = &[
         after: &["config"],
         is_ground: false,
         look: state::records,
+    },
+    Check {
+        name: "clock",
+        about: "the clock is kept right by somebody",
+        after: &[],
+        is_ground: false,
+        look: ground::clock,
     },
     Check {
         name: "room",
@@ -337,6 +351,13 @@ pub static CHECKS: &[Check] = &[
         look: journal::recent,
     },
     Check {
+        name: "patterns",
+        about: "no line in a journal is one of those that the configuration knows",
+        after: &["systemd", "config"],
+        is_ground: false,
+        look: journal::patterns,
+    },
+    Check {
         name: "metrics-directory",
         about: "metrics can be written by root and by the service user",
         after: &["config", "service-user"],
@@ -356,6 +377,13 @@ pub static CHECKS: &[Check] = &[
         after: &["config"],
         is_ground: true,
         look: ground::node_exporter,
+    },
+    Check {
+        name: "alert-rules",
+        about: "the Prometheus that the configuration names has loaded every alert",
+        after: &["config"],
+        is_ground: false,
+        look: metrics::alert_rules,
     },
 ];
 

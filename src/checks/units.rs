@@ -1,21 +1,28 @@
 //! Our own units: there as they were shipped, switched on where the configuration needs them, and run when they
 //! should have.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{Finding, Host, or_ok};
 use crate::manifest::content::{self, Body, Content};
-use crate::manifest::files;
+use crate::manifest::files::{self, Place};
 use crate::manifest::{RESTART_WHEN_IDLE, RunsAs, Start, Tool, WATCH};
 use crate::probes::install::{runs_old, worker_runs_old};
 use crate::probes::services::Shown;
 use crate::probes::worker;
-use crate::sys::{clock, text};
+use crate::sys::{clock, command, text};
 
 /// What gives a service a mount namespace of its own, in which the host's mounts are not changed
 /// (`systemd/README.md` has the whole list), and the value at which it does not.
 const PRIVATE: [(&str, &str); 4] =
     [("PrivateMounts", "no"), ("PrivateTmp", "no"), ("ProtectSystem", "no"), ("ProtectHome", "no")];
+
+/// What reads units as systemd would.
+const ANALYZE: &str = "/usr/bin/systemd-analyze";
+/// How long that may take for all units together.
+const VERIFY_LIMIT: Duration = Duration::from_secs(20);
 
 /// What nobody has told systemd of yet is no evidence of anything.
 fn each(host: &Host<'_>, look: impl Fn(&'static Tool, &Shown) -> Option<Finding>) -> Vec<Finding> {
@@ -95,6 +102,28 @@ pub fn units_read(host: &Host<'_>) -> Vec<Finding> {
             .mended_by("unwedge install")
         })
     })
+}
+
+pub fn verified(host: &Host<'_>) -> Vec<Finding> {
+    if !host.has_systemd() {
+        return Vec::new();
+    }
+    let units = files::of(host.tools).filter(|file| file.place == Place::Unit);
+    let ours: Vec<(&str, PathBuf)> =
+        units.map(|file| (file.name, file.path(host.prefix))).filter(|it| it.1.is_file()).collect();
+    let mut argv: Vec<OsString> = [ANALYZE, "--man=no", "verify"].map(OsString::from).to_vec();
+    argv.extend(ours.iter().map(|(_, path)| path.into()));
+    let said = match command::run(&argv, VERIFY_LIMIT) {
+        Ok(done) => done.stderr + &String::from_utf8_lossy(&done.stdout),
+        Err(failure) => return vec![Finding::unknown("", failure.to_string())],
+    };
+    // of what they stand on it says more than is ours to mend
+    let about = |line: &&str| ours.iter().any(|(name, _)| line.contains(name));
+    let found = said.lines().filter(about).map(|line| {
+        Finding::fault("", format!("systemd-analyze verify: {}", text::bytes(line.as_bytes())))
+            .mended_by("unwedge install")
+    });
+    or_ok(found.collect(), "systemd-analyze verify says nothing of our units")
 }
 
 pub fn switched_on(host: &Host<'_>) -> Vec<Finding> {

@@ -1,13 +1,23 @@
-//! `[[doctor.pattern]]`: lines of a unit's journal that tell of a trouble which only this host's people know.
+//! `[doctor]`: the Prometheus that should know our alerts, and lines of a unit's journal that tell of a trouble which
+//! only this host's people know.
 
 use regex::Regex;
 
 use super::check::{Checker, Word};
-use super::fragment::PatternFragment;
+use super::fragment::{DoctorFragment, PatternFragment};
 use super::tree::KeyPath;
 
 /// More patterns than these are a program of its own.
 const PATTERNS_MAX: usize = 50;
+
+/// `[doctor]`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Doctor {
+    /// Where a Prometheus answers that should have loaded the alerts, `http://127.0.0.1:9090`. Default none.
+    pub prometheus: Option<String>,
+    /// `[[doctor.pattern]]`, in the order of the files. Default none.
+    pub patterns: Vec<Pattern>,
+}
 
 /// One of them.
 #[derive(Debug, Clone)]
@@ -54,8 +64,22 @@ impl Word for Severity {
     }
 }
 
-/// Makes settings of `[[doctor.pattern]]`.
-pub(super) fn patterns(check: &mut Checker<'_>, written: Vec<PatternFragment>) -> Vec<Pattern> {
+/// Makes settings of `[doctor]`.
+pub(super) fn doctor(check: &mut Checker<'_>, written: DoctorFragment) -> Doctor {
+    let at = KeyPath::of(&["doctor", "prometheus"]);
+    let prometheus = written.prometheus.map(|url| {
+        let known = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+        let odd = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '@' | '?' | '#');
+        if !known || url.contains(odd) {
+            let expected = "expected http:// or https://, host and path alone";
+            check.problem(&at, format!("{url:?} found, {expected}"));
+        }
+        url.trim_end_matches('/').to_owned()
+    });
+    Doctor { prometheus, patterns: patterns(check, written.pattern.unwrap_or_default()) }
+}
+
+fn patterns(check: &mut Checker<'_>, written: Vec<PatternFragment>) -> Vec<Pattern> {
     let at = KeyPath::of(&["doctor", "pattern"]);
     if written.len() > PATTERNS_MAX {
         check.problem(&at, format!("{} of them, expected at most {PATTERNS_MAX}", written.len()));
@@ -91,10 +115,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_prometheus_is_a_plain_url() {
+        let read = |url: &str| from_str(&format!("[doctor]\nprometheus = \"{url}\"\n"));
+        assert_eq!(
+            read("http://127.0.0.1:9090/").unwrap().doctor.prometheus.as_deref(),
+            Some("http://127.0.0.1:9090")
+        );
+        for wrong in
+            ["127.0.0.1:9090", "http://a b", "http://u:p@h", "file:///etc/passwd", "http://h?x"]
+        {
+            assert!(
+                read(wrong).unwrap_err().to_string().contains("2: [doctor] prometheus: "),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
     fn a_pattern_is_read_whole_and_each_slip_has_its_line() {
         let text = "[[doctor.pattern]]\nunit = \"app.service\"\nexpression = \"quota .* exceeded\"\nseverity = \"fault\"\n\
                     text = \"the box is full\"\ncommand = \"box-quota show\"\n";
-        let patterns = from_str(text).unwrap().doctor;
+        let patterns = from_str(text).unwrap().doctor.patterns;
         assert_eq!((patterns.len(), patterns[0].severity), (1, Severity::Fault));
         assert!(patterns[0].expression.is_match("write: quota of u1 exceeded"));
         for (from, to, expected) in [

@@ -219,6 +219,7 @@ pub struct PingFragment {
 #[serde(deny_unknown_fields, expecting = "a table")]
 #[allow(missing_docs)]
 pub struct DoctorFragment {
+    pub prometheus: Option<String>,
     pub pattern: Option<Vec<PatternFragment>>,
 }
 

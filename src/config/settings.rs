@@ -5,7 +5,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::doctor::Pattern;
+use super::doctor::Doctor;
 use super::metrics::Metrics;
 use super::notify::Notify;
 use super::queue::Queue;
@@ -53,8 +53,8 @@ pub struct Settings {
     pub metrics: Metrics,
     /// Who is told of incidents, `[notify]`. Default none: nobody.
     pub notify: Option<Notify>,
-    /// What to look for in journals, `[[doctor.pattern]]`. Default nothing.
-    pub doctor: Vec<Pattern>,
+    /// What only this host's people know of troubles, `[doctor]`.
+    pub doctor: Doctor,
     /// The one file this was read from, if it was named by `--config`: a child is to read the same.
     pub file: Option<PathBuf>,
 }

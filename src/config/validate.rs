@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::Checker;
-use super::doctor::patterns;
+use super::doctor::doctor;
 use super::duration::display;
 use super::error::ConfigErrors;
 use super::fragment::{
@@ -43,7 +43,7 @@ pub fn settings(
         worker: None,
         metrics: metrics(&mut check, fragment.metrics.unwrap_or_default()),
         notify: fragment.notify.map(|written| notify::notify(&mut check, written)),
-        doctor: patterns(&mut check, fragment.doctor.and_then(|it| it.pattern).unwrap_or_default()),
+        doctor: doctor(&mut check, fragment.doctor.unwrap_or_default()),
         file: None,
     };
     bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());

@@ -1,5 +1,6 @@
 //! Tests of the limits: both sides of each, and the place in each message.
 
+use super::super::doctor::Doctor;
 use super::super::{LATER_SECTIONS, Settings, from_str};
 use super::*;
 
@@ -61,7 +62,7 @@ fn the_defaults_are_those_of_the_design() {
         file,
     } = Settings::default();
     assert_eq!((queue, worker, file), (None, None, None));
-    assert_eq!((metrics.prefix.as_str(), notify, doctor), ("unwedge", None, vec![]));
+    assert_eq!((metrics.prefix.as_str(), notify, doctor), ("unwedge", None, Doctor::default()));
     let s = Duration::from_secs;
     assert_eq!(host.user, "unwedge");
     assert_eq!(host.services, Services::Systemd);

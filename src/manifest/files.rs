@@ -228,6 +228,15 @@ pub static ALERTS: [File; 3] = shipped!(Place::Doc("alerts"), "alerts":
     "unwedge.rules.yml"
 );
 
+/// The rules.
+pub static RULES: &File = &ALERTS[2];
+
+/// The names of the alerts.
+#[must_use]
+pub fn alerts() -> Vec<&'static str> {
+    RULES.text.lines().filter_map(|line| line.trim_start().strip_prefix("- alert: ")).collect()
+}
+
 /// Every file for a host with these tools.
 pub fn of<'a>(tools: &'a [&'static Tool]) -> impl Iterator<Item = &'static File> + 'a {
     let units = UNITS.iter().filter(|unit| {

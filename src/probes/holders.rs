@@ -139,6 +139,16 @@ impl Daemons {
     }
 }
 
+/// Whether this kernel names the connection of a FUSE daemon; none while there is no daemon to see it by.
+#[must_use]
+pub fn names_connections() -> Option<bool> {
+    let all = Daemons::scan(Whereabouts::Here);
+    if !all.by_connection.is_empty() {
+        return Some(true);
+    }
+    (all.unnamed > 0).then_some(false)
+}
+
 /// The connection named by the fdinfo of a descriptor of /dev/fuse that is mounted.
 fn connection_of(fdinfo: &str) -> Option<u32> {
     fdinfo.lines().find_map(|line| line.strip_prefix("fuse_connection:")?.trim().parse().ok())

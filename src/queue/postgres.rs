@@ -29,7 +29,8 @@ const COLUMNS: &str = "\
     SELECT row_security_active(a.attrelid)::int4, a.attnum::int4, a.attname::text, \
            format_type(a.atttypid, -1)::text, t.typcategory::text, t.typtype::text, \
            a.attnotnull::int4, a.atttypid::int8, \
-           has_column_privilege(a.attrelid, a.attnum, 'UPDATE')::int4 \
+           has_column_privilege(a.attrelid, a.attnum, 'UPDATE')::int4, \
+           has_table_privilege(a.attrelid, 'INSERT, DELETE, TRUNCATE, TRIGGER')::int4 \
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
     WHERE a.attrelid = to_regclass($1)::oid AND a.attnum > 0 AND NOT a.attisdropped";
 
@@ -179,6 +180,7 @@ impl Session for Postgres<'_> {
                 .map(|row| text(row, 0))
                 .collect(),
             status_values,
+            can_add_or_remove: first.get(9) == Some(&Cell::Number(1)),
             quoted: name,
         })
     }

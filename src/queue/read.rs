@@ -50,6 +50,8 @@ pub fn facts_of(
     let hindrance = hold_back::hindrance(session.dialect(), table, map)?;
     let hold_back = map.hold_back.is_some() && hindrance.is_none();
     advice.extend(hindrance.map(|why| format!("no job can be held back: {why}")));
+    // of a file nobody but its owner can say who may do what
+    advice.extend(excess(table, map).filter(|_| session.dialect() == Dialect::Postgres));
     let statements =
         Statements { dialect: session.dialect(), table, map, queue, now_ms: session.now_ms() };
     let statement = statements.counts()?;
@@ -91,6 +93,31 @@ pub fn facts_of(
         stale_running: map.started_at.as_ref().map(|_| counts.stale),
         hold_back,
         advice,
+    })
+}
+
+/// What this user may do and never does: whoever gets hold of its password may do it.
+fn excess(table: &Table, map: &TableMap) -> Option<String> {
+    let needed = [Some(&map.status), map.hold_back.as_ref()];
+    let surplus = table
+        .columns
+        .iter()
+        .filter(|(name, column)| column.writable && !needed.contains(&Some(name)));
+    let mut rights: Vec<String> = surplus.map(|(name, _)| format!("UPDATE ({name})")).collect();
+    if rights.len() > 1 && rights.len() + 1 >= table.columns.len() {
+        rights = vec!["UPDATE".to_owned()];
+    }
+    if table.can_add_or_remove {
+        rights.insert(0, "INSERT, DELETE, TRUNCATE or TRIGGER".to_owned());
+    }
+    let needs = map.hold_back.as_ref().map_or_else(String::new, |column| format!(", {column}"));
+    (!rights.is_empty()).then(|| {
+        format!(
+            "the queue's user may do more than is needed: {}; SELECT is enough, and UPDATE ({}{needs}) \
+             to hold jobs and give rows back",
+            rights.join(", "),
+            map.status
+        )
     })
 }
 

@@ -55,6 +55,8 @@ pub struct Table {
     pub partial_indexes: Vec<String>,
     /// Every value that the status can have, where its type says so.
     pub status_values: Option<Vec<String>>,
+    /// Whether this user may add rows or take them away, which nobody here ever does.
+    pub can_add_or_remove: bool,
 }
 
 /// A column.
@@ -355,6 +357,7 @@ mod tests {
             status_indexed: false,
             partial_indexes: Vec::new(),
             status_values: None,
+            can_add_or_remove: false,
         };
         let evil = "'; DROP TABLE x; --".to_owned();
         for dialect in [Dialect::Postgres, Dialect::Sqlite] {

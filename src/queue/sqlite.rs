@@ -108,6 +108,7 @@ impl Session for Sqlite {
                     (text(row.first()), column)
                 })
                 .collect(),
+            can_add_or_remove: false,
             status_indexed: indexes.iter().filter(whole).any(|row| text(row.get(2)) == map.status),
             partial_indexes: indexes
                 .iter()

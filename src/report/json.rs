@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::round::Round;
 use super::worker::WorkerJson;
 use crate::act::outcome::{Ended, Outcome};
+use crate::decide::plan::Hold;
 use crate::probes::errno;
 use crate::sys::clock::rfc3339;
 use crate::sys::text;
@@ -52,12 +53,24 @@ struct Step<'a> {
     why: &'a str,
 }
 
+/// A hold, the same in every object.
 #[derive(Serialize)]
-struct Held<'a> {
+pub(super) struct Held<'a> {
     subject: String,
     reason: &'static str,
     detail: &'a str,
     until: Option<String>,
+}
+
+impl<'a> Held<'a> {
+    pub(super) fn of(hold: &'a Hold) -> Self {
+        Self {
+            subject: hold.subject.text(),
+            reason: hold.reason.name(),
+            detail: &hold.detail,
+            until: hold.until_utc_ms.map(rfc3339),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -112,15 +125,7 @@ pub fn render(round: &Round<'_>) -> serde_json::Result<String> {
                 why: &planned.why,
             })
             .collect(),
-        holds: round
-            .holds()
-            .map(|hold| Held {
-                subject: hold.subject.text(),
-                reason: hold.reason.name(),
-                detail: &hold.detail,
-                until: hold.until_utc_ms.map(rfc3339),
-            })
-            .collect(),
+        holds: round.holds().map(Held::of).collect(),
         outcomes,
     };
     Ok(serde_json::to_string(&object)? + "\n")

@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde::Serialize;
 
 use super::exit::Exit;
 use super::incidents::{latest, summary};
+use super::json::{self, Held};
 use super::metrics::{self, Common, Families};
+use super::round::Mode;
 use super::{journal, out};
 use crate::act::messages::{Letter, Tried};
 use crate::config::Settings;
 use crate::decide::messages::News;
-use crate::decide::plan::Hold;
+use crate::decide::plan::{Hold, Reason};
 use crate::manifest::NOTIFY;
 use crate::probes::incidents::Incident;
 use crate::probes::messages::{Message, Messages, Phase};
-use crate::sys::clock::{Now, Stamp};
+use crate::sys::clock::{Now, Stamp, rfc3339};
 
 /// A letter for each piece of news.
 #[must_use]
@@ -110,11 +113,59 @@ impl NotifyRound<'_> {
     }
 }
 
-/// Shows what would be sent, or was: on a terminal, where the journal is not.
+#[derive(Serialize)]
+struct Object<'a> {
+    schema: u32,
+    tool: &'a str,
+    host: &'a str,
+    at: String,
+    mode: &'a str,
+    armed: bool,
+    messages: Vec<LetterJson<'a>>,
+    holds: Vec<Held<'a>>,
+    waiting: usize,
+}
+
+#[derive(Serialize)]
+struct LetterJson<'a> {
+    incident: &'a str,
+    phase: &'a str,
+    title: &'a str,
+    text: &'a str,
+}
+
+impl<'a> LetterJson<'a> {
+    fn of(letter: &'a Letter) -> Self {
+        let Letter { incident, phase, title, text } = letter;
+        Self { incident, phase: phase.name(), title, text }
+    }
+}
+
+/// As one object.
+fn object(round: &NotifyRound<'_>, host: &str, mode: Mode) -> Result<String> {
+    let object = Object {
+        schema: json::SCHEMA,
+        tool: NOTIFY.name,
+        host,
+        at: rfc3339(round.now.utc_ms),
+        mode: mode.name(),
+        armed: round.holds.iter().all(|hold| hold.reason != Reason::NotArmed),
+        messages: round.letters.iter().map(LetterJson::of).collect(),
+        holds: round.holds.iter().map(Held::of).collect(),
+        waiting: round.state.waiting.len(),
+    };
+    Ok(serde_json::to_string(&object)? + "\n")
+}
+
+/// Shows what would be sent, or was.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn say(round: &NotifyRound<'_>) -> Result<()> {
+pub fn say(round: &NotifyRound<'_>, host: &str, mode: Mode, as_json: bool) -> Result<()> {
+    if as_json {
+        out::print(&object(round, host, mode)?)?;
+        return Ok(());
+    }
     let mut text = String::new();
     for letter in round.letters {
         let body = letter.text.replace('\n', "\n    ");
@@ -132,7 +183,7 @@ pub fn say(round: &NotifyRound<'_>) -> Result<()> {
 pub fn write(settings: &Settings, round: &NotifyRound<'_>) -> Result<()> {
     journal::tell(NOTIFY.name, "", round.took, round.exit(), &round.line());
     let mut families = Families::default();
-    let armed = round.holds.is_empty();
+    let armed = round.holds.iter().all(|hold| hold.reason != Reason::NotArmed);
     let common = Common {
         tool: NOTIFY.name,
         now: round.now,

@@ -107,9 +107,7 @@ impl Host {
         next.furnish();
         next.put("/run/files", packed.as_bytes(), "600");
         next.put("/run/points", points.as_bytes(), "600");
-        // sshfs that is sent a second SIGTERM, by the end of its server, may leave its mount behind
-        next.ok("systemctl disable --quiet --now storagebox; umount --quiet --lazy /srv/storagebox || :
-             rm -r /srv/* /etc/systemd/system/*
+        next.ok("systemctl disable --quiet --now storagebox; rm -r /srv/* /etc/systemd/system/*
              mkdir -p $(cat /run/points); base64 -d /run/files | tar -C / -xz; cat /proc/sys/kernel/random/uuid >/run/boot_id
              mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
              systemctl daemon-reload; systemctl start multi-user.target");
@@ -304,10 +302,11 @@ impl Drop for Host {
     }
 }
 
-/// A unit that mounts the storage at `path` for everybody.
+/// A unit that mounts the storage at `path` for everybody. A stop is for sshfs alone: when its ssh is ended with it, it
+/// sends itself a second SIGTERM, and one that comes while it unmounts leaves the mount behind, dead.
 pub fn storage_unit(path: &str) -> String {
     format!(
-        "[Unit]\nDescription=Storage at {path}\n\n[Service]\nType=simple\n\
+        "[Unit]\nDescription=Storage at {path}\n\n[Service]\nType=simple\nKillMode=mixed\n\
          ExecStart=/usr/bin/sshfs -f -o allow_other,ssh_command=/usr/local/bin/fake-ssh \
          lab:/srv/remote {path}\n\n[Install]\nWantedBy=multi-user.target\n"
     )
