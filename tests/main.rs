@@ -18,6 +18,7 @@ mod support;
 /// The acceptance list: verdicts and repairs on real FUSE mounts.
 mod acceptance;
 /// Binds of storage: made, swapped under a live writer, held.
+mod attacks;
 mod binds;
 /// Rounds killed before and after every step and every write.
 mod crash;

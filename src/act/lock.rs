@@ -3,10 +3,11 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, open};
 use rustix::io::Errno;
 
@@ -48,6 +49,7 @@ pub fn tool(run_dir: &Path, tool: &str) -> Result<Tried> {
 /// The file cannot be opened or locked at all.
 pub fn within(run_dir: &Path, tool: &str, wait: Duration) -> Result<Tried> {
     ensure_dir(run_dir)?;
+    refuse_where_others_write(run_dir)?;
     let path = run_dir.join(format!("{tool}.lock"));
     let deadline = Deadline::after(wait);
     loop {
@@ -130,6 +132,24 @@ fn try_lock(file: OwnedFd, path: &Path, how: FlockOperation) -> Result<Tried> {
         Err(Errno::WOULDBLOCK) => Ok(Tried::Busy),
         Err(errno) => Err(errno).with_context(|| format!("lock {}", text::path(path))),
     }
+}
+
+/// Where others may write, a lock is anybody's: theirs to hold for ever, and to exchange for another one, so that two
+/// rounds are at work.
+fn refuse_where_others_write(dir: &Path) -> Result<()> {
+    let there = std::fs::metadata(dir).with_context(|| text::path(dir))?;
+    let own = rustix::process::geteuid().as_raw();
+    if there.uid() != 0 && there.uid() != own {
+        bail!("{}: it belongs to uid {}; no lock in it is ours", text::path(dir), there.uid());
+    }
+    if there.mode() & 0o022 != 0 {
+        let mode = there.mode() & 0o7777;
+        bail!(
+            "{0}: others may write there (mode {mode:04o}); no lock in it is ours; chmod go-w {0}",
+            text::path(dir)
+        );
+    }
+    Ok(())
 }
 
 fn ensure_dir(dir: &Path) -> Result<()> {
