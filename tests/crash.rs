@@ -853,6 +853,8 @@ lab_test! {
         for file in records.iter().chain(&others) {
             expected.extend(Moment::OF_WRITE.map(|moment| place(moment, file)));
         }
+        // the story is only added to: a line is there, or it is not
+        expected.extend(Moment::OF_STEP.map(|moment| place(moment, "incident")));
         // both ways: nothing unreached, and no step or file that this test does not know
         assert_eq!(all, expected);
     }

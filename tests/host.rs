@@ -356,8 +356,7 @@ host_test! {
         for unit in &unwedge::manifest::files::UNITS {
             host.put(&format!("{dir}/{}", unit.name), &shipped(unit.name), "644");
         }
-        host.put("/usr/bin/unwedge-jobs", &program("unwedge-jobs"), "755");
-        for name in ["verify-ops", "unwedge-canary"] {
+        for name in crate::install::programs() {
             host.put(&format!("/usr/bin/{name}"), &program(name), "755");
         }
         let units = format!("{dir}/unwedge-*");
@@ -365,7 +364,9 @@ host_test! {
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 
         let readme = String::from_utf8(shipped("README.md")).unwrap();
-        for unit in ["mounts", "binds", "watch", "worker", "worker-restart", "verify", "canary"] {
+        for unit in [
+            "mounts", "binds", "watch", "worker", "worker-restart", "verify", "canary", "notify",
+        ] {
             let before = format!("exposure of `unwedge-{unit}.service`: ");
             let stated = readme.split_once(&before).unwrap().1.split_once(". ").unwrap().0;
             let tenfold = stated.replace('.', "");

@@ -267,7 +267,7 @@ host_test! {
 }
 
 /// A package of these programs, whose bytes differ by the version.
-fn package(version: &str) -> Vec<u8> {
+pub fn package(version: &str) -> Vec<u8> {
     let (built, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for name in programs() {
         let path = built.path().join(name);

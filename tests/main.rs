@@ -34,15 +34,22 @@ mod house;
 mod incident;
 /// Installing, upgrading, taking away.
 mod install;
+/// Messages to people, and signs of life.
 mod notify;
+/// What the pages say to do, done on a host with the fault.
+mod pages;
 /// The pages people read, held against the program.
 mod playbooks;
+/// TUTORIAL.md, command by command, with one incident.
+mod proof;
 /// The queue: real PostgreSQL, real SQLite, and servers that do not answer.
 mod queue;
 /// The queue's unit on a host with a real systemd.
 mod queue_host;
 /// The worker around a repair: stopped only if it must be, always back, and the rows it left.
 mod quiesce;
+/// What released versions wrote is still read.
+mod released;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
 /// What else may happen while a repair is under way: killed, deployed, rebooted, no database.

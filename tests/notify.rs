@@ -10,7 +10,7 @@ use crate::install::bare;
 use crate::support::host::{Host, listed};
 
 /// Writes each request it gets on one line, and answers 200, or 500 while /run/refuses is there.
-const HOOK: &str = r"#!/usr/bin/python3
+pub const HOOK: &str = r"#!/usr/bin/python3
 import http.server, os
 class Hook(http.server.BaseHTTPRequestHandler):
     def do_POST(self):

@@ -37,7 +37,8 @@ const PROGRAMS: [&str; 12] = [
     "touch",
 ];
 /// As [`PROGRAMS`], on the one page that needs it.
-const PROGRAMS_OF_ONE_PAGE: [(&str, &str); 1] = [("clock-fault", "timedatectl")];
+const PROGRAMS_OF_ONE_PAGE: [(&str, &str); 2] =
+    [("clock-fault", "timedatectl"), ("how-deploy", "flock")];
 /// The pages on which something is done at an example's path: nothing is mounted there.
 const PAGES_AT_THE_PATH: [&str; 2] = ["not-a-mount-point", "hides-data"];
 /// The example's path, which may hang.
@@ -154,7 +155,7 @@ fn accepted(line: &Line) -> Option<Result<(), String>> {
 }
 
 /// The lines of all `sh` blocks.
-fn commands(text: &str) -> Vec<&str> {
+pub fn commands(text: &str) -> Vec<&str> {
     let mut inside = false;
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -174,11 +175,20 @@ struct Page {
 }
 
 impl Page {
-    /// Every page but the table of contents.
+    /// Every page about one thing that is wrong.
     fn all() -> Vec<Self> {
+        Self::those(|file| file != "README.md" && !file.starts_with("how-"))
+    }
+
+    /// Every page about something that somebody wants to do.
+    fn guides() -> Vec<Self> {
+        Self::those(|file| file.starts_with("how-"))
+    }
+
+    fn those(wanted: impl Fn(&str) -> bool) -> Vec<Self> {
         files("playbooks")
             .into_iter()
-            .filter(|file| file != "README.md")
+            .filter(|file| wanted(file))
             .map(|file| {
                 let text = read(&format!("playbooks/{file}"));
                 let name = file.strip_suffix(".md").expect("a page is a .md file").to_owned();
@@ -370,8 +380,11 @@ fn the_table_of_contents_leads_to_every_page_and_to_nothing_else() {
         .filter_map(|line| line.split_once("](")?.1.split_once(')'))
         .map(|(file, _)| file)
         .collect();
-    let there: BTreeSet<String> =
-        Page::all().into_iter().map(|page| format!("{}.md", page.name)).collect();
+    let there: BTreeSet<String> = Page::all()
+        .into_iter()
+        .chain(Page::guides())
+        .map(|page| format!("{}.md", page.name))
+        .collect();
     assert_eq!(linked, there.iter().map(String::as_str).collect());
 }
 
@@ -416,6 +429,41 @@ fn every_command_is_one_that_exists() {
                 Some(accepted) => accepted.unwrap_or_else(|why| panic!("{}: {why}", page.name)),
                 None => assert!(known, "{}: {program} is not on the list", page.name),
             }
+        }
+    }
+}
+
+#[test]
+fn every_command_of_a_guide_is_one_that_exists_and_touches_no_path_that_may_hang() {
+    assert!(Page::guides().len() >= 6);
+    for page in Page::guides() {
+        for command in commands(&page.text) {
+            let line = Line::parse(command).unwrap_or_else(|why| panic!("{}: {why}", page.name));
+            let program = line.program();
+            let known = PROGRAMS.contains(&program)
+                || PROGRAMS_OF_ONE_PAGE.contains(&(page.name.as_str(), program));
+            match accepted(&line) {
+                Some(accepted) => accepted.unwrap_or_else(|why| panic!("{}: {why}", page.name)),
+                None => assert!(known, "{}: {program} is not on the list", page.name),
+            }
+            let touches = line.args().iter().any(|arg| arg.starts_with("/srv"));
+            assert!(line.is_ours() || !touches, "{}: {command}", page.name);
+        }
+    }
+}
+
+/// What a guide says of metrics and alerts of ours is so.
+#[test]
+fn a_guide_names_metrics_alerts_and_kinds_that_there_are() {
+    let alerts = alerts();
+    for page in Page::guides() {
+        for (at, _) in page.text.match_indices("`Unwedge") {
+            let name = page.text[at + 1..].split('`').next().unwrap();
+            assert!(alerts.contains_key(name), "{}: {name}", page.name);
+        }
+        for (name, _) in metrics_in(&page.text) {
+            let known = FAMILIES.iter().any(|family| family.name == name);
+            assert!(known, "{}: {name}", page.name);
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::install::{TREE, bare, configured};
 use crate::quiesce::queue;
 use crate::support::Lab;
-use crate::support::host::{Host, storage_unit};
+use crate::support::host::{Host, STOP, storage_unit};
 
 const EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
 
@@ -19,7 +19,7 @@ const TIMEDATECTL: &str = "#!/bin/sh\ncase $1 in set-ntp) rm -f /run/not-synchro
 /// Installed, switched on, rehearsed, armed, and with an exporter: nothing is to be said of it.
 fn furnish(host: &Host) {
     bare(host);
-    host.ok("systemctl stop storagebox");
+    host.ok(STOP);
     let storage = storage_unit("/srv/storagebox")
         .replace("allow_other,", "allow_other,reconnect,ServerAliveInterval=15,");
     host.put("/etc/systemd/system/storagebox.service", storage.as_bytes(), "644");

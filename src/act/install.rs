@@ -87,6 +87,7 @@ fn perform(step: &Step, site: &mut Site<'_>) -> Result<String> {
     let systemctl = &site.host.systemctl;
     match step {
         Step::SwitchOff(unit) => call(systemctl, &["disable", "--now", "--", unit]),
+        Step::Disable(unit) => call(systemctl, &["disable", "--", unit]),
         Step::Write(path) => {
             write(content(site, path)?, path)?;
             Ok("written".to_owned())

@@ -128,24 +128,7 @@ pub fn mount_options(host: &Host<'_>) -> Vec<Finding> {
             _ => return None,
         })
     };
-    let sshfs = mounted.clone().filter(|(_, mount)| mount.fstype == "fuse.sshfs");
-    let killed = sshfs.filter_map(|(spec, _)| killed_twice(host, spec.unit.as_deref()?));
-    mounted.filter_map(look).chain(killed).collect()
-}
-
-/// A stop that ends the ssh of sshfs with it makes it send itself a second SIGTERM, and one that comes while it
-/// unmounts leaves the mount behind, dead: 3 of 200 stops, and none of 200 with `KillMode=mixed` (measured, sshfs 3.7.3).
-fn killed_twice(host: &Host<'_>, unit: &str) -> Option<Finding> {
-    let shown = host.units().ok()?.get(unit)?;
-    Some(match shown.get("KillMode") {
-        "control-group" => Finding::warn(
-            unit,
-            "a stop ends its ssh with it, and now and then leaves a dead mount: KillMode=mixed lets sshfs end itself",
-        )
-        .mended_by(format!("systemctl edit {unit}")),
-        "" => return None,
-        mode => Finding::ok(unit, format!("KillMode={mode}: a stop is for sshfs alone")),
-    })
+    mounted.filter_map(look).collect()
 }
 
 /// The command line of the process that was started for a mount point.

@@ -257,6 +257,14 @@ fn charge_with_bases(
     let mut kept: Vec<Repair> = Vec::with_capacity(binds.len());
     let mut refused: BTreeMap<PathBuf, Hold> = BTreeMap::new();
     for mut bind in binds {
+        if bind.cost == Cost::Resumed {
+            // the charge that covers both ends with the base: killed after that, the bind must be owed by then
+            let is_base = |it: &&mut Repair| Some(&it.subject) == bind.needs.as_ref();
+            let base = repairs.iter_mut().find(is_base).filter(|it| it.cost == Cost::Resumed);
+            if let Some(base) = base {
+                base.owes.extend(bind.owes.iter().cloned());
+            }
+        }
         if let Cost::Charge { to, identity, along: lower } = &bind.cost {
             let leads = |repair: &&mut Repair| matches!(&repair.cost, Cost::Charge { to: charged, .. } if charged == to);
             if let Some(leader) = repairs.iter_mut().chain(&mut kept).find(leads) {

@@ -39,6 +39,9 @@ pub enum Restart {
 pub enum Step {
     /// Stop a unit that goes away, and do not start it at boot.
     SwitchOff(String),
+    /// Do not start a unit at boot that goes away and does not run. It is not stopped: a stop is passed on to whoever
+    /// requires it, and the worker may require the binds.
+    Disable(String),
     /// Write a file that is missing or old.
     Write(PathBuf),
     /// Write a file, and keep what is there beside it: somebody changed it.
@@ -69,6 +72,7 @@ impl Step {
     pub fn verb(&self) -> &'static str {
         match self {
             Self::SwitchOff(_) => "switch-off",
+            Self::Disable(_) => "disable",
             Self::Write(_) => "write",
             Self::WriteKeeping(_) => "write-keeping-old",
             Self::Remove(_) => "remove",
@@ -94,6 +98,7 @@ impl Step {
             | Self::MakeDirectories(path)
             | Self::ProveMetrics(path) => Some(path),
             Self::SwitchOff(_)
+            | Self::Disable(_)
             | Self::Reload
             | Self::Enable(_)
             | Self::Start(_)
@@ -107,6 +112,7 @@ impl Step {
     pub fn unit(&self) -> Option<&str> {
         match self {
             Self::SwitchOff(unit)
+            | Self::Disable(unit)
             | Self::Enable(unit)
             | Self::Start(unit)
             | Self::Restart(unit)
@@ -140,7 +146,8 @@ pub fn decide(seen: &Seen, asked: &Asked) -> Plan {
     let going =
         |unit: &&UnitLook| !asked.keep.contains(&unit.name) && (unit.enabled || unit.active);
     for unit in seen.units.iter().filter(going) {
-        plan.steps.push(Step::SwitchOff(unit.name.clone()));
+        let name = unit.name.clone();
+        plan.steps.push(if unit.active { Step::SwitchOff(name) } else { Step::Disable(name) });
     }
     files(seen, &mut plan);
     plan.steps.extend(seen.users.clone().map(Step::MakeUsers));

@@ -143,15 +143,16 @@ pub static SENTINELS: [File; 7] = shipped!(Place::Doc("sentinels.example"), "sen
 
 #[rustfmt::skip]
 /// The configuration with every key.
-pub static EXAMPLE: [File; 3] = shipped!(Place::Doc(""), ".":
+pub static EXAMPLE: [File; 4] = shipped!(Place::Doc(""), ".":
     "unwedge.toml.example"
     "README.md"
+    "TUTORIAL.md"
     "CHANGELOG.md"
 );
 
 /// A page for each alarm.
 #[rustfmt::skip]
-pub static PAGES: [File; 66] = shipped!(Place::Doc("playbooks"), "playbooks":
+pub static PAGES: [File; 72] = shipped!(Place::Doc("playbooks"), "playbooks":
     "README.md"
     "abort-unavailable.md"
     "alert-canary-failed.md"
@@ -185,6 +186,12 @@ pub static PAGES: [File; 66] = shipped!(Place::Doc("playbooks"), "playbooks":
     "halted.md"
     "has-children.md"
     "hides-data.md"
+    "how-arm.md"
+    "how-cooldown.md"
+    "how-deploy.md"
+    "how-move.md"
+    "how-reboot.md"
+    "how-restart.md"
     "identity-changed.md"
     "look-only-type.md"
     "not-a-mount-point.md"

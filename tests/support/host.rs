@@ -48,6 +48,10 @@ scrape() { exec 3<>/dev/tcp/127.0.0.1/9100; printf 'GET /metrics HTTP/1.0\r\n\r\
 await_data() { timeout 10 bash -c 'until grep -q . "$1/hello" 2>/dev/null; do sleep 0.02; done' _ "${1:-/srv/storagebox}"; }
 "#;
 
+/// Stops the storage, so that nothing of it is left: sshfs whose ssh is ended with it sends itself a second SIGTERM, and
+/// one that comes while it unmounts leaves a dead mount.
+pub const STOP: &str = "systemctl stop storagebox; umount --quiet --lazy /srv/storagebox || :";
+
 /// The host.
 pub struct Host {
     dir: tempfile::TempDir,
@@ -107,10 +111,10 @@ impl Host {
         next.furnish();
         next.put("/run/files", packed.as_bytes(), "600");
         next.put("/run/points", points.as_bytes(), "600");
-        next.ok("systemctl disable --quiet --now storagebox; rm -r /srv/* /etc/systemd/system/*
+        next.ok(&format!("systemctl disable --quiet storagebox; {STOP}; rm -r /srv/* /etc/systemd/system/*
              mkdir -p $(cat /run/points); base64 -d /run/files | tar -C / -xz; cat /proc/sys/kernel/random/uuid >/run/boot_id
              mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
-             systemctl daemon-reload; systemctl start multi-user.target");
+             systemctl daemon-reload; systemctl start multi-user.target"));
         next
     }
 
@@ -302,11 +306,11 @@ impl Drop for Host {
     }
 }
 
-/// A unit that mounts the storage at `path` for everybody. A stop is for sshfs alone: when its ssh is ended with it, it
-/// sends itself a second SIGTERM, and one that comes while it unmounts leaves the mount behind, dead.
+/// A unit that mounts the storage at `path` for everybody. Its stop now and then leaves the mount behind, dead (see
+/// [`STOP`]).
 pub fn storage_unit(path: &str) -> String {
     format!(
-        "[Unit]\nDescription=Storage at {path}\n\n[Service]\nType=simple\nKillMode=mixed\n\
+        "[Unit]\nDescription=Storage at {path}\n\n[Service]\nType=simple\n\
          ExecStart=/usr/bin/sshfs -f -o allow_other,ssh_command=/usr/local/bin/fake-ssh \
          lab:/srv/remote {path}\n\n[Install]\nWantedBy=multi-user.target\n"
     )
