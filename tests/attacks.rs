@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::Value;
 
+use crate::hardening::straced;
 use crate::install::programs;
 use crate::support::Lab;
 use crate::support::lab::{all_ok, await_that, held_mounts, holds};
@@ -20,17 +21,10 @@ use crate::work::Queue;
 
 /// A round that waits three seconds in front of this system call.
 fn slowed(lab: &Lab, call: &str) -> Child {
-    Command::new("/usr/bin/strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")])
-        .args(["-e", &format!("inject={call}:delay_enter=3000000")])
-        .arg(&lab.program)
-        .arg("--config")
-        .arg(&lab.config)
-        .args(["--apply", "--json"])
-        .stdout(fs::File::create(lab.dir.join("out.json")).unwrap())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+    straced(
+        lab,
+        &["-e", &format!("trace={call}"), "-e", &format!("inject={call}:delay_enter=3000000")],
+    )
 }
 
 /// Exchanges two directory entries, again and again, until it is dropped.

@@ -42,7 +42,7 @@ fn pinned(lab: &Lab) -> (Fault, PathBuf) {
 }
 
 /// A round whose system calls are tampered with.
-fn straced(lab: &Lab, what: &[&str]) -> Child {
+pub fn straced(lab: &Lab, what: &[&str]) -> Child {
     Command::new("/usr/bin/strace")
         .args(["-f", "-qq", "-o", "/dev/null"])
         .args(what)
@@ -265,6 +265,14 @@ lab_test! {
         let st = Command::new("/bin/sh").arg("-c").arg(format!("umask 077; exec {} --config {} --apply", lab.program.display(), lab.config.display())).status().unwrap();
         assert!(st.success());
         assert_eq!(fs::metadata(lab.root("jobs/2026")).unwrap().permissions().mode() & 0o777, 0o755);
+        // and the story of an incident is read by whoever tells people of it
+        lab.configure("", &lab.listed(&lab.root("gone")));
+        lab.fault(&lab.root("gone"), &[]).kill();
+        Command::new("/bin/sh").arg("-c").arg(format!("umask 077; exec {} --config {} --apply", lab.program.display(), lab.config.display())).status().unwrap();
+        let dir = lab.dir.join("state/incidents");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let story = fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
+        assert_eq!((mode(&dir), mode(&story)), (0o755, 0o644));
     }
 }
 

@@ -115,6 +115,7 @@ host_test! {
             ("rm /usr/local/bin/unwedge-jobs", "installed", "/usr/local/bin/unwedge-jobs", "fault"),
             ("echo >>/usr/local/lib/systemd/system/unwedge-watch.service", "installed", "/usr/local/lib/systemd/system/unwedge-watch.service", "fault"),
             ("printf '[Service]\\nNice=1\\n' >/etc/systemd/system/unwedge-jobs.service.d/x.conf", "units-read", "jobs", "warn"),
+            ("echo 'Nice=1' >>/etc/systemd/system/worker.service", "units-read", "worker.service", "warn"),
             ("systemctl stop unwedge-mounts.timer", "switched-on", "mounts", "fault"),
             ("systemctl stop unwedge-watch", "switched-on", "watch", "fault"),
             ("systemctl disable --quiet --now unwedge-jobs.timer", "switched-on", "jobs", "warn"),

@@ -5,9 +5,9 @@
 //! Two tools may write to one incident at the same time. Each line is one write to a file opened for appending, so
 //! that none is mixed with another, and closing it is a rename, which only one of them makes.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -196,11 +196,12 @@ impl Book {
             let made = OpenOptions::new()
                 .append(true)
                 .create_new(true)
-                .mode(0o644)
                 .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
                 .open(&path);
             match made {
                 Ok(file) => {
+                    file.set_permissions(Permissions::from_mode(0o644))
+                        .with_context(|| text::path(&path))?;
                     put(file, &lines(events)?).with_context(|| text::path(&path))?;
                     let dir = File::open(&self.dir).and_then(|dir| dir.sync_all());
                     dir.with_context(|| text::path(&self.dir))?;
@@ -215,7 +216,9 @@ impl Book {
 
     /// Makes the directory, and takes away the oldest that is over, where there are too many.
     fn make_room(&self) -> Result<()> {
+        // for everybody's eyes, whatever the umask of whoever started us: who tells people of it is not root
         std::fs::create_dir_all(&self.dir)
+            .and_then(|()| std::fs::set_permissions(&self.dir, Permissions::from_mode(0o755)))
             .with_context(|| format!("make directory {}", text::path(&self.dir)))?;
         let over: Vec<String> = incidents::ids(&self.dir)?
             .into_iter()

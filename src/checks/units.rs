@@ -86,8 +86,17 @@ pub fn units_fit(host: &Host<'_>) -> Vec<Finding> {
 }
 
 pub fn units_read(host: &Host<'_>) -> Vec<Finding> {
-    each(host, |tool, shown| {
-        let stale = |unit: &Shown| unit.get("NeedDaemonReload") == "yes";
+    let stale = |unit: &Shown| unit.get("NeedDaemonReload") == "yes";
+    let named = host.named_units().into_iter().filter(|name| {
+        host.has_systemd() && host.units().is_ok_and(|units| units.get(name).is_some_and(stale))
+    });
+    let named: Vec<Finding> = named
+        .map(|name| {
+            Finding::warn(name, "it was changed, and systemd goes by the old one")
+                .mended_by("systemctl daemon-reload")
+        })
+        .collect();
+    let mut found = each(host, |tool, shown| {
         let timer = tool.timer().and_then(|timer| host.units().ok()?.get(&timer));
         Some(if stale(shown) || timer.is_some_and(stale) {
             Finding::warn(tool.name, "its unit was changed, and systemd goes by the old one")
@@ -101,7 +110,9 @@ pub fn units_read(host: &Host<'_>) -> Vec<Finding> {
             )
             .mended_by("unwedge install")
         })
-    })
+    });
+    found.extend(named);
+    found
 }
 
 pub fn verified(host: &Host<'_>) -> Vec<Finding> {
