@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use crate::hardening::straced;
 use crate::install::programs;
-use crate::support::Lab;
 use crate::support::lab::{all_ok, await_that, held_mounts, holds};
+use crate::support::{Fault, Lab};
 use crate::work::Queue;
 
 /// A round that waits three seconds in front of this system call.
@@ -118,17 +118,24 @@ lab_test! {
     }
 }
 
+/// Storage that is alive, a bind of it at `a` below the directory that is given, which is still to be made, and
+/// somebody else's directory, with an `a` of its own.
+fn unbound(lab: &Lab) -> (Fault, PathBuf, PathBuf) {
+    let (base, parent, theirs) = (lab.root("box"), lab.root("jobs"), lab.dir.join("theirs"));
+    let hot = parent.join("a");
+    fs::create_dir_all(&hot).unwrap();
+    fs::create_dir_all(theirs.join("a")).unwrap();
+    let alive = lab.fault(&base, &[]);
+    lab.configure("", &(lab.listed(&base) + &lab.bound(&base.join("jobs/a"), &hot)));
+    lab.arm();
+    (alive, parent, theirs)
+}
+
 lab_test! {
     fn a_link_that_comes_and_goes_at_a_hot_path_is_bound_over_by_nothing(lab) {
-        let (base, parent, link) = (lab.root("box"), lab.root("jobs"), lab.root("link"));
-        let hot = parent.join("a");
-        fs::create_dir_all(&hot).unwrap();
-        let _alive = lab.fault(&base, &[]);
-        lab.configure("", &(lab.listed(&base) + &lab.bound(&base.join("jobs/a"), &hot)));
-        let theirs = lab.dir.join("theirs");
-        fs::create_dir_all(theirs.join("a")).unwrap();
+        let (_alive, parent, theirs) = unbound(&lab);
+        let (hot, link) = (parent.join("a"), lab.root("link"));
         symlink(&theirs, &link).unwrap();
-        lab.arm();
         let mut made = 0;
         for nth in 1..=40 {
             // what is made of a path goes by several looks at it: slowly enough that some are alike
@@ -148,14 +155,7 @@ lab_test! {
 
 lab_test! {
     fn a_link_that_is_swapped_in_once_the_hot_path_was_found_is_bound_over_by_nothing(lab) {
-        let (base, parent) = (lab.root("box"), lab.root("jobs"));
-        let hot = parent.join("a");
-        fs::create_dir_all(&hot).unwrap();
-        let _alive = lab.fault(&base, &[]);
-        lab.configure("", &(lab.listed(&base) + &lab.bound(&base.join("jobs/a"), &hot)));
-        let theirs = lab.dir.join("theirs");
-        fs::create_dir_all(theirs.join("a")).unwrap();
-        lab.arm();
+        let (_alive, parent, theirs) = unbound(&lab);
         let mut ran = slowed(&lab, "move_mount");
         std::thread::sleep(Duration::from_millis(1500));
         fs::rename(&parent, lab.root("moved")).unwrap();

@@ -418,17 +418,23 @@ fn every_page_looks_and_verifies_by_our_own_means() {
     }
 }
 
+/// A command is one of ours that is called rightly, or on the list.
+#[track_caller]
+fn exists(page: &Page, line: &Line) {
+    let program = line.program();
+    let known = PROGRAMS.contains(&program)
+        || PROGRAMS_OF_ONE_PAGE.contains(&(page.name.as_str(), program));
+    match accepted(line) {
+        Some(accepted) => accepted.unwrap_or_else(|why| panic!("{}: {why}", page.name)),
+        None => assert!(known, "{}: {program} is not on the list", page.name),
+    }
+}
+
 #[test]
 fn every_command_is_one_that_exists() {
     for page in Page::all() {
         for (_, line) in page.lines() {
-            let program = line.program();
-            let known = PROGRAMS.contains(&program)
-                || PROGRAMS_OF_ONE_PAGE.contains(&(page.name.as_str(), program));
-            match accepted(&line) {
-                Some(accepted) => accepted.unwrap_or_else(|why| panic!("{}: {why}", page.name)),
-                None => assert!(known, "{}: {program} is not on the list", page.name),
-            }
+            exists(&page, &line);
         }
     }
 }
@@ -439,13 +445,7 @@ fn every_command_of_a_guide_is_one_that_exists_and_touches_no_path_that_may_hang
     for page in Page::guides() {
         for command in commands(&page.text) {
             let line = Line::parse(command).unwrap_or_else(|why| panic!("{}: {why}", page.name));
-            let program = line.program();
-            let known = PROGRAMS.contains(&program)
-                || PROGRAMS_OF_ONE_PAGE.contains(&(page.name.as_str(), program));
-            match accepted(&line) {
-                Some(accepted) => accepted.unwrap_or_else(|why| panic!("{}: {why}", page.name)),
-                None => assert!(known, "{}: {program} is not on the list", page.name),
-            }
+            exists(&page, &line);
             let touches = line.args().iter().any(|arg| arg.starts_with("/srv"));
             assert!(line.is_ours() || !touches, "{}: {command}", page.name);
         }

@@ -144,8 +144,8 @@ impl Book {
             Entry::Open(lines) => {
                 let event = |what| self.event(what, now);
                 let events: Vec<Event> = lines.into_iter().map(event).collect();
-                self.make_room()?;
-                let id = self.create(&events, now)?;
+                let known = self.make_room()?;
+                let id = self.create(&known, &events, now)?;
                 self.open.push(Incident { id, is_closed: false, events, unreadable: 0 });
                 Ok(())
             }
@@ -183,10 +183,9 @@ impl Book {
         Ok(())
     }
 
-    /// Makes the file of a new one, with these lines in it.
-    fn create(&self, events: &[Event], now: &Now) -> Result<String> {
+    /// Makes the file of a new one beside those that are known, with these lines in it.
+    fn create(&self, known: &[(String, bool)], events: &[Event], now: &Now) -> Result<String> {
         let day = now.stamp().utc().chars().take(10).collect::<String>();
-        let known = incidents::ids(&self.dir).context("list incidents")?;
         let number =
             |(id, _): &(String, bool)| id.strip_prefix(&day)?.strip_prefix('-')?.parse().ok();
         let last: usize = known.iter().filter_map(number).max().unwrap_or(0);
@@ -214,21 +213,19 @@ impl Book {
         anyhow::bail!("{TRIES} numbers of {day} are taken")
     }
 
-    /// Makes the directory, and takes away the oldest that is over, where there are too many.
-    fn make_room(&self) -> Result<()> {
+    /// Makes the directory, and takes away the oldest that is over, where there are too many; those that were there.
+    fn make_room(&self) -> Result<Vec<(String, bool)>> {
         // for everybody's eyes, whatever the umask of whoever started us: who tells people of it is not root
         std::fs::create_dir_all(&self.dir)
             .and_then(|()| std::fs::set_permissions(&self.dir, Permissions::from_mode(0o755)))
             .with_context(|| format!("make directory {}", text::path(&self.dir)))?;
-        let over: Vec<String> = incidents::ids(&self.dir)?
-            .into_iter()
-            .filter_map(|(id, is_closed)| is_closed.then_some(id))
-            .collect();
-        for id in over.iter().rev().skip(KEPT_MAX.saturating_sub(1)) {
+        let known = incidents::ids(&self.dir).context("list incidents")?;
+        let over = known.iter().rev().filter(|(_, is_closed)| *is_closed);
+        for (id, _) in over.skip(KEPT_MAX.saturating_sub(1)) {
             let path = incidents::closed_file(&self.dir, id);
             std::fs::remove_file(&path).with_context(|| text::path(&path))?;
         }
-        Ok(())
+        Ok(known)
     }
 }
 

@@ -25,6 +25,17 @@ pub struct Letter {
     pub text: String,
 }
 
+impl Letter {
+    /// The message of it that goes this way.
+    #[must_use]
+    pub fn by(self, way: &Way<'_>, now: &Now) -> Message {
+        let Self { incident, phase, title, text } = self;
+        let (way, written) = (way.name.clone(), now.stamp());
+        let (tries, last, why) = (0, None, String::new());
+        Message { incident, phase, way, title, text, written, tries, last, why }
+    }
+}
+
 /// What came of a message that was tried.
 #[derive(Debug)]
 pub struct Tried {
@@ -47,18 +58,7 @@ pub fn write(
 ) -> Vec<Message> {
     for letter in letters {
         for way in ways {
-            let Letter { incident, phase, title, text } = letter.clone();
-            state.waiting.push(Message {
-                incident,
-                phase,
-                way: way.name.clone(),
-                title,
-                text,
-                written: now.stamp(),
-                tries: 0,
-                last: None,
-                why: String::new(),
-            });
+            state.waiting.push(letter.clone().by(way, now));
         }
     }
     let goes = |message: &Message| ways.iter().any(|way| way.name == message.way);

@@ -40,9 +40,8 @@ fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {
         return Ok(Exit::Fine);
     };
     user::leave_root(&settings.host.user, user::LIMIT).map_err(anyhow::Error::msg)?;
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if cli.test {
-        out::print(&notify::test(wanted, &host, &Now::take()?)?)?;
+        out::print(&notify::test(wanted, &Now::take()?)?)?;
         return Ok(Exit::Fine);
     }
     let own = queue_dir(&settings.host);
@@ -63,7 +62,7 @@ fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     let may = holds.is_empty() || !cli.apply;
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let decision = decide(&state, &incidents, &ids, wanted.repeat, may, now);
-    let letters = report::letters(&decision.news, &host, now);
+    let letters = report::letters(&decision.news, now);
 
     // act
     let ways = deliver::ways(wanted);
@@ -76,7 +75,7 @@ fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {
         // what comes of the first sign is nothing to wait for: the last one counts
         let _ = sign(&Ping::Start);
         store::sweep_of(&NOTIFY, &settings.host, now);
-        state = decision.next.clone();
+        state = decision.next;
         lost = act::write(&mut state, letters.clone(), &ways, now);
         let stored = store::record(&own, &state).context("store what is to be sent");
         let sent = stored.and_then(|()| {
@@ -105,7 +104,7 @@ fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {
         trouble: trouble.as_deref().or(open.unreadable.as_deref()),
         took: boottime().saturating_sub(start),
     };
-    report::say(&round, &host, Mode::of(cli.apply), cli.common.json)?;
+    report::say(&round, Mode::of(cli.apply), cli.common.json)?;
     if cli.apply {
         report::write(settings, &round)?;
     }

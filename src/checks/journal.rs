@@ -1,6 +1,7 @@
 //! What the journal has of our units and the worker's in the last minutes. Nothing at all, nothing bad, and nothing to
 //! be read are three different things.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -30,12 +31,21 @@ pub fn patterns(host: &Host<'_>) -> Vec<Finding> {
     if !host.has_systemd() {
         return Vec::new();
     }
-    host.settings.doctor.patterns.iter().map(|pattern| matching(host, pattern)).collect()
+    // the journal of a unit is read once, however many patterns it has
+    let mut read: BTreeMap<&str, Result<Vec<String>, String>> = BTreeMap::new();
+    let patterns = host.settings.doctor.patterns.iter();
+    patterns
+        .map(|pattern| {
+            let lines =
+                read.entry(&pattern.unit).or_insert_with(|| lines(host, &pattern.unit, None));
+            matching(pattern, lines)
+        })
+        .collect()
 }
 
-fn matching(host: &Host<'_>, pattern: &Pattern) -> Finding {
+fn matching(pattern: &Pattern, lines: &Result<Vec<String>, String>) -> Finding {
     let unit = &pattern.unit;
-    let lines = match lines(host, unit, None) {
+    let lines = match lines {
         Ok(lines) => lines,
         Err(why) => return Finding::unknown(unit, why),
     };

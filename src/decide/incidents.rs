@@ -92,12 +92,12 @@ pub fn of_mounts(
 pub fn forgotten(open: &[Incident], observations: &[Observation]) -> Vec<Touched> {
     let watched: Vec<String> = observations.iter().map(|seen| text::path(&seen.path)).collect();
     let one = |incident: &Incident| -> Vec<Touched> {
-        let touched = incident.touched();
-        let gone = touched.iter().filter(|(subject, (_, good))| {
-            !good && subject.starts_with('/') && !watched.iter().any(|path| path == **subject)
+        let bad = incident.bad().into_keys();
+        let gone = bad.filter(|subject| {
+            subject.starts_with('/') && !watched.iter().any(|path| path == subject)
         });
-        let told = |(subject, _): (&&str, _)| Touched {
-            subject: (*subject).to_owned(),
+        let told = |subject: &str| Touched {
+            subject: subject.to_owned(),
             root: Some(incident.root().to_owned()),
             state: "unwatched".to_owned(),
             why: "nothing says any more that it is to be looked at".to_owned(),
@@ -159,8 +159,7 @@ fn root(settings: &Settings, seen: &Observation) -> String {
 /// nothing for it to do. What it stands on is an incident of its own, or will be.
 #[must_use]
 pub fn of_worker(look: &WorkerLook, holds: &[Hold]) -> Touched {
-    let mut reasons =
-        holds.iter().filter(|hold| hold.is_of_worker()).map(|hold| hold.reason).peekable();
+    let mut reasons = holds.iter().filter(|hold| hold.is_of_worker()).map(|hold| hold.reason);
     let is_wanted = |reason: &Reason| {
         matches!(reason, Reason::NothingPending | Reason::WorkerStoppedByOperator | Reason::OnHold)
     };
@@ -209,11 +208,11 @@ pub fn follow(open: &[Incident], touched: &[Touched], holds: &[Hold], debts: &De
         }
     }
     // what is only suspected joins what was opened for its base, and opens nothing by itself
-    let is_bad = |lines: &[What]| lines.iter().any(|line| matches!(line, What::Opened { .. }));
     entries.extend(
-        new.into_iter().filter(|(_, lines)| is_bad(lines)).map(|(_, lines)| Entry::Open(lines)),
+        new.into_iter().filter(|(_, lines)| is_opened(lines)).map(|(_, lines)| Entry::Open(lines)),
     );
     for incident in open {
+        let names = incident.touched();
         let after = |subject: &str| {
             let noted = entries.iter().rev().find_map(|entry| match entry {
                 Entry::Note(id, What::Seen { subject: of, good, .. })
@@ -223,9 +222,8 @@ pub fn follow(open: &[Incident], touched: &[Touched], holds: &[Hold], debts: &De
                 }
                 Entry::Note(..) | Entry::Open(_) | Entry::Close(_) => None,
             });
-            noted.unwrap_or_else(|| incident.touched().get(subject).is_none_or(|it| it.1))
+            noted.unwrap_or_else(|| names.get(subject).is_none_or(|it| it.1))
         };
-        let names = incident.touched();
         let changed =
             entries.iter().any(|entry| matches!(entry, Entry::Note(id, _) if *id == incident.id));
         let is_owed = debts
@@ -266,11 +264,15 @@ fn opening(new: &mut Vec<(String, Vec<What>)>, it: &Touched) {
         new.len() - 1
     });
     let lines = &mut new[index].1;
-    let is_open = matches!(lines.first(), Some(What::Opened { .. }));
-    if it.health == Health::Bad && !is_open {
+    if it.health == Health::Bad && !is_opened(lines) {
         lines.insert(0, What::Opened { schema: SCHEMA, root, cause: it.state.clone() });
     }
     lines.push(seen(it, false));
+}
+
+/// Whether these lines begin an incident.
+fn is_opened(lines: &[What]) -> bool {
+    matches!(lines.first(), Some(What::Opened { .. }))
 }
 
 fn seen(it: &Touched, good: bool) -> What {

@@ -3,30 +3,27 @@
 use anyhow::{Result, bail};
 
 use crate::act::deliver::{self, Ping};
+use crate::act::messages::Letter;
 use crate::config::notify::Notify;
-use crate::probes::messages::{Message, Phase};
+use crate::probes::messages::Phase;
+use crate::report::json::host;
 use crate::sys::clock::Now;
 
 /// One line for each way, with what came of it.
 ///
 /// # Errors
 /// Not every way went well.
-pub fn test(notify: &Notify, host: &str, now: &Now) -> Result<String> {
-    let message = |way: &str| Message {
+pub fn test(notify: &Notify, now: &Now) -> Result<String> {
+    let letter = Letter {
         incident: "test".to_owned(),
         phase: Phase::Opened,
-        way: way.to_owned(),
-        title: format!("{host}: this is a test of unwedge-notify"),
+        title: format!("{}: this is a test of unwedge-notify", host()),
         text: "nothing is wrong; somebody tries whether messages arrive".to_owned(),
-        written: now.stamp(),
-        tries: 0,
-        last: None,
-        why: String::new(),
     };
     let ways = deliver::ways(notify);
     let sent = ways
         .iter()
-        .map(|way| (way.name.clone(), deliver::deliver(notify, way, &message(&way.name))));
+        .map(|way| (way.name.clone(), deliver::deliver(notify, way, &letter.clone().by(way, now))));
     let ping = notify.ping.iter();
     let ping = ping.map(|url| ("ping".to_owned(), deliver::ping(notify, url, &Ping::Success)));
     let came: Vec<(String, Result<(), String>)> = sent.chain(ping).collect();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 
-use crate::sys::clock::{Age, Now, Stamp};
+use crate::sys::clock::{Now, Stamp};
 use crate::sys::text;
 
 /// The schema written by this version.
@@ -147,13 +147,7 @@ impl Incident {
     fn opening(&self) -> Option<(&str, &str)> {
         self.events.iter().find_map(|event| match &event.what {
             What::Opened { root, cause, .. } => Some((root.as_str(), cause.as_str())),
-            What::Seen { .. }
-            | What::Begun { .. }
-            | What::Done { .. }
-            | What::Failed { .. }
-            | What::Refused { .. }
-            | What::Full
-            | What::Closed => None,
+            _ => None,
         })
     }
 
@@ -173,13 +167,8 @@ impl Incident {
     #[must_use]
     pub fn took(&self, now: &Now) -> Option<Duration> {
         let began = self.began()?;
-        match self.ended() {
-            None => now.since(began).known(),
-            Some(ended) => {
-                let (utc_ms, boot_ms) = (ended.utc_ms, ended.boot_ms);
-                Now { utc_ms, boot_ms, boot_id: ended.boot_id.clone() }.since(began).known()
-            }
-        }
+        let age = self.ended().map_or_else(|| now.since(began), |ended| ended.since(began));
+        age.known()
     }
 
     /// Everything it touched, each as it was last seen, and whether that is as it should be.
@@ -189,15 +178,16 @@ impl Incident {
             What::Seen { subject, state, good, .. } => {
                 Some((subject.as_str(), (state.as_str(), *good)))
             }
-            What::Opened { .. }
-            | What::Begun { .. }
-            | What::Done { .. }
-            | What::Failed { .. }
-            | What::Refused { .. }
-            | What::Full
-            | What::Closed => None,
+            _ => None,
         });
         seen.collect()
+    }
+
+    /// What of that is not as it should be: each with its state.
+    #[must_use]
+    pub fn bad(&self) -> BTreeMap<&str, &str> {
+        let bad = self.touched().into_iter().filter(|(_, (_, good))| !good);
+        bad.map(|(subject, (state, _))| (subject, state)).collect()
     }
 
     /// Whether this refusal of this subject was told already, and nothing has happened since.
@@ -271,11 +261,7 @@ pub fn find(dir: &Path, id: &str) -> std::io::Result<Incident> {
     read(dir, id, false).or_else(|_| read(dir, id, true))
 }
 
-/// Reads one.
-///
-/// # Errors
-/// It cannot be read.
-pub fn read(dir: &Path, id: &str, is_closed: bool) -> std::io::Result<Incident> {
+fn read(dir: &Path, id: &str, is_closed: bool) -> std::io::Result<Incident> {
     let path = if is_closed { closed_file(dir, id) } else { open_file(dir, id) };
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let named = |error: std::io::Error| {
@@ -296,15 +282,6 @@ pub fn parse(id: &str, is_closed: bool, bytes: &[u8]) -> Incident {
         lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
     let unreadable = lines.len() - events.len();
     Incident { id: id.to_owned(), is_closed, events, unreadable }
-}
-
-/// Whether it began less than `limit` ago; where the clocks do not tell, it did not.
-#[must_use]
-pub fn began_within(incident: &Incident, limit: Duration, now: &Now) -> bool {
-    match incident.began().map(|began| now.since(began)) {
-        Some(Age::Known(age)) => age < limit,
-        Some(Age::ClockFault | Age::Impossible) | None => false,
-    }
 }
 
 #[cfg(test)]

@@ -7,15 +7,13 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::json::Head;
 use super::metrics::{self, Common, Families, flag};
 use crate::checks::rehearsal::Rehearsed;
 use crate::checks::{self, CHECKS, Grade, Host, Row};
 use crate::manifest::VERIFY;
 use crate::probes::services;
-use crate::sys::clock::{Now, rfc3339};
-
-/// The schema of the JSON object.
-const SCHEMA: u32 = 1;
+use crate::sys::clock::Now;
 
 /// Which rows a person is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +68,8 @@ fn summary(rows: &[Row], hidden: &[bool], shown: Shown) -> String {
 
 #[derive(Serialize)]
 struct Object<'a> {
-    schema: u32,
-    tool: &'a str,
-    host: String,
-    at: String,
+    #[serde(flatten)]
+    head: Head<'a>,
     grade: &'a str,
     rows: Vec<RowJson<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -104,10 +100,7 @@ struct DryRun<'a> {
 pub fn json(tool: &str, rows: &[Row], rehearsed: &[Rehearsed], now: &Now) -> Result<String> {
     let hidden = checks::consequences(rows);
     let object = Object {
-        schema: SCHEMA,
-        tool,
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        at: rfc3339(now.utc_ms),
+        head: Head::of(tool, now),
         grade: checks::worst(rows).name(),
         rows: rows
             .iter()

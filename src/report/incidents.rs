@@ -6,12 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::json::{Head, millis};
 use crate::probes::incidents::{Event, Incident, What};
-use crate::sys::clock::{Now, Stamp, rfc3339};
+use crate::sys::clock::{Now, Stamp};
 use crate::sys::text;
-
-/// The schema of the JSON object.
-const SCHEMA: u32 = 1;
 
 /// `/srv/box was dead for 1 min 2 s`.
 #[must_use]
@@ -36,13 +34,10 @@ pub fn line(incident: &Incident, now: &Now) -> String {
 /// What was done, failed and refused last, in a few words: for a message.
 #[must_use]
 pub fn latest(incident: &Incident) -> Option<String> {
-    let told = |event: &Event| match &event.what {
-        What::Begun { .. } | What::Failed { .. } | What::Refused { .. } => Some(words(&event.what)),
-        What::Opened { .. } | What::Seen { .. } | What::Done { .. } | What::Full | What::Closed => {
-            None
-        }
+    let is_told = |event: &&Event| {
+        matches!(event.what, What::Begun { .. } | What::Failed { .. } | What::Refused { .. })
     };
-    incident.events.iter().rev().find_map(told)
+    incident.events.iter().rev().find(is_told).map(|event| words(&event.what))
 }
 
 /// The whole story.
@@ -57,27 +52,22 @@ pub fn story(incident: &Incident, now: &Now) -> String {
     if incident.unreadable > 0 {
         let _ = writeln!(out, "{} lines of it cannot be read", incident.unreadable);
     }
-    let bad: Vec<String> = incident
-        .touched()
-        .iter()
-        .filter(|(_, (_, good))| !good)
-        .map(|(subject, (state, _))| format!("{subject} ({state})"))
-        .collect();
     if !incident.is_closed {
-        let _ = writeln!(out, "\nnot good yet: {}", bad.join(", "));
+        let _ = writeln!(out, "\nnot good yet: {}", bad(incident, |_| true).join(", "));
     }
     out
 }
 
-/// How long after the beginning.
-fn since(began: &Stamp, at: &Stamp) -> String {
-    let now = Now { utc_ms: at.utc_ms, boot_ms: at.boot_ms, boot_id: at.boot_id.clone() };
-    let age = now.since(began).known().map(|age| Duration::from_millis(whole_ms(age)));
-    age.map_or_else(|| "?".to_owned(), |age| format!("+{}", text::duration(age)))
+/// What is bad of what it touched, with the state: `/srv/box (dead)`.
+pub(super) fn bad(incident: &Incident, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let bad = incident.bad().into_iter().filter(|(subject, _)| wanted(subject));
+    bad.map(|(subject, state)| format!("{subject} ({state})")).collect()
 }
 
-fn whole_ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// How long after the beginning.
+fn since(began: &Stamp, at: &Stamp) -> String {
+    let age = at.since(began).known();
+    age.map_or_else(|| "?".to_owned(), |age| format!("+{}", text::duration(age)))
 }
 
 fn words(what: &What) -> String {
@@ -104,10 +94,8 @@ fn words(what: &What) -> String {
 
 #[derive(Serialize)]
 struct Object<'a> {
-    schema: u32,
-    tool: &'a str,
-    host: String,
-    at: String,
+    #[serde(flatten)]
+    head: Head<'a>,
     incidents: Vec<IncidentJson<'a>>,
 }
 
@@ -146,13 +134,8 @@ struct EventJson<'a> {
 /// It cannot be written as JSON.
 pub fn json(incidents: &[Incident], now: &Now) -> Result<String> {
     let one = |incident| IncidentJson::of(incident, now);
-    let object = Object {
-        schema: SCHEMA,
-        tool: "incidents",
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        at: rfc3339(now.utc_ms),
-        incidents: incidents.iter().map(one).collect(),
-    };
+    let object =
+        Object { head: Head::of("incidents", now), incidents: incidents.iter().map(one).collect() };
     Ok(serde_json::to_string(&object)? + "\n")
 }
 
@@ -166,7 +149,7 @@ impl<'a> IncidentJson<'a> {
             cause: incident.cause(),
             began: incident.began().map(Stamp::utc),
             ended: incident.ended().map(Stamp::utc),
-            took_ms: incident.took(now).map(whole_ms),
+            took_ms: incident.took(now).map(millis),
             touched: touched
                 .map(|(subject, (state, good))| TouchedJson { subject, state, good })
                 .collect(),

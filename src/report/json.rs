@@ -7,18 +7,31 @@ use super::worker::WorkerJson;
 use crate::act::outcome::{Ended, Outcome};
 use crate::decide::plan::Hold;
 use crate::probes::errno;
-use crate::sys::clock::rfc3339;
+use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
 
 /// The schema of the object.
 pub const SCHEMA: u32 = 1;
 
+/// What every object of ours begins with.
 #[derive(Serialize)]
-struct Object<'a> {
+pub(super) struct Head<'a> {
     schema: u32,
-    tool: &'static str,
+    tool: &'a str,
     host: String,
     at: String,
+}
+
+impl<'a> Head<'a> {
+    pub(super) fn of(tool: &'a str, now: &Now) -> Self {
+        Self { schema: SCHEMA, tool, host: host(), at: rfc3339(now.utc_ms) }
+    }
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
     mode: &'static str,
     armed: bool,
     plan_id: String,
@@ -91,10 +104,7 @@ pub fn render(round: &Round<'_>) -> serde_json::Result<String> {
         super::round::Mode::Apply => Some(outcomes(round.outcomes)),
     };
     let object = Object {
-        schema: SCHEMA,
-        tool: round.tool.name,
-        host: host(),
-        at: rfc3339(round.now.utc_ms),
+        head: Head::of(round.tool.name, round.now),
         mode: round.mode.name(),
         armed: round.armed,
         plan_id: round.plan.id(),
@@ -154,10 +164,12 @@ pub fn detail(ended: &Ended) -> &str {
     }
 }
 
-fn host() -> String {
+/// What this host calls itself.
+#[must_use]
+pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn millis(time: std::time::Duration) -> u64 {
+pub(super) fn millis(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

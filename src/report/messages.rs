@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::exit::Exit;
-use super::incidents::{latest, summary};
-use super::json::{self, Held};
+use super::incidents::{bad, latest, summary};
+use super::json::{Head, Held, host};
 use super::metrics::{self, Common, Families};
 use super::round::Mode;
 use super::{journal, out};
@@ -18,15 +18,15 @@ use crate::decide::plan::{Hold, Reason};
 use crate::manifest::NOTIFY;
 use crate::probes::incidents::Incident;
 use crate::probes::messages::{Message, Messages, Phase};
-use crate::sys::clock::{Now, Stamp, rfc3339};
+use crate::sys::clock::{Now, Stamp};
 
 /// A letter for each piece of news.
 #[must_use]
-pub fn letters(news: &[News<'_>], host: &str, now: &Now) -> Vec<Letter> {
-    news.iter().map(|it| letter(it, host, now)).collect()
+pub fn letters(news: &[News<'_>], now: &Now) -> Vec<Letter> {
+    news.iter().map(|it| letter(it, now)).collect()
 }
 
-fn letter(news: &News<'_>, host: &str, now: &Now) -> Letter {
+fn letter(news: &News<'_>, now: &Now) -> Letter {
     let incident = news.incident;
     let began = incident.began().map_or_else(|| "an unknown time".to_owned(), Stamp::utc);
     let mut lines = vec![format!("since {began}; the story: unwedge incidents {}", incident.id)];
@@ -42,19 +42,14 @@ fn letter(news: &News<'_>, host: &str, now: &Now) -> Letter {
     Letter {
         incident: incident.id.clone(),
         phase: news.phase,
-        title: format!("{host}: {}", summary(incident, now)),
+        title: format!("{}: {}", host(), summary(incident, now)),
         text: lines.join("\n"),
     }
 }
 
 /// What else it has touched by now.
 fn others(incident: &Incident) -> Option<String> {
-    let touched = incident.touched();
-    let others: Vec<String> = touched
-        .iter()
-        .filter(|(subject, (_, good))| **subject != incident.root() && !good)
-        .map(|(subject, (state, _))| format!("{subject} ({state})"))
-        .collect();
+    let others = bad(incident, |subject| subject != incident.root());
     (!others.is_empty()).then(|| format!("with it: {}", others.join(", ")))
 }
 
@@ -82,6 +77,10 @@ pub struct NotifyRound<'a> {
 }
 
 impl NotifyRound<'_> {
+    fn is_armed(&self) -> bool {
+        self.holds.iter().all(|hold| hold.reason != Reason::NotArmed)
+    }
+
     /// How the run should end: a message that was not delivered is one that has to be.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -115,10 +114,8 @@ impl NotifyRound<'_> {
 
 #[derive(Serialize)]
 struct Object<'a> {
-    schema: u32,
-    tool: &'a str,
-    host: &'a str,
-    at: String,
+    #[serde(flatten)]
+    head: Head<'a>,
     mode: &'a str,
     armed: bool,
     messages: Vec<LetterJson<'a>>,
@@ -142,14 +139,11 @@ impl<'a> LetterJson<'a> {
 }
 
 /// As one object.
-fn object(round: &NotifyRound<'_>, host: &str, mode: Mode) -> Result<String> {
+fn object(round: &NotifyRound<'_>, mode: Mode) -> Result<String> {
     let object = Object {
-        schema: json::SCHEMA,
-        tool: NOTIFY.name,
-        host,
-        at: rfc3339(round.now.utc_ms),
+        head: Head::of(NOTIFY.name, round.now),
         mode: mode.name(),
-        armed: round.holds.iter().all(|hold| hold.reason != Reason::NotArmed),
+        armed: round.is_armed(),
         messages: round.letters.iter().map(LetterJson::of).collect(),
         holds: round.holds.iter().map(Held::of).collect(),
         waiting: round.state.waiting.len(),
@@ -161,9 +155,9 @@ fn object(round: &NotifyRound<'_>, host: &str, mode: Mode) -> Result<String> {
 ///
 /// # Errors
 /// It cannot be written.
-pub fn say(round: &NotifyRound<'_>, host: &str, mode: Mode, as_json: bool) -> Result<()> {
+pub fn say(round: &NotifyRound<'_>, mode: Mode, as_json: bool) -> Result<()> {
     if as_json {
-        out::print(&object(round, host, mode)?)?;
+        out::print(&object(round, mode)?)?;
         return Ok(());
     }
     let mut text = String::new();
@@ -183,11 +177,10 @@ pub fn say(round: &NotifyRound<'_>, host: &str, mode: Mode, as_json: bool) -> Re
 pub fn write(settings: &Settings, round: &NotifyRound<'_>) -> Result<()> {
     journal::tell(NOTIFY.name, "", round.took, round.exit(), &round.line());
     let mut families = Families::default();
-    let armed = round.holds.iter().all(|hold| hold.reason != Reason::NotArmed);
     let common = Common {
         tool: NOTIFY.name,
         now: round.now,
-        armed,
+        armed: round.is_armed(),
         exit: round.exit(),
         took: round.took,
         holds: round.holds.iter().collect(),

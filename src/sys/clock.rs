@@ -91,6 +91,13 @@ impl Age {
 }
 
 impl Stamp {
+    /// How long after `earlier` this was taken.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Age {
+        let Self { utc_ms, boot_ms, boot_id } = self.clone();
+        Now { utc_ms, boot_ms, boot_id }.since(earlier)
+    }
+
     /// `2026-11-22T04:44:00Z`.
     #[must_use]
     pub fn utc(&self) -> String {
