@@ -343,7 +343,8 @@ pub struct Install {
     /// Start those that --enable names now, too; binds come with boot and with what requires them
     #[arg(long, requires = "enable")]
     pub start: bool,
-    /// Drop-ins for units of this host: worker-after-binds, binds-after-storage, mount-unit-on-failure
+    /// Drop-ins for units of this host: worker-after-binds, worker-after-storage, worker-stop-limit,
+    /// binds-after-storage, mount-unit-on-failure
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub drop_ins: Option<Vec<String>>,
     /// Restart who runs old code at once, the worker too, whether jobs run or not

@@ -134,6 +134,9 @@ host_test! {
             ("cp /var/lib/unwedge/mounts.json /run/kept; echo x >>/var/lib/unwedge/mounts.json; systemctl start unwedge-mounts.service 2>/dev/null || :; cp /run/kept /var/lib/unwedge/mounts.json", "last-result", "mounts", "fault"),
             ("mkdir -p /etc/systemd/system/unwedge-mounts.service.d; printf '[Service]\\nPrivateTmp=yes\\n' >/etc/systemd/system/unwedge-mounts.service.d/x.conf; systemctl daemon-reload", "host-namespace", "mounts", "fault"),
             ("rm /etc/systemd/system/worker.service.d/50-unwedge-worker-after-binds.conf; systemctl daemon-reload", "worker-unit", "worker.service", "warn"),
+            ("mkdir -p /etc/systemd/system/worker.service.d; printf '[Service]\\nTimeoutStopSec=200\\n' >/etc/systemd/system/worker.service.d/10-slow.conf; systemctl daemon-reload", "worker-unit", "worker.service", "warn"),
+            ("printf '[Unit]\\nBindsTo=storagebox.service\\n' >/etc/systemd/system/worker.service.d/10-bound.conf; systemctl daemon-reload", "worker-unit", "worker.service", "warn"),
+            ("mkdir -p /etc/systemd/system/unwedge-watch.service.d; printf '[Service]\\nEnvironment=UNWEDGE__PROBE__TIMEOUT=3s\\n' >/etc/systemd/system/unwedge-watch.service.d/x.conf; systemctl daemon-reload; systemctl restart unwedge-watch; rm /etc/systemd/system/unwedge-watch.service.d/x.conf; systemctl daemon-reload; touch -d '-1 day' /etc/unwedge /etc/unwedge/unwedge.toml; until grep -q config /var/lib/metrics/unwedge_watch.prom; do sleep 0.1; done", "old-config", "watch", "warn"),
             ("printf x >>/opt/unwedge/unwedge-watch; cp --remove-destination /opt/unwedge/unwedge-watch /usr/local/bin/", "old-code", "watch", "warn"),
             // last: what was rehearsed was another configuration
             ("sed -i 's/^\\[mounts\\]/[mounts]\\ndeadline = \"5m\"/' /etc/unwedge/unwedge.toml", "units-fit", "/etc/systemd/system/unwedge-mounts.service.d/50-unwedge-settings.conf", "fault"),

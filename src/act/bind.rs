@@ -237,7 +237,7 @@ fn rebind_now(
     let top = found(hot, old)?;
     foreign_in(&table()?, old, along)?;
     in_time.still()?;
-    let how = if knows_beneath() {
+    let how = if knows_beneath() == Some(true) {
         new.slide_beneath(&top).map_err(|errno| failed("slide it beneath the old one", errno))?;
         travel_like(&new.fd, was.propagation)?;
         take_away(&top, old, along)?;
@@ -256,11 +256,17 @@ fn rebind_now(
 }
 
 /// Whether this kernel knows `MOVE_MOUNT_BENEATH`: on a path that is not there it says so (ENOENT),
-/// or that it does not know the flag (EINVAL). The true call says EINVAL for other reasons too.
-fn knows_beneath() -> bool {
+/// or that it does not know the flag (EINVAL). The true call says EINVAL for other reasons too. None where that may
+/// not be asked: it takes root, and a unit that may mount.
+#[must_use]
+pub fn knows_beneath() -> Option<bool> {
     let missing = c"/proc/self/fd/-1";
     let flags = MoveMountFlags::MOVE_MOUNT_BENEATH;
-    move_mount(CWD, missing, CWD, missing, flags) == Err(Errno::NOENT)
+    match move_mount(CWD, missing, CWD, missing, flags) {
+        Err(Errno::NOENT) => Some(true),
+        Err(Errno::INVAL) => Some(false),
+        _ => None,
+    }
 }
 
 fn take_away(top: &OwnedFd, old: &Identity, along: &[u64]) -> Result<(), Done> {

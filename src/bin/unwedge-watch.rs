@@ -8,7 +8,7 @@ use clap::Parser as _;
 use unwedge::act::store;
 use unwedge::act::wake::{self, Done};
 use unwedge::cli;
-use unwedge::config::{self, Request, Services, Settings};
+use unwedge::config::{self, Loaded, Request, Services};
 use unwedge::decide::watch::Watch;
 use unwedge::manifest::WATCH;
 use unwedge::probes::facts;
@@ -23,7 +23,7 @@ type Ended<T> = Result<T, (Exit, String)>;
 
 fn main() -> ExitCode {
     let cli = cli::Watch::parse();
-    match load(&cli).and_then(|settings| run(&cli, settings)) {
+    match load(&cli).and_then(|loaded| run(&cli, loaded)) {
         Ok(()) => Exit::Fine.into(),
         Err((exit, why)) => {
             say(&why);
@@ -32,8 +32,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The settings, or why nothing is watched.
-fn load(cli: &cli::Watch) -> Ended<Settings> {
+/// The configuration, or why nothing is watched.
+fn load(cli: &cli::Watch) -> Ended<Loaded> {
     let request = Request::from_process(cli.config.clone(), mount_points);
     let loaded = config::load(&request).map_err(|errors| (Exit::Usage, errors.to_string()))?;
     let unfit = |why: &str| Err((Exit::Unfit, format!("{why}; nothing is watched")));
@@ -43,18 +43,19 @@ fn load(cli: &cli::Watch) -> Ended<Settings> {
         Services::Systemd => {}
     }
     facts::refuse_own_paths_that_may_hang(&loaded.settings).map_err(failed)?;
-    Ok(loaded.settings)
+    Ok(loaded)
 }
 
 fn failed(error: impl std::fmt::Display) -> (Exit, String) {
     (Exit::Failed, error.to_string())
 }
 
-fn run(cli: &cli::Watch, mut settings: Settings) -> Ended<()> {
+fn run(cli: &cli::Watch, loaded: Loaded) -> Ended<()> {
     let manager = Manager::from_environment().map_err(failed)?;
     let mut wakes = Wakes::open(manager::stop().map_err(failed)?).map_err(failed)?;
     let (mut watch, mut reporter) = (Watch::default(), Reporter::default());
-    let mut standing = Standing::default();
+    let mut standing = Standing { config: loaded.digest(), ..Standing::default() };
+    let mut settings = loaded.settings;
     let (mut ready, mut pinged) = (false, Duration::ZERO);
     store::sweep_of(&WATCH, &settings.host, &Now::take().map_err(failed)?);
     loop {
@@ -77,7 +78,8 @@ fn run(cli: &cli::Watch, mut settings: Settings) -> Ended<()> {
             if scan == Scan::Always {
                 match load(cli) {
                     Ok(loaded) => {
-                        settings = loaded;
+                        standing.config = loaded.digest();
+                        settings = loaded.settings;
                         reporter.once("config", None);
                     }
                     // one that is just being written is no reason to stop watching
@@ -116,7 +118,7 @@ fn run(cli: &cli::Watch, mut settings: Settings) -> Ended<()> {
         }
 
         // report
-        if reporter.tell(standing, &settings, began) {
+        if reporter.tell(&standing, &settings, began) {
             manager.tell(&standing.status());
         }
         if !std::mem::replace(&mut ready, true) {

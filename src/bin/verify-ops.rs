@@ -58,7 +58,7 @@ fn run(cli: &VerifyOps) -> anyhow::Result<Grade> {
 
     // look
     let (prefix, tools) = install::place(settings, &now)?;
-    let config = loaded.as_ref().map(|it| it.files.as_slice()).map_err(ToString::to_string);
+    let config = loaded.as_ref().map_err(ToString::to_string);
     let host = checks::Host::new(settings, config, &prefix, &tools, &now);
     let mut rows = checks::run(&host, |_| true);
     let rehearsed = rehearsal::run(&host, cli.common.config.as_deref(), cli.common.json);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Finding, Host};
+use crate::act::bind;
 use crate::config::Services;
 use crate::probes::{holders, identity};
 use crate::sys::{command, text, user};
@@ -19,23 +20,19 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Who knows whether the clock is synchronised.
 const TIMEDATECTL: &str = "/usr/bin/timedatectl";
 
-/// What a kernel of at least this version has, and what is lost without it.
-const KERNEL: [((u32, u32), &str); 2] = [
-    ((5, 12), "mount_setattr(2): without it nothing here works"),
-    (
-        (6, 5),
-        "a bind that is swapped never shows the bare directory; without it it does, for two system calls",
-    ),
-];
+/// The first kernel with `mount_setattr(2)`.
+const KERNEL: (u32, u32) = (5, 12);
+/// Since when a mount can be slid beneath another.
+const BENEATH: (u32, u32) = (6, 5);
 
 pub fn config(host: &Host<'_>) -> Vec<Finding> {
     vec![match &host.config {
-        Ok([]) => Finding::ok(
+        Ok(loaded) if loaded.files.is_empty() => Finding::ok(
             "",
             "there is none: nothing is watched but what is found, and nothing is repaired",
         ),
-        Ok(files) => {
-            let files: Vec<String> = files.iter().map(|file| text::path(file)).collect();
+        Ok(loaded) => {
+            let files: Vec<String> = loaded.files.iter().map(|file| text::path(file)).collect();
             Finding::ok("", files.join(", "))
         }
         Err(why) => Finding::fault("", why.trim_end()).mended_by("unwedge config check"),
@@ -69,9 +66,15 @@ pub fn kernel(_: &Host<'_>) -> Vec<Finding> {
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
         return vec![Finding::unknown("", format!("a release that is no number: {release}"))];
     };
-    let mut lacks: Vec<&str> =
-        KERNEL.iter().filter(|(since, _)| (major, minor) < *since).map(|(_, what)| *what).collect();
-    // these two by looking: a version does not tell, where parts of a later kernel were taken over
+    if (major, minor) < KERNEL {
+        let why = format!("{release} lacks mount_setattr(2): without it nothing here works");
+        return vec![Finding::fault("", why)];
+    }
+    let mut lacks = Vec::new();
+    // these by looking: a version does not tell, where parts of a later kernel were taken over
+    if !bind::knows_beneath().unwrap_or((major, minor) >= BENEATH) {
+        lacks.push("MOVE_MOUNT_BENEATH; without it a bind that is swapped shows the bare directory for two system calls");
+    }
     if has_unique_ids() == Some(false) {
         lacks.push("unique mount ids; without them a mount is told from its successor by less");
     }
@@ -80,9 +83,6 @@ pub fn kernel(_: &Host<'_>) -> Vec<Finding> {
     }
     vec![match lacks.as_slice() {
         [] => Finding::ok("", release),
-        _ if (major, minor) < KERNEL[0].0 => {
-            Finding::fault("", format!("{release} lacks {}", lacks.join("; ")))
-        }
         _ => Finding::warn("", format!("{release} lacks {}", lacks.join("; "))),
     }]
 }

@@ -35,7 +35,7 @@ pub fn worker_unit(host: &Host<'_>) -> Vec<Finding> {
         let ordered = unit.names("After", storage);
         found.push(match (tied, ordered) {
             (Some(tie), false) => Finding::warn(name, format!("{tie}={storage} without After=: at boot it starts before its storage is there"))
-                .mended_by(format!("systemctl edit {name}")),
+                .mended_by("unwedge install --drop-ins worker-after-storage"),
             (Some(tie), true) => Finding::ok(name, format!("{tie}={storage}: a stop of the storage is passed on to it, and it is started again after a repair")),
             (None, _) => Finding::ok(name, format!("a stop of {storage} is not passed on to it")),
         });
@@ -46,7 +46,7 @@ pub fn worker_unit(host: &Host<'_>) -> Vec<Finding> {
 /// It must be down before the round that stops it has to end.
 fn stop_limit(host: &Host<'_>, name: &str, unit: &Shown) -> Finding {
     let ours = host.settings.mounts.deadline;
-    let mend = format!("systemctl edit {name}");
+    let mend = "unwedge install --drop-ins worker-stop-limit";
     match unit.time("TimeoutStopUSec") {
         Some(limit) if limit * 2 <= ours => {
             Finding::ok(name, format!("it may take {} to stop", text::duration(limit)))

@@ -1,16 +1,22 @@
 //! Metrics: whether they can be written, whether they are, and whether a parser takes them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Finding, Host};
-use crate::manifest::{Start, Tool};
+use crate::manifest::{Start, Tool, WATCH};
 use crate::manifest::{content, files};
+use crate::probes::services::Shown;
 use crate::probes::{exposition, install};
 use crate::sys::{clock, command, text};
 
 /// A watch writes every minute, whatever happens.
 const WATCH_LIMIT: Duration = Duration::from_secs(180);
+
+/// A watch takes up a change within a minute, and tells so in its next metrics.
+const TAKES_UP: Duration = Duration::from_secs(120);
 
 /// Who asks a Prometheus.
 const CURL: &str = "/usr/bin/curl";
@@ -93,6 +99,53 @@ fn names_of(answer: &[u8]) -> Option<Vec<String>> {
     let groups = answer.get("data")?.get("groups")?.as_array()?;
     let rules = groups.iter().filter_map(|group| group.get("rules")?.as_array()).flatten();
     Some(rules.filter_map(|rule| Some(rule.get("name")?.as_str()?.to_owned())).collect())
+}
+
+pub fn old_config(host: &Host<'_>) -> Vec<Finding> {
+    let Ok(loaded) = &host.config else { return Vec::new() };
+    let runs = |units: &BTreeMap<String, Shown>| {
+        units.get(&WATCH.service()).is_some_and(|unit| unit.main_pid().is_some())
+    };
+    if !host.has_systemd() || !host.units().is_ok_and(runs) {
+        return Vec::new();
+    }
+    let file = host.settings.host.textfile_dir.join(WATCH.metrics_file());
+    let told = std::fs::read(file).ok().and_then(|bytes| exposition::parse(&bytes).ok());
+    let name = host.settings.metrics.name("unwedge_watch_config");
+    let sample = told.and_then(|samples| samples.into_iter().find(|it| it.name == name));
+    let digest = sample.and_then(|it| it.labels.into_iter().find(|label| label.0 == "digest"));
+    let Some((_, digest)) = digest else {
+        return vec![Finding::unknown(WATCH.name, "it has not said yet which one it goes by")];
+    };
+    let places = loaded.files.iter().flat_map(|file| file.ancestors().take(2));
+    let changed = places.filter_map(|place| Some((place, changed_ago(place)?)));
+    let newest = changed.min_by_key(|(_, ago)| *ago);
+    vec![match newest {
+        _ if digest == loaded.digest() => Finding::ok(WATCH.name, format!("digest {digest}")),
+        Some((place, ago)) if ago < TAKES_UP => Finding::ok(
+            WATCH.name,
+            format!(
+                "{} was changed {} ago; it takes that up within a minute",
+                text::path(place),
+                text::duration(ago)
+            ),
+        ),
+        Some(_) | None => Finding::warn(
+            WATCH.name,
+            format!(
+                "it goes by a configuration of digest {digest}; as it is now it has {}",
+                loaded.digest()
+            ),
+        )
+        .mended_by(format!("systemctl restart --no-block {}", WATCH.service())),
+    }]
+}
+
+/// How long ago what is there was last changed; a file that was only moved there changed its directory.
+fn changed_ago(place: &Path) -> Option<Duration> {
+    let changed = std::fs::metadata(place).and_then(|it| it.modified()).ok()?;
+    let changed = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(clock::since_epoch().saturating_sub(changed))
 }
 
 fn of(host: &Host<'_>, tool: &Tool) -> Option<Finding> {

@@ -15,10 +15,10 @@ mod units;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Services, Settings};
+use crate::config::{Loaded, Services, Settings};
 use crate::manifest::{self, Tool};
 use crate::probes::services::{self, Shown};
 use crate::sys::clock::Now;
@@ -323,6 +323,13 @@ pub static CHECKS: &[Check] = &[
         look: units::old_code,
     },
     Check {
+        name: "old-config",
+        about: "whatever runs goes by the configuration as it is now",
+        after: &["config", "metrics", "metrics-directory", "switched-on"],
+        is_ground: false,
+        look: metrics::old_config,
+    },
+    Check {
         name: "worker-unit",
         about: "the worker's own unit fits what is done with it",
         after: &["config", "units-named"],
@@ -391,8 +398,8 @@ pub static CHECKS: &[Check] = &[
 pub struct Host<'a> {
     /// The settings; the defaults where the configuration does not hold.
     pub settings: &'a Settings,
-    /// What is wrong with the configuration.
-    pub config: Result<&'a [PathBuf], String>,
+    /// The configuration, or what is wrong with it.
+    pub config: Result<&'a Loaded, String>,
     /// Below which programs, units and pages lie.
     pub prefix: &'a Path,
     /// The tools that are installed.
@@ -407,7 +414,7 @@ impl<'a> Host<'a> {
     #[must_use]
     pub fn new(
         settings: &'a Settings,
-        config: Result<&'a [PathBuf], String>,
+        config: Result<&'a Loaded, String>,
         prefix: &'a Path,
         tools: &'a [&'static Tool],
         now: &'a Now,

@@ -205,11 +205,22 @@ fn word(before: &str, path: &Path) -> String {
     if word.contains(char::is_whitespace) { format!("\"{word}\"") } else { word }
 }
 
+/// How long the worker may take to stop, so that a whole repair has twice as long; systemd's own 90 s where that is
+/// enough.
+#[must_use]
+pub fn stop_limit(settings: &Settings) -> Duration {
+    Duration::from_secs(90).min(settings.mounts.deadline / 2)
+}
+
 /// A drop-in for a unit of this host, of those that are shipped as examples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropIn {
     /// The worker starts only once every bind is in place.
     WorkerAfterBinds,
+    /// At boot the worker starts after the units of its storage.
+    WorkerAfterStorage,
+    /// The worker is down before a repair that stops it has to end.
+    WorkerStopLimit,
     /// The binds come after the storage that they show.
     BindsAfterStorage,
     /// A round is started when a unit that mounts fails.
@@ -218,14 +229,21 @@ pub enum DropIn {
 
 impl DropIn {
     /// All of them.
-    pub const ALL: [Self; 3] =
-        [Self::WorkerAfterBinds, Self::BindsAfterStorage, Self::MountUnitOnFailure];
+    pub const ALL: [Self; 5] = [
+        Self::WorkerAfterBinds,
+        Self::WorkerAfterStorage,
+        Self::WorkerStopLimit,
+        Self::BindsAfterStorage,
+        Self::MountUnitOnFailure,
+    ];
 
     /// Its name, and that of the example.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::WorkerAfterBinds => "worker-after-binds",
+            Self::WorkerAfterStorage => "worker-after-storage",
+            Self::WorkerStopLimit => "worker-stop-limit",
             Self::BindsAfterStorage => "binds-after-storage",
             Self::MountUnitOnFailure => "mount-unit-on-failure",
         }
@@ -242,7 +260,16 @@ impl DropIn {
                 worker.collect(),
                 "[Unit]\nRequires=unwedge-binds.service\nAfter=unwedge-binds.service\n".to_owned(),
             ),
-            Self::BindsAfterStorage if storage.is_empty() => (Vec::new(), String::new()),
+            Self::WorkerStopLimit => (
+                worker.collect(),
+                format!("[Service]\nTimeoutStopSec={}\n", stop_limit(settings).as_secs()),
+            ),
+            Self::WorkerAfterStorage | Self::BindsAfterStorage if storage.is_empty() => {
+                (Vec::new(), String::new())
+            }
+            Self::WorkerAfterStorage => {
+                (worker.collect(), format!("[Unit]\nAfter={}\n", storage.join(" ")))
+            }
             Self::BindsAfterStorage => {
                 let names = storage.join(" ");
                 (vec!["unwedge-binds.service"], format!("[Unit]\nWants={names}\nAfter={names}\n"))
@@ -322,6 +349,20 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_has_half_of_the_deadline_to_stop_and_never_more_than_is_usual() {
+        for (deadline, limit) in [("179s", 89), ("180s", 90), ("4m", 90)] {
+            let text =
+                format!("[mounts]\ndeadline = \"{deadline}\"\n[worker]\nunit = \"w.service\"\n");
+            let [content] = &DropIn::WorkerStopLimit.contents(&settings(&text))[..] else {
+                panic!()
+            };
+            let Body::Text(text) = &content.body else { panic!("a drop-in is text") };
+            let expected = format!("\n[Service]\nTimeoutStopSec={limit}\n");
+            assert!(String::from_utf8_lossy(text).ends_with(&expected), "{deadline}");
+        }
+    }
+
+    #[test]
     fn a_drop_in_goes_to_the_units_that_the_configuration_names() {
         let text = "[worker]\nunit = \"w.service\"\n[[mount]]\npath = \"/srv/a\"\nunit = \"a.service\"\n\
                     [[mount]]\npath = \"/srv/b\"\nunit = \"b.service\"\n[[mount]]\npath = \"/srv/c\"\n";
@@ -339,6 +380,7 @@ mod tests {
             [format!("{dir}/unwedge-binds.service.d/50-unwedge-binds-after-storage.conf")]
         );
         assert_eq!(places(DropIn::MountUnitOnFailure, text).len(), 2);
+        assert_eq!(places(DropIn::WorkerAfterStorage, "[worker]\nunit = \"w.service\"\n").len(), 0);
         for drop_in in DropIn::ALL {
             assert_eq!(places(drop_in, ""), [] as [String; 0]);
             let example = format!("{}.conf", drop_in.name());
@@ -347,8 +389,12 @@ mod tests {
             for content in drop_in.contents(&settings(text)) {
                 let Body::Text(text) = content.body else { panic!("a drop-in is text") };
                 let text = String::from_utf8(text).unwrap();
-                for line in text.lines().filter(|line| line.starts_with(['R', 'O'])) {
-                    assert!(example.contains(line), "{line} is not what the example says");
+                // which units those are is each host's own
+                let said = |line: &str| line.split("storagebox.service").next().unwrap().to_owned();
+                let said: Vec<String> = example.lines().map(said).collect();
+                for line in text.lines().filter(|line| !line.starts_with('#')) {
+                    let is_said = |said: &String| !said.is_empty() && line.starts_with(said);
+                    assert!(said.iter().any(is_said), "{line} is not what the example says");
                 }
             }
         }

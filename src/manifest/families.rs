@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 35] = [
+pub static FAMILIES: [Family; 36] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -65,6 +65,7 @@ pub static FAMILIES: [Family; 35] = [
     family(Of::One(&JOBS), "unwedge_queue_last_good_timestamp_seconds", &[], "When the queue was last read, Unix time."),
     family(Of::One(&WATCH), "unwedge_watch_daemons", &[], "FUSE daemons whose end is waited for."),
     family(Of::One(&WATCH), "unwedge_watch_supported", &[], "Whether the end of every watched mount's daemon would be seen."),
+    family(Of::One(&WATCH), "unwedge_watch_config", &["digest"], "1 for the configuration that it goes by."),
     family(Of::One(&WATCH), "unwedge_watch_starts", &[], "Rounds started since the watch itself was started."),
     family(Of::One(&NOTIFY), "unwedge_messages_waiting", &[], "Messages that could not be delivered yet."),
     family(Of::One(&NOTIFY), "unwedge_message_oldest_timestamp_seconds", &[], "When the oldest of them was written, Unix time."),

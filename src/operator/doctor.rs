@@ -22,7 +22,7 @@ pub fn doctor(
     let usual = Settings::default();
     let settings = loaded.map_or(&usual, |loaded| &loaded.settings);
     let (prefix, tools) = install::place(settings, now)?;
-    let config = loaded.map(|it| it.files.as_slice()).map_err(ToString::to_string);
+    let config = loaded.map_err(ToString::to_string);
     let host = checks::Host::new(settings, config, &prefix, &tools, now);
     let rows = checks::run(&host, |_| true);
     out::print(&if json {

@@ -60,7 +60,7 @@ pub fn install(
         Some(tools) => tools,
         None => chosen(&installed),
     };
-    let config = loaded.map(|it| it.files.as_slice()).map_err(ToString::to_string);
+    let config = loaded.map_err(ToString::to_string);
     let host = checks::Host::new(settings, config, &prefix, &tools, now);
     let mut rows = checks::run(&host, |check| check.is_ground);
     rows.extend(elsewhere(&prefix, &installed));

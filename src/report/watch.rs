@@ -17,8 +17,10 @@ use crate::sys::clock::{Now, boottime};
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How the watch stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// The digest of the configuration that it goes by.
+    pub config: String,
     /// Mounts at the watched paths.
     pub mounts: usize,
     /// Daemons whose end is waited for.
@@ -37,6 +39,7 @@ impl Default for Standing {
     /// Before the first look.
     fn default() -> Self {
         Self {
+            config: String::new(),
             mounts: 0,
             daemons: 0,
             supported: true,
@@ -79,6 +82,7 @@ impl Standing {
         })?;
         families.set("unwedge_watch_daemons", &[], count(self.daemons))?;
         families.set("unwedge_watch_supported", &[], flag(self.supported))?;
+        families.set("unwedge_watch_config", &[("digest", &self.config)], 1.0)?;
         families.set("unwedge_watch_starts", &[], count(self.starts))?;
         families.encode()
     }
@@ -95,16 +99,16 @@ impl Reporter {
     /// When the metrics are to be written though nothing is new.
     #[must_use]
     pub fn due(&self) -> Duration {
-        self.told.map_or(Duration::ZERO, |(_, at)| at + TELL_EVERY)
+        self.told.as_ref().map_or(Duration::ZERO, |(_, at)| *at + TELL_EVERY)
     }
 
     /// Writes the metrics of a turn that `began` so, when there is something new in them, and else
     /// when it is time; whether they were written.
-    pub fn tell(&mut self, standing: Standing, settings: &Settings, began: Duration) -> bool {
-        if began < self.due() && self.told.is_some_and(|(told, _)| told == standing) {
+    pub fn tell(&mut self, standing: &Standing, settings: &Settings, began: Duration) -> bool {
+        if began < self.due() && self.told.as_ref().is_some_and(|(told, _)| told == standing) {
             return false;
         }
-        self.told = Some((standing, began));
+        self.told = Some((standing.clone(), began));
         let took = boottime().saturating_sub(began);
         let at = Now::take().map_err(anyhow::Error::from);
         let wrote = at.and_then(|at| standing.write(settings, &at, took));
@@ -138,7 +142,9 @@ mod tests {
     #[test]
     fn the_file_has_what_every_tool_has_and_its_own() {
         let now = Now { utc_ms: 5_000, boot_ms: 1, boot_id: "a".to_owned() };
-        let standing = Standing { daemons: 2, supported: false, starts: 7, ..Standing::default() };
+        let config = "0a1b".to_owned();
+        let standing =
+            Standing { config, daemons: 2, supported: false, starts: 7, ..Standing::default() };
         let text = standing.render(&now, Duration::from_millis(2)).unwrap();
         for line in [
             "unwedge_tool_last_run_timestamp_seconds{tool=\"watch\"} 5",
@@ -146,6 +152,7 @@ mod tests {
             "unwedge_tool_run_ok{tool=\"watch\"} 1",
             "unwedge_tool_duration_seconds{tool=\"watch\"} 0.002",
             "unwedge_tool_holds{reason=\"busy\",tool=\"watch\"} 0",
+            "unwedge_watch_config{digest=\"0a1b\"} 1",
             "unwedge_watch_daemons 2",
             "unwedge_watch_supported 0",
             "unwedge_watch_starts 7",
@@ -163,13 +170,13 @@ mod tests {
         let (one, two) = (Standing::default(), Standing { starts: 1, ..Standing::default() });
         let start = Duration::from_secs(1_000);
         assert_eq!(reporter.due(), Duration::ZERO);
-        assert!(reporter.tell(one, &settings, start));
+        assert!(reporter.tell(&one, &settings, start));
         assert!(dir.path().join(WATCH.metrics_file()).is_file());
-        assert!(!reporter.tell(one, &settings, start + moment));
-        assert!(reporter.tell(two, &settings, start + moment));
+        assert!(!reporter.tell(&one, &settings, start + moment));
+        assert!(reporter.tell(&two, &settings, start + moment));
         let due = start + moment + TELL_EVERY;
         assert_eq!(reporter.due(), due);
-        assert!(!reporter.tell(two, &settings, due.saturating_sub(moment)));
-        assert!(reporter.tell(two, &settings, due));
+        assert!(!reporter.tell(&two, &settings, due.saturating_sub(moment)));
+        assert!(reporter.tell(&two, &settings, due));
     }
 }
