@@ -5,7 +5,7 @@
 //! uses only what stands left of it:
 //!
 //! ```text
-//! sys <- config <- manifest <- probes <- decide, queue <- act <- checks <- report <- operator, kit <- src/bin
+//! sys <- config <- manifest <- probes <- decide <- queue <- act <- checks <- report <- operator, kit <- src/bin
 //! ```
 
 pub mod act;

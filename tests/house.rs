@@ -20,12 +20,12 @@ const ARROW: [(&str, u32); 12] = [
     ("manifest", 2),
     ("probes", 3),
     ("decide", 4),
-    ("queue", 4),
-    ("act", 5),
-    ("checks", 6),
-    ("report", 7),
-    ("operator", 8),
-    ("kit", 8),
+    ("queue", 5),
+    ("act", 6),
+    ("checks", 7),
+    ("report", 8),
+    ("operator", 9),
+    ("kit", 9),
 ];
 
 pub fn root() -> PathBuf {

@@ -52,6 +52,8 @@ mod quiesce;
 mod released;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
+/// Our own queue, on both databases.
+mod store;
 /// What else may happen while a repair is under way: killed, deployed, rebooted, no database.
 mod trouble;
 /// What `verify-ops` and `unwedge doctor` see, and that they only look.

@@ -9,9 +9,7 @@ use crate::proof::{bare_host, configuration};
 use crate::support::host::Host;
 
 /// Pages whose commands are not run here, and why.
-const NOT_RUN: [(&str, &str); 1] = [
-    ("look-only-type", "it takes a server of NFS"),
-];
+const NOT_RUN: [(&str, &str); 1] = [("look-only-type", "it takes a server of NFS")];
 
 /// The `nth` block of commands in the `Do` of a page.
 fn block(page: &str, nth: usize) -> String {

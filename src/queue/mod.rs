@@ -18,6 +18,7 @@ mod recover;
 mod sql;
 mod sqlite;
 mod statements;
+pub mod store;
 mod tls;
 
 use std::collections::BTreeSet;

@@ -186,20 +186,7 @@ impl Session for Postgres<'_> {
     }
 
     fn rows(&mut self, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
-        let params: Vec<(&(dyn ToSql + Sync), Type)> = statement
-            .params
-            .iter()
-            .map(|param| -> (&(dyn ToSql + Sync), Type) {
-                match param {
-                    Param::Text(text) => (text, Type::TEXT),
-                    Param::Texts(texts) => (texts, Type::TEXT_ARRAY),
-                    Param::Number(number) => (number, Type::INT8),
-                }
-            })
-            .collect();
-        // typed, and so without a name: a pooler may give the next statement to another connection
-        let rows = self.client.query_typed(&statement.text, &params);
-        rows.map_err(|error| Fault(said(&error)))?.iter().map(cells).collect()
+        query(self.client, statement)
     }
 
     fn is_served(&mut self, table: &Table, counts: &Statement) -> Result<bool, Fault> {
@@ -227,6 +214,24 @@ impl Postgres<'_> {
         };
         Ok(self.rows(&ask)?.iter().filter_map(|row| row.first()?.text()).collect())
     }
+}
+
+/// Asks, and reads the whole answer.
+pub fn query(client: &mut Client, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
+    let params: Vec<(&(dyn ToSql + Sync), Type)> = statement
+        .params
+        .iter()
+        .map(|param| -> (&(dyn ToSql + Sync), Type) {
+            match param {
+                Param::Text(text) => (text, Type::TEXT),
+                Param::Texts(texts) => (texts, Type::TEXT_ARRAY),
+                Param::Number(number) => (number, Type::INT8),
+            }
+        })
+        .collect();
+    // typed, and so without a name: a pooler may give the next statement to another connection
+    let rows = client.query_typed(&statement.text, &params);
+    rows.map_err(|error| Fault(said(&error)))?.iter().map(cells).collect()
 }
 
 /// Which way a type is read, by its name and the category the catalogue puts it in.
@@ -261,7 +266,7 @@ fn cells(row: &Row) -> Result<Vec<Cell>, Fault> {
 }
 
 /// An error with what caused it; a server's own words where it had some.
-fn said(error: &::postgres::Error) -> String {
+pub fn said(error: &::postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         return format!("the server says: {} ({})", db.message(), db.code().code());
     }

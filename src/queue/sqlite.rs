@@ -16,7 +16,7 @@ use crate::sys::clock::Now;
 use crate::sys::text;
 
 /// Why a file elsewhere is refused.
-const OVER_A_NETWORK: &str = "SQLite is not read over a network or FUSE file system, where its locks do \
+pub const OVER_A_NETWORK: &str = "SQLite is not read over a network or FUSE file system, where its locks do \
                               not hold; move the file to a local disk, or the queue to PostgreSQL";
 
 /// An open file.
@@ -120,38 +120,7 @@ impl Session for Sqlite {
     }
 
     fn rows(&mut self, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
-        let wrong = |error: rusqlite::Error| Fault(format!("SQLite: {}", said(&error)));
-        let mut prepared = self.connection.prepare(&statement.text).map_err(wrong)?;
-        let columns = prepared.column_count();
-        let params: Vec<Box<dyn ToSql>> = statement
-            .params
-            .iter()
-            .map(|param| -> Box<dyn ToSql> {
-                match param {
-                    Param::Text(text) => Box::new(text.clone()),
-                    Param::Texts(texts) => Box::new(texts.join(",")),
-                    Param::Number(number) => Box::new(*number),
-                }
-            })
-            .collect();
-        let mut rows = prepared.query(rusqlite::params_from_iter(params.iter())).map_err(wrong)?;
-        let mut all = Vec::new();
-        while let Some(row) = rows.next().map_err(wrong)? {
-            let cells: Result<Vec<Cell>, rusqlite::Error> = (0..columns)
-                .map(|index| {
-                    Ok(match row.get_ref(index)? {
-                        ValueRef::Null => Cell::Null,
-                        ValueRef::Integer(number) => Cell::Number(number),
-                        ValueRef::Real(number) => Cell::Bytes(number.to_string().into_bytes()),
-                        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-                            Cell::Bytes(bytes.to_vec())
-                        }
-                    })
-                })
-                .collect();
-            all.push(cells.map_err(wrong)?);
-        }
-        Ok(all)
+        query(&self.connection, statement)
     }
 
     fn is_served(&mut self, table: &Table, counts: &Statement) -> Result<bool, Fault> {
@@ -169,8 +138,42 @@ impl Session for Sqlite {
     }
 }
 
+/// Asks, and reads the whole answer.
+pub fn query(connection: &Connection, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
+    let wrong = |error: rusqlite::Error| Fault(format!("SQLite: {}", said(&error)));
+    let mut prepared = connection.prepare_cached(&statement.text).map_err(wrong)?;
+    let columns = prepared.column_count();
+    let params: Vec<Box<dyn ToSql>> = statement
+        .params
+        .iter()
+        .map(|param| -> Box<dyn ToSql> {
+            match param {
+                Param::Text(text) => Box::new(text.clone()),
+                Param::Texts(texts) => Box::new(texts.join(",")),
+                Param::Number(number) => Box::new(*number),
+            }
+        })
+        .collect();
+    let mut rows = prepared.query(rusqlite::params_from_iter(params.iter())).map_err(wrong)?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().map_err(wrong)? {
+        let cells: Result<Vec<Cell>, rusqlite::Error> = (0..columns)
+            .map(|index| {
+                Ok(match row.get_ref(index)? {
+                    ValueRef::Null => Cell::Null,
+                    ValueRef::Integer(number) => Cell::Number(number),
+                    ValueRef::Real(number) => Cell::Bytes(number.to_string().into_bytes()),
+                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Cell::Bytes(bytes.to_vec()),
+                })
+            })
+            .collect();
+        all.push(cells.map_err(wrong)?);
+    }
+    Ok(all)
+}
+
 /// An error, and what is behind the one that explains nothing.
-fn said(error: &rusqlite::Error) -> String {
+pub fn said(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => format!(
             "{error}; a reader of a database in WAL mode writes its -shm file: this user must be able to \

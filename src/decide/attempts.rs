@@ -1,0 +1,305 @@
+//! What becomes of a job when a try of it has ended. Three budgets, three counters: failures of its own use up its
+//! tries, failures of what is around it do not, and a job that its worker was lost with too often is put aside.
+//!
+//! The wait is an amount of time, which the queue adds to its own clock when it writes it down: a `not before` that
+//! is stored and not computed from when a row was last touched.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Waiting for its first try.
+    Pending,
+    /// Waiting for another.
+    Retryable,
+    /// A worker has it.
+    Running,
+    /// It is done.
+    Done,
+    /// It will not be done: its tries are used up.
+    Failed,
+    /// Somebody called it off.
+    Cancelled,
+    /// Put aside with all that is known of it, for a person.
+    Quarantined,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Pending,
+        Self::Retryable,
+        Self::Running,
+        Self::Done,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Quarantined,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Retryable => "retryable",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// The state of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Whether it may be claimed once its time has come.
+    #[must_use]
+    pub fn waits(self) -> bool {
+        matches!(self, Self::Pending | Self::Retryable)
+    }
+
+    /// Whether nothing more becomes of it by itself.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        !self.waits() && self != Self::Running
+    }
+}
+
+/// The token of a try: a job and how often it was handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// The job.
+    pub id: i64,
+    /// Its how manieth try.
+    pub r#try: i64,
+}
+
+/// Which counter a try counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counted {
+    /// None.
+    Nothing,
+    /// The job's own failures.
+    Failure,
+    /// Those of its surroundings.
+    Infra,
+}
+
+/// What kind of failure a try was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// The job's own, such as an exit code that is not accepted. It may be tried again.
+    Failed,
+    /// It took longer than its limit.
+    TimedOut,
+    /// The job's own, and another try would end the same.
+    Permanent,
+    /// Something else is already where its result belongs. A person picks.
+    Conflict,
+    /// Of what is around it: storage, a server, a full disk.
+    Infrastructure,
+    /// Of the type or its tools on this host: no job of it could go well.
+    Configuration,
+    /// Its worker was lost with it.
+    Crashed,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Failed,
+        Self::TimedOut,
+        Self::Permanent,
+        Self::Conflict,
+        Self::Infrastructure,
+        Self::Configuration,
+        Self::Crashed,
+    ];
+
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Permanent => "permanent",
+            Self::Conflict => "conflict",
+            Self::Infrastructure => "infrastructure",
+            Self::Configuration => "configuration",
+            Self::Crashed => "crashed",
+        }
+    }
+}
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its result is where it belongs.
+    Done,
+    /// Not so.
+    Not(Class),
+    /// It was not tried, or not to its end, for no fault of anybody: the worker ends, or a gate closed.
+    GivenBack,
+}
+
+/// What a job has used up so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Failures of its own.
+    pub failures: u32,
+    /// Of its surroundings.
+    pub infra_errors: u32,
+    /// Workers lost with it.
+    pub rescues: u32,
+}
+
+/// How much there is to use up, and how long is waited between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tries that may fail. Default 3.
+    pub attempts: u32,
+    /// The wait after the first failure; each further one is four times as long. Default 30 s.
+    pub backoff: Duration,
+    /// The longest wait after a failure. Default 1 h.
+    pub backoff_max: Duration,
+    /// Failures of the surroundings. Default 20.
+    pub infra_attempts: u32,
+    /// The wait after one of those. Default 10 min.
+    pub infra_cooldown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            attempts: 3,
+            backoff: Duration::from_secs(30),
+            backoff_max: Duration::from_secs(3600),
+            infra_attempts: 20,
+            infra_cooldown: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A job of which no try was at fault waits so long where the type itself is.
+const CONFIGURATION_WAIT: Duration = Duration::from_secs(60);
+
+/// What becomes of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// How it stands from now on.
+    pub state: State,
+    /// What the try counts for.
+    pub counted: Counted,
+    /// How long it waits at least.
+    pub wait: Duration,
+}
+
+/// What becomes of a job that has used up so much when a try ends so. `jitter` is from 0 to 1: what failed together
+/// is not tried again together.
+#[must_use]
+pub fn next(used: Used, outcome: Outcome, limits: &Limits, jitter: f64) -> Next {
+    let over = |state, counted| Next { state, counted, wait: Duration::ZERO };
+    let again = |counted, wait| Next { state: State::Retryable, counted, wait };
+    let is_fresh = used == Used::default();
+    let back = if is_fresh { State::Pending } else { State::Retryable };
+    match outcome {
+        Outcome::Done => over(State::Done, Counted::Nothing),
+        Outcome::GivenBack => over(back, Counted::Nothing),
+        Outcome::Not(Class::Configuration) => {
+            Next { state: back, counted: Counted::Nothing, wait: CONFIGURATION_WAIT }
+        }
+        Outcome::Not(Class::Permanent | Class::Conflict) => {
+            over(State::Quarantined, Counted::Failure)
+        }
+        Outcome::Not(Class::Infrastructure) if used.infra_errors + 1 >= limits.infra_attempts => {
+            over(State::Failed, Counted::Infra)
+        }
+        Outcome::Not(Class::Infrastructure) => {
+            again(Counted::Infra, spread(limits.infra_cooldown, jitter))
+        }
+        Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed)
+            if used.failures + 1 >= limits.attempts =>
+        {
+            over(State::Quarantined, Counted::Failure)
+        }
+        Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => {
+            let times = 4_u32.saturating_pow(used.failures.min(16));
+            let wait = limits.backoff.saturating_mul(times).min(limits.backoff_max);
+            again(Counted::Failure, spread(wait, jitter))
+        }
+    }
+}
+
+/// A tenth less to a tenth more.
+fn spread(wait: Duration, jitter: f64) -> Duration {
+    wait.mul_f64(0.2f64.mul_add(jitter.clamp(0.0, 1.0), 0.9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[track_caller]
+    fn check(used: (u32, u32, u32), outcome: Outcome, state: State, counted: Counted, wait: u64) {
+        let used = Used { failures: used.0, infra_errors: used.1, rescues: used.2 };
+        let found = next(used, outcome, &Limits::default(), 0.5);
+        assert_eq!(found, Next { state, counted, wait: secs(wait) }, "{used:?} {outcome:?}");
+    }
+
+    #[test]
+    fn each_failure_uses_up_its_own_budget_and_no_other() {
+        use Class::*;
+        let failed = Outcome::Not(Failed);
+        check((0, 19, 2), failed, State::Retryable, Counted::Failure, 30);
+        check((1, 0, 0), failed, State::Retryable, Counted::Failure, 120);
+        check((2, 0, 0), failed, State::Quarantined, Counted::Failure, 0);
+        let infra = Outcome::Not(Infrastructure);
+        check((2, 0, 2), infra, State::Retryable, Counted::Infra, 600);
+        check((0, 18, 0), infra, State::Retryable, Counted::Infra, 600);
+        check((0, 19, 0), infra, State::Failed, Counted::Infra, 0);
+        check((2, 19, 2), Outcome::Not(Configuration), State::Retryable, Counted::Nothing, 60);
+        check((0, 0, 0), Outcome::Not(Configuration), State::Pending, Counted::Nothing, 60);
+    }
+
+    #[test]
+    fn what_another_try_would_not_change_is_not_tried_again() {
+        for class in [Class::Permanent, Class::Conflict] {
+            check((0, 0, 0), Outcome::Not(class), State::Quarantined, Counted::Failure, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_is_as_it_was() {
+        check((0, 0, 0), Outcome::GivenBack, State::Pending, Counted::Nothing, 0);
+        for used in [(1, 0, 0), (0, 1, 0), (0, 0, 1)] {
+            check(used, Outcome::GivenBack, State::Retryable, Counted::Nothing, 0);
+        }
+    }
+
+    #[test]
+    fn a_wait_has_an_end_and_never_two_the_same() {
+        let limits = Limits { attempts: u32::MAX, ..Limits::default() };
+        let wait = |failures, jitter| {
+            let used = Used { failures, ..Used::default() };
+            next(used, Outcome::Not(Class::Failed), &limits, jitter).wait
+        };
+        assert_eq!(wait(40, 0.5), secs(3600));
+        assert_eq!((wait(0, 0.0), wait(0, 1.0)), (secs(27), secs(33)));
+        assert_eq!((wait(0, -1.0), wait(0, 9.0)), (secs(27), secs(33)));
+    }
+}

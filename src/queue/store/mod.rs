@@ -1,0 +1,532 @@
+//! Our own queue: jobs, and the workers that take them, in SQLite or PostgreSQL. One contract, the same text of SQL
+//! for both (`session`), and constraints that hold whoever writes (`schema`).
+//!
+//! - A claim hands a row to one worker and counts its try up. That number is the token: whatever is written of a try
+//!   names it, and a holder that has lost the row changes nothing.
+//! - A lease is the worker's, not the row's: one beat renews all that it has. What it had goes back when it is buried
+//!   (`bury`), which is decided by who has watched it (`decide::leases`).
+//! - What becomes of a job is decided elsewhere (`decide::attempts`) and only written here.
+
+mod clock;
+mod schema;
+mod session;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Fault;
+use super::cells::Cell;
+use super::sql::Param;
+use crate::config::queue::Queue;
+use crate::decide::attempts::{Counted, State, Token};
+use crate::decide::leases::Seen;
+use crate::sys::text;
+use session::Session;
+
+/// So many rows are put in at a time: the lock of a file is nobody else's for long.
+const SUBMIT_AT_ONCE: usize = 1000;
+
+/// A job to be put in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewJob {
+    /// Its type: the lane.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What tells it from others of its type; the same one twice is one job.
+    pub key: String,
+    /// Higher ones first.
+    pub priority: i64,
+    /// What must be open on a host that takes it.
+    pub needs: Vec<String>,
+    /// What it works on, as `text::path` writes it.
+    pub input: String,
+    /// Where its result goes.
+    pub output: Option<String>,
+    /// The directory of that, for whoever looks at storage.
+    pub output_dir: Option<String>,
+}
+
+/// What became of one that was put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// The job.
+    pub id: i64,
+    /// How it stands.
+    pub state: State,
+    /// Whether it is new; else there was one of this key.
+    pub is_new: bool,
+}
+
+/// A worker that comes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewWorker {
+    /// Boot, pid and start: never used again.
+    pub id: String,
+    /// Its host.
+    pub host: String,
+    /// Its unit, where it has one.
+    pub unit: Option<String>,
+    /// Its version.
+    pub version: String,
+    /// How it runs jobs.
+    pub mode: String,
+    /// The types it can take.
+    pub types: Vec<String>,
+}
+
+/// A wish for work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask<'a> {
+    /// Who asks.
+    pub worker: &'a str,
+    /// Of which type.
+    pub kind: &'a str,
+    /// What is open on this host.
+    pub open: &'a [String],
+    /// At most so many.
+    pub most: u32,
+}
+
+/// A job that was handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// With which all that is written of it is written.
+    pub token: Token,
+    /// What tells it from others of its type.
+    pub key: String,
+    /// What it works on.
+    pub input: String,
+    /// Where its result goes.
+    pub output: Option<String>,
+    /// What it needs.
+    pub needs: Vec<String>,
+    /// Failures of its own.
+    pub failures: u32,
+    /// Failures of what is around it.
+    pub infra_errors: u32,
+    /// How often a worker was lost with it.
+    pub rescues: u32,
+}
+
+/// How a try ended, and what becomes of the job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Which one.
+    #[serde(flatten)]
+    pub token: Token,
+    /// How the job stands from now on; never running.
+    pub state: State,
+    /// What it counts for.
+    pub counted: Counted,
+    /// It waits at least so long, milliseconds.
+    pub wait_ms: u64,
+    /// The tier that was the last to run.
+    pub tier: Option<String>,
+    /// What it exited with.
+    pub exit_code: Option<i64>,
+    /// The signal that ended it.
+    pub signal: Option<i64>,
+    /// What kind of failure; none of a success.
+    pub class: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+    /// When it was begun, milliseconds since 1970.
+    pub started_ms: Option<u64>,
+    /// A digest of the type it was run by.
+    pub digest: Option<String>,
+}
+
+/// How a worker is, with its beat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beat<'a> {
+    /// Who.
+    pub worker: &'a str,
+    /// `idle`, `busy` or `draining`.
+    pub state: &'a str,
+    /// What it does just now.
+    pub step: Option<&'a str>,
+    /// Jobs done since its start.
+    pub done: u64,
+    /// Tries that were no success.
+    pub failed: u64,
+}
+
+/// A job that a worker has, as the queue knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which one.
+    pub token: Token,
+    /// Whether somebody called it off.
+    pub is_cancelled: bool,
+}
+
+/// A row that was taken from a worker that is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rescued {
+    /// The job.
+    pub id: i64,
+    /// How it stands now.
+    pub state: State,
+}
+
+/// Our queue.
+pub struct Store {
+    session: Session,
+}
+
+impl Store {
+    /// Connects; makes the tables where there are none.
+    ///
+    /// # Errors
+    /// Why there is no queue.
+    pub fn open(queue: &Queue) -> Result<Self, Fault> {
+        Ok(Self { session: Session::open(queue)? })
+    }
+
+    /// Puts jobs in; of a key that is there already the job that it is.
+    ///
+    /// # Errors
+    /// Nothing more was put in; what was is there. That an output is another job's, too.
+    pub fn submit(&mut self, jobs: &[NewJob]) -> Result<Vec<Submitted>, Fault> {
+        let mut all = Vec::with_capacity(jobs.len());
+        for some in jobs.chunks(SUBMIT_AT_ONCE) {
+            all.extend(self.submit_some(some)?);
+        }
+        Ok(all)
+    }
+
+    fn submit_some(&mut self, jobs: &[NewJob]) -> Result<Vec<Submitted>, Fault> {
+        /// Whose output one of these would write over.
+        const TAKEN: &str = "
+            SELECT e.value->>'output', j.id FROM {each:1}
+            JOIN unwedge_jobs j ON j.output = e.value->>'output' AND j.state <> 'cancelled'
+            WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
+        const PUT: &str = "
+            INSERT INTO unwedge_jobs (type, key, state, priority, needs, input, output, output_dir, created_ms, not_before_ms, changed_ms)
+            SELECT e.value->>'type', e.value->>'key', 'pending', CAST(e.value->>'priority' AS BIGINT), {list:needs}, e.value->>'input',
+                e.value->>'output', e.value->>'output_dir', {now}, {now}, {now}
+            FROM {each:1} WHERE true ORDER BY CAST(e.value->>'nth' AS BIGINT)
+            ON CONFLICT (type, key) DO NOTHING RETURNING id";
+        const FIND: &str = "
+            SELECT CAST(e.value->>'nth' AS BIGINT), j.id, j.state FROM {each:1}
+            JOIN unwedge_jobs j ON j.type = e.value->>'type' AND j.key = e.value->>'key'";
+        let list: Result<Vec<Value>, Fault> = jobs
+            .iter()
+            .enumerate()
+            .map(|(nth, job)| {
+                let mut value = json_of(job)?;
+                value["nth"] = json!(nth);
+                Ok(value)
+            })
+            .collect();
+        let list = Param::Text(Value::Array(list?).to_string());
+        self.session.transaction(|session| {
+            if let Some(row) = session.rows(TAKEN, vec![list.clone()])?.first() {
+                return Err(Fault(format!(
+                    "{} is the output of job {} already: two jobs never write one file",
+                    text_of(row, 0),
+                    number(row, 1)
+                )));
+            }
+            let new: Vec<i64> =
+                session.rows(PUT, vec![list.clone()])?.iter().map(|row| number(row, 0)).collect();
+            let mut found: Vec<(i64, Submitted)> = session
+                .rows(FIND, vec![list.clone()])?
+                .iter()
+                .map(|row| {
+                    let id = number(row, 1);
+                    Ok((
+                        number(row, 0),
+                        Submitted { id, state: state(row, 2)?, is_new: new.contains(&id) },
+                    ))
+                })
+                .collect::<Result<_, Fault>>()?;
+            found.sort_by_key(|(nth, _)| *nth);
+            Ok(found.into_iter().map(|(_, submitted)| submitted).collect())
+        })
+    }
+
+    /// Enters a worker.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn register(&mut self, worker: &NewWorker) -> Result<(), Fault> {
+        const ENTER: &str = "
+            INSERT INTO unwedge_workers (id, host, unit, version, mode, types, state, beat_ms, started_ms)
+            SELECT e.value->>'id', e.value->>'host', e.value->>'unit', e.value->>'version', e.value->>'mode',
+                {list:types}, 'idle', {now}, {now} FROM {each:1}";
+        let list = Value::Array(vec![json_of(worker)?]);
+        self.session.rows(ENTER, vec![Param::Text(list.to_string())])?;
+        Ok(())
+    }
+
+    /// Hands out work, the oldest of the highest priority first. Of a worker that is not entered, or dead, nothing.
+    ///
+    /// # Errors
+    /// It is not known whether something was handed out; what was goes back with the worker.
+    pub fn claim(&mut self, ask: &Ask<'_>) -> Result<Vec<Claimed>, Fault> {
+        const CLAIM: &str = "
+            WITH free AS MATERIALIZED (
+                SELECT id AS free_id FROM unwedge_jobs
+                WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} AND {open:3}
+                    AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
+                    AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l
+                        WHERE l.type = $1 AND (l.paused_ms IS NOT NULL OR l.retry_ms > {now}))
+                ORDER BY priority DESC, not_before_ms, id LIMIT $4 {skip})
+            UPDATE unwedge_jobs SET state = 'running', worker = $2, tries = tries + 1, started_ms = {now}, changed_ms = {now}
+            FROM free WHERE id = free_id
+            RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues";
+        let rows = self.session.rows(
+            CLAIM,
+            vec![
+                Param::Text(ask.kind.to_owned()),
+                Param::Text(ask.worker.to_owned()),
+                Param::Text(json!(ask.open).to_string()),
+                Param::Number(i64::from(ask.most)),
+            ],
+        )?;
+        let mut claimed: Vec<Claimed> = rows
+            .iter()
+            .map(|row| {
+                Ok(Claimed {
+                    token: Token { id: number(row, 0), r#try: number(row, 1) },
+                    key: text_of(row, 2),
+                    input: text_of(row, 3),
+                    output: row.get(4).and_then(Cell::text),
+                    needs: serde_json::from_str(&text_of(row, 5)).map_err(|error| {
+                        Fault(format!("what job {} needs: {error}", number(row, 0)))
+                    })?,
+                    failures: count(row, 6),
+                    infra_errors: count(row, 7),
+                    rescues: count(row, 8),
+                })
+            })
+            .collect::<Result<_, Fault>>()?;
+        claimed.sort_by_key(|job| job.token);
+        Ok(claimed)
+    }
+
+    /// A sign of life, which renews the lease of all that the worker has; and what it has. None: the queue knows it
+    /// no more, and all that it had is somebody else's.
+    ///
+    /// # Errors
+    /// Whether it counted is not known.
+    pub fn beat(&mut self, beat: &Beat<'_>) -> Result<Option<Vec<Held>>, Fault> {
+        let signed = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
+        let known = self.session.rows(
+            "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5
+             WHERE id = $1 AND state <> 'dead' RETURNING beats",
+            vec![
+                Param::Text(beat.worker.to_owned()),
+                Param::Text(beat.state.to_owned()),
+                Param::Text(beat.step.unwrap_or_default().to_owned()),
+                signed(beat.done),
+                signed(beat.failed),
+            ],
+        )?;
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let held = self.session.rows(
+            "SELECT id, tries, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END FROM unwedge_jobs
+             WHERE worker = $1 AND state = 'running'",
+            vec![Param::Text(beat.worker.to_owned())],
+        )?;
+        Ok(Some(
+            held.iter()
+                .map(|row| Held {
+                    token: Token { id: number(row, 0), r#try: number(row, 1) },
+                    is_cancelled: number(row, 2) == 1,
+                })
+                .collect(),
+        ))
+    }
+
+    /// Writes down how tries ended. Those that were accepted; of the others somebody else has the job, and nothing of
+    /// it was changed.
+    ///
+    /// # Errors
+    /// Whether it was written is not known; to write it again does no harm.
+    pub fn end(
+        &mut self,
+        endings: &[Ending],
+        version: &str,
+        worker: &str,
+    ) -> Result<Vec<Token>, Fault> {
+        const END: &str = "
+            UPDATE unwedge_jobs SET state = e.value->>'state', worker = NULL, cancel_ms = NULL,
+                finished_ms = CASE WHEN e.value->>'state' IN ('pending', 'retryable') THEN NULL ELSE {now} END,
+                not_before_ms = {now} + CAST(e.value->>'wait_ms' AS BIGINT), changed_ms = {now},
+                failures = failures + CASE WHEN e.value->>'counted' = 'failure' THEN 1 ELSE 0 END,
+                infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
+                class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier'
+            FROM {each:1}
+            WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
+            RETURNING id, tries";
+        const NOTE: &str = "
+            INSERT INTO unwedge_attempts (job, try, worker, end_state, tier, exit_code, signal, class, message, version, digest, started_ms, ended_ms)
+            SELECT CAST(e.value->>'id' AS BIGINT), CAST(e.value->>'try' AS BIGINT), $2, e.value->>'state', e.value->>'tier',
+                CAST(e.value->>'exit_code' AS BIGINT), CAST(e.value->>'signal' AS BIGINT), e.value->>'class', e.value->>'message',
+                $3, e.value->>'digest', CAST(e.value->>'started_ms' AS BIGINT), {now}
+            FROM {each:1}";
+        let list: Vec<Value> = endings.iter().map(json_of).collect::<Result<_, Fault>>()?;
+        let (worker, version) = (Param::Text(worker.to_owned()), Param::Text(version.to_owned()));
+        let tokens = |rows: &[Vec<Cell>]| -> Vec<Token> {
+            rows.iter().map(|row| Token { id: number(row, 0), r#try: number(row, 1) }).collect()
+        };
+        self.session.transaction(|session| {
+            let all = Param::Text(Value::Array(list).to_string());
+            let mut accepted = tokens(&session.rows(END, vec![all])?);
+            accepted.sort();
+            let noted: Vec<Value> = endings
+                .iter()
+                .filter(|ending| accepted.binary_search(&ending.token).is_ok())
+                .map(json_of)
+                .collect::<Result<_, Fault>>()?;
+            if !noted.is_empty() {
+                let noted = Param::Text(Value::Array(noted).to_string());
+                session.rows(NOTE, vec![noted, worker, version])?;
+            }
+            Ok(accepted)
+        })
+    }
+
+    /// The workers that are not dead.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn workers(&mut self) -> Result<Vec<Seen>, Fault> {
+        let rows = self.session.rows(
+            "SELECT id, host, beats, {now} - beat_ms FROM unwedge_workers WHERE state <> 'dead' ORDER BY id",
+            Vec::new(),
+        )?;
+        let natural = |row: &[Cell], nth| u64::try_from(number(row, nth)).unwrap_or_default();
+        Ok(rows
+            .iter()
+            .map(|row| Seen {
+                id: text_of(row, 0),
+                host: text_of(row, 1),
+                beats: natural(row, 2),
+                silent_ms: natural(row, 3),
+            })
+            .collect())
+    }
+
+    /// Declares workers dead that have not beaten since they were seen so, and gives back what they had. A job that
+    /// was lost with its worker for the `limit`th time is put aside: it may be what ends them.
+    ///
+    /// # Errors
+    /// Nothing is changed.
+    pub fn bury(&mut self, gone: &[Seen], limit: u32) -> Result<Vec<Rescued>, Fault> {
+        const BURY: &str = "
+            UPDATE unwedge_workers SET state = 'dead', ended_ms = {now} FROM {each:1}
+            WHERE id = e.value->>'id' AND beats = CAST(e.value->>'beats' AS BIGINT) AND state <> 'dead'";
+        const NOTE: &str = "
+            INSERT INTO unwedge_attempts (job, try, worker, end_state, class, message, version, started_ms, ended_ms)
+            SELECT j.id, j.tries, j.worker, CASE WHEN j.rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
+                'crashed', 'its worker was lost', w.version, j.started_ms, {now}
+            FROM unwedge_jobs j JOIN unwedge_workers w ON w.id = j.worker
+            WHERE j.state = 'running' AND w.state = 'dead'";
+        const RESCUE: &str = "
+            UPDATE unwedge_jobs SET rescues = rescues + 1, worker = NULL, cancel_ms = NULL,
+                state = CASE WHEN rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
+                finished_ms = CASE WHEN rescues + 1 >= $1 THEN {now} END,
+                not_before_ms = {now}, changed_ms = {now}, class = 'crashed', message = 'its worker was lost'
+            WHERE state = 'running' AND worker IN (SELECT id FROM unwedge_workers WHERE state = 'dead')
+            RETURNING id, state";
+        let gone: Vec<Value> =
+            gone.iter().map(|seen| json!({ "id": seen.id, "beats": seen.beats })).collect();
+        let limit = Param::Number(i64::from(limit));
+        self.session.transaction(|session| {
+            session.rows(BURY, vec![Param::Text(Value::Array(gone).to_string())])?;
+            // locked first, so that none is written down that ended by itself meanwhile
+            session.rows(
+                "SELECT id FROM unwedge_jobs WHERE state = 'running'
+                     AND worker IN (SELECT id FROM unwedge_workers WHERE state = 'dead') {lock}",
+                Vec::new(),
+            )?;
+            session.rows(NOTE, vec![limit.clone()])?;
+            let rows = session.rows(RESCUE, vec![limit])?;
+            session.keep_clock()?;
+            rows.iter()
+                .map(|row| Ok(Rescued { id: number(row, 0), state: state(row, 1)? }))
+                .collect()
+        })
+    }
+
+    /// Takes a worker that ends by itself out of the list. What it still had goes back uncounted.
+    ///
+    /// # Errors
+    /// It is still there; somebody buries it later.
+    pub fn leave(&mut self, worker: &str) -> Result<u64, Fault> {
+        self.session.transaction(|session| {
+            let back = session.rows(
+                "UPDATE unwedge_jobs SET state = CASE WHEN failures + infra_errors + rescues > 0 THEN 'retryable' ELSE 'pending' END,
+                     worker = NULL, changed_ms = {now} WHERE worker = $1 AND state = 'running' RETURNING id",
+                vec![Param::Text(worker.to_owned())],
+            )?;
+            session.rows(
+                "UPDATE unwedge_workers SET state = 'dead', ended_ms = {now}, step = NULL WHERE id = $1 AND state <> 'dead'",
+                vec![Param::Text(worker.to_owned())],
+            )?;
+            Ok(back.len() as u64)
+        })
+    }
+
+    /// How many jobs there are, by type and state.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn counts(&mut self) -> Result<Vec<(String, State, u64)>, Fault> {
+        let rows = self.session.rows(
+            "SELECT type, state, count(*) FROM unwedge_jobs GROUP BY type, state ORDER BY type, state",
+            Vec::new(),
+        )?;
+        rows.iter()
+            .map(|row| {
+                Ok((
+                    text_of(row, 0),
+                    state(row, 1)?,
+                    u64::try_from(number(row, 2)).unwrap_or_default(),
+                ))
+            })
+            .collect()
+    }
+
+    /// The present as the queue has it, milliseconds since 1970.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn now_ms(&mut self) -> Result<u64, Fault> {
+        self.session.now_ms()
+    }
+}
+
+fn json_of(value: &impl Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(value).map_err(|error| Fault(error.to_string()))
+}
+
+fn number(row: &[Cell], nth: usize) -> i64 {
+    match row.get(nth) {
+        Some(Cell::Number(number)) => *number,
+        Some(Cell::Bytes(_) | Cell::Null) | None => 0,
+    }
+}
+
+fn count(row: &[Cell], nth: usize) -> u32 {
+    u32::try_from(number(row, nth)).unwrap_or_default()
+}
+
+fn text_of(row: &[Cell], nth: usize) -> String {
+    row.get(nth).and_then(Cell::text).unwrap_or_default()
+}
+
+fn state(row: &[Cell], nth: usize) -> Result<State, Fault> {
+    let name = text_of(row, nth);
+    State::named(&name).ok_or_else(|| {
+        Fault(format!(
+            "a state that this version does not know: {}",
+            text::tail(name.as_bytes(), 40)
+        ))
+    })
+}

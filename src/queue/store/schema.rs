@@ -1,0 +1,96 @@
+//! The tables, as steps that only go forward. What must always hold is a constraint, so that no version and no
+//! hand at the console can break it: a row is running if and only if a worker has it, and has ended if and only if
+//! it says when.
+//!
+//! Times are milliseconds since 1970 UTC and say so in their name: no session's time zone has a part in them, and
+//! both databases have the same statements.
+
+/// Each step, from an empty database on. `{id}` and `{json}` are written as the database has them.
+pub const STEPS: [&str; 1] = ["
+    CREATE TABLE unwedge_workers (
+        id TEXT PRIMARY KEY,
+        host TEXT NOT NULL,
+        unit TEXT,
+        version TEXT NOT NULL,
+        mode TEXT NOT NULL,
+        types {json} NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('idle', 'busy', 'draining', 'dead')),
+        step TEXT,
+        done BIGINT NOT NULL DEFAULT 0,
+        failed BIGINT NOT NULL DEFAULT 0,
+        beats BIGINT NOT NULL DEFAULT 0,
+        beat_ms BIGINT NOT NULL,
+        started_ms BIGINT NOT NULL,
+        ended_ms BIGINT,
+        CHECK ((ended_ms IS NOT NULL) = (state = 'dead'))
+    );
+    CREATE TABLE unwedge_lanes (
+        type TEXT PRIMARY KEY,
+        paused_ms BIGINT,
+        paused_why TEXT,
+        retry_ms BIGINT NOT NULL DEFAULT 0
+    );
+    CREATE TABLE unwedge_jobs (
+        id {id},
+        type TEXT NOT NULL,
+        key TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN
+            ('pending', 'retryable', 'running', 'done', 'failed', 'cancelled', 'quarantined')),
+        priority BIGINT NOT NULL DEFAULT 0,
+        needs {json} NOT NULL,
+        input TEXT NOT NULL,
+        output TEXT,
+        output_dir TEXT,
+        created_ms BIGINT NOT NULL,
+        not_before_ms BIGINT NOT NULL,
+        started_ms BIGINT,
+        finished_ms BIGINT,
+        changed_ms BIGINT NOT NULL,
+        tries BIGINT NOT NULL DEFAULT 0,
+        failures BIGINT NOT NULL DEFAULT 0,
+        infra_errors BIGINT NOT NULL DEFAULT 0,
+        rescues BIGINT NOT NULL DEFAULT 0,
+        worker TEXT REFERENCES unwedge_workers (id),
+        cancel_ms BIGINT,
+        class TEXT,
+        message TEXT,
+        tier TEXT,
+        UNIQUE (type, key),
+        CHECK ((worker IS NOT NULL) = (state = 'running')),
+        CHECK ((finished_ms IS NOT NULL) = (state IN ('done', 'failed', 'cancelled', 'quarantined')))
+    );
+    CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, priority DESC, not_before_ms, id)
+        WHERE state IN ('pending', 'retryable');
+    CREATE INDEX unwedge_jobs_held ON unwedge_jobs (worker) WHERE state = 'running';
+    CREATE INDEX unwedge_jobs_over ON unwedge_jobs (state, finished_ms) WHERE finished_ms IS NOT NULL;
+    CREATE UNIQUE INDEX unwedge_jobs_output ON unwedge_jobs (output)
+        WHERE output IS NOT NULL AND state <> 'cancelled';
+    CREATE TABLE unwedge_attempts (
+        job BIGINT NOT NULL REFERENCES unwedge_jobs (id) ON DELETE CASCADE,
+        try BIGINT NOT NULL,
+        worker TEXT NOT NULL,
+        end_state TEXT NOT NULL,
+        tier TEXT,
+        exit_code BIGINT,
+        signal BIGINT,
+        class TEXT,
+        message TEXT,
+        version TEXT NOT NULL,
+        digest TEXT,
+        started_ms BIGINT,
+        ended_ms BIGINT NOT NULL,
+        PRIMARY KEY (job, try)
+    );
+    CREATE TABLE unwedge_events (
+        id {id},
+        at_ms BIGINT NOT NULL,
+        kind TEXT NOT NULL,
+        job BIGINT,
+        worker TEXT,
+        detail TEXT
+    );
+"];
+
+/// The table that says which steps were taken and what the clock of a file is.
+pub const META: &str =
+    "CREATE TABLE IF NOT EXISTS unwedge_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)";

@@ -1,0 +1,295 @@
+//! One connection to our own queue, and what differs between the two databases: how a statement is written and when
+//! it is now. All else is the same text for both.
+
+use std::path::Path;
+
+use ::postgres::Client;
+use rusqlite::{Connection, OpenFlags};
+
+use super::clock::Anchor;
+use super::schema;
+use crate::config::queue::Queue;
+use crate::queue::address::Address;
+use crate::queue::cells::Cell;
+use crate::queue::sql::{Dialect, Param, Statement};
+use crate::queue::{Fault, local, millis, postgres, sqlite};
+use crate::sys::clock::{Now, boottime};
+use crate::sys::text;
+
+/// Two that come at once make the tables one after the other; any number that nobody else uses.
+const MIGRATION_LOCK: i64 = 7_306_086_939_142_581_093;
+
+/// A connection.
+pub struct Session {
+    way: Way,
+    address: Address,
+}
+
+enum Way {
+    Postgres(Box<Client>),
+    Sqlite { connection: Connection, anchor: Anchor },
+}
+
+impl Session {
+    /// Connects, and makes the tables where there are none.
+    ///
+    /// # Errors
+    /// Why there is no queue.
+    pub fn open(queue: &Queue) -> Result<Self, Fault> {
+        let address = Address::of(&queue.database)?;
+        let way = match &address {
+            Address::Postgres(server) => {
+                let mut client = postgres::connect(server, queue)?;
+                let limit = millis(queue.timeout) * 4 / 5;
+                let settings = format!(
+                    "SET statement_timeout = {limit}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {limit}; \
+                     SET client_min_messages = error; SET jit = off",
+                    (limit / 2).max(1)
+                );
+                client.batch_execute(&settings).map_err(|error| Fault(postgres::said(&error)))?;
+                Way::Postgres(Box::new(client))
+            }
+            Address::Sqlite(path) => {
+                let connection = file(path, queue)?;
+                Way::Sqlite { connection, anchor: Anchor::of(None, &now()?) }
+            }
+        };
+        let mut session = Self { way, address };
+        session.prepare()?;
+        Ok(session)
+    }
+
+    /// Which SQL it speaks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self.way {
+            Way::Postgres(_) => Dialect::Postgres,
+            Way::Sqlite { .. } => Dialect::Sqlite,
+        }
+    }
+
+    /// Asks. In `template` `$1` stands for the first value, and words in braces for what differs:
+    ///
+    /// - `{now}`: the present, milliseconds
+    /// - `{each:1}`: the elements of the JSON list that is the first value, as `e.value`
+    /// - `{open:1}`: whether all that a job needs is in that list
+    /// - `{list:name}`, `{text:column}`: a list of the element, and a column that holds one as text
+    /// - `{skip}`, `{lock}`: rows are locked, those of others left out or waited for
+    pub fn rows(&mut self, template: &str, params: Vec<Param>) -> Result<Vec<Vec<Cell>>, Fault> {
+        let statement = self.statement(template, params);
+        let rows = match &mut self.way {
+            Way::Postgres(client) => postgres::query(client, &statement),
+            Way::Sqlite { connection, .. } => sqlite::query(connection, &statement),
+        };
+        rows.map_err(|Fault(why)| Fault(self.address.scrub(&why)))
+    }
+
+    /// Does it in one transaction, which is given up unless all of it went well.
+    pub fn transaction<T>(
+        &mut self,
+        deed: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        // a file is locked for writing from the beginning: a reader that becomes a writer later may never get there
+        self.batch(match self.dialect() {
+            Dialect::Postgres => "BEGIN",
+            Dialect::Sqlite => "BEGIN IMMEDIATE",
+        })?;
+        let done = deed(self);
+        let ended = self.batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" });
+        let done = done?;
+        ended.map(|()| done)
+    }
+
+    /// The present, as the queue has it.
+    pub fn now_ms(&mut self) -> Result<u64, Fault> {
+        let rows = self.rows("SELECT {now}", Vec::new())?;
+        let now = rows.first().and_then(|row| row.first()?.number());
+        now.ok_or_else(|| Fault::new("the database does not say what time it is"))
+    }
+
+    fn batch(&mut self, text: &str) -> Result<(), Fault> {
+        match &mut self.way {
+            Way::Postgres(client) => {
+                client.batch_execute(text).map_err(|error| Fault(postgres::said(&error)))
+            }
+            Way::Sqlite { connection, .. } => {
+                connection.execute_batch(text).map_err(|error| Fault(sqlite::said(&error)))
+            }
+        }
+    }
+
+    fn statement(&self, template: &str, mut params: Vec<Param>) -> Statement {
+        let mut text = String::with_capacity(template.len() + 200);
+        let mut rest = template;
+        let mut present = None;
+        while let Some((before, after)) = rest.split_once('{') {
+            text.push_str(before);
+            let (word, after) = after.split_once('}').unwrap_or((after, ""));
+            let (word, nth) = word.split_once(':').unwrap_or((word, ""));
+            match (word, &self.way) {
+                ("now", Way::Postgres(_)) => {
+                    text.push_str("(extract(epoch FROM statement_timestamp()) * 1000)::bigint");
+                }
+                ("now", Way::Sqlite { anchor, .. }) => {
+                    let nth = *present.get_or_insert_with(|| {
+                        params.push(Param::Number(time(anchor)));
+                        params.len()
+                    });
+                    text.push_str(&format!("${nth}"));
+                }
+                ("each", Way::Postgres(_)) => {
+                    text.push_str(&format!("jsonb_array_elements(${nth}::jsonb) AS e(value)"));
+                }
+                ("each", Way::Sqlite { .. }) => text.push_str(&format!("(SELECT value FROM json_each(${nth})) AS e")),
+                ("open", Way::Postgres(_)) => text.push_str(&format!("needs <@ ${nth}::jsonb")),
+                ("open", Way::Sqlite { .. }) => text.push_str(&format!(
+                    "NOT EXISTS (SELECT 1 FROM json_each(needs) WHERE value NOT IN (SELECT value FROM json_each(${nth})))"
+                )),
+                ("list", Way::Postgres(_)) => text.push_str(&format!("e.value->'{nth}'")),
+                ("list", Way::Sqlite { .. }) => {
+                    text.push_str(&format!("json_extract(e.value, '{}{nth}')", "$."));
+                }
+                ("text", Way::Postgres(_)) => text.push_str(&format!("{nth}::text")),
+                ("text", Way::Sqlite { .. }) => text.push_str(nth),
+                ("skip", Way::Postgres(_)) => text.push_str("FOR UPDATE SKIP LOCKED"),
+                ("lock", Way::Postgres(_)) => text.push_str("FOR UPDATE"),
+                ("json", Way::Postgres(_)) => text.push_str("jsonb"),
+                ("json", Way::Sqlite { .. }) => text.push_str("TEXT"),
+                ("id", Way::Postgres(_)) => {
+                    text.push_str("bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY");
+                }
+                ("id", Way::Sqlite { .. }) => text.push_str("INTEGER PRIMARY KEY AUTOINCREMENT"),
+                _ => {}
+            }
+            rest = after;
+        }
+        text.push_str(rest);
+        // its own marks; a path into JSON begins with the same sign
+        if self.dialect() == Dialect::Sqlite {
+            text = text.replace('$', "?").replace("'?.", "'$.");
+        }
+        Statement { text, params }
+    }
+
+    /// The tables and, for a file, its clock.
+    fn prepare(&mut self) -> Result<(), Fault> {
+        // most often all is there, and a statement that only looks needs no lock
+        if self.is_current().unwrap_or(false) {
+            return self.take_up_clock();
+        }
+        self.transaction(|session| {
+            if session.dialect() == Dialect::Postgres {
+                session.rows("SELECT 1 FROM (SELECT pg_advisory_xact_lock($1)) AS locked", vec![Param::Number(MIGRATION_LOCK)])?;
+            }
+            session.batch(schema::META)?;
+            let taken = session.meta("schema")?.and_then(|text| text.parse().ok()).unwrap_or(0_usize);
+            if taken > schema::STEPS.len() {
+                return Err(Fault(format!(
+                    "the queue is of a later version (schema {taken}, this program knows {}): update this program",
+                    schema::STEPS.len()
+                )));
+            }
+            for step in schema::STEPS.iter().skip(taken) {
+                let step = session.statement(step, Vec::new()).text;
+                session.batch(&step)?;
+            }
+            session.set_meta("schema", &schema::STEPS.len().to_string())
+        })?;
+        self.take_up_clock()
+    }
+
+    fn is_current(&mut self) -> Result<bool, Fault> {
+        Ok(self.meta("schema")?.as_deref() == Some(schema::STEPS.len().to_string().as_str()))
+    }
+
+    /// A value of the table of such values.
+    pub fn meta(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        let rows = self.rows(
+            "SELECT value FROM unwedge_meta WHERE name = $1",
+            vec![Param::Text(name.to_owned())],
+        )?;
+        Ok(rows.first().and_then(|row| row.first()?.text()))
+    }
+
+    /// Keeps one.
+    pub fn set_meta(&mut self, name: &str, value: &str) -> Result<(), Fault> {
+        self.rows(
+            "INSERT INTO unwedge_meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2",
+            vec![Param::Text(name.to_owned()), Param::Text(value.to_owned())],
+        )?;
+        Ok(())
+    }
+
+    fn take_up_clock(&mut self) -> Result<(), Fault> {
+        if self.dialect() == Dialect::Postgres {
+            return Ok(());
+        }
+        let now = now()?;
+        let stored = |session: &mut Self| -> Result<Option<Anchor>, Fault> {
+            Ok(session.meta("clock")?.and_then(|text| serde_json::from_str(&text).ok()))
+        };
+        let kept = stored(self)?;
+        let anchor = if kept.as_ref().is_some_and(|anchor| anchor.boot_id == now.boot_id) {
+            Anchor::of(kept, &now)
+        } else {
+            self.transaction(|session| {
+                // the first of this boot has the say
+                let anchor = Anchor::of(stored(session)?, &now);
+                let text =
+                    serde_json::to_string(&anchor).map_err(|error| Fault(error.to_string()))?;
+                session.set_meta("clock", &text)?;
+                Ok(anchor)
+            })?
+        };
+        if let Way::Sqlite { anchor: own, .. } = &mut self.way {
+            *own = anchor;
+        }
+        Ok(())
+    }
+
+    /// Keeps how far the clock of a file has come, for the next boot.
+    pub fn keep_clock(&mut self) -> Result<(), Fault> {
+        let Way::Sqlite { anchor, .. } = &self.way else { return Ok(()) };
+        let seen_ms = u64::try_from(time(anchor)).unwrap_or_default();
+        let anchor = Anchor { seen_ms, ..anchor.clone() };
+        let text = serde_json::to_string(&anchor).map_err(|error| Fault(error.to_string()))?;
+        self.set_meta("clock", &text)
+    }
+}
+
+fn now() -> Result<Now, Fault> {
+    Now::take().map_err(|error| Fault(format!("the clock: {error}")))
+}
+
+fn time(anchor: &Anchor) -> i64 {
+    i64::try_from(anchor.time(millis(boottime()))).unwrap_or(i64::MAX)
+}
+
+/// Opens the file, or makes it; only on a disk of this host.
+fn file(path: &Path, queue: &Queue) -> Result<Connection, Fault> {
+    let shown = text::path(path);
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Fault(format!("{shown}: that is no file")));
+    };
+    let real = local::resolve(dir, sqlite::OVER_A_NETWORK)?.join(name);
+    // the file itself may be a link, or a mount of its own
+    let real = if real.symlink_metadata().is_ok() {
+        local::resolve(&real, sqlite::OVER_A_NETWORK)?
+    } else {
+        real
+    };
+    let wrong = |error: rusqlite::Error| Fault(format!("{shown}: {}", sqlite::said(&error)));
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&real, flags).map_err(wrong)?;
+    connection.busy_timeout(queue.timeout / 2).map_err(wrong)?;
+    // FULL: what was taken in is on the disk when that is said, also where the power fails
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
+        )
+        .map_err(wrong)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
