@@ -268,6 +268,11 @@ pub enum Verb {
     /// Pretend, to see what would happen and who is told
     #[command(subcommand)]
     Drill(DrillVerb),
+    /// Work through files with a command, and end when all are done
+    ///
+    /// Each file is a job in a queue: what a run before has done is not done again, and what it left is gone on with. It
+    /// needs no configuration. An interrupted run leaves no process behind.
+    Run(Run),
     /// Say what is wrong here, worst first, and the command that mends it; it only looks
     Doctor,
     /// Put programs, units and pages in place; nothing is enabled, started or armed that was not asked for
@@ -300,6 +305,34 @@ pub enum Verb {
         /// Into this directory
         dir: PathBuf,
     },
+}
+
+/// Files to work through.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// Where each result goes, such as out/{stem}.txt
+    #[arg(long, value_name = "TEMPLATE")]
+    pub output: Option<String>,
+
+    /// By this file of a job type, in place of a command
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "output"])]
+    pub r#type: Option<PathBuf>,
+
+    /// The queue, a URL of SQLite or PostgreSQL; a file of the user's own where it is not given
+    #[arg(long, value_name = "URL")]
+    pub queue: Option<String>,
+
+    /// How many at once; as many as there are cores where it is not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+
+    /// What to work on
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// The command, with {input}, {output}, {name}, {stem} and {id} in it
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// Drills.

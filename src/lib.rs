@@ -5,7 +5,7 @@
 //! uses only what stands left of it:
 //!
 //! ```text
-//! sys <- config <- manifest <- probes <- decide <- queue <- act <- checks <- report <- operator, kit <- src/bin
+//! sys <- config <- manifest <- probes <- decide <- queue <- act <- checks <- report <- runner <- operator, kit <- src/bin
 //! ```
 
 pub mod act;
@@ -19,6 +19,7 @@ pub mod operator;
 pub mod probes;
 pub mod queue;
 pub mod report;
+pub mod runner;
 pub mod sys;
 
 /// How many random worlds a property test walks through: `UNWEDGE_WORLDS` if that is set, else

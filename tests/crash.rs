@@ -18,9 +18,9 @@ use rustix::mount::{UnmountFlags, mount_bind, unmount};
 use rustix::process::WaitOptions;
 use serde_json::Value;
 use unwedge::act::failpoint::{Moment, VARIABLE};
-use unwedge::act::storage_gate;
 use unwedge::decide::plan::Verb;
 use unwedge::manifest::MOUNTS;
+use unwedge::probes::gate;
 use unwedge::probes::mountinfo::{self, Mount};
 use unwedge::probes::records::{self, Debts, MountsState, Record};
 use unwedge::sys::clock::Now;
@@ -541,8 +541,7 @@ fn end(lab: &Lab, scenario: &Scenario, round: &Value, what: &str) -> End {
         *charges.entry(charge.path.clone()).or_default() += 1;
     }
     let gate: Value =
-        serde_json::from_slice(&fs::read(lab.dir.join("run").join(storage_gate::FILE)).unwrap())
-            .unwrap();
+        serde_json::from_slice(&fs::read(lab.dir.join("run").join(gate::FILE)).unwrap()).unwrap();
     let observations = round["observations"].as_array().unwrap();
     End {
         verdicts: observations
@@ -661,7 +660,7 @@ fn check_no_torn_file(lab: &Lab, what: &str) {
     if lab.dir.join("metrics").join(MOUNTS.metrics_file()).exists() {
         check_metrics(&lab.dir.join("metrics"), what);
     }
-    if let Ok(gate) = fs::read(lab.dir.join("run").join(storage_gate::FILE)) {
+    if let Ok(gate) = fs::read(lab.dir.join("run").join(gate::FILE)) {
         serde_json::from_slice::<Value>(&gate).unwrap_or_else(|error| panic!("{what}: {error}"));
     }
 }
@@ -849,7 +848,7 @@ lab_test! {
             }
         }
         let records = [MountsState::NAME, Debts::NAME].map(|name| format!("{name}.json"));
-        let others = [storage_gate::FILE.to_owned(), MOUNTS.metrics_file()];
+        let others = [gate::FILE.to_owned(), MOUNTS.metrics_file()];
         for file in records.iter().chain(&others) {
             expected.extend(Moment::OF_WRITE.map(|moment| place(moment, file)));
         }

@@ -13,7 +13,7 @@ use unwedge::manifest::{OPERATOR, RunsAs, Start, TOOLS};
 
 /// The way through the code: a module uses only what stands left of it. Those of one rank do not
 /// know each other.
-const ARROW: [(&str, u32); 12] = [
+const ARROW: [(&str, u32); 13] = [
     ("sys", 0),
     ("cli", 0),
     ("config", 1),
@@ -24,8 +24,9 @@ const ARROW: [(&str, u32); 12] = [
     ("act", 6),
     ("checks", 7),
     ("report", 8),
-    ("operator", 9),
-    ("kit", 9),
+    ("runner", 9),
+    ("operator", 10),
+    ("kit", 10),
 ];
 
 pub fn root() -> PathBuf {

@@ -50,6 +50,8 @@ mod queue_host;
 mod quiesce;
 /// What released versions wrote is still read.
 mod released;
+/// Files worked through by a command.
+mod run;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
 /// Our own queue, on both databases.

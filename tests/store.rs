@@ -213,7 +213,7 @@ fn whoever_has_lost_a_job_changes_nothing_of_it() {
         }
         assert_eq!(claim(&mut store, "nobody", &[], 9), []);
         let held = store.beat(&beat("new")).unwrap().unwrap();
-        assert_eq!(held.iter().map(|it| it.token.r#try).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(held.iter().map(|it| it.token.nth).collect::<Vec<_>>(), [2, 2]);
     }
 }
 
@@ -442,7 +442,7 @@ impl World<'_> {
                     let job = self.jobs.get_mut(&one.token.id).unwrap();
                     (job.state, job.tries, job.worker) =
                         (State::Running, job.tries + 1, Some(worker));
-                    assert_eq!(one.token.r#try, job.tries);
+                    assert_eq!(one.token.nth, job.tries);
                     self.tokens.push(one.token);
                 }
             }
@@ -455,7 +455,7 @@ impl World<'_> {
                     .collect();
                 let Some(id) = running.get(nth % running.len().max(1)) else { return };
                 let job = self.jobs.get_mut(id).unwrap();
-                let token = Token { id: *id, r#try: job.tries };
+                let token = Token { id: *id, nth: job.tries };
                 let end = Ending {
                     counted,
                     wait_ms: if waits { 3_600_000 } else { 0 },
@@ -472,7 +472,7 @@ impl World<'_> {
             Deed::Stale { nth } => {
                 let is_old = |token: &&Token| {
                     let job = &self.jobs[&token.id];
-                    job.state != State::Running || job.tries != token.r#try
+                    job.state != State::Running || job.tries != token.nth
                 };
                 let old: Vec<Token> = self.tokens.iter().filter(is_old).copied().collect();
                 if let Some(token) = old.get(nth % old.len().max(1)) {
@@ -487,7 +487,7 @@ impl World<'_> {
                 let held = self.store.beat(&beat(&Self::id(worker))).unwrap();
                 let own = self.jobs.iter().filter(|(_, job)| job.worker == Some(worker));
                 let own: BTreeSet<Token> =
-                    own.map(|(id, job)| Token { id: *id, r#try: job.tries }).collect();
+                    own.map(|(id, job)| Token { id: *id, nth: job.tries }).collect();
                 assert_eq!(
                     held.map(|held| held.iter().map(|it| it.token).collect()),
                     lives.then_some(own)
@@ -608,4 +608,3 @@ fn no_hand_at_the_console_makes_a_row_that_is_nowhere() {
         }
     }
 }
-

@@ -17,6 +17,7 @@ use crate::decide::mounts::Decision;
 use crate::decide::plan::{Hold, Plan, Reason};
 use crate::manifest::{BINDS, MOUNTS, Tool};
 use crate::probes::facts::{self, Facts};
+use crate::probes::gate;
 use crate::probes::mounts::{self, Observation};
 use crate::probes::records::{Debts, MountsState, Rehearsal};
 use crate::probes::verdict::Verdict;
@@ -184,5 +185,5 @@ fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Resul
 fn sweep(settings: &Settings, now: &Now) {
     store::sweep_of(&MOUNTS, &settings.host, now);
     store::sweep_of(&BINDS, &settings.host, now);
-    store::sweep(&settings.host.run_dir, &[storage_gate::FILE], now);
+    store::sweep(&settings.host.run_dir, &[gate::FILE], now);
 }

@@ -9,13 +9,11 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::store::{self, Durability};
+use crate::probes::gate::FILE;
 use crate::probes::mounts::Observation;
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Now, Stamp};
 use crate::sys::text;
-
-/// The file's name in the run directory.
-pub const FILE: &str = "storage.json";
 
 #[derive(Serialize)]
 struct Gate<'a> {

@@ -13,18 +13,19 @@ use unwedge::cli::{
 use unwedge::config::{self, ConfigErrors, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{
-    binds, config as check, debts, doctor, drill, generate, hold, incidents, install, mounts,
+    binds, config as check, debts, doctor, drill, generate, hold, incidents, install, mounts, run,
     sentinel, state, worker,
 };
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
+use unwedge::runner;
 use unwedge::sys::clock::Now;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = child::dispatch(&args) {
+    if let Some(code) = child::dispatch(&args).or_else(|| runner::run_if_asked(&args)) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     let cli = Unwedge::parse();
@@ -38,6 +39,9 @@ fn main() -> ExitCode {
         Verb::Install(asked) => put(&cli, |loaded, now| install::install(asked, loaded, now)),
         Verb::Uninstall(asked) => put(&cli, |loaded, now| install::uninstall(asked, loaded, now)),
         Verb::Doctor => return doctor(&cli),
+        Verb::Run(asked) => {
+            return run::run(asked).map_or_else(|why| finish(Err(why)), ExitCode::from);
+        }
         _ => match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
             Ok(loaded) => with_config(&cli, &loaded),
             Err(errors) => {
@@ -138,6 +142,7 @@ fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
         | Verb::Install(_)
         | Verb::Uninstall(_)
         | Verb::Doctor
+        | Verb::Run(_)
         | Verb::CanWrite { .. } => Ok(String::new()),
     }
 }

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod duration;
 mod error;
 mod fragment;
+pub mod job_type;
 pub mod metrics;
 pub mod notify;
 pub mod overrides;

@@ -34,6 +34,24 @@ pub struct Queue {
     pub quiet: Duration,
 }
 
+impl Queue {
+    /// Our own queue at this URL, all else as it is by default.
+    #[must_use]
+    pub fn at(url: &str, timeout: Duration) -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        Self {
+            database: Database::Url(Secret(url.to_owned())),
+            adapter: Adapter::Healtharchive,
+            next_jobs: 10,
+            timeout,
+            ca_file: None,
+            infra_window: minutes(10),
+            stale_after: minutes(60),
+            quiet: minutes(1),
+        }
+    }
+}
+
 /// Where the database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {

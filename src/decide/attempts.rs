@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::job_type::Meaning;
+
 /// How a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -79,8 +81,9 @@ impl State {
 pub struct Token {
     /// The job.
     pub id: i64,
-    /// Its how manieth try.
-    pub r#try: i64,
+    /// How often it was handed out by then.
+    #[serde(rename = "try")]
+    pub nth: i64,
 }
 
 /// Which counter a try counts for.
@@ -151,6 +154,75 @@ pub enum Outcome {
     Not(Class),
     /// It was not tried, or not to its end, for no fault of anybody: the worker ends, or a gate closed.
     GivenBack,
+}
+
+/// What is known of the end of a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// What it exited with, unless a signal ended it.
+    pub exit: Option<i32>,
+    /// What the type says of that code.
+    pub mapped: Option<Meaning>,
+    /// Whether its type accepts that code.
+    pub is_accepted: bool,
+    /// Whether it was ended because its time was over.
+    pub timed_out: bool,
+    /// What it wrote is as its type wants it, or how it is not.
+    pub output: Output,
+    /// The end of what it said.
+    pub said: String,
+}
+
+/// How what a command wrote looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// As it should be, or there is to be none.
+    #[default]
+    Good,
+    /// Too small, or not there.
+    Short(String),
+    /// It cannot be looked at: an error of its storage.
+    Unseen(String),
+}
+
+/// What a command says when its storage or its network lets it down, as strerror(3) writes it.
+const SURROUNDINGS: [&str; 10] = [
+    "Transport endpoint is not connected",
+    "Stale file handle",
+    "Input/output error",
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Host is down",
+    "No route to host",
+    "Connection timed out",
+    "Connection refused",
+];
+
+/// What kind of end that is.
+#[must_use]
+pub fn classify(seen: &Evidence) -> Outcome {
+    match (seen.mapped, &seen.output) {
+        (Some(Meaning::Transient), _) | (None, Output::Unseen(_)) => {
+            return Outcome::Not(Class::Infrastructure);
+        }
+        (Some(Meaning::Permanent), _) => return Outcome::Not(Class::Permanent),
+        (Some(Meaning::Conflict), _) => return Outcome::Not(Class::Conflict),
+        (Some(Meaning::Configuration), _) => return Outcome::Not(Class::Configuration),
+        (Some(Meaning::Unchanged), _) => return Outcome::Done,
+        (None, Output::Good | Output::Short(_)) => {}
+    }
+    if seen.timed_out {
+        return Outcome::Not(Class::TimedOut);
+    }
+    if seen.is_accepted && seen.output == Output::Good {
+        return Outcome::Done;
+    }
+    // only of one that failed: a command may well print such words and succeed
+    if !seen.is_accepted && SURROUNDINGS.iter().any(|words| seen.said.contains(words)) {
+        return Outcome::Not(Class::Infrastructure);
+    }
+    Outcome::Not(Class::Failed)
 }
 
 /// What a job has used up so far.
@@ -274,6 +346,34 @@ mod tests {
         check((0, 19, 0), infra, State::Failed, Counted::Infra, 0);
         check((2, 19, 2), Outcome::Not(Configuration), State::Retryable, Counted::Nothing, 60);
         check((0, 0, 0), Outcome::Not(Configuration), State::Pending, Counted::Nothing, 60);
+    }
+
+    #[test]
+    fn an_end_is_judged_by_its_type_then_its_storage_then_its_words() {
+        use Class::*;
+        let good = Evidence { exit: Some(0), is_accepted: true, ..Evidence::default() };
+        let bad = Evidence { exit: Some(1), ..Evidence::default() };
+        let said =
+            |words: &str, seen: &Evidence| Evidence { said: words.to_owned(), ..seen.clone() };
+        let output = |output, seen: &Evidence| Evidence { output, ..seen.clone() };
+        let mapped = |meaning, seen: &Evidence| Evidence { mapped: Some(meaning), ..seen.clone() };
+        let dead = "cp: writing 'x': Transport endpoint is not connected";
+        for (seen, expected) in [
+            (good.clone(), Outcome::Done),
+            (said(dead, &good), Outcome::Done),
+            (bad.clone(), Outcome::Not(Failed)),
+            (said(dead, &bad), Outcome::Not(Infrastructure)),
+            (Evidence { timed_out: true, ..said(dead, &bad) }, Outcome::Not(TimedOut)),
+            (output(Output::Short("0 bytes".to_owned()), &good), Outcome::Not(Failed)),
+            (output(Output::Unseen("EIO".to_owned()), &good), Outcome::Not(Infrastructure)),
+            (mapped(Meaning::Transient, &bad), Outcome::Not(Infrastructure)),
+            (mapped(Meaning::Permanent, &good), Outcome::Not(Permanent)),
+            (mapped(Meaning::Conflict, &bad), Outcome::Not(Conflict)),
+            (mapped(Meaning::Unchanged, &bad), Outcome::Done),
+            (mapped(Meaning::Configuration, &bad), Outcome::Not(Configuration)),
+        ] {
+            assert_eq!(classify(&seen), expected, "{seen:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod install;
 pub mod jobs;
 pub mod mounts;
 pub mod notify;
+pub mod run;
 pub mod sentinel;
 pub mod state;
 pub mod worker;

@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -353,6 +353,116 @@ impl Spawned {
     /// becomes unkillable by it, and counts in the load).
     pub fn kill(mut self) {
         end_group(&mut self.child, self.pid);
+    }
+}
+
+/// A copy of this program that is told what to do, and tells what came of it, line by line.
+#[derive(Debug)]
+pub struct Helper {
+    /// Its process id.
+    pub pid: Pid,
+    /// What it is told; its end is the end of the helper.
+    pub input: ChildStdin,
+    /// What it tells.
+    pub output: ChildStdout,
+    child: Child,
+}
+
+impl Helper {
+    /// Starts this program with `args`. What goes wrong with it is said where this one says it.
+    ///
+    /// # Errors
+    /// The process could not be started.
+    pub fn start(args: &[OsString]) -> std::io::Result<Self> {
+        let mut child = clean(own_program().as_os_str())
+            .arg0("unwedge-helper")
+            .args(args)
+            .envs(std::env::vars_os())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()?;
+        let pid = Pid::from_child(&child);
+        match (child.stdin.take(), child.stdout.take()) {
+            (Some(input), Some(output)) => Ok(Self { pid, input, output, child }),
+            _ => Err(std::io::Error::other("no pipes")),
+        }
+    }
+
+    /// Takes it apart: what it is told by, what it tells, and the process itself.
+    #[must_use]
+    pub fn split(self) -> (ChildStdin, ChildStdout, Ending) {
+        (self.input, self.output, Ending { pid: self.pid, child: self.child })
+    }
+}
+
+/// A process that is to end.
+#[derive(Debug)]
+pub struct Ending {
+    /// Its process id.
+    pub pid: Pid,
+    child: Child,
+}
+
+impl Ending {
+    /// Whether it ends within `limit`; then it is gone from the process table too.
+    pub fn within(&mut self, limit: Duration) -> bool {
+        let Ok(pidfd) = pidfd_open(self.pid, PidfdFlags::empty()) else {
+            return !matches!(self.child.try_wait(), Ok(None));
+        };
+        readable(&pidfd, limit) && !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it with its group.
+    pub fn kill(&mut self) {
+        end_group(&mut self.child, self.pid);
+    }
+}
+
+/// The command of a job. It is not waited for here: whoever starts it reaps every process that is left of it.
+#[derive(Debug)]
+pub struct Work {
+    /// Its process id, and that of its group.
+    pub pid: Pid,
+    /// What it writes to its standard output and error, as it comes.
+    pub said: OwnedFd,
+}
+
+impl Work {
+    /// Starts `argv` in `dir`, in a group of its own, with these variables beside the clean environment's.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start(
+        argv: &[PathBuf],
+        dir: &Path,
+        variables: &[(OsString, OsString)],
+    ) -> std::io::Result<Self> {
+        let (program, args) = match argv {
+            [program, args @ ..] if program.is_absolute() => (program, args),
+            [..] => return Err(std::io::Error::other("not an absolute path; not run")),
+        };
+        let (said, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&said, true)?;
+        let mut command = clean(program.as_os_str());
+        command.args(args).current_dir(dir).stdin(Stdio::null());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.stdout(end.try_clone()?).stderr(end);
+        let child = command.spawn()?;
+        Ok(Self { pid: Pid::from_child(&child), said })
+    }
+
+    /// Reads what it has written so far into `into`; `false` once nobody can write any more.
+    pub fn read(&self, into: &mut Vec<u8>) -> bool {
+        let mut buffer = [0; 4096];
+        for _ in 0..32 {
+            match rustix::io::read(&self.said, &mut buffer) {
+                Ok(0) => return false,
+                Ok(length) => into.extend_from_slice(&buffer[..length]),
+                Err(error) => return error == Errno::AGAIN || error == Errno::INTR,
+            }
+        }
+        true
     }
 }
 

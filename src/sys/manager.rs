@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// How long the manager may take to take a message; the next one tells the same.
 const SEND_LIMIT: Duration = Duration::from_secs(1);
@@ -72,8 +72,20 @@ fn address(name: &OsStr) -> std::io::Result<SocketAddr> {
 /// # Errors
 /// Signals cannot be listened to.
 pub fn stop() -> std::io::Result<UnixStream> {
+    on(&[SIGTERM, SIGINT])
+}
+
+/// The same for a program at a terminal: it ends when that is hung up, too.
+///
+/// # Errors
+/// Signals cannot be listened to.
+pub fn stop_or_hang_up() -> std::io::Result<UnixStream> {
+    on(&[SIGTERM, SIGINT, SIGHUP])
+}
+
+fn on(signals: &[i32]) -> std::io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT] {
+    for signal in signals.iter().copied() {
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
     }
     Ok(reader)

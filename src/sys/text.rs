@@ -42,6 +42,26 @@ pub fn bytes(bytes: &[u8]) -> String {
     out
 }
 
+/// The bytes that [`bytes`] wrote so. None where it could not have.
+#[must_use]
+pub fn unwritten(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.extend_from_slice(before.as_bytes());
+        rest = if let Some(after) = after.strip_prefix('\\') {
+            out.push(b'\\');
+            after
+        } else {
+            let digits = after.strip_prefix('x')?.get(..2)?;
+            out.push(u8::from_str_radix(digits, 16).ok()?);
+            &after[3..]
+        };
+    }
+    out.extend_from_slice(rest.as_bytes());
+    Some(out)
+}
+
 fn hex(out: &mut String, byte: u8) {
     // writing to a String cannot fail
     let _ = write!(out, "\\x{byte:02x}");
@@ -89,6 +109,17 @@ mod tests {
         assert_eq!(bytes(b"/srv/\xff\n"), "/srv/\\xff\\x0a");
         assert_eq!(bytes(br"/srv/\xff"), r"/srv/\\xff");
         assert_eq!(bytes("/srv/\u{e9}\u{85}".as_bytes()), "/srv/\u{e9}\\xc2\\x85");
+    }
+
+    #[test]
+    fn what_was_written_as_text_is_read_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        for original in [&all[..], b"", b"\\", b"\\x41", b"/srv/\xff\xfe", "\u{e9}".as_bytes()] {
+            assert_eq!(unwritten(&bytes(original)).as_deref(), Some(original));
+        }
+        for nobody_wrote in ["\\", "\\x4", "\\xzz", "\\n", "\\x\u{e9}"] {
+            assert_eq!(unwritten(nobody_wrote), None, "{nobody_wrote}");
+        }
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub struct Claimed {
     pub infra_errors: u32,
     /// How often a worker was lost with it.
     pub rescues: u32,
+    /// Whether a try before was about to put its result in its place.
+    pub may_be_there: bool,
 }
 
 /// How a try ended, and what becomes of the job.
@@ -167,6 +169,21 @@ pub struct Rescued {
     pub id: i64,
     /// How it stands now.
     pub state: State,
+}
+
+/// How a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The job.
+    pub id: i64,
+    /// How it stands.
+    pub state: State,
+    /// What kind of failure its last try was.
+    pub class: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+    /// The tier that made the result.
+    pub tier: Option<String>,
 }
 
 /// Our queue.
@@ -275,7 +292,8 @@ impl Store {
                 ORDER BY priority DESC, not_before_ms, id LIMIT $4 {skip})
             UPDATE unwedge_jobs SET state = 'running', worker = $2, tries = tries + 1, started_ms = {now}, changed_ms = {now}
             FROM free WHERE id = free_id
-            RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues";
+            RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues,
+                CASE WHEN placed_ms IS NULL THEN 0 ELSE 1 END";
         let rows = self.session.rows(
             CLAIM,
             vec![
@@ -289,7 +307,7 @@ impl Store {
             .iter()
             .map(|row| {
                 Ok(Claimed {
-                    token: Token { id: number(row, 0), r#try: number(row, 1) },
+                    token: Token { id: number(row, 0), nth: number(row, 1) },
                     key: text_of(row, 2),
                     input: text_of(row, 3),
                     output: row.get(4).and_then(Cell::text),
@@ -299,6 +317,7 @@ impl Store {
                     failures: count(row, 6),
                     infra_errors: count(row, 7),
                     rescues: count(row, 8),
+                    may_be_there: number(row, 9) == 1,
                 })
             })
             .collect::<Result<_, Fault>>()?;
@@ -335,11 +354,70 @@ impl Store {
         Ok(Some(
             held.iter()
                 .map(|row| Held {
-                    token: Token { id: number(row, 0), r#try: number(row, 1) },
+                    token: Token { id: number(row, 0), nth: number(row, 1) },
                     is_cancelled: number(row, 2) == 1,
                 })
                 .collect(),
         ))
+    }
+
+    /// Whether a try is still the one that has the job: then its result may be put in its place, and that this was
+    /// about to be done is kept. Whoever takes the job after a crash knows by that whose file it finds there.
+    ///
+    /// # Errors
+    /// It is not known; nothing may be put anywhere.
+    pub fn place(&mut self, token: Token) -> Result<bool, Fault> {
+        let rows = self.session.rows(
+            "UPDATE unwedge_jobs SET placed_ms = {now} WHERE id = $1 AND tries = $2 AND state = 'running' AND cancel_ms IS NULL
+             RETURNING id",
+            vec![Param::Number(token.id), Param::Number(token.nth)],
+        )?;
+        Ok(!rows.is_empty())
+    }
+
+    /// How these jobs stand, with the reason where there is one.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn stand(&mut self, ids: &[i64]) -> Result<Vec<Standing>, Fault> {
+        let rows = self.session.rows(
+            "SELECT id, state, class, message, tier FROM unwedge_jobs
+             WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1}) ORDER BY id",
+            vec![Param::Text(json!(ids).to_string())],
+        )?;
+        rows.iter()
+            .map(|row| {
+                let text = |nth: usize| row.get(nth).and_then(Cell::text);
+                Ok(Standing {
+                    id: number(row, 0),
+                    state: state(row, 1)?,
+                    class: text(2),
+                    message: text(3),
+                    tier: text(4),
+                })
+            })
+            .collect()
+    }
+
+    /// Lets jobs that are over begin anew, with nothing used up. How many did.
+    ///
+    /// # Errors
+    /// Nothing is changed.
+    pub fn retry(&mut self, ids: &[i64]) -> Result<u64, Fault> {
+        let rows = self.session.rows(
+            "UPDATE unwedge_jobs SET state = 'pending', finished_ms = NULL, failures = 0, infra_errors = 0, rescues = 0,
+                 class = NULL, message = NULL, tier = NULL, placed_ms = NULL, not_before_ms = {now}, changed_ms = {now}
+             WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1})
+                 AND state IN ('done', 'failed', 'cancelled', 'quarantined') RETURNING id",
+            vec![Param::Text(json!(ids).to_string())],
+        )?;
+        Ok(rows.len() as u64)
+    }
+
+    /// Whether its connection is gone for good.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.session.is_broken()
     }
 
     /// Writes down how tries ended. Those that were accepted; of the others somebody else has the job, and nothing of
@@ -372,7 +450,7 @@ impl Store {
         let list: Vec<Value> = endings.iter().map(json_of).collect::<Result<_, Fault>>()?;
         let (worker, version) = (Param::Text(worker.to_owned()), Param::Text(version.to_owned()));
         let tokens = |rows: &[Vec<Cell>]| -> Vec<Token> {
-            rows.iter().map(|row| Token { id: number(row, 0), r#try: number(row, 1) }).collect()
+            rows.iter().map(|row| Token { id: number(row, 0), nth: number(row, 1) }).collect()
         };
         self.session.transaction(|session| {
             let all = Param::Text(Value::Array(list).to_string());

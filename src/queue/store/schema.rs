@@ -52,6 +52,7 @@ pub const STEPS: [&str; 1] = ["
         rescues BIGINT NOT NULL DEFAULT 0,
         worker TEXT REFERENCES unwedge_workers (id),
         cancel_ms BIGINT,
+        placed_ms BIGINT,
         class TEXT,
         message TEXT,
         tier TEXT,

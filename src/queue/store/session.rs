@@ -107,6 +107,15 @@ impl Session {
         now.ok_or_else(|| Fault::new("the database does not say what time it is"))
     }
 
+    /// Whether nothing more can be asked by it.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        match &self.way {
+            Way::Postgres(client) => client.is_closed(),
+            Way::Sqlite { .. } => false,
+        }
+    }
+
     fn batch(&mut self, text: &str) -> Result<(), Fault> {
         match &mut self.way {
             Way::Postgres(client) => {

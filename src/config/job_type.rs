@@ -1,0 +1,426 @@
+//! A job type: one file of `jobs.d`, named as the type is. It says by which commands a job is done, how long each
+//! may take, what counts as done, and what an exit code means.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::duration;
+
+/// How long a command may take where its type says nothing. None at all is not to be had.
+pub const LIMIT: Duration = Duration::from_secs(600);
+
+/// A type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobType {
+    /// Its name: that of the file, without `.toml`.
+    pub name: String,
+    /// Where a result goes, with marks in it; none where there is no file to make.
+    pub output: Option<String>,
+    /// How many of a host at once. Default 1.
+    pub concurrency: u32,
+    /// Higher ones are taken first. Default 0.
+    pub priority: i64,
+    /// The commands, in the order they are tried.
+    pub tiers: Vec<Tier>,
+    /// Tries that may fail, and the wait after the first.
+    pub attempts: u32,
+    /// See `attempts`.
+    pub backoff_ms: u64,
+    /// What an exit code means, beside being accepted or not.
+    pub exit: BTreeMap<i32, Meaning>,
+    /// Variables of the runner's environment that its commands get.
+    pub environment: Vec<String>,
+}
+
+/// One way to do a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tier {
+    /// What it is called in results.
+    pub name: String,
+    /// The command, with marks in it, each a plain argument.
+    pub argv: Vec<String>,
+    /// How long it may take, milliseconds.
+    pub limit_ms: u64,
+    /// The exit codes that are a success.
+    pub exit: Vec<i32>,
+    /// The least size of what it writes, bytes.
+    pub min_bytes: u64,
+}
+
+/// What an exit code means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Meaning {
+    /// Its surroundings are in trouble, and that passes.
+    Transient,
+    /// Another try would end the same.
+    Permanent,
+    /// Something else is already where its result belongs.
+    Conflict,
+    /// What it was to make is there already, as it should be.
+    Unchanged,
+    /// The type or its tools are not in order.
+    Configuration,
+}
+
+/// What marks stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks<'a> {
+    /// `{input}`, whose last part is `{name}`, and that without its ending `{stem}`.
+    pub input: &'a Path,
+    /// `{output}`.
+    pub output: Option<&'a Path>,
+    /// `{id}`.
+    pub id: i64,
+}
+
+/// The marks there are.
+const MARKS: [&str; 5] = ["input", "output", "name", "stem", "id"];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    output: Option<String>,
+    concurrency: Option<u32>,
+    priority: Option<i64>,
+    #[serde(default)]
+    tier: Vec<WrittenTier>,
+    #[serde(default)]
+    retry: WrittenRetry,
+    #[serde(default)]
+    exit: BTreeMap<String, Meaning>,
+    #[serde(default)]
+    environment: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTier {
+    name: Option<String>,
+    argv: Vec<String>,
+    limit: Option<String>,
+    #[serde(default)]
+    accept: WrittenAccept,
+    empty: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenAccept {
+    exit: Option<Vec<i32>>,
+    min_bytes: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRetry {
+    attempts: Option<u32>,
+    backoff: Option<String>,
+}
+
+impl JobType {
+    /// Understands a file.
+    ///
+    /// # Errors
+    /// The file, the line where the text itself is at fault, and the key.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, String> {
+        let shown = crate::sys::text::path(file);
+        let name = file.file_stem().and_then(|name| name.to_str()).filter(|name| is_name(name));
+        let Some(name) = name else {
+            return Err(format!(
+                "{shown}: the file's name is the type's: letters, digits, '-' and '_', at most 60"
+            ));
+        };
+        let written: Written = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            format!("{shown}:{line}: {}", error.message())
+        })?;
+        Self::of(name, written).map_err(|why| format!("{shown}: {why}"))
+    }
+
+    /// A type of a single command, as it stands on a command line.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of_command(
+        name: &str,
+        argv: Vec<String>,
+        output: Option<String>,
+    ) -> Result<Self, String> {
+        let tier = WrittenTier {
+            name: None,
+            argv,
+            limit: None,
+            accept: WrittenAccept::default(),
+            empty: None,
+        };
+        Self::of(
+            name,
+            Written {
+                output,
+                concurrency: None,
+                priority: None,
+                tier: vec![tier],
+                retry: WrittenRetry::default(),
+                exit: BTreeMap::new(),
+                environment: Vec::new(),
+            },
+        )
+    }
+
+    fn of(name: &str, written: Written) -> Result<Self, String> {
+        if let Some(output) = &written.output {
+            check_marks("output", output, &["input", "name", "stem", "id"])?;
+        }
+        if written.tier.is_empty() {
+            return Err("there is no [[tier]]: nothing says how a job is done".to_owned());
+        }
+        let makes_file = written.output.is_some();
+        let tiers: Result<Vec<Tier>, String> = written
+            .tier
+            .into_iter()
+            .enumerate()
+            .map(|(nth, tier)| {
+                let name = tier.name.clone().unwrap_or_else(|| (nth + 1).to_string());
+                Tier::of(tier, makes_file, nth).map_err(|why| format!("[[tier]] {name}: {why}"))
+            })
+            .collect();
+        let exit = written.exit.into_iter().map(|(code, meaning)| {
+            let code = code.parse().ok().filter(|code| (0..=255).contains(code));
+            code.map(|code| (code, meaning)).ok_or("[exit]: a code from 0 to 255 is expected")
+        });
+        let attempts = written.retry.attempts.unwrap_or(3);
+        if attempts == 0 {
+            return Err("[retry] attempts: at least 1".to_owned());
+        }
+        let backoff = match &written.retry.backoff {
+            None => Duration::from_secs(30),
+            Some(text) => duration::parse(text).map_err(|why| format!("[retry] backoff: {why}"))?,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            output: written.output,
+            concurrency: written.concurrency.unwrap_or(1),
+            priority: written.priority.unwrap_or(0),
+            tiers: tiers?,
+            attempts,
+            backoff_ms: millis(backoff),
+            exit: exit.collect::<Result<_, _>>()?,
+            environment: written.environment,
+        })
+    }
+
+    /// Where the result of an input goes; relative ones below `base`.
+    #[must_use]
+    pub fn output_of(&self, input: &Path, base: &Path, id: i64) -> Option<PathBuf> {
+        let marks = Marks { input, output: None, id };
+        self.output.as_ref().map(|output| base.join(filled(output, &marks)))
+    }
+}
+
+impl Tier {
+    fn of(written: WrittenTier, makes_file: bool, nth: usize) -> Result<Self, String> {
+        let known: &[&str] = if makes_file { &MARKS } else { &["input", "name", "stem", "id"] };
+        for word in &written.argv {
+            check_marks("argv", word, known)?;
+        }
+        match written.argv.first() {
+            None => return Err("argv is empty".to_owned()),
+            Some(program) if !Path::new(program).is_absolute() => {
+                return Err(format!("argv: {program}: an absolute path is expected"));
+            }
+            Some(_) => {}
+        }
+        let limit = match &written.limit {
+            None => LIMIT,
+            Some(text) => duration::parse(text).map_err(|why| format!("limit: {why}"))?,
+        };
+        if limit.is_zero() {
+            return Err("limit: 0 is none at all; every command has one".to_owned());
+        }
+        let may_be_empty = match written.empty.as_deref() {
+            None => false,
+            Some("allowed") => true,
+            Some(other) => return Err(format!("empty: {other:?} found, \"allowed\" is expected")),
+        };
+        let least = u64::from(makes_file && !may_be_empty);
+        Ok(Self {
+            name: written.name.unwrap_or_else(|| (nth + 1).to_string()),
+            argv: written.argv,
+            limit_ms: millis(limit),
+            exit: written.accept.exit.unwrap_or_else(|| vec![0]),
+            min_bytes: written.accept.min_bytes.unwrap_or(least),
+        })
+    }
+
+    /// The command for one job. Bytes of a path that are no text stay as they are.
+    #[must_use]
+    pub fn command(&self, marks: &Marks<'_>) -> Vec<PathBuf> {
+        self.argv.iter().map(|word| filled(word, marks)).collect()
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    !name.is_empty() && name.len() <= 60 && name.chars().all(letter)
+}
+
+fn check_marks(key: &str, word: &str, known: &[&str]) -> Result<(), String> {
+    for mark in marks_in(word) {
+        // braces around what is no word are the command's own
+        let is_word = !mark.is_empty() && mark.chars().all(|c| c.is_ascii_lowercase());
+        if is_word && !known.contains(&mark) {
+            let known: Vec<String> = known.iter().map(|mark| format!("{{{mark}}}")).collect();
+            return Err(format!(
+                "{key}: {{{mark}}} stands for nothing here; there are {}",
+                known.join(", ")
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn marks_in(word: &str) -> impl Iterator<Item = &str> {
+    word.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(mark, _)| mark))
+}
+
+/// A word with its marks filled in, in one pass: what is filled in is never read for marks.
+fn filled(word: &str, marks: &Marks<'_>) -> PathBuf {
+    use std::ffi::{OsStr, OsString};
+    let mut out = OsString::new();
+    let mut rest = word;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push(before);
+        let id;
+        let value: Option<&OsStr> = match after.split_once('}').map(|(mark, _)| mark) {
+            Some("input") => Some(marks.input.as_os_str()),
+            Some("output") => marks.output.map(Path::as_os_str),
+            Some("name") => marks.input.file_name(),
+            Some("stem") => marks.input.file_stem(),
+            Some("id") => {
+                id = marks.id.to_string();
+                Some(OsStr::new(&id))
+            }
+            Some(_) | None => None,
+        };
+        if let (Some(value), Some((_, after))) = (value, after.split_once('}')) {
+            out.push(value);
+            rest = after;
+        } else {
+            out.push("{");
+            rest = after;
+        }
+    }
+    out.push(rest);
+    PathBuf::from(out)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PDFTEXT: &str = r#"
+output      = "/srv/jobs/text/{stem}.txt"
+concurrency = 2
+[[tier]]
+name   = "pdftotext"
+argv   = ["/usr/bin/pdftotext", "-layout", "{input}", "{output}"]
+limit  = "60s"
+accept = { exit = [0], min_bytes = 100 }
+[[tier]]
+name   = "ocr"
+argv   = ["/usr/local/bin/ocr", "{input}", "{output}"]
+limit  = "10m"
+accept = { exit = [0] }
+empty  = "allowed"
+[retry]
+attempts = 3
+backoff  = "30s"
+[exit]
+75 = "transient"
+"#;
+
+    fn parse(text: &str) -> Result<JobType, String> {
+        JobType::parse(Path::new("/etc/unwedge/jobs.d/pdftext.toml"), text)
+    }
+
+    #[test]
+    fn a_file_is_a_type_with_every_number_it_says() {
+        let kind = parse(PDFTEXT).unwrap();
+        assert_eq!((kind.name.as_str(), kind.concurrency, kind.attempts), ("pdftext", 2, 3));
+        let least: Vec<u64> = kind.tiers.iter().map(|tier| tier.min_bytes).collect();
+        assert_eq!((least, kind.tiers[1].limit_ms), (vec![100, 0], 600_000));
+        assert_eq!(kind.exit[&75], Meaning::Transient);
+    }
+
+    #[test]
+    fn what_a_file_does_not_say_has_a_default_and_never_none() {
+        let kind = parse("[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
+        assert_eq!((kind.concurrency, kind.attempts, kind.backoff_ms), (1, 3, 30_000));
+        assert_eq!((kind.tiers[0].limit_ms, &kind.tiers[0].exit), (600_000, &vec![0]));
+        assert_eq!(kind.tiers[0].min_bytes, 0, "there is no file to make");
+        let kind = parse("output = \"/o/{stem}\"\n[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
+        assert_eq!(
+            kind.tiers[0].min_bytes, 1,
+            "an empty result is a success only where the type says so"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, words) in [
+            ("colour = 1\n", "pdftext.toml:1: unknown field `colour`"),
+            ("\n\nconcurrency = \"two\"\n", "pdftext.toml:3: "),
+            ("", "there is no [[tier]]"),
+            ("[[tier]]\nargv = []\n", "[[tier]] 1: argv is empty"),
+            (
+                "[[tier]]\nname = \"x\"\nargv = [\"true\"]\n",
+                "[[tier]] x: argv: true: an absolute path",
+            ),
+            ("[[tier]]\nargv = [\"/bin/true\", \"{stemm}\"]\n", "{stemm} stands for nothing here"),
+            (
+                "[[tier]]\nargv = [\"/bin/true\", \"{output}\"]\n",
+                "{output} stands for nothing here",
+            ),
+            ("[[tier]]\nargv = [\"/bin/true\"]\nlimit = \"0\"\n", "limit: 0 is none at all"),
+            ("[[tier]]\nargv = [\"/bin/true\"]\nempty = \"yes\"\n", "empty: \"yes\" found"),
+            (
+                "[[tier]]\nargv = [\"/bin/true\"]\n[exit]\n300 = \"transient\"\n",
+                "[exit]: a code from 0 to 255",
+            ),
+            (
+                "[[tier]]\nargv = [\"/bin/true\"]\n[retry]\nattempts = 0\n",
+                "[retry] attempts: at least 1",
+            ),
+        ] {
+            let why = parse(text).unwrap_err();
+            assert!(why.contains(words), "{text:?}: {why}");
+        }
+        let why = JobType::parse(Path::new("/etc/jobs.d/a b.toml"), PDFTEXT).unwrap_err();
+        assert!(why.contains("the file's name is the type's"), "{why}");
+    }
+
+    #[test]
+    fn what_is_filled_in_is_one_argument_and_never_read_again() {
+        let input = Path::new("/in/{id} $(rm) é.tar.gz");
+        let marks = Marks { input, output: Some(Path::new("/out/x")), id: 7 };
+        for (word, expected) in [
+            ("{input}", "/in/{id} $(rm) é.tar.gz"),
+            ("{name}", "{id} $(rm) é.tar.gz"),
+            ("a{stem}b", "a{id} $(rm) é.tarb"),
+            ("--to={output}", "--to=/out/x"),
+            ("{id}-{id}", "7-7"),
+            ("{ print $1 }", "{ print $1 }"),
+            ("{", "{"),
+        ] {
+            assert_eq!(filled(word, &marks), Path::new(expected), "{word}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! `unwedge run`: works through files with one command, and ends. The files are jobs of the user's own queue, a runner of
+//! this run alone does them, and what is told here is what the queue says of them.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use sha2::{Digest as _, Sha256};
+
+use crate::cli;
+use crate::config::Host;
+use crate::config::job_type::JobType;
+use crate::config::queue::Queue;
+use crate::decide::attempts::State;
+use crate::probes::gate;
+use crate::queue::store::{NewJob, Standing, Store};
+use crate::report::out;
+use crate::runner::supervise::{self, Numbers, Setup};
+use crate::sys::clock::boottime;
+use crate::sys::command::{Ending, Helper};
+use crate::sys::limit::within;
+use crate::sys::{manager, text};
+
+/// How long the queue may take for an answer.
+const QUEUE_LIMIT: Duration = Duration::from_secs(10);
+/// How long the looks at the outputs may take before it is begun.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+/// How often it is asked how things stand.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+/// How often the progress is told where nobody looks at a terminal.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How long the runner may take to end: a command's grace, and what follows.
+const END_LIMIT: Duration = Duration::from_secs(14);
+/// A runner that ends too often is not started again.
+const STARTS_MAX: u32 = 5;
+/// How long a command that is asked to end may take.
+const GRACE: Duration = Duration::from_secs(5);
+/// What commands find of the environment that the run was started in.
+const ENVIRONMENT: [&str; 9] =
+    ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
+/// Most reasons that are listed.
+const REASONS_MAX: usize = 20;
+
+/// Works through the files; the exit code: 0 all are done, 1 some are not, 130 it was interrupted.
+///
+/// # Errors
+/// It could not begin; nothing was done.
+pub fn run(asked: &cli::Run) -> Result<u8> {
+    let base = std::env::current_dir().context("the working directory")?;
+    let kind = kind_of(asked, &base)?;
+    let url = match &asked.queue {
+        Some(url) => url.clone(),
+        None => own_queue()?,
+    };
+    let run_dir = Host::default().run_dir;
+    let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
+    stop.set_nonblocking(true).context("listen to signals")?;
+
+    let jobs = jobs_of(&kind, &asked.files, &base, &run_dir)?;
+    prepare(&jobs)?;
+    let fault = |fault: crate::queue::Fault| anyhow!("the queue: {fault}");
+    let mut store = Store::open(&Queue::at(&url, QUEUE_LIMIT)).map_err(fault)?;
+    let put = store.submit(&jobs).map_err(fault)?;
+    let mut ids: Vec<i64> = put.iter().map(|it| it.id).collect();
+    let again = to_do_again(&jobs, &put)?;
+    store.retry(&again).map_err(fault)?;
+    ids.sort_unstable();
+    ids.dedup();
+    let names: BTreeMap<i64, &str> =
+        put.iter().zip(&jobs).map(|(put, job)| (put.id, job.input.as_str())).collect();
+
+    let setup = Setup {
+        url: url.clone(),
+        timeout: QUEUE_LIMIT,
+        slots: kind.concurrency,
+        types: vec![kind],
+        run_dir,
+        dir: base,
+        numbers: Numbers { grace: GRACE, drain: Duration::ZERO, ..Numbers::default() },
+    };
+    let (mut runner, mut starts) = (start(&setup)?, 1);
+    let mut progress = Progress::new(ids.len());
+    loop {
+        let stand = store.stand(&ids).map_err(fault);
+        if let Ok(stand) = &stand {
+            progress.tell(stand)?;
+            if stand.iter().all(|it| it.state.is_over()) {
+                runner.end();
+                return finish(stand, &names);
+            }
+        } else {
+            // it may come back; what runs goes on, and its results are kept
+            store = Store::open(&Queue::at(&url, QUEUE_LIMIT)).unwrap_or(store);
+        }
+        if stop.read(&mut [0; 16]).is_ok_and(|length| length > 0) {
+            runner.end();
+            progress.clear()?;
+            let left = store.stand(&ids).map_err(fault)?;
+            let left = left.iter().filter(|it| !it.state.is_over()).count();
+            out::complain(&format!(
+                "unwedge run: interrupted; {left} are left in the queue, and a next run goes on with them"
+            ));
+            return Ok(130);
+        }
+        if runner.process.within(ASK_EVERY) {
+            if starts >= STARTS_MAX {
+                bail!("the runner ended {starts} times; what is left is in the queue");
+            }
+            (runner, starts) = (start(&setup)?, starts + 1);
+        }
+    }
+}
+
+/// The type: of a file, or of the command that was given.
+fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
+    let cores = std::thread::available_parallelism()
+        .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    if let Some(file) = &asked.r#type {
+        let said = std::fs::read_to_string(file).with_context(|| text::path(file))?;
+        let mut kind = JobType::parse(file, &said).map_err(|why| anyhow!(why))?;
+        kind.concurrency = asked.count.unwrap_or(kind.concurrency);
+        return Ok(kind);
+    }
+    let mut argv = asked.command.clone();
+    let Some(program) = argv.first_mut() else {
+        bail!("what is to be done with the files? give a command after --, or a --type");
+    };
+    *program = text::path(&found(program, base)?);
+    // the same command with the same output is the same type, and its jobs are the same jobs
+    let mut digest = Sha256::new();
+    for word in argv.iter().chain(&asked.output) {
+        digest.update(word.as_bytes());
+        digest.update([0]);
+    }
+    digest.update(base.as_os_str().as_bytes());
+    let name: String = digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let mut kind = JobType::of_command(&format!("run-{name}"), argv, asked.output.clone())
+        .map_err(|why| anyhow!(why))?;
+    kind.concurrency = asked.count.unwrap_or(cores);
+    // whoever gives a command on the spot sees it fail, and says by the next run that it is to be tried again
+    kind.attempts = 1;
+    kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
+    Ok(kind)
+}
+
+/// A program by its name, as a shell finds it.
+fn found(program: &str, base: &Path) -> Result<PathBuf> {
+    if program.contains('/') {
+        return Ok(base.join(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_program = |path: &PathBuf| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    let places =
+        std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(program));
+    places
+        .into_iter()
+        .find(is_program)
+        .with_context(|| format!("{program}: no such program in PATH"))
+}
+
+/// The queue of this user's own.
+fn own_queue() -> Result<String> {
+    let directory =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state =
+        directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
+    let dir = state
+        .context(
+            "neither XDG_STATE_HOME nor HOME says where a queue may be; give one with --queue",
+        )?
+        .join("unwedge");
+    std::fs::create_dir_all(&dir).with_context(|| text::path(&dir))?;
+    let path = dir.join("queue.db");
+    let path = path.to_str().context("the queue's path is no text; give one with --queue")?;
+    Ok(format!("sqlite://{path}"))
+}
+
+fn jobs_of(kind: &JobType, files: &[PathBuf], base: &Path, run_dir: &Path) -> Result<Vec<NewJob>> {
+    let mut outputs: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
+    let mut jobs = Vec::with_capacity(files.len());
+    for file in files {
+        let input = base.join(file);
+        let output = kind.output_of(&input, base, 0);
+        if let Some(output) = &output
+            && let Some(other) = outputs.insert(output.clone(), file)
+            && other != file
+        {
+            bail!(
+                "{} and {} would both write {}",
+                text::path(other),
+                text::path(file),
+                text::path(output)
+            );
+        }
+        let paths: Vec<&Path> =
+            [Some(input.as_path()), output.as_deref()].into_iter().flatten().collect();
+        jobs.push(NewJob {
+            kind: kind.name.clone(),
+            key: text::path(&input),
+            priority: kind.priority,
+            needs: gate::needs_of(run_dir, &paths),
+            input: text::path(&input),
+            output_dir: output.as_deref().and_then(Path::parent).map(text::path),
+            output: output.as_deref().map(text::path),
+        });
+    }
+    Ok(jobs)
+}
+
+fn path_of(written: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(text::unwritten(written)?)))
+}
+
+/// Makes the directories of the outputs; storage that hangs keeps nobody for ever.
+fn prepare(jobs: &[NewJob]) -> Result<()> {
+    let mut dirs: Vec<PathBuf> =
+        jobs.iter().filter_map(|job| path_of(job.output_dir.as_deref()?)).collect();
+    dirs.sort();
+    dirs.dedup();
+    let made = within(LOOK_LIMIT, move || {
+        dirs.iter().find_map(|dir| Some((dir.clone(), std::fs::create_dir_all(dir).err()?)))
+    });
+    match made {
+        Ok(None) => Ok(()),
+        Ok(Some((dir, error))) => bail!("make {}: {error}", text::path(&dir)),
+        Err(_) => bail!("the directories of the outputs do not answer; nothing was begun"),
+    }
+}
+
+/// Of the jobs that are over already: those that failed, and those whose result is gone.
+fn to_do_again(jobs: &[NewJob], put: &[crate::queue::store::Submitted]) -> Result<Vec<i64>> {
+    let over: Vec<(i64, State, Option<PathBuf>)> = put
+        .iter()
+        .zip(jobs)
+        .filter(|(put, _)| put.state.is_over())
+        .map(|(put, job)| (put.id, put.state, job.output.as_deref().and_then(path_of)))
+        .collect();
+    within(LOOK_LIMIT, move || {
+        let is_missing = |output: &Option<PathBuf>| output.as_ref().is_some_and(|it| !it.exists());
+        over.into_iter()
+            .filter(|(_, state, output)| *state != State::Done || is_missing(output))
+            .map(|(id, _, _)| id)
+            .collect()
+    })
+    .map_err(|_| anyhow!("the outputs of a run before do not answer; nothing was begun"))
+}
+
+/// A runner of this run's own, which ends when this program does.
+struct Own {
+    input: Option<std::process::ChildStdin>,
+    process: Ending,
+}
+
+fn start(setup: &Setup) -> Result<Own> {
+    let mut line = serde_json::to_vec(setup).context("tell the runner")?;
+    line.push(b'\n');
+    let (mut input, _, process) =
+        Helper::start(&[supervise::VERB.into()]).context("start a runner")?.split();
+    input.write_all(&line).context("tell the runner")?;
+    Ok(Own { input: Some(input), process })
+}
+
+impl Own {
+    fn end(&mut self) {
+        drop(self.input.take());
+        if !self.process.within(END_LIMIT) {
+            self.process.kill();
+        }
+    }
+}
+
+/// How far it is, for whoever looks.
+struct Progress {
+    all: usize,
+    is_terminal: bool,
+    last: String,
+    due: Duration,
+}
+
+impl Progress {
+    fn new(all: usize) -> Self {
+        Self {
+            all,
+            is_terminal: std::io::stdout().is_terminal(),
+            last: String::new(),
+            due: boottime() + TELL_EVERY,
+        }
+    }
+
+    fn tell(&mut self, stand: &[Standing]) -> Result<()> {
+        let count = |state| stand.iter().filter(|it| it.state == state).count();
+        let over = stand.iter().filter(|it| it.state.is_over()).count();
+        let (done, running) = (count(State::Done), count(State::Running));
+        let left = self.all.saturating_sub(over + running);
+        let failed = over - done;
+        let all = self.all;
+        let line =
+            format!("{done} of {all} done, {running} running, {left} waiting, {failed} failed");
+        let now = boottime();
+        if line == self.last || (!self.is_terminal && now < self.due) {
+            return Ok(());
+        }
+        (self.last, self.due) = (line.clone(), now + TELL_EVERY);
+        Ok(out::print(&if self.is_terminal {
+            format!("\r{line}\x1b[K")
+        } else {
+            format!("{line}\n")
+        })?)
+    }
+
+    fn clear(&self) -> Result<()> {
+        if self.is_terminal { Ok(out::print("\r\x1b[K")?) } else { Ok(()) }
+    }
+}
+
+fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>) -> Result<u8> {
+    let (done, not): (Vec<&Standing>, Vec<&Standing>) =
+        stand.iter().partition(|it| it.state == State::Done);
+    let mut said = format!(
+        "{}{} done, {} not\n",
+        if std::io::stdout().is_terminal() { "\r\x1b[K" } else { "" },
+        done.len(),
+        not.len()
+    );
+    for it in not.iter().take(REASONS_MAX) {
+        let name = names.get(&it.id).copied().unwrap_or_default();
+        let class = it.class.as_deref().unwrap_or("");
+        said += &format!(
+            "  {name}: {} ({class}): {}\n",
+            it.state.name(),
+            it.message.as_deref().unwrap_or("no reason was kept")
+        );
+    }
+    if not.len() > REASONS_MAX {
+        said += &format!("  and {} more\n", not.len() - REASONS_MAX);
+    }
+    out::print(&said)?;
+    Ok(u8::from(!not.is_empty()))
+}

@@ -1,0 +1,98 @@
+//! The storage gate, as whoever claims work reads it: what is open on this host now. A file that is too old, of another
+//! boot, or not to be understood opens nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::sys::clock::{Now, Stamp};
+use crate::sys::text;
+
+/// The file's name in the run directory.
+pub const FILE: &str = "storage.json";
+/// How old it may be: a round comes every minute, and may take four.
+const AGE_MAX: Duration = Duration::from_secs(6 * 60);
+
+#[derive(Deserialize)]
+struct Gate {
+    schema: u32,
+    at: Stamp,
+    paths: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    open: bool,
+}
+
+/// The paths that are open now, as `text::path` writes them.
+#[must_use]
+pub fn open(run_dir: &Path) -> Vec<String> {
+    let (Some(gate), Ok(now)) = (read(run_dir), Now::take()) else { return Vec::new() };
+    if now.since(&gate.at).known().is_none_or(|age| age > AGE_MAX) {
+        return Vec::new();
+    }
+    gate.paths.into_iter().filter(|(_, entry)| entry.open).map(|(path, _)| path).collect()
+}
+
+/// The watched paths that a path lies at or below, open or not: what a job that reads or writes there needs.
+#[must_use]
+pub fn needs_of(run_dir: &Path, paths: &[&Path]) -> Vec<String> {
+    let Some(gate) = read(run_dir) else { return Vec::new() };
+    let lies = |watched: &PathBuf| paths.iter().any(|path| path.starts_with(watched));
+    let bytes = |text: &String| {
+        use std::os::unix::ffi::OsStringExt as _;
+        text::unwritten(text).map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+    };
+    gate.paths.into_keys().filter(|path| bytes(path).as_ref().is_some_and(lies)).collect()
+}
+
+fn read(run_dir: &Path) -> Option<Gate> {
+    let gate: Gate = serde_json::from_slice(&std::fs::read(run_dir.join(FILE)).ok()?).ok()?;
+    (gate.schema == 1).then_some(gate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(age_ms: u64, boot: Option<&str>, schema: u32) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let mut at = Now::take().unwrap().stamp();
+        at.boot_ms = at.boot_ms.saturating_sub(age_ms);
+        at.utc_ms += 3_600_000;
+        if let Some(boot) = boot {
+            boot.clone_into(&mut at.boot_id);
+        }
+        let text = serde_json::json!({ "schema": schema, "at": at, "paths": {
+            "/srv/a": { "verdict": "live", "open": true }, "/srv/b": { "verdict": "dead", "open": false },
+            "/srv/\\xff": { "verdict": "live", "open": true } } });
+        std::fs::write(dir.path().join(FILE), text.to_string()).unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_is_old_or_foreign_opens_nothing() {
+        let (a, odd) = ("/srv/a".to_owned(), "/srv/\\xff".to_owned());
+        assert_eq!(open(written(0, None, 1).path()), [odd.clone(), a.clone()]);
+        assert_eq!(open(written(359_000, None, 1).path()), [odd, a]);
+        for dir in [written(361_000, None, 1), written(0, Some("another"), 1), written(0, None, 2)]
+        {
+            assert_eq!(open(dir.path()), [] as [String; 0]);
+        }
+        assert_eq!(open(Path::new("/nowhere")), [] as [String; 0]);
+    }
+
+    #[test]
+    fn a_job_needs_the_storage_that_its_paths_lie_on_live_or_not() {
+        let dir = written(3_600_000, None, 1);
+        let needs = |paths: &[&str]| {
+            let paths: Vec<&Path> = paths.iter().map(Path::new).collect();
+            needs_of(dir.path(), &paths)
+        };
+        assert_eq!(needs(&["/srv/b/in", "/srv/a/out"]), ["/srv/a", "/srv/b"]);
+        assert_eq!(needs(&["/srv/ab/in", "/srv"]), [] as [String; 0]);
+    }
+}

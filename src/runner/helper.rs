@@ -1,0 +1,388 @@
+//! The helper: a process for each try of a job. It runs the tiers one after the other, ends everything that they have
+//! started, looks at what they wrote, and puts it in its place under the name that it was promised: written under
+//! another name first, flushed, and moved only after the runner has made sure that the job is still its own.
+//!
+//! It waits for three things at once: the end of the command, what the runner says, and the time limit. When the
+//! runner is gone its input ends, and then it ends too, with all that is below it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
+
+use super::order::{GO, Order, Report, Tell};
+use super::tree;
+use crate::config::job_type::{Marks, Tier};
+use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
+use crate::sys::clock::Deadline;
+use crate::sys::command::{Work, wait_any};
+use crate::sys::text;
+
+/// The word that makes this program such a helper.
+pub const VERB: &str = "--run-job";
+
+/// How much of what a command said is kept for the reason, bytes.
+const SAID_BYTES: usize = 2048;
+/// How long killed processes may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a try is not gone on with.
+enum Halt {
+    /// The runner said so, or is gone.
+    Stopped,
+    /// It is over, for this reason.
+    Over(Report),
+}
+
+/// Does what the first line of the standard input says; the exit code.
+#[must_use]
+pub fn run() -> i32 {
+    let mut line = String::new();
+    let order: Option<Order> =
+        std::io::stdin().read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
+    let Some(order) = order else { return 2 };
+    let report = match tree::adopt() {
+        Err(error) => failed(Class::Configuration, format!("no subreaper: {error}")),
+        Ok(()) => match attempt(&order) {
+            Ok(report) | Err(Halt::Over(report)) => report,
+            Err(Halt::Stopped) => Report { is_given_up: true, ..Report::default() },
+        },
+    };
+    let left = tree::kill_all(KILL_LIMIT);
+    let report = match left {
+        0 => report,
+        _ => Report {
+            message: Some(format!(
+                "{}{left} processes of it cannot be killed: they wait for storage",
+                report.message.as_ref().map(|it| format!("{it}; ")).unwrap_or_default()
+            )),
+            ..report
+        },
+    };
+    // whoever is gone asks no more
+    i32::from(tell(&Tell::Ended(report)).is_err())
+}
+
+fn tell(what: &Tell) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
+    line.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&line)?;
+    out.flush()
+}
+
+fn failed(class: Class, message: impl Into<String>) -> Report {
+    Report { class: Some(class), message: Some(message.into()), ..Report::default() }
+}
+
+fn attempt(order: &Order) -> Result<Report, Halt> {
+    if order.may_be_there && order.output.as_deref().is_some_and(Path::exists) {
+        let message =
+            Some("its result was in its place already, put there by a try before".to_owned());
+        return Ok(Report { message, ..Report::default() });
+    }
+    let mut last = None;
+    for tier in &order.kind.tiers {
+        let program = Path::new(tier.argv.first().map_or("", String::as_str));
+        if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
+            continue;
+        }
+        let scratch = order.output.as_deref().map(|output| scratch_of(output, order));
+        if let Some(scratch) = &scratch {
+            clear(scratch)?;
+        }
+        let (outcome, report) = one(order, tier, scratch.as_deref())?;
+        match outcome {
+            Outcome::Done => return publish(order, scratch.as_deref(), report),
+            // another way may be better than one that failed, and is not where all ways end at the same wall
+            Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => last = Some(report),
+            Outcome::Not(_) | Outcome::GivenBack => {
+                remove(scratch.as_deref());
+                return Ok(report);
+            }
+        }
+        remove(scratch.as_deref());
+    }
+    Ok(last.unwrap_or_else(|| {
+        let programs: Vec<&str> =
+            order.kind.tiers.iter().filter_map(|tier| Some(tier.argv.first()?.as_str())).collect();
+        failed(
+            Class::Configuration,
+            format!("none of its programs is here: {}", programs.join(", ")),
+        )
+    }))
+}
+
+/// Where a result is written first: beside its place, hidden, with the same ending.
+fn scratch_of(output: &Path, order: &Order) -> PathBuf {
+    let stem = output.file_stem().unwrap_or(OsStr::new("out"));
+    let mut name = OsString::from(".");
+    name.push(stem);
+    name.push(format!(".unwedge-{}-{}", order.token.id, order.token.nth));
+    if let Some(ending) = output.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    output.with_file_name(name)
+}
+
+/// Nothing is there that a tier before has left; and the directory can be looked at.
+fn clear(scratch: &Path) -> Result<(), Halt> {
+    let dir = scratch.parent().unwrap_or(Path::new("/"));
+    match fs::metadata(dir) {
+        Ok(there) if there.is_dir() => {}
+        Ok(_) => {
+            let why = format!("{} is no directory", text::path(dir));
+            return Err(Halt::Over(failed(Class::Configuration, why)));
+        }
+        Err(error) => {
+            let why = format!("the directory of its output: {}: {error}", text::path(dir));
+            return Err(Halt::Over(failed(Class::Infrastructure, why)));
+        }
+    }
+    remove(Some(scratch));
+    Ok(())
+}
+
+fn remove(scratch: Option<&Path>) {
+    if let Some(scratch) = scratch {
+        let _ = fs::remove_file(scratch);
+    }
+}
+
+/// Runs one tier to its end.
+fn one(order: &Order, tier: &Tier, scratch: Option<&Path>) -> Result<(Outcome, Report), Halt> {
+    let marks = Marks { input: &order.input, output: scratch, id: order.token.id };
+    let argv = tier.command(&marks);
+    let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
+    let started = Work::start(&argv, &order.dir, &variables(order));
+    let work = match started {
+        Ok(work) => work,
+        Err(error) => {
+            let class = match error.raw_os_error().map(Errno::from_raw_os_error) {
+                // too much of everything passes
+                Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => {
+                    Class::Infrastructure
+                }
+                _ => Class::Configuration,
+            };
+            let program = argv.first().map(|program| text::path(program)).unwrap_or_default();
+            let message = Some(format!("{program}: {error}"));
+            return Ok((Outcome::Not(class), Report { class: Some(class), message, ..report }));
+        }
+    };
+    let (status, timed_out, said) = wait(order, tier, &work)?;
+    // what it left in the background is no part of its result
+    tree::kill_all(KILL_LIMIT);
+    let exit = status.and_then(WaitStatus::exit_status);
+    let signal = status.and_then(WaitStatus::terminating_signal);
+    let evidence = Evidence {
+        exit,
+        mapped: exit.and_then(|code| order.kind.exit.get(&code).copied()),
+        is_accepted: exit.is_some_and(|code| tier.exit.contains(&code)),
+        timed_out,
+        output: scratch.map_or(Output::Good, |scratch| look(scratch, tier.min_bytes)),
+        said: text::tail(&said, SAID_BYTES),
+    };
+    let outcome = classify(&evidence);
+    let class = match outcome {
+        Outcome::Not(class) => Some(class),
+        Outcome::Done | Outcome::GivenBack => None,
+    };
+    let message = class.map(|_| words(&evidence, signal, tier));
+    Ok((outcome, Report { class, exit_code: exit, signal, message, ..report }))
+}
+
+/// What its commands find in their environment beside what every command does.
+fn variables(order: &Order) -> Vec<(OsString, OsString)> {
+    let named = order
+        .kind
+        .environment
+        .iter()
+        .filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+    let own = [
+        ("UNWEDGE_JOB", order.token.id.to_string()),
+        ("UNWEDGE_TRY", order.token.nth.to_string()),
+        ("UNWEDGE_TYPE", order.kind.name.clone()),
+        ("UNWEDGE_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    named.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
+}
+
+/// Waits for the end of a command; how it ended, whether its time was over, and what it said last.
+fn wait(
+    order: &Order,
+    tier: &Tier,
+    work: &Work,
+) -> Result<(Option<WaitStatus>, bool, Vec<u8>), Halt> {
+    let pidfd = pidfd_open(work.pid, PidfdFlags::empty());
+    let limit = Deadline::after(Duration::from_millis(tier.limit_ms));
+    let grace = Duration::from_millis(order.grace_ms);
+    let input = std::io::stdin().as_fd().try_clone_to_owned().ok();
+    let (mut said, mut is_heard, mut killed_at, mut timed_out) = (Vec::new(), true, None, false);
+    loop {
+        if let Some(status) = tree::reap(work.pid) {
+            work.read(&mut said);
+            return Ok((Some(status), timed_out, said));
+        }
+        let left = killed_at.as_ref().unwrap_or(&limit).left();
+        let mut fds: Vec<&OwnedFd> = Vec::new();
+        let listen = [input.as_ref(), pidfd.as_ref().ok(), is_heard.then_some(&work.said)];
+        fds.extend(listen.iter().flatten());
+        // without a descriptor of its own its end is looked for now and then
+        let most = if pidfd.is_ok() { left } else { left.min(Duration::from_millis(20)) };
+        let woken = wait_any(&fds, most);
+        if is_heard && !work.read(&mut said) {
+            is_heard = false;
+        }
+        if said.len() > 4 * SAID_BYTES {
+            said.drain(..said.len() - SAID_BYTES);
+        }
+        if input.is_some() && woken.contains(&0) {
+            // whatever is said while a command runs is an end
+            end(grace, work);
+            return Err(Halt::Stopped);
+        }
+        match &killed_at {
+            None if limit.passed() => {
+                timed_out = true;
+                tree::ask_to_end();
+                killed_at = Some(Deadline::after(grace));
+            }
+            Some(killed) if killed.passed() => {
+                tree::kill_all(KILL_LIMIT);
+                return Ok((None, timed_out, said));
+            }
+            None | Some(_) => {}
+        }
+    }
+}
+
+/// Asks it to end, gives it its time, and kills what is left.
+fn end(grace: Duration, work: &Work) {
+    tree::ask_to_end();
+    if let Ok(pidfd) = pidfd_open(work.pid, PidfdFlags::empty()) {
+        let _ = wait_any(&[&pidfd], grace);
+    }
+    tree::kill_all(KILL_LIMIT);
+}
+
+fn look(scratch: &Path, least: u64) -> Output {
+    match fs::metadata(scratch) {
+        Ok(there) if there.len() >= least => Output::Good,
+        Ok(there) => Output::Short(format!(
+            "its result has {} bytes, at least {least} are expected",
+            there.len()
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && least == 0 => Output::Good,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Output::Short("it wrote no result".to_owned())
+        }
+        Err(error) => Output::Unseen(format!("its result: {error}")),
+    }
+}
+
+fn words(seen: &Evidence, signal: Option<i32>, tier: &Tier) -> String {
+    let mut parts = Vec::new();
+    match (seen.exit, signal) {
+        _ if seen.timed_out => {
+            parts.push(format!(
+                "no end within {}",
+                text::duration(Duration::from_millis(tier.limit_ms))
+            ));
+        }
+        (Some(0), _) => {}
+        (Some(code), _) => parts.push(format!("exit {code}")),
+        (None, Some(signal)) => parts.push(format!("signal {signal}")),
+        (None, None) => parts.push("it could not be killed".to_owned()),
+    }
+    match &seen.output {
+        Output::Good => {}
+        Output::Short(why) | Output::Unseen(why) => parts.push(why.clone()),
+    }
+    if !seen.said.is_empty() {
+        parts.push(format!("it said: {}", seen.said));
+    }
+    parts.join("; ")
+}
+
+/// Puts the result in its place, once the runner says that the job is still its own.
+fn publish(order: &Order, scratch: Option<&Path>, report: Report) -> Result<Report, Halt> {
+    let (Some(scratch), Some(output)) = (scratch, order.output.as_deref()) else {
+        return Ok(report);
+    };
+    let infra = |what: &str, error: std::io::Error| {
+        let message = Some(format!("{what} {}: {error}", text::path(output)));
+        Report { class: Some(Class::Infrastructure), message, ..report.clone() }
+    };
+    if !scratch.exists() {
+        return Ok(report);
+    }
+    if let Err(error) = File::open(scratch).and_then(|file| file.sync_all()) {
+        return Ok(infra("flush the result of", error));
+    }
+    if tell(&Tell::Ready).is_err() || !may_go() {
+        remove(Some(scratch));
+        return Err(Halt::Stopped);
+    }
+    match renameat_with(CWD, scratch, CWD, output, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            let same = is_same(scratch, output);
+            remove(Some(scratch));
+            return Ok(match same {
+                Ok(true) => report,
+                Ok(false) => {
+                    let message = Some(format!(
+                        "{} is there already, and is another one; nothing is written over",
+                        text::path(output)
+                    ));
+                    Report { class: Some(Class::Conflict), message, ..report }
+                }
+                Err(error) => infra("compare with", error),
+            });
+        }
+        // a file system that knows no such rename: a link does the same
+        Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(scratch, output) {
+            Ok(()) => remove(Some(scratch)),
+            Err(error) => return Ok(infra("put in place", error)),
+        },
+        Err(error) => return Ok(infra("put in place", error.into())),
+    }
+    let dir = output.parent().unwrap_or(Path::new("/"));
+    match File::open(dir).and_then(|dir| dir.sync_all()) {
+        Ok(()) => Ok(report),
+        // some network file systems flush no directory, and say so
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(report),
+        Err(error) => Ok(infra("flush the directory of", error)),
+    }
+}
+
+/// Whether the runner says so; its end says no.
+fn may_go() -> bool {
+    let mut word = [0; 3];
+    std::io::stdin().read_exact(&mut word).is_ok() && word == GO.as_bytes()
+}
+
+fn is_same(one: &Path, other: &Path) -> std::io::Result<bool> {
+    let (mut one, mut other) =
+        (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+    loop {
+        let (a, b) = (one.fill_buf()?, other.fill_buf()?);
+        let length = a.len().min(b.len());
+        if length == 0 {
+            return Ok(a.len() == b.len());
+        }
+        if a[..length] != b[..length] {
+            return Ok(false);
+        }
+        one.consume(length);
+        other.consume(length);
+    }
+}

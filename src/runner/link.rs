@@ -1,0 +1,97 @@
+//! The runner's way to its queue: each question within a limit, on a connection that is made anew when it is gone. A
+//! server that accepts and stays mute keeps a thread, which is left to itself; the runner goes on.
+
+use std::time::Duration;
+
+use crate::config::queue::Queue;
+use crate::queue::Fault;
+use crate::queue::store::Store;
+use crate::sys::clock::boottime;
+use crate::sys::limit::{NoAnswer, within};
+use crate::sys::text;
+
+/// The first wait after a queue that was not to be had; it doubles.
+const RETRY_FIRST: Duration = Duration::from_secs(5);
+/// The longest.
+const RETRY_LAST: Duration = Duration::from_secs(120);
+
+/// The way.
+pub struct Link {
+    queue: Queue,
+    store: Option<Store>,
+    retry: Duration,
+    not_before: Duration,
+}
+
+impl Link {
+    /// To this queue.
+    #[must_use]
+    pub fn to(queue: Queue) -> Self {
+        Self { queue, store: None, retry: RETRY_FIRST, not_before: Duration::ZERO }
+    }
+
+    /// Asks. While the queue is away it is tried again after 5 s, then after twice as long, up to 2 min; until then
+    /// the answer is that at once.
+    ///
+    /// # Errors
+    /// There is no answer, or it is a refusal.
+    pub fn ask<T: Send + 'static>(
+        &mut self,
+        question: impl FnOnce(&mut Store) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        if self.store.is_none() && boottime() < self.not_before {
+            return Err(Fault("the queue is away; it is tried again".to_owned()));
+        }
+        let (queue, store) = (self.queue.clone(), self.store.take());
+        let answer = within(self.queue.timeout, move || {
+            let mut store = match store {
+                Some(store) => store,
+                None => Store::open(&queue)?,
+            };
+            let answer = question(&mut store);
+            Ok((store, answer))
+        });
+        match answer {
+            Ok(Ok((store, answer))) => {
+                if store.is_broken() {
+                    self.is_away();
+                } else {
+                    (self.store, self.retry) = (Some(store), RETRY_FIRST);
+                }
+                answer
+            }
+            Ok(Err(fault)) => {
+                self.is_away();
+                Err(fault)
+            }
+            Err(NoAnswer::Late) => {
+                self.is_away();
+                Err(Fault(format!(
+                    "the queue gave no answer within {}",
+                    text::duration(self.queue.timeout)
+                )))
+            }
+            Err(why) => {
+                self.is_away();
+                Err(Fault(why.to_string()))
+            }
+        }
+    }
+
+    /// When it is tried again, in time since boot.
+    #[must_use]
+    pub fn due(&self) -> Duration {
+        if self.store.is_none() { self.not_before } else { Duration::ZERO }
+    }
+
+    /// Whether there is a connection.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.store.is_some()
+    }
+
+    fn is_away(&mut self) {
+        self.not_before = boottime() + self.retry;
+        self.retry = (self.retry * 2).min(RETRY_LAST);
+    }
+}

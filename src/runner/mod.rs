@@ -1,0 +1,21 @@
+//! Running jobs. The runner claims, supervises and writes down; a helper process for each job (`helper`) starts the
+//! commands, looks at what they wrote and puts it in its place, so that the runner itself never touches the storage
+//! of a job. Nothing of a job outlives its helper (`tree`), and no helper outlives the runner.
+
+use std::ffi::OsString;
+
+pub mod helper;
+pub mod link;
+pub mod order;
+pub mod supervise;
+mod tree;
+
+/// Becomes a runner or a helper, if the arguments say so; the exit code.
+#[must_use]
+pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
+    match args {
+        [verb] if verb == helper::VERB => Some(helper::run()),
+        [verb] if verb == supervise::VERB => Some(supervise::as_told()),
+        [..] => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! What runner and helper tell each other, one JSON object a line.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::job_type::JobType;
+use crate::decide::attempts::{Class, Token};
+use crate::probes::records::path_text;
+
+/// What a helper is to do; its first line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The try.
+    pub token: Token,
+    /// By which it is done.
+    pub kind: JobType,
+    /// What it works on.
+    #[serde(with = "path_text")]
+    pub input: PathBuf,
+    /// Where its result goes.
+    #[serde(with = "path_text::option")]
+    pub output: Option<PathBuf>,
+    /// Whether a try before was about to put its result there: what is there is that result.
+    pub may_be_there: bool,
+    /// Where its commands run.
+    #[serde(with = "path_text")]
+    pub dir: PathBuf,
+    /// How long a command that is asked to end may take, milliseconds.
+    pub grace_ms: u64,
+}
+
+/// What a helper tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "tell", rename_all = "kebab-case")]
+pub enum Tell {
+    /// There is a result, under a name of its own; it is put in its place once the runner has made sure that the job
+    /// is still its own and says so.
+    Ready,
+    /// It is over.
+    Ended(Report),
+}
+
+/// How a try ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What kind of failure it was; none where it went well.
+    pub class: Option<Class>,
+    /// Whether it was given up because the runner said so: it counts for nothing.
+    pub is_given_up: bool,
+    /// The tier that was the last to run.
+    pub tier: Option<String>,
+    /// What it exited with.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// In words.
+    pub message: Option<String>,
+}
+
+/// What a helper is told when its result may be put in its place. All else that it is told is the end of its input:
+/// to end, and to put nothing anywhere.
+pub const GO: &str = "go\n";

@@ -1,0 +1,117 @@
+//! Ending all that a job has started. Whoever is a subreaper (prctl(2)) becomes the parent of every orphan below it, so
+//! a process cannot get away by forking twice or by a session of its own: it is found below us until it is gone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use procfs::process::all_processes;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait, waitpid,
+};
+
+use crate::sys::clock::{Deadline, pause};
+
+/// Between two looks at what is left.
+const BETWEEN: Duration = Duration::from_millis(5);
+
+/// Orphans below this process become its children from now on.
+pub fn adopt() -> std::io::Result<()> {
+    Ok(set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Takes the ends of children that are over; how `main` ended, if it did now.
+pub fn reap(main: Pid) -> Option<WaitStatus> {
+    let mut ended = None;
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid == main {
+            ended = Some(status);
+        }
+    }
+    ended
+}
+
+/// Asks all that is below this process to end.
+pub fn ask_to_end() {
+    for pid in below() {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// Kills all that is below this process until nothing is left, or until `limit` has passed: what waits for a disk that
+/// hangs cannot be killed. How many are left.
+pub fn kill_all(limit: Duration) -> usize {
+    let deadline = Deadline::after(limit);
+    loop {
+        let left = below();
+        for pid in &left {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        if left.is_empty() || deadline.passed() {
+            return left.len();
+        }
+        pause(BETWEEN);
+    }
+}
+
+/// Kills what is directly below this process and is none of `known`, with all that is below it.
+pub fn kill_strays(known: &[Pid], limit: Duration) {
+    let deadline = Deadline::after(limit);
+    loop {
+        let tree = children();
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let is_known = |pid: &i32| known.iter().any(|it| it.as_raw_nonzero().get() == *pid);
+        let strays: Vec<i32> =
+            tree.get(&own).into_iter().flatten().filter(|pid| !is_known(pid)).copied().collect();
+        let all = descend(&tree, strays);
+        for pid in &all {
+            let _ = kill_process(*pid, Signal::KILL);
+        }
+        reap_strays(known);
+        if all.is_empty() || deadline.passed() {
+            return;
+        }
+        pause(BETWEEN);
+    }
+}
+
+/// Takes the ends of children that are none of `known`: the ends of those are taken by whoever has started them.
+pub fn reap_strays(known: &[Pid]) {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    for process in all_processes().into_iter().flatten().flatten() {
+        let Ok(stat) = process.stat() else { continue };
+        let Some(pid) = Pid::from_raw(stat.pid) else { continue };
+        if stat.ppid == own && stat.state == 'Z' && !known.contains(&pid) {
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+    }
+}
+
+/// Every living process below this one.
+fn below() -> Vec<Pid> {
+    let tree = children();
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    descend(&tree, tree.get(&own).cloned().unwrap_or_default())
+}
+
+fn descend(tree: &BTreeMap<i32, Vec<i32>>, mut look: Vec<i32>) -> Vec<Pid> {
+    let mut found = Vec::new();
+    while let Some(pid) = look.pop() {
+        found.extend(Pid::from_raw(pid));
+        look.extend(tree.get(&pid).into_iter().flatten());
+    }
+    found
+}
+
+/// The living children of each process.
+fn children() -> BTreeMap<i32, Vec<i32>> {
+    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for process in all_processes().into_iter().flatten().flatten() {
+        // one that has ended meanwhile is nobody's any more
+        let Ok(stat) = process.stat() else { continue };
+        if stat.state != 'Z' {
+            children.entry(stat.ppid).or_default().push(stat.pid);
+        }
+    }
+    children
+}

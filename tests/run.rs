@@ -1,0 +1,462 @@
+//! `unwedge run`: files worked through by a command, and what becomes of it when anything is killed.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::store::Db;
+use crate::support::lab::await_that;
+
+/// A desk with inputs, and a queue.
+struct Desk {
+    dir: tempfile::TempDir,
+    queue: String,
+}
+
+impl Desk {
+    fn new(db: &Db) -> Self {
+        let unwedge::config::queue::Database::Url(url) = &db.queue.database else { panic!() };
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("in")).unwrap();
+        Self { dir, queue: url.0.clone() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn input(&self, name: impl AsRef<OsStr>, text: &str) -> PathBuf {
+        let path = self.path("in").join(name.as_ref());
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The command line with these words before the files and these after.
+    fn spawn(&self, before: &[&str], files: &[PathBuf], after: &[&str]) -> Own {
+        Own(self.command(before, files, after).spawn().unwrap())
+    }
+
+    fn command(&self, before: &[&str], files: &[PathBuf], after: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command
+            .current_dir(self.dir.path())
+            .args(["run", "--queue", &self.queue])
+            .args(before)
+            .args(files);
+        if !after.is_empty() {
+            command.arg("--").args(after);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, before: &[&str], files: &[PathBuf], after: &[&str]) -> (Option<i32>, String) {
+        let mut child = self.command(before, files, after).spawn().unwrap();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if start.elapsed().as_secs() > 100 {
+                child.kill().unwrap();
+                panic!("no end: {:?}", child.wait_with_output().unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (output.status.code(), said)
+    }
+
+    fn script(&self, text: &str) -> String {
+        let path = self.path("script");
+        fs::write(&path, format!("#!/bin/bash\n{text}\n")).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    }
+
+    fn kind(&self, text: &str) -> String {
+        let path = self.path("kind.toml");
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+/// A run that does not outlive a test that fails: with it goes all that it has started.
+struct Own(Child);
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The living processes whose command line or environment has this in it.
+fn alive(mark: &str) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+        let has = |bytes: Vec<u8>| bytes.windows(mark.len()).any(|part| part == mark.as_bytes());
+        let ended = String::from_utf8_lossy(&read("stat"))
+            .rsplit_once(") ")
+            .is_none_or(|(_, rest)| rest.starts_with('Z'));
+        if !ended
+            && pid != i32::try_from(std::process::id()).unwrap()
+            && (has(read("cmdline")) || has(read("environ")))
+        {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .map(|it| it.parse().unwrap())
+        .collect()
+}
+
+fn kill(pid: i32, signal: rustix::process::Signal) {
+    let _ = rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal);
+}
+
+#[test]
+fn files_become_results_whatever_they_are_called_and_once() {
+    for db in Db::both("files_become_results_whatever_they_are_called_and_once") {
+        let desk = Desk::new(&db);
+        let names: Vec<OsString> = [
+            &b"a b.txt"[..],
+            b"$(touch x); 'q'.txt",
+            b"{id}.txt",
+            b"\xff\xfe.txt",
+            b"-n.txt",
+            b"new\nline.txt",
+        ]
+        .iter()
+        .map(|name| OsStr::from_bytes(name).to_owned())
+        .collect();
+        let files: Vec<PathBuf> =
+            names.iter().map(|name| desk.input(name, &format!("{name:?}"))).collect();
+        let script = desk.script("echo once >>\"$UNWEDGE_TYPE.log\"; cp -- \"$1\" \"$2\"");
+        let words = [script.as_str(), "{input}", "{output}"];
+        for _ in 0..2 {
+            let (code, said) = desk.run(&["--output", "out/{name}"], &files, &words);
+            assert_eq!(code, Some(0), "{said}");
+            for name in &names {
+                let text = fs::read_to_string(desk.path("out").join(name)).unwrap();
+                assert_eq!(text, format!("{name:?}"));
+            }
+        }
+        let log = fs::read_dir(desk.dir.path())
+            .unwrap()
+            .flatten()
+            .find(|it| it.path().extension() == Some(OsStr::new("log")));
+        assert_eq!(
+            fs::read_to_string(log.unwrap().path()).unwrap().lines().count(),
+            6,
+            "what was done is not done again"
+        );
+        assert_eq!(
+            fs::read_dir(desk.path("out")).unwrap().count(),
+            6,
+            "nothing is left beside the results"
+        );
+        // a result that is gone is made anew, and only that
+        fs::remove_file(desk.path("out/a b.txt")).unwrap();
+        assert_eq!(desk.run(&["--output", "out/{name}"], &files, &words).0, Some(0));
+        assert!(desk.path("out/a b.txt").exists());
+    }
+}
+
+#[test]
+fn what_fails_is_listed_with_its_reason_and_tried_again_by_the_next_run() {
+    for db in Db::both("what_fails_is_listed_with_its_reason_and_tried_again_by_the_next_run") {
+        let desk = Desk::new(&db);
+        let files = [desk.input("good", "1"), desk.input("bad", "")];
+        let script = desk
+            .script("test -s \"$1\" || { echo 'nothing in it' >&2; exit 7; }; cp \"$1\" \"$2\"");
+        let words = [script.as_str(), "{input}", "{output}"];
+        let (code, said) = desk.run(&["--output", "{stem}.out"], &files, &words);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("1 done, 1 not")
+                && said.contains("exit 7; it wrote no result; it said: nothing in it"),
+            "{said}"
+        );
+        assert!(!desk.path("bad.out").exists());
+        let row = db.rows("SELECT exit_code, a.class FROM unwedge_attempts a JOIN unwedge_jobs j ON j.id = a.job WHERE j.state <> 'done'");
+        assert_eq!(row, [["7", "failed"]]);
+        fs::write(&files[1], "2").unwrap();
+        assert_eq!(desk.run(&["--output", "{stem}.out"], &files, &words).0, Some(0));
+        assert_eq!(fs::read_to_string(desk.path("bad.out")).unwrap(), "2");
+    }
+}
+
+#[test]
+fn an_end_is_what_its_type_says_and_the_next_tier_does_what_the_first_could_not() {
+    for db in
+        Db::both("an_end_is_what_its_type_says_and_the_next_tier_does_what_the_first_could_not")
+    {
+        let desk = Desk::new(&db);
+        let names = ["first", "second", "permanent", "unchanged", "empty", "killed"];
+        let files: Vec<PathBuf> = names.iter().map(|name| desk.input(name, name)).collect();
+        let first = desk.script("case $1 in *first|*empty) cp $1 $2;; *permanent) exit 65;; *unchanged) exit 3;; *killed) kill -9 $$;; *) exit 1;; esac; case $1 in *empty) : >$2;; esac; exit 0");
+        let out = desk.path("out").display().to_string();
+        let kind = desk.kind(&format!(
+            "output = \"{out}/{{name}}\"\nconcurrency = 3\n[[tier]]\nname = \"absent\"\nargv = [\"/nowhere/tool\"]\n[[tier]]\nname = \"one\"\nargv = [\"{first}\", \"{{input}}\", \"{{output}}\"]\n\
+             [[tier]]\nname = \"two\"\nargv = [\"/bin/bash\", \"-c\", \"case $0 in *second) cp $0 $1;; *) exit 1;; esac\", \"{{input}}\", \"{{output}}\"]\n\
+             [retry]\nattempts = 1\n[exit]\n65 = \"permanent\"\n3 = \"unchanged\"\n"));
+        let (code, said) = desk.run(&["--type", &kind], &files, &[]);
+        assert_eq!(code, Some(1), "{said}");
+        let rows =
+            db.rows("SELECT key, state, coalesce(class, ''), coalesce(tier, '') FROM unwedge_jobs");
+        for (name, expected) in [
+            ("first", ["done", "", "one"]),
+            ("second", ["done", "", "two"]),
+            ("permanent", ["quarantined", "permanent", "one"]),
+            ("unchanged", ["done", "", "one"]),
+            ("empty", ["quarantined", "failed", "two"]),
+            ("killed", ["quarantined", "failed", "two"]),
+        ] {
+            let row = rows.iter().find(|row| row[0].ends_with(&format!("/{name}"))).unwrap();
+            assert_eq!(row[1..], expected, "{name}: {said}");
+        }
+        let there: BTreeSet<OsString> =
+            fs::read_dir(desk.path("out")).unwrap().map(|it| it.unwrap().file_name()).collect();
+        assert_eq!(there, ["first", "second"].map(OsString::from).into());
+    }
+}
+
+#[test]
+fn a_result_is_never_written_over_and_the_same_one_is_a_success() {
+    for db in Db::both("a_result_is_never_written_over_and_the_same_one_is_a_success") {
+        let desk = Desk::new(&db);
+        let files = [desk.input("same", "x"), desk.input("other", "x")];
+        fs::create_dir(desk.path("out")).unwrap();
+        fs::write(desk.path("out/same"), "x").unwrap();
+        fs::write(desk.path("out/other"), "y").unwrap();
+        let (code, said) =
+            desk.run(&["--output", "out/{name}"], &files, &["cp", "{input}", "{output}"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("1 done, 1 not") && said.contains("quarantined (conflict)"),
+            "{said}"
+        );
+        assert_eq!(fs::read_to_string(desk.path("out/other")).unwrap(), "y");
+        assert_eq!(fs::read_dir(desk.path("out")).unwrap().count(), 2);
+    }
+}
+
+/// Forks twice, leaves the session, and hears no request to end.
+const CLINGS: &str = "trap '' TERM HUP INT; (trap '' TERM HUP INT; setsid bash -c \"trap '' TERM HUP INT; exec -a CLINGER sleep 4000\" & setsid sleep 4000 & sleep 4000 & ) ; ";
+
+#[test]
+fn nothing_of_a_job_is_left_when_its_time_is_over_or_it_is_done() {
+    for db in Db::both("nothing_of_a_job_is_left_when_its_time_is_over_or_it_is_done") {
+        let desk = Desk::new(&db);
+        let mark = format!("UNWEDGE_TYPE=kind{}", std::process::id());
+        let name = desk.path(&format!("{}.toml", mark.trim_start_matches("UNWEDGE_TYPE=")));
+        let script = desk.script(&format!(
+            "{CLINGS} case $1 in *long) while :; do sleep 1000; done;; esac; echo 1 >$2"
+        ));
+        let out = desk.path("out").display().to_string();
+        fs::write(&name, format!("output = \"{out}/{{name}}\"\nconcurrency = 2\n[[tier]]\nargv = [\"{script}\", \"{{input}}\", \"{{output}}\"]\nlimit = \"1s\"\n[retry]\nattempts = 1\n")).unwrap();
+        let files = [desk.input("long", "1"), desk.input("short", "1")];
+        let (code, said) = desk.run(&["--type", &name.display().to_string()], &files, &[]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("timed-out") && said.contains("no end within 1.0 s"), "{said}");
+        assert_eq!(alive(&mark), [] as [i32; 0]);
+        assert_eq!(fs::read_to_string(desk.path("out/short")).unwrap(), "1\n");
+    }
+}
+
+#[test]
+fn whatever_is_killed_no_process_is_left_and_the_next_run_goes_on() {
+    use rustix::process::Signal;
+    for db in Db::both("whatever_is_killed_no_process_is_left_and_the_next_run_goes_on") {
+        for (who, signal) in [
+            ("run", Signal::INT),
+            ("run", Signal::TERM),
+            ("run", Signal::HUP),
+            ("run", Signal::KILL),
+            ("runner", Signal::KILL),
+            ("helper", Signal::KILL),
+        ] {
+            let desk = Desk::new(&db);
+            let files: Vec<PathBuf> = (0..6).map(|nth| desk.input(nth.to_string(), "x")).collect();
+            let gate = desk.path("go");
+            let script = desk.script(&format!("test -e {} || {{ {CLINGS} echo $$ >>{}; while :; do sleep 1000; done; }}; cp $1 $2", gate.display(), desk.path("pids").display()));
+            let words = [script.as_str(), "{input}", "{output}"];
+            let flags = ["--output", "out/{name}", "--count", "3"];
+            let mut own = desk.spawn(&flags, &files, &words);
+            let child = &mut own.0;
+            await_that("three jobs run", || {
+                fs::read_to_string(desk.path("pids")).is_ok_and(|pids| pids.lines().count() == 3)
+            });
+            let run = i32::try_from(child.id()).unwrap();
+            let runner = children(run)[0];
+            let helper = children(runner)[0];
+            let mark = desk.dir.path().display().to_string();
+            assert!(alive(&mark).len() > 3);
+            if who == "run" && signal != Signal::KILL {
+                kill(run, signal);
+                let start = Instant::now();
+                let end = child.wait().unwrap();
+                assert!(
+                    start.elapsed() < Duration::from_secs(15) && end.code() == Some(130),
+                    "{end:?}"
+                );
+            } else {
+                fs::write(&gate, "").unwrap();
+                kill(
+                    match who {
+                        "run" => run,
+                        "runner" => runner,
+                        _ => helper,
+                    },
+                    signal,
+                );
+            }
+            // of what was at work then; a runner that is made anew works on
+            let started: Vec<i32> = fs::read_to_string(desk.path("pids"))
+                .unwrap()
+                .lines()
+                .map(|it| it.parse().unwrap())
+                .collect();
+            if who == "helper" {
+                // the other two still wait: they are not its
+                await_that("what it had is gone", || {
+                    started.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).count()
+                        == 2
+                });
+                kill(run, Signal::INT);
+                child.wait().unwrap();
+            } else if who == "runner" {
+                assert_eq!(child.wait().unwrap().code(), Some(0), "it has another runner");
+            } else {
+                let _ = child.wait();
+            }
+            await_that("no process is left", || alive(&mark).is_empty());
+            // and all goes on
+            fs::write(&gate, "").unwrap();
+            let (code, said) = desk.run(&flags, &files, &words);
+            assert_eq!(code, Some(0), "{who} {signal:?}: {said}");
+            let done = fs::read_dir(desk.path("out")).unwrap().count();
+            assert_eq!(done, 6, "{who} {signal:?}");
+        }
+    }
+}
+
+#[test]
+fn killed_again_and_again_each_job_is_done_once_and_none_is_lost() {
+    for db in Db::both("killed_again_and_again_each_job_is_done_once_and_none_is_lost") {
+        let desk = Desk::new(&db);
+        let files: Vec<PathBuf> =
+            (0..300).map(|nth| desk.input(nth.to_string(), &format!("text {nth}"))).collect();
+        let script = desk.script("sleep 0.01; cat $1 /proc/sys/kernel/random/uuid >$2");
+        let (words, flags) =
+            ([script.as_str(), "{input}", "{output}"], ["--output", "out/{name}", "--count", "4"]);
+        let mut kills = 0;
+        for nth in 0_u64.. {
+            let mut child = desk.command(&flags, &files, &words).spawn().unwrap();
+            // what is hit is chance: claims, commands, moves of results, writing down
+            let until = Instant::now() + Duration::from_millis(100 + nth * 37 % 251);
+            let mut ended = None;
+            while Instant::now() < until {
+                ended = child.try_wait().unwrap();
+                if ended.is_some() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if let Some(status) = ended {
+                let output = child.wait_with_output().unwrap();
+                if status.code() == Some(0) {
+                    break;
+                }
+                // one that was hit three times is put aside, which is said; the next run begins it anew
+                let said = String::from_utf8_lossy(&output.stdout);
+                assert!(said.lines().skip(1).all(|line| line.contains("(crashed)")), "{output:?}");
+                continue;
+            }
+            let run = i32::try_from(child.id()).unwrap();
+            let all = children(run);
+            if nth % 2 == 0 {
+                for pid in &all {
+                    kill(*pid, rustix::process::Signal::KILL);
+                }
+            }
+            kill(run, rustix::process::Signal::KILL);
+            child.wait().unwrap();
+            kills += 1;
+            assert!(kills < 200, "it comes to no end");
+        }
+        assert!(kills > 2, "it was killed {kills} times");
+        assert_eq!(db.rows("SELECT count(*) FROM unwedge_jobs WHERE state = 'done'"), [["300"]]);
+        let twice = db.rows("SELECT job FROM unwedge_attempts WHERE end_state = 'done' GROUP BY job HAVING count(*) <> 1");
+        assert!(twice.is_empty(), "{twice:?}");
+        for nth in 0..300 {
+            let text = fs::read_to_string(desk.path(&format!("out/{nth}"))).unwrap();
+            assert!(text.starts_with(&format!("text {nth}")) && text.ends_with('\n'), "{text:?}");
+        }
+        assert_eq!(db.rows("SELECT count(*) FROM unwedge_jobs WHERE class = 'conflict'"), [["0"]]);
+    }
+}
+
+#[test]
+fn two_that_run_the_same_files_do_each_once() {
+    for db in Db::both("two_that_run_the_same_files_do_each_once") {
+        let desk = Desk::new(&db);
+        let files: Vec<PathBuf> = (0..60).map(|nth| desk.input(nth.to_string(), "x")).collect();
+        let script = desk.script(&format!(
+            "echo $UNWEDGE_JOB >>{}; sleep 0.02; cp $1 $2",
+            desk.path("log").display()
+        ));
+        let (words, flags) =
+            ([script.as_str(), "{input}", "{output}"], ["--output", "out/{name}", "--count", "2"]);
+        let all: Vec<Child> =
+            (0..3).map(|_| desk.command(&flags, &files, &words).spawn().unwrap()).collect();
+        for child in all {
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+        }
+        let log = fs::read_to_string(desk.path("log")).unwrap();
+        let distinct: BTreeSet<&str> = log.lines().collect();
+        assert_eq!((log.lines().count(), distinct.len()), (60, 60));
+    }
+}
+
+#[test]
+fn wrong_usage_begins_nothing() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let file = desk.input("a", "1");
+    let twice = [file.clone(), {
+        fs::create_dir(desk.path("in/d")).unwrap();
+        desk.input("d/a", "2")
+    }];
+    for (before, files, after, words) in [
+        (vec![], vec![file.clone()], vec![], "give a command after --"),
+        (vec![], vec![file.clone()], vec!["no-such-program-anywhere"], "no such program in PATH"),
+        (vec!["--output", "{x}"], vec![file.clone()], vec!["true"], "{x} stands for nothing here"),
+        (vec![], vec![file.clone()], vec!["cp", "{output}"], "{output} stands for nothing here"),
+        (vec!["--output", "o/{stem}"], twice.to_vec(), vec!["true"], "would both write"),
+    ] {
+        let (code, said) = desk.run(&before, &files, &after);
+        assert!(code == Some(1) && said.contains(words), "{code:?} {said}");
+    }
+    assert!(!desk.path("o").exists());
+    assert_eq!(db.open().counts().unwrap(), []);
+}
