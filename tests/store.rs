@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use unwedge::config::queue::{Adapter, Database as Place, Queue, Secret};
 use unwedge::decide::attempts::{Counted, State, Token};
+use unwedge::probes::jobs::{self, QueueLook};
 use unwedge::queue::store::{Ask, Beat, Claimed, Ending, NewJob, NewWorker, Store};
 
 use crate::support::postgres::{Database, cluster};
@@ -579,6 +580,46 @@ fn a_queue_is_after_any_history_as_its_model_says() {
                 Ok(())
             })
             .unwrap();
+    }
+}
+
+#[test]
+fn the_facts_of_our_own_queue_are_read_as_those_of_any_other() {
+    for db in Db::both("the_facts_of_our_own_queue_are_read_as_those_of_any_other") {
+        let mut store = db.open();
+        let at = |key: &str| NewJob { output_dir: Some(format!("/srv/{key}")), ..job(key) };
+        store.submit(&["a", "b", "c", "d", "e"].map(at)).unwrap();
+        worker(&mut store, "w");
+        let some = claim(&mut store, "w", &[], 3);
+        let cooling = Ending {
+            counted: Counted::Infra,
+            wait_ms: 600_000,
+            class: Some("infrastructure".to_owned()),
+            ..ending(some[1].token, State::Retryable)
+        };
+        store.end(&[ending(some[0].token, State::Done), cooling], "0", "w").unwrap();
+        let own = Queue { adapter: Adapter::Unwedge, ..db.queue.clone() };
+        let QueueLook::Known(facts) = unwedge::queue::look(&own) else {
+            panic!("{:?}", unwedge::queue::look(&own))
+        };
+        let ids = |jobs: &[unwedge::probes::jobs::Job]| -> Vec<String> {
+            jobs.iter().map(|job| job.id.clone()).collect()
+        };
+        let id = |nth: usize| (some[0].token.id + i64::try_from(nth).unwrap()).to_string();
+        assert_eq!(
+            (
+                facts.queue.as_str(),
+                facts.count(jobs::State::Pending),
+                facts.count(jobs::State::Running)
+            ),
+            ("unwedge", 2, 1)
+        );
+        assert_eq!((ids(&facts.next), ids(&facts.cooling)), (vec![id(3), id(4)], vec![id(1)]));
+        assert_eq!(
+            (ids(&facts.running), facts.running[0].output.clone()),
+            (vec![id(2)], Some("/srv/c".into()))
+        );
+        assert_eq!(facts.infra_errors.count, Some(1), "{facts:?}");
     }
 }
 

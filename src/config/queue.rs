@@ -41,7 +41,7 @@ impl Queue {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         Self {
             database: Database::Url(Secret(url.to_owned())),
-            adapter: Adapter::Healtharchive,
+            adapter: Adapter::Unwedge,
             next_jobs: 10,
             timeout,
             ca_file: None,
@@ -78,14 +78,15 @@ pub enum Adapter {
     Table(Box<TableMap>),
     /// The table of that project, by a map that comes with the program. Written `healtharchive`.
     Healtharchive,
+    /// Our own table, as `unwedge run` makes it. Written `unwedge`.
+    Unwedge,
 }
 
 impl Adapter {
     /// Names of this version.
-    pub const NAMES: [&str; 2] = ["table", "healtharchive"];
+    pub const NAMES: [&str; 3] = ["table", "healtharchive", "unwedge"];
     /// Names of later versions.
-    pub const LATER: [&str; 10] = [
-        "unwedge",
+    pub const LATER: [&str; 9] = [
         "river",
         "graphile-worker",
         "pg-boss",
@@ -96,6 +97,22 @@ impl Adapter {
         "que",
         "pgmq",
     ];
+}
+
+impl Adapter {
+    /// What gives back the rows of a worker that is gone, where that is not us.
+    #[must_use]
+    pub fn rescue(&self) -> Option<Rescue> {
+        /// So long a worker may be silent.
+        const LEASE: Duration = Duration::from_secs(120);
+        match self {
+            Self::Table(map) => map.rescue.clone(),
+            Self::Healtharchive => None,
+            Self::Unwedge => {
+                Some(Rescue { by: "any other runner of the queue".to_owned(), after: LEASE })
+            }
+        }
+    }
 }
 
 /// `[queue.table]`: which column means what.

@@ -132,9 +132,10 @@ fn adapter(
         (Some("table"), None) => {
             check.problem(&below, "missing; it says which column means what");
         }
-        (Some("healtharchive"), Some(_)) => {
+        (Some("healtharchive" | "unwedge"), Some(_)) => {
             check.problem(&below, "only with adapter = \"table\"; this adapter has its own map");
         }
+        (Some("unwedge"), None) => return Adapter::Unwedge,
         (Some("healtharchive"), None) => {}
         (Some(name), _) if Adapter::LATER.contains(&name) => {
             check.problem(&key, format!("{name:?} is not in this version yet, expected {known}"));

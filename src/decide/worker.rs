@@ -13,7 +13,7 @@ use super::budget::DAY;
 use super::gates;
 use super::plan::{Cost, Hold, Need, Plan, Planned, Reason, Repair, Step};
 use super::recover::{self, Judged};
-use crate::config::queue::{Adapter, Rescue};
+use crate::config::queue::Rescue;
 use crate::config::sentinel::Kind;
 use crate::config::{COOLDOWN_MAX, Settings, Worker, WorkerBudget};
 use crate::probes::binds::{Fault, Place};
@@ -421,7 +421,7 @@ impl World<'_> {
         let all_gone = left.iter().all(|it| it.gone().is_some() || untold(it));
         let known_all = !is_down || u64::try_from(left.len()).is_ok_and(|left| left == count);
         if let (Some(rescue), true) = (self.rescue(), all_gone && known_all) {
-            return Some(rescued(facts, rescue, &left));
+            return Some(rescued(facts, &rescue, &left));
         }
         let detail = self.of_rows(facts, count - going.min(count), &left);
         let kept_down = is_down && !(self.is_owed() && self.look.is_gone());
@@ -433,11 +433,8 @@ impl World<'_> {
     }
 
     /// What the queue's library does with its rows by itself.
-    fn rescue(&self) -> Option<&Rescue> {
-        match &self.settings.queue.as_ref()?.adapter {
-            Adapter::Table(map) => map.rescue.as_ref(),
-            Adapter::Healtharchive => None,
-        }
+    fn rescue(&self) -> Option<Rescue> {
+        self.settings.queue.as_ref()?.adapter.rescue()
     }
 
     fn of_rows(&self, facts: &QueueFacts, count: u64, left: &[&Judged<'_>]) -> String {

@@ -12,6 +12,7 @@ mod cells;
 mod healtharchive;
 mod hold_back;
 mod local;
+mod own;
 mod postgres;
 mod read;
 mod recover;
@@ -195,6 +196,7 @@ fn map_of(adapter: &Adapter) -> (TableMap, String) {
     match adapter {
         Adapter::Table(map) => ((**map).clone(), map.name.clone()),
         Adapter::Healtharchive => (healtharchive::map(), "healtharchive".to_owned()),
+        Adapter::Unwedge => (own::map(), "unwedge".to_owned()),
     }
 }
 

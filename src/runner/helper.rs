@@ -87,13 +87,17 @@ fn attempt(order: &Order) -> Result<Report, Halt> {
             Some("its result was in its place already, put there by a try before".to_owned());
         return Ok(Report { message, ..Report::default() });
     }
+    sweep(order);
     let mut last = None;
     for tier in &order.kind.tiers {
         let program = Path::new(tier.argv.first().map_or("", String::as_str));
         if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
             continue;
         }
-        let scratch = order.output.as_deref().map(|output| scratch_of(output, order));
+        let scratch = order
+            .output
+            .as_deref()
+            .map(|output| scratch_of(output, order.token.id, order.token.nth));
         if let Some(scratch) = &scratch {
             clear(scratch)?;
         }
@@ -120,16 +124,27 @@ fn attempt(order: &Order) -> Result<Report, Halt> {
 }
 
 /// Where a result is written first: beside its place, hidden, with the same ending.
-fn scratch_of(output: &Path, order: &Order) -> PathBuf {
+fn scratch_of(output: &Path, id: i64, nth: i64) -> PathBuf {
     let stem = output.file_stem().unwrap_or(OsStr::new("out"));
     let mut name = OsString::from(".");
     name.push(stem);
-    name.push(format!(".unwedge-{}-{}", order.token.id, order.token.nth));
+    name.push(format!(".unwedge-{id}-{nth}"));
     if let Some(ending) = output.extension() {
         name.push(".");
         name.push(ending);
     }
     output.with_file_name(name)
+}
+
+/// Takes away what tries before have left beside the result when they were killed.
+fn sweep(order: &Order) {
+    /// So many tries back.
+    const BACK: usize = 20;
+    let Some(output) = &order.output else { return };
+    let last = order.token.nth - 1;
+    for nth in (1..=last).rev().take(BACK) {
+        remove(Some(&scratch_of(output, order.token.id, nth)));
+    }
 }
 
 /// Nothing is there that a tier before has left; and the directory can be looked at.
@@ -318,6 +333,7 @@ fn publish(order: &Order, scratch: Option<&Path>, report: Report) -> Result<Repo
         return Ok(report);
     };
     let infra = |what: &str, error: std::io::Error| {
+        remove(Some(scratch));
         let message = Some(format!("{what} {}: {error}", text::path(output)));
         Report { class: Some(Class::Infrastructure), message, ..report.clone() }
     };
@@ -327,32 +343,19 @@ fn publish(order: &Order, scratch: Option<&Path>, report: Report) -> Result<Repo
     if let Err(error) = File::open(scratch).and_then(|file| file.sync_all()) {
         return Ok(infra("flush the result of", error));
     }
+    // before it is asked: that this was about to be put there must not make a foreign file ours after a crash
+    if !order.may_be_there && output.exists() {
+        return Ok(settle(scratch, output, report));
+    }
     if tell(&Tell::Ready).is_err() || !may_go() {
         remove(Some(scratch));
         return Err(Halt::Stopped);
     }
-    match renameat_with(CWD, scratch, CWD, output, RenameFlags::NOREPLACE) {
+    match put(scratch, output) {
         Ok(()) => {}
-        Err(Errno::EXIST) => {
-            let same = is_same(scratch, output);
-            remove(Some(scratch));
-            return Ok(match same {
-                Ok(true) => report,
-                Ok(false) => {
-                    let message = Some(format!(
-                        "{} is there already, and is another one; nothing is written over",
-                        text::path(output)
-                    ));
-                    Report { class: Some(Class::Conflict), message, ..report }
-                }
-                Err(error) => infra("compare with", error),
-            });
-        }
-        // a file system that knows no such rename: a link does the same
-        Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(scratch, output) {
-            Ok(()) => remove(Some(scratch)),
-            Err(error) => return Ok(infra("put in place", error)),
-        },
+        // the helper of a try before, whose runner is gone, was quicker: that is the result
+        Err(Errno::EXIST) if order.may_be_there => remove(Some(scratch)),
+        Err(Errno::EXIST) => return Ok(settle(scratch, output, report)),
         Err(error) => return Ok(infra("put in place", error.into())),
     }
     let dir = output.parent().unwrap_or(Path::new("/"));
@@ -362,6 +365,41 @@ fn publish(order: &Order, scratch: Option<&Path>, report: Report) -> Result<Repo
         Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(report),
         Err(error) => Ok(infra("flush the directory of", error)),
     }
+}
+
+/// Moves it, and never over another.
+fn put(scratch: &Path, output: &Path) -> Result<(), Errno> {
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    match renameat_with(CWD, scratch, CWD, output, RenameFlags::NOREPLACE) {
+        // a file system that knows no such rename, as sshfs: a link does the same
+        Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(scratch, output).map_err(errno) {
+            Ok(()) => {
+                remove(Some(scratch));
+                Ok(())
+            }
+            Err(Errno::EXIST) => Err(Errno::EXIST),
+            // nor a link: what is left is to look first
+            Err(_) if output.symlink_metadata().is_ok() => Err(Errno::EXIST),
+            Err(_) => fs::rename(scratch, output).map_err(errno),
+        },
+        done => done,
+    }
+}
+
+/// Something is there: the same bytes are what was wanted, others are for a person.
+fn settle(scratch: &Path, output: &Path, report: Report) -> Report {
+    let same = is_same(scratch, output);
+    remove(Some(scratch));
+    let shown = text::path(output);
+    let (class, message) = match same {
+        Ok(true) => return report,
+        Ok(false) => (
+            Class::Conflict,
+            format!("{shown} is there already, and is another one; nothing is written over"),
+        ),
+        Err(error) => (Class::Infrastructure, format!("compare with {shown}: {error}")),
+    };
+    Report { class: Some(class), message: Some(message), ..report }
 }
 
 /// Whether the runner says so; its end says no.

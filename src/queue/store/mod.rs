@@ -406,7 +406,7 @@ impl Store {
     pub fn retry(&mut self, ids: &[i64]) -> Result<u64, Fault> {
         let rows = self.session.rows(
             "UPDATE unwedge_jobs SET state = 'pending', finished_ms = NULL, failures = 0, infra_errors = 0, rescues = 0,
-                 class = NULL, message = NULL, tier = NULL, placed_ms = NULL, not_before_ms = {now}, changed_ms = {now}
+                 class = NULL, message = NULL, tier = NULL, not_before_ms = {now}, changed_ms = {now}
              WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1})
                  AND state IN ('done', 'failed', 'cancelled', 'quarantined') RETURNING id",
             vec![Param::Text(json!(ids).to_string())],
@@ -437,7 +437,8 @@ impl Store {
                 not_before_ms = {now} + CAST(e.value->>'wait_ms' AS BIGINT), changed_ms = {now},
                 failures = failures + CASE WHEN e.value->>'counted' = 'failure' THEN 1 ELSE 0 END,
                 infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
-                class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier'
+                class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',
+                placed_ms = CASE WHEN e.value->>'class' = 'conflict' THEN NULL ELSE placed_ms END
             FROM {each:1}
             WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
             RETURNING id, tries";

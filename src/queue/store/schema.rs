@@ -63,7 +63,7 @@ pub const STEPS: [&str; 1] = ["
     CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, priority DESC, not_before_ms, id)
         WHERE state IN ('pending', 'retryable');
     CREATE INDEX unwedge_jobs_held ON unwedge_jobs (worker) WHERE state = 'running';
-    CREATE INDEX unwedge_jobs_over ON unwedge_jobs (state, finished_ms) WHERE finished_ms IS NOT NULL;
+    CREATE INDEX unwedge_jobs_state ON unwedge_jobs (state, finished_ms);
     CREATE UNIQUE INDEX unwedge_jobs_output ON unwedge_jobs (output)
         WHERE output IS NOT NULL AND state <> 'cancelled';
     CREATE TABLE unwedge_attempts (

@@ -2,6 +2,7 @@
 //! it is now. All else is the same text for both.
 
 use std::path::Path;
+use std::time::Duration;
 
 use ::postgres::Client;
 use rusqlite::{Connection, OpenFlags};
@@ -13,7 +14,7 @@ use crate::queue::address::Address;
 use crate::queue::cells::Cell;
 use crate::queue::sql::{Dialect, Param, Statement};
 use crate::queue::{Fault, local, millis, postgres, sqlite};
-use crate::sys::clock::{Now, boottime};
+use crate::sys::clock::{Now, boottime, pause};
 use crate::sys::text;
 
 /// Two that come at once make the tables one after the other; any number that nobody else uses.
@@ -50,7 +51,7 @@ impl Session {
                 Way::Postgres(Box::new(client))
             }
             Address::Sqlite(path) => {
-                let connection = file(path, queue)?;
+                let connection = file(path)?;
                 Way::Sqlite { connection, anchor: Anchor::of(None, &now()?) }
             }
         };
@@ -274,8 +275,18 @@ fn time(anchor: &Anchor) -> i64 {
     i64::try_from(anchor.time(millis(boottime()))).unwrap_or(i64::MAX)
 }
 
+/// Whether a file that somebody else writes to is waited for any longer, when it was found so `times` before. SQLite's
+/// own handler waits longer the longer it has waited, so that whoever comes last is served first and some not at all;
+/// here all have the same chance.
+fn is_waited_for(times: i32) -> bool {
+    const WAIT: Duration = Duration::from_millis(2);
+    const TIMES_MAX: i32 = 5_000;
+    pause(WAIT);
+    times < TIMES_MAX
+}
+
 /// Opens the file, or makes it; only on a disk of this host.
-fn file(path: &Path, queue: &Queue) -> Result<Connection, Fault> {
+fn file(path: &Path) -> Result<Connection, Fault> {
     let shown = text::path(path);
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Fault(format!("{shown}: that is no file")));
@@ -291,8 +302,8 @@ fn file(path: &Path, queue: &Queue) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&real, flags).map_err(wrong)?;
-    connection.busy_timeout(queue.timeout / 2).map_err(wrong)?;
+    let mut connection = Connection::open_with_flags(&real, flags).map_err(wrong)?;
+    connection.busy_handler(Some(is_waited_for)).map_err(wrong)?;
     // FULL: what was taken in is on the disk when that is said, also where the power fails
     connection
         .execute_batch(
