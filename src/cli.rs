@@ -322,6 +322,10 @@ pub struct Run {
     #[arg(long, value_name = "URL")]
     pub queue: Option<String>,
 
+    /// Try anew what was put aside, too: conflicts, what can never go well, and what ended its worker three times
+    #[arg(long)]
+    pub again: bool,
+
     /// How many at once; as many as there are cores where it is not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub count: Option<u32>,

@@ -173,7 +173,10 @@ impl JobType {
 
     fn of(name: &str, written: Written) -> Result<Self, String> {
         if let Some(output) = &written.output {
-            check_marks("output", output, &["input", "name", "stem", "id"])?;
+            check_marks("output", output, &["input", "name", "stem"])?;
+        }
+        if written.concurrency == Some(0) {
+            return Err("concurrency: 0 is none at all".to_owned());
         }
         if written.tier.is_empty() {
             return Err("there is no [[tier]]: nothing says how a job is done".to_owned());
@@ -215,8 +218,8 @@ impl JobType {
 
     /// Where the result of an input goes; relative ones below `base`.
     #[must_use]
-    pub fn output_of(&self, input: &Path, base: &Path, id: i64) -> Option<PathBuf> {
-        let marks = Marks { input, output: None, id };
+    pub fn output_of(&self, input: &Path, base: &Path) -> Option<PathBuf> {
+        let marks = Marks { input, output: None, id: 0 };
         self.output.as_ref().map(|output| base.join(filled(output, &marks)))
     }
 }
@@ -379,6 +382,14 @@ backoff  = "30s"
             ("colour = 1\n", "pdftext.toml:1: unknown field `colour`"),
             ("\n\nconcurrency = \"two\"\n", "pdftext.toml:3: "),
             ("", "there is no [[tier]]"),
+            (
+                "concurrency = 0\n[[tier]]\nargv = [\"/bin/true\"]\n",
+                "concurrency: 0 is none at all",
+            ),
+            (
+                "output = \"/o/{id}\"\n[[tier]]\nargv = [\"/bin/true\"]\n",
+                "{id} stands for nothing here",
+            ),
             ("[[tier]]\nargv = []\n", "[[tier]] 1: argv is empty"),
             (
                 "[[tier]]\nname = \"x\"\nargv = [\"true\"]\n",

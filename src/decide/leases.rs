@@ -24,7 +24,8 @@ pub struct Seen {
 pub struct Patience {
     /// A lease. Default 120 s.
     pub lease: Duration,
-    /// What a living worker never stays silent for: two beats. By then a clock that was set has been found out.
+    /// What a living worker that has jobs never stays silent for while the queue is there: the longest wait until it
+    /// tries again, and a few beats. By then a clock that was set has been found out, too.
     pub proof: Duration,
 }
 
@@ -32,6 +33,7 @@ pub struct Patience {
 #[derive(Clone, Debug, Default)]
 pub struct Leases {
     heard: BTreeMap<String, Heard>,
+    looked: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,11 @@ struct Heard {
 impl Leases {
     /// Looks at all workers, at `now` since boot; those whose lease is over.
     pub fn look(&mut self, all: &[Seen], now: Duration, patience: Patience) -> Vec<Seen> {
+        // who did not look for so long (a suspended host) has heard no silence either
+        if self.looked.is_some_and(|last| now.saturating_sub(last) >= patience.lease) {
+            self.was_deaf();
+        }
+        self.looked = Some(now);
         self.heard.retain(|id, _| all.iter().any(|seen| seen.id == *id));
         let over = |seen: &&Seen| {
             let heard = self
@@ -84,7 +91,7 @@ mod tests {
     #[test]
     fn a_silence_is_over_when_it_was_heard_to_its_end() {
         let mut leases = Leases::default();
-        for (at, expected) in [(0, false), (100, false), (119, false), (120, true)] {
+        for (at, expected) in [(0, false), (60, false), (119, false), (120, true)] {
             assert_eq!(is_over(&mut leases, at, 7, at.min(119)), expected, "{at}");
         }
     }
@@ -108,10 +115,20 @@ mod tests {
             assert!(!is_over(&mut leases, at, beats, silent), "{at}");
         }
         // an hour back, and dead
-        for at in [90, 105, 194] {
+        for at in [90, 105, 150, 194] {
             assert!(!is_over(&mut leases, at, 6, 0), "{at}");
         }
         assert!(is_over(&mut leases, 195, 6, 0));
+    }
+
+    #[test]
+    fn who_slept_has_heard_no_silence() {
+        let mut leases = Leases::default();
+        assert!(!is_over(&mut leases, 0, 1, 0));
+        assert!(!is_over(&mut leases, 120, 1, 3600), "it was not listened to");
+        let mut leases = Leases::default();
+        assert!(!is_over(&mut leases, 0, 1, 0));
+        assert!(is_over(&mut leases, 119, 1, 3600));
     }
 
     #[test]

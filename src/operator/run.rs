@@ -14,10 +14,12 @@ use crate::cli;
 use crate::config::Host;
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
-use crate::decide::attempts::State;
+use crate::decide::attempts::{Class, State};
 use crate::probes::gate;
-use crate::queue::store::{NewJob, Standing, Store};
+use crate::queue::Fault;
+use crate::queue::store::{NewJob, Standing, Store, Submitted};
 use crate::report::out;
+use crate::runner::link::Link;
 use crate::runner::supervise::{self, Numbers, Setup};
 use crate::sys::clock::boottime;
 use crate::sys::command::{Ending, Helper};
@@ -34,8 +36,12 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long the runner may take to end: a command's grace, and what follows.
 const END_LIMIT: Duration = Duration::from_secs(14);
+/// How long one look may take: a stop is heard only between two.
+const ASK_LIMIT: Duration = Duration::from_secs(2);
 /// A runner that ends too often is not started again.
-const STARTS_MAX: u32 = 5;
+const STARTS_MAX: usize = 10;
+/// So often within this time.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// How long a command that is asked to end may take.
 const GRACE: Duration = Duration::from_secs(5);
 /// What commands find of the environment that the run was started in.
@@ -56,16 +62,14 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
         None => own_queue()?,
     };
     let run_dir = Host::default().run_dir;
-    let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
-    stop.set_nonblocking(true).context("listen to signals")?;
-
     let jobs = jobs_of(&kind, &asked.files, &base, &run_dir)?;
     prepare(&jobs)?;
     let fault = |fault: crate::queue::Fault| anyhow!("the queue: {fault}");
     let mut store = Store::open(&Queue::at(&url, QUEUE_LIMIT)).map_err(fault)?;
     let put = store.submit(&jobs).map_err(fault)?;
     let mut ids: Vec<i64> = put.iter().map(|it| it.id).collect();
-    let again = to_do_again(&jobs, &put)?;
+    let stand = store.stand(&put.iter().map(|it| it.id).collect::<Vec<_>>()).map_err(fault)?;
+    let again = to_do_again(&jobs, &put, &stand, asked.again)?;
     store.retry(&again).map_err(fault)?;
     ids.sort_unstable();
     ids.dedup();
@@ -81,35 +85,54 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
         dir: base,
         numbers: Numbers { grace: GRACE, drain: Duration::ZERO, ..Numbers::default() },
     };
-    let (mut runner, mut starts) = (start(&setup)?, 1);
+    // from here on a stop is heard, and whatever is asked ends by itself
+    let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
+    stop.set_nonblocking(true).context("listen to signals")?;
+    let mut link = Link::to(Queue::at(&url, ASK_LIMIT));
+    let mut ask = |ids: &[i64]| {
+        let ids = ids.to_vec();
+        link.ask(move |store| store.stand(&ids))
+    };
+    let (mut runner, mut starts) = (start(&setup)?, vec![boottime()]);
     let mut progress = Progress::new(ids.len());
     loop {
-        let stand = store.stand(&ids).map_err(fault);
-        if let Ok(stand) = &stand {
-            progress.tell(stand)?;
-            if stand.iter().all(|it| it.state.is_over()) {
+        match ask(&ids) {
+            Ok(stand) if stand.len() < ids.len() => {
                 runner.end();
-                return finish(stand, &names);
+                bail!(
+                    "{} of the jobs are in the queue no more: somebody took them out",
+                    ids.len() - stand.len()
+                );
             }
-        } else {
-            // it may come back; what runs goes on, and its results are kept
-            store = Store::open(&Queue::at(&url, QUEUE_LIMIT)).unwrap_or(store);
+            Ok(stand) => {
+                progress.tell(&stand)?;
+                if stand.iter().all(|it| it.state.is_over()) {
+                    runner.end();
+                    return finish(&stand, &names);
+                }
+            }
+            // it may come back; what runs goes on, and its results wait
+            Err(Fault(why)) => progress.trouble(&why),
         }
         if stop.read(&mut [0; 16]).is_ok_and(|length| length > 0) {
             runner.end();
             progress.clear()?;
-            let left = store.stand(&ids).map_err(fault)?;
-            let left = left.iter().filter(|it| !it.state.is_over()).count();
-            out::complain(&format!(
-                "unwedge run: interrupted; {left} are left in the queue, and a next run goes on with them"
-            ));
+            out::complain(
+                "unwedge run: interrupted; what is left is in the queue, and a next run goes on with it",
+            );
             return Ok(130);
         }
         if runner.process.within(ASK_EVERY) {
-            if starts >= STARTS_MAX {
-                bail!("the runner ended {starts} times; what is left is in the queue");
+            let now = boottime();
+            starts.retain(|at| now.saturating_sub(*at) < STARTS_WITHIN);
+            if starts.len() >= STARTS_MAX {
+                bail!(
+                    "the runner ended {STARTS_MAX} times within {}; what is left is in the queue",
+                    text::duration(STARTS_WITHIN)
+                );
             }
-            (runner, starts) = (start(&setup)?, starts + 1);
+            starts.push(now);
+            runner = start(&setup)?;
         }
     }
 }
@@ -121,6 +144,8 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
     if let Some(file) = &asked.r#type {
         let said = std::fs::read_to_string(file).with_context(|| text::path(file))?;
         let mut kind = JobType::parse(file, &said).map_err(|why| anyhow!(why))?;
+        // two files of one name are not one type, nor is one that was changed, or run elsewhere
+        kind.name = format!("{}-{}", kind.name, digest_of(&[said.as_bytes()], base));
         kind.concurrency = asked.count.unwrap_or(kind.concurrency);
         return Ok(kind);
     }
@@ -130,13 +155,10 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
     };
     *program = text::path(&found(program, base)?);
     // the same command with the same output is the same type, and its jobs are the same jobs
-    let mut digest = Sha256::new();
-    for word in argv.iter().chain(&asked.output) {
-        digest.update(word.as_bytes());
-        digest.update([0]);
-    }
-    digest.update(base.as_os_str().as_bytes());
-    let name: String = digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let output = asked.output.as_deref().map_or("", |output| output);
+    let words: Vec<&[u8]> =
+        [output].into_iter().chain(argv.iter().map(String::as_str)).map(str::as_bytes).collect();
+    let name = digest_of(&words, base);
     let mut kind = JobType::of_command(&format!("run-{name}"), argv, asked.output.clone())
         .map_err(|why| anyhow!(why))?;
     kind.concurrency = asked.count.unwrap_or(cores);
@@ -144,6 +166,16 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
     kind.attempts = 1;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
     Ok(kind)
+}
+
+/// What tells a type from others: what it says, and where it is run.
+fn digest_of(words: &[&[u8]], base: &Path) -> String {
+    let mut digest = Sha256::new();
+    for word in words.iter().copied().chain([base.as_os_str().as_bytes()]) {
+        digest.update((word.len() as u64).to_le_bytes());
+        digest.update(word);
+    }
+    digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A program by its name, as a shell finds it.
@@ -186,7 +218,7 @@ fn jobs_of(kind: &JobType, files: &[PathBuf], base: &Path, run_dir: &Path) -> Re
     let mut jobs = Vec::with_capacity(files.len());
     for file in files {
         let input = base.join(file);
-        let output = kind.output_of(&input, base, 0);
+        let output = kind.output_of(&input, base);
         if let Some(output) = &output
             && let Some(other) = outputs.insert(output.clone(), file)
             && other != file
@@ -234,22 +266,41 @@ fn prepare(jobs: &[NewJob]) -> Result<()> {
     }
 }
 
-/// Of the jobs that are over already: those that failed, and those whose result is gone.
-fn to_do_again(jobs: &[NewJob], put: &[crate::queue::store::Submitted]) -> Result<Vec<i64>> {
-    let over: Vec<(i64, State, Option<PathBuf>)> = put
+/// Of the jobs that are over already: those whose failure another try may end otherwise, and those whose result is gone.
+/// What was put aside for a person only where that person says so.
+fn to_do_again(
+    jobs: &[NewJob],
+    put: &[Submitted],
+    stand: &[Standing],
+    aside_too: bool,
+) -> Result<Vec<i64>> {
+    let passes = [Class::Failed, Class::TimedOut, Class::Infrastructure, Class::Configuration];
+    let mut again: Vec<i64> = stand
+        .iter()
+        .filter(|it| matches!(it.state, State::Failed | State::Quarantined))
+        .filter(|it| {
+            aside_too || passes.iter().any(|class| it.class.as_deref() == Some(class.name()))
+        })
+        .map(|it| it.id)
+        .collect();
+    let done: Vec<(i64, PathBuf)> = put
         .iter()
         .zip(jobs)
-        .filter(|(put, _)| put.state.is_over())
-        .map(|(put, job)| (put.id, put.state, job.output.as_deref().and_then(path_of)))
+        .filter(|(put, _)| put.state == State::Done)
+        .filter_map(|(put, job)| Some((put.id, path_of(job.output.as_deref()?)?)))
         .collect();
-    within(LOOK_LIMIT, move || {
-        let is_missing = |output: &Option<PathBuf>| output.as_ref().is_some_and(|it| !it.exists());
-        over.into_iter()
-            .filter(|(_, state, output)| *state != State::Done || is_missing(output))
-            .map(|(id, _, _)| id)
-            .collect()
-    })
-    .map_err(|_| anyhow!("the outputs of a run before do not answer; nothing was begun"))
+    let is_gone = |path: &PathBuf| {
+        path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    let gone = within(LOOK_LIMIT, move || {
+        done.into_iter().filter(|(_, output)| is_gone(output)).map(|(id, _)| id).collect::<Vec<_>>()
+    });
+    again.extend(
+        gone.map_err(|_| anyhow!("the outputs of a run before do not answer; nothing was begun"))?,
+    );
+    again.sort_unstable();
+    again.dedup();
+    Ok(again)
 }
 
 /// A runner of this run's own, which ends when this program does.
@@ -282,6 +333,7 @@ struct Progress {
     is_terminal: bool,
     last: String,
     due: Duration,
+    said: Option<String>,
 }
 
 impl Progress {
@@ -291,6 +343,7 @@ impl Progress {
             is_terminal: std::io::stdout().is_terminal(),
             last: String::new(),
             due: boottime() + TELL_EVERY,
+            said: None,
         }
     }
 
@@ -313,6 +366,14 @@ impl Progress {
         } else {
             format!("{line}\n")
         })?)
+    }
+
+    /// Says what is wrong, once while it lasts.
+    fn trouble(&mut self, why: &str) {
+        if self.said.as_deref() != Some(why) {
+            out::complain(&format!("unwedge run: the queue: {why}"));
+            self.said = Some(why.to_owned());
+        }
     }
 
     fn clear(&self) -> Result<()> {

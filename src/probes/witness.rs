@@ -2,6 +2,8 @@
 //! another namespace says nothing about the processes that are seen here.
 
 use procfs::process::Process;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 /// The identity of this process.
 ///
@@ -14,9 +16,30 @@ pub fn own() -> std::io::Result<String> {
     Ok(format!("{}:{pid}:{ticks}", place()?))
 }
 
-/// Whether the process of this identity is known to be gone. One that cannot be seen from here is not.
+/// What is known here of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is at work, or cannot be seen from here.
+    Unknown,
+    /// It is gone, and what it has started for a job is about to be.
+    Ending,
+    /// It is gone, with all that it has started.
+    Gone,
+}
+
+/// What is known of the worker of this identity. Of one that cannot be seen from here that is nothing.
 #[must_use]
-pub fn is_gone(id: &str) -> bool {
+pub fn fate(id: &str) -> Fate {
+    if !is_over(id) {
+        Fate::Unknown
+    } else if has_helpers(id) {
+        Fate::Ending
+    } else {
+        Fate::Gone
+    }
+}
+
+fn is_over(id: &str) -> bool {
     let Ok(place) = place() else { return false };
     let Some(rest) = id.strip_prefix(&place).and_then(|rest| rest.strip_prefix(':')) else {
         return false;
@@ -25,7 +48,20 @@ pub fn is_gone(id: &str) -> bool {
     let (Some(Ok(pid)), Some(Ok(ticks)), None) = (parts.next(), parts.next(), parts.next()) else {
         return false;
     };
-    i32::try_from(pid).is_ok_and(|pid| start_of(pid) != Some(ticks))
+    let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    match test_kill_process(process) {
+        Err(Errno::SRCH) => true,
+        // a pid that is used again; what cannot be read (hidepid) says nothing
+        Ok(()) | Err(_) => start_of(process.as_raw_nonzero().get()).is_some_and(|it| it != ticks),
+    }
+}
+
+/// Whether a process that a worker has started for a job is still at it: its command line names the worker.
+fn has_helpers(id: &str) -> bool {
+    let Ok(all) = procfs::process::all_processes() else { return true };
+    all.flatten().any(|process| {
+        process.cmdline().is_ok_and(|words| words.iter().skip(1).any(|word| word == id))
+    })
 }
 
 /// The name of this host.
@@ -56,10 +92,10 @@ mod tests {
     #[test]
     fn only_what_was_seen_from_here_can_be_gone() {
         let own = own().unwrap();
-        assert!(!is_gone(&own));
+        assert_eq!(fate(&own), Fate::Unknown);
         let (place, rest) =
             own.rsplit_once(':').map(|(rest, _)| rest.rsplit_once(':').unwrap()).unwrap();
-        assert!(is_gone(&format!("{place}:{rest}:1")), "the same pid, another start");
+        assert_eq!(fate(&format!("{place}:{rest}:1")), Fate::Gone, "the same pid, another start");
         for unseen in [
             "",
             "x",
@@ -68,7 +104,7 @@ mod tests {
             &format!("{place}:{rest}"),
             &format!("{own}:1"),
         ] {
-            assert!(!is_gone(unseen), "{unseen}");
+            assert_eq!(fate(unseen), Fate::Unknown, "{unseen}");
         }
     }
 }

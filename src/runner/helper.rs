@@ -7,8 +7,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub fn run() -> i32 {
         },
     };
     let left = tree::kill_all(KILL_LIMIT);
+    // after a result was put in its place there is none any more
+    remove(order.output.as_deref().map(|output| scratch_of(output, &order)).as_deref());
     let report = match left {
         0 => report,
         _ => Report {
@@ -94,16 +97,16 @@ fn attempt(order: &Order) -> Result<Report, Halt> {
         if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
             continue;
         }
-        let scratch = order
-            .output
-            .as_deref()
-            .map(|output| scratch_of(output, order.token.id, order.token.nth));
+        let scratch = order.output.as_deref().map(|output| scratch_of(output, order));
         if let Some(scratch) = &scratch {
             clear(scratch)?;
         }
         let (outcome, report) = one(order, tier, scratch.as_deref())?;
         match outcome {
-            Outcome::Done => return publish(order, scratch.as_deref(), report),
+            Outcome::Done => {
+                let is_wanted = tier.min_bytes > 0;
+                return publish(order, scratch.as_deref(), is_wanted, report);
+            }
             // another way may be better than one that failed, and is not where all ways end at the same wall
             Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => last = Some(report),
             Outcome::Not(_) | Outcome::GivenBack => {
@@ -124,11 +127,17 @@ fn attempt(order: &Order) -> Result<Report, Halt> {
 }
 
 /// Where a result is written first: beside its place, hidden, with the same ending.
-fn scratch_of(output: &Path, id: i64, nth: i64) -> PathBuf {
-    let stem = output.file_stem().unwrap_or(OsStr::new("out"));
+fn scratch_of(output: &Path, order: &Order) -> PathBuf {
+    scratch_of_try(output, order, order.token.nth)
+}
+
+fn scratch_of_try(output: &Path, order: &Order, nth: i64) -> PathBuf {
+    /// A name has 255 bytes at most, and more than the stem is in it.
+    const STEM_BYTES_MAX: usize = 120;
+    let stem = output.file_stem().unwrap_or(OsStr::new("out")).as_bytes();
     let mut name = OsString::from(".");
-    name.push(stem);
-    name.push(format!(".unwedge-{id}-{nth}"));
+    name.push(OsStr::from_bytes(&stem[..stem.len().min(STEM_BYTES_MAX)]));
+    name.push(format!(".unwedge-{}-{}-{nth}", order.mark, order.token.id));
     if let Some(ending) = output.extension() {
         name.push(".");
         name.push(ending);
@@ -143,7 +152,7 @@ fn sweep(order: &Order) {
     let Some(output) = &order.output else { return };
     let last = order.token.nth - 1;
     for nth in (1..=last).rev().take(BACK) {
-        remove(Some(&scratch_of(output, order.token.id, nth)));
+        remove(Some(&scratch_of_try(output, order, nth)));
     }
 }
 
@@ -295,8 +304,8 @@ fn look(scratch: &Path, least: u64) -> Output {
             "its result has {} bytes, at least {least} are expected",
             there.len()
         )),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && least == 0 => Output::Good,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound && least == 0 => Output::Good,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             Output::Short("it wrote no result".to_owned())
         }
         Err(error) => Output::Unseen(format!("its result: {error}")),
@@ -328,7 +337,12 @@ fn words(seen: &Evidence, signal: Option<i32>, tier: &Tier) -> String {
 }
 
 /// Puts the result in its place, once the runner says that the job is still its own.
-fn publish(order: &Order, scratch: Option<&Path>, report: Report) -> Result<Report, Halt> {
+fn publish(
+    order: &Order,
+    scratch: Option<&Path>,
+    is_wanted: bool,
+    report: Report,
+) -> Result<Report, Halt> {
     let (Some(scratch), Some(output)) = (scratch, order.output.as_deref()) else {
         return Ok(report);
     };
@@ -337,8 +351,23 @@ fn publish(order: &Order, scratch: Option<&Path>, report: Report) -> Result<Repo
         let message = Some(format!("{what} {}: {error}", text::path(output)));
         Report { class: Some(Class::Infrastructure), message, ..report.clone() }
     };
-    if !scratch.exists() {
-        return Ok(report);
+    match scratch.symlink_metadata() {
+        Ok(_) => {}
+        // its type allows that, or says that what is there already is right
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(match output.symlink_metadata() {
+                Ok(_) => report,
+                Err(_) if !is_wanted => report,
+                Err(error) => {
+                    let message = Some(format!(
+                        "nothing was to be changed at {}: {error}",
+                        text::path(output)
+                    ));
+                    Report { class: Some(Class::Failed), message, ..report }
+                }
+            });
+        }
+        Err(error) => return Ok(infra("look at the result of", error)),
     }
     if let Err(error) = File::open(scratch).and_then(|file| file.sync_all()) {
         return Ok(infra("flush the result of", error));

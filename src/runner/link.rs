@@ -14,6 +14,8 @@ use crate::sys::text;
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 /// The longest.
 const RETRY_LAST: Duration = Duration::from_secs(120);
+/// The longest while jobs are at work: their lease is to be renewed before anybody can have heard a silence.
+pub const RETRY_HOLDING: Duration = Duration::from_secs(15);
 
 /// The way.
 pub struct Link {
@@ -21,13 +23,14 @@ pub struct Link {
     store: Option<Store>,
     retry: Duration,
     not_before: Duration,
+    holds: bool,
 }
 
 impl Link {
     /// To this queue.
     #[must_use]
     pub fn to(queue: Queue) -> Self {
-        Self { queue, store: None, retry: RETRY_FIRST, not_before: Duration::ZERO }
+        Self { queue, store: None, retry: RETRY_FIRST, not_before: Duration::ZERO, holds: false }
     }
 
     /// Asks. While the queue is away it is tried again after 5 s, then after twice as long, up to 2 min; until then
@@ -52,15 +55,12 @@ impl Link {
             Ok((store, answer))
         });
         match answer {
-            Ok(Ok((store, answer))) => {
-                if store.is_broken() {
-                    self.is_away();
-                } else {
-                    (self.store, self.retry) = (Some(store), RETRY_FIRST);
-                }
-                answer
+            Ok(Ok((store, Ok(answer)))) => {
+                (self.store, self.retry) = (Some(store), RETRY_FIRST);
+                Ok(answer)
             }
-            Ok(Err(fault)) => {
+            // a server that refuses (a full disk, a replica that was demoted) is asked anew on another connection
+            Ok(Ok((_, Err(fault))) | Err(fault)) => {
                 self.is_away();
                 Err(fault)
             }
@@ -84,14 +84,14 @@ impl Link {
         if self.store.is_none() { self.not_before } else { Duration::ZERO }
     }
 
-    /// Whether there is a connection.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.store.is_some()
+    /// Whether jobs are at work.
+    pub fn holds(&mut self, holds: bool) {
+        self.holds = holds;
     }
 
     fn is_away(&mut self) {
-        self.not_before = boottime() + self.retry;
-        self.retry = (self.retry * 2).min(RETRY_LAST);
+        let most = if self.holds { RETRY_HOLDING } else { RETRY_LAST };
+        self.not_before = boottime() + self.retry.min(most);
+        self.retry = (self.retry * 2).min(most);
     }
 }

@@ -14,7 +14,8 @@ mod tree;
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     match args {
-        [verb] if verb == helper::VERB => Some(helper::run()),
+        // the second word says whose it is, to whoever looks at the process table
+        [verb, _worker] if verb == helper::VERB => Some(helper::run()),
         [verb] if verb == supervise::VERB => Some(supervise::as_told()),
         [..] => None,
     }

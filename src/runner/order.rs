@@ -24,6 +24,8 @@ pub struct Order {
     pub output: Option<PathBuf>,
     /// Whether a try before was about to put its result there: what is there is that result.
     pub may_be_there: bool,
+    /// What tells scratch files of this queue from those of another.
+    pub mark: String,
     /// Where its commands run.
     #[serde(with = "path_text")]
     pub dir: PathBuf,

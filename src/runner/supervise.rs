@@ -15,15 +15,16 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::helper;
-use super::link::Link;
+use super::link::{Link, RETRY_HOLDING};
 use super::order::{GO, Order, Report, Tell};
 use super::tree;
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
 use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
 use crate::decide::leases::{Leases, Patience, Seen};
-use crate::probes::records::path_text;
-use crate::probes::{gate, witness};
+use crate::probes::gate;
+use crate::probes::records::{self, path_text};
+use crate::probes::witness::{self, Fate};
 use crate::queue::Fault;
 use crate::queue::store::{Ask, Beat, Claimed, Ending, NewWorker, Store};
 use crate::sys::clock::boottime;
@@ -86,6 +87,11 @@ pub struct Setup {
     pub numbers: Numbers,
 }
 
+/// How long a helper may take to end all that is below it and itself, beside the grace of its command.
+const HELPER_END: Duration = Duration::from_secs(12);
+/// How long a result may take to be put in its place, beside the time of the commands.
+const PUT: Duration = Duration::from_secs(600);
+
 /// The word that makes this program a runner.
 pub const VERB: &str = "--run-jobs";
 
@@ -133,16 +139,26 @@ struct Running {
     process: command::Ending,
     report: Option<Report>,
     started_ms: u64,
-    /// When it is killed, once it was told to end.
-    kill_at: Option<Duration>,
+    /// When its helper is killed: all its time is over, or it was told to end and did not.
+    kill_at: Duration,
+    /// Whether it was told to end.
+    is_stopped: bool,
+    /// Whether its helper was killed.
+    is_killed: bool,
+    /// Whether its result waits for the queue's word.
+    is_ready: bool,
 }
 
 struct Runner {
     setup: Setup,
     link: Link,
     id: String,
+    /// What tells scratch files of this queue from those of another.
+    mark: String,
     running: BTreeMap<Token, Running>,
     outbox: Vec<Ending>,
+    /// Jobs whose helper could not be killed: they stay ours, so that nobody begins them beside it.
+    stuck: Vec<Token>,
     leases: Leases,
     events: Receiver<Event>,
     send: Sender<Event>,
@@ -168,10 +184,12 @@ pub fn run(setup: Setup) -> Result<End, Fault> {
     listen(&send)?;
     let mut runner = Runner {
         link: Link::to(Queue::at(&setup.url, setup.timeout)),
+        mark: records::digest(setup.url.as_bytes()).chars().take(6).collect(),
         setup,
         id,
         running: BTreeMap::new(),
         outbox: Vec::new(),
+        stuck: Vec::new(),
         leases: Leases::default(),
         events,
         send,
@@ -215,6 +233,25 @@ fn listen(send: &Sender<Event>) -> Result<(), Fault> {
     )
 }
 
+impl Running {
+    /// What is known of one whose helper ended without a word.
+    fn without_report(&self) -> Report {
+        let failed = |class, message: &str| Report {
+            class: Some(class),
+            message: Some(message.to_owned()),
+            ..Report::default()
+        };
+        match (self.is_stopped, self.is_killed) {
+            (true, _) => Report { is_given_up: true, ..Report::default() },
+            (false, true) => failed(
+                Class::Infrastructure,
+                "it did not end with its time: its storage gave no answer",
+            ),
+            (false, false) => failed(Class::Crashed, "its helper was killed"),
+        }
+    }
+}
+
 impl Runner {
     fn enter(&mut self) -> Result<(), Fault> {
         let worker = NewWorker {
@@ -236,7 +273,9 @@ impl Runner {
                 self.end_all();
                 return Ok(End::Lost);
             }
+            self.link.holds(!self.running.is_empty() || !self.outbox.is_empty());
             self.deliver();
+            self.place_ready();
             if self.sweep_due <= now {
                 self.sweep(now);
             }
@@ -247,6 +286,12 @@ impl Runner {
                 if self.running.is_empty()
                     && (self.outbox.is_empty() || now >= since + self.setup.numbers.grace)
                 {
+                    if !self.stuck.is_empty() {
+                        self.say(
+                            "it does not leave the queue: what cannot be ended is still its own",
+                        );
+                        return Ok(End::Asked);
+                    }
                     let id = self.id.clone();
                     if let Err(Fault(why)) = self.link.ask(move |store| store.leave(&id)) {
                         self.say(&format!("leave the queue: {why}; it is found out by others"));
@@ -281,6 +326,17 @@ impl Runner {
                     |token: &Token| held.iter().any(|it| it.token == *token && !it.is_cancelled);
                 let lost: Vec<Token> =
                     self.running.keys().filter(|token| !ours(token)).copied().collect();
+                // handed out in an answer that never came: nothing was begun
+                let known = |token: &Token| {
+                    self.running.contains_key(token)
+                        || self.stuck.contains(token)
+                        || self.outbox.iter().any(|it| it.token == *token)
+                };
+                let unknown: Vec<Token> =
+                    held.iter().map(|it| it.token).filter(|token| !known(token)).collect();
+                for token in unknown {
+                    self.outbox.push(Ending::given_back(token));
+                }
                 for token in lost {
                     self.say(&format!(
                         "job {}: it is somebody else's, or was called off: ended here",
@@ -317,17 +373,22 @@ impl Runner {
             }
         };
         let others: Vec<Seen> = seen.into_iter().filter(|it| it.id != self.id).collect();
-        let patience = Patience { lease: numbers.lease, proof: numbers.beat * 2 };
+        let patience = Patience { lease: numbers.lease, proof: RETRY_HOLDING + numbers.beat * 3 };
         let mut gone = self.leases.look(&others, now, patience);
         // of a process of this very host it is known, and need not be waited for
-        gone.extend(others.into_iter().filter(|it| witness::is_gone(&it.id)));
+        for other in others {
+            match witness::fate(&other.id) {
+                Fate::Unknown => {}
+                // whoever takes its jobs now would begin them beside what is still at them
+                Fate::Ending => self.sweep_due = now + Duration::from_secs(1),
+                Fate::Gone => gone.push(other),
+            }
+        }
         gone.sort_by(|a, b| a.id.cmp(&b.id));
         gone.dedup_by(|a, b| a.id == b.id);
-        if gone.is_empty() {
-            return;
-        }
         let names: Vec<String> = gone.iter().map(|it| it.id.clone()).collect();
         match self.link.ask(move |store| store.bury(&gone, numbers.rescues)) {
+            Ok(back) if names.is_empty() && back.is_empty() => {}
             Ok(back) => {
                 self.say(&format!("gone: {}; {} jobs given back", names.join(", "), back.len()));
                 self.poll_due = now;
@@ -382,32 +443,42 @@ impl Runner {
             use std::os::unix::ffi::OsStringExt as _;
             Some(PathBuf::from(std::ffi::OsString::from_vec(text::unwritten(written)?)))
         };
+        let input = path(&claimed.input);
+        let output = claimed.output.as_deref().map(path);
+        let (Some(input), Some(output)) = (input, output.map_or(Some(None), |it| it.map(Some)))
+        else {
+            let message = Some("its paths are not as this program writes them".to_owned());
+            let report = Report { class: Some(Class::Permanent), message, ..Report::default() };
+            return self.end(&claimed, kind, report, None);
+        };
         // the gate may have closed since: then it goes back as it was
         let open = gate::open(&self.setup.run_dir);
         let is_open = claimed.needs.iter().all(|need| open.contains(need));
-        let order = path(&claimed.input).filter(|_| is_open).map(|input| Order {
+        let order = is_open.then(|| Order {
             token,
             kind: self.setup.types[kind].clone(),
             input,
-            output: claimed.output.as_deref().and_then(path),
+            output,
             may_be_there: claimed.may_be_there,
             dir: self.setup.dir.clone(),
+            mark: self.mark.clone(),
             grace_ms: millis(self.setup.numbers.grace),
         });
         let started = order.as_ref().map(|order| self.start(order));
         match started {
             Some(Ok((input, process))) => {
-                let (report, kill_at) = (None, None);
                 let started_ms = crate::sys::clock::since_epoch().as_millis();
-                let started_ms = u64::try_from(started_ms).unwrap_or_default();
                 let running = Running {
                     claimed,
                     kind,
                     input: Some(input),
                     process,
-                    report,
-                    started_ms,
-                    kill_at,
+                    report: None,
+                    started_ms: u64::try_from(started_ms).unwrap_or_default(),
+                    kill_at: boottime() + self.longest(kind),
+                    is_stopped: false,
+                    is_killed: false,
+                    is_ready: false,
                 };
                 self.running.insert(token, running);
             }
@@ -429,7 +500,8 @@ impl Runner {
     /// Starts a helper, and a thread that hears what it tells.
     fn start(&self, order: &Order) -> std::io::Result<(ChildStdin, command::Ending)> {
         let token = order.token;
-        let (mut input, output, process) = Helper::start(&[helper::VERB.into()])?.split();
+        let (mut input, output, process) =
+            Helper::start(&[helper::VERB.into(), self.id.clone().into()])?.split();
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
         input.write_all(&line)?;
@@ -460,13 +532,20 @@ impl Runner {
             due = due.min(self.link.due());
         }
         for running in self.running.values() {
-            due = due.min(running.kill_at.unwrap_or(Duration::MAX));
+            due = due.min(running.kill_at);
+            if running.is_ready {
+                due = due.min(self.link.due());
+            }
         }
         let mut limit = due.saturating_sub(now);
         loop {
             match self.events.recv_timeout(limit) {
                 Ok(event) => self.hear(event),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            }
+            // however much there is to hear, a beat is not late for it
+            if self.beat_due <= boottime() {
+                return;
             }
             // what else is there is heard in the same turn, so that many ends are one statement
             limit = Duration::ZERO;
@@ -498,15 +577,10 @@ impl Runner {
                 if !running.process.within(Duration::from_secs(1)) {
                     running.process.kill();
                 }
-                let report = running.report.take().unwrap_or_else(|| Report {
-                    class: Some(Class::Crashed),
-                    message: Some("its helper was killed".to_owned()),
-                    ..Report::default()
-                });
-                let known = self.helpers();
+                let report = running.report.take().unwrap_or_else(|| running.without_report());
                 // what a helper that was killed has left is ours now
-                if report.class == Some(Class::Crashed) {
-                    tree::kill_strays(&known, Duration::from_secs(5));
+                if running.is_killed || report.class == Some(Class::Crashed) {
+                    tree::kill_strays(&self.helpers(), Duration::from_millis(500));
                 }
                 let started_ms = running.started_ms;
                 self.end(&running.claimed, running.kind, report, Some(started_ms));
@@ -515,10 +589,22 @@ impl Runner {
         }
     }
 
-    /// A result may go to its place only while the job is ours.
+    /// Asks for every result that waits for it.
+    fn place_ready(&mut self) {
+        let ready = self.running.iter().filter(|(_, running)| running.is_ready);
+        let ready: Vec<Token> = ready.map(|(token, _)| *token).collect();
+        for token in ready {
+            if self.link.due() <= boottime() {
+                self.place(token);
+            }
+        }
+    }
+
+    /// A result may go to its place only while the job is ours. While the queue is away it waits.
     fn place(&mut self, token: Token) {
         let is_ours = self.link.ask(move |store| store.place(token));
         let Some(running) = self.running.get_mut(&token) else { return };
+        running.is_ready = is_ours.is_err();
         match is_ours {
             Ok(true) => {
                 if let Some(input) = &mut running.input {
@@ -528,10 +614,7 @@ impl Runner {
             }
             // it goes back, or is somebody else's already; either way nothing is put anywhere
             Ok(false) => drop(running.input.take()),
-            Err(Fault(why)) => {
-                drop(running.input.take());
-                self.trouble(why);
-            }
+            Err(Fault(why)) => self.trouble(why),
         }
     }
 
@@ -597,11 +680,21 @@ impl Runner {
     }
 
     fn stop_one(&mut self, token: Token, now: Duration) {
-        let patience = self.setup.numbers.grace + Duration::from_secs(6);
-        if let Some(running) = self.running.get_mut(&token) {
+        let patience = self.setup.numbers.grace + HELPER_END;
+        if let Some(running) = self.running.get_mut(&token)
+            && !running.is_stopped
+        {
             drop(running.input.take());
-            running.kill_at.get_or_insert(now + patience);
+            running.is_stopped = true;
+            running.kill_at = running.kill_at.min(now + patience);
         }
+    }
+
+    /// All the time that a job of a type may take, whatever it meets.
+    fn longest(&self, kind: usize) -> Duration {
+        let limits =
+            self.setup.types[kind].tiers.iter().map(|tier| Duration::from_millis(tier.limit_ms));
+        limits.map(|limit| limit + self.setup.numbers.grace + HELPER_END).sum::<Duration>() + PUT
     }
 
     fn stop_running(&mut self, now: Duration) {
@@ -612,11 +705,27 @@ impl Runner {
     }
 
     fn kill_overdue(&mut self, now: Duration) {
-        for running in self.running.values_mut() {
-            if running.kill_at.is_some_and(|at| at <= now) {
+        let over: Vec<Token> = self
+            .running
+            .iter()
+            .filter(|(_, it)| it.kill_at <= now)
+            .map(|(token, _)| *token)
+            .collect();
+        for token in over {
+            let Some(running) = self.running.get_mut(&token) else { continue };
+            if !std::mem::replace(&mut running.is_killed, true) {
+                drop(running.input.take());
                 running.process.kill();
-                running.kill_at = Some(Duration::MAX);
+                running.kill_at = now + HELPER_END;
+                continue;
             }
+            // it waits for storage that hangs, and nothing can end it
+            self.say(&format!(
+                "job {}: its helper cannot be killed; nobody begins it before it has ended",
+                token.id
+            ));
+            self.running.remove(&token);
+            self.stuck.push(token);
         }
     }
 

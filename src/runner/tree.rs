@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use procfs::process::all_processes;
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait, waitpid,
 };
@@ -46,9 +47,16 @@ pub fn kill_all(limit: Duration) -> usize {
         for pid in &left {
             let _ = kill_process(*pid, Signal::KILL);
         }
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-        if left.is_empty() || deadline.passed() {
-            return left.len();
+        // that there is no child is certain, for a subreaper; that none was seen is not
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Err(_) => return 0,
+                Ok(None) => break,
+            }
+        }
+        if deadline.passed() {
+            return left.len().max(1);
         }
         pause(BETWEEN);
     }
@@ -87,7 +95,7 @@ pub fn reap_strays(known: &[Pid]) {
     }
 }
 
-/// Every living process below this one.
+/// Every process below this one.
 fn below() -> Vec<Pid> {
     let tree = children();
     let own = rustix::process::getpid().as_raw_nonzero().get();
@@ -103,15 +111,14 @@ fn descend(tree: &BTreeMap<i32, Vec<i32>>, mut look: Vec<i32>) -> Vec<Pid> {
     found
 }
 
-/// The living children of each process.
+/// The children of each process, those that have ended and were not reaped among them.
 fn children() -> BTreeMap<i32, Vec<i32>> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for process in all_processes().into_iter().flatten().flatten() {
         // one that has ended meanwhile is nobody's any more
         let Ok(stat) = process.stat() else { continue };
-        if stat.state != 'Z' {
-            children.entry(stat.ppid).or_default().push(stat.pid);
-        }
+        // one whose first thread has ended looks ended and may not be
+        children.entry(stat.ppid).or_default().push(stat.pid);
     }
     children
 }

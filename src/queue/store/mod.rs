@@ -138,6 +138,26 @@ pub struct Ending {
     pub digest: Option<String>,
 }
 
+impl Ending {
+    /// One that was not begun.
+    #[must_use]
+    pub fn given_back(token: Token) -> Self {
+        Self {
+            token,
+            state: State::Retryable,
+            counted: Counted::Nothing,
+            wait_ms: 0,
+            tier: None,
+            exit_code: None,
+            signal: None,
+            class: None,
+            message: None,
+            started_ms: None,
+            digest: None,
+        }
+    }
+}
+
 /// How a worker is, with its beat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat<'a> {
@@ -216,12 +236,12 @@ impl Store {
         /// Whose output one of these would write over.
         const TAKEN: &str = "
             SELECT e.value->>'output', j.id FROM {each:1}
-            JOIN unwedge_jobs j ON j.output = e.value->>'output' AND j.state <> 'cancelled'
+            JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')
             WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
         const PUT: &str = "
             INSERT INTO unwedge_jobs (type, key, state, priority, needs, input, output, output_dir, created_ms, not_before_ms, changed_ms)
             SELECT e.value->>'type', e.value->>'key', 'pending', CAST(e.value->>'priority' AS BIGINT), {list:needs}, e.value->>'input',
-                e.value->>'output', e.value->>'output_dir', {now}, {now}, {now}
+                e.value->>'output', e.value->>'output_dir', {now}, 0, {now}
             FROM {each:1} WHERE true ORDER BY CAST(e.value->>'nth' AS BIGINT)
             ON CONFLICT (type, key) DO NOTHING RETURNING id";
         const FIND: &str = "
@@ -284,7 +304,7 @@ impl Store {
     pub fn claim(&mut self, ask: &Ask<'_>) -> Result<Vec<Claimed>, Fault> {
         const CLAIM: &str = "
             WITH free AS MATERIALIZED (
-                SELECT id AS free_id FROM unwedge_jobs
+                SELECT id AS free_id FROM unwedge_jobs {by:unwedge_jobs_ready}
                 WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} AND {open:3}
                     AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
                     AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l
@@ -406,18 +426,12 @@ impl Store {
     pub fn retry(&mut self, ids: &[i64]) -> Result<u64, Fault> {
         let rows = self.session.rows(
             "UPDATE unwedge_jobs SET state = 'pending', finished_ms = NULL, failures = 0, infra_errors = 0, rescues = 0,
-                 class = NULL, message = NULL, tier = NULL, not_before_ms = {now}, changed_ms = {now}
+                 class = NULL, message = NULL, tier = NULL, not_before_ms = 0, changed_ms = {now}
              WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1})
                  AND state IN ('done', 'failed', 'cancelled', 'quarantined') RETURNING id",
             vec![Param::Text(json!(ids).to_string())],
         )?;
         Ok(rows.len() as u64)
-    }
-
-    /// Whether its connection is gone for good.
-    #[must_use]
-    pub fn is_broken(&self) -> bool {
-        self.session.is_broken()
     }
 
     /// Writes down how tries ended. Those that were accepted; of the others somebody else has the job, and nothing of
@@ -432,13 +446,16 @@ impl Store {
         worker: &str,
     ) -> Result<Vec<Token>, Fault> {
         const END: &str = "
-            UPDATE unwedge_jobs SET state = e.value->>'state', worker = NULL, cancel_ms = NULL,
-                finished_ms = CASE WHEN e.value->>'state' IN ('pending', 'retryable') THEN NULL ELSE {now} END,
-                not_before_ms = {now} + CAST(e.value->>'wait_ms' AS BIGINT), changed_ms = {now},
+            UPDATE unwedge_jobs SET worker = NULL, cancel_ms = NULL,
+                state = CASE WHEN cancel_ms IS NOT NULL AND e.value->>'state' IN ('pending', 'retryable')
+                    THEN 'cancelled' ELSE e.value->>'state' END,
+                finished_ms = CASE WHEN cancel_ms IS NULL AND e.value->>'state' IN ('pending', 'retryable') THEN NULL ELSE {now} END,
+                not_before_ms = CASE WHEN CAST(e.value->>'wait_ms' AS BIGINT) = 0 THEN 0 ELSE {now} + CAST(e.value->>'wait_ms' AS BIGINT) END,
+                changed_ms = {now},
                 failures = failures + CASE WHEN e.value->>'counted' = 'failure' THEN 1 ELSE 0 END,
                 infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
                 class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',
-                placed_ms = CASE WHEN e.value->>'class' = 'conflict' THEN NULL ELSE placed_ms END
+                placed_ms = CASE WHEN e.value->>'state' = 'done' THEN placed_ms END
             FROM {each:1}
             WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
             RETURNING id, tries";
@@ -491,7 +508,8 @@ impl Store {
             .collect())
     }
 
-    /// Declares workers dead that have not beaten since they were seen so, and gives back what they had. A job that
+    /// Declares workers dead that have not beaten since they were seen so, and gives back what they and any other dead
+    /// one had: a claim that overlaps a burial leaves its rows to the next. A job that
     /// was lost with its worker for the `limit`th time is put aside: it may be what ends them.
     ///
     /// # Errors
@@ -508,9 +526,9 @@ impl Store {
             WHERE j.state = 'running' AND w.state = 'dead'";
         const RESCUE: &str = "
             UPDATE unwedge_jobs SET rescues = rescues + 1, worker = NULL, cancel_ms = NULL,
-                state = CASE WHEN rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
-                finished_ms = CASE WHEN rescues + 1 >= $1 THEN {now} END,
-                not_before_ms = {now}, changed_ms = {now}, class = 'crashed', message = 'its worker was lost'
+                state = CASE WHEN cancel_ms IS NOT NULL THEN 'cancelled' WHEN rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
+                finished_ms = CASE WHEN cancel_ms IS NOT NULL OR rescues + 1 >= $1 THEN {now} END,
+                not_before_ms = 0, changed_ms = {now}, class = 'crashed', message = 'its worker was lost'
             WHERE state = 'running' AND worker IN (SELECT id FROM unwedge_workers WHERE state = 'dead')
             RETURNING id, state";
         let gone: Vec<Value> =
@@ -540,7 +558,9 @@ impl Store {
     pub fn leave(&mut self, worker: &str) -> Result<u64, Fault> {
         self.session.transaction(|session| {
             let back = session.rows(
-                "UPDATE unwedge_jobs SET state = CASE WHEN failures + infra_errors + rescues > 0 THEN 'retryable' ELSE 'pending' END,
+                "UPDATE unwedge_jobs SET state = CASE WHEN cancel_ms IS NOT NULL THEN 'cancelled'
+                         WHEN failures + infra_errors + rescues > 0 THEN 'retryable' ELSE 'pending' END,
+                     finished_ms = CASE WHEN cancel_ms IS NOT NULL THEN {now} END, cancel_ms = NULL,
                      worker = NULL, changed_ms = {now} WHERE worker = $1 AND state = 'running' RETURNING id",
                 vec![Param::Text(worker.to_owned())],
             )?;

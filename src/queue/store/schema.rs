@@ -65,7 +65,7 @@ pub const STEPS: [&str; 1] = ["
     CREATE INDEX unwedge_jobs_held ON unwedge_jobs (worker) WHERE state = 'running';
     CREATE INDEX unwedge_jobs_state ON unwedge_jobs (state, finished_ms);
     CREATE UNIQUE INDEX unwedge_jobs_output ON unwedge_jobs (output)
-        WHERE output IS NOT NULL AND state <> 'cancelled';
+        WHERE output IS NOT NULL AND state IN ('pending', 'retryable', 'running');
     CREATE TABLE unwedge_attempts (
         job BIGINT NOT NULL REFERENCES unwedge_jobs (id) ON DELETE CASCADE,
         try BIGINT NOT NULL,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ::postgres::Client;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::clock::Anchor;
 use super::schema;
@@ -75,6 +75,7 @@ impl Session {
     /// - `{each:1}`: the elements of the JSON list that is the first value, as `e.value`
     /// - `{open:1}`: whether all that a job needs is in that list
     /// - `{list:name}`, `{text:column}`: a list of the element, and a column that holds one as text
+    /// - `{by:index}`: by this index, where that has to be said
     /// - `{skip}`, `{lock}`: rows are locked, those of others left out or waited for
     pub fn rows(&mut self, template: &str, params: Vec<Param>) -> Result<Vec<Vec<Cell>>, Fault> {
         let statement = self.statement(template, params);
@@ -106,15 +107,6 @@ impl Session {
         let rows = self.rows("SELECT {now}", Vec::new())?;
         let now = rows.first().and_then(|row| row.first()?.number());
         now.ok_or_else(|| Fault::new("the database does not say what time it is"))
-    }
-
-    /// Whether nothing more can be asked by it.
-    #[must_use]
-    pub fn is_broken(&self) -> bool {
-        match &self.way {
-            Way::Postgres(client) => client.is_closed(),
-            Way::Sqlite { .. } => false,
-        }
     }
 
     fn batch(&mut self, text: &str) -> Result<(), Fault> {
@@ -155,6 +147,8 @@ impl Session {
                 ("open", Way::Sqlite { .. }) => text.push_str(&format!(
                     "NOT EXISTS (SELECT 1 FROM json_each(needs) WHERE value NOT IN (SELECT value FROM json_each(${nth})))"
                 )),
+                // without statistics SQLite would rather sort all that waits
+                ("by", Way::Sqlite { .. }) => text.push_str(&format!("INDEXED BY {nth}")),
                 ("list", Way::Postgres(_)) => text.push_str(&format!("e.value->'{nth}'")),
                 ("list", Way::Sqlite { .. }) => {
                     text.push_str(&format!("json_extract(e.value, '{}{nth}')", "$."));
@@ -280,7 +274,8 @@ fn time(anchor: &Anchor) -> i64 {
 /// here all have the same chance.
 fn is_waited_for(times: i32) -> bool {
     const WAIT: Duration = Duration::from_millis(2);
-    const TIMES_MAX: i32 = 5_000;
+    /// Some five seconds: less than anybody waits for an answer.
+    const TIMES_MAX: i32 = 2_000;
     pause(WAIT);
     times < TIMES_MAX
 }
@@ -306,10 +301,16 @@ fn file(path: &Path) -> Result<Connection, Fault> {
     connection.busy_handler(Some(is_waited_for)).map_err(wrong)?;
     // FULL: what was taken in is on the disk when that is said, also where the power fails
     connection
-        .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
-        )
+        .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
         .map_err(wrong)?;
+    // of several that open a new file at once only one can do this, and SQLite has the others wait for nothing
+    let mut times = 0;
+    while let Err(error) = connection.execute_batch("PRAGMA journal_mode = WAL") {
+        if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) || !is_waited_for(times) {
+            return Err(wrong(error));
+        }
+        times += 1;
+    }
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
