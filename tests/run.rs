@@ -477,6 +477,27 @@ fn two_that_run_the_same_files_do_each_once() {
     }
 }
 
+host_test! {
+    fn a_job_is_taken_only_while_its_storage_is_open_and_by_itself_once_it_is(host) {
+        crate::quiesce::furnish(&host, crate::quiesce::UNIT, "");
+        host.put("/usr/bin/unwedge", &crate::support::host::program("unwedge"), "755");
+        let _ = host.round("--apply");
+        let run = "unwedge run --queue sqlite:///var/lib/run.db --output '/srv/storagebox/out/{name}' /srv/in/* -- cp {input} {output}";
+        host.ok(&format!("mkdir -p /srv/in; echo 1 >/srv/in/1; {run}; test $(cat /srv/storagebox/out/1) = 1; echo 2 >/srv/in/2"));
+        // it dies, and nobody may repair it
+        host.ok("kill -KILL $(main_pid); mv /etc/unwedge/sentinels/mounts /run/");
+        let _ = host.round("--apply");
+        host.ok(&format!("systemd-run --quiet --unit=files /bin/bash -c '{}'", run.replace('\'', "")));
+        host.until("journalctl -u files | grep -q 'wait for storage that is not open here: /srv/storagebox'");
+        let tries = "python3 -c \"import sqlite3; print(*sqlite3.connect('/var/lib/run.db').execute('SELECT state, tries, failures FROM unwedge_jobs ORDER BY id'))\"";
+        assert_eq!(host.ok(tries), "('done', 1, 0) ('pending', 0, 0)");
+        host.ok("mv /run/mounts /etc/unwedge/sentinels/");
+        let _ = host.round("--apply");
+        host.until("! systemctl is-active -q files");
+        assert_eq!(host.ok(&format!("cat /srv/storagebox/out/2; {tries}")), "2\n('done', 1, 0) ('done', 1, 0)");
+    }
+}
+
 #[test]
 fn wrong_usage_begins_nothing() {
     let db = Db::file();

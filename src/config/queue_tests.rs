@@ -81,7 +81,7 @@ fn where_the_database_is_must_be_said_once_and_in_a_known_way() {
 #[test]
 fn an_adapter_is_one_of_this_version() {
     let with = |adapter: &str| format!("[queue]\nurl = \"sqlite:///q\"\n{adapter}\n");
-    let known = "expected \"table\" or \"healtharchive\"";
+    let known = "expected \"table\" or \"healtharchive\" or \"unwedge\"";
     for (adapter, told) in [
         ("", format!("1: [queue] adapter: missing, {known}")),
         (
@@ -98,6 +98,11 @@ fn an_adapter_is_one_of_this_version() {
         ),
         (
             "adapter = \"healtharchive\"\n[queue.table]",
+            "4: [queue] table: only with adapter = \"table\"; this adapter has its own map"
+                .to_owned(),
+        ),
+        (
+            "adapter = \"unwedge\"\n[queue.table]",
             "4: [queue] table: only with adapter = \"table\"; this adapter has its own map"
                 .to_owned(),
         ),

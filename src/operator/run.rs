@@ -63,7 +63,7 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
     };
     let run_dir = Host::default().run_dir;
     let jobs = jobs_of(&kind, &asked.files, &base, &run_dir)?;
-    prepare(&jobs)?;
+    prepare(&jobs, &gate::open(&run_dir))?;
     let fault = |fault: crate::queue::Fault| anyhow!("the queue: {fault}");
     let mut store = Store::open(&Queue::at(&url, QUEUE_LIMIT)).map_err(fault)?;
     let put = store.submit(&jobs).map_err(fault)?;
@@ -106,13 +106,16 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
             }
             Ok(stand) => {
                 progress.tell(&stand)?;
+                if stand.iter().all(|it| it.state != State::Running) {
+                    progress.waits_for(&closed(&jobs, &setup.run_dir));
+                }
                 if stand.iter().all(|it| it.state.is_over()) {
                     runner.end();
                     return finish(&stand, &names);
                 }
             }
             // it may come back; what runs goes on, and its results wait
-            Err(Fault(why)) => progress.trouble(&why),
+            Err(Fault(why)) => progress.trouble(&format!("the queue: {why}")),
         }
         if stop.read(&mut [0; 16]).is_ok_and(|length| length > 0) {
             runner.end();
@@ -250,10 +253,12 @@ fn path_of(written: &str) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsString::from_vec(text::unwritten(written)?)))
 }
 
-/// Makes the directories of the outputs; storage that hangs keeps nobody for ever.
-fn prepare(jobs: &[NewJob]) -> Result<()> {
+/// Makes the directories of the outputs, but on storage that is not open now: its jobs wait. Storage that hangs all the
+/// same keeps nobody for ever.
+fn prepare(jobs: &[NewJob], open: &[String]) -> Result<()> {
+    let is_open = |job: &&NewJob| job.needs.iter().all(|need| open.contains(need));
     let mut dirs: Vec<PathBuf> =
-        jobs.iter().filter_map(|job| path_of(job.output_dir.as_deref()?)).collect();
+        jobs.iter().filter(is_open).filter_map(|job| path_of(job.output_dir.as_deref()?)).collect();
     dirs.sort();
     dirs.dedup();
     let made = within(LOOK_LIMIT, move || {
@@ -301,6 +306,15 @@ fn to_do_again(
     again.sort_unstable();
     again.dedup();
     Ok(again)
+}
+
+/// The storage that jobs need and that is not open here now.
+fn closed(jobs: &[NewJob], run_dir: &Path) -> Vec<String> {
+    let mut needs: Vec<&String> = jobs.iter().flat_map(|job| &job.needs).collect();
+    needs.sort();
+    needs.dedup();
+    let open = if needs.is_empty() { Vec::new() } else { gate::open(run_dir) };
+    needs.into_iter().filter(|need| !open.contains(need)).cloned().collect()
 }
 
 /// A runner of this run's own, which ends when this program does.
@@ -368,10 +382,20 @@ impl Progress {
         })?)
     }
 
+    /// Says which storage is waited for, once while it lasts.
+    fn waits_for(&mut self, closed: &[String]) {
+        if !closed.is_empty() {
+            let closed = closed.join(", ");
+            self.trouble(&format!(
+                "jobs wait for storage that is not open here: {closed} (unwedge-mounts says why)"
+            ));
+        }
+    }
+
     /// Says what is wrong, once while it lasts.
     fn trouble(&mut self, why: &str) {
         if self.said.as_deref() != Some(why) {
-            out::complain(&format!("unwedge run: the queue: {why}"));
+            out::complain(&format!("unwedge run: {why}"));
             self.said = Some(why.to_owned());
         }
     }
