@@ -16,6 +16,7 @@ pub fn programs() -> Vec<Command> {
         Binds::command(),
         WorkerTool::command(),
         Jobs::command(),
+        RunnerTool::command(),
         Watch::command(),
         VerifyOps::command(),
         Canary::command(),
@@ -148,6 +149,24 @@ pub enum JobsVerb {
     },
 }
 
+/// Claim jobs of unwedge's own queue and run them
+///
+/// A service for systemd, run as the service user. Each type of job is a file in [jobs] dir. It waits for a queue that is
+/// away, takes no job whose storage is not open, and leaves no process of a job behind. A second one says that one is
+/// running already, and ends with 0. It ends with 3 when the queue knows it no more, and with 78 when a person has to
+/// change something first.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "unwedge-runner", version)]
+pub struct RunnerTool {
+    /// Flags that every tool has.
+    #[command(flatten)]
+    pub common: Common,
+
+    /// Work off what can be claimed now, and end
+    #[arg(long)]
+    pub once: bool,
+}
+
 /// Start a round of unwedge-mounts the moment a watched mount's daemon ends or the mount is taken away
 ///
 /// A service for systemd, run as root. It asks no mount anything, repairs nothing itself and needs no
@@ -273,6 +292,21 @@ pub enum Verb {
     /// Each file is a job in a queue: what a run before has done is not done again, and what it left is gone on with. It
     /// needs no configuration. An interrupted run leaves no process behind.
     Run(Run),
+    /// Put jobs into unwedge's own queue, look at them, change them
+    #[command(subcommand)]
+    Jobs(JobsOf),
+    /// The lanes of the queue, one for each type of job
+    #[command(subcommand)]
+    Lanes(LanesVerb),
+    /// The workers of the queue
+    #[command(subcommand)]
+    Workers(WorkersVerb),
+    /// The queue itself
+    #[command(subcommand)]
+    Queue(QueueVerb),
+    /// One screen: storage, worker, lanes, what waits for how long and why, incidents; ends with 0 ok, 1 warning or
+    /// unknown, 2 fault
+    Status(Status),
     /// Say what is wrong here, worst first, and the command that mends it; it only looks
     Doctor,
     /// Put programs, units and pages in place; nothing is enabled, started or armed that was not asked for
@@ -337,6 +371,274 @@ pub struct Run {
     /// The command, with {input}, {output}, {name}, {stem} and {id} in it
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// Which queue a verb speaks to.
+#[derive(Args, Clone, Debug, Default)]
+pub struct QueueAt {
+    /// The queue, a URL of SQLite or PostgreSQL; where it is not given that of [queue], else the user's own of `unwedge run`
+    #[arg(long, value_name = "URL")]
+    pub queue: Option<String>,
+}
+
+/// What can be done with jobs.
+#[derive(Subcommand, Clone, Debug)]
+pub enum JobsOf {
+    /// Put in a job for each file; one that is there already is that one, and nothing is put in twice
+    Submit(Submit),
+    /// List jobs, the newest first; without a filter those that are not done
+    List {
+        /// Which ones
+        #[command(flatten)]
+        filter: Filter,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        most: u32,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// Everything that is known of one job: its tries, what was done to it, why it is not running
+    Show {
+        /// Its number
+        id: i64,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// Why a job is not running
+    Why {
+        /// Its number
+        id: i64,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// What the commands of a job said, if it ran on this host: the beginning and the end of it
+    Logs {
+        /// Its number
+        id: i64,
+        /// Of this try; the last one where it is not given
+        #[arg(long = "try", value_name = "N")]
+        nth: Option<i64>,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// Let jobs that failed, were called off or wait begin anew, with nothing used up
+    Retry(Change),
+    /// Call jobs off: at once what waits, at its worker's next sign of life what runs
+    Cancel(Change),
+    /// Let jobs out of quarantine, with nothing used up
+    Release(Change),
+    /// Put waiting jobs aside by a rule; what they work on stays where it is
+    Quarantine {
+        /// The rule: type=NAME, class=NAME, age=TIME (put in at least so long ago), input=PATH (it, or what lies below),
+        /// stamp=missing or stamp=malformed; all of it must hold
+        #[arg(long = "where", value_name = "RULE", value_delimiter = ',', required = true)]
+        rule: Vec<String>,
+        /// Why, for whoever finds them
+        #[arg(long, value_name = "REASON")]
+        because: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+}
+
+/// Jobs to be put in.
+#[derive(Args, Clone, Debug)]
+pub struct Submit {
+    /// The type: one of [jobs] dir, or a file
+    #[arg(value_name = "TYPE")]
+    pub kind: String,
+
+    /// What to work on
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// Higher ones are taken first; where it is not given that of the type
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub priority: Option<i64>,
+
+    /// What is written on the jobs, such as when the files were made (2026-01-24T03:12:07Z)
+    #[arg(long, value_name = "TEXT")]
+    pub stamp: Option<String>,
+
+    /// Wait until they are over, and say what came of them
+    #[arg(long)]
+    pub wait: bool,
+
+    /// Wait no longer than this
+    #[arg(long, value_name = "TIME", default_value = "120s", requires = "wait")]
+    pub timeout: String,
+
+    /// Put nothing in unless a worker is there that can take it
+    #[arg(long)]
+    pub require_capable: bool,
+
+    /// Only say what would be put in
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Where
+    #[command(flatten)]
+    pub at: QueueAt,
+}
+
+/// Which jobs.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this type
+    #[arg(long = "type", value_name = "NAME")]
+    pub kind: Option<String>,
+    /// Whose last failure was of this class: failed, timed-out, permanent, conflict, infrastructure, configuration, crashed
+    #[arg(long, value_name = "NAME")]
+    pub class: Option<String>,
+    /// That stand so: pending, retryable, running, done, failed, cancelled, quarantined
+    #[arg(long = "state", value_name = "NAME", value_delimiter = ',')]
+    pub states: Vec<String>,
+    /// That were put in at least so long ago
+    #[arg(long, value_name = "TIME")]
+    pub older: Option<String>,
+    /// That work on this, or on what lies below it
+    #[arg(long, value_name = "PATH")]
+    pub input: Option<PathBuf>,
+}
+
+/// A change of jobs.
+#[derive(Args, Clone, Debug)]
+pub struct Change {
+    /// These
+    #[arg(value_name = "ID")]
+    pub ids: Vec<i64>,
+    /// Those
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Every one that can be changed so
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where
+    #[command(flatten)]
+    pub at: QueueAt,
+}
+
+/// Lanes.
+#[derive(Subcommand, Clone, Debug)]
+pub enum LanesVerb {
+    /// Every lane: whether it is open, and what its jobs do
+    List {
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// Hand out nothing of these types until they are resumed; what runs goes on
+    Pause {
+        /// The types
+        #[arg(required = true, value_name = "TYPE")]
+        types: Vec<String>,
+        /// Why, for whoever finds it
+        #[arg(long, value_name = "REASON")]
+        because: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// Open lanes that were paused, or that were closed because their type did not work
+    Resume {
+        /// The types
+        #[arg(required = true, value_name = "TYPE")]
+        types: Vec<String>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+}
+
+/// Workers.
+#[derive(Subcommand, Clone, Debug)]
+pub enum WorkersVerb {
+    /// Every worker: how it is, what it does, what it can and lacks
+    List {
+        /// Those that ended within the last day, too
+        #[arg(long)]
+        dead: bool,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// Ask workers to end: they take no more, and what runs has its time
+    Stop {
+        /// These, by the beginning of their names
+        #[arg(value_name = "WORKER")]
+        ids: Vec<String>,
+        /// All of this host
+        #[arg(long, conflicts_with = "ids")]
+        here: bool,
+        /// Wait no longer than this until they are gone
+        #[arg(long, value_name = "TIME", default_value = "2m")]
+        timeout: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// Take those out of the list that are gone; what they had goes back. One that gives a sign of life is never touched
+    Cleanup {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+}
+
+/// The queue.
+#[derive(Subcommand, Clone, Debug)]
+pub enum QueueVerb {
+    /// Whether it can be used: where it is, whose, which version, how long an answer takes
+    Check {
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+    /// Want workers to be of this version or later; those that are there stay until they end
+    WantVersion {
+        /// Such as 0.2.0
+        version: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
+}
+
+/// The screen.
+#[derive(Args, Clone, Debug)]
+pub struct Status {
+    /// Again and again, every two seconds
+    #[arg(long)]
+    pub watch: bool,
+    /// Where
+    #[command(flatten)]
+    pub at: QueueAt,
 }
 
 /// Drills.

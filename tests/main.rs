@@ -34,6 +34,8 @@ mod house;
 mod incident;
 /// Installing, upgrading, taking away.
 mod install;
+/// The verbs on a queue of our own.
+mod jobs;
 /// Messages to people, and signs of life.
 mod notify;
 /// What the pages say to do, done on a host with the fault.
@@ -52,6 +54,8 @@ mod quiesce;
 mod released;
 /// Files worked through by a command.
 mod run;
+/// The runner's unit on a host with a real systemd.
+mod runner;
 /// Records that cannot be trusted: torn, foreign, from the future.
 mod state_faults;
 /// Our own queue, on both databases.

@@ -11,8 +11,9 @@ use unwedge::probes::incidents;
 use unwedge::probes::jobs::StoredFacts;
 use unwedge::probes::messages::Messages;
 use unwedge::probes::records::{
-    self, Debts, Guards, Holds, Installed, MountsState, Record, WorkerState,
+    self, Debts, Guards, Holds, Installed, MountsState, Record, RunnerState, WorkerState,
 };
+use unwedge::runner::outbox::Spool;
 use unwedge::{config, manifest};
 
 use crate::support::Lab;
@@ -62,6 +63,8 @@ fn what_each_released_version_remembered_is_read() {
         is_read::<Installed>(&dir);
         is_read::<StoredFacts>(&dir);
         is_read::<Messages>(&dir);
+        is_read::<RunnerState>(&dir);
+        is_read::<Spool>(&dir);
         let known: BTreeSet<String> = fs::read_dir(&dir)
             .unwrap()
             .map(|it| it.unwrap().file_name().into_string().unwrap())

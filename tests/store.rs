@@ -8,7 +8,12 @@ use proptest::test_runner::{Config, TestRunner};
 use unwedge::config::queue::{Adapter, Database as Place, Queue, Secret};
 use unwedge::decide::attempts::{Counted, State, Token};
 use unwedge::probes::jobs::{self, QueueLook};
-use unwedge::queue::store::{Ask, Beat, Claimed, Ending, NewJob, NewWorker, Store};
+use unwedge::queue::store::change::{Change, Changed, Progress};
+use unwedge::queue::store::listing::{Order, StampIs, Which};
+use unwedge::queue::store::upkeep::Keep;
+use unwedge::queue::store::{
+    Ask, Beat, Claimed, Ending, Load, NewJob, NewWorker, Registered, Store, TypeMark,
+};
 
 use crate::support::postgres::{Database, cluster};
 
@@ -33,6 +38,7 @@ pub fn queue(url: String) -> Queue {
         infra_window: std::time::Duration::from_secs(600),
         stale_after: std::time::Duration::from_secs(3600),
         quiet: std::time::Duration::from_secs(60),
+        lease: std::time::Duration::from_secs(120),
     }
 }
 
@@ -101,25 +107,37 @@ pub fn job(key: &str) -> NewJob {
         input: format!("/in/{key}"),
         output: None,
         output_dir: None,
+        stamp: None,
     }
 }
 
 pub fn worker(store: &mut Store, id: &str) {
+    let came = store.register(&new_worker(id, "d")).unwrap();
+    assert_eq!(came, Registered::Entered);
+}
+
+/// One that knows the type `t` by this digest.
+fn new_worker(id: &str, digest: &str) -> NewWorker {
     let text = |text: &str| text.to_owned();
-    store
-        .register(&NewWorker {
-            id: text(id),
-            host: text("h"),
-            unit: None,
-            version: text("0"),
-            mode: text("direct"),
-            types: vec![text("t")],
-        })
-        .unwrap();
+    NewWorker {
+        id: text(id),
+        host: format!("host of {id}"),
+        unit: None,
+        version: text("0.5.0"),
+        mode: text("direct"),
+        types: [(text("t"), TypeMark { digest: text(digest), first_tier: text("first") })].into(),
+        lacks: BTreeMap::new(),
+        open: Vec::new(),
+        cpus: Some(2),
+    }
 }
 
 pub fn claim(store: &mut Store, worker: &str, open: &[String], most: u32) -> Vec<Claimed> {
-    store.claim(&Ask { worker, kind: "t", open, most }).unwrap()
+    store.claim(&ask(worker, open, most)).unwrap()
+}
+
+pub fn ask<'a>(worker: &'a str, open: &'a [String], most: u32) -> Ask<'a> {
+    Ask { worker, kind: "t", digest: "d", aged_ms: 0, open, most }
 }
 
 pub fn ending(token: Token, state: State) -> Ending {
@@ -139,7 +157,8 @@ pub fn ending(token: Token, state: State) -> Ending {
 }
 
 fn beat(worker: &str) -> Beat<'_> {
-    Beat { worker, state: "busy", step: None, done: 0, failed: 0 }
+    let load = Load { load_milli: Some(1500), memory_mib: None };
+    Beat { worker, state: "busy", step: None, done: 0, failed: 0, load, progress: &[], open: &[] }
 }
 
 #[test]
@@ -188,7 +207,7 @@ fn whoever_has_lost_a_job_changes_nothing_of_it() {
         worker(&mut store, "new");
         let old = claim(&mut store, "old", &[], 2);
         assert_eq!(old.len(), 2);
-        assert_eq!(store.beat(&beat("old")).unwrap().unwrap().len(), 2);
+        assert_eq!(store.beat(&beat("old")).unwrap().unwrap().held.len(), 2);
         let seen: Vec<_> =
             store.workers().unwrap().into_iter().filter(|it| it.id == "old").collect();
         // one that has beaten since it was seen is not dead
@@ -213,7 +232,7 @@ fn whoever_has_lost_a_job_changes_nothing_of_it() {
             claim(&mut store, "new", &[], 9);
         }
         assert_eq!(claim(&mut store, "nobody", &[], 9), []);
-        let held = store.beat(&beat("new")).unwrap().unwrap();
+        let held = store.beat(&beat("new")).unwrap().unwrap().held;
         assert_eq!(held.iter().map(|it| it.token.nth).collect::<Vec<_>>(), [2, 2]);
     }
 }
@@ -485,12 +504,12 @@ impl World<'_> {
             }
             Deed::Beat { worker } => {
                 let lives = self.workers.get(worker).copied().unwrap_or(false);
-                let held = self.store.beat(&beat(&Self::id(worker))).unwrap();
+                let heard = self.store.beat(&beat(&Self::id(worker))).unwrap();
                 let own = self.jobs.iter().filter(|(_, job)| job.worker == Some(worker));
                 let own: BTreeSet<Token> =
                     own.map(|(id, job)| Token { id: *id, nth: job.tries }).collect();
                 assert_eq!(
-                    held.map(|held| held.iter().map(|it| it.token).collect()),
+                    heard.map(|heard| heard.held.iter().map(|it| it.token).collect()),
                     lives.then_some(own)
                 );
             }
@@ -647,5 +666,531 @@ fn no_hand_at_the_console_makes_a_row_that_is_nowhere() {
             }));
             assert!(done.unwrap(), "{set}");
         }
+    }
+}
+
+/// One try of the next job, which ends so.
+fn try_one(store: &mut Store, class: Option<&str>, state: State) {
+    let token = claim(store, "w", &[], 1).first().expect("one waits").token;
+    let ending = Ending { class: class.map(str::to_owned), ..ending(token, state) };
+    assert_eq!(store.end(&[ending], "0.5.0", "w").unwrap(), [token]);
+}
+
+#[test]
+fn five_ends_in_a_row_whose_cause_is_the_type_open_its_lane_and_one_that_works_closes_it() {
+    for db in Db::both(
+        "five_ends_in_a_row_whose_cause_is_the_type_open_its_lane_and_one_that_works_closes_it",
+    ) {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        worker(&mut store, "x");
+        let jobs: Vec<NewJob> = (0..20).map(|nth| job(&nth.to_string())).collect();
+        store.submit(&jobs).unwrap();
+        let config = Some("configuration");
+        for _ in 0..4 {
+            try_one(&mut store, config, State::Pending);
+        }
+        // neither its storage nor what was given back says that the type is in order
+        try_one(&mut store, Some("infrastructure"), State::Retryable);
+        try_one(&mut store, None, State::Pending);
+        assert_eq!(store.lanes().unwrap()[0].open, None);
+        // a job that fails by itself does
+        try_one(&mut store, Some("failed"), State::Failed);
+        for _ in 0..4 {
+            try_one(&mut store, config, State::Pending);
+        }
+        assert_eq!(claim(&mut store, "w", &[], 1).len(), 1, "four are none too many");
+        db.rows("UPDATE unwedge_jobs SET state = 'pending', worker = NULL WHERE state = 'running' RETURNING id");
+        try_one(&mut store, config, State::Pending);
+        assert!(store.lanes().unwrap()[0].open.is_some());
+        assert_eq!(claim(&mut store, "w", &[], 9), []);
+        assert_eq!(store.probe(&ask("w", &[], 9)).unwrap(), [], "its time has not come");
+        // its time comes: one is let through, for all workers together
+        let due = |db: &Db| db.rows("UPDATE unwedge_lanes SET retry_ms = 1 RETURNING type");
+        due(&db);
+        let one = store.probe(&ask("w", &[], 9)).unwrap();
+        assert_eq!(one.len(), 1);
+        assert_eq!(store.probe(&ask("x", &[], 9)).unwrap(), []);
+        let waits = |db: &Db| -> u64 {
+            let row = &db.rows("SELECT retry_ms FROM unwedge_lanes")[0][0];
+            row.parse::<u64>().unwrap()
+        };
+        let after = waits(&db) - store.now_ms().unwrap();
+        assert!((295_000..=300_000).contains(&after), "{after}");
+        let ends = |store: &mut Store, token, class: Option<&str>| {
+            let state = if class.is_some() { State::Pending } else { State::Done };
+            let ending = Ending { class: class.map(str::to_owned), ..ending(token, state) };
+            store.end(&[ending], "0.5.0", "w").unwrap();
+        };
+        ends(&mut store, one[0].token, config);
+        assert!(store.lanes().unwrap()[0].open.is_some(), "it is as it was");
+        due(&db);
+        let one = store.probe(&ask("x", &[], 1)).unwrap();
+        ends(&mut store, one[0].token, None);
+        assert_eq!(store.lanes().unwrap()[0].open, None);
+        assert!(claim(&mut store, "w", &[], 9).len() > 5);
+    }
+}
+
+#[test]
+fn a_paused_lane_hands_out_nothing_until_it_is_resumed() {
+    for db in Db::both("a_paused_lane_hands_out_nothing_until_it_is_resumed") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&[job("a"), NewJob { kind: "u".to_owned(), ..job("b") }]).unwrap();
+        let (t, none) = (vec!["t".to_owned()], Vec::<String>::new());
+        assert_eq!(store.pause(&t, "the tool is being changed").unwrap(), t);
+        assert_eq!(store.pause(&t, "again").unwrap(), none);
+
+        assert_eq!(claim(&mut store, "w", &[], 9), []);
+        assert_eq!(store.probe(&ask("w", &[], 9)).unwrap(), []);
+        let other = Ask { kind: "u", ..ask("w", &[], 9) };
+        assert_eq!(store.claim(&other).unwrap().len(), 1, "the lane beside it goes on");
+        let lanes = store.lanes().unwrap();
+        assert_eq!(lanes[0].paused.as_ref().unwrap().1, "the tool is being changed");
+        assert_eq!(store.resume(&t, "me").unwrap(), t);
+        assert_eq!(store.resume(&t, "me").unwrap(), none);
+        assert_eq!(claim(&mut store, "w", &[], 9).len(), 1);
+    }
+}
+
+#[test]
+fn workers_that_know_a_type_otherwise_share_no_lane_and_the_last_of_the_old_takes_it_along() {
+    for db in Db::both(
+        "workers_that_know_a_type_otherwise_share_no_lane_and_the_last_of_the_old_takes_it_along",
+    ) {
+        let mut store = db.open();
+        store.submit(&(0..9).map(|nth| job(&nth.to_string())).collect::<Vec<_>>()).unwrap();
+        for (id, digest) in [("old", "1"), ("new", "2")] {
+            store.register(&new_worker(id, digest)).unwrap();
+        }
+        let take = |store: &mut Store, worker, digest| {
+            store.claim(&Ask { digest, ..ask(worker, &[], 1) }).unwrap().len()
+        };
+        let none = Vec::<String>::new();
+        assert_eq!(store.adopt("old").unwrap(), none);
+        assert_eq!(store.adopt("new").unwrap(), ["t"], "its lane stays that of the other");
+        assert_eq!(take(&mut store, "old", "1"), 1);
+        assert_eq!(take(&mut store, "new", "2"), 0);
+        let lane = store.lanes().unwrap().remove(0);
+        assert_eq!((lane.digest.as_deref(), lane.others), (Some("1"), vec!["host of new".into()]));
+        assert_eq!(lane.first_tier.as_deref(), Some("first"));
+        // the other one reads the new type, and both go on
+        let types = new_worker("old", "2").types;
+        assert!(store.retype("old", &types, &BTreeMap::new()).unwrap());
+        assert_eq!(take(&mut store, "old", "2"), 0, "not before the lane has gone over");
+        assert_eq!(store.adopt("new").unwrap(), none);
+        for worker in ["old", "new"] {
+            assert_eq!(take(&mut store, worker, "2"), 1);
+        }
+        // one that is gone is nobody that could differ
+        store.leave("old").unwrap();
+        store.leave("new").unwrap();
+        store.register(&new_worker("later", "3")).unwrap();
+        assert_eq!(store.adopt("later").unwrap(), none);
+        assert_eq!(take(&mut store, "later", "3"), 1);
+        assert!(!store.retype("old", &types, &BTreeMap::new()).unwrap(), "it is known no more");
+    }
+}
+
+#[test]
+fn a_lane_without_a_result_of_its_first_tier_is_degraded_though_every_job_is_done() {
+    for db in
+        Db::both("a_lane_without_a_result_of_its_first_tier_is_degraded_though_every_job_is_done")
+    {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.adopt("w").unwrap();
+        store.submit(&(0..20).map(|nth| job(&nth.to_string())).collect::<Vec<_>>()).unwrap();
+        let done = |store: &mut Store, tier: &str| {
+            let token = claim(store, "w", &[], 1)[0].token;
+            let ending = Ending { tier: Some(tier.to_owned()), ..ending(token, State::Done) };
+            store.end(&[ending], "0", "w").unwrap();
+            store.lanes().unwrap()[0].is_degraded()
+        };
+        assert!(!done(&mut store, "first"));
+        for nth in 1..=10 {
+            // results of one millisecond are of no order
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            assert_eq!(done(&mut store, "second"), nth == 10, "{nth}");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(!done(&mut store, "first"));
+    }
+}
+
+#[test]
+fn a_queue_that_wants_later_workers_says_so_and_a_worker_comes_twice_without_harm() {
+    for db in
+        Db::both("a_queue_that_wants_later_workers_says_so_and_a_worker_comes_twice_without_harm")
+    {
+        let mut store = db.open();
+        for (least, version, expected) in [
+            ("0.5.0", "0.5.0", true),
+            ("0.5.0", "0.10.0", true),
+            ("0.5.1", "0.5.0", false),
+            ("0.10.0", "0.9.9", false),
+            ("1.0.0", "0.99.0-rc.1", false),
+        ] {
+            store.want_version(least).unwrap();
+            let id = format!("{least} {version}");
+            let worker = NewWorker { version: version.to_owned(), ..new_worker(&id, "d") };
+            let came = store.register(&worker).unwrap();
+            let too_old = Registered::TooOld { least: least.to_owned() };
+            assert_eq!(came, if expected { Registered::Entered } else { too_old });
+            let known = db.rows(&format!("SELECT id FROM unwedge_workers WHERE id = '{id}'"));
+            assert_eq!(known.len(), usize::from(expected));
+        }
+        store.want_version("0.0.0").unwrap();
+        for _ in 0..2 {
+            assert_eq!(store.register(&new_worker("w", "d")).unwrap(), Registered::Entered);
+        }
+        store.beat(&beat("w")).unwrap().unwrap();
+        let row = db.rows("SELECT beats, load_milli, coalesce(memory_mib, -1), cpus FROM unwedge_workers WHERE id = 'w'");
+        assert_eq!(row, [["1", "1500", "-1", "2"]]);
+    }
+}
+
+#[test]
+fn jobs_are_left_to_better_workers_for_a_while() {
+    for db in Db::both("jobs_are_left_to_better_workers_for_a_while") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&[job("a")]).unwrap();
+        let aged = |aged_ms| Ask { aged_ms, ..ask("w", &[], 1) };
+        assert_eq!(store.claim(&aged(120_000)).unwrap(), []);
+        db.rows("UPDATE unwedge_jobs SET created_ms = created_ms - 119000 RETURNING id");
+        assert_eq!(store.claim(&aged(120_000)).unwrap(), []);
+        db.rows("UPDATE unwedge_jobs SET created_ms = created_ms - 1000 RETURNING id");
+        assert_eq!(store.claim(&aged(120_000)).unwrap().len(), 1);
+    }
+}
+
+fn ids(jobs: &[unwedge::queue::store::listing::Job]) -> Vec<i64> {
+    jobs.iter().map(|job| job.id).collect()
+}
+
+#[test]
+fn jobs_are_found_by_what_is_said_of_them_and_by_nothing_else() {
+    for db in Db::both("jobs_are_found_by_what_is_said_of_them_and_by_nothing_else") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let put = |key: &str, input: &str, stamp: Option<&str>| NewJob {
+            input: input.to_owned(),
+            stamp: stamp.map(str::to_owned),
+            ..job(key)
+        };
+        store
+            .submit(&[
+                put("a", "/srv/in/a", None),
+                put("b", "/srv/in_b", Some("2026-01-24T03:12:07Z")),
+                put("c", "/srv/in/sub/c", Some("2026-01-24T03:12:07.250Z")),
+                put("d", "/srv/in", Some("yesterday")),
+                NewJob { kind: "u".to_owned(), ..put("e", "/srv/e", Some("")) },
+            ])
+            .unwrap();
+        let failed = claim(&mut store, "w", &[], 1)[0].token;
+        let ending =
+            Ending { class: Some("permanent".to_owned()), ..ending(failed, State::Quarantined) };
+        store.end(&[ending], "0", "w").unwrap();
+        let all = Which::default;
+        let text = |text: &str| Some(text.to_owned());
+        for (which, expected) in [
+            (all(), vec![5, 4, 3, 2, 1]),
+            (Which::ids(&[]), vec![]),
+            (Which::ids(&[2, 7]), vec![2]),
+            (Which { kind: text("u"), ..all() }, vec![5]),
+            (Which { class: text("permanent"), ..all() }, vec![1]),
+            (Which { states: vec![State::Quarantined, State::Done], ..all() }, vec![1]),
+            (Which { input: text("/srv/in"), ..all() }, vec![4, 3, 1]),
+            (Which { stamp: Some(StampIs::Missing), ..all() }, vec![5, 1]),
+            (Which { stamp: Some(StampIs::Malformed), ..all() }, vec![4]),
+            (Which { older: Some(std::time::Duration::from_secs(60)), ..all() }, vec![]),
+            (
+                Which { older: Some(std::time::Duration::ZERO), kind: text("t"), ..all() },
+                vec![4, 3, 2, 1],
+            ),
+        ] {
+            assert_eq!(ids(&store.list(&which, Order::Newest, 9).unwrap()), expected, "{which:?}");
+        }
+        assert_eq!(ids(&store.list(&all(), Order::Newest, 2).unwrap()), [5, 4]);
+        let (one, tries) = store.job(1).unwrap().unwrap();
+        assert_eq!(
+            (one.state, one.tries, tries.len(), tries[0].end_state.as_str()),
+            (State::Quarantined, 1, 1, "quarantined")
+        );
+        assert!(store.job(99).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_change_touches_what_is_meant_and_can_be_changed_so_and_a_dry_run_says_the_same_and_touches_nothing()
+ {
+    for db in Db::both("a_change_touches_what_is_meant") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let all: Vec<NewJob> =
+            ["run", "wait", "fail", "aside", "done"].iter().map(|it| job(it)).collect();
+        store.submit(&all).unwrap();
+        let claimed = claim(&mut store, "w", &[], 5);
+        let end = |nth: usize, state| ending(claimed[nth].token, state);
+        store
+            .end(
+                &[
+                    end(1, State::Pending),
+                    end(2, State::Failed),
+                    end(3, State::Quarantined),
+                    end(4, State::Done),
+                ],
+                "0",
+                "w",
+            )
+            .unwrap();
+        let rows = |db: &Db| {
+            db.rows(
+                "SELECT id, state, failures, finished_ms, cancel_ms FROM unwedge_jobs ORDER BY id",
+            )
+        };
+        let before = rows(&db);
+        let aside = || Change::Quarantine("why".to_owned());
+        for (change, expected, running) in [
+            (Change::Retry, vec![3, 5], vec![]),
+            (Change::Cancel, vec![2], vec![1]),
+            (Change::Release, vec![4], vec![]),
+            (aside(), vec![2], vec![]),
+        ] {
+            let would = store.change(&Which::default(), &change, "me", true).unwrap();
+            assert_eq!((would.jobs, would.running), (expected, running), "{change:?}");
+        }
+        assert_eq!(rows(&db), before);
+        assert_eq!(db.rows("SELECT id FROM unwedge_events"), [] as [Vec<String>; 0]);
+
+        assert_eq!(
+            store.change(&Which::ids(&[4]), &Change::Release, "me", false).unwrap().jobs,
+            [4]
+        );
+        let changed = store.change(&Which::ids(&[1, 2, 3]), &Change::Cancel, "me", false).unwrap();
+        assert_eq!((changed.jobs, changed.running), (vec![2], vec![1]));
+        assert!(store.beat(&beat("w")).unwrap().unwrap().held[0].is_cancelled, "it hears of it");
+        assert_eq!(
+            store.end(&[ending(claimed[0].token, State::Pending)], "0", "w").unwrap().len(),
+            1
+        );
+        let states: Vec<String> = rows(&db).iter().map(|row| row[1].clone()).collect();
+        assert_eq!(states, ["cancelled", "cancelled", "failed", "pending", "done"]);
+        let events = store.events_of(4).unwrap();
+        assert_eq!(
+            (events.len(), events[0].kind.as_str(), events[0].detail.as_deref()),
+            (1, "released", Some("me"))
+        );
+        // to say it again changes nothing
+        assert_eq!(
+            store.change(&Which::ids(&[2]), &Change::Cancel, "me", false).unwrap(),
+            Changed::default()
+        );
+    }
+}
+
+#[test]
+fn two_jobs_of_one_output_are_both_kept_and_never_wait_at_once() {
+    for db in Db::both("two_jobs_of_one_output_are_both_kept_and_never_wait_at_once") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let to = |key: &str| NewJob { output: Some("/o".to_owned()), ..job(key) };
+        for key in ["a", "b", "c"] {
+            store.submit(&[to(key)]).unwrap();
+            let token = claim(&mut store, "w", &[], 1)[0].token;
+            store.end(&[ending(token, State::Quarantined)], "0", "w").unwrap();
+        }
+        let all = Which::default();
+        for dry_run in [true, false] {
+            let changed = store.change(&all, &Change::Release, "me", dry_run).unwrap();
+            assert_eq!((changed.jobs, changed.taken), (vec![1], vec![2, 3]), "{dry_run}");
+        }
+        let changed = store.change(&all, &Change::Release, "me", false).unwrap();
+        assert_eq!((changed.jobs, changed.taken), (vec![], vec![2, 3]));
+        let token = claim(&mut store, "w", &[], 9)[0].token;
+        store.end(&[ending(token, State::Done)], "0", "w").unwrap();
+        assert_eq!(
+            store.change(&Which::ids(&[3]), &Change::Release, "me", false).unwrap().jobs,
+            [3]
+        );
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs ORDER BY id").len(), 3);
+    }
+}
+
+#[test]
+fn a_change_of_many_goes_on_where_it_was_cut_off() {
+    for db in Db::both("a_change_of_many_goes_on_where_it_was_cut_off") {
+        let mut store = db.open();
+        let all: Vec<NewJob> = (0..2_500).map(|nth| job(&nth.to_string())).collect();
+        store.submit(&all).unwrap();
+        let aside = Change::Quarantine("old".to_owned());
+        let which = Which { kind: Some("t".to_owned()), ..Which::default() };
+        let part = store.change_some(&which, &aside, "me", false, Progress::default()).unwrap();
+        assert!(!part.is_over);
+        assert_eq!(part.changed.jobs.len(), 1_000);
+        assert_eq!(store.change(&which, &aside, "me", false).unwrap().jobs.len(), 1_500);
+        assert_eq!(db.rows("SELECT count(*) FROM unwedge_events"), [["2500"]]);
+        assert_eq!(
+            store.change(&Which::default(), &Change::Release, "me", false).unwrap().jobs.len(),
+            2_500
+        );
+    }
+}
+
+#[test]
+fn what_was_kept_for_long_enough_goes_and_what_lies_in_the_host_stays() {
+    for db in Db::both("what_was_kept_for_long_enough_goes_and_what_lies_in_the_host_stays") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let classes = [
+            "failed",
+            "timed-out",
+            "permanent",
+            "crashed",
+            "conflict",
+            "infrastructure",
+            "configuration",
+        ];
+        let states = [State::Done, State::Failed, State::Cancelled];
+        let all: Vec<NewJob> =
+            (0..=classes.len() + states.len()).map(|nth| job(&nth.to_string())).collect();
+        store.submit(&all).unwrap();
+        let claimed = claim(&mut store, "w", &[], 99);
+        let mut ends: Vec<Ending> =
+            states.iter().zip(&claimed).map(|(state, it)| ending(it.token, *state)).collect();
+        ends.extend(classes.iter().zip(&claimed[states.len()..]).map(|(class, it)| Ending {
+            class: Some((*class).to_owned()),
+            ..ending(it.token, State::Quarantined)
+        }));
+        store.end(&ends, "0", "w").unwrap();
+        let hour = std::time::Duration::from_secs(3600);
+        let keep = Keep {
+            done: 4 * hour,
+            failed: 3 * hour,
+            cancelled: 2 * hour,
+            quarantined: 5 * hour,
+            events: hour,
+        };
+        let age = |db: &Db, ms: u64| {
+            db.rows(&format!("UPDATE unwedge_jobs SET finished_ms = finished_ms - {ms} WHERE finished_ms IS NOT NULL RETURNING id"));
+        };
+        let gone = |store: &mut Store, with| -> Vec<(State, u64)> {
+            store.remove_old(&keep, with).unwrap().jobs.into_iter().collect()
+        };
+        assert_eq!(gone(&mut store, true), []);
+        age(&db, 2 * 3_600_000 - 60_000);
+        assert_eq!(gone(&mut store, true), [], "a minute too young");
+        age(&db, 60_000);
+        assert_eq!(gone(&mut store, true), [(State::Cancelled, 1)]);
+        age(&db, 3_600_000);
+        assert_eq!(gone(&mut store, true), [(State::Failed, 1)]);
+        age(&db, 2 * 3_600_000);
+        assert_eq!(gone(&mut store, false), [(State::Done, 1)]);
+        let removed = store.remove_old(&keep, true).unwrap();
+        assert_eq!(removed.jobs[&State::Quarantined], 4);
+        assert_eq!(removed.aside.len(), 4, "each is told of");
+        let left =
+            db.rows("SELECT class FROM unwedge_jobs WHERE state = 'quarantined' ORDER BY class");
+        assert_eq!(left, [["configuration"], ["conflict"], ["infrastructure"]]);
+        assert_eq!(db.rows("SELECT state FROM unwedge_jobs WHERE state = 'running'").len(), 1);
+        assert_eq!(
+            db.rows("SELECT job FROM unwedge_attempts").len(),
+            3,
+            "their tries go with them"
+        );
+        let for_ever = Keep { quarantined: std::time::Duration::ZERO, ..keep };
+        db.rows(
+            "UPDATE unwedge_jobs SET class = 'failed' WHERE state = 'quarantined' RETURNING id",
+        );
+        assert_eq!(store.remove_old(&for_ever, true).unwrap().jobs.len(), 0, "0 is for ever");
+    }
+}
+
+#[test]
+fn a_file_shrinks_when_its_rows_have_gone() {
+    let db = Db::file();
+    let Place::Url(url) = &db.queue.database else { panic!() };
+    let path = url.0.strip_prefix("sqlite://").unwrap().to_owned();
+    let mut store = db.open();
+    worker(&mut store, "w");
+    let long = "x".repeat(2_000);
+    for part in 0..5 {
+        let all: Vec<NewJob> = (0..1_000).map(|nth| job(&format!("{part} {nth} {long}"))).collect();
+        store.submit(&all).unwrap();
+    }
+    store.change(&Which::default(), &Change::Cancel, "me", false).unwrap();
+    db.rows("UPDATE unwedge_jobs SET finished_ms = 1 RETURNING id");
+    let keep = Keep { events: std::time::Duration::from_millis(1), ..Keep::default() };
+    let size = || std::fs::metadata(&path).unwrap().len();
+    let before = size();
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let removed = store.remove_old(&keep, true).unwrap();
+    assert_eq!((removed.jobs[&State::Cancelled], removed.events), (5_000, 5_000));
+    assert!(size() * 10 < before, "{} of {before}", size());
+}
+
+#[test]
+fn figures_are_of_each_lane_and_of_its_last_results() {
+    for db in Db::both("figures_are_of_each_lane_and_of_its_last_results") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let all: Vec<NewJob> = (0..25).map(|nth| job(&nth.to_string())).collect();
+        store.submit(&all).unwrap();
+        let claimed = claim(&mut store, "w", &[], 22);
+        let ends: Vec<Ending> = claimed[..20]
+            .iter()
+            .enumerate()
+            .map(|(nth, it)| Ending {
+                tier: Some(if nth < 15 { "first" } else { "second" }.to_owned()),
+                ..ending(it.token, State::Done)
+            })
+            .chain([Ending {
+                class: Some("permanent".to_owned()),
+                ..ending(claimed[20].token, State::Quarantined)
+            }])
+            .collect();
+        store.end(&ends, "0", "w").unwrap();
+        db.rows("UPDATE unwedge_jobs SET started_ms = finished_ms - id * 10 WHERE state = 'done' RETURNING id");
+        db.rows("UPDATE unwedge_jobs SET finished_ms = finished_ms - 61000, started_ms = started_ms - 61000 WHERE state = 'done' AND id <= 12 RETURNING id");
+        db.rows(
+            "UPDATE unwedge_jobs SET created_ms = created_ms - 5000 WHERE id = 24 RETURNING id",
+        );
+        let figures = store.figures().unwrap().remove("t").unwrap();
+        assert_eq!(
+            (figures.waiting(), figures.count(State::Running), figures.count(State::Done)),
+            (3, 1, 20)
+        );
+        assert_eq!(
+            (figures.mean_ms, figures.p95_ms, figures.done_last_minute),
+            (Some(105), Some(190), 8)
+        );
+        assert_eq!(figures.tiers, [("first".to_owned(), 15), ("second".to_owned(), 5)].into());
+        assert_eq!(figures.classes, [("permanent".to_owned(), 1)].into());
+        assert_eq!(figures.to_finish_ms(), Some(30_000), "four at eight a minute");
+        let oldest = figures.oldest_waiting_ms.unwrap();
+        assert!((5_000..35_000).contains(&oldest), "{oldest}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_asked_to_stop_hears_it_and_the_dead_are_forgotten_unless_they_have_a_job() {
+    for db in Db::both("a_worker_that_is_asked_to_stop_hears_it") {
+        let mut store = db.open();
+        for id in ["w", "x"] {
+            worker(&mut store, id);
+        }
+        assert!(!store.beat(&beat("w")).unwrap().unwrap().is_asked_to_stop);
+        assert_eq!(store.ask_to_stop(&["w".to_owned(), "nobody".to_owned()]).unwrap(), ["w"]);
+        assert!(store.beat(&beat("w")).unwrap().unwrap().is_asked_to_stop);
+        assert!(!store.beat(&beat("x")).unwrap().unwrap().is_asked_to_stop);
+        assert_eq!(store.forget_dead().unwrap(), 0);
+        store.leave("w").unwrap();
+        assert_eq!(store.all_workers(true).unwrap().len(), 2);
+        assert_eq!(store.all_workers(false).unwrap().len(), 1);
+        assert_eq!(store.forget_dead().unwrap(), 1);
+        let left = store.all_workers(true).unwrap();
+        assert_eq!((left.len(), left[0].id.as_str(), left[0].load_milli), (1, "x", Some(1500)));
     }
 }

@@ -11,7 +11,7 @@ use unwedge::cli::{Jobs, JobsVerb};
 use unwedge::config::sentinel::{self, Kind, Permission};
 use unwedge::config::{self, Request, Settings};
 use unwedge::manifest::{self, JOBS};
-use unwedge::operator::jobs as verbs;
+use unwedge::operator::rows as verbs;
 use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts};
 use unwedge::probes::mountinfo::mount_points;

@@ -6,17 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser as _;
 use unwedge::act::child;
-use unwedge::cli::{
-    BindsVerb, ConfigVerb, DrillVerb, HoldVerb, MountsVerb, SentinelVerb, StateVerb, Unwedge, Verb,
-    WorkerVerb,
-};
+use unwedge::cli::{Unwedge, Verb};
 use unwedge::config::{self, ConfigErrors, Loaded, Request};
 use unwedge::kit;
-use unwedge::operator::{
-    binds, config as check, debts, doctor, drill, generate, hold, incidents, install, mounts, run,
-    sentinel, state, worker,
-};
-use unwedge::probes::facts;
+use unwedge::operator::{Said, dispatch, doctor, generate, install, run};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
@@ -34,8 +27,8 @@ fn main() -> ExitCode {
         Verb::Demo { on_stage: false } => return finish(kit::demo::set_up()),
         Verb::Demo { on_stage: true } => return finish(kit::demo::play()),
         Verb::Faultfs(options) => return finish(kit::command::faultfs(options)),
-        Verb::Generate { dir } => generate::into(dir),
-        Verb::CanWrite { user, dir } => install::prove(user, dir),
+        Verb::Generate { dir } => generate::into(dir).map(Said::from),
+        Verb::CanWrite { user, dir } => install::prove(user, dir).map(Said::from),
         Verb::Install(asked) => put(&cli, |loaded, now| install::install(asked, loaded, now)),
         Verb::Uninstall(asked) => put(&cli, |loaded, now| install::uninstall(asked, loaded, now)),
         Verb::Doctor => return doctor(&cli),
@@ -43,14 +36,17 @@ fn main() -> ExitCode {
             return run::run(asked).map_or_else(|why| finish(Err(why)), ExitCode::from);
         }
         _ => match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
-            Ok(loaded) => with_config(&cli, &loaded),
+            Ok(loaded) => dispatch::with_config(&cli, &loaded),
             Err(errors) => {
                 out::complain(&errors.to_string());
                 return Exit::Usage.into();
             }
         },
     };
-    finish(said.and_then(|said| Ok(out::print(&said)?)))
+    match said.and_then(|said| Ok((out::print(&said.text)?, said.code))) {
+        Ok(((), code)) => ExitCode::from(code),
+        Err(error) => finish(Err(error)),
+    }
 }
 
 fn finish(done: Result<()>) -> ExitCode {
@@ -78,71 +74,10 @@ fn doctor(cli: &Unwedge) -> ExitCode {
 fn put(
     cli: &Unwedge,
     act: impl FnOnce(std::result::Result<&Loaded, &ConfigErrors>, &Now) -> Result<String>,
-) -> Result<String> {
+) -> Result<Said> {
     if cli.common.json {
         bail!("this verb has no JSON");
     }
     let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
-    act(loaded.as_ref(), &Now::take()?)
-}
-
-fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<String> {
-    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
-    let (now, settings, json) = (Now::take()?, &loaded.settings, cli.common.json);
-    let has_json = matches!(
-        cli.verb,
-        Verb::Debts
-            | Verb::Incidents { .. }
-            | Verb::Hold(HoldVerb::List)
-            | Verb::Sentinel(SentinelVerb::List)
-    );
-    if json && !has_json {
-        bail!(
-            "this verb has no JSON; those with one are debts, incidents, hold list and sentinel list"
-        );
-    }
-    match &cli.verb {
-        Verb::Config(ConfigVerb::Check) => Ok(check::check(loaded)),
-        Verb::Config(ConfigVerb::Show) => Ok(loaded.show()),
-        Verb::Sentinel(SentinelVerb::List) => sentinel::list(loaded, json),
-        Verb::Sentinel(SentinelVerb::Arm { kind, because, dry_run }) => {
-            sentinel::arm(loaded, kind, because.as_deref(), *dry_run, &now)
-        }
-        Verb::Sentinel(SentinelVerb::Disarm { kind, dry_run }) => {
-            sentinel::disarm(loaded, kind, *dry_run)
-        }
-        Verb::Hold(HoldVerb::Set { kind, time, because, dry_run }) => {
-            hold::set(settings, kind, time, because, *dry_run, &now)
-        }
-        Verb::Hold(HoldVerb::List) => hold::list(settings, json, &now),
-        Verb::Hold(HoldVerb::Clear { kind, dry_run }) => {
-            hold::clear(settings, kind, *dry_run, &now)
-        }
-        Verb::State(StateVerb::Reset { record, dry_run }) => {
-            state::reset(settings, record, *dry_run, &now)
-        }
-        Verb::Mounts(MountsVerb::Forget { path, dry_run }) => {
-            mounts::forget(settings, path, *dry_run, &now)
-        }
-        Verb::Binds(BindsVerb::Guard { undo, dry_run }) => {
-            binds::guard(settings, *undo, *dry_run, &now)
-        }
-        Verb::Worker(WorkerVerb::Restart { when_idle, time, dry_run }) => {
-            worker::restart(settings, *when_idle, time, *dry_run)
-        }
-        Verb::Drill(DrillVerb::Mount { path, verdict }) => drill::mount(settings, path, verdict),
-        Verb::Drill(DrillVerb::Alert { time, dry_run }) => {
-            drill::alert(settings, time, *dry_run, &now)
-        }
-        Verb::Debts => debts::list(settings, json, &now),
-        Verb::Incidents { id } => incidents::tell(settings, id.as_deref(), json, &now),
-        Verb::Demo { .. }
-        | Verb::Faultfs(_)
-        | Verb::Generate { .. }
-        | Verb::Install(_)
-        | Verb::Uninstall(_)
-        | Verb::Doctor
-        | Verb::Run(_)
-        | Verb::CanWrite { .. } => Ok(String::new()),
-    }
+    act(loaded.as_ref(), &Now::take()?).map(Said::from)
 }

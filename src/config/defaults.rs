@@ -23,6 +23,8 @@ pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const INFRA_WINDOW: Duration = Duration::from_secs(10 * 60);
 /// Default of `[queue] stale_after`.
 pub const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Default of `[queue] lease`.
+pub const LEASE: Duration = Duration::from_secs(120);
 /// Default of `[queue] quiet`: a job that works writes more often than that.
 pub const QUIET: Duration = Duration::from_secs(60);
 
@@ -105,6 +107,7 @@ pub fn tree() -> Tree {
         metrics,
         notify: _,
         doctor: _,
+        jobs: _,
         file: _,
     } = Settings::default();
     let all = table([
@@ -150,6 +153,22 @@ pub fn tree() -> Tree {
     Tree::from_value(all, &Origin::Default)
 }
 
+/// Stands for the name of any type in `with_jobs`.
+pub const ANY_TYPE: &str = "TYPE";
+
+/// The lowest layer with a `[jobs]`: every key that a variable may set.
+pub fn with_jobs() -> Tree {
+    let mut tree = tree();
+    if let (Node::Table(sections), Value::Table(mut keys)) =
+        (&mut tree.node, super::jobs::defaults())
+    {
+        keys.insert("slots".to_owned(), Value::from(1));
+        keys.insert(ANY_TYPE.to_owned(), table([("concurrency", Value::from(1))]));
+        sections.insert("jobs".to_owned(), Tree::from_value(Value::Table(keys), &Origin::Default));
+    }
+    tree
+}
+
 /// Puts the defaults of one `[[mount]]` into each that does not say otherwise.
 pub fn complete_mounts(tree: &mut Tree) {
     let Node::Table(sections) = &mut tree.node else {
@@ -183,6 +202,7 @@ pub fn complete_queue(tree: &mut Tree) {
         ("infra_window", time(INFRA_WINDOW)),
         ("stale_after", time(STALE_AFTER)),
         ("quiet", time(QUIET)),
+        ("lease", time(LEASE)),
     ] {
         let default = || Tree::from_value(value, &Origin::Default);
         keys.entry(key.to_owned()).or_insert_with(default);

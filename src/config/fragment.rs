@@ -2,9 +2,10 @@
 //! optional, values are kept as text, and an unknown key is an error; what a value means is decided when settings
 //! are made of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// A whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
@@ -34,6 +35,8 @@ pub struct Fragment {
     pub notify: Option<NotifyFragment>,
     /// `[doctor]`
     pub doctor: Option<DoctorFragment>,
+    /// `[jobs]`
+    pub jobs: Option<JobsFragment>,
 }
 
 /// `[host]` as written.
@@ -249,6 +252,7 @@ pub struct QueueFragment {
     pub infra_window: Option<DurationText>,
     pub stale_after: Option<DurationText>,
     pub quiet: Option<DurationText>,
+    pub lease: Option<DurationText>,
     pub table: Option<TableFragment>,
 }
 
@@ -323,6 +327,73 @@ pub struct RescueFragment {
 pub struct WhenFragment {
     pub column: Option<String>,
     pub values: Option<Vec<String>>,
+}
+
+/// `[jobs]` as written: its keys, and a table for each type that is named in it.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[allow(missing_docs)]
+pub struct JobsFragment {
+    pub dir: Option<String>,
+    pub concurrency: Option<i64>,
+    pub slots: Option<i64>,
+    pub poll: Option<DurationText>,
+    pub beat: Option<DurationText>,
+    pub sweep: Option<DurationText>,
+    pub grace: Option<DurationText>,
+    pub drain: Option<DurationText>,
+    pub prefer_wait: Option<DurationText>,
+    pub rescues: Option<i64>,
+    pub each: BTreeMap<String, OfTypeFragment>,
+}
+
+/// `[jobs.NAME]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues"
+)]
+#[allow(missing_docs)]
+pub struct OfTypeFragment {
+    pub concurrency: Option<i64>,
+}
+
+impl<'de> Deserialize<'de> for JobsFragment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+
+        impl<'de> Visitor<'de> for Keys {
+            type Value = JobsFragment;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a table")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JobsFragment, A::Error> {
+                let mut jobs = JobsFragment::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "dir" => jobs.dir = map.next_value()?,
+                        "concurrency" => jobs.concurrency = map.next_value()?,
+                        "slots" => jobs.slots = map.next_value()?,
+                        "poll" => jobs.poll = map.next_value()?,
+                        "beat" => jobs.beat = map.next_value()?,
+                        "sweep" => jobs.sweep = map.next_value()?,
+                        "grace" => jobs.grace = map.next_value()?,
+                        "drain" => jobs.drain = map.next_value()?,
+                        "prefer_wait" => jobs.prefer_wait = map.next_value()?,
+                        "rescues" => jobs.rescues = map.next_value()?,
+                        _ => {
+                            let of_type = map.next_value()?;
+                            jobs.each.insert(key, of_type);
+                        }
+                    }
+                }
+                Ok(jobs)
+            }
+        }
+
+        deserializer.deserialize_map(Keys)
+    }
 }
 
 /// The text of a duration. A bare number is taken in too, so that the message can speak of the missing unit.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::duration;
 
@@ -19,8 +20,10 @@ pub struct JobType {
     pub name: String,
     /// Where a result goes, with marks in it; none where there is no file to make.
     pub output: Option<String>,
-    /// How many of a host at once. Default 1.
-    pub concurrency: u32,
+    /// How many of a host at once; 0 is none. Default that of `[jobs]`, which is 1.
+    pub concurrency: Option<u32>,
+    /// How much memory the commands of one job may use, MiB. Default as much as there is.
+    pub memory_mib: Option<u64>,
     /// Higher ones are taken first. Default 0.
     pub priority: i64,
     /// The commands, in the order they are tried.
@@ -33,6 +36,15 @@ pub struct JobType {
     pub exit: BTreeMap<i32, Meaning>,
     /// Variables of the runner's environment that its commands get.
     pub environment: Vec<String>,
+}
+
+/// What a directory of types holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Types {
+    /// Those that are understood.
+    pub good: Vec<JobType>,
+    /// The names of the others, and what is wrong with them.
+    pub bad: Vec<(String, String)>,
 }
 
 /// One way to do a job.
@@ -85,6 +97,7 @@ const MARKS: [&str; 5] = ["input", "output", "name", "stem", "id"];
 struct Written {
     output: Option<String>,
     concurrency: Option<u32>,
+    memory_mib: Option<u64>,
     priority: Option<i64>,
     #[serde(default)]
     tier: Vec<WrittenTier>,
@@ -162,6 +175,7 @@ impl JobType {
             Written {
                 output,
                 concurrency: None,
+                memory_mib: None,
                 priority: None,
                 tier: vec![tier],
                 retry: WrittenRetry::default(),
@@ -175,8 +189,11 @@ impl JobType {
         if let Some(output) = &written.output {
             check_marks("output", output, &["input", "name", "stem"])?;
         }
-        if written.concurrency == Some(0) {
-            return Err("concurrency: 0 is none at all".to_owned());
+        if written.memory_mib == Some(0) {
+            return Err("memory_mib: 0 is none at all".to_owned());
+        }
+        if let Some(name) = written.environment.iter().find(|name| is_of_the_runner(name)) {
+            return Err(format!("environment: {name} is the runner's own, and no job gets it"));
         }
         if written.tier.is_empty() {
             return Err("there is no [[tier]]: nothing says how a job is done".to_owned());
@@ -206,7 +223,8 @@ impl JobType {
         Ok(Self {
             name: name.to_owned(),
             output: written.output,
-            concurrency: written.concurrency.unwrap_or(1),
+            concurrency: written.concurrency,
+            memory_mib: written.memory_mib,
             priority: written.priority.unwrap_or(0),
             tiers: tiers?,
             attempts,
@@ -214,6 +232,55 @@ impl JobType {
             exit: exit.collect::<Result<_, _>>()?,
             environment: written.environment,
         })
+    }
+
+    /// What the type says, as 12 hexadecimal digits: hosts that differ in it do not share a lane. How many at once is
+    /// each host's own.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let alike = Self { concurrency: None, ..self.clone() };
+        let text = serde_json::to_vec(&alike).unwrap_or_default();
+        Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The types of a directory, by name. One that is not there has none.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn read_all(dir: &Path) -> Result<Types, String> {
+        let shown = |path: &Path, what: &dyn std::fmt::Display| {
+            format!("{}: {what}", crate::sys::text::path(path))
+        };
+        let mut types = Types::default();
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(types),
+            Err(error) => return Err(shown(dir, &error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(|error| shown(dir, &error))?.path();
+            let hidden = path.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"."));
+            if hidden || path.extension().is_none_or(|ending| ending != "toml") {
+                continue;
+            }
+            let text = match super::read::beside(&path) {
+                Ok(None) => continue,
+                Ok(Some(bytes)) => {
+                    String::from_utf8(bytes).map_err(|_| shown(&path, &"it is not UTF-8"))
+                }
+                Err(why) => Err(why.to_string()),
+            };
+            match text.and_then(|text| Self::parse(&path, &text)) {
+                Ok(kind) => types.good.push(kind),
+                Err(why) => {
+                    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    types.bad.push((name, why));
+                }
+            }
+        }
+        types.good.sort_by(|a, b| a.name.cmp(&b.name));
+        types.bad.sort();
+        Ok(types)
     }
 
     /// Where the result of an input goes; relative ones below `base`.
@@ -264,6 +331,13 @@ impl Tier {
     pub fn command(&self, marks: &Marks<'_>) -> Vec<PathBuf> {
         self.argv.iter().map(|word| filled(word, marks)).collect()
     }
+}
+
+/// What systemd gives a service and is meant for that service alone.
+fn is_of_the_runner(name: &str) -> bool {
+    let own = ["NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM"];
+    let begins = ["WATCHDOG_", "LISTEN_", "UNWEDGE_"];
+    own.contains(&name) || begins.iter().any(|it| name.starts_with(it))
 }
 
 fn is_name(name: &str) -> bool {
@@ -357,7 +431,7 @@ backoff  = "30s"
     #[test]
     fn a_file_is_a_type_with_every_number_it_says() {
         let kind = parse(PDFTEXT).unwrap();
-        assert_eq!((kind.name.as_str(), kind.concurrency, kind.attempts), ("pdftext", 2, 3));
+        assert_eq!((kind.name.as_str(), kind.concurrency, kind.attempts), ("pdftext", Some(2), 3));
         let least: Vec<u64> = kind.tiers.iter().map(|tier| tier.min_bytes).collect();
         assert_eq!((least, kind.tiers[1].limit_ms), (vec![100, 0], 600_000));
         assert_eq!(kind.exit[&75], Meaning::Transient);
@@ -366,7 +440,7 @@ backoff  = "30s"
     #[test]
     fn what_a_file_does_not_say_has_a_default_and_never_none() {
         let kind = parse("[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
-        assert_eq!((kind.concurrency, kind.attempts, kind.backoff_ms), (1, 3, 30_000));
+        assert_eq!((kind.concurrency, kind.attempts, kind.backoff_ms), (None, 3, 30_000));
         assert_eq!((kind.tiers[0].limit_ms, &kind.tiers[0].exit), (600_000, &vec![0]));
         assert_eq!(kind.tiers[0].min_bytes, 0, "there is no file to make");
         let kind = parse("output = \"/o/{stem}\"\n[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
@@ -383,9 +457,10 @@ backoff  = "30s"
             ("\n\nconcurrency = \"two\"\n", "pdftext.toml:3: "),
             ("", "there is no [[tier]]"),
             (
-                "concurrency = 0\n[[tier]]\nargv = [\"/bin/true\"]\n",
-                "concurrency: 0 is none at all",
+                "environment = [\"WATCHDOG_USEC\"]\n[[tier]]\nargv = [\"/bin/true\"]\n",
+                "environment: WATCHDOG_USEC is the runner's own",
             ),
+            ("memory_mib = 0\n[[tier]]\nargv = [\"/bin/true\"]\n", "memory_mib: 0 is none"),
             (
                 "output = \"/o/{id}\"\n[[tier]]\nargv = [\"/bin/true\"]\n",
                 "{id} stands for nothing here",
@@ -416,6 +491,32 @@ backoff  = "30s"
         }
         let why = JobType::parse(Path::new("/etc/jobs.d/a b.toml"), PDFTEXT).unwrap_err();
         assert!(why.contains("the file's name is the type's"), "{why}");
+    }
+
+    #[test]
+    fn a_digest_changes_with_what_a_type_does_and_not_with_how_many() {
+        let digest = |text: &str| parse(text).unwrap().digest();
+        let one = digest(PDFTEXT);
+        assert_eq!(one, digest(&PDFTEXT.replace("concurrency = 2", "concurrency = 7")));
+        assert_eq!(one, digest(&format!("# a comment\n{PDFTEXT}")));
+        assert_ne!(one, digest(&PDFTEXT.replace("-layout", "-raw")));
+        assert_ne!(one, digest(&PDFTEXT.replace("75 =", "76 =")));
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_takes_no_other_type_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(JobType::read_all(&dir.path().join("none")), Ok(Types::default()));
+        for name in ["b.toml", "a.toml", ".c.toml", "d.toml~", "README"] {
+            write(name, PDFTEXT);
+        }
+        write("e.toml", "colour = 1\n");
+        write("f.toml", "");
+        let types = JobType::read_all(dir.path()).unwrap();
+        let names: Vec<&str> = types.good.iter().map(|it| it.name.as_str()).collect();
+        let bad: Vec<&str> = types.bad.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((names, bad), (vec!["a", "b"], vec!["e", "f"]));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod duration;
 mod error;
 mod fragment;
 pub mod job_type;
+pub mod jobs;
 pub mod metrics;
 pub mod notify;
 pub mod overrides;
@@ -39,7 +40,6 @@ pub use queue_rules::{url_problem, utc};
 pub use read::beside;
 pub use request::Request;
 pub use settings::*;
-pub use shape::LATER_SECTIONS;
 pub use storage::{MountPoint, own_path_that_may_hang};
 pub use tree::{KeyPath, Node, Origin, Step, Tree};
 pub use worker::*;
@@ -95,6 +95,7 @@ pub fn from_str(text: &str) -> Result<Settings, ConfigErrors> {
 }
 
 fn complete(tree: &mut Tree) {
+    jobs::complete(tree);
     defaults::complete_mounts(tree);
     defaults::complete_queue(tree);
     notify::complete(tree);

@@ -9,7 +9,6 @@ use toml::Value;
 
 use super::defaults;
 use super::error::{ConfigError, ConfigErrors, nearest, one_line};
-use super::shape::LATER_SECTIONS;
 use super::tree::{KeyPath, Node, Origin, Step, Tree};
 
 /// What every variable of ours begins with.
@@ -46,7 +45,7 @@ pub fn apply(
     environment: &[(OsString, OsString)],
     flags: &[Flag],
 ) -> Result<(), ConfigErrors> {
-    let known = defaults::tree();
+    let known = defaults::with_jobs();
     let mut problems = Vec::new();
     let mut ours: Vec<_> = environment.iter().filter(|(name, _)| is_ours(name)).collect();
     ours.sort();
@@ -83,7 +82,7 @@ fn variable(known: &Tree, name: &OsStr, value: &OsStr) -> Result<(KeyPath, Value
 /// The value for a key, or why it cannot be set from here.
 fn scalar(known: &Tree, path: &KeyPath, text: &str, origin: &Origin) -> Result<Value, ConfigError> {
     let problem = |problem: String| ConfigError::Place { origin: origin.clone(), problem };
-    match known.get(path).map(|it| &it.node) {
+    match known.get(&general(path)).map(|it| &it.node) {
         Some(Node::Leaf(Value::String(_))) => Ok(Value::String(unquoted(text))),
         Some(Node::Leaf(_)) => Ok(understood(text)),
         Some(Node::Array(_)) => {
@@ -96,11 +95,18 @@ fn scalar(known: &Tree, path: &KeyPath, text: &str, origin: &Origin) -> Result<V
     }
 }
 
+/// A key of one type's table, as that of any type: what there is for one there is for all.
+fn general(path: &KeyPath) -> KeyPath {
+    match path.0.as_slice() {
+        [Step::Key(section), Step::Key(_), Step::Key(key)] if section == "jobs" => {
+            KeyPath::of(&["jobs", defaults::ANY_TYPE, key])
+        }
+        _ => path.clone(),
+    }
+}
+
 fn unknown(known: &Tree, path: &KeyPath, origin: &Origin) -> String {
     match path.0.first() {
-        Some(Step::Key(section)) if LATER_SECTIONS.contains(&section.as_str()) => {
-            return format!("this version does not know the section {section} yet");
-        }
         Some(Step::Key(section)) if section == "queue" => {
             return "[queue] is set by a file alone: who asks the queue is a child, and sees no variables".to_owned();
         }

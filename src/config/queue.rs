@@ -32,6 +32,8 @@ pub struct Queue {
     pub stale_after: Duration,
     /// How long nothing may have changed in a job's output before its row is given back. Default 1 min.
     pub quiet: Duration,
+    /// How long a worker of our own queue may be silent. Default 120 s, from 1 s to 1 day.
+    pub lease: Duration,
 }
 
 impl Queue {
@@ -48,6 +50,7 @@ impl Queue {
             infra_window: minutes(10),
             stale_after: minutes(60),
             quiet: minutes(1),
+            lease: minutes(2),
         }
     }
 }
@@ -99,17 +102,15 @@ impl Adapter {
     ];
 }
 
-impl Adapter {
+impl Queue {
     /// What gives back the rows of a worker that is gone, where that is not us.
     #[must_use]
     pub fn rescue(&self) -> Option<Rescue> {
-        /// So long a worker may be silent.
-        const LEASE: Duration = Duration::from_secs(120);
-        match self {
-            Self::Table(map) => map.rescue.clone(),
-            Self::Healtharchive => None,
-            Self::Unwedge => {
-                Some(Rescue { by: "any other runner of the queue".to_owned(), after: LEASE })
+        match &self.adapter {
+            Adapter::Table(map) => map.rescue.clone(),
+            Adapter::Healtharchive => None,
+            Adapter::Unwedge => {
+                Some(Rescue { by: "any other runner of the queue".to_owned(), after: self.lease })
             }
         }
     }

@@ -20,6 +20,10 @@ use super::tree::{KeyPath, Origin};
 /// Schemes of a URL that are understood.
 const SCHEMES: [&str; 3] = ["sqlite:///", "postgres://", "postgresql://"];
 
+/// Shortest and longest `[queue] lease`: 1 s and 1 day.
+const LEASE_MIN: Duration = Duration::from_secs(1);
+const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// Makes settings of `[queue]`. `open` are the files of the configuration that everybody may read.
 pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) -> Queue {
     let at = KeyPath::of(&["queue"]);
@@ -53,6 +57,12 @@ pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) 
             positive.clone(),
         ),
         quiet: check.duration(&at.key("quiet"), written.quiet, defaults::QUIET, positive),
+        lease: check.duration(
+            &at.key("lease"),
+            written.lease,
+            defaults::LEASE,
+            LEASE_MIN..=LEASE_MAX,
+        ),
     }
 }
 

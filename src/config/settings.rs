@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::doctor::Doctor;
+use super::jobs::Jobs;
 use super::metrics::Metrics;
 use super::notify::Notify;
 use super::queue::Queue;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub notify: Option<Notify>,
     /// What only this host's people know of troubles, `[doctor]`.
     pub doctor: Doctor,
+    /// How this host runs jobs of our own queue, `[jobs]`. Default none: it runs none.
+    pub jobs: Option<Jobs>,
     /// The one file this was read from, if it was named by `--config`: a child is to read the same.
     pub file: Option<PathBuf>,
 }

@@ -10,9 +10,6 @@ use super::fragment::Fragment;
 use super::show::is_secret;
 use super::tree::{KeyPath, Node, Step, Tree};
 
-/// Sections of later versions: told apart from slips of the fingers.
-pub const LATER_SECTIONS: [&str; 1] = ["jobs"];
-
 /// Reads the tree as a fragment, or says everything that does not fit.
 pub fn fragment(tree: &Tree) -> Result<Fragment, ConfigErrors> {
     let mut left = tree.clone();
@@ -60,9 +57,6 @@ fn explain(tree: &Tree, path: &KeyPath, message: &str) -> ConfigError {
 
 fn unknown_key(path: &KeyPath, key: &str, message: &str) -> String {
     let is_section = path.0.len() == 1;
-    if is_section && LATER_SECTIONS.contains(&key) {
-        return "this version does not know this section yet".to_owned();
-    }
     let what = if is_section { "unknown section" } else { "unknown key" };
     let known = known_keys(message);
     if let Some(near) = nearest(key, known.iter().copied()) {
@@ -178,13 +172,6 @@ mod tests {
             "[probe]\n\"x, expected `y`\" = 1\n",
             &["/f:2: [probe] \"x, expected `y`\": unknown key; known here: timeout, daemons"],
         );
-    }
-
-    #[test]
-    fn sections_of_later_versions_are_told_apart() {
-        let yet =
-            |line, name| format!("/f:{line}: {name}: this version does not know this section yet");
-        check("[jobs]\nurl = 1\n", &[&yet(1, "jobs")]);
     }
 
     #[test]

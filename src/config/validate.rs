@@ -21,7 +21,7 @@ use super::settings::{
     Settings, WAIT_MAX, Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
-use super::{defaults, duration, notify, queue_rules, worker_rules};
+use super::{defaults, duration, jobs, notify, queue_rules, worker_rules};
 
 /// Makes settings of what was written, or says everything that is wrong with it. The tree tells the places.
 /// `open` are the files that everybody may read.
@@ -44,12 +44,15 @@ pub fn settings(
         metrics: metrics(&mut check, fragment.metrics.unwrap_or_default()),
         notify: fragment.notify.map(|written| notify::notify(&mut check, written)),
         doctor: doctor(&mut check, fragment.doctor.unwrap_or_default()),
+        jobs: None,
         file: None,
     };
     bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());
     job_roots_are_apart(&mut check, &settings);
     settings.worker =
         fragment.worker.map(|written| worker_rules::worker(&mut check, written, &settings));
+    settings.jobs =
+        fragment.jobs.map(|written| jobs::jobs(&mut check, written, settings.queue.as_ref()));
     one_way_to_mount(&mut check, &settings);
     deadline_holds_its_parts(&mut check, &settings);
     check.finish(settings)

@@ -1,7 +1,7 @@
 //! Tests of the limits: both sides of each, and the place in each message.
 
 use super::super::doctor::Doctor;
-use super::super::{LATER_SECTIONS, Settings, from_str};
+use super::super::{Settings, from_str};
 use super::*;
 
 const ROOTS: &str = "[mounts]\nrepair_under = [\"/srv\"]\n";
@@ -59,9 +59,10 @@ fn the_defaults_are_those_of_the_design() {
         metrics,
         notify,
         doctor,
+        jobs,
         file,
     } = Settings::default();
-    assert_eq!((queue, worker, file), (None, None, None));
+    assert_eq!((queue, worker, jobs, file), (None, None, None, None));
     assert_eq!((metrics.prefix.as_str(), notify, doctor), ("unwedge", None, Doctor::default()));
     let s = Duration::from_secs;
     assert_eq!(host.user, "unwedge");
@@ -419,14 +420,8 @@ fn roots_are_compared_by_whole_components() {
 
 #[test]
 fn messages_are_lower_case_without_a_full_stop() {
-    let texts = [
-        "probe.timeout = 5",
-        "host.user = \"\"",
-        "mounts.watch = \"x\"",
-        "[[mount]]",
-        "x = 1",
-        LATER_SECTIONS[0],
-    ];
+    let texts =
+        ["probe.timeout = 5", "host.user = \"\"", "mounts.watch = \"x\"", "[[mount]]", "x = 1"];
     for text in texts {
         let told = from_str(text).expect_err(text).to_string();
         let (_, message) = told.rsplit_once(": ").expect("a place before the message");

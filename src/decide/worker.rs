@@ -434,7 +434,7 @@ impl World<'_> {
 
     /// What the queue's library does with its rows by itself.
     fn rescue(&self) -> Option<Rescue> {
-        self.settings.queue.as_ref()?.adapter.rescue()
+        self.settings.queue.as_ref()?.rescue()
     }
 
     fn of_rows(&self, facts: &QueueFacts, count: u64, left: &[&Judged<'_>]) -> String {

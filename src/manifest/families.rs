@@ -1,7 +1,7 @@
 //! Metric families: name, labels, HELP, and whose file each is in. What is not here is not written, and what is
 //! here is documented; both are held by tests.
 
-use super::{CANARY, JOBS, MOUNTS, NOTIFY, Tool, VERIFY, WATCH, WORKER};
+use super::{CANARY, JOBS, MOUNTS, NOTIFY, RUNNER, Tool, VERIFY, WATCH, WORKER};
 
 /// One family, a gauge.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 36] = [
+pub static FAMILIES: [Family; 40] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -63,6 +63,10 @@ pub static FAMILIES: [Family; 36] = [
     family(Of::One(&JOBS), "unwedge_jobs_infra_errors_recent", &["window"], "Unfinished jobs with a recent infrastructure error."),
     family(Of::One(&JOBS), "unwedge_queue_readable", &[], "Whether the last round could read the queue."),
     family(Of::One(&JOBS), "unwedge_queue_last_good_timestamp_seconds", &[], "When the queue was last read, Unix time."),
+    family(Of::One(&RUNNER), "unwedge_runner_queue_reachable", &[], "Whether the queue answered the runner last."),
+    family(Of::One(&RUNNER), "unwedge_runner_jobs_running", &[], "Jobs that the runner has at work."),
+    family(Of::One(&RUNNER), "unwedge_runner_jobs_done", &[], "Jobs done since the runner itself was started."),
+    family(Of::One(&RUNNER), "unwedge_runner_tries_failed", &[], "Tries that were no success since the runner itself was started."),
     family(Of::One(&WATCH), "unwedge_watch_daemons", &[], "FUSE daemons whose end is waited for."),
     family(Of::One(&WATCH), "unwedge_watch_supported", &[], "Whether the end of every watched mount's daemon would be seen."),
     family(Of::One(&WATCH), "unwedge_watch_config", &["digest"], "1 for the configuration that it goes by."),

@@ -91,7 +91,7 @@ macro_rules! shipped {
 
 #[rustfmt::skip]
 /// Units.
-pub static UNITS: [File; 15] = shipped!(Place::Unit, "systemd":
+pub static UNITS: [File; 16] = shipped!(Place::Unit, "systemd":
     "unwedge-binds.service"
     "unwedge-canary.service"
     "unwedge-canary.timer"
@@ -101,6 +101,7 @@ pub static UNITS: [File; 15] = shipped!(Place::Unit, "systemd":
     "unwedge-mounts.timer"
     "unwedge-notify.service"
     "unwedge-notify.timer"
+    "unwedge-runner.service"
     "unwedge-verify.service"
     "unwedge-verify.timer"
     "unwedge-watch.service"

@@ -86,6 +86,8 @@ pub enum Needs {
     Queue,
     /// `[notify]`.
     Notify,
+    /// `[jobs]`.
+    Jobs,
 }
 
 /// Where a tool's records lie.
@@ -178,6 +180,7 @@ impl Tool {
             Needs::Worker => settings.worker.is_some(),
             Needs::Queue => settings.queue.is_some(),
             Needs::Notify => settings.notify.is_some(),
+            Needs::Jobs => settings.jobs.is_some(),
         }
     }
 
@@ -296,6 +299,23 @@ pub static JOBS: Tool = Tool {
     playbook: "queue-unknown",
 };
 
+/// Jobs of our own queue.
+pub static RUNNER: Tool = Tool {
+    name: "runner",
+    program: "unwedge-runner",
+    arguments: &[],
+    about: "claims jobs of our own queue and runs them",
+    runs_as: RunsAs::ServiceUser,
+    start: Start::Always,
+    other_units: &[],
+    needs: Needs::Jobs,
+    acts: &[],
+    records: &["runner", "spool"],
+    state: State::Queue,
+    lock: Some(LockDir::State),
+    playbook: "alert-queue-unreadable",
+};
+
 /// Wakes.
 pub static WATCH: Tool = Tool {
     name: "watch",
@@ -343,7 +363,8 @@ pub static NOTIFY: Tool = Tool {
 };
 
 /// Every tool that systemd starts, in the order in which a person hears of them.
-pub static TOOLS: [&Tool; 8] = [&MOUNTS, &BINDS, &WORKER, &JOBS, &WATCH, &NOTIFY, &VERIFY, &CANARY];
+pub static TOOLS: [&Tool; 9] =
+    [&MOUNTS, &BINDS, &WORKER, &JOBS, &RUNNER, &WATCH, &NOTIFY, &VERIFY, &CANARY];
 
 /// Restarts the worker once no job runs.
 pub const RESTART_WHEN_IDLE: &str = "unwedge-worker-restart.service";

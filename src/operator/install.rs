@@ -347,6 +347,7 @@ fn enabled(
             Needs::Worker => "worker",
             Needs::Queue => "queue",
             Needs::Notify => "notify",
+            Needs::Jobs => "jobs",
         };
         let lack = (!tool.is_needed(settings)).then_some(section);
         let missing =

@@ -1,44 +1,378 @@
-//! The verbs of `unwedge-jobs` that write to a queue. Each answers with what it did, or would do, and runs as
-//! the service user, who alone holds what opens the database.
+//! `unwedge jobs`: what there is, why it stands as it does, and what a person may change of it.
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::config::queue::Queue;
+use super::asking::Asking;
+use super::{Said, by};
+use crate::cli;
+use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
-use crate::probes::{facts, jobs};
-use crate::queue::{self, Where};
-use crate::report::queue as report;
+use crate::decide::attempts::{State, Token};
+use crate::decide::why::{self, Why};
+use crate::decide::workers::{Seen, Standing};
+use crate::manifest;
+use crate::probes::witness::{self, Fate};
+use crate::queue::store::change::{Change, Changed, Event, Progress};
+use crate::queue::store::lanes::Lane;
+use crate::queue::store::listing::{Job, Order, StampIs, Try, Which, Worker};
+use crate::report::jobs as report;
+use crate::runner::log;
+use crate::sys::clock::Now;
+use crate::sys::text;
 
-/// Keeps jobs from being taken where they would only fail.
+/// So much of a log is read; more than a runner keeps.
+const LOG_BYTES_MAX: u64 = 4 << 20;
+
+/// Lists jobs.
 ///
 /// # Errors
-/// Nothing is known to have been held back.
-pub fn hold_back(
+/// The filter says nothing, or there is no answer.
+pub fn list(
     settings: &Settings,
-    time: &str,
-    dry_run: bool,
-    place: Where,
+    filter: &cli::Filter,
+    most: u32,
+    at: &cli::QueueAt,
     json: bool,
-) -> Result<String> {
-    let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
-    let held = queue::hold_back(queue_of(settings)?, place, time, dry_run)?;
-    report::held_back(&held, time, dry_run, json)
+    now: &Now,
+) -> Result<Said> {
+    let mut which = which(filter)?;
+    if which.states.is_empty() && !which.is_narrow() {
+        which.states = State::ALL.into_iter().filter(|state| *state != State::Done).collect();
+    }
+    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    let (jobs, now_ms) =
+        asking.ask(move |store| Ok((store.list(&which, Order::Newest, most)?, store.now_ms()?)))?;
+    Ok(if json { report::list_json(&jobs, now)? } else { report::list(&jobs, now_ms) }.into())
 }
 
-/// Gives back rows that nobody is at.
+/// Tells all that is known of one.
 ///
 /// # Errors
-/// Nothing is known to have been given back.
-pub fn recover(settings: &Settings, dry_run: bool, rows: &[String], json: bool) -> Result<String> {
-    let rows = jobs::rows(rows).map_err(Error::msg)?;
-    let given = queue::recover(queue_of(settings)?, rows, dry_run)?;
-    report::recovered(&given, dry_run, json)
+/// There is none of this number, or no answer.
+pub fn show(
+    settings: &Settings,
+    id: i64,
+    at: &cli::QueueAt,
+    json: bool,
+    now: &Now,
+) -> Result<Said> {
+    let known = look(settings, id, at)?;
+    let whys = known.whys(prefer_wait_ms(settings));
+    let (job, tries, events) = (&known.job, &known.tries, &known.events);
+    Ok(if json {
+        report::show_json(job, tries, events, &whys, now)?
+    } else {
+        report::show(job, tries, events, &whys, known.now_ms)
+    }
+    .into())
 }
 
-/// The queue that is written to, as the user who may.
-fn queue_of(settings: &Settings) -> Result<&Queue> {
-    facts::refuse_own_paths_that_may_hang(settings)?;
-    let Some(queue) = &settings.queue else { bail!("there is no [queue] in the configuration") };
-    queue::leave_root(settings)?;
-    Ok(queue)
+/// Tells why one is not running.
+///
+/// # Errors
+/// There is none of this number, or no answer.
+pub fn why(settings: &Settings, id: i64, at: &cli::QueueAt, json: bool, now: &Now) -> Result<Said> {
+    let known = look(settings, id, at)?;
+    let whys = known.whys(prefer_wait_ms(settings));
+    Ok(if json {
+        report::show_json(&known.job, &[], &[], &whys, now)?
+    } else {
+        report::whys(&whys, known.now_ms)
+    }
+    .into())
+}
+
+/// Prints what the commands of one said.
+///
+/// # Errors
+/// Nothing of it is kept here.
+pub fn logs(settings: &Settings, id: i64, nth: Option<i64>, at: &cli::QueueAt) -> Result<Said> {
+    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    let known = asking.ask(move |store| store.job(id))?;
+    let (job, tries) = known.with_context(|| format!("job {id}: there is none"))?;
+    let nth = match nth {
+        Some(nth) => nth,
+        None if job.tries == 0 => bail!("job {id}: it was not tried yet"),
+        None => i64::from(job.tries),
+    };
+    let path = log::path_of(&manifest::queue_dir(&settings.host), Token { id, nth });
+    let read = std::fs::File::open(&path).and_then(|file| {
+        let mut said = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, LOG_BYTES_MAX), &mut said)?;
+        Ok(said)
+    });
+    match read {
+        Ok(said) => Ok(String::from_utf8_lossy(&said).into_owned().into()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let worker = tries.iter().find(|it| it.nth == nth).map(|it| it.worker.as_str());
+            let who = worker.or(job.worker.as_deref()).unwrap_or("nobody");
+            bail!(
+                "job {id}, try {nth}: nothing that it said is kept on this host; it was made by {who}, and is kept once it has ended"
+            )
+        }
+        Err(error) => Err(anyhow!("{}: {error}", text::path(&path))),
+    }
+}
+
+/// Retries, cancels or releases.
+///
+/// # Errors
+/// It is not said which; or what was not done is not known, and to do it again does no harm.
+pub fn change(
+    settings: &Settings,
+    asked: &cli::Change,
+    change: &Change,
+    json: bool,
+    now: &Now,
+) -> Result<Said> {
+    let mut which = which(&asked.filter)?;
+    which.ids = (!asked.ids.is_empty()).then(|| asked.ids.clone());
+    if !which.is_narrow() && which.states.is_empty() && !asked.all {
+        bail!("which jobs? give their numbers, a filter such as --class, or --all");
+    }
+    // what is done is done again only where a person names it
+    if which.ids.is_none() && which.states.is_empty() && *change == Change::Retry {
+        which.states = vec![State::Failed, State::Cancelled, State::Retryable];
+    }
+    let mut asking = Asking::to(settings, asked.at.queue.as_deref())?;
+    let named = asked.ids.len();
+    let changed = carry_out(&mut asking, &which, change, asked.dry_run)?;
+    tell(change, &changed, named, asked.dry_run, json, now)
+}
+
+/// Puts aside by a rule.
+///
+/// # Errors
+/// The rule is none; or what was not done is not known, and to do it again does no harm.
+pub fn quarantine(
+    settings: &Settings,
+    rule: &[String],
+    because: &str,
+    dry_run: bool,
+    at: &cli::QueueAt,
+    json: bool,
+    now: &Now,
+) -> Result<Said> {
+    let which = rule_of(rule)?;
+    let change = Change::Quarantine(because.to_owned());
+    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    let changed = carry_out(&mut asking, &which, &change, dry_run)?;
+    tell(&change, &changed, 0, dry_run, json, now)
+}
+
+/// A thousand at a time, each within its own limit.
+fn carry_out(
+    asking: &mut Asking,
+    which: &Which,
+    change: &Change,
+    dry_run: bool,
+) -> Result<Changed> {
+    let mut progress = Progress::default();
+    while !progress.is_over {
+        let so_far = progress.changed.jobs.len();
+        let (which, change, by, before) = (which.clone(), change.clone(), by(), progress);
+        progress = asking
+            .ask(move |store| store.change_some(&which, &change, &by, dry_run, before))
+            .with_context(|| {
+                format!("after {so_far} jobs; to say it again goes on with the rest")
+            })?;
+    }
+    Ok(progress.changed)
+}
+
+fn tell(
+    change: &Change,
+    changed: &Changed,
+    named: usize,
+    dry_run: bool,
+    json: bool,
+    now: &Now,
+) -> Result<Said> {
+    let text = if json {
+        report::changed_json(changed, dry_run, now)?
+    } else {
+        report::changed(change, changed, named, dry_run)
+    };
+    // whoever names a job wants to hear that nothing came of it
+    let found = changed.jobs.len() + changed.running.len();
+    Ok(Said { text, code: u8::from(found < named) })
+}
+
+/// What a filter says.
+fn which(filter: &cli::Filter) -> Result<Which> {
+    let states: Result<Vec<State>> = filter
+        .states
+        .iter()
+        .map(|name| {
+            State::named(name).with_context(|| {
+                format!(
+                    "--state {name}: no such state; there are {}",
+                    State::ALL.map(State::name).join(", ")
+                )
+            })
+        })
+        .collect();
+    let older = filter
+        .older
+        .as_ref()
+        .map(|time| duration::parse(time).map_err(|why| anyhow!("--older {time}: {why}")))
+        .transpose()?;
+    let base = std::env::current_dir().context("the working directory")?;
+    Ok(Which {
+        ids: None,
+        kind: filter.kind.clone(),
+        class: filter.class.clone(),
+        states: states?,
+        older,
+        input: filter.input.as_ref().map(|path| text::path(&base.join(path))),
+        stamp: None,
+    })
+}
+
+/// What a rule says, such as `type=pdftext`.
+fn rule_of(rule: &[String]) -> Result<Which> {
+    let mut which = Which::default();
+    for part in rule {
+        let said = |why: &str| anyhow!("--where {part}: {why}");
+        let (key, value) = part.split_once('=').ok_or_else(|| said("expected KEY=VALUE"))?;
+        if value.is_empty() {
+            return Err(said("the value is missing"));
+        }
+        match key {
+            "type" => which.kind = Some(value.to_owned()),
+            "class" => which.class = Some(value.to_owned()),
+            "age" => which.older = Some(duration::parse(value).map_err(|why| said(&why))?),
+            "input" => which.input = Some(value.to_owned()),
+            "stamp" => {
+                which.stamp = Some(match value {
+                    "missing" => StampIs::Missing,
+                    "malformed" => StampIs::Malformed,
+                    _ => return Err(said("expected missing or malformed")),
+                });
+            }
+            _ => return Err(said("expected type, class, age, input or stamp")),
+        }
+    }
+    Ok(which)
+}
+
+/// One job and all around it.
+struct Known {
+    job: Job,
+    tries: Vec<Try>,
+    events: Vec<Event>,
+    lanes: Vec<Lane>,
+    workers: Vec<Worker>,
+    now_ms: u64,
+}
+
+fn look(settings: &Settings, id: i64, at: &cli::QueueAt) -> Result<Known> {
+    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    let known = asking.ask(move |store| {
+        let Some((job, tries)) = store.job(id)? else { return Ok(None) };
+        Ok(Some(Known {
+            job,
+            tries,
+            events: store.events_of(id)?,
+            lanes: store.lanes()?,
+            workers: store.all_workers(false)?,
+            now_ms: store.now_ms()?,
+        }))
+    })?;
+    known.with_context(|| format!("job {id}: there is none"))
+}
+
+impl Known {
+    fn whys(&self, prefer_wait_ms: u64) -> Vec<Why> {
+        whys(&self.job, &self.lanes, &self.workers, self.now_ms, prefer_wait_ms)
+    }
+}
+
+/// Why a job stands as it does.
+#[must_use]
+pub fn whys(
+    job: &Job,
+    lanes: &[Lane],
+    workers: &[Worker],
+    now_ms: u64,
+    prefer_wait_ms: u64,
+) -> Vec<Why> {
+    let lane = lanes.iter().find(|lane| lane.kind == job.kind);
+    why::why(&why::Case {
+        state: job.state,
+        worker: job.worker.as_deref(),
+        class: job.class.as_deref(),
+        message: job.message.as_deref(),
+        now_ms,
+        not_before_ms: job.not_before_ms,
+        created_ms: job.created_ms,
+        needs: &job.needs,
+        lane: lane.map(|lane| why::LaneCase {
+            digest: lane.digest.as_deref(),
+            first_tier: lane.first_tier.as_deref(),
+            paused: lane.paused.as_ref().map(|(_, why)| why.as_str()),
+            open: lane.open.as_ref().map(|open| (open.why.as_str(), open.retry_ms)),
+        }),
+        workers: workers
+            .iter()
+            .map(|worker| {
+                let mark = worker.types.get(&job.kind);
+                why::WorkerCase {
+                    host: &worker.host,
+                    standing: standing(worker),
+                    digest: mark.map(|mark| mark.digest.as_str()),
+                    first_tier: mark.map(|mark| mark.first_tier.as_str()),
+                    lacks: worker.lacks.get(&job.kind).map(String::as_str),
+                    open: &worker.open,
+                }
+            })
+            .collect(),
+        prefer_wait_ms,
+    })
+}
+
+/// How a worker stands, by its word and by what is seen of its process here.
+#[must_use]
+pub fn standing(worker: &Worker) -> Standing {
+    let seen = match witness::fate(&worker.id) {
+        Fate::Gone => Seen::Gone,
+        Fate::Ending | Fate::Unknown if witness::is_of_here(&worker.id) => Seen::There,
+        Fate::Ending | Fate::Unknown => Seen::NotSeen,
+    };
+    Standing::of(&worker.state, std::time::Duration::from_millis(worker.silent_ms), seen)
+}
+
+/// How long jobs are left to hosts with their first tool.
+#[must_use]
+pub fn prefer_wait_ms(settings: &Settings) -> u64 {
+    let wait =
+        settings.jobs.as_ref().map_or_else(|| Jobs::default().prefer_wait, |it| it.prefer_wait);
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_rule_says_what_it_means_or_nothing_is_done() {
+        let rule = |text: &str| {
+            rule_of(&text.split(',').map(str::to_owned).collect::<Vec<_>>())
+                .map_err(|error| error.to_string())
+        };
+        let which = rule("type=a,age=7d,stamp=missing,class=failed,input=/srv/x").unwrap();
+        assert_eq!(which.kind.as_deref(), Some("a"));
+        assert_eq!(which.older, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(which.stamp, Some(StampIs::Missing));
+        for (text, expected) in [
+            ("type", "--where type: expected KEY=VALUE"),
+            ("type=", "--where type=: the value is missing"),
+            ("stamp=odd", "--where stamp=odd: expected missing or malformed"),
+            ("kind=a", "--where kind=a: expected type, class, age, input or stamp"),
+            ("age=7", "--where age=7: "),
+        ] {
+            assert!(rule(text).unwrap_err().starts_with(expected), "{text}");
+        }
+    }
 }

@@ -2,9 +2,11 @@
 //! `--dry-run` where they change something; each change is one file replaced whole, under the lock
 //! of whoever else writes it.
 
+mod asking;
 pub mod binds;
 pub mod config;
 pub mod debts;
+pub mod dispatch;
 pub mod doctor;
 pub mod drill;
 pub mod generate;
@@ -12,12 +14,19 @@ pub mod hold;
 pub mod incidents;
 pub mod install;
 pub mod jobs;
+pub mod lanes;
 pub mod mounts;
 pub mod notify;
+mod offer;
+pub mod queue;
+pub mod rows;
 pub mod run;
 pub mod sentinel;
 pub mod state;
+pub mod status;
+pub mod submit;
 pub mod worker;
+pub mod workers;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -26,6 +35,31 @@ use crate::config::Settings;
 use crate::config::sentinel::Kind;
 use crate::manifest::{MOUNTS, WORKER};
 use crate::probes::records::{Holds, Record as _};
+use crate::sys::text;
+
+/// What a verb has to say, and how the program ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What is printed.
+    pub text: String,
+    /// The exit code.
+    pub code: u8,
+}
+
+impl From<String> for Said {
+    fn from(text: String) -> Self {
+        Self { text, code: 0 }
+    }
+}
+
+/// Who does it, for whoever reads of it later: the person behind a `sudo`, too.
+fn by() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    match std::env::var("SUDO_USER").or_else(|_| std::env::var("LOGNAME")) {
+        Ok(name) => format!("by {} (uid {uid})", text::tail(name.as_bytes(), 64)),
+        Err(_) => format!("by uid {uid}"),
+    }
+}
 
 /// Refuses a word that is no kind of act.
 ///

@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
+use super::asking;
+use super::offer::jobs_of;
 use crate::cli;
 use crate::config::Host;
 use crate::config::job_type::JobType;
@@ -17,17 +19,18 @@ use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
 use crate::probes::gate;
 use crate::queue::Fault;
+use crate::queue::store::change::Change;
+use crate::queue::store::listing::Which;
 use crate::queue::store::{NewJob, Standing, Store, Submitted};
 use crate::report::out;
 use crate::runner::link::Link;
-use crate::runner::supervise::{self, Numbers, Setup};
+use crate::runner::setup::{Numbers, Setup};
+use crate::runner::supervise::{self, Told};
 use crate::sys::clock::boottime;
 use crate::sys::command::{Ending, Helper};
 use crate::sys::limit::within;
 use crate::sys::{manager, text};
 
-/// How long the queue may take for an answer.
-const QUEUE_LIMIT: Duration = Duration::from_secs(10);
 /// How long the looks at the outputs may take before it is begun.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is asked how things stand.
@@ -59,32 +62,45 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
     let kind = kind_of(asked, &base)?;
     let url = match &asked.queue {
         Some(url) => url.clone(),
-        None => own_queue()?,
+        None => asking::own_url()?,
     };
     let run_dir = Host::default().run_dir;
     let jobs = jobs_of(&kind, &asked.files, &base, &run_dir)?;
     prepare(&jobs, &gate::open(&run_dir))?;
     let fault = |fault: crate::queue::Fault| anyhow!("the queue: {fault}");
-    let mut store = Store::open(&Queue::at(&url, QUEUE_LIMIT)).map_err(fault)?;
+    let mut store = Store::open(&Queue::at(&url, asking::LIMIT)).map_err(fault)?;
     let put = store.submit(&jobs).map_err(fault)?;
     let mut ids: Vec<i64> = put.iter().map(|it| it.id).collect();
     let stand = store.stand(&put.iter().map(|it| it.id).collect::<Vec<_>>()).map_err(fault)?;
     let again = to_do_again(&jobs, &put, &stand, asked.again)?;
-    store.retry(&again).map_err(fault)?;
+    let again = Which::ids(&again);
+    for change in [Change::Retry, Change::Release] {
+        store.change(&again, &change, &super::by(), false).map_err(fault)?;
+    }
     ids.sort_unstable();
     ids.dedup();
     let names: BTreeMap<i64, &str> =
         put.iter().zip(&jobs).map(|(put, job)| (put.id, job.input.as_str())).collect();
 
-    let setup = Setup {
-        url: url.clone(),
-        timeout: QUEUE_LIMIT,
-        slots: kind.concurrency,
-        types: vec![kind],
-        run_dir,
-        dir: base,
-        numbers: Numbers { grace: GRACE, drain: Duration::ZERO, ..Numbers::default() },
+    let numbers = Numbers {
+        grace: GRACE,
+        drain: Duration::ZERO,
+        // nobody else knows the type
+        prefer_wait: Duration::ZERO,
+        ..Numbers::default()
     };
+    let setup = Setup {
+        slots: kind.concurrency.unwrap_or(1),
+        types: vec![kind],
+        run_dir: run_dir.clone(),
+        dir: base,
+        keep_dir: None,
+        unit: None,
+        once: false,
+        wait: Duration::ZERO,
+        numbers,
+    };
+    let setup = Told { url: url.clone(), timeout: asking::LIMIT, setup };
     // from here on a stop is heard, and whatever is asked ends by itself
     let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
     stop.set_nonblocking(true).context("listen to signals")?;
@@ -107,7 +123,7 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
             Ok(stand) => {
                 progress.tell(&stand)?;
                 if stand.iter().all(|it| it.state != State::Running) {
-                    progress.waits_for(&closed(&jobs, &setup.run_dir));
+                    progress.waits_for(&closed(&jobs, &run_dir));
                 }
                 if stand.iter().all(|it| it.state.is_over()) {
                     runner.end();
@@ -149,7 +165,7 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
         let mut kind = JobType::parse(file, &said).map_err(|why| anyhow!(why))?;
         // two files of one name are not one type, nor is one that was changed, or run elsewhere
         kind.name = format!("{}-{}", kind.name, digest_of(&[said.as_bytes()], base));
-        kind.concurrency = asked.count.unwrap_or(kind.concurrency);
+        kind.concurrency = asked.count.or(kind.concurrency).or(Some(1));
         return Ok(kind);
     }
     let mut argv = asked.command.clone();
@@ -164,7 +180,7 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
     let name = digest_of(&words, base);
     let mut kind = JobType::of_command(&format!("run-{name}"), argv, asked.output.clone())
         .map_err(|why| anyhow!(why))?;
-    kind.concurrency = asked.count.unwrap_or(cores);
+    kind.concurrency = Some(asked.count.unwrap_or(cores));
     // whoever gives a command on the spot sees it fail, and says by the next run that it is to be tried again
     kind.attempts = 1;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
@@ -197,55 +213,6 @@ fn found(program: &str, base: &Path) -> Result<PathBuf> {
         .into_iter()
         .find(is_program)
         .with_context(|| format!("{program}: no such program in PATH"))
-}
-
-/// The queue of this user's own.
-fn own_queue() -> Result<String> {
-    let directory =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state =
-        directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
-    let dir = state
-        .context(
-            "neither XDG_STATE_HOME nor HOME says where a queue may be; give one with --queue",
-        )?
-        .join("unwedge");
-    std::fs::create_dir_all(&dir).with_context(|| text::path(&dir))?;
-    let path = dir.join("queue.db");
-    let path = path.to_str().context("the queue's path is no text; give one with --queue")?;
-    Ok(format!("sqlite://{path}"))
-}
-
-fn jobs_of(kind: &JobType, files: &[PathBuf], base: &Path, run_dir: &Path) -> Result<Vec<NewJob>> {
-    let mut outputs: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
-    let mut jobs = Vec::with_capacity(files.len());
-    for file in files {
-        let input = base.join(file);
-        let output = kind.output_of(&input, base);
-        if let Some(output) = &output
-            && let Some(other) = outputs.insert(output.clone(), file)
-            && other != file
-        {
-            bail!(
-                "{} and {} would both write {}",
-                text::path(other),
-                text::path(file),
-                text::path(output)
-            );
-        }
-        let paths: Vec<&Path> =
-            [Some(input.as_path()), output.as_deref()].into_iter().flatten().collect();
-        jobs.push(NewJob {
-            kind: kind.name.clone(),
-            key: text::path(&input),
-            priority: kind.priority,
-            needs: gate::needs_of(run_dir, &paths),
-            input: text::path(&input),
-            output_dir: output.as_deref().and_then(Path::parent).map(text::path),
-            output: output.as_deref().map(text::path),
-        });
-    }
-    Ok(jobs)
 }
 
 fn path_of(written: &str) -> Option<PathBuf> {
@@ -323,7 +290,7 @@ struct Own {
     process: Ending,
 }
 
-fn start(setup: &Setup) -> Result<Own> {
+fn start(setup: &Told) -> Result<Own> {
     let mut line = serde_json::to_vec(setup).context("tell the runner")?;
     line.push(b'\n');
     let (mut input, _, process) =

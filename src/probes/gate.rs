@@ -24,7 +24,20 @@ struct Gate {
 
 #[derive(Deserialize)]
 struct Entry {
+    #[serde(default)]
+    verdict: String,
     open: bool,
+}
+
+/// A watched path as the last round left it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// As `text::path` writes it.
+    pub path: String,
+    /// What was seen of it.
+    pub verdict: String,
+    /// Whether work that needs it may begin.
+    pub is_open: bool,
 }
 
 /// The paths that are open now, as `text::path` writes them.
@@ -35,6 +48,28 @@ pub fn open(run_dir: &Path) -> Vec<String> {
         return Vec::new();
     }
     gate.paths.into_iter().filter(|(_, entry)| entry.open).map(|(path, _)| path).collect()
+}
+
+/// Every watched path.
+///
+/// # Errors
+/// It is not known, and for whoever claims work all of them are closed.
+pub fn all(run_dir: &Path) -> Result<Vec<Watched>, String> {
+    let file = run_dir.join(FILE);
+    let shown = text::path(&file);
+    let gate = read(run_dir).ok_or_else(|| format!("{shown}: not there, or not to be read"))?;
+    let now = Now::take().map_err(|error| format!("the clock: {error}"))?;
+    match now.since(&gate.at).known() {
+        Some(age) if age <= AGE_MAX => {}
+        Some(age) => return Err(format!("{shown}: written {} ago", text::duration(age))),
+        None => return Err(format!("{shown}: of another boot")),
+    }
+    let watched = |(path, entry): (String, Entry)| Watched {
+        path,
+        verdict: entry.verdict,
+        is_open: entry.open,
+    };
+    Ok(gate.paths.into_iter().map(watched).collect())
 }
 
 /// The watched paths that a path lies at or below, open or not: what a job that reads or writes there needs.

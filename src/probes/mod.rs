@@ -22,6 +22,7 @@ pub mod install;
 pub mod jobs;
 pub mod judge;
 pub mod liveness;
+pub mod load;
 pub mod messages;
 pub mod mountinfo;
 pub mod mounts;

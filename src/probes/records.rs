@@ -417,6 +417,22 @@ pub struct InstalledFile {
     pub sha256: String,
 }
 
+/// What `unwedge-runner` remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunnerState {
+    /// When it was started lately.
+    pub starts: Vec<Stamp>,
+}
+
+impl Record for RunnerState {
+    const NAME: &'static str = "runner";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        self.starts.iter().collect()
+    }
+}
+
 /// Pauses a person has set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -39,6 +39,12 @@ pub fn fate(id: &str) -> Fate {
     }
 }
 
+/// Whether it is of this boot and this pid namespace: then its process can be seen from here.
+#[must_use]
+pub fn is_of_here(id: &str) -> bool {
+    place().is_ok_and(|place| id.strip_prefix(&place).is_some_and(|rest| rest.starts_with(':')))
+}
+
 fn is_over(id: &str) -> bool {
     let Ok(place) = place() else { return false };
     let Some(rest) = id.strip_prefix(&place).and_then(|rest| rest.strip_prefix(':')) else {

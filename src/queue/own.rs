@@ -1,6 +1,6 @@
 //! The map of our own table (`store`), for everything that was built for the tables of others.
 
-use crate::config::queue::{Adapter, Infra, OrderBy, Place, States, TableMap};
+use crate::config::queue::{Infra, OrderBy, Place, States, TableMap};
 use crate::config::utc;
 
 /// Its map.
@@ -34,7 +34,7 @@ pub fn map() -> TableMap {
         cooldown: None,
         // a gate that is closed keeps its jobs from being taken: nothing has to be moved
         hold_back: None,
-        rescue: Adapter::Unwedge.rescue(),
+        rescue: None,
         zone: utc(),
     }
 }

@@ -6,17 +6,24 @@ pub mod checks;
 pub mod exit;
 pub mod incidents;
 pub mod install;
+pub mod jobs;
 pub mod journal;
 pub mod json;
+pub mod lanes;
 pub mod messages;
 pub mod metrics;
 pub mod out;
 pub mod program;
 pub mod queue;
+pub mod queue_about;
 pub mod round;
+pub mod runner;
+pub mod status;
+pub mod submit;
 pub mod text;
 pub mod watch;
 pub mod worker;
+pub mod workers;
 
 use anyhow::Result;
 

@@ -17,12 +17,14 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
 
-use super::order::{GO, Order, Report, Tell};
+use super::cgroup::Cgroup;
+use super::log::Said;
+use super::order::{GO, Order, Report, Step, Tell};
 use super::tree;
 use crate::config::job_type::{Marks, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
 use crate::sys::clock::Deadline;
-use crate::sys::command::{Work, wait_any};
+use crate::sys::command::{Work, pull, wait_any};
 use crate::sys::text;
 
 /// The word that makes this program such a helper.
@@ -48,14 +50,26 @@ pub fn run() -> i32 {
     let order: Option<Order> =
         std::io::stdin().read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
     let Some(order) = order else { return 2 };
-    let report = match tree::adopt() {
-        Err(error) => failed(Class::Configuration, format!("no subreaper: {error}")),
-        Ok(()) => match attempt(&order) {
+    let mut job = Job {
+        cgroup: order.cgroup.clone().map(Cgroup::at),
+        said: Said::default(),
+        out_of_memory: 0,
+        order: &order,
+    };
+    let report = match job.begin() {
+        Err(error) => failed(Class::Configuration, format!("begin: {error}")),
+        Ok(()) => match job.attempt() {
             Ok(report) | Err(Halt::Over(report)) => report,
             Err(Halt::Stopped) => Report { is_given_up: true, ..Report::default() },
         },
     };
-    let left = tree::kill_all(KILL_LIMIT);
+    let left = job.kill_all();
+    if let Some(Err(error)) = order.log.as_deref().map(|path| job.said.keep(path)) {
+        crate::report::out::complain(&format!(
+            "job {}: its output is not kept: {error:#}",
+            order.token.id
+        ));
+    }
     // after a result was put in its place there is none any more
     remove(order.output.as_deref().map(|output| scratch_of(output, &order)).as_deref());
     let report = match left {
@@ -84,46 +98,203 @@ fn failed(class: Class, message: impl Into<String>) -> Report {
     Report { class: Some(class), message: Some(message.into()), ..Report::default() }
 }
 
-fn attempt(order: &Order) -> Result<Report, Halt> {
-    if order.may_be_there && order.output.as_deref().is_some_and(Path::exists) {
-        let message =
-            Some("its result was in its place already, put there by a try before".to_owned());
-        return Ok(Report { message, ..Report::default() });
+/// A try at work.
+struct Job<'a> {
+    order: &'a Order,
+    cgroup: Option<Cgroup>,
+    said: Said,
+    /// How often commands were killed for their memory so far.
+    out_of_memory: u64,
+}
+
+impl Job<'_> {
+    fn begin(&self) -> std::io::Result<()> {
+        tree::adopt()?;
+        self.cgroup.as_ref().map_or(Ok(()), Cgroup::stand_by)
     }
-    sweep(order);
-    let mut last = None;
-    for tier in &order.kind.tiers {
-        let program = Path::new(tier.argv.first().map_or("", String::as_str));
-        if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
-            continue;
+
+    /// Ends all that the commands have started; how many processes cannot be ended.
+    fn kill_all(&self) -> usize {
+        // no fork gets away from this one, and what is gone is reaped after
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill_work();
         }
-        let scratch = order.output.as_deref().map(|output| scratch_of(output, order));
-        if let Some(scratch) = &scratch {
-            clear(scratch)?;
-        }
-        let (outcome, report) = one(order, tier, scratch.as_deref())?;
-        match outcome {
-            Outcome::Done => {
-                let is_wanted = tier.min_bytes > 0;
-                return publish(order, scratch.as_deref(), is_wanted, report);
-            }
-            // another way may be better than one that failed, and is not where all ways end at the same wall
-            Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => last = Some(report),
-            Outcome::Not(_) | Outcome::GivenBack => {
-                remove(scratch.as_deref());
-                return Ok(report);
-            }
-        }
-        remove(scratch.as_deref());
+        tree::kill_all(KILL_LIMIT)
     }
-    Ok(last.unwrap_or_else(|| {
-        let programs: Vec<&str> =
-            order.kind.tiers.iter().filter_map(|tier| Some(tier.argv.first()?.as_str())).collect();
-        failed(
-            Class::Configuration,
-            format!("none of its programs is here: {}", programs.join(", ")),
-        )
-    }))
+
+    fn attempt(&mut self) -> Result<Report, Halt> {
+        let order = self.order;
+        if order.may_be_there && order.output.as_deref().is_some_and(Path::exists) {
+            let message =
+                Some("its result was in its place already, put there by a try before".to_owned());
+            return Ok(Report { message, ..Report::default() });
+        }
+        sweep(order);
+        let mut last = None;
+        for tier in &order.kind.tiers {
+            let program = Path::new(tier.argv.first().map_or("", String::as_str));
+            if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
+                continue;
+            }
+            let scratch = order.output.as_deref().map(|output| scratch_of(output, order));
+            if let Some(scratch) = &scratch {
+                clear(scratch)?;
+            }
+            let (outcome, report) = self.one(tier, scratch.as_deref())?;
+            match outcome {
+                Outcome::Done => {
+                    let is_wanted = tier.min_bytes > 0;
+                    return publish(order, scratch.as_deref(), is_wanted, report);
+                }
+                // another way may be better than one that failed, and is not where all ways end at the same wall
+                Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => {
+                    last = Some(report);
+                }
+                Outcome::Not(_) | Outcome::GivenBack => {
+                    remove(scratch.as_deref());
+                    return Ok(report);
+                }
+            }
+            remove(scratch.as_deref());
+        }
+        Ok(last.unwrap_or_else(|| {
+            let programs: Vec<&str> = order
+                .kind
+                .tiers
+                .iter()
+                .filter_map(|tier| Some(tier.argv.first()?.as_str()))
+                .collect();
+            failed(
+                Class::Configuration,
+                format!("none of its programs is here: {}", programs.join(", ")),
+            )
+        }))
+    }
+
+    /// Runs one tier to its end.
+    fn one(&mut self, tier: &Tier, scratch: Option<&Path>) -> Result<(Outcome, Report), Halt> {
+        let order = self.order;
+        let marks = Marks { input: &order.input, output: scratch, id: order.token.id };
+        let argv = tier.command(&marks);
+        let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
+        self.said.begin(&tier.name);
+        let start = || Work::start(&argv, &order.dir, &variables(order));
+        let started = match &self.cgroup {
+            None => start(),
+            Some(cgroup) => cgroup.at_work(start),
+        };
+        let work = match started {
+            Ok(work) => work,
+            Err(error) => {
+                let class = match error.raw_os_error().map(Errno::from_raw_os_error) {
+                    // too much of everything passes
+                    Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => {
+                        Class::Infrastructure
+                    }
+                    _ => Class::Configuration,
+                };
+                let program = argv.first().map(|program| text::path(program)).unwrap_or_default();
+                let message = Some(format!("{program}: {error}"));
+                return Ok((Outcome::Not(class), Report { class: Some(class), message, ..report }));
+            }
+        };
+        let (status, timed_out) = self.wait(tier, &work)?;
+        // what it left in the background is no part of its result
+        self.kill_all();
+        let exit = status.and_then(WaitStatus::exit_status);
+        let signal = status.and_then(WaitStatus::terminating_signal);
+        let evidence = Evidence {
+            exit,
+            mapped: exit.and_then(|code| order.kind.exit.get(&code).copied()),
+            is_accepted: exit.is_some_and(|code| tier.exit.contains(&code)),
+            timed_out,
+            output: scratch.map_or(Output::Good, |scratch| look(scratch, tier.min_bytes)),
+            said: text::tail(&self.said.end(), SAID_BYTES),
+        };
+        let outcome = classify(&evidence);
+        let class = match outcome {
+            Outcome::Not(class) => Some(class),
+            Outcome::Done | Outcome::GivenBack => None,
+        };
+        let mut message = class.map(|_| words(&evidence, signal, tier));
+        let killed = self.cgroup.as_ref().map_or(0, Cgroup::out_of_memory);
+        if std::mem::replace(&mut self.out_of_memory, killed) < killed
+            && let (Some(message), Some(mib)) = (&mut message, order.kind.memory_mib)
+        {
+            *message = format!("it wanted more memory than the {mib} MiB of its type; {message}");
+        }
+        Ok((outcome, Report { class, exit_code: exit, signal, message, ..report }))
+    }
+
+    /// Waits for the end of a command; how it ended, and whether its time was over.
+    fn wait(&mut self, tier: &Tier, work: &Work) -> Result<(Option<WaitStatus>, bool), Halt> {
+        let pidfd = pidfd_open(work.pid, PidfdFlags::empty());
+        let limit = Deadline::after(Duration::from_millis(tier.limit_ms));
+        let grace = Duration::from_millis(self.order.grace_ms);
+        let input = std::io::stdin().as_fd().try_clone_to_owned().ok();
+        let (mut killed_at, mut timed_out) = (None, false);
+        let (mut is_heard, mut steps) = (true, Some(Vec::new()));
+        loop {
+            if let Some(status) = tree::reap(work.pid) {
+                self.hear(work);
+                return Ok((Some(status), timed_out));
+            }
+            let left = killed_at.as_ref().unwrap_or(&limit).left();
+            let mut fds: Vec<&OwnedFd> = Vec::new();
+            let listen = [
+                input.as_ref(),
+                pidfd.as_ref().ok(),
+                is_heard.then_some(&work.said),
+                steps.is_some().then_some(&work.progress),
+            ];
+            fds.extend(listen.iter().flatten());
+            // without a descriptor of its own its end is looked for now and then
+            let most = if pidfd.is_ok() { left } else { left.min(Duration::from_millis(20)) };
+            let woken = wait_any(&fds, most);
+            if is_heard && !self.hear(work) {
+                is_heard = false;
+            }
+            if let Some(part) = &mut steps
+                && !tell_progress(work, part)
+            {
+                steps = None;
+            }
+            if input.is_some() && woken.contains(&0) {
+                // whatever is said while a command runs is an end
+                self.end(grace, work);
+                return Err(Halt::Stopped);
+            }
+            match &killed_at {
+                None if limit.passed() => {
+                    timed_out = true;
+                    tree::ask_to_end();
+                    killed_at = Some(Deadline::after(grace));
+                }
+                Some(killed) if killed.passed() => {
+                    self.kill_all();
+                    return Ok((None, timed_out));
+                }
+                None | Some(_) => {}
+            }
+        }
+    }
+
+    /// Takes in what a command has said; false once it cannot say any more.
+    fn hear(&mut self, work: &Work) -> bool {
+        let mut bytes = Vec::new();
+        let is_open = pull(&work.said, &mut bytes);
+        self.said.add(&bytes);
+        is_open
+    }
+
+    /// Asks it to end, gives it its time, and kills what is left.
+    fn end(&self, grace: Duration, work: &Work) {
+        tree::ask_to_end();
+        if let Ok(pidfd) = pidfd_open(work.pid, PidfdFlags::empty()) {
+            let _ = wait_any(&[&pidfd], grace);
+        }
+        self.kill_all();
+    }
 }
 
 /// Where a result is written first: beside its place, hidden, with the same ending.
@@ -180,49 +351,6 @@ fn remove(scratch: Option<&Path>) {
     }
 }
 
-/// Runs one tier to its end.
-fn one(order: &Order, tier: &Tier, scratch: Option<&Path>) -> Result<(Outcome, Report), Halt> {
-    let marks = Marks { input: &order.input, output: scratch, id: order.token.id };
-    let argv = tier.command(&marks);
-    let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
-    let started = Work::start(&argv, &order.dir, &variables(order));
-    let work = match started {
-        Ok(work) => work,
-        Err(error) => {
-            let class = match error.raw_os_error().map(Errno::from_raw_os_error) {
-                // too much of everything passes
-                Some(Errno::AGAIN | Errno::NOMEM | Errno::MFILE | Errno::NFILE) => {
-                    Class::Infrastructure
-                }
-                _ => Class::Configuration,
-            };
-            let program = argv.first().map(|program| text::path(program)).unwrap_or_default();
-            let message = Some(format!("{program}: {error}"));
-            return Ok((Outcome::Not(class), Report { class: Some(class), message, ..report }));
-        }
-    };
-    let (status, timed_out, said) = wait(order, tier, &work)?;
-    // what it left in the background is no part of its result
-    tree::kill_all(KILL_LIMIT);
-    let exit = status.and_then(WaitStatus::exit_status);
-    let signal = status.and_then(WaitStatus::terminating_signal);
-    let evidence = Evidence {
-        exit,
-        mapped: exit.and_then(|code| order.kind.exit.get(&code).copied()),
-        is_accepted: exit.is_some_and(|code| tier.exit.contains(&code)),
-        timed_out,
-        output: scratch.map_or(Output::Good, |scratch| look(scratch, tier.min_bytes)),
-        said: text::tail(&said, SAID_BYTES),
-    };
-    let outcome = classify(&evidence);
-    let class = match outcome {
-        Outcome::Not(class) => Some(class),
-        Outcome::Done | Outcome::GivenBack => None,
-    };
-    let message = class.map(|_| words(&evidence, signal, tier));
-    Ok((outcome, Report { class, exit_code: exit, signal, message, ..report }))
-}
-
 /// What its commands find in their environment beside what every command does.
 fn variables(order: &Order) -> Vec<(OsString, OsString)> {
     let named = order
@@ -234,67 +362,29 @@ fn variables(order: &Order) -> Vec<(OsString, OsString)> {
         ("UNWEDGE_JOB", order.token.id.to_string()),
         ("UNWEDGE_TRY", order.token.nth.to_string()),
         ("UNWEDGE_TYPE", order.kind.name.clone()),
+        ("UNWEDGE_DIGEST", order.kind.digest()),
         ("UNWEDGE_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     named.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
-/// Waits for the end of a command; how it ended, whether its time was over, and what it said last.
-fn wait(
-    order: &Order,
-    tier: &Tier,
-    work: &Work,
-) -> Result<(Option<WaitStatus>, bool, Vec<u8>), Halt> {
-    let pidfd = pidfd_open(work.pid, PidfdFlags::empty());
-    let limit = Deadline::after(Duration::from_millis(tier.limit_ms));
-    let grace = Duration::from_millis(order.grace_ms);
-    let input = std::io::stdin().as_fd().try_clone_to_owned().ok();
-    let (mut said, mut is_heard, mut killed_at, mut timed_out) = (Vec::new(), true, None, false);
-    loop {
-        if let Some(status) = tree::reap(work.pid) {
-            work.read(&mut said);
-            return Ok((Some(status), timed_out, said));
-        }
-        let left = killed_at.as_ref().unwrap_or(&limit).left();
-        let mut fds: Vec<&OwnedFd> = Vec::new();
-        let listen = [input.as_ref(), pidfd.as_ref().ok(), is_heard.then_some(&work.said)];
-        fds.extend(listen.iter().flatten());
-        // without a descriptor of its own its end is looked for now and then
-        let most = if pidfd.is_ok() { left } else { left.min(Duration::from_millis(20)) };
-        let woken = wait_any(&fds, most);
-        if is_heard && !work.read(&mut said) {
-            is_heard = false;
-        }
-        if said.len() > 4 * SAID_BYTES {
-            said.drain(..said.len() - SAID_BYTES);
-        }
-        if input.is_some() && woken.contains(&0) {
-            // whatever is said while a command runs is an end
-            end(grace, work);
-            return Err(Halt::Stopped);
-        }
-        match &killed_at {
-            None if limit.passed() => {
-                timed_out = true;
-                tree::ask_to_end();
-                killed_at = Some(Deadline::after(grace));
-            }
-            Some(killed) if killed.passed() => {
-                tree::kill_all(KILL_LIMIT);
-                return Ok((None, timed_out, said));
-            }
-            None | Some(_) => {}
+/// Tells on what a command says of how far it is, the last whole line; false once it cannot say any more.
+fn tell_progress(work: &Work, part: &mut Vec<u8>) -> bool {
+    /// A line is never this long.
+    const LINE_BYTES_MAX: usize = 200;
+    let is_open = pull(&work.progress, part);
+    if let Some(end) = part.iter().rposition(|byte| *byte == b'\n') {
+        let lines: Vec<u8> = part.drain(..=end).collect();
+        if let Some(line) = lines.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()) {
+            let line = &line[..line.len().min(LINE_BYTES_MAX)];
+            // whoever is gone asks no more
+            let _ = tell(&Tell::Progress(Step { text: text::tail(line, LINE_BYTES_MAX) }));
         }
     }
-}
-
-/// Asks it to end, gives it its time, and kills what is left.
-fn end(grace: Duration, work: &Work) {
-    tree::ask_to_end();
-    if let Ok(pidfd) = pidfd_open(work.pid, PidfdFlags::empty()) {
-        let _ = wait_any(&[&pidfd], grace);
+    if part.len() > LINE_BYTES_MAX {
+        part.clear();
     }
-    tree::kill_all(KILL_LIMIT);
+    is_open
 }
 
 fn look(scratch: &Path, least: u64) -> Output {

@@ -4,11 +4,18 @@
 
 use std::ffi::OsString;
 
+mod ability;
+pub mod cgroup;
 pub mod helper;
 pub mod link;
+pub mod log;
 pub mod order;
+pub mod outbox;
+mod running;
+pub mod setup;
 pub mod supervise;
 mod tree;
+pub mod wish;
 
 /// Becomes a runner or a helper, if the arguments say so; the exit code.
 #[must_use]

@@ -29,6 +29,12 @@ pub struct Order {
     /// Where its commands run.
     #[serde(with = "path_text")]
     pub dir: PathBuf,
+    /// Its cgroup, where it has one.
+    #[serde(with = "path_text::option")]
+    pub cgroup: Option<PathBuf>,
+    /// Where what its commands say is kept.
+    #[serde(with = "path_text::option")]
+    pub log: Option<PathBuf>,
     /// How long a command that is asked to end may take, milliseconds.
     pub grace_ms: u64,
 }
@@ -40,8 +46,17 @@ pub enum Tell {
     /// There is a result, under a name of its own; it is put in its place once the runner has made sure that the job
     /// is still its own and says so.
     Ready,
+    /// How far it is, in words of its own: `3/10 pages`.
+    Progress(Step),
     /// It is over.
     Ended(Report),
+}
+
+/// How far a command is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// As the command says it: `k/n text`.
+    pub text: String,
 }
 
 /// How a try ended.

@@ -5,158 +5,141 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
-use std::process::ChildStdin;
+use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::helper;
+use super::ability::{self, Ability};
+use super::cgroup::Cgroups;
 use super::link::{Link, RETRY_HOLDING};
-use super::order::{GO, Order, Report, Tell};
+use super::order::{Order, Report, Tell};
+use super::outbox::Outbox;
+use super::running::{HELPER_END, Running};
+use super::setup::Setup;
 use super::tree;
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
 use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
 use crate::decide::leases::{Leases, Patience, Seen};
-use crate::probes::gate;
-use crate::probes::records::{self, path_text};
 use crate::probes::witness::{self, Fate};
+use crate::probes::{gate, load, records};
 use crate::queue::Fault;
-use crate::queue::store::{Ask, Beat, Claimed, Ending, NewWorker, Store};
+use crate::queue::store::{
+    Ask, Beat, Claimed, Ending, Heard, Load, NewWorker, Registered, Store, TypeMark,
+};
 use crate::sys::clock::boottime;
-use crate::sys::command::{self, Helper};
+use crate::sys::manager::{self, Manager};
 use crate::sys::text;
-
-/// The times of a runner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Numbers {
-    /// How often work is looked for where none was. Default 2 s, and up to a tenth more or less.
-    pub poll: Duration,
-    /// How often it beats. Default 15 s.
-    pub beat: Duration,
-    /// How long a worker may be silent. Default 120 s.
-    pub lease: Duration,
-    /// How often others are looked at. Default 30 s.
-    pub sweep: Duration,
-    /// How long a command that is asked to end may take. Default 10 s.
-    pub grace: Duration,
-    /// How long running jobs may go on once the runner is to end. Default 90 s.
-    pub drain: Duration,
-    /// So often a job may lose its worker. Default 3.
-    pub rescues: u32,
-}
-
-impl Default for Numbers {
-    fn default() -> Self {
-        let secs = Duration::from_secs;
-        Self {
-            poll: secs(2),
-            beat: secs(15),
-            lease: secs(120),
-            sweep: secs(30),
-            grace: secs(10),
-            drain: secs(90),
-            rescues: 3,
-        }
-    }
-}
-
-/// What a runner is given.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Setup {
-    /// Where its queue is; it may hold a password.
-    pub url: String,
-    /// How long the queue may take for an answer.
-    pub timeout: Duration,
-    /// What it can do.
-    pub types: Vec<JobType>,
-    /// At most so many at once, of all types together.
-    pub slots: u32,
-    /// The directory of the storage gate.
-    #[serde(with = "path_text")]
-    pub run_dir: PathBuf,
-    /// Where commands run.
-    #[serde(with = "path_text")]
-    pub dir: PathBuf,
-    /// Its times.
-    pub numbers: Numbers,
-}
-
-/// How long a helper may take to end all that is below it and itself, beside the grace of its command.
-const HELPER_END: Duration = Duration::from_secs(12);
-/// How long a result may take to be put in its place, beside the time of the commands.
-const PUT: Duration = Duration::from_secs(600);
 
 /// The word that makes this program a runner.
 pub const VERB: &str = "--run-jobs";
 
-/// A runner that is told by the first line of its standard input what it is given, and ends with that; its exit code.
+/// What a runner that is not a service is told by the first line of its standard input.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// Where its queue is; it may hold a password.
+    pub url: String,
+    /// How long the queue may take for an answer.
+    pub timeout: Duration,
+    /// All else.
+    pub setup: Setup,
+}
+
+/// A runner that is told what it is given, and ends with its standard input; its exit code.
 #[must_use]
 pub fn as_told() -> i32 {
     let mut line = String::new();
-    let setup: Option<Setup> =
+    let told: Option<Told> =
         std::io::stdin().read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
-    let Some(setup) = setup else { return 2 };
-    match run(setup) {
-        Ok(End::Asked) => 0,
+    let Some(Told { url, timeout, setup }) = told else { return 2 };
+    match run(setup, Queue::at(&url, timeout), Around::default()) {
+        Ok(End::Asked | End::WorkedOff) => 0,
         Ok(End::Lost) => LOST,
-        Err(Fault(why)) => {
-            crate::report::out::complain(&format!("unwedge-runner: {why}"));
+        Ok(End::TooOld(why)) | Err(Fault(why)) => {
+            say(&why);
             1
         }
     }
 }
 
 /// The exit code of one that the queue knows no more.
-const LOST: i32 = 3;
+pub const LOST: i32 = 3;
 
 /// Why a runner ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// It was asked to.
     Asked,
+    /// Nothing more could be claimed.
+    WorkedOff,
     /// The queue knows it no more.
     Lost,
+    /// The queue wants a later version, and says so in these words.
+    TooOld(String),
 }
 
-enum Event {
+/// How it stands, for whoever tells it on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Jobs at work.
+    pub running: usize,
+    /// Done since its start.
+    pub done: u64,
+    /// Tries that were no success.
+    pub failed: u64,
+    /// Whether the queue answered last.
+    pub has_queue: bool,
+}
+
+/// Tells on how it stands.
+pub type TellOn = Box<dyn FnMut(&Standing)>;
+/// Reads the types anew, and how many of all at once; it is told those that there are.
+pub type Reread = Box<dyn FnMut(&[JobType]) -> Result<(Vec<JobType>, u32), String>>;
+
+/// What is around a runner that is a service.
+#[derive(Default)]
+pub struct Around {
+    /// Who started it.
+    pub manager: Option<Manager>,
+    /// Cgroups that are its own.
+    pub cgroups: Option<Cgroups>,
+    /// What a hang-up makes it do.
+    pub reread: Option<Reread>,
+    /// Where it tells how it stands, with each beat.
+    pub tell: Option<TellOn>,
+}
+
+/// What a supervisor hears.
+#[derive(Debug)]
+pub enum Event {
+    /// A helper tells something.
     Told(Token, Tell),
+    /// A helper is gone.
     Gone(Token),
+    /// It is asked to end.
     Stop,
-}
-
-/// A job at work.
-struct Running {
-    claimed: Claimed,
-    kind: usize,
-    /// Its end is what it is told to end by.
-    input: Option<ChildStdin>,
-    process: command::Ending,
-    report: Option<Report>,
-    started_ms: u64,
-    /// When its helper is killed: all its time is over, or it was told to end and did not.
-    kill_at: Duration,
-    /// Whether it was told to end.
-    is_stopped: bool,
-    /// Whether its helper was killed.
-    is_killed: bool,
-    /// Whether its result waits for the queue's word.
-    is_ready: bool,
+    /// It is asked to read its types anew.
+    Reread,
 }
 
 struct Runner {
     setup: Setup,
+    types: Vec<Rc<JobType>>,
+    abilities: BTreeMap<String, Ability>,
+    around: Around,
     link: Link,
+    lease: Duration,
     id: String,
     /// What tells scratch files of this queue from those of another.
     mark: String,
     running: BTreeMap<Token, Running>,
-    outbox: Vec<Ending>,
+    outbox: Outbox,
     /// Jobs whose helper could not be killed: they stay ours, so that nobody begins them beside it.
     stuck: Vec<Token>,
     leases: Leases,
@@ -164,164 +147,354 @@ struct Runner {
     send: Sender<Event>,
     done: u64,
     failed: u64,
+    /// Whether the queue knows it.
+    is_entered: bool,
+    /// Whether the last claim left nothing that could be claimed.
+    is_worked_off: bool,
+    /// The type that is claimed first the next time.
+    turn: usize,
     beat_due: Duration,
     sweep_due: Duration,
     poll_due: Duration,
+    tools_due: Duration,
+    probe_due: Duration,
+    ping_due: Duration,
     /// From when on it takes no more, and when it ends what still runs.
     stopping: Option<Duration>,
-    said: Option<String>,
+    said: BTreeMap<&'static str, String>,
 }
 
-/// Works until it is asked to end, by a signal or the end of its input.
+/// Works until it is asked to end, by a signal or, where it is no service, by the end of its input.
 ///
 /// # Errors
 /// It could not begin.
-pub fn run(setup: Setup) -> Result<End, Fault> {
+pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
     let io = |what: &str, error: std::io::Error| Fault(format!("{what}: {error}"));
     tree::adopt().map_err(|error| io("become a subreaper", error))?;
     let id = witness::own().map_err(|error| io("tell this process from others", error))?;
     let (send, events) = mpsc::channel();
-    listen(&send)?;
+    listen(&send, around.manager.is_none(), around.reread.is_some())
+        .map_err(|error| io("listen to signals", error))?;
+    let place = match &queue.database {
+        crate::config::queue::Database::Url(url) => url.0.clone(),
+        crate::config::queue::Database::UrlFile(path) => text::path(path),
+    };
+    let now = boottime();
     let mut runner = Runner {
-        link: Link::to(Queue::at(&setup.url, setup.timeout)),
-        mark: records::digest(setup.url.as_bytes()).chars().take(6).collect(),
-        setup,
+        mark: records::digest(place.as_bytes()).chars().take(6).collect(),
+        lease: queue.lease,
+        link: Link::to(queue),
+        outbox: Outbox::open(setup.keep_dir.clone(), &id),
+        types: setup.types.iter().cloned().map(Rc::new).collect(),
+        abilities: BTreeMap::new(),
+        around,
         id,
         running: BTreeMap::new(),
-        outbox: Vec::new(),
         stuck: Vec::new(),
         leases: Leases::default(),
         events,
         send,
         done: 0,
         failed: 0,
+        is_entered: false,
+        is_worked_off: false,
+        turn: 0,
         beat_due: Duration::ZERO,
         sweep_due: Duration::ZERO,
-        poll_due: Duration::ZERO,
+        poll_due: now + setup.wait,
+        tools_due: Duration::ZERO,
+        probe_due: now + setup.numbers.sweep,
+        ping_due: Duration::ZERO,
         stopping: None,
-        said: None,
+        said: BTreeMap::new(),
+        setup,
     };
-    runner.enter()?;
     runner.work()
 }
 
-/// A stop comes as a signal, or as the end of the standard input.
-fn listen(send: &Sender<Event>) -> Result<(), Fault> {
-    let mut signal =
-        crate::sys::manager::stop().map_err(|error| Fault(format!("signals: {error}")))?;
-    let by_signal = send.clone();
-    let by_input = send.clone();
+/// A stop comes as a signal, or as the end of the standard input; a hang-up asks for the types.
+fn listen(send: &Sender<Event>, by_input: bool, by_hang_up: bool) -> std::io::Result<()> {
     let spawn = |name: &str, deed: Box<dyn FnOnce() + Send>| {
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(deed);
-        thread.map(drop).map_err(|error| Fault(format!("a thread: {error}")))
+        std::thread::Builder::new().name(name.to_owned()).spawn(deed).map(drop)
     };
+    let mut stop = manager::stop()?;
+    let by_signal = send.clone();
     spawn(
         "signals",
         Box::new(move || {
             let mut byte = [0];
-            let _ = signal.read(&mut byte);
+            let _ = stop.read(&mut byte);
             let _ = by_signal.send(Event::Stop);
         }),
     )?;
-    spawn(
-        "input",
-        Box::new(move || {
-            let mut rest = Vec::new();
-            let _ = std::io::stdin().read_to_end(&mut rest);
-            let _ = by_input.send(Event::Stop);
-        }),
-    )
-}
-
-impl Running {
-    /// What is known of one whose helper ended without a word.
-    fn without_report(&self) -> Report {
-        let failed = |class, message: &str| Report {
-            class: Some(class),
-            message: Some(message.to_owned()),
-            ..Report::default()
-        };
-        match (self.is_stopped, self.is_killed) {
-            (true, _) => Report { is_given_up: true, ..Report::default() },
-            (false, true) => failed(
-                Class::Infrastructure,
-                "it did not end with its time: its storage gave no answer",
-            ),
-            (false, false) => failed(Class::Crashed, "its helper was killed"),
-        }
+    if by_hang_up {
+        let mut hang_up = manager::hang_up()?;
+        let send = send.clone();
+        spawn(
+            "hang-ups",
+            Box::new(move || {
+                let mut byte = [0];
+                while hang_up.read_exact(&mut byte).is_ok() && send.send(Event::Reread).is_ok() {}
+            }),
+        )?;
     }
+    if by_input {
+        let send = send.clone();
+        spawn(
+            "input",
+            Box::new(move || {
+                let mut rest = Vec::new();
+                let _ = std::io::stdin().read_to_end(&mut rest);
+                let _ = send.send(Event::Stop);
+            }),
+        )?;
+    }
+    Ok(())
 }
 
 impl Runner {
-    fn enter(&mut self) -> Result<(), Fault> {
-        let worker = NewWorker {
-            id: self.id.clone(),
-            host: witness::host(),
-            unit: None,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: "direct".to_owned(),
-            types: self.setup.types.iter().map(|kind| kind.name.clone()).collect(),
-        };
-        self.beat_due = boottime() + self.setup.numbers.beat;
-        self.link.ask(move |store| store.register(&worker))
-    }
-
     fn work(&mut self) -> Result<End, Fault> {
         loop {
             let now = boottime();
-            if self.beat_due <= now && !self.beat(now) {
-                self.end_all();
-                return Ok(End::Lost);
+            self.ping(now);
+            if self.tools_due <= now {
+                self.look_for_tools(now);
             }
-            self.link.holds(!self.running.is_empty() || !self.outbox.is_empty());
-            self.deliver();
-            self.place_ready();
-            if self.sweep_due <= now {
-                self.sweep(now);
-            }
-            if self.stopping.is_none() && self.poll_due <= now {
-                self.claim(now);
-            }
-            if let Some(since) = self.stopping {
-                if self.running.is_empty()
-                    && (self.outbox.is_empty() || now >= since + self.setup.numbers.grace)
-                {
-                    if !self.stuck.is_empty() {
-                        self.say(
-                            "it does not leave the queue: what cannot be ended is still its own",
-                        );
-                        return Ok(End::Asked);
-                    }
-                    let id = self.id.clone();
-                    if let Err(Fault(why)) = self.link.ask(move |store| store.leave(&id)) {
-                        self.say(&format!("leave the queue: {why}; it is found out by others"));
-                    }
+            if !self.is_entered {
+                if self.stopping.is_some() {
                     return Ok(End::Asked);
                 }
-                if now >= since {
-                    self.stop_running(now);
+                if let Some(why) = self.enter(now) {
+                    return Ok(End::TooOld(why));
                 }
+            }
+            if self.is_entered
+                && let Some(end) = self.turn(now)
+            {
+                return Ok(end);
             }
             self.kill_overdue(now);
             self.wait(now);
         }
     }
 
+    /// One turn of a runner that the queue knows; why it ends, if it does.
+    fn turn(&mut self, now: Duration) -> Option<End> {
+        if self.beat_due <= now && !self.beat(now) {
+            self.end_all();
+            return Some(End::Lost);
+        }
+        self.link.holds(!self.running.is_empty() || !self.outbox.is_empty());
+        self.deliver();
+        self.place_ready();
+        if self.sweep_due <= now {
+            self.sweep(now);
+        }
+        if self.stopping.is_none() && self.poll_due <= now {
+            self.claim(now);
+        }
+        let nothing_left = self.running.is_empty() && self.outbox.is_empty();
+        if self.setup.once && self.is_worked_off && nothing_left && self.stopping.is_none() {
+            self.leave();
+            return Some(End::WorkedOff);
+        }
+        let since = self.stopping?;
+        // what cannot be handed in is on disk, if it may be kept there at all
+        let patience = since + self.setup.numbers.grace;
+        if self.running.is_empty() && (self.outbox.is_empty() || now >= patience) {
+            self.leave();
+            return Some(End::Asked);
+        }
+        if now >= since {
+            self.stop_running(now);
+        }
+        None
+    }
+
+    /// A sign of life for whoever started it: only a turn that came to its end gives one.
+    fn ping(&mut self, now: Duration) {
+        let Some(manager) = &self.around.manager else { return };
+        if self.ping_due <= now {
+            manager.tell("WATCHDOG=1");
+            if !self.is_entered {
+                // the queue may be away for long, and that is no reason to begin anew
+                manager.tell("EXTEND_TIMEOUT_USEC=180000000");
+            }
+            let every = manager.ping_every().unwrap_or(Duration::from_secs(60));
+            self.ping_due = now + every.min(Duration::from_secs(60));
+        }
+    }
+
+    /// Makes itself known. What workers before have left on this host is handed in first: they are about to be found
+    /// gone, and their results would be refused. Why not, where the queue wants no worker of this version.
+    fn enter(&mut self, now: Duration) -> Option<String> {
+        if self.link.due() > now {
+            return None;
+        }
+        self.deliver();
+        if self.link.due() > now {
+            return None;
+        }
+        let (types, lacks) = self.marks();
+        let worker = NewWorker {
+            id: self.id.clone(),
+            host: witness::host(),
+            unit: self.setup.unit.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: "direct".to_owned(),
+            types,
+            lacks,
+            open: gate::open(&self.setup.run_dir),
+            cpus: std::thread::available_parallelism()
+                .ok()
+                .and_then(|it| u32::try_from(it.get()).ok()),
+        };
+        match self.link.ask(move |store| store.register(&worker)) {
+            Ok(Registered::TooOld { least }) => {
+                return Some(format!(
+                    "this queue wants workers of version {least} or later, and this one is {}: install that and start it again",
+                    env!("CARGO_PKG_VERSION")
+                ));
+            }
+            Ok(Registered::Entered) => {
+                self.is_entered = true;
+                self.said.remove("queue");
+                self.beat_due = now;
+                if let Some(manager) = &self.around.manager {
+                    manager.tell("READY=1");
+                }
+            }
+            Err(Fault(why)) => self.trouble("queue", &why),
+        }
+        None
+    }
+
+    /// What it can take, and what not.
+    fn marks(&self) -> (BTreeMap<String, TypeMark>, BTreeMap<String, String>) {
+        let (mut types, mut lacks) = (BTreeMap::new(), BTreeMap::new());
+        for kind in self.types.iter().filter(|kind| kind.concurrency != Some(0)) {
+            if let Some(Ability::None(programs)) = self.abilities.get(&kind.name) {
+                lacks.insert(kind.name.clone(), programs.clone());
+                continue;
+            }
+            let first_tier = kind.tiers.first().map(|tier| tier.name.clone()).unwrap_or_default();
+            types.insert(kind.name.clone(), TypeMark { digest: kind.digest(), first_tier });
+        }
+        (types, lacks)
+    }
+
+    /// Which tools are here now.
+    fn look_for_tools(&mut self, now: Duration) {
+        self.tools_due = now + self.setup.numbers.tools;
+        let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) else {
+            return self
+                .trouble("tools", "the programs of the types cannot be looked for: no answer");
+        };
+        if found == self.abilities {
+            return;
+        }
+        for (name, ability) in &found {
+            if let (Ability::None(programs), true) =
+                (ability, self.abilities.get(name) != Some(ability))
+            {
+                say(&format!(
+                    "{name}: none of its programs is here ({programs}); its jobs are left to others"
+                ));
+            }
+        }
+        self.abilities = found;
+        self.retype();
+    }
+
+    /// Tells the queue what it can take from now on.
+    fn retype(&mut self) {
+        if !self.is_entered {
+            return;
+        }
+        let (types, lacks) = self.marks();
+        let id = self.id.clone();
+        // where the queue knows it no more, the next beat finds out
+        if let Err(Fault(why)) = self.link.ask(move |store| store.retype(&id, &types, &lacks)) {
+            self.trouble("queue", &why);
+            self.tools_due = self.link.due();
+            self.abilities.clear();
+        }
+        self.sweep_due = Duration::ZERO;
+        self.poll_due = self.poll_due.min(boottime());
+    }
+
+    /// Takes types that were read anew; of a file that is wrong, those it had.
+    fn reread(&mut self) {
+        let Some(reread) = &mut self.around.reread else { return };
+        let had: Vec<JobType> = self.types.iter().map(|kind| JobType::clone(kind)).collect();
+        match reread(&had) {
+            Ok((types, slots)) => {
+                let all: Vec<Rc<JobType>> = types.into_iter().map(Rc::new).collect();
+                say(&format!("types read anew: {}", names(all.iter().map(Rc::as_ref))));
+                (self.types, self.setup.slots) = (all, slots);
+                self.abilities.clear();
+                self.tools_due = Duration::ZERO;
+                // also where all tools are as they were, the types may not be
+                if let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) {
+                    self.abilities = found;
+                }
+                self.retype();
+            }
+            Err(why) => say(&format!("{why}; all types stay as they were")),
+        }
+    }
+
     /// Renews the lease of all it has; false where the queue knows it no more.
     fn beat(&mut self, now: Duration) -> bool {
-        let numbers = self.setup.numbers;
         let (id, done, failed) = (self.id.clone(), self.done, self.failed);
         let state = match (self.stopping, self.running.is_empty()) {
             (Some(_), _) => "draining",
             (None, true) => "idle",
             (None, false) => "busy",
         };
-        let held = self
-            .link
-            .ask(move |store| store.beat(&Beat { worker: &id, state, step: None, done, failed }));
-        self.beat_due = now + numbers.beat;
-        match held {
-            Ok(Some(held)) => {
+        let (load_milli, memory_mib) = load::now();
+        let step = self.step();
+        let progress: Vec<(Token, String)> = self
+            .running
+            .iter()
+            .filter_map(|(token, it)| {
+                it.progress.as_ref().map(|(text, known)| (token, text, known))
+            })
+            .filter(|(_, _, known)| !**known)
+            .map(|(token, text, _)| (*token, text.clone()))
+            .collect();
+        let told: Vec<Token> = progress.iter().map(|(token, _)| *token).collect();
+        let open = gate::open(&self.setup.run_dir);
+        let heard = self.link.ask(move |store| {
+            let (load, step) = (Load { load_milli, memory_mib }, step.as_deref());
+            let (progress, open) = (progress.as_slice(), open.as_slice());
+            store.beat(&Beat { worker: &id, state, step, done, failed, load, progress, open })
+        });
+        self.beat_due = now + self.setup.numbers.beat;
+        let standing =
+            Standing { running: self.running.len(), done, failed, has_queue: heard.is_ok() };
+        if let Some(tell) = &mut self.around.tell {
+            tell(&standing);
+        }
+        if let Some(manager) = &self.around.manager {
+            let queue = if heard.is_ok() { "" } else { "; the queue is away" };
+            manager.tell(&format!(
+                "STATUS={} at work, {done} done, {failed} failed{queue}",
+                standing.running
+            ));
+        }
+        match heard {
+            Ok(Some(Heard { held, is_asked_to_stop })) => {
+                if is_asked_to_stop {
+                    self.drain();
+                }
+                for token in told {
+                    if let Some(Running { progress: Some((_, known)), .. }) =
+                        self.running.get_mut(&token)
+                    {
+                        *known = true;
+                    }
+                }
                 let ours =
                     |token: &Token| held.iter().any(|it| it.token == *token && !it.is_cancelled);
                 let lost: Vec<Token> =
@@ -330,7 +503,7 @@ impl Runner {
                 let known = |token: &Token| {
                     self.running.contains_key(token)
                         || self.stuck.contains(token)
-                        || self.outbox.iter().any(|it| it.token == *token)
+                        || self.outbox.has(*token)
                 };
                 let unknown: Vec<Token> =
                     held.iter().map(|it| it.token).filter(|token| !known(token)).collect();
@@ -338,7 +511,7 @@ impl Runner {
                     self.outbox.push(Ending::given_back(token));
                 }
                 for token in lost {
-                    self.say(&format!(
+                    say(&format!(
                         "job {}: it is somebody else's, or was called off: ended here",
                         token.id
                     ));
@@ -347,16 +520,28 @@ impl Runner {
                 true
             }
             Ok(None) => {
-                self.say("the queue knows this worker no more: what it had is somebody else's");
+                say("the queue knows this worker no more: what it had is somebody else's");
                 false
             }
             Err(Fault(why)) => {
                 // whoever cannot hear has heard no silence
                 self.leases.was_deaf();
-                self.trouble(why);
+                self.trouble("queue", &why);
                 true
             }
         }
+    }
+
+    /// What it does just now, in a few words.
+    fn step(&self) -> Option<String> {
+        let (token, first) = self.running.iter().next()?;
+        let progress =
+            first.progress.as_ref().map(|(text, _)| format!(", {text}")).unwrap_or_default();
+        let more = match self.running.len() - 1 {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Some(format!("{} job {}{progress}{more}", first.kind.name, token.id))
     }
 
     /// Looks at the other workers: whose lease is over loses what it has.
@@ -365,15 +550,19 @@ impl Runner {
         self.sweep_due = now + numbers.sweep;
         // what could not be killed when its job ended may have ended since
         tree::reap_strays(&self.helpers());
+        if let Some(cgroups) = &self.around.cgroups {
+            let known: Vec<Token> = self.running.keys().chain(&self.stuck).copied().collect();
+            cgroups.sweep(&known);
+        }
         let seen = match self.link.ask(Store::workers) {
             Ok(seen) => seen,
             Err(Fault(why)) => {
                 self.leases.was_deaf();
-                return self.trouble(why);
+                return self.trouble("queue", &why);
             }
         };
         let others: Vec<Seen> = seen.into_iter().filter(|it| it.id != self.id).collect();
-        let patience = Patience { lease: numbers.lease, proof: RETRY_HOLDING + numbers.beat * 3 };
+        let patience = Patience { lease: self.lease, proof: RETRY_HOLDING + numbers.beat * 3 };
         let mut gone = self.leases.look(&others, now, patience);
         // of a process of this very host it is known, and need not be waited for
         for other in others {
@@ -386,47 +575,81 @@ impl Runner {
         }
         gone.sort_by(|a, b| a.id.cmp(&b.id));
         gone.dedup_by(|a, b| a.id == b.id);
-        let names: Vec<String> = gone.iter().map(|it| it.id.clone()).collect();
-        match self.link.ask(move |store| store.bury(&gone, numbers.rescues)) {
-            Ok(back) if names.is_empty() && back.is_empty() => {}
-            Ok(back) => {
-                self.say(&format!("gone: {}; {} jobs given back", names.join(", "), back.len()));
-                self.poll_due = now;
+        let ids: Vec<String> = gone.iter().map(|it| it.id.clone()).collect();
+        let id = self.id.clone();
+        let swept = self.link.ask(move |store| {
+            let back = store.bury(&gone, numbers.rescues)?;
+            Ok((back, store.adopt(&id)?))
+        });
+        match swept {
+            Ok((back, differ)) => {
+                if !ids.is_empty() || !back.is_empty() {
+                    say(&format!("gone: {}; {} jobs given back", ids.join(", "), back.len()));
+                    self.poll_due = self.poll_due.min(now);
+                }
+                match differ.as_slice() {
+                    [] => drop(self.said.remove("types")),
+                    differ => self.trouble(
+                        "types",
+                        &format!(
+                            "{}: other workers have another definition; nothing of it is taken here until all have the same",
+                            differ.join(", ")
+                        ),
+                    ),
+                }
             }
-            Err(Fault(why)) => self.trouble(why),
+            Err(Fault(why)) => self.trouble("queue", &why),
         }
     }
 
     fn claim(&mut self, now: Duration) {
         let open = gate::open(&self.setup.run_dir);
         let mut none = true;
-        for nth in 0..self.setup.types.len() {
-            let own = self.running.values().filter(|it| it.kind == nth).count();
-            let kind = &self.setup.types[nth];
-            let free = (kind.concurrency as usize).saturating_sub(own);
+        let is_probing = self.probe_due <= now;
+        let count = self.types.len();
+        self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
+        for nth in 0..count {
+            let kind = Rc::clone(&self.types[(self.turn + nth) % count]);
+            let own = self.running.values().filter(|it| it.kind.name == kind.name).count();
+            let free = (kind.concurrency.unwrap_or(1) as usize).saturating_sub(own);
             let free = free.min((self.setup.slots as usize).saturating_sub(self.running.len()));
+            let aged = match self.abilities.get(&kind.name) {
+                Some(Ability::First) => Duration::ZERO,
+                Some(Ability::Other) => self.setup.numbers.prefer_wait,
+                Some(Ability::None(_)) | None => continue,
+            };
             if free == 0 {
                 continue;
             }
             let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());
             let most = u32::try_from(free).unwrap_or(u32::MAX);
-            match self
-                .link
-                .ask(move |store| store.claim(&Ask { worker: &id, kind: &name, open: &open, most }))
-            {
+            let digest = kind.digest();
+            let claimed = self.link.ask(move |store| {
+                let aged_ms = millis(aged);
+                let ask =
+                    Ask { worker: &id, kind: &name, digest: &digest, aged_ms, open: &open, most };
+                let claimed = store.claim(&ask)?;
+                if claimed.is_empty() && is_probing { store.probe(&ask) } else { Ok(claimed) }
+            });
+            match claimed {
                 Ok(claimed) => {
-                    self.said = None;
+                    self.said.remove("queue");
                     none &= claimed.is_empty();
                     for job in claimed {
-                        self.begin(nth, job);
+                        self.begin(&kind, &job);
                     }
                 }
                 Err(Fault(why)) => {
-                    self.trouble(why);
-                    break;
+                    self.trouble("queue", &why);
+                    self.poll_due = self.link.due();
+                    return;
                 }
             }
         }
+        if is_probing {
+            self.probe_due = now + self.setup.numbers.sweep;
+        }
+        self.is_worked_off = none && self.running.is_empty();
         let again = if none {
             self.setup.numbers.poll.mul_f64(0.9 + random() * 0.2)
         } else {
@@ -434,10 +657,10 @@ impl Runner {
         };
         // where it is full, the next end says when
         let is_full = self.running.len() >= self.setup.slots as usize;
-        self.poll_due = if is_full { Duration::MAX } else { (now + again).max(self.link.due()) };
+        self.poll_due = if is_full && self.setup.slots > 0 { Duration::MAX } else { now + again };
     }
 
-    fn begin(&mut self, kind: usize, claimed: Claimed) {
+    fn begin(&mut self, kind: &Rc<JobType>, claimed: &Claimed) {
         let token = claimed.token;
         let path = |written: &str| -> Option<PathBuf> {
             use std::os::unix::ffi::OsStringExt as _;
@@ -447,87 +670,63 @@ impl Runner {
         let output = claimed.output.as_deref().map(path);
         let (Some(input), Some(output)) = (input, output.map_or(Some(None), |it| it.map(Some)))
         else {
-            let message = Some("its paths are not as this program writes them".to_owned());
-            let report = Report { class: Some(Class::Permanent), message, ..Report::default() };
-            return self.end(&claimed, kind, report, None);
+            let why = "its paths are not as this program writes them";
+            return self.end(claimed, kind, failed(Class::Permanent, why), None);
         };
         // the gate may have closed since: then it goes back as it was
         let open = gate::open(&self.setup.run_dir);
-        let is_open = claimed.needs.iter().all(|need| open.contains(need));
-        let order = is_open.then(|| Order {
+        if !claimed.needs.iter().all(|need| open.contains(need)) {
+            let report = Report { is_given_up: true, ..Report::default() };
+            return self.end(claimed, kind, report, None);
+        }
+        let cgroup = match &self.around.cgroups {
+            None => None,
+            Some(cgroups) => match cgroups.make(token, kind.memory_mib) {
+                Ok(cgroup) => Some(cgroup),
+                Err(error) => {
+                    let why = format!("make a cgroup: {error}");
+                    return self.end(claimed, kind, failed(Class::Infrastructure, &why), None);
+                }
+            },
+        };
+        let keep_dir = self.setup.keep_dir.as_ref();
+        let order = Order {
             token,
-            kind: self.setup.types[kind].clone(),
+            kind: JobType::clone(kind),
             input,
             output,
             may_be_there: claimed.may_be_there,
             dir: self.setup.dir.clone(),
             mark: self.mark.clone(),
+            cgroup: cgroup.as_ref().map(|it| it.path().to_owned()),
+            log: keep_dir.map(|dir| super::log::path_of(dir, token)),
             grace_ms: millis(self.setup.numbers.grace),
-        });
-        let started = order.as_ref().map(|order| self.start(order));
-        match started {
-            Some(Ok((input, process))) => {
-                let started_ms = crate::sys::clock::since_epoch().as_millis();
-                let running = Running {
-                    claimed,
-                    kind,
-                    input: Some(input),
-                    process,
-                    report: None,
-                    started_ms: u64::try_from(started_ms).unwrap_or_default(),
-                    kill_at: boottime() + self.longest(kind),
-                    is_stopped: false,
-                    is_killed: false,
-                    is_ready: false,
-                };
-                self.running.insert(token, running);
-            }
-            Some(Err(error)) => {
-                let message = Some(format!("start a helper: {error}"));
-                self.end(
-                    &claimed,
-                    kind,
-                    Report { class: Some(Class::Infrastructure), message, ..Report::default() },
-                    None,
-                );
-            }
-            None => {
-                self.end(&claimed, kind, Report { is_given_up: true, ..Report::default() }, None);
+        };
+        let send = self.send.clone();
+        match Running::start(claimed.clone(), Rc::clone(kind), &order, &self.id, cgroup, send) {
+            Ok(running) => drop(self.running.insert(token, running)),
+            Err(error) => {
+                let why = format!("start a helper: {error}");
+                self.end(claimed, kind, failed(Class::Infrastructure, &why), None);
             }
         }
-    }
-
-    /// Starts a helper, and a thread that hears what it tells.
-    fn start(&self, order: &Order) -> std::io::Result<(ChildStdin, command::Ending)> {
-        let token = order.token;
-        let (mut input, output, process) =
-            Helper::start(&[helper::VERB.into(), self.id.clone().into()])?.split();
-        let mut line = serde_json::to_vec(order)?;
-        line.push(b'\n');
-        input.write_all(&line)?;
-        let send = self.send.clone();
-        std::thread::Builder::new().name(format!("job {}", token.id)).stack_size(128 << 10).spawn(
-            move || {
-                for line in BufReader::new(output).lines() {
-                    let told = line.ok().and_then(|line| serde_json::from_str(&line).ok());
-                    let Some(told) = told else { break };
-                    if send.send(Event::Told(token, told)).is_err() {
-                        break;
-                    }
-                }
-                let _ = send.send(Event::Gone(token));
-            },
-        )?;
-        Ok((input, process))
     }
 
     fn wait(&mut self, now: Duration) {
-        let mut due = self.beat_due.min(self.sweep_due);
-        if self.stopping.is_none() {
-            due = due.min(self.poll_due);
+        let mut due = if self.is_entered {
+            self.beat_due.min(self.sweep_due)
         } else {
-            due = due.min(now + Duration::from_millis(100));
+            self.link.due().max(now + Duration::from_millis(10))
+        };
+        if self.around.manager.is_some() {
+            due = due.min(self.ping_due);
         }
+        if self.stopping.is_some() {
+            due = due.min(now + Duration::from_millis(100));
+        } else if self.is_entered {
+            due = due.min(self.poll_due);
+        }
+        due = due.min(self.tools_due);
         if !self.outbox.is_empty() {
             due = due.min(self.link.due());
         }
@@ -554,39 +753,44 @@ impl Runner {
 
     fn hear(&mut self, event: Event) {
         match event {
-            Event::Stop => {
-                if self.stopping.is_none() {
-                    if !self.running.is_empty() {
-                        self.say(&format!(
-                            "asked to end: no more is taken, {} still run",
-                            self.running.len()
-                        ));
-                    }
-                    self.stopping = Some(boottime() + self.setup.numbers.drain);
-                }
-            }
-            Event::Told(token, Tell::Ready) => self.place(token),
-            Event::Told(token, Tell::Ended(report)) => {
-                if let Some(running) = self.running.get_mut(&token) {
-                    running.report = Some(report);
+            Event::Stop => self.drain(),
+            Event::Reread => self.reread(),
+            Event::Told(token, told) => {
+                if self.running.get_mut(&token).is_some_and(|running| running.hear(told)) {
+                    self.place(token);
                 }
             }
             Event::Gone(token) => {
                 let Some(mut running) = self.running.remove(&token) else { return };
-                drop(running.input.take());
-                if !running.process.within(Duration::from_secs(1)) {
-                    running.process.kill();
-                }
-                let report = running.report.take().unwrap_or_else(|| running.without_report());
+                let report = running.over();
                 // what a helper that was killed has left is ours now
                 if running.is_killed || report.class == Some(Class::Crashed) {
                     tree::kill_strays(&self.helpers(), Duration::from_millis(500));
                 }
+                if let Some(cgroup) = &running.cgroup {
+                    cgroup.end();
+                }
                 let started_ms = running.started_ms;
-                self.end(&running.claimed, running.kind, report, Some(started_ms));
+                self.end(&running.claimed, &running.kind, report, Some(started_ms));
                 self.poll_due = Duration::ZERO;
             }
         }
+    }
+
+    /// Takes no more; what runs has its time to end.
+    fn drain(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let running = self.running.len();
+        if running > 0 {
+            say(&format!("asked to end: no more is taken, {running} still run"));
+        }
+        if let Some(manager) = &self.around.manager {
+            manager.tell("STOPPING=1");
+        }
+        self.stopping = Some(boottime() + self.setup.numbers.drain);
+        self.beat_due = self.beat_due.min(boottime());
     }
 
     /// Asks for every result that waits for it.
@@ -606,20 +810,15 @@ impl Runner {
         let Some(running) = self.running.get_mut(&token) else { return };
         running.is_ready = is_ours.is_err();
         match is_ours {
-            Ok(true) => {
-                if let Some(input) = &mut running.input {
-                    // one that is gone is heard of
-                    let _ = input.write_all(GO.as_bytes());
-                }
-            }
+            Ok(true) => running.go(),
             // it goes back, or is somebody else's already; either way nothing is put anywhere
-            Ok(false) => drop(running.input.take()),
-            Err(Fault(why)) => self.trouble(why),
+            Ok(false) => running.drop_result(),
+            Err(Fault(why)) => self.trouble("queue", &why),
         }
     }
 
     /// Decides what becomes of a job, to be written down with the next delivery.
-    fn end(&mut self, claimed: &Claimed, kind: usize, report: Report, started_ms: Option<u64>) {
+    fn end(&mut self, claimed: &Claimed, kind: &JobType, report: Report, started_ms: Option<u64>) {
         let outcome = match report.class {
             _ if report.is_given_up => Outcome::GivenBack,
             Some(class) => Outcome::Not(class),
@@ -630,7 +829,6 @@ impl Runner {
             Outcome::Not(_) => self.failed += 1,
             Outcome::GivenBack => {}
         }
-        let kind = &self.setup.types[kind];
         let limits = Limits {
             attempts: kind.attempts,
             backoff: Duration::from_millis(kind.backoff_ms),
@@ -653,25 +851,38 @@ impl Runner {
             class: report.class.map(|class| class.name().to_owned()),
             message: report.message,
             started_ms,
-            digest: None,
+            digest: Some(kind.digest()),
         });
     }
 
     fn deliver(&mut self) {
-        if self.outbox.is_empty() || self.link.due() > boottime() {
-            return;
+        let refused = self.outbox.deliver(&mut self.link);
+        for why in self.outbox.said() {
+            say(&why);
         }
-        let (endings, id) = (self.outbox.clone(), self.id.clone());
-        match self.link.ask(move |store| store.end(&endings, env!("CARGO_PKG_VERSION"), &id)) {
-            Ok(accepted) => {
-                for ending in std::mem::take(&mut self.outbox) {
-                    if !accepted.contains(&ending.token) {
-                        let Token { id, nth } = ending.token;
-                        self.say(&format!("job {id}, try {nth}: it is somebody else's; what came of it is not written"));
-                    }
+        match refused {
+            Ok(refused) => {
+                for Token { id, nth } in refused {
+                    say(&format!(
+                        "job {id}, try {nth}: it is somebody else's; what came of it is not written"
+                    ));
                 }
             }
-            Err(Fault(why)) => self.trouble(why),
+            Err(Fault(why)) => self.trouble("queue", &why),
+        }
+    }
+
+    fn leave(&mut self) {
+        if !self.stuck.is_empty() {
+            return say("it does not leave the queue: what cannot be ended is still its own");
+        }
+        // what is on disk is handed in by who comes next, in this one's name
+        if !self.outbox.is_empty() {
+            return;
+        }
+        let id = self.id.clone();
+        if let Err(Fault(why)) = self.link.ask(move |store| store.leave(&id)) {
+            say(&format!("leave the queue: {why}; it is found out by others"));
         }
     }
 
@@ -681,20 +892,9 @@ impl Runner {
 
     fn stop_one(&mut self, token: Token, now: Duration) {
         let patience = self.setup.numbers.grace + HELPER_END;
-        if let Some(running) = self.running.get_mut(&token)
-            && !running.is_stopped
-        {
-            drop(running.input.take());
-            running.is_stopped = true;
-            running.kill_at = running.kill_at.min(now + patience);
+        if let Some(running) = self.running.get_mut(&token) {
+            running.stop(now, patience);
         }
-    }
-
-    /// All the time that a job of a type may take, whatever it meets.
-    fn longest(&self, kind: usize) -> Duration {
-        let limits =
-            self.setup.types[kind].tiers.iter().map(|tier| Duration::from_millis(tier.limit_ms));
-        limits.map(|limit| limit + self.setup.numbers.grace + HELPER_END).sum::<Duration>() + PUT
     }
 
     fn stop_running(&mut self, now: Duration) {
@@ -713,14 +913,11 @@ impl Runner {
             .collect();
         for token in over {
             let Some(running) = self.running.get_mut(&token) else { continue };
-            if !std::mem::replace(&mut running.is_killed, true) {
-                drop(running.input.take());
-                running.process.kill();
-                running.kill_at = now + HELPER_END;
+            if running.kill(now) {
                 continue;
             }
             // it waits for storage that hangs, and nothing can end it
-            self.say(&format!(
+            say(&format!(
                 "job {}: its helper cannot be killed; nobody begins it before it has ended",
                 token.id
             ));
@@ -743,18 +940,29 @@ impl Runner {
         tree::kill_all(Duration::from_secs(5));
     }
 
-    /// Says what is wrong, once while it lasts.
-    fn trouble(&mut self, why: String) {
-        if self.said.as_ref() != Some(&why) {
-            self.say(&why);
-            self.said = Some(why);
+    /// Says what is wrong with something, once while it lasts.
+    fn trouble(&mut self, what: &'static str, why: &str) {
+        if self.said.get(what).is_none_or(|said| said != why) {
+            say(why);
+            self.said.insert(what, why.to_owned());
         }
     }
+}
 
-    #[allow(clippy::unused_self, reason = "where it says so is the runner's")]
-    fn say(&self, what: &str) {
-        crate::report::out::complain(&format!("unwedge-runner: {what}"));
-    }
+/// The names of types.
+#[must_use]
+pub fn names<'a>(types: impl Iterator<Item = &'a JobType>) -> String {
+    let names: Vec<&str> = types.map(|kind| kind.name.as_str()).collect();
+    if names.is_empty() { "no types".to_owned() } else { names.join(", ") }
+}
+
+/// One line for whoever reads along.
+pub fn say(what: &str) {
+    crate::report::out::complain(&format!("unwedge-runner: {what}"));
+}
+
+fn failed(class: Class, why: &str) -> Report {
+    Report { class: Some(class), message: Some(why.to_owned()), ..Report::default() }
 }
 
 fn millis(time: Duration) -> u64 {

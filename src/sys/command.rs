@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
@@ -225,12 +225,12 @@ impl Streams {
     /// Takes what is in the pipes now; a pipe that ended is put away.
     fn read(&mut self) {
         if let Some(stdout) = &mut self.stdout
-            && !pull(stdout, &mut self.out)
+            && !drain(stdout, &mut self.out)
         {
             self.stdout = None;
         }
         if let Some(stderr) = &mut self.stderr
-            && !pull(stderr, &mut self.err)
+            && !drain(stderr, &mut self.err)
         {
             self.stderr = None;
         }
@@ -249,7 +249,7 @@ impl Streams {
 }
 
 /// Reads what is there now; `false` at the end of the stream or on an error.
-fn pull(stream: &mut impl std::io::Read, into: &mut Vec<u8>) -> bool {
+fn drain(stream: &mut impl std::io::Read, into: &mut Vec<u8>) -> bool {
     /// A whole pipe (64 KiB) and then some; a faster writer is read on at the next poll.
     const READS_MAX: usize = 32;
     let mut buffer = [0; 4096];
@@ -324,7 +324,7 @@ impl Spawned {
         let mut line = Vec::new();
         let stdout = self.child.stdout.as_mut()?;
         loop {
-            let open = pull(stdout, &mut line);
+            let open = drain(stdout, &mut line);
             if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
                 return Some(String::from_utf8_lossy(&line[..end]).into_owned());
             }
@@ -426,7 +426,12 @@ pub struct Work {
     pub pid: Pid,
     /// What it writes to its standard output and error, as it comes.
     pub said: OwnedFd,
+    /// What it writes to the descriptor that `UNWEDGE_PROGRESS_FD` names.
+    pub progress: OwnedFd,
 }
+
+/// The variable that names the descriptor for progress.
+pub const PROGRESS: &str = "UNWEDGE_PROGRESS_FD";
 
 impl Work {
     /// Starts `argv` in `dir`, in a group of its own, with these variables beside the clean environment's.
@@ -444,26 +449,31 @@ impl Work {
         };
         let (said, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&said, true)?;
+        let (progress, steps) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&progress, true)?;
+        // this one alone goes along, and is closed here right after
+        rustix::io::fcntl_setfd(&steps, rustix::io::FdFlags::empty())?;
         let mut command = clean(program.as_os_str());
         command.args(args).current_dir(dir).stdin(Stdio::null());
         command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.env(PROGRESS, steps.as_raw_fd().to_string());
         command.stdout(end.try_clone()?).stderr(end);
         let child = command.spawn()?;
-        Ok(Self { pid: Pid::from_child(&child), said })
+        Ok(Self { pid: Pid::from_child(&child), said, progress })
     }
+}
 
-    /// Reads what it has written so far into `into`; `false` once nobody can write any more.
-    pub fn read(&self, into: &mut Vec<u8>) -> bool {
-        let mut buffer = [0; 4096];
-        for _ in 0..32 {
-            match rustix::io::read(&self.said, &mut buffer) {
-                Ok(0) => return false,
-                Ok(length) => into.extend_from_slice(&buffer[..length]),
-                Err(error) => return error == Errno::AGAIN || error == Errno::INTR,
-            }
+/// Reads what has been written so far into `into`; `false` once nobody can write any more.
+pub fn pull(from: &OwnedFd, into: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 4096];
+    for _ in 0..32 {
+        match rustix::io::read(from, &mut buffer) {
+            Ok(0) => return false,
+            Ok(length) => into.extend_from_slice(&buffer[..length]),
+            Err(error) => return error == Errno::AGAIN || error == Errno::INTR,
         }
-        true
     }
+    true
 }
 
 /// Becomes the program of `argv`, in the terminal and with the environment this one was started in.

@@ -44,6 +44,12 @@ impl Manager {
         Ok(Self { socket, ping_every })
     }
 
+    /// Whether there is one.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// How often the manager wants a sign of life: half of what it allows.
     #[must_use]
     pub fn ping_every(&self) -> Option<Duration> {
@@ -81,6 +87,14 @@ pub fn stop() -> std::io::Result<UnixStream> {
 /// Signals cannot be listened to.
 pub fn stop_or_hang_up() -> std::io::Result<UnixStream> {
     on(&[SIGTERM, SIGINT, SIGHUP])
+}
+
+/// A socket that tells of every hang-up: a byte each.
+///
+/// # Errors
+/// Signals cannot be listened to.
+pub fn hang_up() -> std::io::Result<UnixStream> {
+    on(&[SIGHUP])
 }
 
 fn on(signals: &[i32]) -> std::io::Result<UnixStream> {

@@ -7,9 +7,17 @@
 //!   (`bury`), which is decided by who has watched it (`decide::leases`).
 //! - What becomes of a job is decided elsewhere (`decide::attempts`) and only written here.
 
+pub mod change;
 mod clock;
+pub mod figures;
+pub mod lanes;
+pub mod listing;
+mod place;
 mod schema;
 mod session;
+pub mod upkeep;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -44,6 +52,8 @@ pub struct NewJob {
     pub output: Option<String>,
     /// The directory of that, for whoever looks at storage.
     pub output_dir: Option<String>,
+    /// What whoever puts it in writes on it, such as when its input was made.
+    pub stamp: Option<String>,
 }
 
 /// What became of one that was put in.
@@ -71,7 +81,34 @@ pub struct NewWorker {
     /// How it runs jobs.
     pub mode: String,
     /// The types it can take.
-    pub types: Vec<String>,
+    pub types: BTreeMap<String, TypeMark>,
+    /// Those it knows and cannot take, with what is missing.
+    pub lacks: BTreeMap<String, String>,
+    /// The storage that is open to it.
+    pub open: Vec<String>,
+    /// How many cores its host has.
+    pub cpus: Option<u32>,
+}
+
+/// What came of a worker's coming.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// The queue knows it.
+    Entered,
+    /// The queue wants a later version.
+    TooOld {
+        /// At least this one.
+        least: String,
+    },
+}
+
+/// What a worker knows of a type, for others to compare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeMark {
+    /// A digest of what the type says; workers that differ in it do not share a lane.
+    pub digest: String,
+    /// The tier that is tried first.
+    pub first_tier: String,
 }
 
 /// A wish for work.
@@ -81,6 +118,10 @@ pub struct Ask<'a> {
     pub worker: &'a str,
     /// Of which type.
     pub kind: &'a str,
+    /// As which the worker knows that type.
+    pub digest: &'a str,
+    /// Only jobs that have been there for so long, milliseconds: others may do them better.
+    pub aged_ms: u64,
     /// What is open on this host.
     pub open: &'a [String],
     /// At most so many.
@@ -171,6 +212,30 @@ pub struct Beat<'a> {
     pub done: u64,
     /// Tries that were no success.
     pub failed: u64,
+    /// How its host is.
+    pub load: Load,
+    /// How far jobs are, where they say.
+    pub progress: &'a [(Token, String)],
+    /// The storage that is open to it.
+    pub open: &'a [String],
+}
+
+/// How a host is; what could not be told is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// The load average of one minute, in thousandths.
+    pub load_milli: Option<u64>,
+    /// Memory that could be had, MiB.
+    pub memory_mib: Option<u64>,
+}
+
+/// What a worker hears when it beats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// What it has.
+    pub held: Vec<Held>,
+    /// Whether somebody asked it to end.
+    pub is_asked_to_stop: bool,
 }
 
 /// A job that a worker has, as the queue knows it.
@@ -239,9 +304,9 @@ impl Store {
             JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')
             WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
         const PUT: &str = "
-            INSERT INTO unwedge_jobs (type, key, state, priority, needs, input, output, output_dir, created_ms, not_before_ms, changed_ms)
+            INSERT INTO unwedge_jobs (type, key, state, priority, needs, input, output, output_dir, stamp, created_ms, not_before_ms, changed_ms)
             SELECT e.value->>'type', e.value->>'key', 'pending', CAST(e.value->>'priority' AS BIGINT), {list:needs}, e.value->>'input',
-                e.value->>'output', e.value->>'output_dir', {now}, 0, {now}
+                e.value->>'output', e.value->>'output_dir', e.value->>'stamp', {now}, 0, {now}
             FROM {each:1} WHERE true ORDER BY CAST(e.value->>'nth' AS BIGINT)
             ON CONFLICT (type, key) DO NOTHING RETURNING id";
         const FIND: &str = "
@@ -283,102 +348,113 @@ impl Store {
         })
     }
 
-    /// Enters a worker.
+    /// Enters a worker, unless the queue wants a later version. To enter it again does no harm.
     ///
     /// # Errors
     /// It is not there.
-    pub fn register(&mut self, worker: &NewWorker) -> Result<(), Fault> {
+    pub fn register(&mut self, worker: &NewWorker) -> Result<Registered, Fault> {
         const ENTER: &str = "
-            INSERT INTO unwedge_workers (id, host, unit, version, mode, types, state, beat_ms, started_ms)
+            INSERT INTO unwedge_workers (id, host, unit, version, mode, types, lacks, open, cpus, state, beat_ms, started_ms)
             SELECT e.value->>'id', e.value->>'host', e.value->>'unit', e.value->>'version', e.value->>'mode',
-                {list:types}, 'idle', {now}, {now} FROM {each:1}";
+                {list:types}, {list:lacks}, {list:open}, CAST(e.value->>'cpus' AS BIGINT), 'idle', {now}, {now} FROM {each:1} WHERE true ON CONFLICT (id) DO NOTHING";
         let list = Value::Array(vec![json_of(worker)?]);
-        self.session.rows(ENTER, vec![Param::Text(list.to_string())])?;
-        Ok(())
+        let lanes = lanes_of(&worker.types, &worker.lacks);
+        self.session.transaction(|session| {
+            let least = session.meta("least_version")?;
+            if let Some(least) = least.filter(|least| is_before(&worker.version, least)) {
+                return Ok(Registered::TooOld { least });
+            }
+            session.rows(ENTER, vec![Param::Text(list.to_string())])?;
+            lanes::enter(session, lanes)?;
+            Ok(Registered::Entered)
+        })
     }
 
-    /// Hands out work, the oldest of the highest priority first. Of a worker that is not entered, or dead, nothing.
+    /// Wants workers to be of this version or later from now on; those that are there stay.
+    ///
+    /// # Errors
+    /// It is as it was.
+    pub fn want_version(&mut self, least: &str) -> Result<(), Fault> {
+        self.session.set_meta("least_version", least)
+    }
+
+    /// Tells what a worker can take from now on. False where the queue knows it no more.
+    ///
+    /// # Errors
+    /// It is as it was.
+    pub fn retype(
+        &mut self,
+        worker: &str,
+        types: &BTreeMap<String, TypeMark>,
+        lacks: &BTreeMap<String, String>,
+    ) -> Result<bool, Fault> {
+        let lanes = lanes_of(types, lacks);
+        let list = Param::Text(json!([{ "types": types, "lacks": lacks }]).to_string());
+        self.session.transaction(|session| {
+            let known = session.rows(
+                "UPDATE unwedge_workers SET types = {list:types}, lacks = {list:lacks} FROM {each:2} WHERE id = $1 AND state <> 'dead' RETURNING id",
+                vec![Param::Text(worker.to_owned()), list],
+            )?;
+            lanes::enter(session, lanes)?;
+            Ok(!known.is_empty())
+        })
+    }
+
+    /// Hands out work, the oldest of the highest priority first. Of a worker that is not entered, or dead, nothing; of
+    /// a lane that is paused, open, or known by another digest, neither.
     ///
     /// # Errors
     /// It is not known whether something was handed out; what was goes back with the worker.
     pub fn claim(&mut self, ask: &Ask<'_>) -> Result<Vec<Claimed>, Fault> {
-        const CLAIM: &str = "
-            WITH free AS MATERIALIZED (
-                SELECT id AS free_id FROM unwedge_jobs {by:unwedge_jobs_ready}
-                WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} AND {open:3}
-                    AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
-                    AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l
-                        WHERE l.type = $1 AND (l.paused_ms IS NOT NULL OR l.retry_ms > {now}))
-                ORDER BY priority DESC, not_before_ms, id LIMIT $4 {skip})
-            UPDATE unwedge_jobs SET state = 'running', worker = $2, tries = tries + 1, started_ms = {now}, changed_ms = {now}
-            FROM free WHERE id = free_id
-            RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues,
-                CASE WHEN placed_ms IS NULL THEN 0 ELSE 1 END";
-        let rows = self.session.rows(
-            CLAIM,
-            vec![
-                Param::Text(ask.kind.to_owned()),
-                Param::Text(ask.worker.to_owned()),
-                Param::Text(json!(ask.open).to_string()),
-                Param::Number(i64::from(ask.most)),
-            ],
-        )?;
-        let mut claimed: Vec<Claimed> = rows
-            .iter()
-            .map(|row| {
-                Ok(Claimed {
-                    token: Token { id: number(row, 0), nth: number(row, 1) },
-                    key: text_of(row, 2),
-                    input: text_of(row, 3),
-                    output: row.get(4).and_then(Cell::text),
-                    needs: serde_json::from_str(&text_of(row, 5)).map_err(|error| {
-                        Fault(format!("what job {} needs: {error}", number(row, 0)))
-                    })?,
-                    failures: count(row, 6),
-                    infra_errors: count(row, 7),
-                    rescues: count(row, 8),
-                    may_be_there: number(row, 9) == 1,
-                })
-            })
-            .collect::<Result<_, Fault>>()?;
-        claimed.sort_by_key(|job| job.token);
-        Ok(claimed)
+        hand_out(&mut self.session, ask, lanes::IS_CLOSED)
     }
 
-    /// A sign of life, which renews the lease of all that the worker has; and what it has. None: the queue knows it
+    /// A sign of life, which renews the lease of all that the worker has; and what it hears. None: the queue knows it
     /// no more, and all that it had is somebody else's.
     ///
     /// # Errors
     /// Whether it counted is not known.
-    pub fn beat(&mut self, beat: &Beat<'_>) -> Result<Option<Vec<Held>>, Fault> {
+    pub fn beat(&mut self, beat: &Beat<'_>) -> Result<Option<Heard>, Fault> {
         let signed = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
         let known = self.session.rows(
-            "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5
-             WHERE id = $1 AND state <> 'dead' RETURNING beats",
+            "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5,
+                 load_milli = nullif($6, -1), memory_mib = nullif($7, -1), open = {as_json:8}
+             WHERE id = $1 AND state <> 'dead' RETURNING CASE WHEN stop_ms IS NULL THEN 0 ELSE 1 END",
             vec![
                 Param::Text(beat.worker.to_owned()),
                 Param::Text(beat.state.to_owned()),
                 Param::Text(beat.step.unwrap_or_default().to_owned()),
                 signed(beat.done),
                 signed(beat.failed),
+                beat.load.load_milli.map_or(Param::Number(-1), signed),
+                beat.load.memory_mib.map_or(Param::Number(-1), signed),
+                Param::Text(json!(beat.open).to_string()),
             ],
         )?;
-        if known.is_empty() {
-            return Ok(None);
+        let Some(known) = known.first() else { return Ok(None) };
+        let is_asked_to_stop = number(known, 0) == 1;
+        if !beat.progress.is_empty() {
+            let list: Vec<Value> = beat
+                .progress
+                .iter()
+                .map(|(token, text)| json!({ "id": token.id, "try": token.nth, "text": text }))
+                .collect();
+            self.session.rows(
+                "UPDATE unwedge_jobs SET progress = e.value->>'text' FROM {each:1}
+                 WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'",
+                vec![Param::Text(Value::Array(list).to_string())],
+            )?;
         }
         let held = self.session.rows(
             "SELECT id, tries, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END FROM unwedge_jobs
              WHERE worker = $1 AND state = 'running'",
             vec![Param::Text(beat.worker.to_owned())],
         )?;
-        Ok(Some(
-            held.iter()
-                .map(|row| Held {
-                    token: Token { id: number(row, 0), nth: number(row, 1) },
-                    is_cancelled: number(row, 2) == 1,
-                })
-                .collect(),
-        ))
+        let held = held.iter().map(|row| Held {
+            token: Token { id: number(row, 0), nth: number(row, 1) },
+            is_cancelled: number(row, 2) == 1,
+        });
+        Ok(Some(Heard { held: held.collect(), is_asked_to_stop }))
     }
 
     /// Whether a try is still the one that has the job: then its result may be put in its place, and that this was
@@ -419,21 +495,6 @@ impl Store {
             .collect()
     }
 
-    /// Lets jobs that are over begin anew, with nothing used up. How many did.
-    ///
-    /// # Errors
-    /// Nothing is changed.
-    pub fn retry(&mut self, ids: &[i64]) -> Result<u64, Fault> {
-        let rows = self.session.rows(
-            "UPDATE unwedge_jobs SET state = 'pending', finished_ms = NULL, failures = 0, infra_errors = 0, rescues = 0,
-                 class = NULL, message = NULL, tier = NULL, not_before_ms = 0, changed_ms = {now}
-             WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1})
-                 AND state IN ('done', 'failed', 'cancelled', 'quarantined') RETURNING id",
-            vec![Param::Text(json!(ids).to_string())],
-        )?;
-        Ok(rows.len() as u64)
-    }
-
     /// Writes down how tries ended. Those that were accepted; of the others somebody else has the job, and nothing of
     /// it was changed.
     ///
@@ -458,7 +519,7 @@ impl Store {
                 placed_ms = CASE WHEN e.value->>'state' = 'done' THEN placed_ms END
             FROM {each:1}
             WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
-            RETURNING id, tries";
+            RETURNING id, tries, type";
         const NOTE: &str = "
             INSERT INTO unwedge_attempts (job, try, worker, end_state, tier, exit_code, signal, class, message, version, digest, started_ms, ended_ms)
             SELECT CAST(e.value->>'id' AS BIGINT), CAST(e.value->>'try' AS BIGINT), $2, e.value->>'state', e.value->>'tier',
@@ -467,13 +528,14 @@ impl Store {
             FROM {each:1}";
         let list: Vec<Value> = endings.iter().map(json_of).collect::<Result<_, Fault>>()?;
         let (worker, version) = (Param::Text(worker.to_owned()), Param::Text(version.to_owned()));
-        let tokens = |rows: &[Vec<Cell>]| -> Vec<Token> {
-            rows.iter().map(|row| Token { id: number(row, 0), nth: number(row, 1) }).collect()
-        };
         self.session.transaction(|session| {
             let all = Param::Text(Value::Array(list).to_string());
-            let mut accepted = tokens(&session.rows(END, vec![all])?);
-            accepted.sort();
+            let rows = session.rows(END, vec![all])?;
+            let of = |row: &Vec<Cell>| Token { id: number(row, 0), nth: number(row, 1) };
+            let types: BTreeMap<Token, String> =
+                rows.iter().map(|row| (of(row), text_of(row, 2))).collect();
+            let accepted: Vec<Token> = types.keys().copied().collect();
+            lanes::note(session, endings, &types)?;
             let noted: Vec<Value> = endings
                 .iter()
                 .filter(|ending| accepted.binary_search(&ending.token).is_ok())
@@ -572,6 +634,32 @@ impl Store {
         })
     }
 
+    /// Asks workers to end; each hears it with its next beat. Those that are there.
+    ///
+    /// # Errors
+    /// None of them is asked.
+    pub fn ask_to_stop(&mut self, workers: &[String]) -> Result<Vec<String>, Fault> {
+        let rows = self.session.rows(
+            "UPDATE unwedge_workers SET stop_ms = {now}
+             WHERE state <> 'dead' AND id IN (SELECT {element} FROM {each:1}) RETURNING id",
+            vec![Param::Text(json!(workers).to_string())],
+        )?;
+        Ok(rows.iter().map(|row| text_of(row, 0)).collect())
+    }
+
+    /// Takes the dead out of the list, but those that still have a job. How many.
+    ///
+    /// # Errors
+    /// It is as it was.
+    pub fn forget_dead(&mut self) -> Result<u64, Fault> {
+        let rows = self.session.rows(
+            "DELETE FROM unwedge_workers WHERE state = 'dead' AND NOT EXISTS
+                 (SELECT 1 FROM unwedge_jobs j WHERE j.worker = unwedge_workers.id AND j.state = 'running') RETURNING id",
+            Vec::new(),
+        )?;
+        Ok(rows.len() as u64)
+    }
+
     /// How many jobs there are, by type and state.
     ///
     /// # Errors
@@ -592,6 +680,20 @@ impl Store {
             .collect()
     }
 
+    /// What is to be known of the queue itself: names and values.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn about(&mut self) -> Result<Vec<(&'static str, String)>, Fault> {
+        let mut all = self.session.about()?;
+        let least = self.session.meta("least_version")?;
+        all.push((
+            "workers",
+            least.map_or("any version".to_owned(), |it| format!("of version {it} or later")),
+        ));
+        Ok(all)
+    }
+
     /// The present as the queue has it, milliseconds since 1970.
     ///
     /// # Errors
@@ -599,6 +701,67 @@ impl Store {
     pub fn now_ms(&mut self) -> Result<u64, Fault> {
         self.session.now_ms()
     }
+}
+
+/// Hands out what may be claimed, unless `{lane}` says that its lane is closed.
+fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Claimed>, Fault> {
+    const CLAIM: &str = "
+        WITH free AS MATERIALIZED (
+            SELECT id AS free_id FROM unwedge_jobs {by:unwedge_jobs_ready}
+            WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} - $6 AND created_ms <= {now} - $6 AND {open:3}
+                AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
+                AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = $1 AND (l.digest <> $5 OR CLOSED))
+            ORDER BY priority DESC, not_before_ms, id LIMIT $4 {skip})
+        UPDATE unwedge_jobs SET state = 'running', worker = $2, tries = tries + 1, started_ms = {now}, changed_ms = {now}, progress = NULL
+        FROM free WHERE id = free_id
+        RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues,
+            CASE WHEN placed_ms IS NULL THEN 0 ELSE 1 END";
+    let rows = session.rows(
+        &CLAIM.replace("CLOSED", closed),
+        vec![
+            Param::Text(ask.kind.to_owned()),
+            Param::Text(ask.worker.to_owned()),
+            Param::Text(json!(ask.open).to_string()),
+            Param::Number(i64::from(ask.most)),
+            Param::Text(ask.digest.to_owned()),
+            Param::Number(i64::try_from(ask.aged_ms).unwrap_or(i64::MAX)),
+        ],
+    )?;
+    let mut claimed: Vec<Claimed> = rows
+        .iter()
+        .map(|row| {
+            Ok(Claimed {
+                token: Token { id: number(row, 0), nth: number(row, 1) },
+                key: text_of(row, 2),
+                input: text_of(row, 3),
+                output: row.get(4).and_then(Cell::text),
+                needs: serde_json::from_str(&text_of(row, 5)).map_err(|error| {
+                    Fault(format!("what job {} needs: {error}", number(row, 0)))
+                })?,
+                failures: count(row, 6),
+                infra_errors: count(row, 7),
+                rescues: count(row, 8),
+                may_be_there: number(row, 9) == 1,
+            })
+        })
+        .collect::<Result<_, Fault>>()?;
+    claimed.sort_by_key(|job| job.token);
+    Ok(claimed)
+}
+
+/// Whether a version comes before another, number by number; one that is no version comes first.
+fn is_before(version: &str, other: &str) -> bool {
+    let numbers = |version: &str| -> Vec<u64> {
+        let release = version.split(['-', '+']).next().unwrap_or_default();
+        release.split('.').map_while(|part| part.parse().ok()).collect()
+    };
+    numbers(version) < numbers(other)
+}
+
+/// The lanes of the types that a worker knows.
+fn lanes_of(types: &BTreeMap<String, TypeMark>, lacks: &BTreeMap<String, String>) -> Param {
+    let all: Vec<&String> = types.keys().chain(lacks.keys()).collect();
+    Param::Text(json!(all).to_string())
 }
 
 fn json_of(value: &impl Serialize) -> Result<Value, Fault> {

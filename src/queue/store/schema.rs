@@ -14,6 +14,11 @@ pub const STEPS: [&str; 1] = ["
         version TEXT NOT NULL,
         mode TEXT NOT NULL,
         types {json} NOT NULL,
+        lacks {json} NOT NULL,
+        open {json} NOT NULL,
+        cpus BIGINT,
+        load_milli BIGINT,
+        memory_mib BIGINT,
         state TEXT NOT NULL CHECK (state IN ('idle', 'busy', 'draining', 'dead')),
         step TEXT,
         done BIGINT NOT NULL DEFAULT 0,
@@ -22,12 +27,19 @@ pub const STEPS: [&str; 1] = ["
         beat_ms BIGINT NOT NULL,
         started_ms BIGINT NOT NULL,
         ended_ms BIGINT,
+        stop_ms BIGINT,
         CHECK ((ended_ms IS NOT NULL) = (state = 'dead'))
     );
     CREATE TABLE unwedge_lanes (
         type TEXT PRIMARY KEY,
+        digest TEXT,
+        first_tier TEXT,
         paused_ms BIGINT,
         paused_why TEXT,
+        streak BIGINT NOT NULL DEFAULT 0,
+        opened_ms BIGINT,
+        opened_why TEXT,
+        probes BIGINT NOT NULL DEFAULT 0,
         retry_ms BIGINT NOT NULL DEFAULT 0
     );
     CREATE TABLE unwedge_jobs (
@@ -53,9 +65,11 @@ pub const STEPS: [&str; 1] = ["
         worker TEXT REFERENCES unwedge_workers (id),
         cancel_ms BIGINT,
         placed_ms BIGINT,
+        progress TEXT,
         class TEXT,
         message TEXT,
         tier TEXT,
+        stamp TEXT,
         UNIQUE (type, key),
         CHECK ((worker IS NOT NULL) = (state = 'running')),
         CHECK ((finished_ms IS NOT NULL) = (state IN ('done', 'failed', 'cancelled', 'quarantined')))
@@ -63,7 +77,7 @@ pub const STEPS: [&str; 1] = ["
     CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, priority DESC, not_before_ms, id)
         WHERE state IN ('pending', 'retryable');
     CREATE INDEX unwedge_jobs_held ON unwedge_jobs (worker) WHERE state = 'running';
-    CREATE INDEX unwedge_jobs_state ON unwedge_jobs (state, finished_ms);
+    CREATE INDEX unwedge_jobs_state ON unwedge_jobs (type, state, finished_ms);
     CREATE UNIQUE INDEX unwedge_jobs_output ON unwedge_jobs (output)
         WHERE output IS NOT NULL AND state IN ('pending', 'retryable', 'running');
     CREATE TABLE unwedge_attempts (
@@ -90,6 +104,7 @@ pub const STEPS: [&str; 1] = ["
         worker TEXT,
         detail TEXT
     );
+    CREATE INDEX unwedge_events_job ON unwedge_events (job);
 "];
 
 /// The table that says which steps were taken and what the clock of a file is.

@@ -8,7 +8,7 @@ use ::postgres::Client;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::clock::Anchor;
-use super::schema;
+use super::{place, schema};
 use crate::config::queue::Queue;
 use crate::queue::address::Address;
 use crate::queue::cells::Cell;
@@ -19,6 +19,15 @@ use crate::sys::text;
 
 /// Two that come at once make the tables one after the other; any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 7_306_086_939_142_581_093;
+
+/// A moment of UTC, as each database looks for it.
+const MOMENT: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z$";
+const MOMENT_GLOB: &str =
+    "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]*Z";
+/// Pages that are given back to the disk at a time: some 4 MiB.
+const PAGES_AT_ONCE: u32 = 1000;
+/// And no more than so often in one round.
+const GIVE_BACK_MAX: u32 = 50;
 
 /// A connection.
 pub struct Session {
@@ -72,8 +81,9 @@ impl Session {
     /// Asks. In `template` `$1` stands for the first value, and words in braces for what differs:
     ///
     /// - `{now}`: the present, milliseconds
-    /// - `{each:1}`: the elements of the JSON list that is the first value, as `e.value`
+    /// - `{each:1}`: the elements of the JSON list that is the first value, as `e.value`; `{element}`: one that is a text
     /// - `{open:1}`: whether all that a job needs is in that list
+    /// - `{as_json:1}`: the first value, a text, as JSON; `{moment:column}`: whether a text is a moment of UTC
     /// - `{list:name}`, `{text:column}`: a list of the element, and a column that holds one as text
     /// - `{by:index}`: by this index, where that has to be said
     /// - `{skip}`, `{lock}`: rows are locked, those of others left out or waited for
@@ -83,7 +93,38 @@ impl Session {
             Way::Postgres(client) => postgres::query(client, &statement),
             Way::Sqlite { connection, .. } => sqlite::query(connection, &statement),
         };
-        rows.map_err(|Fault(why)| Fault(self.address.scrub(&why)))
+        rows.map_err(|Fault(why)| self.wrong(&why))
+    }
+
+    /// What went wrong, and where: without the password that a server may repeat.
+    fn wrong(&self, why: &str) -> Fault {
+        /// What is of the file and not of what was asked.
+        const OF_THE_FILE: [&str; 6] =
+            ["locked", "readonly", "read-only", "full", "I/O", "unable to open"];
+        match &self.address {
+            Address::Sqlite(path) if OF_THE_FILE.iter().any(|word| why.contains(word)) => {
+                Fault(format!("{why}; {}", place::words(path)))
+            }
+            Address::Sqlite(_) | Address::Postgres(_) => Fault(self.address.scrub(why)),
+        }
+    }
+
+    /// What it is, where it is, which version.
+    pub fn about(&mut self) -> Result<Vec<(&'static str, String)>, Fault> {
+        let version = self.rows(
+            match self.dialect() {
+                Dialect::Postgres => "SELECT current_setting('server_version') || ', database ' || current_database() || ', as ' || current_user",
+                Dialect::Sqlite => "SELECT sqlite_version()",
+            },
+            Vec::new(),
+        )?;
+        let version = version.first().and_then(|row| row.first()?.text()).unwrap_or_default();
+        let mut all = match &self.address {
+            Address::Sqlite(path) => vec![("file", place::words(path)), ("SQLite", version)],
+            Address::Postgres(_) => vec![("PostgreSQL", version)],
+        };
+        all.push(("schema", self.meta("schema")?.unwrap_or_default()));
+        Ok(all)
     }
 
     /// Does it in one transaction, which is given up unless all of it went well.
@@ -109,15 +150,34 @@ impl Session {
         now.ok_or_else(|| Fault::new("the database does not say what time it is"))
     }
 
+    /// Lets a file shrink by what is not used in it any more; a server does that by itself.
+    pub fn give_back_space(&mut self) -> Result<(), Fault> {
+        if self.dialect() == Dialect::Postgres {
+            return Ok(());
+        }
+        for _ in 0..GIVE_BACK_MAX {
+            let free =
+                self.rows("SELECT freelist_count FROM pragma_freelist_count()", Vec::new())?;
+            if free.first().and_then(|row| row.first()?.number()).unwrap_or_default() == 0 {
+                break;
+            }
+            // one step gives back one page: as a question all of its steps are taken
+            self.rows(&format!("PRAGMA incremental_vacuum({PAGES_AT_ONCE})"), Vec::new())?;
+        }
+        // what readers are still at stays in the log until the next time
+        self.batch("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
     fn batch(&mut self, text: &str) -> Result<(), Fault> {
-        match &mut self.way {
+        let done = match &mut self.way {
             Way::Postgres(client) => {
-                client.batch_execute(text).map_err(|error| Fault(postgres::said(&error)))
+                client.batch_execute(text).map_err(|error| postgres::said(&error))
             }
             Way::Sqlite { connection, .. } => {
-                connection.execute_batch(text).map_err(|error| Fault(sqlite::said(&error)))
+                connection.execute_batch(text).map_err(|error| sqlite::said(&error))
             }
-        }
+        };
+        done.map_err(|why| self.wrong(&why))
     }
 
     fn statement(&self, template: &str, mut params: Vec<Param>) -> Statement {
@@ -143,10 +203,16 @@ impl Session {
                     text.push_str(&format!("jsonb_array_elements(${nth}::jsonb) AS e(value)"));
                 }
                 ("each", Way::Sqlite { .. }) => text.push_str(&format!("(SELECT value FROM json_each(${nth})) AS e")),
+                ("element", Way::Postgres(_)) => text.push_str("e.value #>> '{}'"),
+                ("element", Way::Sqlite { .. }) => text.push_str("e.value"),
                 ("open", Way::Postgres(_)) => text.push_str(&format!("needs <@ ${nth}::jsonb")),
                 ("open", Way::Sqlite { .. }) => text.push_str(&format!(
                     "NOT EXISTS (SELECT 1 FROM json_each(needs) WHERE value NOT IN (SELECT value FROM json_each(${nth})))"
                 )),
+                ("as_json", Way::Postgres(_)) => text.push_str(&format!("${nth}::jsonb")),
+                ("as_json", Way::Sqlite { .. }) => text.push_str(&format!("${nth}")),
+                ("moment", Way::Postgres(_)) => text.push_str(&format!("{nth} ~ '{MOMENT}'")),
+                ("moment", Way::Sqlite { .. }) => text.push_str(&format!("{nth} GLOB '{MOMENT_GLOB}'")),
                 // without statistics SQLite would rather sort all that waits
                 ("by", Way::Sqlite { .. }) => text.push_str(&format!("INDEXED BY {nth}")),
                 ("list", Way::Postgres(_)) => text.push_str(&format!("e.value->'{nth}'")),
@@ -293,7 +359,9 @@ fn file(path: &Path) -> Result<Connection, Fault> {
     } else {
         real
     };
-    let wrong = |error: rusqlite::Error| Fault(format!("{shown}: {}", sqlite::said(&error)));
+    let wrong = |error: rusqlite::Error| {
+        Fault(format!("{}; {}", sqlite::said(&error), place::words(&real)))
+    };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -301,7 +369,9 @@ fn file(path: &Path) -> Result<Connection, Fault> {
     connection.busy_handler(Some(is_waited_for)).map_err(wrong)?;
     // FULL: what was taken in is on the disk when that is said, also where the power fails
     connection
-        .execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON")
+        .execute_batch(
+            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
+        )
         .map_err(wrong)?;
     // of several that open a new file at once only one can do this, and SQLite has the others wait for nothing
     let mut times = 0;

@@ -1,0 +1,130 @@
+//! Runs jobs of our own queue by the types of this host. Before it begins: look at types and tools, decide how many at
+//! once and how long it waits. Then the supervisor works until it is asked to end.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use unwedge::act::lock::{self, Tried};
+use unwedge::act::store;
+use unwedge::cli;
+use unwedge::config::Settings;
+use unwedge::manifest::{self, RUNNER};
+use unwedge::probes::facts;
+use unwedge::queue::{self, Fault};
+use unwedge::report::exit::Exit;
+use unwedge::report::runner::Standing;
+use unwedge::runner::cgroup::Cgroups;
+use unwedge::runner::setup::Setup;
+use unwedge::runner::supervise::{self, Around, End, names, say};
+use unwedge::runner::wish;
+use unwedge::sys::clock::{Now, boottime};
+use unwedge::sys::manager::Manager;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = unwedge::runner::run_if_asked(&args) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
+    let cli = cli::RunnerTool::parse();
+    match run(&cli) {
+        Ok(exit) => exit,
+        Err((exit, why)) => {
+            say(&why);
+            exit.into()
+        }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> (Exit, String) {
+    (Exit::Failed, format!("{error:#}"))
+}
+
+fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
+    let began = boottime();
+    // look
+    let wish = wish::read(cli.common.config.as_deref())?;
+    let settings = wish.loaded.settings.clone();
+    let Some(queue) = settings.queue.clone() else {
+        return Err((Exit::Unfit, "there is no [queue] in the configuration".to_owned()));
+    };
+    facts::refuse_own_paths_that_may_hang(&settings).map_err(failed)?;
+    queue::leave_root(&settings).map_err(failed)?;
+    let own = manifest::queue_dir(&settings.host);
+    let Tried::Locked(_lock) = lock::tool(&own, RUNNER.name).map_err(failed)? else {
+        say("already running: another one has the lock; this one changes nothing");
+        return Ok(Exit::Fine.into());
+    };
+    let manager = Manager::from_environment().map_err(failed)?;
+    let is_service = std::env::var_os("INVOCATION_ID").is_some() && manager.is_there();
+    let now = Now::take().map_err(failed)?;
+    store::sweep_of(&RUNNER, &settings.host, &now);
+
+    // decide
+    let wait = wish::wait(&settings, &now);
+    let files: Vec<String> =
+        wish.loaded.files.iter().map(|file| file.display().to_string()).collect();
+    let numbers = wish.numbers();
+    let (types, slots) = wish.sized(&[]);
+    let setup = Setup {
+        types,
+        slots,
+        run_dir: settings.host.run_dir.clone(),
+        dir: own.clone(),
+        keep_dir: Some(own),
+        unit: is_service.then(|| manifest::RUNNER.service()),
+        once: cli.once,
+        wait,
+        numbers,
+    };
+    let cgroups = is_service.then(Cgroups::take).transpose().unwrap_or_else(|error| {
+        say(&format!(
+            "no cgroups of its own ({error}): each job is kept together by its helper alone"
+        ));
+        None
+    });
+    say(&format!(
+        "begins: {}; at most {slots} at once; settings from {}{}",
+        names(setup.types.iter()),
+        if files.is_empty() { "no file".to_owned() } else { files.join(", ") },
+        if wait.is_zero() {
+            String::new()
+        } else {
+            format!("; it was started often and waits {} s first", wait.as_secs())
+        }
+    ));
+
+    // act, and report
+    let told = settings.clone();
+    let file = cli.common.config.clone();
+    let around = Around {
+        manager: Some(manager),
+        cgroups,
+        reread: Some(Box::new(move |had| {
+            wish::read(file.as_deref()).map(|wish| wish.sized(had)).map_err(|(_, why)| why)
+        })),
+        tell: Some(Box::new(move |standing| tell(&told, *standing))),
+    };
+    let end = supervise::run(setup, queue, around);
+    let uptime = boottime().saturating_sub(began).as_secs();
+    let (exit, why) = match end {
+        Ok(End::Asked) => (Exit::Fine.into(), "it was asked to".to_owned()),
+        Ok(End::WorkedOff) => (Exit::Fine.into(), "nothing more can be claimed".to_owned()),
+        Ok(End::Lost) => {
+            let code = u8::try_from(supervise::LOST).unwrap_or(1);
+            (ExitCode::from(code), "the queue knows it no more".to_owned())
+        }
+        Ok(End::TooOld(why)) => (Exit::Unfit.into(), why),
+        Err(Fault(why)) => (Exit::Failed.into(), why),
+    };
+    say(&format!("ends after {uptime} s: {why}"));
+    Ok(exit)
+}
+
+fn tell(settings: &Settings, standing: supervise::Standing) {
+    let supervise::Standing { running, done, failed, has_queue } = standing;
+    // where metrics cannot be written the checks say so
+    if let Ok(now) = Now::take() {
+        let _ = Standing { running, done, failed, has_queue }.write(settings, &now);
+    }
+}

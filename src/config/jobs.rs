@@ -1,0 +1,271 @@
+//! `[jobs]`: how this host runs jobs of our own queue. What a job of a type does stands in a file of its own
+//! (`job_type`); here is where those files are, how much is run at once, and the runner's times. `[jobs.NAME]` has
+//! what this host wants otherwise for one type.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::check::Checker;
+use super::defaults::{table, time};
+use super::fragment::{JobsFragment, OfTypeFragment};
+use super::queue::{Adapter, Queue};
+use super::tree::{KeyPath, Node, Origin, Tree};
+
+/// Most at once: 1000.
+pub const CONCURRENCY_MAX: u32 = 1000;
+/// Shortest and longest of the runner's times: 10 ms and 1 h.
+const TIME_MIN: Duration = Duration::from_millis(10);
+const TIME_MAX: Duration = Duration::from_secs(3600);
+/// The worker's unit where there is no other.
+pub const UNIT: &str = "unwedge-runner.service";
+
+/// `[jobs]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jobs {
+    /// The directory of the type files. Default `/etc/unwedge/jobs.d`.
+    pub dir: PathBuf,
+    /// How many of a type at once, where neither its file nor its table says. Default 1, from 0 (none) to 1000.
+    pub concurrency: u32,
+    /// How many of all types at once. Default as many as there are cores, from 0 (none) to 1000.
+    pub slots: Option<u32>,
+    /// How often work is looked for where none was. Default 2 s.
+    pub poll: Duration,
+    /// How often it beats. Default 15 s.
+    pub beat: Duration,
+    /// How often others are looked at. Default 30 s.
+    pub sweep: Duration,
+    /// How long a command that is asked to end may take. Default 10 s.
+    pub grace: Duration,
+    /// How long running jobs may go on once the runner is to end. Default 90 s.
+    pub drain: Duration,
+    /// How long jobs are left to workers that have the first tool of their type. Default 120 s.
+    pub prefer_wait: Duration,
+    /// So often a job may lose its worker. Default 3, from 1 to 1000.
+    pub rescues: u32,
+    /// Single types.
+    pub each: BTreeMap<String, OfType>,
+}
+
+/// `[jobs.NAME]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OfType {
+    /// How many at once on this host. Default what its file says.
+    pub concurrency: Option<u32>,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        Self {
+            dir: PathBuf::from("/etc/unwedge/jobs.d"),
+            concurrency: 1,
+            slots: None,
+            poll: secs(2),
+            beat: secs(15),
+            sweep: secs(30),
+            grace: secs(10),
+            drain: secs(90),
+            prefer_wait: secs(120),
+            rescues: 3,
+            each: BTreeMap::new(),
+        }
+    }
+}
+
+impl Jobs {
+    /// How many of a type are wanted at once, whose file says so many.
+    #[must_use]
+    pub fn concurrency_of(&self, name: &str, by_file: Option<u32>) -> u32 {
+        let here = self.each.get(name).and_then(|it| it.concurrency);
+        here.or(by_file).unwrap_or(self.concurrency)
+    }
+}
+
+/// Makes settings of `[jobs]`.
+pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option<&Queue>) -> Jobs {
+    let at = KeyPath::of(&["jobs"]);
+    let default = Jobs::default();
+    let many = 0..=CONCURRENCY_MAX;
+    let time = |check: &mut Checker<'_>, key, written, default| {
+        check.duration(&at.key(key), written, default, TIME_MIN..=TIME_MAX)
+    };
+    let jobs = Jobs {
+        dir: written
+            .dir
+            .and_then(|text| check.absolute(&at.key("dir"), &text))
+            .unwrap_or(default.dir),
+        concurrency: check.count(
+            &at.key("concurrency"),
+            written.concurrency,
+            default.concurrency,
+            many.clone(),
+        ),
+        slots: written
+            .slots
+            .map(|slots| check.count(&at.key("slots"), Some(slots), 1, many.clone())),
+        poll: time(check, "poll", written.poll, default.poll),
+        beat: time(check, "beat", written.beat, default.beat),
+        sweep: time(check, "sweep", written.sweep, default.sweep),
+        grace: time(check, "grace", written.grace, default.grace),
+        drain: check.duration(
+            &at.key("drain"),
+            written.drain,
+            default.drain,
+            Duration::ZERO..=TIME_MAX,
+        ),
+        prefer_wait: check.duration(
+            &at.key("prefer_wait"),
+            written.prefer_wait,
+            default.prefer_wait,
+            Duration::ZERO..=TIME_MAX,
+        ),
+        rescues: check.count(
+            &at.key("rescues"),
+            written.rescues,
+            default.rescues,
+            1..=CONCURRENCY_MAX,
+        ),
+        each: written
+            .each
+            .into_iter()
+            .map(|(name, written)| of_type(check, &at, name, &written))
+            .collect(),
+    };
+    match queue {
+        Some(queue) if queue.adapter != Adapter::Unwedge => check.problem(
+            &KeyPath::of(&["queue", "adapter"]),
+            "[jobs] runs jobs of our own queue alone, expected adapter = \"unwedge\"",
+        ),
+        // two that are lost do not end a lease
+        Some(queue) if queue.lease < 3 * jobs.beat => {
+            let told = "is too long for [queue] lease, expected at most a third of it";
+            check.problem(&at.key("beat"), told);
+        }
+        Some(_) | None => {}
+    }
+    jobs
+}
+
+fn of_type(
+    check: &mut Checker<'_>,
+    at: &KeyPath,
+    name: String,
+    written: &OfTypeFragment,
+) -> (String, OfType) {
+    let at = at.key(&name).key("concurrency");
+    let concurrency =
+        written.concurrency.map(|count| check.count(&at, Some(count), 1, 0..=CONCURRENCY_MAX));
+    (name, OfType { concurrency })
+}
+
+/// The keys that a variable may set, with what they are by default.
+pub(super) fn defaults() -> Value {
+    let default = Jobs::default();
+    table([
+        ("dir", Value::from(default.dir.display().to_string())),
+        ("concurrency", Value::from(default.concurrency)),
+        ("poll", time(default.poll)),
+        ("beat", time(default.beat)),
+        ("sweep", time(default.sweep)),
+        ("grace", time(default.grace)),
+        ("drain", time(default.drain)),
+        ("prefer_wait", time(default.prefer_wait)),
+        ("rescues", Value::from(default.rescues)),
+    ])
+}
+
+/// Puts the defaults in where there is a `[jobs]`, and what stands on it: a queue in a file, and the runner as the
+/// worker that is looked after, where nothing else is said.
+pub(super) fn complete(tree: &mut Tree) {
+    let Node::Table(sections) = &mut tree.node else { return };
+    let state_dir = KeyPath::of(&["host", "state_dir"]);
+    let Some(Tree { node: Node::Table(keys), .. }) = sections.get_mut("jobs") else { return };
+    if let Node::Table(all) = Tree::from_value(defaults(), &Origin::Default).node {
+        for (key, value) in all {
+            keys.entry(key).or_insert(value);
+        }
+    }
+    let Some(Value::String(state_dir)) = tree.get(&state_dir).map(Tree::to_value) else { return };
+    let Node::Table(sections) = &mut tree.node else { return };
+    let queue = table([
+        ("url", Value::from(format!("sqlite://{state_dir}/queue/queue.db"))),
+        ("adapter", Value::from("unwedge")),
+    ]);
+    sections.entry("queue".to_owned()).or_insert_with(|| Tree::from_value(queue, &Origin::Default));
+    let worker = sections
+        .entry("worker".to_owned())
+        .or_insert_with(|| Tree::from_value(table([]), &Origin::Default));
+    if let Node::Table(keys) = &mut worker.node
+        && !keys.contains_key("start")
+    {
+        let unit = || Tree::from_value(Value::from(UNIT), &Origin::Default);
+        keys.entry("unit".to_owned()).or_insert_with(unit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::from_str;
+    use super::super::queue::Database;
+    use super::*;
+
+    #[test]
+    fn a_section_is_all_it_takes() {
+        let settings = from_str("[jobs]\n").unwrap();
+        assert_eq!(settings.jobs, Some(Jobs::default()));
+        let queue = settings.queue.unwrap();
+        assert_eq!(queue.adapter, Adapter::Unwedge);
+        let Database::Url(url) = queue.database else { panic!() };
+        assert_eq!(url.0, "sqlite:///var/lib/unwedge/queue/queue.db");
+        assert_eq!(settings.worker.unwrap().unit.as_deref(), Some(UNIT));
+        let none = from_str("").unwrap();
+        assert!(none.jobs.is_none() && none.queue.is_none() && none.worker.is_none());
+    }
+
+    #[test]
+    fn a_host_says_how_many_for_all_types_and_for_one() {
+        let text = "[jobs]\nconcurrency = 2\n[jobs.ocr]\nconcurrency = 0\n[jobs.text]\n";
+        let jobs = from_str(text).unwrap().jobs.unwrap();
+        for (name, by_file, expected) in
+            [("other", None, 2), ("other", Some(5), 5), ("ocr", Some(5), 0), ("text", Some(3), 3)]
+        {
+            assert_eq!(jobs.concurrency_of(name, by_file), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn another_worker_and_another_queue_stay_what_they_are() {
+        let text = "[jobs]\n[worker]\nunit = \"mine.service\"\n[queue]\nurl = \"postgres://u@h/d\"\nadapter = \"unwedge\"\n";
+        let settings = from_str(text).unwrap();
+        assert_eq!(settings.worker.unwrap().unit.as_deref(), Some("mine.service"));
+        assert!(
+            matches!(settings.queue.unwrap().database, Database::Url(url) if url.0.starts_with("postgres"))
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (text, expected) in [
+            (
+                "[jobs]\ncolour = 1\n",
+                "[jobs] colour: expected a key of [jobs] or a table for one type",
+            ),
+            ("[jobs.ocr]\ncolour = 1\n", "[jobs.ocr] colour: unknown key"),
+            ("[jobs]\nconcurrency = 1001\n", "[jobs] concurrency: "),
+            ("[jobs]\nbeat = \"41s\"\n", "[jobs] beat: is too long for [queue] lease"),
+            ("[jobs]\nrescues = 0\n", "[jobs] rescues: "),
+            ("[jobs]\ndir = \"jobs.d\"\n", "[jobs] dir: "),
+            (
+                "[jobs]\n[queue]\nurl = \"sqlite:///q\"\nadapter = \"healtharchive\"\n",
+                "[queue] adapter: [jobs] runs jobs of our own queue alone",
+            ),
+        ] {
+            let told = from_str(text).unwrap_err().to_string();
+            assert!(told.contains(expected), "{text}: {told}");
+        }
+        from_str("[jobs]\nbeat = \"40s\"\n").unwrap();
+    }
+}

@@ -1,0 +1,101 @@
+//! How many jobs at once: as many as are wanted, and no more than the host has cores and memory for.
+
+/// A type as it is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// How many at once.
+    pub count: u32,
+    /// How much memory one may use, MiB.
+    pub memory_mib: Option<u64>,
+}
+
+/// A host as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// How many of all types a person allows.
+    pub slots: Option<u32>,
+    /// Its cores.
+    pub cores: u32,
+    /// Its memory, MiB; where that is not known only what is wanted counts.
+    pub memory_mib: Option<u64>,
+}
+
+/// How many at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Of all types together.
+    pub slots: u32,
+    /// Of each, in the order they were wanted.
+    pub each: Vec<u32>,
+    /// What is less than was wanted, in words.
+    pub clamped: Vec<String>,
+}
+
+/// So much of a host's memory jobs may have, in percent: the rest is for what else it does.
+const MEMORY_PERCENT: u64 = 80;
+
+/// How many of each type, and of all. None stays none; what is wanted at all gets one.
+#[must_use]
+pub fn size(wanted: &[Wanted], room: Room) -> Size {
+    let (most, by) = match room.slots {
+        Some(slots) => (slots, "[jobs] slots"),
+        None => (room.cores.max(1), "the cores of this host"),
+    };
+    let mut clamped = Vec::new();
+    let each: Vec<u32> = wanted
+        .iter()
+        .map(|kind| {
+            let fits = kind
+                .memory_mib
+                .zip(room.memory_mib)
+                .map(|(one, all)| all * MEMORY_PERCENT / 100 / one.max(1));
+            let fits = fits.and_then(|fits| u32::try_from(fits).ok()).unwrap_or(u32::MAX).max(1);
+            if fits < kind.count {
+                clamped.push(format!(
+                    "{}: {fits} at once and not {}, for {MEMORY_PERCENT} % of this host's memory",
+                    kind.name, kind.count
+                ));
+            }
+            kind.count.min(fits).min(most)
+        })
+        .collect();
+    let sum = each.iter().fold(0_u32, |sum, count| sum.saturating_add(*count));
+    if sum > most && most > 0 {
+        clamped.push(format!("{most} of all types at once and not {sum}, by {by}"));
+    }
+    Size { slots: sum.min(most), each, clamped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(wanted: &[(u32, Option<u64>)], slots: Option<u32>, expected: (u32, &[u32], usize)) {
+        let wanted: Vec<Wanted> = wanted
+            .iter()
+            .map(|&(count, memory_mib)| Wanted { name: "t".to_owned(), count, memory_mib })
+            .collect();
+        let size = size(&wanted, Room { slots, cores: 4, memory_mib: Some(1000) });
+        let found = (size.slots, size.each.as_slice(), size.clamped.len());
+        assert_eq!(found, expected, "{:?}", size.clamped);
+    }
+
+    #[test]
+    fn cores_memory_and_a_cap_are_the_bounds_and_none_stays_none() {
+        check(&[(1, None)], None, (1, &[1], 0));
+        check(&[(4, None)], None, (4, &[4], 0));
+        check(&[(5, None)], None, (4, &[4], 0));
+        check(&[(3, None), (2, None)], None, (4, &[3, 2], 1));
+        check(&[(3, None), (2, None)], Some(5), (5, &[3, 2], 0));
+        check(&[(9, None)], Some(9), (9, &[9], 0));
+        check(&[(0, None), (2, None)], None, (2, &[0, 2], 0));
+        check(&[(3, None)], Some(0), (0, &[0], 0));
+        check(&[(2, Some(400))], None, (2, &[2], 0));
+        check(&[(2, Some(401))], None, (1, &[1], 1));
+        check(&[(1, Some(5000))], None, (1, &[1], 0));
+        check(&[], None, (0, &[], 0));
+    }
+}

@@ -1,0 +1,312 @@
+//! Why a job is not running. Everything that keeps it back is told, the first of it first; where nothing does, it is
+//! its turn that it waits for.
+
+use crate::decide::attempts::State;
+use crate::decide::workers::Standing;
+
+/// What is known of a job, its lane, and those who could take it.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    /// How it stands.
+    pub state: State,
+    /// Who has it.
+    pub worker: Option<&'a str>,
+    /// What kind of failure its last was, and what was said of it.
+    pub class: Option<&'a str>,
+    /// In words.
+    pub message: Option<&'a str>,
+    /// The present of the queue, milliseconds since 1970, as the times below.
+    pub now_ms: u64,
+    /// Before when it is not taken.
+    pub not_before_ms: u64,
+    /// When it was put in.
+    pub created_ms: u64,
+    /// What must be open on a host that takes it.
+    pub needs: &'a [String],
+    /// Its lane; none where nobody knows its type.
+    pub lane: Option<LaneCase<'a>>,
+    /// The workers of the queue.
+    pub workers: Vec<WorkerCase<'a>>,
+    /// How long it is left to hosts that have its first tool.
+    pub prefer_wait_ms: u64,
+}
+
+/// What is known of a lane.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LaneCase<'a> {
+    /// As which its type is known.
+    pub digest: Option<&'a str>,
+    /// The tier that should make its results.
+    pub first_tier: Option<&'a str>,
+    /// Why a person paused it.
+    pub paused: Option<&'a str>,
+    /// Why its breaker is open, and when one is let through.
+    pub open: Option<(&'a str, u64)>,
+}
+
+/// What is known of a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerCase<'a> {
+    /// Its host.
+    pub host: &'a str,
+    /// How it stands.
+    pub standing: Standing,
+    /// As which it knows the type, where it can take it.
+    pub digest: Option<&'a str>,
+    /// The tier that it would use first.
+    pub first_tier: Option<&'a str>,
+    /// What it lacks for the type.
+    pub lacks: Option<&'a str>,
+    /// The storage that is open to it.
+    pub open: &'a [String],
+}
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It runs.
+    Runs {
+        /// Who has it.
+        worker: String,
+    },
+    /// Nothing more becomes of it by itself.
+    Over {
+        /// How it stands.
+        state: State,
+        /// What kind of failure, and what was said.
+        reason: String,
+    },
+    /// It waits for a time, after a failure.
+    CoolingDown {
+        /// Until then, milliseconds since 1970.
+        until_ms: u64,
+        /// What kind of failure, and what was said.
+        reason: String,
+    },
+    /// A person paused its lane.
+    Paused {
+        /// Why.
+        why: String,
+    },
+    /// Its lane was closed because its type does not work.
+    LaneOpen {
+        /// What the last said.
+        why: String,
+        /// When one is let through, milliseconds since 1970.
+        until_ms: u64,
+    },
+    /// No worker is there.
+    NoWorker,
+    /// Workers are there, and none knows or can take its type; with what each lacks.
+    NoCapableWorker {
+        /// `host: what`.
+        lacks: Vec<String>,
+    },
+    /// All that know its type know it otherwise than its lane does.
+    OtherDefinition {
+        /// Their hosts.
+        hosts: Vec<String>,
+    },
+    /// What it needs is open on no host that could take it.
+    StorageClosed {
+        /// `host: what`.
+        closed: Vec<String>,
+    },
+    /// It is left to a host that has its first tool; no such host is there now.
+    LeftToOthers {
+        /// Until then, milliseconds since 1970.
+        until_ms: u64,
+    },
+    /// Nothing keeps it back: those before it come first.
+    ItsTurn,
+}
+
+impl Why {
+    /// The word for it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Runs { .. } => "running",
+            Self::Over { state, .. } => state.name(),
+            Self::CoolingDown { .. } => "cooling-down",
+            Self::Paused { .. } => "lane-paused",
+            Self::LaneOpen { .. } => "lane-open",
+            Self::NoWorker => "no-worker",
+            Self::NoCapableWorker { .. } => "no-capable-worker",
+            Self::OtherDefinition { .. } => "other-definition",
+            Self::StorageClosed { .. } => "storage-closed",
+            Self::LeftToOthers { .. } => "left-to-others",
+            Self::ItsTurn => "waiting-its-turn",
+        }
+    }
+}
+
+/// Every reason, the first of which is the one to see to.
+#[must_use]
+pub fn why(case: &Case<'_>) -> Vec<Why> {
+    let reason = || match (case.class, case.message) {
+        (Some(class), Some(message)) => format!("{class}: {message}"),
+        (Some(word), None) | (None, Some(word)) => word.to_owned(),
+        (None, None) => "no reason was kept".to_owned(),
+    };
+    match case.state {
+        State::Running => {
+            return vec![Why::Runs { worker: case.worker.unwrap_or("nobody").to_owned() }];
+        }
+        State::Done | State::Failed | State::Cancelled | State::Quarantined => {
+            return vec![Why::Over { state: case.state, reason: reason() }];
+        }
+        State::Pending | State::Retryable => {}
+    }
+    let mut all = Vec::new();
+    if let Some(why) = case.lane.and_then(|lane| lane.paused) {
+        all.push(Why::Paused { why: why.to_owned() });
+    }
+    if let Some((why, until_ms)) = case.lane.and_then(|lane| lane.open) {
+        all.push(Why::LaneOpen { why: why.to_owned(), until_ms });
+    }
+    all.extend(nobody(case));
+    if case.not_before_ms > case.now_ms {
+        all.push(Why::CoolingDown { until_ms: case.not_before_ms, reason: reason() });
+    }
+    if all.is_empty() {
+        all.push(Why::ItsTurn);
+    }
+    all
+}
+
+/// Why nobody could take it.
+fn nobody(case: &Case<'_>) -> Option<Why> {
+    let there: Vec<&WorkerCase<'_>> =
+        case.workers.iter().filter(|worker| worker.standing.takes_work()).collect();
+    if there.is_empty() {
+        return Some(Why::NoWorker);
+    }
+    let able: Vec<&&WorkerCase<'_>> = there.iter().filter(|it| it.digest.is_some()).collect();
+    if able.is_empty() {
+        let lacks = there
+            .iter()
+            .map(|it| format!("{}: {}", it.host, it.lacks.unwrap_or("it does not know the type")));
+        return Some(Why::NoCapableWorker { lacks: sorted(lacks) });
+    }
+    let of_lane = |it: &WorkerCase<'_>| match case.lane.and_then(|lane| lane.digest) {
+        Some(digest) => it.digest == Some(digest),
+        // it is about to be the first to say what the type is
+        None => true,
+    };
+    let same: Vec<&&&WorkerCase<'_>> = able.iter().filter(|it| of_lane(it)).collect();
+    if same.is_empty() {
+        let hosts = sorted(able.iter().map(|it| it.host.to_owned()));
+        return Some(Why::OtherDefinition { hosts });
+    }
+    let closed = |it: &WorkerCase<'_>| -> Vec<String> {
+        case.needs.iter().filter(|need| !it.open.contains(need)).cloned().collect()
+    };
+    let open: Vec<&&&&WorkerCase<'_>> = same.iter().filter(|it| closed(it).is_empty()).collect();
+    if open.is_empty() {
+        let closed = same.iter().map(|it| format!("{}: {}", it.host, closed(it).join(", ")));
+        return Some(Why::StorageClosed { closed: sorted(closed) });
+    }
+    let first = case.lane.and_then(|lane| lane.first_tier);
+    let until_ms = case.created_ms.max(case.not_before_ms).saturating_add(case.prefer_wait_ms);
+    let has_first = open.iter().any(|it| first.is_none() || it.first_tier == first);
+    (!has_first && until_ms > case.now_ms).then_some(Why::LeftToOthers { until_ms })
+}
+
+fn sorted(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = all.collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(host: &str) -> WorkerCase<'_> {
+        WorkerCase {
+            host,
+            standing: Standing::Idle,
+            digest: Some("d"),
+            first_tier: Some("first"),
+            lacks: None,
+            open: &[],
+        }
+    }
+
+    fn waiting(workers: Vec<WorkerCase<'_>>) -> Case<'_> {
+        Case {
+            state: State::Pending,
+            worker: None,
+            class: None,
+            message: None,
+            now_ms: 1_000,
+            not_before_ms: 0,
+            created_ms: 500,
+            needs: &[],
+            lane: Some(LaneCase {
+                digest: Some("d"),
+                first_tier: Some("first"),
+                paused: None,
+                open: None,
+            }),
+            workers,
+            prefer_wait_ms: 600,
+        }
+    }
+
+    #[track_caller]
+    fn check(case: &Case<'_>, expected: &[&str]) {
+        let all = why(case);
+        let names: Vec<&str> = all.iter().map(Why::name).collect();
+        assert_eq!(names, expected, "{all:?}");
+    }
+
+    #[test]
+    fn each_thing_that_keeps_a_job_back_has_its_word() {
+        check(&waiting(vec![worker("a")]), &["waiting-its-turn"]);
+        check(&waiting(vec![]), &["no-worker"]);
+        for standing in [Standing::Stale, Standing::Hung, Standing::Dead, Standing::Draining] {
+            check(&waiting(vec![WorkerCase { standing, ..worker("a") }]), &["no-worker"]);
+        }
+        let cannot = || WorkerCase { digest: None, lacks: Some("/bin/x"), ..worker("a") };
+        check(&waiting(vec![cannot()]), &["no-capable-worker"]);
+        check(&waiting(vec![cannot(), worker("b")]), &["waiting-its-turn"]);
+        let other = || WorkerCase { digest: Some("e"), ..worker("a") };
+        check(&waiting(vec![other()]), &["other-definition"]);
+        let needs = ["/srv/x".to_owned()];
+        let needy = |workers| Case { needs: &needs, ..waiting(workers) };
+        check(&needy(vec![worker("a")]), &["storage-closed"]);
+        check(
+            &needy(vec![worker("a"), WorkerCase { open: &needs, ..worker("b") }]),
+            &["waiting-its-turn"],
+        );
+        check(
+            &needy(vec![worker("a"), WorkerCase { open: &needs, ..other() }]),
+            &["storage-closed"],
+        );
+        let lane = waiting(vec![]).lane.unwrap();
+        for (lane, word) in [
+            (LaneCase { paused: Some("x"), ..lane }, "lane-paused"),
+            (LaneCase { open: Some(("x", 5)), ..lane }, "lane-open"),
+        ] {
+            check(&Case { lane: Some(lane), ..waiting(vec![worker("a")]) }, &[word]);
+            check(&Case { lane: Some(lane), ..waiting(vec![]) }, &[word, "no-worker"]);
+        }
+        check(&Case { state: State::Running, ..waiting(vec![]) }, &["running"]);
+        check(&Case { state: State::Quarantined, ..waiting(vec![]) }, &["quarantined"]);
+    }
+
+    #[test]
+    fn a_time_that_is_waited_for_ends_when_it_is_there() {
+        let at = |not_before_ms| Case { not_before_ms, ..waiting(vec![worker("a")]) };
+        check(&at(1_000), &["waiting-its-turn"]);
+        check(&at(1_001), &["cooling-down"]);
+        let second = || WorkerCase { first_tier: Some("second"), ..worker("a") };
+        for (created_ms, expected) in [(400, "waiting-its-turn"), (401, "left-to-others")] {
+            check(&Case { created_ms, ..waiting(vec![second()]) }, &[expected]);
+        }
+        check(&waiting(vec![second(), worker("b")]), &["waiting-its-turn"]);
+    }
+}

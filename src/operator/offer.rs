@@ -1,0 +1,54 @@
+//! Files as jobs of a type: what tells each from others, where its result goes, what must be open for it. Nothing of
+//! the files themselves is touched.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::config::job_type::JobType;
+use crate::probes::gate;
+use crate::queue::store::NewJob;
+use crate::sys::text;
+
+/// The jobs, in the order of the files.
+///
+/// # Errors
+/// Two of them would write one file.
+pub fn jobs_of(
+    kind: &JobType,
+    files: &[PathBuf],
+    base: &Path,
+    run_dir: &Path,
+) -> Result<Vec<NewJob>> {
+    let mut outputs: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
+    let mut jobs = Vec::with_capacity(files.len());
+    for file in files {
+        let input = base.join(file);
+        let output = kind.output_of(&input, base);
+        if let Some(output) = &output
+            && let Some(other) = outputs.insert(output.clone(), file)
+            && other != file
+        {
+            bail!(
+                "{} and {} would both write {}",
+                text::path(other),
+                text::path(file),
+                text::path(output)
+            );
+        }
+        let paths: Vec<&Path> =
+            [Some(input.as_path()), output.as_deref()].into_iter().flatten().collect();
+        jobs.push(NewJob {
+            kind: kind.name.clone(),
+            key: text::path(&input),
+            priority: kind.priority,
+            needs: gate::needs_of(run_dir, &paths),
+            input: text::path(&input),
+            output_dir: output.as_deref().and_then(Path::parent).map(text::path),
+            output: output.as_deref().map(text::path),
+            stamp: None,
+        });
+    }
+    Ok(jobs)
+}

@@ -1,0 +1,53 @@
+//! `unwedge queue`: whether the queue can be used, and what it wants of its workers.
+
+use anyhow::{Result, bail};
+
+use super::Said;
+use super::asking::Asking;
+use crate::cli;
+use crate::config::Settings;
+use crate::queue::store::Store;
+use crate::report::queue_about as report;
+use crate::sys::clock::{Now, boottime};
+
+/// Looks at it.
+///
+/// # Errors
+/// It cannot be used, with all that is known of why.
+pub fn check(settings: &Settings, at: &cli::QueueAt, json: bool, now: &Now) -> Result<Said> {
+    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    let start = boottime();
+    asking.ask(Store::now_ms)?;
+    let opened = boottime().saturating_sub(start);
+    let start = boottime();
+    let (about, counts) = asking.ask(|store| Ok((store.about()?, store.counts()?)))?;
+    let answered = boottime().saturating_sub(start);
+    let about = report::About { about: &about, counts: &counts, opened, answered };
+    Ok(if json { report::json(&about, now)? } else { report::text(&about) }.into())
+}
+
+/// Wants later workers.
+///
+/// # Errors
+/// It is no version, or there is no answer.
+pub fn want_version(
+    settings: &Settings,
+    version: &str,
+    dry_run: bool,
+    at: &cli::QueueAt,
+) -> Result<Said> {
+    let release = version.split(['-', '+']).next().unwrap_or_default();
+    if release.split('.').count() != 3 || !release.split('.').all(|it| it.parse::<u64>().is_ok()) {
+        bail!("{version}: expected a version such as 0.2.0");
+    }
+    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    if dry_run {
+        return Ok(format!("would want workers of version {version} or later\n").into());
+    }
+    let wanted = version.to_owned();
+    asking.ask(move |store| store.want_version(&wanted))?;
+    Ok(format!(
+        "wants workers of version {version} or later; those that are there stay until they end\n"
+    )
+    .into())
+}

@@ -1,0 +1,110 @@
+//! `unwedge status`: the host and its queue on one screen. What cannot be looked at is said to be unknown, and the rest
+//! is there all the same.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::asking::Asking;
+use super::{Said, jobs};
+use crate::cli;
+use crate::config::Settings;
+use crate::config::queue::Adapter;
+use crate::decide::attempts::State;
+use crate::probes::work::Work;
+use crate::probes::{gate, incidents, worker};
+use crate::queue::Fault;
+use crate::queue::store::Store;
+use crate::queue::store::listing::{Order, Which};
+use crate::report::out;
+use crate::report::status::{self as report, LaneNow, Queue, Screen, WorkerNow};
+use crate::sys::clock::{Now, pause};
+
+/// Between two screens.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Shows it; again and again where that was asked for.
+///
+/// # Errors
+/// It cannot be written.
+pub fn status(settings: &Settings, asked: &cli::Status, json: bool) -> Result<Said> {
+    loop {
+        let now = Now::take()?;
+        let screen = look(settings, asked.at.queue.as_deref(), &now);
+        let text = if json { report::json(&screen, &now)? } else { report::text(&screen, &now) };
+        if !asked.watch {
+            return Ok(Said { text, code: screen.grade().code() });
+        }
+        out::print(&if json { text } else { format!("\x1b[H\x1b[2J{text}") })?;
+        pause(AGAIN);
+    }
+}
+
+fn look(settings: &Settings, url: Option<&str>, now: &Now) -> Screen {
+    // what only root may ask comes first: whoever asks the queue is root no more
+    let worker = settings.worker.as_ref().map(|worker| {
+        let look = worker::glance(settings, worker);
+        WorkerNow { name: worker.name().to_owned(), state: look.state }
+    });
+    let open = incidents::open_ones(&incidents::directory(&settings.host.state_dir));
+    let is_foreign =
+        url.is_none() && settings.queue.as_ref().is_some_and(|it| it.adapter != Adapter::Unwedge);
+    let queue = if is_foreign {
+        match Work::look(settings) {
+            Work::Known(facts) => Queue::Foreign(facts),
+            Work::Unknown(why) => Queue::Unknown(why),
+            Work::NoQueue => Queue::None,
+        }
+    } else if url.is_none() && settings.queue.is_none() && !super::asking::has_own_file() {
+        Queue::None
+    } else {
+        own(settings, url).unwrap_or_else(|why| Queue::Unknown(format!("{why:#}")))
+    };
+    Screen {
+        storage: if settings.mount.is_empty() && settings.bind.is_empty() {
+            gate::all(&settings.host.run_dir).ok().map_or(Ok(Vec::new()), Ok)
+        } else {
+            gate::all(&settings.host.run_dir)
+        },
+        worker,
+        queue,
+        incidents: open
+            .map(|all| all.iter().map(|it| crate::report::incidents::summary(it, now)).collect())
+            .map_err(|error| error.to_string()),
+    }
+}
+
+fn own(settings: &Settings, url: Option<&str>) -> Result<Queue> {
+    let mut asking = Asking::to(settings, url)?;
+    let wait = jobs::prefer_wait_ms(settings);
+    asking.ask(move |store| screen(store, wait))
+}
+
+fn screen(store: &mut Store, prefer_wait_ms: u64) -> Result<Queue, Fault> {
+    let (lanes, workers, now_ms) = (store.lanes()?, store.all_workers(false)?, store.now_ms()?);
+    let mut figures = store.figures()?;
+    for lane in &lanes {
+        figures.entry(lane.kind.clone()).or_default();
+    }
+    let mut all = BTreeMap::new();
+    for (kind, figures) in figures {
+        let which = Which {
+            kind: Some(kind.clone()),
+            states: vec![State::Pending, State::Retryable],
+            ..Which::default()
+        };
+        let whys = if figures.waiting() > 0 {
+            let next = store.list(&which, Order::Turn, 1)?;
+            let next = next.first();
+            next.map(|job| jobs::whys(job, &lanes, &workers, now_ms, prefer_wait_ms))
+                .unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let lane = lanes.iter().find(|lane| lane.kind == kind).cloned();
+        all.insert(kind, LaneNow { lane, figures, whys });
+    }
+    let workers = workers.into_iter().map(|it| (it.clone(), jobs::standing(&it))).collect();
+    Ok(Queue::Own { lanes: all, workers, now_ms })
+}

@@ -1,0 +1,147 @@
+//! `unwedge jobs submit`: files become jobs of a type. What is said is how they stand afterwards, and where nobody is
+//! there to take them the command that starts somebody.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::asking::Asking;
+use super::offer::jobs_of;
+use super::{Said, jobs};
+use crate::cli;
+use crate::config::job_type::JobType;
+use crate::config::jobs::Jobs;
+use crate::config::{Settings, duration};
+use crate::queue::store::listing::Worker;
+use crate::queue::store::{NewJob, Standing};
+use crate::report::submit as report;
+use crate::sys::clock::{Deadline, Now, pause};
+use crate::sys::text;
+
+/// How often it is asked whether they are over.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// Puts them in.
+///
+/// # Errors
+/// Nothing is put in.
+pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -> Result<Said> {
+    let patience = duration::parse(&asked.timeout)
+        .map_err(|why| anyhow!("--timeout {}: {why}", asked.timeout))?;
+    let kind = kind_of(settings, &asked.kind)?;
+    let base = std::env::current_dir().context("the working directory")?;
+    let mut all = jobs_of(&kind, &asked.files, &base, &settings.host.run_dir)?;
+    for job in &mut all {
+        job.priority = asked.priority.unwrap_or(job.priority);
+        job.stamp.clone_from(&asked.stamp);
+    }
+    let mut asking = Asking::to(settings, asked.at.queue.as_deref())?;
+    let workers = asking.ask(|store| store.all_workers(false))?;
+    let nobody = nobody_for(&kind, &workers);
+    if let (Some(why), true) = (&nobody, asked.require_capable) {
+        bail!("{why}; nothing was put in");
+    }
+    if asked.dry_run {
+        return Ok(report::would(&all, nobody.as_deref(), json, now)?.into());
+    }
+    let put = put(&mut asking, &all)?;
+    let ids: Vec<i64> = put.iter().map(|(id, _)| *id).collect();
+    let new = put.iter().filter(|(_, is_new)| *is_new).count();
+    let stand = if asked.wait {
+        wait(&mut asking, &ids, Deadline::after(patience))?
+    } else {
+        ask(&mut asking, &ids)?
+    };
+    let told =
+        report::Submitted { stand: &stand, new, nobody: nobody.as_deref(), waited: asked.wait };
+    Ok(Said { text: report::text(&told, json, now)?, code: told.code() })
+}
+
+/// The type of this name, or of this file.
+fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
+    if named.contains('/') {
+        let said = std::fs::read_to_string(named).with_context(|| named.to_owned())?;
+        return JobType::parse(Path::new(named), &said).map_err(|why| anyhow!(why));
+    }
+    let dir = settings.jobs.as_ref().map_or_else(|| Jobs::default().dir, |jobs| jobs.dir.clone());
+    let types = JobType::read_all(&dir).map_err(|why| anyhow!(why))?;
+    if let Some((_, why)) = types.bad.iter().find(|(name, _)| name == named) {
+        bail!("{why}");
+    }
+    let known: Vec<String> = types.good.iter().map(|kind| kind.name.clone()).collect();
+    types.good.into_iter().find(|kind| kind.name == named).with_context(|| {
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        format!("{named}: no such type in {}; there are {known}", text::path(&dir))
+    })
+}
+
+/// Why nobody would take it now, with the command that helps.
+fn nobody_for(kind: &JobType, workers: &[Worker]) -> Option<String> {
+    let there: Vec<&Worker> = workers.iter().filter(|it| jobs::standing(it).takes_work()).collect();
+    let can =
+        |it: &&Worker| it.types.get(&kind.name).is_some_and(|mark| mark.digest == kind.digest());
+    if there.iter().any(can) {
+        return None;
+    }
+    if there.is_empty() {
+        return Some(
+            "no worker is there: systemctl enable --now unwedge-runner starts one".to_owned(),
+        );
+    }
+    let hosts = |of: &dyn Fn(&Worker) -> bool| -> Vec<&str> {
+        there.iter().filter(|it| of(it)).map(|it| it.host.as_str()).collect()
+    };
+    let lack = there.iter().find_map(|it| Some((it.lacks.get(&kind.name)?, &it.host)));
+    let differ = hosts(&|it| it.types.contains_key(&kind.name));
+    Some(match (lack, differ.is_empty()) {
+        (_, false) => format!(
+            "{} has another definition of {}: give all hosts the same file, and systemctl reload unwedge-runner there",
+            differ.join(", "),
+            kind.name
+        ),
+        (Some((programs, host)), true) => {
+            format!(
+                "no worker can take {}: {host} has none of {programs}; install one of them there",
+                kind.name
+            )
+        }
+        (None, true) => format!(
+            "no worker knows {}: put its file into [jobs] dir there, and systemctl reload unwedge-runner",
+            kind.name
+        ),
+    })
+}
+
+/// Some at a time, each within its own limit; number, and whether it is new.
+fn put(asking: &mut Asking, all: &[NewJob]) -> Result<Vec<(i64, bool)>> {
+    const AT_ONCE: usize = 1000;
+    let mut put = Vec::with_capacity(all.len());
+    for some in all.chunks(AT_ONCE) {
+        let some = some.to_vec();
+        let came = asking.ask(move |store| store.submit(&some)).with_context(|| {
+            format!(
+                "{} of {} are put in; to say it again goes on with the rest",
+                put.len(),
+                all.len()
+            )
+        })?;
+        put.extend(came.iter().map(|it| (it.id, it.is_new)));
+    }
+    Ok(put)
+}
+
+fn ask(asking: &mut Asking, ids: &[i64]) -> Result<Vec<Standing>> {
+    let ids = ids.to_vec();
+    asking.ask(move |store| store.stand(&ids))
+}
+
+fn wait(asking: &mut Asking, ids: &[i64], deadline: Deadline) -> Result<Vec<Standing>> {
+    loop {
+        let stand = ask(asking, ids)?;
+        if stand.iter().all(|it| it.state.is_over()) || deadline.passed() {
+            return Ok(stand);
+        }
+        pause(ASK_EVERY.min(deadline.left()));
+    }
+}

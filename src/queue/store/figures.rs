@@ -1,0 +1,97 @@
+//! Figures of the queue: how much of what there is, how long it takes, how fast it goes.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Cell, Fault, Param, Store, number, state, text_of};
+use crate::decide::attempts::State;
+
+/// So many of the last results tell how long they take and who makes them.
+const LAST: i64 = 1000;
+
+/// Figures of a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// How many jobs stand how.
+    pub counts: BTreeMap<State, u64>,
+    /// How long the oldest of those that wait has waited, milliseconds.
+    pub oldest_waiting_ms: Option<u64>,
+    /// How many of its last 1000 results each tier has made.
+    pub tiers: BTreeMap<String, u64>,
+    /// How long those took on average, milliseconds; none where there are none.
+    pub mean_ms: Option<u64>,
+    /// What 95 of 100 of those took no longer than.
+    pub p95_ms: Option<u64>,
+    /// How many were done in the last 60 s.
+    pub done_last_minute: u64,
+    /// Failed and quarantined ones by class.
+    pub classes: BTreeMap<String, u64>,
+}
+
+impl Figures {
+    /// How many stand so.
+    #[must_use]
+    pub fn count(&self, state: State) -> u64 {
+        self.counts.get(&state).copied().unwrap_or_default()
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.count(State::Pending) + self.count(State::Retryable)
+    }
+
+    /// How long those that wait and run take at the rate of the last minute, milliseconds.
+    #[must_use]
+    pub fn to_finish_ms(&self) -> Option<u64> {
+        let left = self.waiting() + self.count(State::Running);
+        (left * 60_000).checked_div(self.done_last_minute)
+    }
+}
+
+impl Store {
+    /// Figures of every lane that has jobs.
+    ///
+    /// # Errors
+    /// They cannot be told.
+    pub fn figures(&mut self) -> Result<BTreeMap<String, Figures>, Fault> {
+        const COUNTS: &str = "SELECT type, state, count(*) FROM unwedge_jobs GROUP BY type, state";
+        const OLDEST: &str = "
+            SELECT type, {now} - min(created_ms) FROM unwedge_jobs WHERE state IN ('pending', 'retryable') GROUP BY type";
+        const CLASSES: &str = "
+            SELECT type, coalesce(class, ''), count(*) FROM unwedge_jobs WHERE type = $1 AND state IN ('failed', 'quarantined')
+            GROUP BY type, class";
+        const TOOK: &str = "
+            SELECT coalesce(tier, ''), finished_ms - coalesce(started_ms, finished_ms) FROM unwedge_jobs
+            WHERE type = $1 AND state = 'done' ORDER BY finished_ms DESC LIMIT $2";
+        const RATE: &str = "
+            SELECT count(*) FROM unwedge_jobs WHERE type = $1 AND state = 'done' AND finished_ms > {now} - 60000";
+        let mut all: BTreeMap<String, Figures> = BTreeMap::new();
+        let natural = |row: &[Cell], nth| u64::try_from(number(row, nth)).unwrap_or_default();
+        for row in self.session.rows(COUNTS, Vec::new())? {
+            let of = all.entry(text_of(&row, 0)).or_default();
+            of.counts.insert(state(&row, 1)?, natural(&row, 2));
+        }
+        for row in self.session.rows(OLDEST, Vec::new())? {
+            all.entry(text_of(&row, 0)).or_default().oldest_waiting_ms = Some(natural(&row, 1));
+        }
+        for (kind, of) in &mut all {
+            let kind = Param::Text(kind.clone());
+            let took = self.session.rows(TOOK, vec![kind.clone(), Param::Number(LAST)])?;
+            let mut times: Vec<u64> = took.iter().map(|row| natural(row, 1)).collect();
+            times.sort_unstable();
+            for row in &took {
+                *of.tiers.entry(text_of(row, 0)).or_default() += 1;
+            }
+            of.mean_ms = times.iter().sum::<u64>().checked_div(times.len() as u64);
+            of.p95_ms = times.get((times.len() * 95).div_ceil(100).saturating_sub(1)).copied();
+            let rate = self.session.rows(RATE, vec![kind.clone()])?;
+            of.done_last_minute = rate.first().map_or(0, |row| natural(row, 0));
+            for row in self.session.rows(CLASSES, vec![kind])? {
+                of.classes.insert(text_of(&row, 1), natural(&row, 2));
+            }
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,377 @@
+//! What the queue holds, for people: jobs, their tries, workers. Nothing here changes anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Cell, Fault, Param, Store, TypeMark, count, number, state, text_of};
+use crate::decide::attempts::State;
+
+/// Which jobs are meant: those of which all of this holds. What is not said holds of every one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Which {
+    /// These, and where the list is empty none.
+    pub ids: Option<Vec<i64>>,
+    /// Of this type.
+    pub kind: Option<String>,
+    /// Whose last failure was of this class.
+    pub class: Option<String>,
+    /// That stand so.
+    pub states: Vec<State>,
+    /// That were put in at least so long ago.
+    pub older: Option<Duration>,
+    /// Whose input is this, or lies below it, as `text::path` writes it.
+    pub input: Option<String>,
+    /// Whose stamp is like this.
+    pub stamp: Option<StampIs>,
+}
+
+/// How the stamp of a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StampIs {
+    /// It has none.
+    Missing,
+    /// It has one, and that is no moment as RFC 3339 writes it in UTC, such as `2026-01-24T03:12:07Z`.
+    Malformed,
+}
+
+impl Which {
+    /// These alone.
+    #[must_use]
+    pub fn ids(ids: &[i64]) -> Self {
+        Self { ids: Some(ids.to_vec()), ..Self::default() }
+    }
+
+    /// Whether it says anything but how jobs stand: what would be done to all is to be asked for as that.
+    #[must_use]
+    pub fn is_narrow(&self) -> bool {
+        let Self { ids, kind, class, states: _, older, input, stamp } = self;
+        ids.is_some()
+            || kind.is_some()
+            || class.is_some()
+            || older.is_some()
+            || input.is_some()
+            || stamp.is_some()
+    }
+
+    /// The same, of those states alone that are in `states`, too.
+    #[must_use]
+    pub fn standing(mut self, states: &[State]) -> Self {
+        self.states = match self.states.as_slice() {
+            [] => states.to_vec(),
+            wanted => wanted.iter().filter(|it| states.contains(it)).copied().collect(),
+        };
+        self
+    }
+
+    /// As a condition over `unwedge_jobs`, whose values are added to `params`.
+    pub(super) fn condition(&self, params: &mut Vec<Param>) -> String {
+        let mut all = vec!["true".to_owned()];
+        let mut mark = |value: Param| {
+            params.push(value);
+            format!("${}", params.len())
+        };
+        if let Some(ids) = &self.ids {
+            let nth = mark(Param::Text(serde_json::json!(ids).to_string()));
+            let nth = nth.trim_start_matches('$');
+            all.push(format!(
+                "id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {{each:{nth}}})"
+            ));
+        }
+        if let Some(kind) = &self.kind {
+            all.push(format!("type = {}", mark(Param::Text(kind.clone()))));
+        }
+        if let Some(class) = &self.class {
+            all.push(format!("class = {}", mark(Param::Text(class.clone()))));
+        }
+        if !self.states.is_empty() {
+            let names: Vec<String> =
+                self.states.iter().map(|state| format!("'{}'", state.name())).collect();
+            all.push(format!("state IN ({})", names.join(", ")));
+        }
+        if let Some(older) = self.older {
+            let ms = i64::try_from(older.as_millis()).unwrap_or(i64::MAX);
+            all.push(format!("created_ms <= {{now}} - {}", mark(Param::Number(ms))));
+        }
+        if let Some(input) = &self.input {
+            let (same, below) =
+                (mark(Param::Text(input.clone())), mark(Param::Text(format!("{input}/"))));
+            all.push(format!("(input = {same} OR substr(input, 1, length({below})) = {below})"));
+        }
+        match self.stamp {
+            None => {}
+            Some(StampIs::Missing) => all.push("(stamp IS NULL OR stamp = '')".to_owned()),
+            Some(StampIs::Malformed) => {
+                all.push("stamp <> '' AND NOT ({moment:stamp})".to_owned());
+            }
+        }
+        all.join(" AND ")
+    }
+}
+
+/// A job as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Job {
+    /// Its number.
+    pub id: i64,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What tells it from others of its type.
+    pub key: String,
+    /// How it stands.
+    pub state: State,
+    /// Higher ones first.
+    pub priority: i64,
+    /// What must be open on a host that takes it.
+    pub needs: Vec<String>,
+    /// What it works on.
+    pub input: String,
+    /// Where its result goes.
+    pub output: Option<String>,
+    /// When it was put in; this and the other times in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Before when it is not taken.
+    pub not_before_ms: u64,
+    /// When its last try began.
+    pub started_ms: Option<u64>,
+    /// When it was over.
+    pub finished_ms: Option<u64>,
+    /// How often it was handed out.
+    pub tries: u32,
+    /// Failures of its own.
+    pub failures: u32,
+    /// Failures of what is around it.
+    pub infra_errors: u32,
+    /// How often a worker was lost with it.
+    pub rescues: u32,
+    /// Who has it.
+    pub worker: Option<String>,
+    /// Whether somebody called it off.
+    pub is_cancelled: bool,
+    /// How far it is.
+    pub progress: Option<String>,
+    /// What kind of failure its last was.
+    pub class: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+    /// The tier that was the last to run.
+    pub tier: Option<String>,
+    /// What whoever put it in wrote on it.
+    pub stamp: Option<String>,
+}
+
+/// What [`Job`] is made of.
+const JOB: &str = "id, type, key, state, priority, {text:needs}, input, output, created_ms, not_before_ms, started_ms,
+    finished_ms, tries, failures, infra_errors, rescues, worker, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END,
+    progress, class, message, tier, stamp";
+
+fn job(row: &[Cell]) -> Result<Job, Fault> {
+    let text = |nth: usize| row.get(nth).and_then(Cell::text);
+    let time = |nth: usize| row.get(nth).and_then(Cell::number);
+    Ok(Job {
+        id: number(row, 0),
+        kind: text_of(row, 1),
+        key: text_of(row, 2),
+        state: state(row, 3)?,
+        priority: number(row, 4),
+        needs: serde_json::from_str(&text_of(row, 5)).unwrap_or_default(),
+        input: text_of(row, 6),
+        output: text(7),
+        created_ms: time(8).unwrap_or_default(),
+        not_before_ms: time(9).unwrap_or_default(),
+        started_ms: time(10),
+        finished_ms: time(11),
+        tries: count(row, 12),
+        failures: count(row, 13),
+        infra_errors: count(row, 14),
+        rescues: count(row, 15),
+        worker: text(16),
+        is_cancelled: number(row, 17) == 1,
+        progress: text(18),
+        class: text(19),
+        message: text(20),
+        tier: text(21),
+        stamp: text(22),
+    })
+}
+
+/// A try that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Try {
+    /// Which one.
+    #[serde(rename = "try")]
+    pub nth: i64,
+    /// Who made it.
+    pub worker: String,
+    /// How the job stood after it.
+    pub end_state: String,
+    /// The tier that was the last to run.
+    pub tier: Option<String>,
+    /// What that exited with.
+    pub exit_code: Option<i64>,
+    /// The signal that ended it.
+    pub signal: Option<i64>,
+    /// What kind of failure it was.
+    pub class: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+    /// The version of its worker.
+    pub version: String,
+    /// A digest of the type it was run by.
+    pub digest: Option<String>,
+    /// When it began, milliseconds since 1970.
+    pub started_ms: Option<u64>,
+    /// When it was over.
+    pub ended_ms: u64,
+}
+
+/// A worker as it shows itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Worker {
+    /// Boot, pid and start.
+    pub id: String,
+    /// Its host.
+    pub host: String,
+    /// Its unit, where it has one.
+    pub unit: Option<String>,
+    /// Its version.
+    pub version: String,
+    /// How it runs jobs.
+    pub mode: String,
+    /// The types it can take.
+    pub types: BTreeMap<String, TypeMark>,
+    /// Those it cannot take, with what is missing.
+    pub lacks: BTreeMap<String, String>,
+    /// The storage that is open to it.
+    pub open: Vec<String>,
+    /// How it says that it stands: `idle`, `busy`, `draining` or `dead`.
+    pub state: String,
+    /// What it does just now.
+    pub step: Option<String>,
+    /// Jobs done since its start.
+    pub done: u64,
+    /// Tries that were no success.
+    pub failed: u64,
+    /// How long ago its last beat was, by the queue's clock, milliseconds.
+    pub silent_ms: u64,
+    /// When it came, milliseconds since 1970.
+    pub started_ms: u64,
+    /// When it ended.
+    pub ended_ms: Option<u64>,
+    /// The cores of its host.
+    pub cpus: Option<u32>,
+    /// The load average of its host over one minute, in thousandths.
+    pub load_milli: Option<u64>,
+    /// Memory that could be had there, MiB.
+    pub memory_mib: Option<u64>,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The newest first.
+    Newest,
+    /// As they are taken.
+    Turn,
+}
+
+impl Store {
+    /// Jobs, at most `most`.
+    ///
+    /// # Errors
+    /// They cannot be told.
+    pub fn list(&mut self, which: &Which, order: Order, most: u32) -> Result<Vec<Job>, Fault> {
+        let mut params = Vec::new();
+        let condition = which.condition(&mut params);
+        params.push(Param::Number(i64::from(most)));
+        let order = match order {
+            Order::Newest => "id DESC",
+            Order::Turn => "priority DESC, not_before_ms, id",
+        };
+        let text = format!(
+            "SELECT {JOB} FROM unwedge_jobs WHERE {condition} ORDER BY {order} LIMIT ${}",
+            params.len()
+        );
+        self.session.rows(&text, params)?.iter().map(|row| job(row)).collect()
+    }
+
+    /// One job, with its tries, the oldest first.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn job(&mut self, id: i64) -> Result<Option<(Job, Vec<Try>)>, Fault> {
+        const TRIES: &str = "
+            SELECT try, worker, end_state, tier, exit_code, signal, class, message, version, digest, started_ms, ended_ms
+            FROM unwedge_attempts WHERE job = $1 ORDER BY try";
+        let Some(job) = self.list(&Which::ids(&[id]), Order::Newest, 1)?.pop() else {
+            return Ok(None);
+        };
+        let rows = self.session.rows(TRIES, vec![Param::Number(id)])?;
+        let tries = rows.iter().map(|row| {
+            let text = |nth: usize| row.get(nth).and_then(Cell::text);
+            let whole = |nth: usize| match row.get(nth) {
+                Some(Cell::Number(number)) => Some(*number),
+                Some(Cell::Bytes(_) | Cell::Null) | None => None,
+            };
+            Try {
+                nth: number(row, 0),
+                worker: text_of(row, 1),
+                end_state: text_of(row, 2),
+                tier: text(3),
+                exit_code: whole(4),
+                signal: whole(5),
+                class: text(6),
+                message: text(7),
+                version: text_of(row, 8),
+                digest: text(9),
+                started_ms: row.get(10).and_then(Cell::number),
+                ended_ms: row.get(11).and_then(Cell::number).unwrap_or_default(),
+            }
+        });
+        let tries = tries.collect();
+        Ok(Some((job, tries)))
+    }
+
+    /// The workers that are not dead, and with `dead_too` those that are and were not taken out yet.
+    ///
+    /// # Errors
+    /// They cannot be told.
+    pub fn all_workers(&mut self, dead_too: bool) -> Result<Vec<Worker>, Fault> {
+        const WORKERS: &str = "
+            SELECT id, host, unit, version, mode, {text:types}, {text:lacks}, {text:open}, state, step, done, failed,
+                {now} - beat_ms, started_ms, ended_ms, cpus, load_milli, memory_mib
+            FROM unwedge_workers WHERE ALIVE ORDER BY host, started_ms, id";
+        let alive = if dead_too { "true" } else { "state <> 'dead'" };
+        let rows = self.session.rows(&WORKERS.replace("ALIVE", alive), Vec::new())?;
+        rows.iter().map(|row| worker(row)).collect()
+    }
+}
+
+fn worker(row: &[Cell]) -> Result<Worker, Fault> {
+    let text = |nth: usize| row.get(nth).and_then(Cell::text);
+    let natural = |nth: usize| row.get(nth).and_then(Cell::number);
+    let id = text_of(row, 0);
+    let wrong = |error: serde_json::Error| Fault(format!("what worker {id} can: {error}"));
+    Ok(Worker {
+        host: text_of(row, 1),
+        unit: text(2),
+        version: text_of(row, 3),
+        mode: text_of(row, 4),
+        types: serde_json::from_str(&text_of(row, 5)).map_err(wrong)?,
+        lacks: serde_json::from_str(&text_of(row, 6)).map_err(wrong)?,
+        open: serde_json::from_str(&text_of(row, 7)).map_err(wrong)?,
+        state: text_of(row, 8),
+        step: text(9),
+        done: natural(10).unwrap_or_default(),
+        failed: natural(11).unwrap_or_default(),
+        silent_ms: natural(12).unwrap_or_default(),
+        started_ms: natural(13).unwrap_or_default(),
+        ended_ms: natural(14),
+        cpus: natural(15).and_then(|it| u32::try_from(it).ok()),
+        load_milli: natural(16),
+        memory_mib: natural(17),
+        id,
+    })
+}

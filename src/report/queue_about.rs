@@ -1,0 +1,66 @@
+//! Our own queue itself, told: where it is, which version, how fast it answers.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::json::Head;
+use crate::decide::attempts::State;
+use crate::manifest::OPERATOR;
+use crate::sys::clock::Now;
+use crate::sys::text;
+
+/// What is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Names and values.
+    pub about: &'a [(&'static str, String)],
+    /// How many jobs, by type and state.
+    pub counts: &'a [(String, State, u64)],
+    /// How long it took to connect and to get a first answer.
+    pub opened: Duration,
+    /// How long the others took.
+    pub answered: Duration,
+}
+
+/// For a person.
+#[must_use]
+pub fn text(about: &About<'_>) -> String {
+    let mut out = String::from("the queue can be used\n");
+    for (name, value) in about.about {
+        let _ = writeln!(out, "  {name:11} {value}");
+    }
+    let all: u64 = about.counts.iter().map(|(_, _, count)| count).sum();
+    let _ = writeln!(out, "  {:11} {all}", "jobs");
+    let (opened, answered) = (text::duration(about.opened), text::duration(about.answered));
+    let _ = writeln!(out, "  {:11} connected in {opened}, answered in {answered}", "time");
+    out
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
+    about: std::collections::BTreeMap<&'static str, &'a str>,
+    jobs: u64,
+    connected_ms: u64,
+    answered_ms: u64,
+}
+
+/// For a program.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn json(about: &About<'_>, now: &Now) -> Result<String> {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let told = Object {
+        head: Head::of(OPERATOR, now),
+        about: about.about.iter().map(|(name, value)| (*name, value.as_str())).collect(),
+        jobs: about.counts.iter().map(|(_, _, count)| count).sum(),
+        connected_ms: ms(about.opened),
+        answered_ms: ms(about.answered),
+    };
+    Ok(serde_json::to_string(&told)? + "\n")
+}

@@ -1,0 +1,306 @@
+//! The screen of `unwedge status`, and how bad it is.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::jobs::{WhyJson, words};
+use super::json::Head;
+use super::lanes::{self, LaneJson};
+use super::workers::WorkerJson;
+use crate::checks::Grade;
+use crate::decide::why::Why;
+use crate::decide::workers::Standing;
+use crate::manifest::OPERATOR;
+use crate::probes::gate::Watched;
+use crate::probes::jobs::{QueueFacts, State as FactState};
+use crate::probes::worker::State as UnitState;
+use crate::queue::store::figures::Figures;
+use crate::queue::store::lanes::Lane;
+use crate::queue::store::listing::Worker;
+use crate::sys::clock::Now;
+use crate::sys::text;
+
+/// What is on it.
+#[derive(Debug)]
+pub struct Screen {
+    /// The watched paths, or why nobody knows.
+    pub storage: Result<Vec<Watched>, String>,
+    /// The worker's unit, where one is configured.
+    pub worker: Option<WorkerNow>,
+    /// The queue.
+    pub queue: Queue,
+    /// Incidents that are open, or why nobody knows.
+    pub incidents: Result<Vec<String>, String>,
+}
+
+/// The worker's unit.
+#[derive(Debug)]
+pub struct WorkerNow {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: UnitState,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub enum Queue {
+    /// There is none.
+    None,
+    /// Nobody knows, and why.
+    Unknown(String),
+    /// Another program's.
+    Foreign(QueueFacts),
+    /// Our own.
+    Own {
+        /// Its lanes.
+        lanes: BTreeMap<String, LaneNow>,
+        /// Its workers.
+        workers: Vec<(Worker, Standing)>,
+        /// Its present, milliseconds since 1970.
+        now_ms: u64,
+    },
+}
+
+/// A lane.
+#[derive(Debug)]
+pub struct LaneNow {
+    /// What is known of it; none where no worker ever knew its type.
+    pub lane: Option<Lane>,
+    /// Its figures.
+    pub figures: Figures,
+    /// Why the next of its jobs is not running.
+    pub whys: Vec<Why>,
+}
+
+impl LaneNow {
+    fn grade(&self) -> Grade {
+        let nobody = |why: &Why| matches!(why, Why::NoWorker | Why::NoCapableWorker { .. });
+        if self.whys.iter().any(nobody) {
+            return Grade::Fault;
+        }
+        let closed = |why: &Why| matches!(why, Why::StorageClosed { .. });
+        let is_troubled = self.lane.as_ref().is_some_and(|lane| !lanes::troubles(lane).is_empty());
+        if is_troubled || self.whys.iter().any(closed) { Grade::Warn } else { Grade::Ok }
+    }
+}
+
+impl Queue {
+    fn grade(&self) -> Grade {
+        match self {
+            Self::None | Self::Foreign(_) => Grade::Ok,
+            Self::Unknown(_) => Grade::Unknown,
+            Self::Own { lanes, workers, .. } => {
+                let silent = |(_, standing): &(Worker, Standing)| !standing.is_heard();
+                let of_workers = if workers.iter().any(silent) { Grade::Warn } else { Grade::Ok };
+                lanes.values().map(LaneNow::grade).fold(of_workers, Grade::max)
+            }
+        }
+    }
+
+    /// How many jobs wait, as far as is known.
+    fn waiting(&self) -> u64 {
+        match self {
+            Self::None | Self::Unknown(_) => 0,
+            Self::Foreign(facts) => {
+                facts.count(FactState::Pending) + facts.count(FactState::Retryable)
+            }
+            Self::Own { lanes, .. } => lanes.values().map(|lane| lane.figures.waiting()).sum(),
+        }
+    }
+}
+
+impl Screen {
+    /// How bad it is.
+    #[must_use]
+    pub fn grade(&self) -> Grade {
+        let storage = match &self.storage {
+            Err(_) => Grade::Unknown,
+            Ok(all) if all.iter().any(|it| !it.is_open) => Grade::Fault,
+            Ok(_) => Grade::Ok,
+        };
+        let worker = match &self.worker {
+            None | Some(WorkerNow { state: UnitState::Active, .. }) => Grade::Ok,
+            Some(WorkerNow { state: UnitState::Unknown(_), .. }) => Grade::Unknown,
+            Some(_) if self.queue.waiting() > 0 => Grade::Fault,
+            Some(_) => Grade::Warn,
+        };
+        let incidents = match &self.incidents {
+            Err(_) => Grade::Unknown,
+            Ok(open) if !open.is_empty() => Grade::Warn,
+            Ok(_) => Grade::Ok,
+        };
+        [storage, worker, self.queue.grade(), incidents].into_iter().fold(Grade::Ok, Grade::max)
+    }
+}
+
+/// For a person.
+#[must_use]
+pub fn text(screen: &Screen, now: &Now) -> String {
+    let mut out = format!("{}  {}\n\nstorage\n", now.stamp().utc(), screen.grade().name());
+    match &screen.storage {
+        Err(why) => _ = writeln!(out, "  unknown: {why}"),
+        Ok(all) if all.is_empty() => out += "  none is watched\n",
+        Ok(all) => {
+            for it in all {
+                let closed =
+                    if it.is_open { "" } else { "  closed: no job that needs it is begun" };
+                let _ = writeln!(out, "  {:13} {}{closed}", it.verdict, it.path);
+            }
+        }
+    }
+    if let Some(it) = &screen.worker {
+        let _ = writeln!(out, "\nworker\n  {}: {}", it.name, unit(&it.state));
+    }
+    out += "\nqueue\n";
+    match &screen.queue {
+        Queue::None => out += "  there is none\n",
+        Queue::Unknown(why) => _ = writeln!(out, "  unknown: {why}"),
+        Queue::Foreign(facts) => {
+            for state in FactState::ALL {
+                let _ = write!(out, "  {} {}", facts.count(state), state.name());
+            }
+            if let Some(ms) = facts.oldest_pending_ms {
+                let _ = write!(
+                    out,
+                    "; the oldest has waited {}",
+                    text::duration(Duration::from_millis(ms))
+                );
+            }
+            out.push('\n');
+        }
+        Queue::Own { lanes, workers, now_ms } => {
+            let _ = writeln!(out, "  workers: {}", by_standing(workers));
+            out += &of_lanes(lanes, *now_ms);
+        }
+    }
+    match &screen.incidents {
+        Err(why) => _ = writeln!(out, "\nincidents\n  unknown: {why}"),
+        Ok(open) if open.is_empty() => {}
+        Ok(open) => {
+            out += "\nincidents\n";
+            for it in open {
+                let _ = writeln!(out, "  {it}");
+            }
+        }
+    }
+    out
+}
+
+fn of_lanes(lanes: &BTreeMap<String, LaneNow>, now_ms: u64) -> String {
+    let known: Vec<Lane> = lanes.values().filter_map(|it| it.lane.clone()).collect();
+    let figures = lanes.iter().map(|(kind, it)| (kind.clone(), it.figures.clone())).collect();
+    let mut out: String =
+        lanes::text(&known, &figures).lines().map(|line| format!("  {line}\n")).collect();
+    for (kind, it) in lanes {
+        for why in it.whys.iter().filter(|why| **why != Why::ItsTurn) {
+            let _ = writeln!(out, "  {kind} waits: {}", words(why, now_ms));
+        }
+    }
+    out
+}
+
+fn by_standing(workers: &[(Worker, Standing)]) -> String {
+    if workers.is_empty() {
+        return "none".to_owned();
+    }
+    let count = |wanted: Standing| workers.iter().filter(|(_, it)| *it == wanted).count();
+    let all = Standing::ALL.into_iter().map(|it| (it, count(it))).filter(|(_, count)| *count > 0);
+    all.map(|(it, count)| format!("{count} {}", it.name())).collect::<Vec<_>>().join(", ")
+}
+
+fn unit(state: &UnitState) -> String {
+    match state {
+        UnitState::Unknown(why) => format!("unknown: {why}"),
+        known => known.name().to_owned(),
+    }
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
+    grade: &'static str,
+    storage: Option<Vec<StorageJson<'a>>>,
+    storage_unknown: Option<&'a str>,
+    worker: Option<UnitJson<'a>>,
+    queue: QueueJson<'a>,
+    incidents: Option<&'a [String]>,
+    incidents_unknown: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct StorageJson<'a> {
+    path: &'a str,
+    verdict: &'a str,
+    open: bool,
+}
+
+#[derive(Serialize)]
+struct UnitJson<'a> {
+    name: &'a str,
+    state: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+enum QueueJson<'a> {
+    None,
+    Unknown { why: &'a str },
+    Foreign { counts: BTreeMap<&'static str, u64>, oldest_pending_ms: Option<u64> },
+    Own { workers: Vec<WorkerJson>, lanes: Vec<LaneNowJson<'a>> },
+}
+
+#[derive(Serialize)]
+struct LaneNowJson<'a> {
+    #[serde(flatten)]
+    lane: LaneJson<'a>,
+    why: Vec<WhyJson>,
+}
+
+/// For a program.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn json(screen: &Screen, now: &Now) -> Result<String> {
+    let queue = match &screen.queue {
+        Queue::None => QueueJson::None,
+        Queue::Unknown(why) => QueueJson::Unknown { why },
+        Queue::Foreign(facts) => QueueJson::Foreign {
+            counts: FactState::ALL.iter().map(|it| (it.name(), facts.count(*it))).collect(),
+            oldest_pending_ms: facts.oldest_pending_ms,
+        },
+        Queue::Own { lanes, workers, now_ms } => QueueJson::Own {
+            workers: workers.iter().map(|(it, standing)| WorkerJson::of(it, *standing)).collect(),
+            lanes: lanes
+                .iter()
+                .map(|(kind, it)| LaneNowJson {
+                    lane: LaneJson::of(kind, it.lane.as_ref(), &it.figures),
+                    why: it.whys.iter().map(|why| WhyJson::of(why, *now_ms)).collect(),
+                })
+                .collect(),
+        },
+    };
+    let told = Object {
+        head: Head::of(OPERATOR, now),
+        grade: screen.grade().name(),
+        storage: screen.storage.as_ref().ok().map(|all| {
+            all.iter()
+                .map(|it| StorageJson { path: &it.path, verdict: &it.verdict, open: it.is_open })
+                .collect()
+        }),
+        storage_unknown: screen.storage.as_ref().err().map(String::as_str),
+        worker: screen
+            .worker
+            .as_ref()
+            .map(|it| UnitJson { name: &it.name, state: unit(&it.state) }),
+        queue,
+        incidents: screen.incidents.as_ref().ok().map(Vec::as_slice),
+        incidents_unknown: screen.incidents.as_ref().err().map(String::as_str),
+    };
+    Ok(serde_json::to_string(&told)? + "\n")
+}

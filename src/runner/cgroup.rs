@@ -1,0 +1,157 @@
+//! A cgroup for each job, where systemd has left us ours (`Delegate=yes`; cgroups(7), version 2). Killing one is one
+//! write that no fork gets away from (`cgroup.kill`, since 5.14), and what a job uses is the job's alone.
+//!
+//! ```text
+//! <unit>/runner          this process: a cgroup that has others below it holds none itself
+//! <unit>/job-7-1/helper  the helper of try 1 of job 7
+//! <unit>/job-7-1/work    its commands
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::decide::attempts::Token;
+
+/// Where they are.
+const ROOT: &str = "/sys/fs/cgroup";
+/// What the name of one of a job begins with.
+const JOB: &str = "job-";
+
+/// The part of the tree that is ours.
+#[derive(Debug)]
+pub struct Cgroups {
+    base: PathBuf,
+    /// Whether memory can be limited.
+    has_memory: bool,
+}
+
+impl Cgroups {
+    /// Takes what this process was given, and moves it aside.
+    ///
+    /// # Errors
+    /// It was given nothing; jobs are kept together by their helpers alone.
+    pub fn take() -> std::io::Result<Self> {
+        let said = fs::read_to_string("/proc/self/cgroup")?;
+        let own = said.lines().find_map(|line| line.strip_prefix("0::/"));
+        let own = own.ok_or_else(|| std::io::Error::other("no cgroup of version 2"))?;
+        let base = Path::new(ROOT).join(own);
+        fs::metadata(base.join("cgroup.kill"))?;
+        let aside = base.join("runner");
+        make(&aside)?;
+        enter(&aside)?;
+        let has_memory = fs::write(base.join("cgroup.subtree_control"), "+memory").is_ok();
+        Ok(Self { base, has_memory })
+    }
+
+    /// Makes one for a try.
+    ///
+    /// # Errors
+    /// It cannot be made, or not limited as its type says.
+    pub fn make(&self, token: Token, memory_mib: Option<u64>) -> std::io::Result<Cgroup> {
+        let cgroup = Cgroup { path: self.base.join(format!("{JOB}{}-{}", token.id, token.nth)) };
+        make(&cgroup.path)?;
+        make(&cgroup.path.join("helper"))?;
+        if let Some(mib) = memory_mib {
+            if !self.has_memory {
+                return Err(std::io::Error::other("memory cannot be limited here"));
+            }
+            fs::write(cgroup.path.join("cgroup.subtree_control"), "+memory")?;
+            make(&cgroup.work())?;
+            fs::write(cgroup.work().join("memory.max"), (mib << 20).to_string())?;
+            fs::write(cgroup.work().join("memory.oom.group"), "1")?;
+            // what is swapped out is used all the same; a kernel without swap has no such file
+            let _ = fs::write(cgroup.work().join("memory.swap.max"), "0");
+        } else {
+            make(&cgroup.work())?;
+        }
+        Ok(cgroup)
+    }
+
+    /// Ends and removes those of no job that is known.
+    pub fn sweep(&self, known: &[Token]) {
+        let names: Vec<String> =
+            known.iter().map(|token| format!("{JOB}{}-{}", token.id, token.nth)).collect();
+        for entry in fs::read_dir(&self.base).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(JOB) && !names.contains(&name) {
+                Cgroup { path: entry.path() }.end();
+            }
+        }
+    }
+}
+
+/// That of one try.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// The one that a helper was told of.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves this process to the side of the helper.
+    ///
+    /// # Errors
+    /// It is where it was.
+    pub fn stand_by(&self) -> std::io::Result<()> {
+        enter(&self.path.join("helper"))
+    }
+
+    /// Does `deed` on the side of the commands: what it starts stays there.
+    ///
+    /// # Errors
+    /// It was not done.
+    pub fn at_work<T>(&self, deed: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+        enter(&self.work())?;
+        let done = deed();
+        self.stand_by()?;
+        done
+    }
+
+    /// Kills the commands, whatever they have started.
+    pub fn kill_work(&self) {
+        let _ = fs::write(self.work().join("cgroup.kill"), "1");
+    }
+
+    /// How often the kernel has killed commands because they used more memory than they may.
+    #[must_use]
+    pub fn out_of_memory(&self) -> u64 {
+        let said = fs::read_to_string(self.work().join("memory.events")).unwrap_or_default();
+        let count = said.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// Kills all that is in it and takes it away, if nothing is left; else it is taken away later.
+    pub fn end(&self) {
+        let _ = fs::write(self.path.join("cgroup.kill"), "1");
+        for part in [self.work(), self.path.join("helper"), self.path.clone()] {
+            let _ = fs::remove_dir(part);
+        }
+    }
+
+    fn work(&self) -> PathBuf {
+        self.path.join("work")
+    }
+}
+
+fn make(path: &Path) -> std::io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// Moves this process.
+fn enter(path: &Path) -> std::io::Result<()> {
+    fs::write(path.join("cgroup.procs"), "0")
+}

@@ -1,0 +1,114 @@
+//! What this host wants of its runner, and how much of that it can: types, how many at once, times.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::setup::Numbers;
+use super::supervise::say;
+use crate::act::store;
+use crate::config::job_type::{JobType, Types};
+use crate::config::jobs::Jobs;
+use crate::config::{self, Loaded, Request, Settings};
+use crate::decide::size::{Room, Size, Wanted, size};
+use crate::decide::starts;
+use crate::manifest::RUNNER;
+use crate::probes::load;
+use crate::probes::mountinfo::mount_points;
+use crate::probes::records::{self, RunnerState};
+use crate::report::exit::Exit;
+use crate::sys::clock::Now;
+
+/// The configuration with the types, which are of no use without each other.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The configuration.
+    pub loaded: Loaded,
+    jobs: Jobs,
+    types: Types,
+}
+
+/// Reads both.
+///
+/// # Errors
+/// The configuration is wrong, or this host runs no jobs; with the exit code that says so.
+pub fn read(config: Option<&Path>) -> Result<Wish, (Exit, String)> {
+    let request = Request::from_process(config.map(Path::to_owned), mount_points);
+    let loaded = config::load(&request).map_err(|errors| (Exit::Usage, errors.to_string()))?;
+    let Some(jobs) = loaded.settings.jobs.clone() else {
+        let why = "there is no [jobs] in the configuration: this host runs none";
+        return Err((Exit::Unfit, why.to_owned()));
+    };
+    let types = JobType::read_all(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
+    Ok(Wish { loaded, jobs, types })
+}
+
+impl Wish {
+    /// How many at once, on this host.
+    fn size(&self) -> Size {
+        let wanted: Vec<Wanted> = self
+            .types
+            .good
+            .iter()
+            .map(|kind| Wanted {
+                name: kind.name.clone(),
+                count: self.jobs.concurrency_of(&kind.name, kind.concurrency),
+                memory_mib: kind.memory_mib,
+            })
+            .collect();
+        let cores = std::thread::available_parallelism().ok();
+        let cores = cores.and_then(|it| u32::try_from(it.get()).ok()).unwrap_or(1);
+        size(&wanted, Room { slots: self.jobs.slots, cores, memory_mib: load::memory_mib() })
+    }
+
+    /// The types with as many at once as that, and how many of all. Of a file that is wrong the type stays as `had` has
+    /// it, if it is there; either way that is said.
+    #[must_use]
+    pub fn sized(mut self, had: &[JobType]) -> (Vec<JobType>, u32) {
+        for (name, why) in &self.types.bad {
+            let before = had.iter().find(|kind| kind.name == *name);
+            let stays = match before {
+                Some(_) => "it stays as it was",
+                None => "nothing of this type is taken here",
+            };
+            say(&format!("{why}; {stays}"));
+            self.types.good.extend(before.cloned());
+        }
+        let size = self.size();
+        for why in &size.clamped {
+            say(why);
+        }
+        let each = self.types.good.into_iter().zip(size.each);
+        let types = each.map(|(kind, count)| JobType { concurrency: Some(count), ..kind });
+        (types.collect(), size.slots)
+    }
+
+    /// Its times.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        let jobs = &self.jobs;
+        Numbers {
+            poll: jobs.poll,
+            beat: jobs.beat,
+            sweep: jobs.sweep,
+            grace: jobs.grace,
+            drain: jobs.drain,
+            prefer_wait: jobs.prefer_wait,
+            rescues: jobs.rescues,
+            ..Numbers::default()
+        }
+    }
+}
+
+/// How long it waits before it takes anything, by its recent starts; this one is added to them.
+#[must_use]
+pub fn wait(settings: &Settings, now: &Now) -> Duration {
+    let dir = RUNNER.state_dir(&settings.host);
+    // a memory that cannot be read is begun anew: it only ever makes a wait longer
+    let mut state: RunnerState = records::read(&dir, now).unwrap_or_default();
+    state.starts.retain(|at| now.since(at).known().is_some_and(|age| age < starts::WITHIN));
+    state.starts.push(now.stamp());
+    if let Err(error) = store::record(&dir, &state) {
+        say(&format!("{error:#}: its starts are not counted"));
+    }
+    starts::wait(state.starts.len())
+}

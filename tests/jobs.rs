@@ -1,0 +1,263 @@
+//! The operator's verbs on a queue of our own, on both databases: what they say, what they change, how they end.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::store::Db;
+
+/// A person at a queue, with one type.
+struct Desk {
+    dir: tempfile::TempDir,
+    queue: String,
+}
+
+impl Desk {
+    fn new(db: &Db) -> Self {
+        let unwedge::config::queue::Database::Url(url) = &db.queue.database else { panic!() };
+        let desk = Self { dir: tempfile::tempdir().unwrap(), queue: url.0.clone() };
+        let kind = "[[tier]]\nargv = [\"/bin/true\"]\n[[tier]]\nargv = [\"/bin/false\"]\n";
+        fs::write(desk.path("kind.toml"), kind).unwrap();
+        desk
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn say(&self, words: &str) -> (Option<i32>, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command.current_dir(self.dir.path()).env("SUDO_USER", "ada").stdin(Stdio::null());
+        let words = words.split_whitespace().map(|word| word.replace('_', " "));
+        command.args(words).args(["--queue", &self.queue]);
+        let output = command.output().unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (output.status.code(), said)
+    }
+
+    #[track_caller]
+    fn ok(&self, words: &str) -> String {
+        let (code, said) = self.say(words);
+        assert_eq!(code, Some(0), "{words}: {said}");
+        said
+    }
+
+    #[track_caller]
+    fn json(&self, words: &str) -> Value {
+        let (_, said) = self.say(&format!("--json {words}"));
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    }
+}
+
+#[test]
+fn a_job_is_put_in_once_listed_explained_called_off_and_begun_anew() {
+    for db in Db::both("a_job_is_put_in_once_listed_explained_called_off_and_begun_anew") {
+        let desk = Desk::new(&db);
+        assert_eq!(desk.ok("jobs list"), "no such job\n");
+        let would = desk.ok("jobs submit ./kind.toml a b --dry-run");
+        assert!(
+            would.contains("would put in kind ") && would.contains("no worker is there: systemctl"),
+            "{would}"
+        );
+        let (code, said) = desk.say("jobs submit ./kind.toml a b --require-capable");
+        assert!(
+            code == Some(1)
+                && said.contains("no worker is there")
+                && said.contains("nothing was put in"),
+            "{said}"
+        );
+        assert_eq!(desk.ok("jobs list"), "no such job\n");
+        let said = desk.ok("jobs submit ./kind.toml a b --priority -3 --stamp today");
+        assert!(said.contains("2 put in, 0 known before"), "{said}");
+        let said = desk.ok("jobs submit ./kind.toml a b c");
+        assert!(said.contains("1 put in, 2 known before"), "{said}");
+        let (code, said) = desk.say("jobs submit ./kind.toml a --wait --timeout 300ms");
+        assert!(code == Some(1) && said.contains("they are not over yet"), "{said}");
+
+        assert_eq!(
+            desk.ok("jobs why 1"),
+            "no-worker: no worker is there: systemctl start unwedge-runner\n"
+        );
+        let one = desk.json("jobs show 1");
+        assert_eq!(
+            (&one["job"]["priority"], &one["job"]["stamp"], &one["why"][0]["reason"]),
+            (&(-3).into(), &"today".into(), &"no-worker".into())
+        );
+        for (words, expected) in [
+            ("jobs list", 3),
+            ("jobs list --state pending,running --type kind", 3),
+            ("jobs list --state done", 0),
+            ("jobs list --input a", 1),
+            ("jobs list --most 2", 2),
+            ("jobs list --older 1h", 0),
+        ] {
+            assert_eq!(desk.json(words)["jobs"].as_array().unwrap().len(), expected, "{words}");
+        }
+
+        // what would be done to all is asked for as that, and a dry run changes nothing
+        let (code, said) = desk.say("jobs cancel");
+        assert!(code == Some(1) && said.contains("which jobs?"), "{said}");
+        let said = desk.ok("jobs cancel --all --dry-run");
+        assert!(said.starts_with("3 would be called off: 1 2 "), "{said}");
+        assert_eq!(desk.ok("jobs cancel 1 2"), "2 called off: 1 2\n");
+        let (code, said) = desk.say("jobs cancel 1");
+        assert_eq!(
+            (code, said.as_str()),
+            (Some(1), "nothing called off: no such job waits or runs\n")
+        );
+        assert_eq!(desk.ok("jobs retry --state cancelled --dry-run"), "2 would begin anew: 1 2\n");
+        assert_eq!(desk.ok("jobs retry 2"), "1 begin anew: 2\n");
+        assert_eq!(
+            desk.ok("jobs quarantine --where stamp=malformed,type=kind --because too_old"),
+            "1 put aside: 2\n"
+        );
+        let told = desk.ok("jobs show 2");
+        assert!(
+            told.contains("quarantined: set-aside: too old")
+                && told.contains("quarantined by ada (uid 0)"),
+            "{told}"
+        );
+        assert_eq!(desk.json("jobs release --class set-aside")["jobs"], serde_json::json!([2]));
+        let (code, said) = desk.say("jobs show 99");
+        assert!(code == Some(1) && said.contains("job 99: there is none"), "{said}");
+        let (code, said) = desk.say("jobs list --state odd");
+        assert!(
+            code == Some(1) && said.contains("--state odd: no such state; there are pending, "),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_lane_is_paused_by_a_person_with_a_reason_and_the_screen_says_so() {
+    for db in Db::both("a_lane_is_paused_by_a_person_with_a_reason_and_the_screen_says_so") {
+        let desk = Desk::new(&db);
+        let (code, said) = desk.say("lanes pause kind --because x");
+        assert!(code == Some(1) && said.contains("kind: no such lane"), "{said}");
+        desk.ok("jobs submit ./kind.toml a");
+        assert_eq!(desk.ok("lanes pause kind --because new_tool --dry-run"), "would pause kind\n");
+        assert_eq!(desk.ok("lanes pause kind --because new_tool"), "kind: paused\n");
+        assert_eq!(desk.ok("lanes pause kind --because again"), "kind: paused already\n");
+        let why = desk.ok("jobs why 1");
+        assert!(
+            why.starts_with(
+                "lane-paused: new tool (by ada (uid 0)); unwedge lanes resume\nno-worker: "
+            ),
+            "{why}"
+        );
+        let lanes = desk.json("lanes list");
+        assert_eq!(
+            (&lanes["lanes"][0]["troubles"], &lanes["lanes"][0]["waiting"]),
+            (&serde_json::json!(["paused"]), &1.into())
+        );
+        let (code, screen) = desk.say("status");
+        assert!(
+            code == Some(2) && screen.contains("kind waits: lane-paused: new tool"),
+            "{screen}"
+        );
+        assert_eq!(desk.ok("lanes resume kind"), "kind: resumed\n");
+        assert_eq!(desk.ok("lanes resume kind"), "kind: open already\n");
+        desk.ok("jobs cancel 1");
+        let (code, screen) = desk.say("status");
+        assert!(code == Some(0) && screen.contains("workers: none"), "{screen}");
+    }
+}
+
+#[test]
+fn what_a_worker_needs_is_said_and_a_version_is_a_version() {
+    for db in Db::both("what_a_worker_needs_is_said_and_a_version_is_a_version") {
+        let desk = Desk::new(&db);
+        let mut store = db.open();
+        crate::store::worker(&mut store, "some:1:2:3");
+        let list = desk.ok("workers list");
+        assert!(
+            list.starts_with(
+                "idle      some:1:2:3  host of some:1:2:3, no unit, version 0.5.0, direct\n"
+            ),
+            "{list}"
+        );
+        assert!(list.contains("types: t"), "{list}");
+        let said = desk.ok("jobs submit ./kind.toml a");
+        assert!(
+            said.contains("they wait: no worker knows kind: put its file into [jobs] dir there"),
+            "{said}"
+        );
+        assert!(desk.ok("jobs why 1").starts_with("no-capable-worker: "), "{said}");
+        // one of another host is left to those who can hear whether it is silent
+        assert!(desk.ok("workers cleanup").contains("0 jobs given back, 0 workers forgotten"));
+        assert_eq!(desk.ok("workers stop some --dry-run"), "would be asked to end: some:1:2:3\n");
+        let (code, said) = desk.say("workers stop some --timeout 100ms");
+        assert_eq!((code, said.as_str()), (Some(1), "asked, and not gone yet: some:1:2:3\n"));
+        let (code, said) = desk.say("workers stop other");
+        assert!(code == Some(1) && said.contains("other: no such worker"), "{said}");
+
+        let (code, said) = desk.say("queue want-version 1.x");
+        assert!(code == Some(1) && said.contains("1.x: expected a version"), "{said}");
+        desk.ok("queue want-version 9.0.0");
+        let about = desk.json("queue check");
+        assert_eq!(about["about"]["workers"], "of version 9.0.0 or later");
+        assert_eq!((&about["jobs"], &about["about"]["schema"]), (&1.into(), &"1".into()));
+        fs::write(desk.path("input"), "").unwrap();
+        let (code, said) = desk.say("run input --output out -- /bin/true");
+        assert!(code == Some(1), "{said}");
+    }
+}
+
+#[test]
+fn a_queue_that_cannot_be_used_is_told_with_its_place_its_owner_and_who_holds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("queue.db");
+    let url = format!("sqlite://{}", path.display());
+    let say = |words: &[&str]| {
+        let start = Instant::now();
+        let output = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+            .args(words)
+            .args(["--queue", &url])
+            .output()
+            .unwrap();
+        assert!(start.elapsed().as_secs() < 15);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(say(&["queue", "check"]).0, Some(0));
+    // somebody else writes, and does not come to an end
+    let own = rusqlite::Connection::open(&path).unwrap();
+    own.execute_batch("BEGIN IMMEDIATE; DELETE FROM unwedge_events").unwrap();
+    let (code, said) = say(&["jobs", "cancel", "--all"]);
+    assert_eq!(code, Some(1));
+    let holder = format!("(pid {})", std::process::id());
+    for words in [
+        "locked",
+        &path.display().to_string(),
+        "owner 0:0, mode 644",
+        "locked by ",
+        &holder,
+        "; on /",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    own.execute_batch("ROLLBACK").unwrap();
+    drop(own);
+    fs::write(&path, "this is no database, and it is longer than one page has in its head")
+        .unwrap();
+    let (code, said) = say(&["queue", "check"]);
+    assert!(code == Some(1) && said.contains("not a database"), "{said}");
+    let url = "postgres://nobody:secret@127.0.0.1:1/none?sslmode=disable";
+    let output = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+        .args(["queue", "check", "--queue", url])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(1)
+            && said.contains("no connection")
+            && !said.contains("secret"),
+        "{said}"
+    );
+}

@@ -1,0 +1,231 @@
+//! `unwedge-runner.service` as it ships, on a throw-away host with a real systemd: jobs in cgroups of their own, a
+//! runner that hangs, is asked to end, is told of new types, loses its database, and storage that dies under its queue.
+
+use serde_json::Value;
+
+use crate::support::host::{BASE, Host, listed, program, shipped};
+
+const TEXTFILES: &str = "/var/lib/prometheus/node-exporter";
+
+/// The program, its unit, the service user, a queue in a file, and types.
+fn furnish(host: &Host, types: &[(&str, &str)], jobs: &str) {
+    for name in ["unwedge-runner", "unwedge-jobs"] {
+        host.put(&format!("/usr/bin/{name}"), &program(name), "755");
+    }
+    for (name, place) in [
+        ("unwedge-runner.service", "/etc/systemd/system/unwedge-runner.service"),
+        ("unwedge.sysusers.conf", "/usr/lib/sysusers.d/unwedge.conf"),
+        ("unwedge.tmpfiles.conf", "/usr/lib/tmpfiles.d/unwedge.conf"),
+    ] {
+        host.put(place, &shipped(name), "644");
+    }
+    // the usual times, but for what a test would wait for
+    let quick = b"[Service]\nRestartSec=1\n";
+    host.put("/etc/systemd/system/unwedge-runner.service.d/quick.conf", quick, "644");
+    configure(host, jobs, "");
+    host.ok(&format!(
+        "systemd-sysusers /usr/lib/sysusers.d/unwedge.conf 2>/dev/null
+         mkdir -p {TEXTFILES} /srv/in; systemd-tmpfiles --create /usr/lib/tmpfiles.d/unwedge.conf
+         install -d -o unwedge /srv/out; systemctl daemon-reload"
+    ));
+    for (name, text) in types {
+        kind(host, name, text);
+    }
+}
+
+fn configure(host: &Host, jobs: &str, more: &str) {
+    let text = format!(
+        "[host]\ntextfile_dir = \"{TEXTFILES}\"\n[probe]\ndaemons = \"here\"\n[jobs]\nbeat = \"1s\"\nsweep = \"1s\"\n\
+         grace = \"1s\"\n{jobs}\n{more}\n"
+    );
+    host.put("/etc/unwedge/unwedge.toml", text.as_bytes(), "644");
+}
+
+fn kind(host: &Host, name: &str, text: &str) {
+    host.put(&format!("/etc/unwedge/jobs.d/{name}.toml"), text.as_bytes(), "644");
+}
+
+/// A type whose jobs are this script, with the input as `$1` and the output as `$2`.
+fn script(more: &str, text: &str) -> String {
+    format!(
+        "output = \"/srv/out/{{name}}\"\n{more}\n[[tier]]\nargv = [\"/bin/bash\", \"-c\", '''{text}''', \"job\", \"{{input}}\", \"{{output}}\"]\n"
+    )
+}
+
+fn job(host: &Host, id: u64) -> Value {
+    let said = host.ok(&format!("cd /; unwedge --json jobs show {id}"));
+    serde_json::from_str::<Value>(&said).unwrap()["job"].clone()
+}
+
+/// Forks twice, leaves the session, hears no request to end, and stays.
+const CLINGS: &str = "trap \"\" TERM HUP INT; (setsid sleep 4321 & sleep 4321 &); setsid bash -c \"trap \\\"\\\" TERM; sleep 4321; :\" & ";
+
+host_test! {
+    fn each_job_has_a_cgroup_and_an_environment_of_its_own_and_nothing_of_it_is_left(host) {
+        let tells = "cat /proc/self/cgroup; env; id -un; echo 1/2 half >&$UNWEDGE_PROGRESS_FD";
+        furnish(&host, &[
+            ("tells", &script("", &format!("{{ {tells}; }} >$2; echo said; {CLINGS} exit 0"))),
+            ("greedy", &script("memory_mib = 32\n[retry]\nattempts = 1\n", "x=$(head -c 200000000 /dev/zero | tr \"\\0\" x); echo ${#x} >$2")),
+        ], "");
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a");
+        host.ok(&format!("test $(systemctl is-active unwedge-runner) = active; grep -qx 'unwedge_runner_queue_reachable 1' {TEXTFILES}/unwedge_runner.prom"));
+        let said = host.ok("cd /srv/in; unwedge jobs submit --require-capable --wait tells a");
+        assert!(said.starts_with("job 1: done by 1\n1 put in, 0 known before"), "{said}");
+        let told = host.ok("cat /srv/out/a");
+        assert!(told.contains("/unwedge-runner.service/job-1-1/work\n"), "{told}");
+        for line in ["UNWEDGE_JOB=1", "UNWEDGE_TRY=1", "UNWEDGE_TYPE=tells", "UNWEDGE_VERSION=0.1.0"] {
+            assert!(told.lines().any(|it| it == line), "{line}: {told}");
+        }
+        assert!(told.contains("\nUNWEDGE_DIGEST=") && told.ends_with("\nunwedge"), "{told}");
+        for foreign in ["NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "INVOCATION_ID", "CREDENTIALS_DIRECTORY"] {
+            assert!(!told.contains(foreign), "{foreign}: {told}");
+        }
+        host.ok("test -z \"$(pgrep -x sleep)\"; test -z \"$(ls -d /sys/fs/cgroup/system.slice/unwedge-runner.service/job-* 2>/dev/null)\"");
+        assert_eq!(host.ok("cd /; unwedge jobs logs 1"), "== 1\nsaid");
+        assert_eq!(job(&host, 1)["progress"], Value::Null, "what is over has no progress");
+
+        // what wants more memory than its type has is ended, and that is said
+        if host.bash("grep -qw memory /sys/fs/cgroup/cgroup.controllers").code == Some(0) {
+            let said = host.bash("cd /srv/in; unwedge jobs submit --wait greedy a").stdout;
+            assert!(said.contains("it wanted more memory than the 32 MiB of its type"), "{said}");
+        } else {
+            let said = host.bash("cd /srv/in; unwedge jobs submit --wait --timeout 3s greedy a").stdout;
+            assert!(said.contains("memory cannot be limited here"), "{said}");
+        }
+
+        // a second one changes nothing, by whomever it is started
+        let before = host.ok("main_pid unwedge-runner");
+        let ran = host.bash("unwedge-runner 2>&1");
+        assert!(ran.code == Some(0) && ran.stdout.contains("already running"), "{ran:?}");
+        assert_eq!(host.ok("main_pid unwedge-runner"), before);
+        // and neither its help nor a wrong word takes a job
+        assert_eq!(host.bash("unwedge-runner --help >/dev/null; unwedge-runner --colour 2>/dev/null").code, Some(2));
+
+        // the worker that is looked after is this one, and its queue is read by whoever reads queues
+        let said = host.ok("unwedge-worker --json");
+        let round: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&round["worker"]["name"], &round["worker"]["state"]), (&"unwedge-runner.service".into(), &"active".into()), "{round:#}");
+        assert!(round["worker"]["queue"].as_str().unwrap().contains(": 0 pending, "), "{round:#}");
+    }
+}
+
+host_test! {
+    fn a_runner_that_hangs_is_replaced_and_one_that_is_asked_to_end_gives_back_what_it_has(host) {
+        furnish(&host, &[("long", &script("", &format!("echo $$ >>/srv/out/pids; {CLINGS} test -e /srv/in/go || sleep 4321; cp $1 $2")))], "drain = \"1s\"");
+        let watched = b"[Service]\nWatchdogSec=3\n";
+        host.put("/etc/systemd/system/unwedge-runner.service.d/watched.conf", watched, "644");
+        host.ok("systemctl daemon-reload; systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a");
+        let running = "test \"$(cd /; unwedge --json jobs show 1 | grep -o '\"state\":\"running\"')\"";
+        host.until(running);
+        // longer than its watchdog: what it waits for is none of its business
+        host.ok("sleep 4");
+        let first = host.ok("main_pid unwedge-runner");
+        assert_eq!(job(&host, 1)["tries"], 1);
+        host.ok(&format!("kill -STOP {first}"));
+        host.until(&format!("pid=$(main_pid unwedge-runner); test $pid != 0 -a $pid != {first}"));
+        host.until("test $(wc -l </srv/out/pids) = 2");
+        let it = job(&host, 1);
+        assert_eq!((&it["tries"], &it["rescues"], &it["failures"]), (&2.into(), &1.into(), &0.into()), "{it}");
+        host.ok("kill -0 $(tail -n 1 /srv/out/pids); ! kill -0 $(head -n 1 /srv/out/pids)");
+
+        // asked to end: what runs has its time, then goes back as it was
+        host.ok("systemctl stop unwedge-runner; test $(systemctl show -P Result unwedge-runner) = success");
+        assert_eq!(host.ok("systemctl show -P ExecMainStatus unwedge-runner"), "0");
+        host.ok("test -z \"$(pgrep -x sleep)\"");
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["failures"], &it["rescues"]), (&"retryable".into(), &0.into(), &1.into()), "{it}");
+        assert!(it["not_before_ms"].as_u64().unwrap() == 0, "{it}");
+        let why = host.ok("cd /; unwedge jobs why 1");
+        assert!(why.starts_with("no-worker: "), "{why}");
+        // and by hand, what can be claimed is worked off
+        host.ok("touch /srv/in/go; setpriv --reuid=unwedge --regid=unwedge --init-groups -- unwedge-runner --once 2>/srv/out/.said || { cat /srv/out/.said; false; }");
+        assert_eq!(host.ok("cat /srv/out/a"), "x");
+        assert_eq!(job(&host, 1)["state"], "done");
+    }
+}
+
+host_test! {
+    fn types_are_read_anew_and_a_file_that_is_wrong_keeps_the_one_it_had(host) {
+        furnish(&host, &[("t", &script("", "echo one >$2"))], "");
+        host.ok("systemctl start unwedge-runner; cd /srv/in; touch a b c d; unwedge jobs submit --wait t a; grep -qx one /srv/out/a");
+        kind(&host, "t", &script("", "echo two >$2"));
+        kind(&host, "u", &script("output_of = 1", "echo u >$2"));
+        host.ok("systemctl reload unwedge-runner; cd /srv/in; unwedge jobs submit --wait t b; grep -qx two /srv/out/b");
+        kind(&host, "t", "colour = 1\n");
+        host.ok("systemctl reload unwedge-runner");
+        host.until("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q 't.toml.*it stays as it was'");
+        let journal = host.ok("journalctl -b -q -o cat -u unwedge-runner");
+        assert!(journal.contains("u.toml") && journal.contains("nothing of this type is taken here"), "{journal}");
+        kind(&host, "copy", &script("", "echo two >$2"));
+        let said = host.bash("cd /srv/in; unwedge jobs submit t c 2>&1");
+        assert!(said.code == Some(1) && said.stdout.contains("t.toml"), "{said:?}");
+        // what it had is what it does; a job that was put in elsewhere shows it
+        host.ok("cp /etc/unwedge/jobs.d/copy.toml /srv/t.toml; cd /srv/in; unwedge jobs submit --wait /srv/t.toml c; grep -qx two /srv/out/c");
+        let journal = host.ok("journalctl -b -q -o cat -u unwedge-runner");
+        assert!(journal.lines().any(|line| line.contains("begins: t; at most 1 at once; settings from /etc/unwedge/unwedge.toml")), "{journal}");
+
+        // nothing to run: it stays down until a person changes that
+        host.put("/etc/unwedge/unwedge.toml", b"[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\n", "644");
+        host.ok("systemctl restart unwedge-runner || :");
+        host.until("test $(systemctl show -P ActiveState unwedge-runner) = failed");
+        host.ok("sleep 2; test $(systemctl show -P ExecMainStatus unwedge-runner) = 78; test $(systemctl show -P NRestarts unwedge-runner) = 0");
+    }
+}
+
+host_test! {
+    fn a_dead_mount_stops_only_its_own_jobs_and_they_go_on_when_it_is_back(host) {
+        furnish(&host, &[
+            ("far", "output = \"/srv/storagebox/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n"),
+            ("near", &script("", "cp $1 $2")),
+        ], "poll = \"200ms\"");
+        let base = listed("");
+        configure(&host, "poll = \"200ms\"", &format!("[mounts]\nrepair_under = [\"/srv\"]\n{base}"));
+        host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; cd /srv/in; tee a b c d <<<x");
+        let say = "cd /srv/in; unwedge jobs submit";
+        host.ok(&format!("{say} --wait far a; test -e /srv/remote/a"));
+        assert_eq!(job(&host, 1)["needs"], serde_json::json!([BASE]));
+        // it dies, and a round sees that; nothing is repaired, for nothing is armed
+        host.ok("kill -KILL $(main_pid); sleep 0.2; unwedge-mounts --apply >/dev/null || :");
+        host.ok(&format!("{say} far b c; {say} --wait near d"));
+        host.until("cd /; unwedge jobs why 2 | grep -q '^storage-closed: .*/srv/storagebox'");
+        host.ok("sleep 1");
+        let it = job(&host, 2);
+        assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        let screen = host.bash("cd /; unwedge status");
+        assert_eq!(screen.code, Some(2), "{screen:?}");
+        for words in ["dead          /srv/storagebox  closed", "unwedge-runner.service: active", "far waits: storage-closed", "workers: 1 idle"] {
+            assert!(screen.stdout.contains(words), "{words}: {}", screen.stdout);
+        }
+        // the file says nothing about whether anybody looks any more
+        host.ok("systemctl restart storagebox || :; umount -l /srv/storagebox; systemctl restart storagebox; await_data; unwedge-mounts --apply >/dev/null");
+        host.until("test -e /srv/remote/b -a -e /srv/remote/c");
+        host.until("test \"$(cd /; unwedge --json jobs list --state done --type far | grep -o '\"tries\":1' | wc -l)\" = 3");
+    }
+}
+
+host_test! {
+    fn a_database_that_goes_away_costs_no_job_a_try_and_what_was_done_meanwhile_is_handed_in(
+        host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
+    ) {
+        crate::queue_host::furnish(&host);
+        furnish(&host, &[("slow", &script("", "until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2"))], "poll = \"200ms\"");
+        let queue = "[queue]\nurl_file = \"/etc/unwedge/queue.url\"\nadapter = \"unwedge\"\ntimeout = \"2s\"\n";
+        configure(&host, "poll = \"200ms\"", queue);
+        host.ok("setpriv --reuid=postgres --regid=postgres --init-groups -- psql -qAtX -h /run/pg app -c 'GRANT CREATE ON SCHEMA public TO unwedge'");
+        // it waits for its queue, and that is a start like any other
+        host.ok("systemctl stop lab-pg; systemctl start --no-block unwedge-runner; sleep 1; test $(systemctl is-active unwedge-runner) = activating || :");
+        host.ok("systemctl start lab-pg");
+        host.until("test $(systemctl is-active unwedge-runner) = active");
+        host.ok("cd /srv/in; tee a b <<<x; unwedge jobs submit slow a");
+        host.until("test $(systemctl show -P ExecMainStartTimestampMonotonic unwedge-runner) != 0; cd /; unwedge jobs why 1 | grep -q '^running'");
+        let pid = host.ok("main_pid unwedge-runner");
+        host.ok("systemctl stop lab-pg; touch /srv/in/go; sleep 2");
+        // done, and not to be told: it waits for the word whether the job is still its own
+        host.ok("! test -e /srv/out/a; systemctl start lab-pg");
+        host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/a");
+        let it = job(&host, 1);
+        assert_eq!((&it["tries"], &it["failures"], &it["infra_errors"], &it["rescues"]), (&1.into(), &0.into(), &0.into(), &0.into()), "{it}");
+        assert_eq!(host.ok("main_pid unwedge-runner"), pid, "it was the same all the while");
+        host.ok("cd /srv/in; unwedge jobs submit --wait slow b");
+    }
+}
