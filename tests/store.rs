@@ -158,7 +158,17 @@ pub fn ending(token: Token, state: State) -> Ending {
 
 fn beat(worker: &str) -> Beat<'_> {
     let load = Load { load_milli: Some(1500), memory_mib: None };
-    Beat { worker, state: "busy", step: None, done: 0, failed: 0, load, progress: &[], open: &[] }
+    Beat {
+        worker,
+        state: "busy",
+        step: None,
+        done: 0,
+        failed: 0,
+        load,
+        progress: &[],
+        open: &[],
+        deaf: None,
+    }
 }
 
 #[test]
@@ -1192,5 +1202,33 @@ fn a_worker_that_is_asked_to_stop_hears_it_and_the_dead_are_forgotten_unless_the
         assert_eq!(store.forget_dead().unwrap(), 1);
         let left = store.all_workers(true).unwrap();
         assert_eq!((left.len(), left[0].id.as_str(), left[0].load_milli), (1, "x", Some(1500)));
+    }
+}
+
+#[test]
+fn that_a_result_may_be_in_its_place_is_known_until_a_try_has_ended_otherwise() {
+    for db in Db::both("that_a_result_may_be_in_its_place_is_known_until_a_try_has_ended_otherwise")
+    {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&[job("a")]).unwrap();
+        let mut next = |class: Option<&str>, may_be_there| {
+            let it = claim(&mut store, "w", &[], 1).remove(0);
+            assert_eq!(it.may_be_there, may_be_there, "{class:?}");
+            store.place(it.token).unwrap();
+            it.token
+        };
+        let first = next(None, false);
+        let mut other = db.open();
+        other.end(&[Ending::given_back(first)], "0", "w").unwrap();
+        let token = next(None, true);
+        let with = |token, class: &str| Ending {
+            class: Some(class.to_owned()),
+            ..ending(token, State::Pending)
+        };
+        other.end(&[with(token, "infrastructure")], "0", "w").unwrap();
+        let token = next(Some("infrastructure"), true);
+        other.end(&[with(token, "failed")], "0", "w").unwrap();
+        next(Some("failed"), false);
     }
 }

@@ -24,6 +24,8 @@ pub struct JobType {
     pub concurrency: Option<u32>,
     /// How much memory the commands of one job may use, MiB. Default as much as there is.
     pub memory_mib: Option<u64>,
+    /// How many are taken out of the queue at a time, and done one after the other: for short ones. Default 1.
+    pub batch: u32,
     /// Higher ones are taken first. Default 0.
     pub priority: i64,
     /// The commands, in the order they are tried.
@@ -90,6 +92,8 @@ pub struct Marks<'a> {
 }
 
 /// The marks there are.
+/// Most at a time: what one worker has taken no other does.
+const BATCH_MAX: u32 = 1000;
 const MARKS: [&str; 5] = ["input", "output", "name", "stem", "id"];
 
 #[derive(Deserialize)]
@@ -98,6 +102,7 @@ struct Written {
     output: Option<String>,
     concurrency: Option<u32>,
     memory_mib: Option<u64>,
+    batch: Option<u32>,
     priority: Option<i64>,
     #[serde(default)]
     tier: Vec<WrittenTier>,
@@ -176,6 +181,7 @@ impl JobType {
                 output,
                 concurrency: None,
                 memory_mib: None,
+                batch: None,
                 priority: None,
                 tier: vec![tier],
                 retry: WrittenRetry::default(),
@@ -191,6 +197,10 @@ impl JobType {
         }
         if written.memory_mib == Some(0) {
             return Err("memory_mib: 0 is none at all".to_owned());
+        }
+        let batch = written.batch.unwrap_or(1);
+        if batch == 0 || batch > BATCH_MAX {
+            return Err(format!("batch: {batch} is not from 1 to {BATCH_MAX}"));
         }
         if let Some(name) = written.environment.iter().find(|name| is_of_the_runner(name)) {
             return Err(format!("environment: {name} is the runner's own, and no job gets it"));
@@ -225,6 +235,7 @@ impl JobType {
             output: written.output,
             concurrency: written.concurrency,
             memory_mib: written.memory_mib,
+            batch,
             priority: written.priority.unwrap_or(0),
             tiers: tiers?,
             attempts,
@@ -238,7 +249,7 @@ impl JobType {
     /// each host's own.
     #[must_use]
     pub fn digest(&self) -> String {
-        let alike = Self { concurrency: None, ..self.clone() };
+        let alike = Self { concurrency: None, batch: 1, ..self.clone() };
         let text = serde_json::to_vec(&alike).unwrap_or_default();
         Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
     }
@@ -459,6 +470,10 @@ backoff  = "30s"
             (
                 "environment = [\"WATCHDOG_USEC\"]\n[[tier]]\nargv = [\"/bin/true\"]\n",
                 "environment: WATCHDOG_USEC is the runner's own",
+            ),
+            (
+                "batch = 1001\n[[tier]]\nargv = [\"/bin/true\"]\n",
+                "batch: 1001 is not from 1 to 1000",
             ),
             ("memory_mib = 0\n[[tier]]\nargv = [\"/bin/true\"]\n", "memory_mib: 0 is none"),
             (

@@ -50,6 +50,8 @@ const GRACE: Duration = Duration::from_secs(5);
 /// What commands find of the environment that the run was started in.
 const ENVIRONMENT: [&str; 9] =
     ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
+/// So many jobs are taken at a time.
+const BATCH: u32 = 64;
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
@@ -183,6 +185,8 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
     kind.concurrency = Some(asked.count.unwrap_or(cores));
     // whoever gives a command on the spot sees it fail, and says by the next run that it is to be tried again
     kind.attempts = 1;
+    // the jobs of this run are nobody else's
+    kind.batch = BATCH;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
     Ok(kind)
 }

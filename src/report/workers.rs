@@ -48,6 +48,9 @@ pub fn text(all: &[(Worker, Standing)]) -> String {
             "          types: {}",
             if types.is_empty() { "none".to_owned() } else { types.join(", ") }
         );
+        if let Some(why) = &it.deaf {
+            let _ = writeln!(out, "          poll-only: {why}");
+        }
         for (kind, lack) in &it.lacks {
             let _ = writeln!(out, "          not {kind}: none of {lack} is there");
         }

@@ -16,6 +16,8 @@ use crate::decide::attempts::Token;
 const ROOT: &str = "/sys/fs/cgroup";
 /// What the name of one of a job begins with.
 const JOB: &str = "job-";
+/// The one of the runner.
+const ASIDE: &str = "runner";
 
 /// The part of the tree that is ours.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl Cgroups {
         let own = own.ok_or_else(|| std::io::Error::other("no cgroup of version 2"))?;
         let base = Path::new(ROOT).join(own);
         fs::metadata(base.join("cgroup.kill"))?;
-        let aside = base.join("runner");
+        let aside = base.join(ASIDE);
         make(&aside)?;
         enter(&aside)?;
         let has_memory = fs::write(base.join("cgroup.subtree_control"), "+memory").is_ok();
@@ -105,6 +107,14 @@ impl Cgroup {
     /// It is where it was.
     pub fn stand_by(&self) -> std::io::Result<()> {
         enter(&self.path.join("helper"))
+    }
+
+    /// Moves this process out of it, to the side of the runner.
+    ///
+    /// # Errors
+    /// It is where it was.
+    pub fn leave(&self) -> std::io::Result<()> {
+        enter(&self.path.with_file_name(ASIDE))
     }
 
     /// Does `deed` on the side of the commands: what it starts stays there.

@@ -43,18 +43,30 @@ enum Halt {
     Over(Report),
 }
 
-/// Does what the first line of the standard input says; the exit code.
+/// Does what each line of the standard input says, until there is none; the exit code.
 #[must_use]
 pub fn run() -> i32 {
-    let mut line = String::new();
-    let order: Option<Order> =
-        std::io::stdin().read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
-    let Some(order) = order else { return 2 };
+    loop {
+        let mut line = String::new();
+        match std::io::stdin().read_line(&mut line) {
+            Ok(0) => return 0,
+            Ok(_) => {}
+            Err(_) => return 1,
+        }
+        let Ok(order) = serde_json::from_str::<Order>(&line) else { return 2 };
+        if !serve(&order) {
+            return 0;
+        }
+    }
+}
+
+/// Makes a try; whether another may follow.
+fn serve(order: &Order) -> bool {
     let mut job = Job {
         cgroup: order.cgroup.clone().map(Cgroup::at),
         said: Said::default(),
         out_of_memory: 0,
-        order: &order,
+        order,
     };
     let report = match job.begin() {
         Err(error) => failed(Class::Configuration, format!("begin: {error}")),
@@ -71,7 +83,9 @@ pub fn run() -> i32 {
         ));
     }
     // after a result was put in its place there is none any more
-    remove(order.output.as_deref().map(|output| scratch_of(output, &order)).as_deref());
+    remove(order.output.as_deref().map(|output| scratch_of(output, order)).as_deref());
+    let is_out = job.cgroup.as_ref().is_none_or(|cgroup| cgroup.leave().is_ok());
+    let goes_on = left == 0 && is_out && !report.is_given_up;
     let report = match left {
         0 => report,
         _ => Report {
@@ -83,7 +97,7 @@ pub fn run() -> i32 {
         },
     };
     // whoever is gone asks no more
-    i32::from(tell(&Tell::Ended(report)).is_err())
+    tell(&Tell::Ended { report, goes_on }).is_ok() && goes_on
 }
 
 fn tell(what: &Tell) -> std::io::Result<()> {

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 mod ability;
 pub mod cgroup;
+mod hand;
 pub mod helper;
 pub mod link;
 pub mod log;

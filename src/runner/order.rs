@@ -8,7 +8,8 @@ use crate::config::job_type::JobType;
 use crate::decide::attempts::{Class, Token};
 use crate::probes::records::path_text;
 
-/// What a helper is to do; its first line.
+/// What a helper is to do: a line. One that has done it well waits for the next, so that not every job costs the start
+/// of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
@@ -49,7 +50,12 @@ pub enum Tell {
     /// How far it is, in words of its own: `3/10 pages`.
     Progress(Step),
     /// It is over.
-    Ended(Report),
+    Ended {
+        /// How.
+        report: Report,
+        /// Whether it waits for another: nothing is left of this one.
+        goes_on: bool,
+    },
 }
 
 /// How far a command is.

@@ -89,6 +89,12 @@ impl Outbox {
         self.is_changed = true;
     }
 
+    /// How many of this worker are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.own.endings.len()
+    }
+
     /// Whether a try of this worker is in it.
     #[must_use]
     pub fn has(&self, token: Token) -> bool {

@@ -2,8 +2,8 @@
 //! workers have left, and writes down how each try ended. It does one thing at a time and waits for the next in one
 //! place; nothing it does touches the storage of a job.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::ability::{self, Ability};
 use super::cgroup::Cgroups;
+use super::hand::Hand;
 use super::link::{Link, RETRY_HOLDING};
 use super::order::{Order, Report, Tell};
 use super::outbox::Outbox;
-use super::running::{HELPER_END, Running};
+use super::running::{HELPER_END, News, Running};
 use super::setup::Setup;
 use super::tree;
 use crate::config::job_type::JobType;
@@ -29,6 +30,7 @@ use crate::decide::leases::{Leases, Patience, Seen};
 use crate::probes::witness::{self, Fate};
 use crate::probes::{gate, load, records};
 use crate::queue::Fault;
+use crate::queue::store::bell::{self, Rung};
 use crate::queue::store::{
     Ask, Beat, Claimed, Ending, Heard, Load, NewWorker, Registered, Store, TypeMark,
 };
@@ -67,6 +69,9 @@ pub fn as_told() -> i32 {
         }
     }
 }
+
+/// How long what came of a job of a type that is taken many at a time waits for others.
+const TOGETHER: Duration = Duration::from_millis(50);
 
 /// The exit code of one that the queue knows no more.
 pub const LOST: i32 = 3;
@@ -119,13 +124,15 @@ pub struct Around {
 #[derive(Debug)]
 pub enum Event {
     /// A helper tells something.
-    Told(Token, Tell),
+    Told(u64, Tell),
     /// A helper is gone.
-    Gone(Token),
+    Gone(u64),
     /// It is asked to end.
     Stop,
     /// It is asked to read its types anew.
     Reread,
+    /// What the queue tells by itself.
+    Rung(Rung),
 }
 
 struct Runner {
@@ -139,6 +146,14 @@ struct Runner {
     /// What tells scratch files of this queue from those of another.
     mark: String,
     running: BTreeMap<Token, Running>,
+    /// What was handed out and is not begun yet.
+    claimed: VecDeque<(Rc<JobType>, Claimed)>,
+    /// Helpers that wait for a job.
+    hands: Vec<Hand>,
+    /// How many helpers there were.
+    hands_made: u64,
+    /// When what came of jobs is handed in at the latest.
+    hand_in_due: Duration,
     outbox: Outbox,
     /// Jobs whose helper could not be killed: they stay ours, so that nobody begins them beside it.
     stuck: Vec<Token>,
@@ -156,11 +171,15 @@ struct Runner {
     beat_due: Duration,
     sweep_due: Duration,
     poll_due: Duration,
+    /// When it may begin to take work at all.
+    not_before: Duration,
     tools_due: Duration,
     probe_due: Duration,
     ping_due: Duration,
     /// From when on it takes no more, and when it ends what still runs.
     stopping: Option<Duration>,
+    /// Why it does not hear when jobs come.
+    deaf: Option<String>,
     said: BTreeMap<&'static str, String>,
 }
 
@@ -175,6 +194,13 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
     let (send, events) = mpsc::channel();
     listen(&send, around.manager.is_none(), around.reread.is_some())
         .map_err(|error| io("listen to signals", error))?;
+    let (rung, rings) = (queue.clone(), send.clone());
+    std::thread::Builder::new()
+        .name("bell".to_owned())
+        .spawn(move || {
+            bell::listen(&rung, &mut |news| rings.send(Event::Rung(news)).is_ok());
+        })
+        .map_err(|error| io("listen to the queue", error))?;
     let place = match &queue.database {
         crate::config::queue::Database::Url(url) => url.0.clone(),
         crate::config::queue::Database::UrlFile(path) => text::path(path),
@@ -190,6 +216,10 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         around,
         id,
         running: BTreeMap::new(),
+        claimed: VecDeque::new(),
+        hands: Vec::new(),
+        hands_made: 0,
+        hand_in_due: Duration::MAX,
         stuck: Vec::new(),
         leases: Leases::default(),
         events,
@@ -201,11 +231,13 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         turn: 0,
         beat_due: Duration::ZERO,
         sweep_due: Duration::ZERO,
+        not_before: now + setup.wait,
         poll_due: now + setup.wait,
         tools_due: Duration::ZERO,
         probe_due: now + setup.numbers.sweep,
         ping_due: Duration::ZERO,
         stopping: None,
+        deaf: None,
         said: BTreeMap::new(),
         setup,
     };
@@ -284,8 +316,9 @@ impl Runner {
             self.end_all();
             return Some(End::Lost);
         }
-        self.link.holds(!self.running.is_empty() || !self.outbox.is_empty());
-        self.deliver();
+        let has_some = !self.running.is_empty() || !self.claimed.is_empty();
+        self.link.holds(has_some || !self.outbox.is_empty());
+        self.deliver(now);
         self.place_ready();
         if self.sweep_due <= now {
             self.sweep(now);
@@ -331,7 +364,7 @@ impl Runner {
         if self.link.due() > now {
             return None;
         }
-        self.deliver();
+        self.deliver(now);
         if self.link.due() > now {
             return None;
         }
@@ -464,11 +497,11 @@ impl Runner {
             .map(|(token, text, _)| (*token, text.clone()))
             .collect();
         let told: Vec<Token> = progress.iter().map(|(token, _)| *token).collect();
-        let open = gate::open(&self.setup.run_dir);
+        let (open, deaf) = (gate::open(&self.setup.run_dir), self.deaf.clone());
         let heard = self.link.ask(move |store| {
             let (load, step) = (Load { load_milli, memory_mib }, step.as_deref());
-            let (progress, open) = (progress.as_slice(), open.as_slice());
-            store.beat(&Beat { worker: &id, state, step, done, failed, load, progress, open })
+            let (progress, open, deaf) = (progress.as_slice(), open.as_slice(), deaf.as_deref());
+            store.beat(&Beat { worker: &id, state, step, done, failed, load, progress, open, deaf })
         });
         self.beat_due = now + self.setup.numbers.beat;
         let standing =
@@ -497,18 +530,27 @@ impl Runner {
                 }
                 let ours =
                     |token: &Token| held.iter().any(|it| it.token == *token && !it.is_cancelled);
+                // what was called off before it was begun goes back, and is cancelled by that
+                let (keep, off) = std::mem::take(&mut self.claimed)
+                    .into_iter()
+                    .partition::<VecDeque<_>, _>(|(_, it)| ours(&it.token));
+                self.claimed = keep;
+                for (_, it) in off {
+                    self.note(Ending::given_back(it.token), Duration::ZERO);
+                }
                 let lost: Vec<Token> =
                     self.running.keys().filter(|token| !ours(token)).copied().collect();
                 // handed out in an answer that never came: nothing was begun
                 let known = |token: &Token| {
                     self.running.contains_key(token)
+                        || self.claimed.iter().any(|(_, it)| it.token == *token)
                         || self.stuck.contains(token)
                         || self.outbox.has(*token)
                 };
                 let unknown: Vec<Token> =
                     held.iter().map(|it| it.token).filter(|token| !known(token)).collect();
                 for token in unknown {
-                    self.outbox.push(Ending::given_back(token));
+                    self.note(Ending::given_back(token), Duration::ZERO);
                 }
                 for token in lost {
                     say(&format!(
@@ -603,6 +645,10 @@ impl Runner {
     }
 
     fn claim(&mut self, now: Duration) {
+        if !self.claimed.is_empty() {
+            self.poll_due = Duration::MAX;
+            return;
+        }
         let open = gate::open(&self.setup.run_dir);
         let mut none = true;
         let is_probing = self.probe_due <= now;
@@ -622,7 +668,7 @@ impl Runner {
                 continue;
             }
             let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());
-            let most = u32::try_from(free).unwrap_or(u32::MAX);
+            let most = u32::try_from(free.max(kind.batch as usize)).unwrap_or(u32::MAX);
             let digest = kind.digest();
             let claimed = self.link.ask(move |store| {
                 let aged_ms = millis(aged);
@@ -635,9 +681,8 @@ impl Runner {
                 Ok(claimed) => {
                     self.said.remove("queue");
                     none &= claimed.is_empty();
-                    for job in claimed {
-                        self.begin(&kind, &job);
-                    }
+                    self.claimed.extend(claimed.into_iter().map(|job| (Rc::clone(&kind), job)));
+                    self.begin_next();
                 }
                 Err(Fault(why)) => {
                     self.trouble("queue", &why);
@@ -649,7 +694,7 @@ impl Runner {
         if is_probing {
             self.probe_due = now + self.setup.numbers.sweep;
         }
-        self.is_worked_off = none && self.running.is_empty();
+        self.is_worked_off = none && self.running.is_empty() && self.claimed.is_empty();
         let again = if none {
             self.setup.numbers.poll.mul_f64(0.9 + random() * 0.2)
         } else {
@@ -702,14 +747,31 @@ impl Runner {
             log: keep_dir.map(|dir| super::log::path_of(dir, token)),
             grace_ms: millis(self.setup.numbers.grace),
         };
-        let send = self.send.clone();
-        match Running::start(claimed.clone(), Rc::clone(kind), &order, &self.id, cgroup, send) {
-            Ok(running) => drop(self.running.insert(token, running)),
+        match self.give(&order) {
+            Ok(hand) => {
+                let grace = self.setup.numbers.grace;
+                let running = Running::new(claimed.clone(), Rc::clone(kind), hand, cgroup, grace);
+                self.running.insert(token, running);
+            }
             Err(error) => {
                 let why = format!("start a helper: {error}");
                 self.end(claimed, kind, failed(Class::Infrastructure, &why), None);
             }
         }
+    }
+
+    /// Gives a job to a helper that waits, or to a new one.
+    fn give(&mut self, order: &Order) -> std::io::Result<Hand> {
+        while let Some(mut hand) = self.hands.pop() {
+            if hand.give(order).is_ok() {
+                return Ok(hand);
+            }
+            hand.bury();
+        }
+        self.hands_made += 1;
+        let mut hand = Hand::start(self.hands_made, &self.id, self.send.clone())?;
+        hand.give(order)?;
+        Ok(hand)
     }
 
     fn wait(&mut self, now: Duration) {
@@ -728,7 +790,7 @@ impl Runner {
         }
         due = due.min(self.tools_due);
         if !self.outbox.is_empty() {
-            due = due.min(self.link.due());
+            due = due.min(self.link.due().max(self.hand_in_due));
         }
         for running in self.running.values() {
             due = due.min(running.kill_at);
@@ -755,25 +817,75 @@ impl Runner {
         match event {
             Event::Stop => self.drain(),
             Event::Reread => self.reread(),
-            Event::Told(token, told) => {
-                if self.running.get_mut(&token).is_some_and(|running| running.hear(told)) {
-                    self.place(token);
+            Event::Rung(Rung::Jobs) => {
+                // where it is full, the next end says when
+                if self.poll_due < Duration::MAX {
+                    self.poll_due = self.poll_due.min(self.not_before);
                 }
             }
-            Event::Gone(token) => {
-                let Some(mut running) = self.running.remove(&token) else { return };
-                let report = running.over();
-                // what a helper that was killed has left is ours now
-                if running.is_killed || report.class == Some(Class::Crashed) {
-                    tree::kill_strays(&self.helpers(), Duration::from_millis(500));
-                }
-                if let Some(cgroup) = &running.cgroup {
-                    cgroup.end();
-                }
-                let started_ms = running.started_ms;
-                self.end(&running.claimed, &running.kind, report, Some(started_ms));
-                self.poll_due = Duration::ZERO;
+            Event::Rung(Rung::Hears) => self.deaf = None,
+            Event::Rung(Rung::Deaf(why)) => {
+                self.trouble("bell", &format!("jobs are looked for now and then alone: {why}"));
+                self.deaf = Some(why);
             }
+            Event::Told(hand, told) => {
+                let Some(token) = self.at(hand) else { return };
+                let Some(running) = self.running.get_mut(&token) else { return };
+                match running.hear(told) {
+                    News::Nothing => {}
+                    News::Ready => self.place(token),
+                    News::Over => self.over(token, true),
+                }
+            }
+            Event::Gone(hand) => {
+                if let Some(nth) = self.hands.iter().position(|it| it.nth == hand) {
+                    self.hands.remove(nth).bury();
+                }
+                if let Some(token) = self.at(hand) {
+                    self.over(token, false);
+                }
+            }
+        }
+    }
+
+    /// The job that a helper is at.
+    fn at(&self, hand: u64) -> Option<Token> {
+        self.running.iter().find(|(_, it)| it.hand.nth == hand).map(|(token, _)| *token)
+    }
+
+    /// A job is over; its helper is gone, or waits for the next.
+    fn over(&mut self, token: Token, goes_on: bool) {
+        let Some(mut running) = self.running.remove(&token) else { return };
+        let report = running.over();
+        // what a helper that was killed has left is ours now
+        let is_lost = running.is_killed || report.class == Some(Class::Crashed);
+        if let Some(cgroup) = &running.cgroup {
+            cgroup.end();
+        }
+        let Running { claimed, kind, started_ms, hand, .. } = running;
+        if goes_on {
+            self.hands.push(hand);
+        } else {
+            hand.bury();
+        }
+        if is_lost {
+            tree::kill_strays(&self.helpers(), Duration::from_millis(500));
+        }
+        self.end(&claimed, &kind, report, Some(started_ms));
+        self.begin_next();
+        self.poll_due = self.poll_due.min(Duration::ZERO);
+    }
+
+    /// Begins what was claimed already, while there is room for it.
+    fn begin_next(&mut self) {
+        while self.stopping.is_none() && self.running.len() < self.setup.slots as usize {
+            let fits = |(kind, _): &(Rc<JobType>, Claimed)| {
+                let own = self.running.values().filter(|it| it.kind.name == kind.name).count();
+                own < kind.concurrency.unwrap_or(1) as usize
+            };
+            let Some(nth) = self.claimed.iter().position(fits) else { return };
+            let Some((kind, claimed)) = self.claimed.remove(nth) else { return };
+            self.begin(&kind, &claimed);
         }
     }
 
@@ -788,6 +900,9 @@ impl Runner {
         }
         if let Some(manager) = &self.around.manager {
             manager.tell("STOPPING=1");
+        }
+        for (_, it) in std::mem::take(&mut self.claimed) {
+            self.note(Ending::given_back(it.token), Duration::ZERO);
         }
         self.stopping = Some(boottime() + self.setup.numbers.drain);
         self.beat_due = self.beat_due.min(boottime());
@@ -840,7 +955,8 @@ impl Runner {
             rescues: claimed.rescues,
         };
         let next = attempts::next(used, outcome, &limits, random());
-        self.outbox.push(Ending {
+        let patience = if kind.batch > 1 { TOGETHER } else { Duration::ZERO };
+        let ending = Ending {
             token: claimed.token,
             state: next.state,
             counted: next.counted,
@@ -852,10 +968,19 @@ impl Runner {
             message: report.message,
             started_ms,
             digest: Some(kind.digest()),
-        });
+        };
+        self.note(ending, patience);
     }
 
-    fn deliver(&mut self) {
+    /// Writes down what came of jobs: at once, but of types that are taken many at a time some together.
+    fn deliver(&mut self, now: Duration) {
+        /// So many are not waited any longer for.
+        const MANY: usize = 200;
+        let is_last = self.running.is_empty() && self.claimed.is_empty();
+        let is_due = self.hand_in_due <= now || is_last || self.stopping.is_some();
+        if !is_due && self.outbox.len() < MANY {
+            return;
+        }
         let refused = self.outbox.deliver(&mut self.link);
         for why in self.outbox.said() {
             say(&why);
@@ -870,6 +995,15 @@ impl Runner {
             }
             Err(Fault(why)) => self.trouble("queue", &why),
         }
+        if self.outbox.is_empty() {
+            self.hand_in_due = Duration::MAX;
+        }
+    }
+
+    /// Keeps what came of a job, to be written down within `patience`.
+    fn note(&mut self, ending: Ending, patience: Duration) {
+        self.outbox.push(ending);
+        self.hand_in_due = self.hand_in_due.min(boottime() + patience);
     }
 
     fn leave(&mut self) {
@@ -887,7 +1021,8 @@ impl Runner {
     }
 
     fn helpers(&self) -> Vec<Pid> {
-        self.running.values().map(|it| it.process.pid).collect()
+        let at_work = self.running.values().map(|it| &it.hand);
+        at_work.chain(&self.hands).map(Hand::pid).collect()
     }
 
     fn stop_one(&mut self, token: Token, now: Duration) {

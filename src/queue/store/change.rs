@@ -139,6 +139,9 @@ impl Store {
             }
             if !dry_run && !now.is_empty() {
                 write(session, &now, change, by)?;
+                if change.opens() {
+                    session.ring()?;
+                }
             }
             Ok(())
         })?;

@@ -266,6 +266,8 @@ pub struct Worker {
     pub load_milli: Option<u64>,
     /// Memory that could be had there, MiB.
     pub memory_mib: Option<u64>,
+    /// Why it does not hear when jobs come; none where it does.
+    pub deaf: Option<String>,
 }
 
 /// The order of a list.
@@ -341,7 +343,7 @@ impl Store {
     pub fn all_workers(&mut self, dead_too: bool) -> Result<Vec<Worker>, Fault> {
         const WORKERS: &str = "
             SELECT id, host, unit, version, mode, {text:types}, {text:lacks}, {text:open}, state, step, done, failed,
-                {now} - beat_ms, started_ms, ended_ms, cpus, load_milli, memory_mib
+                {now} - beat_ms, started_ms, ended_ms, cpus, load_milli, memory_mib, deaf
             FROM unwedge_workers WHERE ALIVE ORDER BY host, started_ms, id";
         let alive = if dead_too { "true" } else { "state <> 'dead'" };
         let rows = self.session.rows(&WORKERS.replace("ALIVE", alive), Vec::new())?;
@@ -372,6 +374,7 @@ fn worker(row: &[Cell]) -> Result<Worker, Fault> {
         cpus: natural(15).and_then(|it| u32::try_from(it).ok()),
         load_milli: natural(16),
         memory_mib: natural(17),
+        deaf: text(18),
         id,
     })
 }

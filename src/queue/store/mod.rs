@@ -7,6 +7,7 @@
 //!   (`bury`), which is decided by who has watched it (`decide::leases`).
 //! - What becomes of a job is decided elsewhere (`decide::attempts`) and only written here.
 
+pub mod bell;
 pub mod change;
 mod clock;
 pub mod figures;
@@ -218,6 +219,8 @@ pub struct Beat<'a> {
     pub progress: &'a [(Token, String)],
     /// The storage that is open to it.
     pub open: &'a [String],
+    /// Why it does not hear when jobs come, and only looks for them now and then; none where it does.
+    pub deaf: Option<&'a str>,
 }
 
 /// How a host is; what could not be told is not there.
@@ -343,6 +346,9 @@ impl Store {
                     ))
                 })
                 .collect::<Result<_, Fault>>()?;
+            if !new.is_empty() {
+                session.ring()?;
+            }
             found.sort_by_key(|(nth, _)| *nth);
             Ok(found.into_iter().map(|(_, submitted)| submitted).collect())
         })
@@ -418,7 +424,7 @@ impl Store {
         let signed = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
         let known = self.session.rows(
             "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5,
-                 load_milli = nullif($6, -1), memory_mib = nullif($7, -1), open = {as_json:8}
+                 load_milli = nullif($6, -1), memory_mib = nullif($7, -1), open = {as_json:8}, deaf = nullif($9, '')
              WHERE id = $1 AND state <> 'dead' RETURNING CASE WHEN stop_ms IS NULL THEN 0 ELSE 1 END",
             vec![
                 Param::Text(beat.worker.to_owned()),
@@ -429,6 +435,7 @@ impl Store {
                 beat.load.load_milli.map_or(Param::Number(-1), signed),
                 beat.load.memory_mib.map_or(Param::Number(-1), signed),
                 Param::Text(json!(beat.open).to_string()),
+                Param::Text(beat.deaf.unwrap_or_default().to_owned()),
             ],
         )?;
         let Some(known) = known.first() else { return Ok(None) };
@@ -495,7 +502,10 @@ impl Store {
             .collect()
     }
 
-    /// Writes down how tries ended. Those that were accepted; of the others somebody else has the job, and nothing of
+    /// Writes down how tries ended. That a result may be in its place is forgotten only after a try that ended otherwise:
+    /// what was given back may never have been begun, and storage that failed may have taken the result all the same.
+    ///
+    /// Those that were accepted; of the others somebody else has the job, and nothing of
     /// it was changed.
     ///
     /// # Errors
@@ -516,7 +526,7 @@ impl Store {
                 failures = failures + CASE WHEN e.value->>'counted' = 'failure' THEN 1 ELSE 0 END,
                 infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
                 class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',
-                placed_ms = CASE WHEN e.value->>'state' = 'done' THEN placed_ms END
+                placed_ms = CASE WHEN e.value->>'class' IS NULL OR e.value->>'class' = 'infrastructure' THEN placed_ms END
             FROM {each:1}
             WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
             RETURNING id, tries, type";

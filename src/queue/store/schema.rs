@@ -28,6 +28,7 @@ pub const STEPS: [&str; 1] = ["
         started_ms BIGINT NOT NULL,
         ended_ms BIGINT,
         stop_ms BIGINT,
+        deaf TEXT,
         CHECK ((ended_ms IS NOT NULL) = (state = 'dead'))
     );
     CREATE TABLE unwedge_lanes (

@@ -150,6 +150,15 @@ impl Session {
         now.ok_or_else(|| Fault::new("the database does not say what time it is"))
     }
 
+    /// Tells workers that listen that there is something for them, once this transaction is kept.
+    pub fn ring(&mut self) -> Result<(), Fault> {
+        match self.dialect() {
+            Dialect::Postgres => self.batch(&format!("NOTIFY {}", super::bell::CHANNEL)),
+            // a file is listened to itself
+            Dialect::Sqlite => Ok(()),
+        }
+    }
+
     /// Lets a file shrink by what is not used in it any more; a server does that by itself.
     pub fn give_back_space(&mut self) -> Result<(), Fault> {
         if self.dialect() == Dialect::Postgres {
