@@ -76,6 +76,7 @@ fn jobs_metrics() -> String {
         armed: false,
         look: Some(&look),
         last_good_utc_ms: Some(now.utc_ms),
+        tended: None,
         trouble: None,
         took: std::time::Duration::from_millis(1),
     };

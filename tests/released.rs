@@ -11,7 +11,8 @@ use unwedge::probes::incidents;
 use unwedge::probes::jobs::StoredFacts;
 use unwedge::probes::messages::Messages;
 use unwedge::probes::records::{
-    self, Debts, Guards, Holds, Installed, MountsState, Record, RunnerState, WorkerState,
+    self, Debts, Guards, Holds, Installed, MountsState, Record, RunnerState, UpkeepState,
+    WorkerState,
 };
 use unwedge::runner::outbox::Spool;
 use unwedge::{config, manifest};
@@ -64,6 +65,7 @@ fn what_each_released_version_remembered_is_read() {
         is_read::<StoredFacts>(&dir);
         is_read::<Messages>(&dir);
         is_read::<RunnerState>(&dir);
+        is_read::<UpkeepState>(&dir);
         is_read::<Spool>(&dir);
         let known: BTreeSet<String> = fs::read_dir(&dir)
             .unwrap()

@@ -229,3 +229,40 @@ host_test! {
         host.ok("cd /srv/in; unwedge jobs submit --wait slow b");
     }
 }
+
+host_test! {
+    fn jobs_of_a_worker_that_is_gone_go_back_and_what_is_old_goes_only_where_that_is_permitted(host) {
+        furnish(&host, &[("t", &script("", "test -e /srv/in/go || sleep 4321; cp $1 $2"))], "keep_done = \"1s\"");
+        host.ok("systemctl start unwedge-runner; cd /srv/in; tee a b <<<x; touch go; unwedge jobs submit --wait t a; rm go; unwedge jobs submit t b");
+        host.until("cd /; unwedge jobs why 2 | grep -q '^running'");
+        host.ok("systemctl kill -s KILL unwedge-runner; systemctl stop unwedge-runner");
+        let metric = |line: &str| host.ok(&format!("grep -Fx '{line}' {TEXTFILES}/unwedge_jobs.prom"));
+        host.ok("sleep 1.1; unwedge-jobs --apply >/dev/null");
+        assert_eq!((job(&host, 1)["state"].as_str(), job(&host, 2)["state"].as_str()), (Some("done"), Some("running")));
+        metric("unwedge_tool_armed{tool=\"jobs\"} 0");
+        metric("unwedge_lane_jobs{lane=\"t\",state=\"running\"} 1");
+        metric("unwedge_lane_workers{lane=\"t\"} 0");
+
+        host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
+        host.put("/etc/unwedge/sentinels/HALT", b"not now\n", "644");
+        host.ok("unwedge-jobs --apply >/dev/null");
+        assert_eq!(job(&host, 1)["state"], "done", "HALT is there");
+        let said = host.ok("rm /etc/unwedge/sentinels/HALT; unwedge-jobs --apply");
+        assert!(said.contains("1 jobs given back\n") && said.ends_with("1 done taken out"), "{said}");
+        let it = job(&host, 2);
+        assert_eq!((&it["state"], &it["rescues"], &it["class"]), (&"retryable".into(), &1.into(), &"crashed".into()), "{it}");
+        let gone = host.bash("cd /; unwedge jobs show 1");
+        assert!(gone.code == Some(1) && gone.stderr.contains("job 1: there is none"), "{gone:?}");
+        host.ok("test -s /srv/out/a -a -s /srv/in/a");
+        metric("unwedge_jobs_removed{state=\"done\"} 1");
+        metric("unwedge_lane_workers{lane=\"t\"} 0");
+        metric("unwedge_lane_jobs{lane=\"t\",state=\"retryable\"} 1");
+        metric("unwedge_queue_workers{state=\"dead\"} 0");
+        host.ok("systemctl start unwedge-runner; sleep 0.5; unwedge-jobs --apply >/dev/null");
+        metric("unwedge_lane_workers{lane=\"t\"} 1");
+        // as its unit does it, in its sandbox
+        host.put("/etc/systemd/system/unwedge-jobs.service", &shipped("unwedge-jobs.service"), "644");
+        host.ok("systemctl daemon-reload; systemctl start unwedge-jobs.service");
+        metric("unwedge_lane_workers{lane=\"t\"} 1");
+    }
+}

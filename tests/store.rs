@@ -5,15 +5,17 @@ use std::sync::Mutex;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use unwedge::config::jobs::Keep;
 use unwedge::config::queue::{Adapter, Database as Place, Queue, Secret};
 use unwedge::decide::attempts::{Counted, State, Token};
 use unwedge::probes::jobs::{self, QueueLook};
 use unwedge::queue::store::change::{Change, Changed, Progress};
 use unwedge::queue::store::listing::{Order, StampIs, Which};
-use unwedge::queue::store::upkeep::Keep;
 use unwedge::queue::store::{
     Ask, Beat, Claimed, Ending, Load, NewJob, NewWorker, Registered, Store, TypeMark,
 };
+
+use unwedge::sys::clock::Deadline;
 
 use crate::support::postgres::{Database, cluster};
 
@@ -876,6 +878,11 @@ fn jobs_are_left_to_better_workers_for_a_while() {
     }
 }
 
+/// When what is quick is over.
+fn soon() -> Deadline {
+    Deadline::after(std::time::Duration::from_secs(20))
+}
+
 fn ids(jobs: &[unwedge::queue::store::listing::Job]) -> Vec<i64> {
     jobs.iter().map(|job| job.id).collect()
 }
@@ -1082,12 +1089,13 @@ fn what_was_kept_for_long_enough_goes_and_what_lies_in_the_host_stays() {
             cancelled: 2 * hour,
             quarantined: 5 * hour,
             events: hour,
+            ..Keep::default()
         };
         let age = |db: &Db, ms: u64| {
             db.rows(&format!("UPDATE unwedge_jobs SET finished_ms = finished_ms - {ms} WHERE finished_ms IS NOT NULL RETURNING id"));
         };
         let gone = |store: &mut Store, with| -> Vec<(State, u64)> {
-            store.remove_old(&keep, with).unwrap().jobs.into_iter().collect()
+            store.remove_old(&keep, with, soon()).unwrap().jobs.into_iter().collect()
         };
         assert_eq!(gone(&mut store, true), []);
         age(&db, 2 * 3_600_000 - 60_000);
@@ -1098,7 +1106,7 @@ fn what_was_kept_for_long_enough_goes_and_what_lies_in_the_host_stays() {
         assert_eq!(gone(&mut store, true), [(State::Failed, 1)]);
         age(&db, 2 * 3_600_000);
         assert_eq!(gone(&mut store, false), [(State::Done, 1)]);
-        let removed = store.remove_old(&keep, true).unwrap();
+        let removed = store.remove_old(&keep, true, soon()).unwrap();
         assert_eq!(removed.jobs[&State::Quarantined], 4);
         assert_eq!(removed.aside.len(), 4, "each is told of");
         let left =
@@ -1114,7 +1122,11 @@ fn what_was_kept_for_long_enough_goes_and_what_lies_in_the_host_stays() {
         db.rows(
             "UPDATE unwedge_jobs SET class = 'failed' WHERE state = 'quarantined' RETURNING id",
         );
-        assert_eq!(store.remove_old(&for_ever, true).unwrap().jobs.len(), 0, "0 is for ever");
+        assert_eq!(
+            store.remove_old(&for_ever, true, soon()).unwrap().jobs.len(),
+            0,
+            "0 is for ever"
+        );
     }
 }
 
@@ -1136,7 +1148,7 @@ fn a_file_shrinks_when_its_rows_have_gone() {
     let size = || std::fs::metadata(&path).unwrap().len();
     let before = size();
     std::thread::sleep(std::time::Duration::from_millis(5));
-    let removed = store.remove_old(&keep, true).unwrap();
+    let removed = store.remove_old(&keep, true, soon()).unwrap();
     assert_eq!((removed.jobs[&State::Cancelled], removed.events), (5_000, 5_000));
     assert!(size() * 10 < before, "{} of {before}", size());
 }

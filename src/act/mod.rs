@@ -18,6 +18,7 @@ pub mod round;
 pub mod storage_gate;
 pub mod store;
 pub mod units;
+pub mod upkeep;
 pub mod wait;
 pub mod wake;
 pub mod worker;

@@ -1,13 +1,14 @@
-//! One round over the job queue: look, keep what was seen, report. It runs as the service user, is the
-//! only program that opens the database, and writes nothing to it. Two verbs do.
+//! One round over the job queue: look, keep what was seen, report. It runs as the service user. To the database of
+//! another worker it writes nothing, but by two verbs; a queue of our own it tends, where that is permitted.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
 use unwedge::act::lock::{self, Tried};
-use unwedge::act::store;
+use unwedge::act::{store, upkeep};
 use unwedge::cli::{Jobs, JobsVerb};
+use unwedge::config::queue::QUEUE_TIMEOUT_MAX;
 use unwedge::config::sentinel::{self, Kind, Permission};
 use unwedge::config::{self, Request, Settings};
 use unwedge::manifest::{self, JOBS};
@@ -94,7 +95,7 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     let look = look(settings);
     let now = &Now::take()?;
 
-    // act: keep what was seen
+    // act: keep what was seen, and tend a queue of our own
     let host = &settings.host;
     store::sweep_of(&JOBS, host, now);
     let kept = match look.as_ref().and_then(QueueLook::known) {
@@ -104,7 +105,9 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
         }
         None => Ok(()),
     };
-    let trouble = kept.err().map(|error| format!("{error:#}"));
+    let limit = QUEUE_TIMEOUT_MAX.saturating_sub(boottime().saturating_sub(start));
+    let tended = upkeep::tend(settings, &own, now, limit);
+    let trouble = kept.err().map(|error| format!("{error:#}")).or(tended.trouble.clone());
 
     // report
     let last_good = match &look {
@@ -116,6 +119,7 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
         armed: sentinel::permission(&host.sentinel_dir, Kind::Jobs) == Permission::Armed,
         look: look.as_ref(),
         last_good_utc_ms: last_good,
+        tended: Some(&tended),
         trouble: trouble.as_deref(),
         took: boottime().saturating_sub(start),
         ..of(now)
@@ -136,6 +140,6 @@ fn look(settings: &Settings) -> Option<QueueLook> {
 }
 
 fn of(now: &Now) -> QueueRound<'_> {
-    let (look, last_good_utc_ms, trouble) = (None, None, None);
-    QueueRound { now, armed: false, look, last_good_utc_ms, trouble, took: Duration::ZERO }
+    let (armed, took) = (false, Duration::ZERO);
+    QueueRound { now, armed, look: None, last_good_utc_ms: None, tended: None, trouble: None, took }
 }

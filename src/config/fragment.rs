@@ -343,6 +343,12 @@ pub struct JobsFragment {
     pub drain: Option<DurationText>,
     pub prefer_wait: Option<DurationText>,
     pub rescues: Option<i64>,
+    pub keep_done: Option<DurationText>,
+    pub keep_failed: Option<DurationText>,
+    pub keep_cancelled: Option<DurationText>,
+    pub keep_quarantined: Option<DurationText>,
+    pub keep_events: Option<DurationText>,
+    pub keep_logs: Option<DurationText>,
     pub each: BTreeMap<String, OfTypeFragment>,
 }
 
@@ -350,7 +356,7 @@ pub struct JobsFragment {
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues"
+    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
 )]
 #[allow(missing_docs)]
 pub struct OfTypeFragment {
@@ -382,6 +388,12 @@ impl<'de> Deserialize<'de> for JobsFragment {
                         "drain" => jobs.drain = map.next_value()?,
                         "prefer_wait" => jobs.prefer_wait = map.next_value()?,
                         "rescues" => jobs.rescues = map.next_value()?,
+                        "keep_done" => jobs.keep_done = map.next_value()?,
+                        "keep_failed" => jobs.keep_failed = map.next_value()?,
+                        "keep_cancelled" => jobs.keep_cancelled = map.next_value()?,
+                        "keep_quarantined" => jobs.keep_quarantined = map.next_value()?,
+                        "keep_events" => jobs.keep_events = map.next_value()?,
+                        "keep_logs" => jobs.keep_logs = map.next_value()?,
                         _ => {
                             let of_type = map.next_value()?;
                             jobs.each.insert(key, of_type);

@@ -19,6 +19,8 @@ pub const CONCURRENCY_MAX: u32 = 1000;
 /// Shortest and longest of the runner's times: 10 ms and 1 h.
 const TIME_MIN: Duration = Duration::from_millis(10);
 const TIME_MAX: Duration = Duration::from_secs(3600);
+/// Longest time that anything is kept: 10 years.
+const KEEP_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// The worker's unit where there is no other.
 pub const UNIT: &str = "unwedge-runner.service";
 
@@ -45,8 +47,41 @@ pub struct Jobs {
     pub prefer_wait: Duration,
     /// So often a job may lose its worker. Default 3, from 1 to 1000.
     pub rescues: u32,
+    /// How long what is kept; 0 is for ever.
+    pub keep: Keep,
     /// Single types.
     pub each: BTreeMap<String, OfType>,
+}
+
+/// How long what is kept; 0 is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Jobs that are done. Default 7 days.
+    pub done: Duration,
+    /// Those that failed. Default 30 days.
+    pub failed: Duration,
+    /// Those that were called off. Default 1 day.
+    pub cancelled: Duration,
+    /// Those that are put aside, where the cause is the item itself. Default 30 days.
+    pub quarantined: Duration,
+    /// What was done to jobs, and by whom. Default 30 days.
+    pub events: Duration,
+    /// What commands said. Default 7 days.
+    pub logs: Duration,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        let days = |count: u64| Duration::from_secs(count * 24 * 3600);
+        Self {
+            done: days(7),
+            failed: days(30),
+            cancelled: days(1),
+            quarantined: days(30),
+            events: days(30),
+            logs: days(7),
+        }
+    }
 }
 
 /// `[jobs.NAME]`.
@@ -70,6 +105,7 @@ impl Default for Jobs {
             drain: secs(90),
             prefer_wait: secs(120),
             rescues: 3,
+            keep: Keep::default(),
             each: BTreeMap::new(),
         }
     }
@@ -91,6 +127,9 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
     let many = 0..=CONCURRENCY_MAX;
     let time = |check: &mut Checker<'_>, key, written, default| {
         check.duration(&at.key(key), written, default, TIME_MIN..=TIME_MAX)
+    };
+    let kept = |check: &mut Checker<'_>, key, written, default| {
+        check.duration(&at.key(key), written, default, Duration::ZERO..=KEEP_MAX)
     };
     let jobs = Jobs {
         dir: written
@@ -128,6 +167,24 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
             default.rescues,
             1..=CONCURRENCY_MAX,
         ),
+        keep: Keep {
+            done: kept(check, "keep_done", written.keep_done, default.keep.done),
+            failed: kept(check, "keep_failed", written.keep_failed, default.keep.failed),
+            cancelled: kept(
+                check,
+                "keep_cancelled",
+                written.keep_cancelled,
+                default.keep.cancelled,
+            ),
+            quarantined: kept(
+                check,
+                "keep_quarantined",
+                written.keep_quarantined,
+                default.keep.quarantined,
+            ),
+            events: kept(check, "keep_events", written.keep_events, default.keep.events),
+            logs: kept(check, "keep_logs", written.keep_logs, default.keep.logs),
+        },
         each: written
             .each
             .into_iter()
@@ -174,6 +231,12 @@ pub(super) fn defaults() -> Value {
         ("drain", time(default.drain)),
         ("prefer_wait", time(default.prefer_wait)),
         ("rescues", Value::from(default.rescues)),
+        ("keep_done", time(default.keep.done)),
+        ("keep_failed", time(default.keep.failed)),
+        ("keep_cancelled", time(default.keep.cancelled)),
+        ("keep_quarantined", time(default.keep.quarantined)),
+        ("keep_events", time(default.keep.events)),
+        ("keep_logs", time(default.keep.logs)),
     ])
 }
 

@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::probes::records::FirstSeen;
+use crate::sys::clock::Now;
+
 /// A worker as it shows itself to others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
@@ -70,6 +73,31 @@ impl Leases {
     pub fn was_deaf(&mut self) {
         self.heard.clear();
     }
+}
+
+/// The same over rounds of a program that remembers: those that have been seen at the same beat for a whole lease, by this
+/// host's own clock and within one boot.
+pub fn over_rounds(
+    seen: &mut BTreeMap<String, FirstSeen>,
+    all: &[Seen],
+    now: &Now,
+    lease: Duration,
+) -> Vec<Seen> {
+    seen.retain(|id, _| all.iter().any(|it| it.id == *id));
+    let mut over = Vec::new();
+    for it in all {
+        let first = || FirstSeen { beats: it.beats, at: now.stamp() };
+        let known = seen.entry(it.id.clone()).or_insert_with(first);
+        match now.since(&known.at).known() {
+            Some(silence) if known.beats == it.beats => {
+                if silence >= lease {
+                    over.push(it.clone());
+                }
+            }
+            Some(_) | None => *known = first(),
+        }
+    }
+    over
 }
 
 #[cfg(test)]
@@ -139,5 +167,32 @@ mod tests {
         assert!(!is_over(&mut leases, 4000, 1, 4000));
         assert!(!is_over(&mut leases, 4029, 1, 4029));
         assert!(is_over(&mut leases, 4030, 1, 4030));
+    }
+
+    #[test]
+    fn over_rounds_a_silence_is_of_one_beat_and_of_one_boot() {
+        let at = |secs: u64, boot: &str| Now {
+            utc_ms: 1_000_000 + secs * 1000,
+            boot_ms: secs * 1000,
+            boot_id: boot.to_owned(),
+        };
+        let mut seen = BTreeMap::new();
+        let mut look = |secs, boot, beats| {
+            !over_rounds(&mut seen, &worker(beats, 0), &at(secs, boot), PATIENCE.lease).is_empty()
+        };
+        for (secs, boot, beats, expected) in [
+            (100, "a", 7, false),
+            (219, "a", 7, false),
+            (220, "a", 7, true),
+            (230, "a", 8, false),
+            (349, "a", 8, false),
+            (10, "b", 8, false),
+            (129, "b", 8, false),
+            (130, "b", 8, true),
+        ] {
+            assert_eq!(look(secs, boot, beats), expected, "{secs} {boot}");
+        }
+        assert_eq!(over_rounds(&mut seen, &[], &at(131, "b"), PATIENCE.lease), []);
+        assert!(seen.is_empty());
     }
 }

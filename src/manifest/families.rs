@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 40] = [
+pub static FAMILIES: [Family; 47] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -63,6 +63,13 @@ pub static FAMILIES: [Family; 40] = [
     family(Of::One(&JOBS), "unwedge_jobs_infra_errors_recent", &["window"], "Unfinished jobs with a recent infrastructure error."),
     family(Of::One(&JOBS), "unwedge_queue_readable", &[], "Whether the last round could read the queue."),
     family(Of::One(&JOBS), "unwedge_queue_last_good_timestamp_seconds", &[], "When the queue was last read, Unix time."),
+    family(Of::One(&JOBS), "unwedge_lane_jobs", &["lane", "state"], "Jobs of our own queue that are not done or cancelled, by lane."),
+    family(Of::One(&JOBS), "unwedge_lane_trouble", &["lane", "trouble"], "1 for what is wrong with the lane, 0 for what is not."),
+    family(Of::One(&JOBS), "unwedge_lane_workers", &["lane"], "Living workers that can take jobs of the lane."),
+    family(Of::One(&JOBS), "unwedge_lane_oldest_waiting_seconds", &["lane"], "How long the oldest job of the lane that waits has waited."),
+    family(Of::One(&JOBS), "unwedge_lane_last_done_timestamp_seconds", &["lane"], "When the last job of the lane was done, Unix time."),
+    family(Of::One(&JOBS), "unwedge_queue_workers", &["state"], "Workers of our own queue, by how they stand."),
+    family(Of::One(&JOBS), "unwedge_jobs_removed", &["state"], "Jobs taken out by age, by how they stood, since the state began."),
     family(Of::One(&RUNNER), "unwedge_runner_queue_reachable", &[], "Whether the queue answered the runner last."),
     family(Of::One(&RUNNER), "unwedge_runner_jobs_running", &[], "Jobs that the runner has at work."),
     family(Of::One(&RUNNER), "unwedge_runner_jobs_done", &[], "Jobs done since the runner itself was started."),

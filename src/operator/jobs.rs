@@ -9,9 +9,7 @@ use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
 use crate::decide::attempts::{State, Token};
 use crate::decide::why::{self, Why};
-use crate::decide::workers::{Seen, Standing};
 use crate::manifest;
-use crate::probes::witness::{self, Fate};
 use crate::queue::store::change::{Change, Changed, Event, Progress};
 use crate::queue::store::lanes::Lane;
 use crate::queue::store::listing::{Job, Order, StampIs, Try, Which, Worker};
@@ -319,7 +317,7 @@ pub fn whys(
                 let mark = worker.types.get(&job.kind);
                 why::WorkerCase {
                     host: &worker.host,
-                    standing: standing(worker),
+                    standing: worker.standing(),
                     digest: mark.map(|mark| mark.digest.as_str()),
                     first_tier: mark.map(|mark| mark.first_tier.as_str()),
                     lacks: worker.lacks.get(&job.kind).map(String::as_str),
@@ -329,17 +327,6 @@ pub fn whys(
             .collect(),
         prefer_wait_ms,
     })
-}
-
-/// How a worker stands, by its word and by what is seen of its process here.
-#[must_use]
-pub fn standing(worker: &Worker) -> Standing {
-    let seen = match witness::fate(&worker.id) {
-        Fate::Gone => Seen::Gone,
-        Fate::Ending | Fate::Unknown if witness::is_of_here(&worker.id) => Seen::There,
-        Fate::Ending | Fate::Unknown => Seen::NotSeen,
-    };
-    Standing::of(&worker.state, std::time::Duration::from_millis(worker.silent_ms), seen)
 }
 
 /// How long jobs are left to hosts with their first tool.

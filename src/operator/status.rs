@@ -105,6 +105,6 @@ fn screen(store: &mut Store, prefer_wait_ms: u64) -> Result<Queue, Fault> {
         let lane = lanes.iter().find(|lane| lane.kind == kind).cloned();
         all.insert(kind, LaneNow { lane, figures, whys });
     }
-    let workers = workers.into_iter().map(|it| (it.clone(), jobs::standing(&it))).collect();
+    let workers = workers.into_iter().map(|it| (it.clone(), it.standing())).collect();
     Ok(Queue::Own { lanes: all, workers, now_ms })
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use super::Said;
 use super::asking::Asking;
 use super::offer::jobs_of;
-use super::{Said, jobs};
 use crate::cli;
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
@@ -78,7 +78,7 @@ fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
 
 /// Why nobody would take it now, with the command that helps.
 fn nobody_for(kind: &JobType, workers: &[Worker]) -> Option<String> {
-    let there: Vec<&Worker> = workers.iter().filter(|it| jobs::standing(it).takes_work()).collect();
+    let there: Vec<&Worker> = workers.iter().filter(|it| it.standing().takes_work()).collect();
     let can =
         |it: &&Worker| it.types.get(&kind.name).is_some_and(|mark| mark.digest == kind.digest());
     if there.iter().any(can) {

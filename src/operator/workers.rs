@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
+use super::Said;
 use super::asking::Asking;
-use super::{Said, jobs};
 use crate::cli;
 use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
@@ -35,7 +35,7 @@ pub fn list(
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let workers = asking.ask(move |store| store.all_workers(dead_too))?;
     let all: Vec<(Worker, Standing)> =
-        workers.into_iter().map(|it| (it.clone(), jobs::standing(&it))).collect();
+        workers.into_iter().map(|it| (it.clone(), it.standing())).collect();
     Ok(if json { report::json(&all, now)? } else { report::text(&all) }.into())
 }
 

@@ -433,6 +433,36 @@ impl Record for RunnerState {
     }
 }
 
+/// What `unwedge-jobs` remembers of a queue of our own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpkeepState {
+    /// When what was put aside was last looked through.
+    pub swept: Option<Stamp>,
+    /// Since when each worker is at the beat that it was last seen at.
+    pub heard: BTreeMap<String, FirstSeen>,
+    /// How many jobs were taken out, by how they stood.
+    pub removed: BTreeMap<String, u64>,
+}
+
+/// When a beat was first seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirstSeen {
+    /// The beat.
+    pub beats: u64,
+    /// When.
+    pub at: Stamp,
+}
+
+impl Record for UpkeepState {
+    const NAME: &'static str = "upkeep";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        self.swept.iter().chain(self.heard.values().map(|it| &it.at)).collect()
+    }
+}
+
 /// Pauses a person has set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

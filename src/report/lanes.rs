@@ -8,23 +8,75 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::json::Head;
+use super::metrics::{Families, count, flag, seconds_of, whole};
+use crate::act::upkeep::Tended;
 use crate::decide::attempts::State;
+use crate::decide::workers::Standing;
 use crate::manifest::OPERATOR;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
+use crate::queue::store::listing::Worker;
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
+
+/// What can be wrong with a lane, and whether it is.
+fn all_troubles(lane: &Lane) -> [(&'static str, bool); 4] {
+    [
+        ("paused", lane.paused.is_some()),
+        ("open", lane.open.is_some()),
+        ("degraded", lane.is_degraded()),
+        ("other-definition", !lane.others.is_empty()),
+    ]
+}
 
 /// The words for what is wrong with a lane; none where nothing is.
 #[must_use]
 pub fn troubles(lane: &Lane) -> Vec<&'static str> {
-    let all = [
-        (lane.paused.is_some(), "paused"),
-        (lane.open.is_some(), "open"),
-        (lane.is_degraded(), "degraded"),
-        (!lane.others.is_empty(), "other-definition"),
-    ];
-    all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word).collect()
+    all_troubles(lane).into_iter().filter(|(_, is_so)| *is_so).map(|(word, _)| word).collect()
+}
+
+/// The metrics of a queue of our own.
+pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
+    if let Some(look) = &tended.look {
+        let states =
+            [State::Pending, State::Retryable, State::Running, State::Failed, State::Quarantined];
+        let none = Figures::default();
+        for (kind, lane) in all(&look.lanes, &look.figures) {
+            let of = look.figures.get(kind).unwrap_or(&none);
+            for state in states {
+                let labels = [("lane", kind), ("state", state.name())];
+                metrics.set("unwedge_lane_jobs", &labels, whole(of.count(state)))?;
+            }
+            for (word, is_so) in lane.map(all_troubles).into_iter().flatten() {
+                let labels = [("lane", kind), ("trouble", word)];
+                metrics.set("unwedge_lane_trouble", &labels, flag(is_so))?;
+            }
+            let can = |(worker, standing): &&(Worker, Standing)| {
+                let mark = worker.types.get(kind);
+                let digest = lane.and_then(|lane| lane.digest.as_deref());
+                let is_same = mark.is_some_and(|mark| digest.is_none_or(|it| it == mark.digest));
+                standing.takes_work() && is_same
+            };
+            let able = look.workers.iter().filter(can).count();
+            metrics.set("unwedge_lane_workers", &[("lane", kind)], count(able))?;
+            if let Some(ms) = of.oldest_waiting_ms {
+                let name = "unwedge_lane_oldest_waiting_seconds";
+                metrics.set(name, &[("lane", kind)], seconds_of(ms))?;
+            }
+            if let Some(ms) = of.last_done_ms {
+                let name = "unwedge_lane_last_done_timestamp_seconds";
+                metrics.set(name, &[("lane", kind)], seconds_of(ms))?;
+            }
+        }
+        for standing in Standing::ALL {
+            let some = look.workers.iter().filter(|(_, it)| *it == standing).count();
+            metrics.set("unwedge_queue_workers", &[("state", standing.name())], count(some))?;
+        }
+    }
+    for (state, total) in &tended.removed {
+        metrics.set("unwedge_jobs_removed", &[("state", state)], whole(*total))?;
+    }
+    Ok(())
 }
 
 /// For a person.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use super::exit::Exit;
 use super::metrics::{self, Common, Families, flag, seconds_of, whole};
 use super::out;
+use crate::act::upkeep::{Done, Tended};
 use crate::config::{Settings, duration};
 use crate::decide::plan::{Hold, Reason};
 use crate::manifest::JOBS;
@@ -26,7 +27,9 @@ pub struct QueueRound<'a> {
     pub look: Option<&'a QueueLook>,
     /// When the queue was last read, milliseconds since 1970 UTC.
     pub last_good_utc_ms: Option<u64>,
-    /// What could not be stored.
+    /// What was seen of a queue of our own beside that, and done to it.
+    pub tended: Option<&'a Tended>,
+    /// What could not be done or stored.
     pub trouble: Option<&'a str>,
     /// How long it took.
     pub took: Duration,
@@ -68,6 +71,10 @@ pub fn say(round: &QueueRound<'_>, json: bool) -> Result<()> {
         (false, look) => {
             if !super::journal::is_ours() {
                 out::print(&text(look, round.now))?;
+                let done = round.tended.and_then(|it| it.done.as_ref());
+                for line in done.map(upkeep).into_iter().flatten() {
+                    out::print(&format!("  {line}\n"))?;
+                }
             }
         }
     }
@@ -192,11 +199,32 @@ pub fn journal(round: &QueueRound<'_>) {
         Some(QueueLook::Known(facts)) => format!("queue {}: {}", facts.queue, counts(facts)),
         Some(QueueLook::Unknown { why, .. }) => format!("queue-unknown: {why}"),
     };
+    if let Some(done) = round.tended.and_then(|it| it.done.as_ref()) {
+        line += &upkeep(done).iter().map(|it| format!("; {it}")).collect::<String>();
+    }
     if let Some(trouble) = round.trouble {
         line += &format!("; {trouble}");
     }
     line += &format!("; in {}", text::duration(round.took));
     super::journal::tell(JOBS.name, "", round.took, round.exit(), &line);
+}
+
+/// What was done, in a few words each.
+fn upkeep(done: &Done) -> Vec<String> {
+    let mut out = Vec::new();
+    if !done.gone.is_empty() || !done.back.is_empty() {
+        out.push(format!("gone: {}; {} jobs given back", done.gone.join(", "), done.back.len()));
+    }
+    for (state, count) in &done.removed.jobs {
+        out.push(format!("{count} {} taken out", state.name()));
+    }
+    for (id, kind, input) in &done.removed.aside {
+        out.push(format!("job {id} of {kind} ({input}) was put aside for long enough"));
+    }
+    if done.logs > 0 {
+        out.push(format!("{} logs taken away", done.logs));
+    }
+    out
 }
 
 /// Writes the metrics.
@@ -230,6 +258,9 @@ pub fn render_metrics(round: &QueueRound<'_>) -> Result<String> {
     metrics.set("unwedge_queue_readable", &[], flag(look.known().is_some()))?;
     if let Some(read) = round.last_good_utc_ms {
         metrics.set("unwedge_queue_last_good_timestamp_seconds", &[], seconds_of(read))?;
+    }
+    if let Some(tended) = round.tended {
+        super::lanes::metrics(tended, &mut metrics)?;
     }
     let Some(facts) = look.known() else { return metrics.encode() };
     for state in State::ALL {

@@ -116,7 +116,7 @@ fn file(path: &Path, tell: &mut dyn FnMut(Rung) -> bool) -> Result<(), String> {
         let is_of_log = event.file_name().is_some_and(|it| it.to_bytes() == log.as_encoded_bytes());
         // what came together is one, and whoever writes all the time wakes nobody all the time
         if is_of_log && events.is_buffer_empty() {
-            pause(SETTLES.max(AT_MOST_EVERY.saturating_sub(boottime() - last)));
+            pause(SETTLES.max(AT_MOST_EVERY.saturating_sub(boottime().saturating_sub(last))));
             last = boottime();
             if !tell(Rung::Jobs) {
                 return Ok(());

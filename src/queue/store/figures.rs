@@ -23,6 +23,8 @@ pub struct Figures {
     pub mean_ms: Option<u64>,
     /// What 95 of 100 of those took no longer than.
     pub p95_ms: Option<u64>,
+    /// When the last was done, milliseconds since 1970.
+    pub last_done_ms: Option<u64>,
     /// How many were done in the last 60 s.
     pub done_last_minute: u64,
     /// Failed and quarantined ones by class.
@@ -63,7 +65,7 @@ impl Store {
             SELECT type, coalesce(class, ''), count(*) FROM unwedge_jobs WHERE type = $1 AND state IN ('failed', 'quarantined')
             GROUP BY type, class";
         const TOOK: &str = "
-            SELECT coalesce(tier, ''), finished_ms - coalesce(started_ms, finished_ms) FROM unwedge_jobs
+            SELECT coalesce(tier, ''), finished_ms - coalesce(started_ms, finished_ms), finished_ms FROM unwedge_jobs
             WHERE type = $1 AND state = 'done' ORDER BY finished_ms DESC LIMIT $2";
         const RATE: &str = "
             SELECT count(*) FROM unwedge_jobs WHERE type = $1 AND state = 'done' AND finished_ms > {now} - 60000";
@@ -79,6 +81,7 @@ impl Store {
         for (kind, of) in &mut all {
             let kind = Param::Text(kind.clone());
             let took = self.session.rows(TOOK, vec![kind.clone(), Param::Number(LAST)])?;
+            of.last_done_ms = took.first().and_then(|row| row.get(2)?.number());
             let mut times: Vec<u64> = took.iter().map(|row| natural(row, 1)).collect();
             times.sort_unstable();
             for row in &took {

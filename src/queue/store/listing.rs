@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::{Cell, Fault, Param, Store, TypeMark, count, number, state, text_of};
 use crate::decide::attempts::State;
+use crate::decide::workers::{Seen, Standing};
+use crate::probes::witness::{self, Fate};
 
 /// Which jobs are meant: those of which all of this holds. What is not said holds of every one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -268,6 +270,19 @@ pub struct Worker {
     pub memory_mib: Option<u64>,
     /// Why it does not hear when jobs come; none where it does.
     pub deaf: Option<String>,
+}
+
+impl Worker {
+    /// How it stands, by its word and by what is seen of its process here.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let seen = match witness::fate(&self.id) {
+            Fate::Gone => Seen::Gone,
+            Fate::Ending | Fate::Unknown if witness::is_of_here(&self.id) => Seen::There,
+            Fate::Ending | Fate::Unknown => Seen::NotSeen,
+        };
+        Standing::of(&self.state, Duration::from_millis(self.silent_ms), seen)
+    }
 }
 
 /// The order of a list.

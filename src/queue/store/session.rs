@@ -14,7 +14,7 @@ use crate::queue::address::Address;
 use crate::queue::cells::Cell;
 use crate::queue::sql::{Dialect, Param, Statement};
 use crate::queue::{Fault, local, millis, postgres, sqlite};
-use crate::sys::clock::{Now, boottime, pause};
+use crate::sys::clock::{Deadline, Now, boottime, pause};
 use crate::sys::text;
 
 /// Two that come at once make the tables one after the other; any number that nobody else uses.
@@ -26,8 +26,6 @@ const MOMENT_GLOB: &str =
     "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]*Z";
 /// Pages that are given back to the disk at a time: some 4 MiB.
 const PAGES_AT_ONCE: u32 = 1000;
-/// And no more than so often in one round.
-const GIVE_BACK_MAX: u32 = 50;
 
 /// A connection.
 pub struct Session {
@@ -160,11 +158,11 @@ impl Session {
     }
 
     /// Lets a file shrink by what is not used in it any more; a server does that by itself.
-    pub fn give_back_space(&mut self) -> Result<(), Fault> {
+    pub fn give_back_space(&mut self, deadline: Deadline) -> Result<(), Fault> {
         if self.dialect() == Dialect::Postgres {
             return Ok(());
         }
-        for _ in 0..GIVE_BACK_MAX {
+        while !deadline.passed() {
             let free =
                 self.rows("SELECT freelist_count FROM pragma_freelist_count()", Vec::new())?;
             if free.first().and_then(|row| row.first()?.number()).unwrap_or_default() == 0 {

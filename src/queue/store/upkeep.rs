@@ -9,42 +9,14 @@ use serde::Serialize;
 
 use super::session::Session;
 use super::{Fault, Param, Store, number, text_of};
+use crate::config::jobs::Keep;
 use crate::decide::attempts::{Class, State};
+use crate::sys::clock::Deadline;
 
 /// So many rows at a time: nobody waits long for their lock.
 const AT_ONCE: usize = 500;
-/// So many times in one round: what is left is for the next.
-const TIMES: usize = 200;
 /// How long a worker that is gone is still listed.
 const WORKER: Duration = Duration::from_secs(24 * 3600);
-
-/// How long what is kept; 0 is for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// Jobs that are done. Default 7 days.
-    pub done: Duration,
-    /// Those that failed. Default 30 days.
-    pub failed: Duration,
-    /// Those that were called off. Default 1 day.
-    pub cancelled: Duration,
-    /// Those that are put aside, where the cause is the item itself. Default 30 days.
-    pub quarantined: Duration,
-    /// Events. Default 30 days.
-    pub events: Duration,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        let days = |count: u64| Duration::from_secs(count * 24 * 3600);
-        Self {
-            done: days(7),
-            failed: days(30),
-            cancelled: days(1),
-            quarantined: days(30),
-            events: days(30),
-        }
-    }
-}
 
 /// What was taken out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -64,50 +36,63 @@ pub struct Removed {
 /// Classes whose cause is the item itself.
 const OF_THE_ITEM: [Class; 4] = [Class::Failed, Class::TimedOut, Class::Permanent, Class::Crashed];
 
+/// What may go: how it stands, how long it is kept, and what else must hold.
+fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
+    let classes: Vec<String> =
+        OF_THE_ITEM.iter().map(|class| format!("'{}'", class.name())).collect();
+    let aside = format!("AND class IN ({})", classes.join(", "));
+    let mut kinds = vec![
+        (State::Done, keep.done, String::new()),
+        (State::Failed, keep.failed, String::new()),
+        (State::Cancelled, keep.cancelled, String::new()),
+    ];
+    if with_quarantine {
+        kinds.push((State::Quarantined, keep.quarantined, aside));
+    }
+    kinds.retain(|(_, kept, _)| !kept.is_zero());
+    kinds
+}
+
 impl Store {
-    /// Takes out what was kept for long enough.
+    /// How many jobs would be taken out now.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn old(&mut self, keep: &Keep) -> Result<BTreeMap<State, u64>, Fault> {
+        let mut old = BTreeMap::new();
+        for (state, kept, more) in kinds(keep, true) {
+            let rows = self.session.rows(
+                &format!(
+                    "SELECT count(*) FROM unwedge_jobs WHERE state = $1 AND finished_ms <= {{now}} - $2 {more}"
+                ),
+                vec![Param::Text(state.name().to_owned()), millis(kept)],
+            )?;
+            let count = rows.first().map_or(0, |row| number(row, 0));
+            if let Some(count) = u64::try_from(count).ok().filter(|count| *count > 0) {
+                old.insert(state, count);
+            }
+        }
+        Ok(old)
+    }
+
+    /// Takes out what was kept for long enough, as far as it comes.
     ///
     /// # Errors
     /// What is out is out; the next round goes on.
-    pub fn remove_old(&mut self, keep: &Keep, with_quarantine: bool) -> Result<Removed, Fault> {
-        let classes: Vec<String> =
-            OF_THE_ITEM.iter().map(|class| format!("'{}'", class.name())).collect();
-        let aside = format!("AND class IN ({})", classes.join(", "));
-        let mut kinds: Vec<(State, Duration, &str)> = vec![
-            (State::Done, keep.done, ""),
-            (State::Failed, keep.failed, ""),
-            (State::Cancelled, keep.cancelled, ""),
-        ];
-        if with_quarantine {
-            kinds.push((State::Quarantined, keep.quarantined, &aside));
-        }
+    pub fn remove_old(
+        &mut self,
+        keep: &Keep,
+        with_quarantine: bool,
+        deadline: Deadline,
+    ) -> Result<Removed, Fault> {
         let mut removed = Removed::default();
-        let mut times = 0;
-        let all: Vec<(String, State, u64)> = self.counts()?;
-        for (state, kept, more) in kinds.into_iter().filter(|(_, kept, _)| !kept.is_zero()) {
+        let all = self.counts()?;
+        for (state, kept, more) in kinds(keep, with_quarantine) {
             for (kind, _, _) in all.iter().filter(|(_, found, _)| *found == state) {
-                loop {
-                    if times == TIMES {
-                        removed.is_more = true;
-                        return Ok(removed);
-                    }
-                    times += 1;
-                    let rows = self.session.rows(
-                        &format!(
-                            "DELETE FROM unwedge_jobs WHERE id IN (SELECT id FROM unwedge_jobs
-                                 WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 {more} ORDER BY finished_ms LIMIT $4)
-                             RETURNING id, type, input"
-                        ),
-                        vec![
-                            Param::Text(kind.clone()),
-                            Param::Text(state.name().to_owned()),
-                            millis(kept),
-                            at_once(),
-                        ],
-                    )?;
+                while !deadline.passed() {
+                    let rows = self.remove_some(kind, state, kept, &more)?;
                     if state == State::Quarantined {
-                        let row = |row: &Vec<_>| (number(row, 0), text_of(row, 1), text_of(row, 2));
-                        removed.aside.extend(rows.iter().map(row));
+                        removed.aside.extend(rows.iter().cloned());
                     }
                     if !rows.is_empty() {
                         *removed.jobs.entry(state).or_default() += rows.len() as u64;
@@ -118,12 +103,13 @@ impl Store {
                 }
             }
         }
-        if !keep.events.is_zero() {
+        if !keep.events.is_zero() && !deadline.passed() {
             removed.events = some(
                 &mut self.session,
                 "DELETE FROM unwedge_events WHERE id IN
                      (SELECT id FROM unwedge_events WHERE at_ms <= {now} - $1 ORDER BY id LIMIT $2) RETURNING id",
                 keep.events,
+                deadline,
             )?;
         }
         removed.workers = some(
@@ -131,18 +117,49 @@ impl Store {
             "DELETE FROM unwedge_workers WHERE id IN (SELECT id FROM unwedge_workers w WHERE w.state = 'dead' AND w.ended_ms <= {now} - $1
                  AND NOT EXISTS (SELECT 1 FROM unwedge_jobs j WHERE j.worker = w.id AND j.state = 'running') LIMIT $2) RETURNING id",
             WORKER,
+            deadline,
         )?;
-        self.session.give_back_space()?;
+        removed.is_more = deadline.passed();
+        self.session.give_back_space(deadline)?;
         Ok(removed)
+    }
+
+    /// Some of one type that stand so: number, type and input of each.
+    fn remove_some(
+        &mut self,
+        kind: &str,
+        state: State,
+        kept: Duration,
+        more: &str,
+    ) -> Result<Vec<(i64, String, String)>, Fault> {
+        let rows = self.session.rows(
+            &format!(
+                "DELETE FROM unwedge_jobs WHERE id IN (SELECT id FROM unwedge_jobs
+                     WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 {more} ORDER BY finished_ms LIMIT $4)
+                 RETURNING id, type, input"
+            ),
+            vec![
+                Param::Text(kind.to_owned()),
+                Param::Text(state.name().to_owned()),
+                millis(kept),
+                at_once(),
+            ],
+        )?;
+        Ok(rows.iter().map(|row| (number(row, 0), text_of(row, 1), text_of(row, 2))).collect())
     }
 }
 
-fn some(session: &mut Session, text: &str, kept: Duration) -> Result<u64, Fault> {
+fn some(
+    session: &mut Session,
+    text: &str,
+    kept: Duration,
+    deadline: Deadline,
+) -> Result<u64, Fault> {
     let mut count = 0;
     loop {
         let rows = session.rows(text, vec![millis(kept), at_once()])?;
         count += rows.len() as u64;
-        if rows.len() < AT_ONCE {
+        if rows.len() < AT_ONCE || deadline.passed() {
             return Ok(count);
         }
     }

@@ -72,6 +72,7 @@ fn an_unknown_queue_has_a_reason_and_what_was_known_last_and_no_figures() {
         armed: false,
         look,
         last_good_utc_ms: Some(1_699_999_000_000),
+        tended: None,
         trouble: None,
         took: Duration::from_millis(20),
     };

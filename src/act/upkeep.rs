@@ -1,0 +1,219 @@
+//! Upkeep of a queue of our own, once a round: jobs of workers that are gone go back, what was kept for long enough goes,
+//! and logs of this host with it. Only rows and logs go. Everything is done some at a time, and what there was no time
+//! for is done by the next round.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::permission::still_permitted;
+use super::store;
+use crate::config::Settings;
+use crate::config::jobs::Jobs;
+use crate::config::queue::{Adapter, Queue};
+use crate::config::sentinel::Kind;
+use crate::decide::leases::{Seen, over_rounds};
+use crate::decide::workers::Standing;
+use crate::probes::records::{self, UpkeepState};
+use crate::probes::witness::{self, Fate};
+use crate::queue::Fault;
+use crate::queue::store::figures::Figures;
+use crate::queue::store::lanes::Lane;
+use crate::queue::store::listing::Worker;
+use crate::queue::store::upkeep::Removed;
+use crate::queue::store::{Rescued, Store};
+use crate::sys::clock::{Deadline, Now};
+use crate::sys::limit::within;
+
+/// What is put aside is looked through no more often than this.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// Most logs that are taken away in a round.
+const LOGS_MAX: usize = 10_000;
+
+/// What a round saw of a queue of our own.
+#[derive(Debug)]
+pub struct Look {
+    /// Its lanes.
+    pub lanes: Vec<Lane>,
+    /// Their figures.
+    pub figures: BTreeMap<String, Figures>,
+    /// Its workers.
+    pub workers: Vec<(Worker, Standing)>,
+}
+
+/// Looks.
+///
+/// # Errors
+/// Nothing is known.
+pub fn look(queue: &Queue, limit: Duration) -> Result<Look, Fault> {
+    let asked = queue.clone();
+    within(limit, move || {
+        let mut store = Store::open(&asked)?;
+        let with = |it: Worker| {
+            let standing = it.standing();
+            (it, standing)
+        };
+        Ok(Look {
+            lanes: store.lanes()?,
+            figures: store.figures()?,
+            workers: store.all_workers(false)?.into_iter().map(with).collect(),
+        })
+    })
+    .map_err(|why| Fault(why.to_string()))?
+}
+
+/// What came of a round.
+#[derive(Debug, Default)]
+pub struct Tended {
+    /// What was seen; none where the queue is not our own, or nobody knows.
+    pub look: Option<Look>,
+    /// What was done; none where it is not permitted.
+    pub done: Option<Done>,
+    /// How many jobs were taken out so far, by how they stood.
+    pub removed: BTreeMap<String, u64>,
+    /// What could not be done.
+    pub trouble: Option<String>,
+}
+
+/// Does what is permitted of it, and looks, within `limit`. Of a queue that is not our own that is nothing.
+#[must_use]
+pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tended {
+    let Some(queue) = settings.queue.as_ref().filter(|it| it.adapter == Adapter::Unwedge) else {
+        return Tended::default();
+    };
+    let deadline = Deadline::after(limit);
+    let mut tended = Tended::default();
+    let mut memory: UpkeepState = match records::read(own, now) {
+        Ok(memory) => memory,
+        Err(error) => return Tended { trouble: Some(error.to_string()), ..tended },
+    };
+    if still_permitted(settings, Kind::Jobs, deadline).is_ok() {
+        let jobs = settings.jobs.clone().unwrap_or_default();
+        match round(queue, &jobs, &mut memory, now, deadline.left() / 2) {
+            Ok(done) => {
+                let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
+                tended.done = Some(Done { logs, ..done });
+            }
+            Err(Fault(why)) => tended.trouble = Some(format!("upkeep: {why}")),
+        }
+        if let Err(error) = store::record(own, &memory) {
+            tended.trouble = Some(format!("{error:#}"));
+        }
+    }
+    tended.removed = memory.removed;
+    match look(queue, deadline.left()) {
+        Ok(look) => tended.look = Some(look),
+        Err(Fault(why)) => tended.trouble = Some(format!("look at the lanes: {why}")),
+    }
+    tended
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Workers that were found gone.
+    pub gone: Vec<String>,
+    /// Jobs that they had.
+    pub back: Vec<Rescued>,
+    /// What was taken out.
+    pub removed: Removed,
+    /// Logs that were taken away.
+    pub logs: usize,
+}
+
+/// Does it, within `limit`; what is to be remembered is in `memory` then.
+///
+/// # Errors
+/// What is done is done; the next round goes on.
+fn round(
+    queue: &Queue,
+    jobs: &Jobs,
+    memory: &mut UpkeepState,
+    now: &Now,
+    limit: Duration,
+) -> Result<Done, Fault> {
+    let is_due = memory
+        .swept
+        .as_ref()
+        .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= SWEEP_EVERY));
+    let (heard, now_, asked, keep, rescues, lease) =
+        (memory.heard.clone(), now.clone(), queue.clone(), jobs.keep, jobs.rescues, queue.lease);
+    // a part of it is for what follows
+    let deadline = Deadline::after(limit * 4 / 5);
+    let (heard, done) = within(limit, move || {
+        let mut heard = heard;
+        let mut store = Store::open(&asked)?;
+        let seen = store.workers()?;
+        let mut gone = over_rounds(&mut heard, &seen, &now_, lease);
+        gone.extend(seen.into_iter().filter(|it| witness::fate(&it.id) == Fate::Gone));
+        gone.sort_by(|a, b| a.id.cmp(&b.id));
+        gone.dedup_by(|a, b| a.id == b.id);
+        let names: Vec<String> = gone.iter().map(|it: &Seen| it.id.clone()).collect();
+        let back = store.bury(&gone, rescues)?;
+        let removed = store.remove_old(&keep, is_due, deadline)?;
+        Ok((heard, Done { gone: names, back, removed, logs: 0 }))
+    })
+    .map_err(|why| Fault(why.to_string()))??;
+    memory.heard = heard;
+    if is_due {
+        memory.swept = Some(now.stamp());
+    }
+    for (state, count) in &done.removed.jobs {
+        *memory.removed.entry(state.name().to_owned()).or_default() += count;
+    }
+    Ok(done)
+}
+
+/// Takes away logs that are older than they are kept; 0 is for ever. How many.
+fn remove_logs(dir: &Path, kept: Duration, now: &Now) -> usize {
+    if kept.is_zero() {
+        return 0;
+    }
+    let is_old = |path: &Path| {
+        let written = path.symlink_metadata().and_then(|it| it.modified());
+        let at = written.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        at.is_some_and(|at| Duration::from_millis(now.utc_ms).saturating_sub(at) > kept)
+    };
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
+    let old = entries.filter(|path| is_log(path) && is_old(path)).take(LOGS_MAX);
+    old.filter(|path| std::fs::remove_file(path).is_ok()).count()
+}
+
+/// Whether it is called as the log of a try is: `17-2.log`.
+fn is_log(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(".log").and_then(|name| name.split_once('-')).is_some_and(|(id, nth)| {
+        [id, nth]
+            .iter()
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_logs_go_and_nothing_else_that_lies_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Now { utc_ms: 100_000_000, boot_ms: 1, boot_id: "a".to_owned() };
+        let old = UNIX_EPOCH + Duration::from_millis(now.utc_ms - 7_200_000);
+        for (name, is_old) in [
+            ("1-1.log", true),
+            ("2-1.log", false),
+            ("notes.log", true),
+            ("1-1.txt", true),
+            ("-1.log", true),
+        ] {
+            let file = std::fs::File::create(dir.path().join(name)).unwrap();
+            let at = if is_old { old } else { UNIX_EPOCH + Duration::from_millis(now.utc_ms) };
+            file.set_modified(at).unwrap();
+        }
+        assert_eq!(remove_logs(dir.path(), Duration::ZERO, &now), 0);
+        assert_eq!(remove_logs(dir.path(), Duration::from_secs(7300), &now), 0);
+        assert_eq!(remove_logs(dir.path(), Duration::from_secs(7100), &now), 1);
+        assert!(!dir.path().join("1-1.log").exists());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4);
+        assert_eq!(remove_logs(&dir.path().join("none"), Duration::from_secs(1), &now), 0);
+    }
+}
