@@ -266,3 +266,24 @@ host_test! {
         metric("unwedge_lane_workers{lane=\"t\"} 1");
     }
 }
+
+host_test! {
+    fn a_full_disk_keeps_the_jobs_that_write_there_and_no_others_and_they_start_by_themselves(host) {
+        furnish(&host, &[
+            ("big", "output = \"/srv/small/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n"),
+            ("near", &script("", "cp $1 $2")),
+        ], "min_free_mib = 8\nmin_free_inodes = 10");
+        host.ok("mkdir /srv/small; mount -t tmpfs -o size=16m,mode=1777 tmpfs /srv/small; head -c 10000000 /dev/zero >/srv/small/filler
+             systemctl start unwedge-runner; cd /srv/in; tee a b c <<<x");
+        host.ok("cd /srv/in; unwedge jobs submit big a; unwedge jobs submit --wait near b");
+        let why = host.ok("cd /; unwedge jobs why 1");
+        assert!(why.starts_with("no-capable-worker: ") && why.contains("no room: /srv/small: 6 MiB are free, and 8 must be"), "{why}");
+        let said = host.bash("cd /srv/in; unwedge jobs submit --require-capable big c 2>&1");
+        assert!(said.code == Some(1) && said.stdout.contains("no room: /srv/small"), "{said:?}");
+        assert_eq!((&job(&host, 1)["state"], &job(&host, 1)["tries"]), (&"pending".into(), &0.into()));
+        host.ok("rm /srv/small/filler");
+        host.until("test -s /srv/small/a");
+        let journal = host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner");
+        assert!(journal.contains("big: there is room again"), "{journal}");
+    }
+}

@@ -343,6 +343,8 @@ pub struct JobsFragment {
     pub drain: Option<DurationText>,
     pub prefer_wait: Option<DurationText>,
     pub rescues: Option<i64>,
+    pub min_free_mib: Option<i64>,
+    pub min_free_inodes: Option<i64>,
     pub keep_done: Option<DurationText>,
     pub keep_failed: Option<DurationText>,
     pub keep_cancelled: Option<DurationText>,
@@ -356,7 +358,7 @@ pub struct JobsFragment {
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
+    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, min_free_mib, min_free_inodes, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
 )]
 #[allow(missing_docs)]
 pub struct OfTypeFragment {
@@ -388,6 +390,8 @@ impl<'de> Deserialize<'de> for JobsFragment {
                         "drain" => jobs.drain = map.next_value()?,
                         "prefer_wait" => jobs.prefer_wait = map.next_value()?,
                         "rescues" => jobs.rescues = map.next_value()?,
+                        "min_free_mib" => jobs.min_free_mib = map.next_value()?,
+                        "min_free_inodes" => jobs.min_free_inodes = map.next_value()?,
                         "keep_done" => jobs.keep_done = map.next_value()?,
                         "keep_failed" => jobs.keep_failed = map.next_value()?,
                         "keep_cancelled" => jobs.keep_cancelled = map.next_value()?,

@@ -294,6 +294,15 @@ impl JobType {
         Ok(types)
     }
 
+    /// The directory that all results of the type lie in or below; relative ones below `base`.
+    #[must_use]
+    pub fn output_root(&self, base: &Path) -> Option<PathBuf> {
+        let fixed = self.output.as_ref()?.split('{').next().unwrap_or_default();
+        let dir =
+            fixed.rsplit_once('/').map_or("", |(dir, _)| if dir.is_empty() { "/" } else { dir });
+        Some(base.join(dir))
+    }
+
     /// Where the result of an input goes; relative ones below `base`.
     #[must_use]
     pub fn output_of(&self, input: &Path, base: &Path) -> Option<PathBuf> {
@@ -506,6 +515,22 @@ backoff  = "30s"
         }
         let why = JobType::parse(Path::new("/etc/jobs.d/a b.toml"), PDFTEXT).unwrap_err();
         assert!(why.contains("the file's name is the type's"), "{why}");
+    }
+
+    #[test]
+    fn the_root_of_all_results_is_what_no_mark_is_in() {
+        for (output, expected) in [
+            ("/o/{stem}", "/o"),
+            ("/o/a{stem}/x", "/o"),
+            ("/{stem}", "/"),
+            ("out/{name}", "/base/out"),
+            ("{name}.txt", "/base"),
+            ("/o/x.txt", "/o"),
+        ] {
+            let kind = parse(&format!("output = \"{output}\"\n[[tier]]\nargv = [\"/bin/true\"]\n"));
+            let root = kind.unwrap().output_root(Path::new("/base")).unwrap();
+            assert_eq!(root, Path::new(expected), "{output}");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub const CONCURRENCY_MAX: u32 = 1000;
 /// Shortest and longest of the runner's times: 10 ms and 1 h.
 const TIME_MIN: Duration = Duration::from_millis(10);
 const TIME_MAX: Duration = Duration::from_secs(3600);
+/// Most that must be free, MiB or inodes.
+const FREE_MAX: u32 = 1_000_000_000;
 /// Longest time that anything is kept: 10 years.
 const KEEP_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// The worker's unit where there is no other.
@@ -47,6 +49,10 @@ pub struct Jobs {
     pub prefer_wait: Duration,
     /// So often a job may lose its worker. Default 3, from 1 to 1000.
     pub rescues: u32,
+    /// MiB that must be free where a type writes, or nothing of it is taken. Default 64.
+    pub min_free_mib: u64,
+    /// Inodes, likewise. Default 1000.
+    pub min_free_inodes: u64,
     /// How long what is kept; 0 is for ever.
     pub keep: Keep,
     /// Single types.
@@ -105,6 +111,8 @@ impl Default for Jobs {
             drain: secs(90),
             prefer_wait: secs(120),
             rescues: 3,
+            min_free_mib: 64,
+            min_free_inodes: 1000,
             keep: Keep::default(),
             each: BTreeMap::new(),
         }
@@ -167,6 +175,18 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
             default.rescues,
             1..=CONCURRENCY_MAX,
         ),
+        min_free_mib: u64::from(check.count(
+            &at.key("min_free_mib"),
+            written.min_free_mib,
+            64,
+            0..=FREE_MAX,
+        )),
+        min_free_inodes: u64::from(check.count(
+            &at.key("min_free_inodes"),
+            written.min_free_inodes,
+            1000,
+            0..=FREE_MAX,
+        )),
         keep: Keep {
             done: kept(check, "keep_done", written.keep_done, default.keep.done),
             failed: kept(check, "keep_failed", written.keep_failed, default.keep.failed),
@@ -221,6 +241,7 @@ fn of_type(
 /// The keys that a variable may set, with what they are by default.
 pub(super) fn defaults() -> Value {
     let default = Jobs::default();
+    let whole = |number: u64| Value::from(i64::try_from(number).unwrap_or(i64::MAX));
     table([
         ("dir", Value::from(default.dir.display().to_string())),
         ("concurrency", Value::from(default.concurrency)),
@@ -231,6 +252,8 @@ pub(super) fn defaults() -> Value {
         ("drain", time(default.drain)),
         ("prefer_wait", time(default.prefer_wait)),
         ("rescues", Value::from(default.rescues)),
+        ("min_free_mib", whole(default.min_free_mib)),
+        ("min_free_inodes", whole(default.min_free_inodes)),
         ("keep_done", time(default.keep.done)),
         ("keep_failed", time(default.keep.failed)),
         ("keep_cancelled", time(default.keep.cancelled)),

@@ -101,10 +101,7 @@ fn nobody_for(kind: &JobType, workers: &[Worker]) -> Option<String> {
             kind.name
         ),
         (Some((programs, host)), true) => {
-            format!(
-                "no worker can take {}: {host} has none of {programs}; install one of them there",
-                kind.name
-            )
+            format!("no worker can take {}: {host}: {programs}", kind.name)
         }
         (None, true) => format!(
             "no worker knows {}: put its file into [jobs] dir there, and systemctl reload unwedge-runner",

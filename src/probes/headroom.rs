@@ -20,6 +20,9 @@ use crate::sys::clock::Deadline;
 /// The word that makes this program such a child.
 const VERB: &str = "--headroom";
 
+/// The word that makes it one that goes up to where something is.
+const NEAREST: &str = "--headroom-nearest";
+
 /// What is known of one file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,10 +58,22 @@ pub fn look(paths: &[(PathBuf, Dev)], limit: Duration) -> BTreeMap<PathBuf, Head
     paths.iter().map(|(path, dev)| (path.clone(), of(dev))).collect()
 }
 
+/// Asks for one path, or for the nearest above it that is there. Returns within `limit`.
+#[must_use]
+pub fn nearest(path: &Path, limit: Duration) -> Headroom {
+    let answer = ask(NEAREST, path).answer(Deadline::after(limit), limit, "statfs: no answer");
+    answer.unwrap_or_else(Headroom::Unknown)
+}
+
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
-    asked::run_if_asked(VERB, args, room)
+    asked::run_if_asked(VERB, args, room).or_else(|| {
+        asked::run_if_asked(NEAREST, args, |path| {
+            let there = |path: &&Path| path.symlink_metadata().is_ok();
+            room(path.ancestors().find(there).unwrap_or(path))
+        })
+    })
 }
 
 fn room(path: &Path) -> Headroom {

@@ -52,7 +52,7 @@ pub fn text(all: &[(Worker, Standing)]) -> String {
             let _ = writeln!(out, "          poll-only: {why}");
         }
         for (kind, lack) in &it.lacks {
-            let _ = writeln!(out, "          not {kind}: none of {lack} is there");
+            let _ = writeln!(out, "          not {kind}: {lack}");
         }
     }
     out

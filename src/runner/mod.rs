@@ -12,6 +12,7 @@ pub mod link;
 pub mod log;
 pub mod order;
 pub mod outbox;
+pub mod room;
 mod running;
 pub mod setup;
 pub mod supervise;
@@ -25,6 +26,6 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
         // the second word says whose it is, to whoever looks at the process table
         [verb, _worker] if verb == helper::VERB => Some(helper::run()),
         [verb] if verb == supervise::VERB => Some(supervise::as_told()),
-        [..] => None,
+        [..] => crate::probes::headroom::run_if_asked(args),
     }
 }

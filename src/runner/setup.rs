@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::room::Floor;
 use crate::config::job_type::JobType;
 use crate::probes::records::path_text;
 
@@ -30,6 +31,8 @@ pub struct Numbers {
     pub tools: Duration,
     /// So often a job may lose its worker. Default 3.
     pub rescues: u32,
+    /// Room that must be left where its jobs write.
+    pub floor: Floor,
 }
 
 impl Default for Numbers {
@@ -45,6 +48,7 @@ impl Default for Numbers {
             prefer_wait: secs(120),
             tools: secs(300),
             rescues: 3,
+            floor: Floor::default(),
         }
     }
 }

@@ -20,6 +20,7 @@ use super::hand::Hand;
 use super::link::{Link, RETRY_HOLDING};
 use super::order::{Order, Report, Tell};
 use super::outbox::Outbox;
+use super::room::{self, Places};
 use super::running::{HELPER_END, News, Running};
 use super::setup::Setup;
 use super::tree;
@@ -133,6 +134,8 @@ pub enum Event {
     Reread,
     /// What the queue tells by itself.
     Rung(Rung),
+    /// The types that there is no room for, and why.
+    Room(BTreeMap<String, String>),
 }
 
 struct Runner {
@@ -180,6 +183,10 @@ struct Runner {
     stopping: Option<Duration>,
     /// Why it does not hear when jobs come.
     deaf: Option<String>,
+    /// The types that there is no room for; none before that was looked at.
+    full: Option<BTreeMap<String, String>>,
+    /// Where the types write, for whoever looks at the room there.
+    places: Sender<Places>,
     said: BTreeMap<&'static str, String>,
 }
 
@@ -201,6 +208,12 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
             bell::listen(&rung, &mut |news| rings.send(Event::Rung(news)).is_ok());
         })
         .map_err(|error| io("listen to the queue", error))?;
+    let (places, wanted) = mpsc::channel();
+    let (floor, run_dir, full) = (setup.numbers.floor, setup.run_dir.clone(), send.clone());
+    std::thread::Builder::new()
+        .name("room".to_owned())
+        .spawn(move || room::watch(floor, &run_dir, &wanted, &full))
+        .map_err(|error| io("look at the room", error))?;
     let place = match &queue.database {
         crate::config::queue::Database::Url(url) => url.0.clone(),
         crate::config::queue::Database::UrlFile(path) => text::path(path),
@@ -238,9 +251,12 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         ping_due: Duration::ZERO,
         stopping: None,
         deaf: None,
+        full: None,
+        places,
         said: BTreeMap::new(),
         setup,
     };
+    runner.tell_places();
     runner.work()
 }
 
@@ -407,7 +423,11 @@ impl Runner {
         let (mut types, mut lacks) = (BTreeMap::new(), BTreeMap::new());
         for kind in self.types.iter().filter(|kind| kind.concurrency != Some(0)) {
             if let Some(Ability::None(programs)) = self.abilities.get(&kind.name) {
-                lacks.insert(kind.name.clone(), programs.clone());
+                lacks.insert(kind.name.clone(), format!("none of {programs} is there"));
+                continue;
+            }
+            if let Some(why) = self.full.as_ref().and_then(|full| full.get(&kind.name)) {
+                lacks.insert(kind.name.clone(), format!("no room: {why}"));
                 continue;
             }
             let first_tier = kind.tiers.first().map(|tier| tier.name.clone()).unwrap_or_default();
@@ -439,6 +459,34 @@ impl Runner {
         self.retype();
     }
 
+    /// Tells whoever looks at the room where the types write.
+    fn tell_places(&mut self) {
+        let dir = &self.setup.dir;
+        let place = |kind: &Rc<JobType>| Some((kind.name.clone(), kind.output_root(dir)?));
+        let places = self.types.iter().filter_map(place).collect();
+        self.full = None;
+        // one that is gone tells no more, and what is not known is closed
+        let _ = self.places.send(places);
+    }
+
+    /// Hears for which types there is no room.
+    fn hear_room(&mut self, full: BTreeMap<String, String>) {
+        if self.full.as_ref() == Some(&full) {
+            return;
+        }
+        let before = self.full.replace(full.clone()).unwrap_or_default();
+        for (kind, why) in full.iter().filter(|(kind, _)| !before.contains_key(*kind)) {
+            say(&format!("{kind}: no room for what it writes, and nothing of it is taken: {why}"));
+        }
+        for kind in before.keys().filter(|kind| !full.contains_key(*kind)) {
+            say(&format!("{kind}: there is room again"));
+        }
+        if full != before {
+            self.retype();
+        }
+        self.poll_due = self.poll_due.min(self.not_before);
+    }
+
     /// Tells the queue what it can take from now on.
     fn retype(&mut self) {
         if !self.is_entered {
@@ -467,6 +515,7 @@ impl Runner {
                 (self.types, self.setup.slots) = (all, slots);
                 self.abilities.clear();
                 self.tools_due = Duration::ZERO;
+                self.tell_places();
                 // also where all tools are as they were, the types may not be
                 if let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) {
                     self.abilities = found;
@@ -645,6 +694,11 @@ impl Runner {
     }
 
     fn claim(&mut self, now: Duration) {
+        // what is not known is closed, and whoever finds it out asks for the next look
+        let Some(full) = self.full.clone() else {
+            self.poll_due = Duration::MAX;
+            return;
+        };
         if !self.claimed.is_empty() {
             self.poll_due = Duration::MAX;
             return;
@@ -664,7 +718,7 @@ impl Runner {
                 Some(Ability::Other) => self.setup.numbers.prefer_wait,
                 Some(Ability::None(_)) | None => continue,
             };
-            if free == 0 {
+            if free == 0 || full.contains_key(&kind.name) {
                 continue;
             }
             let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());
@@ -823,6 +877,7 @@ impl Runner {
                     self.poll_due = self.poll_due.min(self.not_before);
                 }
             }
+            Event::Room(full) => self.hear_room(full),
             Event::Rung(Rung::Hears) => self.deaf = None,
             Event::Rung(Rung::Deaf(why)) => {
                 self.trouble("bell", &format!("jobs are looked for now and then alone: {why}"));

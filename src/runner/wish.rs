@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::room::Floor;
 use super::setup::Numbers;
 use super::supervise::say;
 use crate::act::store;
@@ -94,6 +95,7 @@ impl Wish {
             drain: jobs.drain,
             prefer_wait: jobs.prefer_wait,
             rescues: jobs.rescues,
+            floor: Floor { mib: jobs.min_free_mib, inodes: jobs.min_free_inodes },
             ..Numbers::default()
         }
     }
