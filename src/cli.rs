@@ -431,6 +431,15 @@ pub enum JobsOf {
     Cancel(Change),
     /// Let jobs out of quarantine, with nothing used up
     Release(Change),
+    /// Put in a job that does nothing, and say how long each stage of it took; nothing of it is left
+    Smoke {
+        /// Wait no longer than this
+        #[arg(long, value_name = "TIME", default_value = "60s")]
+        timeout: String,
+        /// Where
+        #[command(flatten)]
+        at: QueueAt,
+    },
     /// Put waiting jobs aside by a rule; what they work on stays where it is
     Quarantine {
         /// The rule: type=NAME, class=NAME, age=TIME (put in at least so long ago), input=PATH (it, or what lies below),
@@ -596,6 +605,12 @@ pub enum WorkersVerb {
         /// Where
         #[command(flatten)]
         at: QueueAt,
+    },
+    /// Show processes of jobs whose worker is gone, and end those; what is of another user or cannot be told is only shown
+    Reap {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take those out of the list that are gone; what they had goes back. One that gives a sign of life is never touched
     Cleanup {

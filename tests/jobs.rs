@@ -261,3 +261,45 @@ fn a_queue_that_cannot_be_used_is_told_with_its_place_its_owner_and_who_holds_it
         "{said}"
     );
 }
+
+#[test]
+fn only_processes_whose_worker_is_seen_to_be_gone_are_ended() {
+    let own = unwedge::probes::witness::own().unwrap();
+    let gone = format!("{}:1", own.rsplit_once(':').unwrap().0);
+    let start = |worker: &str| {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("1000").env("UNWEDGE_WORKER", worker).spawn().unwrap()
+    };
+    let mut all = [start(&gone), start(&own), start("another-host:1:2:3")];
+    let pids: Vec<String> = all.iter().map(|it| format!("  {:>8}  sleep", it.id())).collect();
+    let say = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_unwedge")).args(words).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let parts = |said: &str| -> Vec<String> {
+        let mut parts: Vec<String> = Vec::new();
+        for line in said.lines() {
+            match parts.last_mut() {
+                Some(part) if line.starts_with(' ') => part.push_str(line),
+                Some(_) | None => parts.push(line.to_owned()),
+            }
+        }
+        parts
+    };
+    let (code, said) = say(&["workers", "reap", "--dry-run"]);
+    let told = parts(&said);
+    assert_eq!((code, told.len()), (Some(0), 3), "{said}");
+    for (part, pid) in told.iter().zip(&pids) {
+        assert!(part.contains(pid), "{pid}: {said}");
+    }
+    assert!(all.iter_mut().all(|it| it.try_wait().unwrap().is_none()), "a dry run ends nobody");
+    let (code, said) = say(&["workers", "reap"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(parts(&said)[0].starts_with("of a worker that is gone, ended"), "{said}");
+    all[0].wait().unwrap();
+    assert!(all[1..].iter_mut().all(|it| it.try_wait().unwrap().is_none()), "{said}");
+    for it in &mut all[1..] {
+        it.kill().unwrap();
+        it.wait().unwrap();
+    }
+}

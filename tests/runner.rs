@@ -93,6 +93,12 @@ host_test! {
             assert!(said.contains("memory cannot be limited here"), "{said}");
         }
 
+        // the whole way, and nothing left of it
+        let said = host.ok("cd /; unwedge jobs smoke");
+        assert!(said.starts_with("the queue works\n  put in "), "{said}");
+        let left = host.ok("cd /; unwedge jobs list --state done,cancelled; unwedge lanes list; unwedge workers list");
+        assert!(!left.contains("smoke"), "{left}");
+
         // a second one changes nothing, by whomever it is started
         let before = host.ok("main_pid unwedge-runner");
         let ran = host.bash("unwedge-runner 2>&1");

@@ -92,6 +92,8 @@ pub struct Marks<'a> {
 }
 
 /// The marks there are.
+/// The name of the type that every runner knows; no file is called so.
+const SMOKE: &str = "unwedge-smoke";
 /// Most at a time: what one worker has taken no other does.
 const BATCH_MAX: u32 = 1000;
 const MARKS: [&str; 5] = ["input", "output", "name", "stem", "id"];
@@ -192,6 +194,9 @@ impl JobType {
     }
 
     fn of(name: &str, written: Written) -> Result<Self, String> {
+        if name == SMOKE {
+            return Err(format!("{SMOKE} is the name of a type that every runner knows"));
+        }
         if let Some(output) = &written.output {
             check_marks("output", output, &["input", "name", "stem"])?;
         }
@@ -243,6 +248,37 @@ impl JobType {
             exit: exit.collect::<Result<_, _>>()?,
             environment: written.environment,
         })
+    }
+
+    /// The type that every runner knows: its jobs do nothing, and tell whether a queue works.
+    #[must_use]
+    pub fn smoke() -> Self {
+        Self {
+            name: SMOKE.to_owned(),
+            output: None,
+            concurrency: Some(1),
+            memory_mib: None,
+            batch: 1,
+            // nobody's work comes before it: somebody waits
+            priority: i64::from(i32::MAX),
+            tiers: vec![Tier {
+                name: "true".to_owned(),
+                argv: vec!["/bin/true".to_owned()],
+                limit_ms: 10_000,
+                exit: vec![0],
+                min_bytes: 0,
+            }],
+            attempts: 1,
+            backoff_ms: 0,
+            exit: BTreeMap::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Whether it is that one.
+    #[must_use]
+    pub fn is_smoke(&self) -> bool {
+        self.name == SMOKE
     }
 
     /// What the type says, as 12 hexadecimal digits: hosts that differ in it do not share a lane. How many at once is

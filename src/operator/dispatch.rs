@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{
     Said, binds, config as check, debts, drill, hold, incidents, jobs, lanes, mounts, queue,
-    sentinel, state, status, submit, worker, workers,
+    sentinel, smoke, state, status, submit, worker, workers,
 };
 use crate::cli::{
     BindsVerb, ConfigVerb, DrillVerb, HoldVerb, JobsOf, LanesVerb, MountsVerb, QueueVerb,
@@ -104,6 +104,7 @@ fn of_jobs(settings: &Settings, verb: &JobsOf, json: bool, now: &Now) -> Result<
         JobsOf::Retry(asked) => jobs::change(settings, asked, &Change::Retry, json, now),
         JobsOf::Cancel(asked) => jobs::change(settings, asked, &Change::Cancel, json, now),
         JobsOf::Release(asked) => jobs::change(settings, asked, &Change::Release, json, now),
+        JobsOf::Smoke { timeout, at } => smoke::smoke(settings, timeout, at, json, now),
         JobsOf::Quarantine { rule, because, dry_run, at } => {
             jobs::quarantine(settings, rule, because, *dry_run, at, json, now)
         }
@@ -126,6 +127,7 @@ fn of_workers(settings: &Settings, verb: &WorkersVerb, json: bool, now: &Now) ->
         WorkersVerb::Stop { ids, here, timeout, dry_run, at } => {
             workers::stop(settings, ids, *here, timeout, *dry_run, at)
         }
+        WorkersVerb::Reap { dry_run } => workers::reap(*dry_run),
         WorkersVerb::Cleanup { dry_run, at } => workers::cleanup(settings, *dry_run, at),
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Said;
 use super::asking::Asking;
@@ -12,14 +13,19 @@ use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
 use crate::decide::leases::Seen;
 use crate::decide::workers::Standing;
-use crate::probes::witness::{self, Fate};
+use crate::probes::witness::{self, Fate, OfJob};
 use crate::queue::store::Store;
 use crate::queue::store::listing::Worker;
 use crate::report::workers as report;
+use crate::runner::helper;
 use crate::sys::clock::{Deadline, Now, pause};
+use crate::sys::command::wait_any;
+use crate::sys::limit::within;
 
 /// How often it is asked whether they are gone.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How long the process table may take.
+const REAP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Lists them.
 ///
@@ -97,6 +103,53 @@ pub fn stop(
         }
         pause(ASK_EVERY.min(deadline.left()));
     }
+}
+
+/// Shows the processes of jobs, and ends those whose worker is gone.
+///
+/// # Errors
+/// The process table gave no answer.
+pub fn reap(dry_run: bool) -> Result<Said> {
+    let all = within(REAP_LIMIT, || witness::of_jobs(helper::WORKER)).map_err(|why| {
+        anyhow!("the process table: {why}; something waits for storage that hangs: unwedge-mounts")
+    })?;
+    let own = rustix::process::geteuid().as_raw();
+    let (mut matched, mut foreign, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    for it in all {
+        let fate = it.worker.as_ref().map(|id| (witness::is_of_here(id), witness::is_over(id)));
+        match fate {
+            Some((true, true)) if own == 0 || it.uid == own => matched.push(it),
+            Some((true, _)) => foreign.push(it),
+            Some((false, _)) | None => unknown.push(it),
+        }
+    }
+    let mut ended = 0;
+    for it in matched.iter().filter(|_| !dry_run) {
+        ended += usize::from(end(it));
+    }
+    let what = if dry_run { "would be ended" } else { "ended" };
+    let mut text = report::processes(&format!("of a worker that is gone, {what}"), &matched);
+    text += &report::processes("of a worker that lives, or of another user: left alone", &foreign);
+    text += &report::processes("whose worker cannot be told from here: left alone", &unknown);
+    let left = if dry_run { 0 } else { matched.len() - ended };
+    if left > 0 {
+        text += &format!(
+            "{left} of them cannot be ended: they wait for storage, unwedge-mounts says which\n"
+        );
+    }
+    Ok(Said { text, code: u8::from(left > 0) })
+}
+
+/// Ends a process, if it is still the same; whether it is gone.
+fn end(it: &OfJob) -> bool {
+    let Some(pid) = Pid::from_raw(it.pid) else { return true };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return true };
+    // read after it is held: whoever is there now is who is ended
+    if witness::start_of(it.pid) != Some(it.ticks) {
+        return true;
+    }
+    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    !wait_any(&[&pidfd], Duration::from_secs(1)).is_empty()
 }
 
 /// Takes out of the list who is gone.

@@ -1,9 +1,17 @@
 //! Who a worker is: boot, pid namespace, pid and start. A pid alone is used again; and one of another boot or of
 //! another namespace says nothing about the processes that are seen here.
 
+use std::ffi::{OsStr, OsString};
+
 use procfs::process::Process;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
+
+use super::records;
+use crate::sys::clock::boottime;
+
+/// What a copy of this program is called until it has named itself: it is started by that path.
+const UNNAMED: &str = "exe";
 
 /// The identity of this process.
 ///
@@ -45,7 +53,9 @@ pub fn is_of_here(id: &str) -> bool {
     place().is_ok_and(|place| id.strip_prefix(&place).is_some_and(|rest| rest.starts_with(':')))
 }
 
-fn is_over(id: &str) -> bool {
+/// Whether it is seen from here that it is gone.
+#[must_use]
+pub fn is_over(id: &str) -> bool {
     let Ok(place) = place() else { return false };
     let Some(rest) = id.strip_prefix(&place).and_then(|rest| rest.strip_prefix(':')) else {
         return false;
@@ -62,12 +72,66 @@ fn is_over(id: &str) -> bool {
     }
 }
 
-/// Whether a process that a worker has started for a job is still at it: its command line names the worker.
+/// Whether a process that a worker has started for a job is still at it. One that was started just now has no name yet.
 fn has_helpers(id: &str) -> bool {
     let Ok(all) = procfs::process::all_processes() else { return true };
-    all.flatten().any(|process| {
-        process.cmdline().is_ok_and(|words| words.iter().skip(1).any(|word| word == id))
+    let name = helper_name(id);
+    let per_second = rustix::param::clock_ticks_per_second();
+    let now =
+        u64::try_from(boottime().as_millis()).unwrap_or(u64::MAX).saturating_mul(per_second) / 1000;
+    let newborn = now.saturating_sub(per_second / 5);
+    all.flatten().filter_map(|process| process.stat().ok()).any(|stat| {
+        let is_new = stat.comm == UNNAMED && stat.starttime >= newborn;
+        stat.state != 'Z' && (stat.comm == name || is_new)
     })
+}
+
+/// What a helper calls itself: whoever looks for those of a worker reads names alone, for a process that waits for storage
+/// may keep whoever reads its command line waiting, too (`proc(5)`: the name needs no memory of the process).
+#[must_use]
+pub fn helper_name(worker: &str) -> String {
+    let digest = records::digest(worker.as_bytes());
+    format!("uj{}", &digest[..12])
+}
+
+/// A process that was started for a job.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OfJob {
+    /// Its pid.
+    pub pid: i32,
+    /// Its start, ticks since boot: a pid is used again.
+    pub ticks: u64,
+    /// What it is called.
+    pub name: String,
+    /// As whom it runs.
+    pub uid: u32,
+    /// The worker that it was started by, if that can be told.
+    pub worker: Option<String>,
+}
+
+/// The processes that were started for jobs, by the worker that stands in their environment or command line. It may wait
+/// for a process that waits for storage: it is to be called within a limit.
+#[must_use]
+pub fn of_jobs(variable: &str) -> Vec<OfJob> {
+    let mut found = Vec::new();
+    for process in procfs::process::all_processes().into_iter().flatten().flatten() {
+        let (Ok(stat), Ok(uid)) = (process.stat(), process.uid()) else { continue };
+        let is_helper = stat.comm.starts_with("uj") && stat.comm.len() == 14;
+        let said = if is_helper {
+            process.cmdline().ok().and_then(|words| words.into_iter().nth(2))
+        } else {
+            let of = |all: std::collections::HashMap<OsString, OsString>| {
+                all.get(OsStr::new(variable)).map(|id| id.to_string_lossy().into_owned())
+            };
+            process.environ().ok().and_then(of)
+        };
+        if is_helper || said.is_some() {
+            let (pid, ticks, name) = (stat.pid, stat.starttime, stat.comm);
+            found.push(OfJob { pid, ticks, name, uid, worker: said });
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The name of this host.
@@ -86,7 +150,8 @@ fn place() -> std::io::Result<String> {
 }
 
 /// The start of a process that has not ended, in ticks since boot.
-fn start_of(pid: i32) -> Option<u64> {
+#[must_use]
+pub fn start_of(pid: i32) -> Option<u64> {
     let stat = Process::new(pid).ok()?.stat().ok()?;
     (stat.state != 'Z').then_some(stat.starttime)
 }

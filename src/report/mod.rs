@@ -18,6 +18,7 @@ pub mod queue;
 pub mod queue_about;
 pub mod round;
 pub mod runner;
+pub mod smoke;
 pub mod status;
 pub mod submit;
 pub mod text;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::json::Head;
 use crate::decide::workers::Standing;
 use crate::manifest::OPERATOR;
+use crate::probes::witness::OfJob;
 use crate::queue::store::listing::Worker;
 use crate::sys::clock::Now;
 use crate::sys::text;
@@ -80,6 +81,20 @@ pub fn named(what: &str, names: &[String]) -> String {
     } else {
         format!("{what}: {}\n", names.join(", "))
     }
+}
+
+/// Processes of jobs, a line each; nothing where there are none.
+#[must_use]
+pub fn processes(what: &str, all: &[OfJob]) -> String {
+    if all.is_empty() {
+        return format!("none {what}\n");
+    }
+    let mut out = format!("{what}\n");
+    for it in all {
+        let worker = it.worker.as_deref().unwrap_or("?");
+        let _ = writeln!(out, "  {:>8}  {}  uid {}, worker {worker}", it.pid, it.name, it.uid);
+    }
+    out
 }
 
 #[derive(Serialize)]

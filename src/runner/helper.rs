@@ -5,7 +5,7 @@
 //! It waits for three things at once: the end of the command, what the runner says, and the time limit. When the
 //! runner is gone its input ends, and then it ends too, with all that is below it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -23,12 +23,16 @@ use super::order::{GO, Order, Report, Step, Tell};
 use super::tree;
 use crate::config::job_type::{Marks, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
+use crate::probes::witness;
 use crate::sys::clock::Deadline;
 use crate::sys::command::{Work, pull, wait_any};
 use crate::sys::text;
 
 /// The word that makes this program such a helper.
 pub const VERB: &str = "--run-job";
+
+/// The variable that says whose command it is.
+pub const WORKER: &str = "UNWEDGE_WORKER";
 
 /// How much of what a command said is kept for the reason, bytes.
 const SAID_BYTES: usize = 2048;
@@ -45,7 +49,11 @@ enum Halt {
 
 /// Does what each line of the standard input says, until there is none; the exit code.
 #[must_use]
-pub fn run() -> i32 {
+pub fn run(worker: &str) -> i32 {
+    // its name says whose it is, to whoever looks for those of a worker that is gone
+    if let Ok(name) = CString::new(witness::helper_name(worker)) {
+        let _ = rustix::thread::set_name(&name);
+    }
     loop {
         let mut line = String::new();
         match std::io::stdin().read_line(&mut line) {
@@ -54,18 +62,19 @@ pub fn run() -> i32 {
             Err(_) => return 1,
         }
         let Ok(order) = serde_json::from_str::<Order>(&line) else { return 2 };
-        if !serve(&order) {
+        if !serve(&order, worker) {
             return 0;
         }
     }
 }
 
 /// Makes a try; whether another may follow.
-fn serve(order: &Order) -> bool {
+fn serve(order: &Order, worker: &str) -> bool {
     let mut job = Job {
         cgroup: order.cgroup.clone().map(Cgroup::at),
         said: Said::default(),
         out_of_memory: 0,
+        worker,
         order,
     };
     let report = match job.begin() {
@@ -115,6 +124,7 @@ fn failed(class: Class, message: impl Into<String>) -> Report {
 /// A try at work.
 struct Job<'a> {
     order: &'a Order,
+    worker: &'a str,
     cgroup: Option<Cgroup>,
     said: Said,
     /// How often commands were killed for their memory so far.
@@ -192,7 +202,7 @@ impl Job<'_> {
         let argv = tier.command(&marks);
         let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
         self.said.begin(&tier.name);
-        let start = || Work::start(&argv, &order.dir, &variables(order));
+        let start = || Work::start(&argv, &order.dir, &variables(order, self.worker));
         let started = match &self.cgroup {
             None => start(),
             Some(cgroup) => cgroup.at_work(start),
@@ -366,7 +376,7 @@ fn remove(scratch: Option<&Path>) {
 }
 
 /// What its commands find in their environment beside what every command does.
-fn variables(order: &Order) -> Vec<(OsString, OsString)> {
+fn variables(order: &Order, worker: &str) -> Vec<(OsString, OsString)> {
     let named = order
         .kind
         .environment
@@ -378,6 +388,7 @@ fn variables(order: &Order) -> Vec<(OsString, OsString)> {
         ("UNWEDGE_TYPE", order.kind.name.clone()),
         ("UNWEDGE_DIGEST", order.kind.digest()),
         ("UNWEDGE_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
+        (WORKER, worker.to_owned()),
     ];
     named.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
 }

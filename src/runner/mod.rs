@@ -24,7 +24,7 @@ pub mod wish;
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     match args {
         // the second word says whose it is, to whoever looks at the process table
-        [verb, _worker] if verb == helper::VERB => Some(helper::run()),
+        [verb, worker] if verb == helper::VERB => Some(helper::run(&worker.to_string_lossy())),
         [verb] if verb == supervise::VERB => Some(supervise::as_told()),
         [..] => crate::probes::headroom::run_if_asked(args),
     }

@@ -57,6 +57,8 @@ pub struct Told {
 /// A runner that is told what it is given, and ends with its standard input; its exit code.
 #[must_use]
 pub fn as_told() -> i32 {
+    // by its own name it is no helper that has none yet
+    let _ = rustix::thread::set_name(c"unwedge-runner");
     let mut line = String::new();
     let told: Option<Told> =
         std::io::stdin().read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
@@ -224,7 +226,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         lease: queue.lease,
         link: Link::to(queue),
         outbox: Outbox::open(setup.keep_dir.clone(), &id),
-        types: setup.types.iter().cloned().map(Rc::new).collect(),
+        types: with_smoke(setup.types.iter().cloned()),
         abilities: BTreeMap::new(),
         around,
         id,
@@ -421,7 +423,8 @@ impl Runner {
     /// What it can take, and what not.
     fn marks(&self) -> (BTreeMap<String, TypeMark>, BTreeMap<String, String>) {
         let (mut types, mut lacks) = (BTreeMap::new(), BTreeMap::new());
-        for kind in self.types.iter().filter(|kind| kind.concurrency != Some(0)) {
+        let told = |kind: &&Rc<JobType>| kind.concurrency != Some(0) && !kind.is_smoke();
+        for kind in self.types.iter().filter(told) {
             if let Some(Ability::None(programs)) = self.abilities.get(&kind.name) {
                 lacks.insert(kind.name.clone(), format!("none of {programs} is there"));
                 continue;
@@ -470,8 +473,8 @@ impl Runner {
     }
 
     /// Hears for which types there is no room.
-    fn hear_room(&mut self, full: BTreeMap<String, String>) {
-        if self.full.as_ref() == Some(&full) {
+    fn hear_room(&mut self, full: &BTreeMap<String, String>) {
+        if self.full.as_ref() == Some(full) {
             return;
         }
         let before = self.full.replace(full.clone()).unwrap_or_default();
@@ -481,7 +484,7 @@ impl Runner {
         for kind in before.keys().filter(|kind| !full.contains_key(*kind)) {
             say(&format!("{kind}: there is room again"));
         }
-        if full != before {
+        if *full != before {
             self.retype();
         }
         self.poll_due = self.poll_due.min(self.not_before);
@@ -507,10 +510,11 @@ impl Runner {
     /// Takes types that were read anew; of a file that is wrong, those it had.
     fn reread(&mut self) {
         let Some(reread) = &mut self.around.reread else { return };
-        let had: Vec<JobType> = self.types.iter().map(|kind| JobType::clone(kind)).collect();
+        let own = self.types.iter().filter(|kind| !kind.is_smoke());
+        let had: Vec<JobType> = own.map(|kind| JobType::clone(kind)).collect();
         match reread(&had) {
             Ok((types, slots)) => {
-                let all: Vec<Rc<JobType>> = types.into_iter().map(Rc::new).collect();
+                let all = with_smoke(types.into_iter());
                 say(&format!("types read anew: {}", names(all.iter().map(Rc::as_ref))));
                 (self.types, self.setup.slots) = (all, slots);
                 self.abilities.clear();
@@ -660,7 +664,7 @@ impl Runner {
             match witness::fate(&other.id) {
                 Fate::Unknown => {}
                 // whoever takes its jobs now would begin them beside what is still at them
-                Fate::Ending => self.sweep_due = now + Duration::from_secs(1),
+                Fate::Ending => self.sweep_due = now + Duration::from_millis(250),
                 Fate::Gone => gone.push(other),
             }
         }
@@ -877,7 +881,7 @@ impl Runner {
                     self.poll_due = self.poll_due.min(self.not_before);
                 }
             }
-            Event::Room(full) => self.hear_room(full),
+            Event::Room(full) => self.hear_room(&full),
             Event::Rung(Rung::Hears) => self.deaf = None,
             Event::Rung(Rung::Deaf(why)) => {
                 self.trouble("bell", &format!("jobs are looked for now and then alone: {why}"));
@@ -1139,10 +1143,16 @@ impl Runner {
     }
 }
 
+/// These types, and the one that every runner knows.
+fn with_smoke(types: impl Iterator<Item = JobType>) -> Vec<Rc<JobType>> {
+    types.chain([JobType::smoke()]).map(Rc::new).collect()
+}
+
 /// The names of types.
 #[must_use]
 pub fn names<'a>(types: impl Iterator<Item = &'a JobType>) -> String {
-    let names: Vec<&str> = types.map(|kind| kind.name.as_str()).collect();
+    let told = types.filter(|kind| !kind.is_smoke());
+    let names: Vec<&str> = told.map(|kind| kind.name.as_str()).collect();
     if names.is_empty() { "no types".to_owned() } else { names.join(", ") }
 }
 

@@ -124,6 +124,22 @@ impl Store {
         Ok(removed)
     }
 
+    /// Takes one job out, with all that is known of it, unless a worker has it. Whether it is out.
+    ///
+    /// # Errors
+    /// It is not known.
+    pub fn remove(&mut self, id: i64) -> Result<bool, Fault> {
+        let rows = self.session.rows(
+            "DELETE FROM unwedge_jobs WHERE id = $1 AND state <> 'running' RETURNING id",
+            vec![Param::Number(id)],
+        )?;
+        self.session.rows(
+            "DELETE FROM unwedge_events WHERE job = $1 RETURNING id",
+            vec![Param::Number(id)],
+        )?;
+        Ok(!rows.is_empty())
+    }
+
     /// Some of one type that stand so: number, type and input of each.
     fn remove_some(
         &mut self,

@@ -1,0 +1,83 @@
+//! `unwedge jobs smoke`: one job that does nothing, through the real queue and a real worker; what each stage took, and
+//! nothing of it left.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::Said;
+use super::asking::Asking;
+use crate::cli;
+use crate::config::Settings;
+use crate::config::duration;
+use crate::config::job_type::JobType;
+use crate::queue::store::NewJob;
+use crate::queue::store::change::Change;
+use crate::queue::store::listing::{Job, Which};
+use crate::report::smoke as report;
+use crate::sys::clock::{Deadline, Now, boottime, pause};
+
+/// How often it is asked whether it is over.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// Does it.
+///
+/// # Errors
+/// There is no answer, or the job was not done in time; then it is called off and taken out.
+pub fn smoke(
+    settings: &Settings,
+    timeout: &str,
+    at: &cli::QueueAt,
+    json: bool,
+    now: &Now,
+) -> Result<Said> {
+    let patience = duration::parse(timeout).map_err(|why| anyhow!("--timeout {timeout}: {why}"))?;
+    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    asking.ask(|store| store.now_ms()).context("connect")?;
+    let start = boottime();
+    let job = NewJob {
+        kind: JobType::smoke().name,
+        key: format!("{}-{}", now.boot_id, boottime().as_nanos()),
+        priority: JobType::smoke().priority,
+        needs: Vec::new(),
+        input: "/dev/null".to_owned(),
+        output: None,
+        output_dir: None,
+        stamp: None,
+    };
+    let id =
+        asking.ask(move |store| store.submit(&[job]))?.first().context("it was not put in")?.id;
+    let put = boottime().saturating_sub(start);
+    let done = wait(&mut asking, id, Deadline::after(patience));
+    let told = boottime().saturating_sub(start);
+    // whatever came of it, nothing of it stays
+    let removed = asking.ask(move |store| {
+        store.change(&Which::ids(&[id]), &Change::Cancel, "by its smoke test", false)?;
+        store.remove(id)
+    });
+    let job = done?;
+    if !removed? {
+        bail!("job {id} is still there: its worker has it");
+    }
+    let stages = report::Stages::of(&job, put, told).ok_or_else(|| {
+        anyhow!("job {id}: {}", job.message.as_deref().unwrap_or("it was not done"))
+    })?;
+    Ok(if json { report::json(&stages, now)? } else { report::text(&stages) }.into())
+}
+
+fn wait(asking: &mut Asking, id: i64, deadline: Deadline) -> Result<Job> {
+    loop {
+        let known = asking.ask(move |store| store.job(id))?;
+        let (job, _) = known.with_context(|| format!("job {id}: somebody took it out"))?;
+        if job.state.is_over() {
+            return Ok(job);
+        }
+        if deadline.passed() {
+            bail!(
+                "nobody has done it in time, it is {}: unwedge workers list; unwedge status",
+                job.state.name()
+            );
+        }
+        pause(ASK_EVERY);
+    }
+}
