@@ -46,6 +46,7 @@ mod queue;
 #[allow(unused_imports, reason = "of the tests only what furnishes a host is needed")]
 #[path = "../tests/queue_host.rs"]
 mod queue_host;
+mod rivals;
 
 use support::host::Host;
 use support::lab::{processes, verdict};
@@ -87,6 +88,10 @@ fn main() {
         return;
     }
     heading();
+    if std::env::args().any(|arg| arg == "rivals") {
+        rivals::rows();
+        return;
+    }
     no_config("this host as it is");
     if let Some(reason) = support::isolate::missing() {
         println!("\nThe rest is left out: {reason}.");
@@ -103,6 +108,7 @@ fn main() {
     queue::rounds();
     healing_under_systemd();
     claiming::rows();
+    rivals::rows();
     print!("{READING}");
 }
 

@@ -24,6 +24,8 @@ mod binds;
 mod crash;
 /// Drills, and the canary.
 mod drill;
+/// Several hosts on one queue, and everything broken around it.
+mod fleet;
 /// What was broken once by somebody who tried.
 mod hardening;
 /// On a throw-away host with a real systemd: timer, units, journal, sshfs, node_exporter.

@@ -11,8 +11,8 @@ use unwedge::probes::incidents;
 use unwedge::probes::jobs::StoredFacts;
 use unwedge::probes::messages::Messages;
 use unwedge::probes::records::{
-    self, Debts, Guards, Holds, Installed, MountsState, Record, RunnerState, UpkeepState,
-    WorkerState,
+    self, Debts, Guards, Heartbeats, Holds, Installed, MountsState, Record, RunnerState,
+    UpkeepState, WorkerState,
 };
 use unwedge::runner::outbox::Spool;
 use unwedge::{config, manifest};
@@ -66,6 +66,7 @@ fn what_each_released_version_remembered_is_read() {
         is_read::<Messages>(&dir);
         is_read::<RunnerState>(&dir);
         is_read::<UpkeepState>(&dir);
+        is_read::<Heartbeats>(&dir);
         is_read::<Spool>(&dir);
         let known: BTreeSet<String> = fs::read_dir(&dir)
             .unwrap()

@@ -33,6 +33,16 @@ fn furnish(host: &Host, types: &[(&str, &str)], jobs: &str) {
     }
 }
 
+/// The same with a server.
+pub fn furnish_with_postgres(host: &Host, types: &[(&str, &str)], jobs: &str) {
+    crate::queue_host::furnish(host);
+    furnish(host, types, jobs);
+    let queue =
+        "[queue]\nurl_file = \"/etc/unwedge/queue.url\"\nadapter = \"unwedge\"\ntimeout = \"2s\"\n";
+    configure(host, jobs, queue);
+    host.ok("setpriv --reuid=postgres --regid=postgres --init-groups -- psql -qAtX -h /run/pg app -c 'GRANT CREATE ON SCHEMA public TO unwedge'");
+}
+
 fn configure(host: &Host, jobs: &str, more: &str) {
     let text = format!(
         "[host]\ntextfile_dir = \"{TEXTFILES}\"\n[probe]\ndaemons = \"here\"\n[jobs]\nbeat = \"1s\"\nsweep = \"1s\"\n\
@@ -46,7 +56,7 @@ fn kind(host: &Host, name: &str, text: &str) {
 }
 
 /// A type whose jobs are this script, with the input as `$1` and the output as `$2`.
-fn script(more: &str, text: &str) -> String {
+pub fn script(more: &str, text: &str) -> String {
     format!(
         "output = \"/srv/out/{{name}}\"\n{more}\n[[tier]]\nargv = [\"/bin/bash\", \"-c\", '''{text}''', \"job\", \"{{input}}\", \"{{output}}\"]\n"
     )
@@ -213,11 +223,7 @@ host_test! {
     fn a_database_that_goes_away_costs_no_job_a_try_and_what_was_done_meanwhile_is_handed_in(
         host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
     ) {
-        crate::queue_host::furnish(&host);
-        furnish(&host, &[("slow", &script("", "until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2"))], "poll = \"200ms\"");
-        let queue = "[queue]\nurl_file = \"/etc/unwedge/queue.url\"\nadapter = \"unwedge\"\ntimeout = \"2s\"\n";
-        configure(&host, "poll = \"200ms\"", queue);
-        host.ok("setpriv --reuid=postgres --regid=postgres --init-groups -- psql -qAtX -h /run/pg app -c 'GRANT CREATE ON SCHEMA public TO unwedge'");
+        furnish_with_postgres(&host, &[("slow", &script("", "until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2"))], "poll = \"200ms\"");
         // it waits for its queue, and that is a start like any other
         host.ok("systemctl stop lab-pg; systemctl start --no-block unwedge-runner; sleep 1; test $(systemctl is-active unwedge-runner) = activating || :");
         host.ok("systemctl start lab-pg");
@@ -291,5 +297,30 @@ host_test! {
         host.until("test -s /srv/small/a");
         let journal = host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner");
         assert!(journal.contains("big: there is room again"), "{journal}");
+    }
+}
+
+host_test! {
+    fn a_job_that_needs_a_sign_of_life_waits_while_there_is_none_and_its_age_is_told(host) {
+        furnish(&host, &[("t", &script("needs = [\"heartbeat:scan\"]", "cp $1 $2")), ("u", &script("", "cp $1 $2"))], "poll = \"200ms\"");
+        configure(&host, "poll = \"200ms\"", "[[heartbeat]]\nname = \"scan\"\npath = \"/srv/heart\"\nmax_age = \"1h\"\n");
+        host.put("/etc/systemd/system/unwedge-jobs.service", &shipped("unwedge-jobs.service"), "644");
+        let round = |state: &str| {
+            host.ok("systemctl start unwedge-jobs.service");
+            host.ok(&format!("grep -Fx 'unwedge_heartbeat_state{{name=\"scan\",state=\"{state}\"}} 1' {TEXTFILES}/unwedge_jobs.prom"));
+        };
+        host.ok("systemctl daemon-reload; systemctl start unwedge-runner; cd /srv/in; tee a b <<<x; unwedge jobs submit t a; unwedge jobs submit --wait u b");
+        round("absent");
+        host.until("cd /; unwedge jobs why 1 | grep -q '^storage-closed: .*heartbeat:scan'");
+        host.ok("touch -d '2 hours ago' /srv/heart");
+        round("stale");
+        host.ok(&format!("grep -Eq '^unwedge_heartbeat_age_seconds.name=.scan.. 7[23]' {TEXTFILES}/unwedge_jobs.prom"));
+        let said = host.ok("unwedge-jobs --apply");
+        assert!(said.contains("heartbeat scan: stale, 2 h old"), "{said}");
+        host.ok("touch -d '+2 hours' /srv/heart");
+        round("skewed");
+        host.ok("sleep 0.5; ! test -e /srv/out/a; touch /srv/heart");
+        round("fresh");
+        host.until("test -s /srv/out/a");
     }
 }

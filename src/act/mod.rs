@@ -7,6 +7,7 @@ pub mod child;
 pub mod deliver;
 pub mod failpoint;
 pub mod guard;
+pub mod heartbeat;
 pub mod incidents;
 pub mod install;
 pub mod lock;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::permission::still_permitted;
-use super::store;
+use super::{heartbeat, store};
 use crate::config::Settings;
 use crate::config::jobs::Jobs;
 use crate::config::queue::{Adapter, Queue};
@@ -71,18 +71,25 @@ pub struct Tended {
     pub done: Option<Done>,
     /// How many jobs were taken out so far, by how they stood.
     pub removed: BTreeMap<String, u64>,
+    /// Signs of life of others.
+    pub heartbeats: Vec<heartbeat::Seen>,
     /// What could not be done.
     pub trouble: Option<String>,
 }
 
-/// Does what is permitted of it, and looks, within `limit`. Of a queue that is not our own that is nothing.
+/// Does what is permitted of it, and looks, within `limit`. Of a queue that is not our own that is nothing but the signs of
+/// life of others.
 #[must_use]
 pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tended {
-    let Some(queue) = settings.queue.as_ref().filter(|it| it.adapter == Adapter::Unwedge) else {
-        return Tended::default();
-    };
     let deadline = Deadline::after(limit);
     let mut tended = Tended::default();
+    match heartbeat::round(&settings.heartbeat, own, now, limit / 3) {
+        Ok(seen) => tended.heartbeats = seen,
+        Err(error) => tended.trouble = Some(format!("{error:#}")),
+    }
+    let Some(queue) = settings.queue.as_ref().filter(|it| it.adapter == Adapter::Unwedge) else {
+        return tended;
+    };
     let mut memory: UpkeepState = match records::read(own, now) {
         Ok(memory) => memory,
         Err(error) => return Tended { trouble: Some(error.to_string()), ..tended },

@@ -13,9 +13,9 @@ use unwedge::config::sentinel::{self, Kind, Permission};
 use unwedge::config::{self, Request, Settings};
 use unwedge::manifest::{self, JOBS};
 use unwedge::operator::rows as verbs;
-use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts};
 use unwedge::probes::mountinfo::mount_points;
+use unwedge::probes::{facts, heartbeat};
 use unwedge::queue::{self, Fault, Where};
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
@@ -23,6 +23,10 @@ use unwedge::report::queue::{self as report, QueueRound};
 use unwedge::sys::clock::{Now, boottime};
 
 fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some(code) = heartbeat::run_if_asked(&args) {
+        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+    }
     let cli = Jobs::parse();
     let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
     {

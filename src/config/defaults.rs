@@ -108,6 +108,7 @@ pub fn tree() -> Tree {
         notify: _,
         doctor: _,
         jobs: _,
+        heartbeat: _,
         file: _,
     } = Settings::default();
     let all = table([

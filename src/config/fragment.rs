@@ -37,6 +37,8 @@ pub struct Fragment {
     pub doctor: Option<DoctorFragment>,
     /// `[jobs]`
     pub jobs: Option<JobsFragment>,
+    /// `[[heartbeat]]`
+    pub heartbeat: Option<Vec<HeartbeatFragment>>,
 }
 
 /// `[host]` as written.
@@ -410,6 +412,17 @@ impl<'de> Deserialize<'de> for JobsFragment {
 
         deserializer.deserialize_map(Keys)
     }
+}
+
+/// `[[heartbeat]]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct HeartbeatFragment {
+    pub name: Option<String>,
+    pub path: Option<String>,
+    pub url: Option<String>,
+    pub max_age: Option<DurationText>,
 }
 
 /// The text of a duration. A bare number is taken in too, so that the message can speak of the missing unit.

@@ -38,6 +38,8 @@ pub struct JobType {
     pub exit: BTreeMap<i32, Meaning>,
     /// Variables of the runner's environment that its commands get.
     pub environment: Vec<String>,
+    /// What must be open beside the storage of its paths: watched paths, and `heartbeat:NAME`. Default none.
+    pub needs: Vec<String>,
 }
 
 /// What a directory of types holds.
@@ -114,6 +116,8 @@ struct Written {
     exit: BTreeMap<String, Meaning>,
     #[serde(default)]
     environment: Vec<String>,
+    #[serde(default)]
+    needs: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -189,6 +193,7 @@ impl JobType {
                 retry: WrittenRetry::default(),
                 exit: BTreeMap::new(),
                 environment: Vec::new(),
+                needs: Vec::new(),
             },
         )
     }
@@ -206,6 +211,10 @@ impl JobType {
         let batch = written.batch.unwrap_or(1);
         if batch == 0 || batch > BATCH_MAX {
             return Err(format!("batch: {batch} is not from 1 to {BATCH_MAX}"));
+        }
+        let is_need = |need: &&String| !need.starts_with('/') && !need.starts_with("heartbeat:");
+        if let Some(need) = written.needs.iter().find(is_need) {
+            return Err(format!("needs: {need:?} is neither a watched path nor heartbeat:NAME"));
         }
         if let Some(name) = written.environment.iter().find(|name| is_of_the_runner(name)) {
             return Err(format!("environment: {name} is the runner's own, and no job gets it"));
@@ -247,6 +256,7 @@ impl JobType {
             backoff_ms: millis(backoff),
             exit: exit.collect::<Result<_, _>>()?,
             environment: written.environment,
+            needs: written.needs,
         })
     }
 
@@ -272,6 +282,7 @@ impl JobType {
             backoff_ms: 0,
             exit: BTreeMap::new(),
             environment: Vec::new(),
+            needs: Vec::new(),
         }
     }
 

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod duration;
 mod error;
 mod fragment;
+pub mod heartbeat;
 pub mod job_type;
 pub mod jobs;
 pub mod metrics;

@@ -60,9 +60,11 @@ fn the_defaults_are_those_of_the_design() {
         notify,
         doctor,
         jobs,
+        heartbeat,
         file,
     } = Settings::default();
     assert_eq!((queue, worker, jobs, file), (None, None, None, None));
+    assert_eq!(heartbeat, []);
     assert_eq!((metrics.prefix.as_str(), notify, doctor), ("unwedge", None, Doctor::default()));
     let s = Duration::from_secs;
     assert_eq!(host.user, "unwedge");

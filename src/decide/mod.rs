@@ -8,6 +8,7 @@ pub mod busy;
 pub mod compose;
 pub mod confirm;
 pub mod gates;
+pub mod heartbeat;
 pub mod incidents;
 pub mod install;
 pub mod leases;

@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 47] = [
+pub static FAMILIES: [Family; 49] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -69,6 +69,8 @@ pub static FAMILIES: [Family; 47] = [
     family(Of::One(&JOBS), "unwedge_lane_oldest_waiting_seconds", &["lane"], "How long the oldest job of the lane that waits has waited."),
     family(Of::One(&JOBS), "unwedge_lane_last_done_timestamp_seconds", &["lane"], "When the last job of the lane was done, Unix time."),
     family(Of::One(&JOBS), "unwedge_queue_workers", &["state"], "Workers of our own queue, by how they stand."),
+    family(Of::One(&JOBS), "unwedge_heartbeat_state", &["name", "state"], "1 for what the sign of life was last seen as, 0 for what it was not."),
+    family(Of::One(&JOBS), "unwedge_heartbeat_age_seconds", &["name"], "How old the sign of life was."),
     family(Of::One(&JOBS), "unwedge_jobs_removed", &["state"], "Jobs taken out by age, by how they stood, since the state began."),
     family(Of::One(&RUNNER), "unwedge_runner_queue_reachable", &[], "Whether the queue answered the runner last."),
     family(Of::One(&RUNNER), "unwedge_runner_jobs_running", &[], "Jobs that the runner has at work."),

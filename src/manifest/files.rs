@@ -155,7 +155,7 @@ pub static EXAMPLE: [File; 4] = shipped!(Place::Doc(""), ".":
 
 /// A page for each alarm.
 #[rustfmt::skip]
-pub static PAGES: [File; 72] = shipped!(Place::Doc("playbooks"), "playbooks":
+pub static PAGES: [File; 78] = shipped!(Place::Doc("playbooks"), "playbooks":
     "README.md"
     "abort-unavailable.md"
     "alert-canary-failed.md"
@@ -166,10 +166,15 @@ pub static PAGES: [File; 72] = shipped!(Place::Doc("playbooks"), "playbooks":
     "alert-files-below-mount.md"
     "alert-halt-forgotten.md"
     "alert-halt-with-debt.md"
+    "alert-heartbeat.md"
     "alert-hold-forgotten.md"
     "alert-jobs-not-taken.md"
+    "alert-jobs-stalled.md"
+    "alert-lane-trouble.md"
     "alert-message-undelivered.md"
     "alert-metrics-not-writable.md"
+    "alert-no-capable-worker.md"
+    "alert-quarantine-growing.md"
     "alert-queue-unreadable.md"
     "alert-repair-failing.md"
     "alert-state-unreadable.md"
@@ -178,6 +183,7 @@ pub static PAGES: [File; 72] = shipped!(Place::Doc("playbooks"), "playbooks":
     "alert-tool-stale.md"
     "alert-worker-crash-looping.md"
     "alert-worker-down.md"
+    "alert-worker-silent.md"
     "bad-bind.md"
     "busy.md"
     "clock-fault.md"

@@ -293,7 +293,7 @@ pub static JOBS: Tool = Tool {
     other_units: &[],
     needs: Needs::Queue,
     acts: &[Kind::Jobs],
-    records: &["facts", "upkeep"],
+    records: &["facts", "upkeep", "heartbeats"],
     state: State::Queue,
     lock: Some(LockDir::State),
     playbook: "queue-unknown",

@@ -39,11 +39,15 @@ pub fn jobs_of(
         }
         let paths: Vec<&Path> =
             [Some(input.as_path()), output.as_deref()].into_iter().flatten().collect();
+        let mut needs = gate::needs_of(run_dir, &paths);
+        needs.extend(kind.needs.iter().cloned());
+        needs.sort();
+        needs.dedup();
         jobs.push(NewJob {
             kind: kind.name.clone(),
             key: text::path(&input),
             priority: kind.priority,
-            needs: gate::needs_of(run_dir, &paths),
+            needs,
             input: text::path(&input),
             output_dir: output.as_deref().and_then(Path::parent).map(text::path),
             output: output.as_deref().map(text::path),

@@ -11,9 +11,9 @@ use crate::cli;
 use crate::config::Settings;
 use crate::config::duration;
 use crate::config::job_type::JobType;
-use crate::queue::store::NewJob;
 use crate::queue::store::change::Change;
 use crate::queue::store::listing::{Job, Which};
+use crate::queue::store::{NewJob, Store};
 use crate::report::smoke as report;
 use crate::sys::clock::{Deadline, Now, boottime, pause};
 
@@ -33,7 +33,7 @@ pub fn smoke(
 ) -> Result<Said> {
     let patience = duration::parse(timeout).map_err(|why| anyhow!("--timeout {timeout}: {why}"))?;
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
-    asking.ask(|store| store.now_ms()).context("connect")?;
+    asking.ask(Store::now_ms).context("connect")?;
     let start = boottime();
     let job = NewJob {
         kind: JobType::smoke().name,

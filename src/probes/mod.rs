@@ -15,6 +15,7 @@ pub mod gate;
 pub mod gates;
 pub mod growth;
 pub mod headroom;
+pub mod heartbeat;
 pub mod holders;
 pub mod identity;
 pub mod incidents;

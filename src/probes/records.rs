@@ -445,6 +445,24 @@ pub struct UpkeepState {
     pub removed: BTreeMap<String, u64>,
 }
 
+/// What `unwedge-jobs` saw of the signs of life of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeats {
+    /// When it looked.
+    pub at: Option<Stamp>,
+    /// Those that are fresh, by name.
+    pub fresh: Vec<String>,
+}
+
+impl Record for Heartbeats {
+    const NAME: &'static str = "heartbeats";
+
+    fn stamps(&self) -> Vec<&Stamp> {
+        self.at.iter().collect()
+    }
+}
+
 /// When a beat was first seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,6 +11,7 @@ use super::json::Head;
 use super::metrics::{Families, count, flag, seconds_of, whole};
 use crate::act::upkeep::Tended;
 use crate::decide::attempts::State;
+use crate::decide::heartbeat;
 use crate::decide::workers::Standing;
 use crate::manifest::OPERATOR;
 use crate::queue::store::figures::Figures;
@@ -71,6 +72,16 @@ pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
         for standing in Standing::ALL {
             let some = look.workers.iter().filter(|(_, it)| *it == standing).count();
             metrics.set("unwedge_queue_workers", &[("state", standing.name())], count(some))?;
+        }
+    }
+    for it in &tended.heartbeats {
+        for state in heartbeat::State::ALL {
+            let labels = [("name", it.name.as_str()), ("state", state.name())];
+            metrics.set("unwedge_heartbeat_state", &labels, flag(it.state == state))?;
+        }
+        if let Some(age) = it.age {
+            let name = "unwedge_heartbeat_age_seconds";
+            metrics.set(name, &[("name", &it.name)], age.as_secs_f64())?;
         }
     }
     for (state, total) in &tended.removed {

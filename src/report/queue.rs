@@ -10,6 +10,7 @@ use super::metrics::{self, Common, Families, flag, seconds_of, whole};
 use super::out;
 use crate::act::upkeep::{Done, Tended};
 use crate::config::{Settings, duration};
+use crate::decide::heartbeat;
 use crate::decide::plan::{Hold, Reason};
 use crate::manifest::JOBS;
 use crate::probes::jobs::{Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, Touched};
@@ -72,7 +73,8 @@ pub fn say(round: &QueueRound<'_>, json: bool) -> Result<()> {
             if !super::journal::is_ours() {
                 out::print(&text(look, round.now))?;
                 let done = round.tended.and_then(|it| it.done.as_ref());
-                for line in done.map(upkeep).into_iter().flatten() {
+                let beats = round.tended.map(heartbeats).unwrap_or_default();
+                for line in done.map(upkeep).into_iter().flatten().chain(beats) {
                     out::print(&format!("  {line}\n"))?;
                 }
             }
@@ -202,11 +204,25 @@ pub fn journal(round: &QueueRound<'_>) {
     if let Some(done) = round.tended.and_then(|it| it.done.as_ref()) {
         line += &upkeep(done).iter().map(|it| format!("; {it}")).collect::<String>();
     }
+    for it in round.tended.map(heartbeats).unwrap_or_default() {
+        line += &format!("; {it}");
+    }
     if let Some(trouble) = round.trouble {
         line += &format!("; {trouble}");
     }
     line += &format!("; in {}", text::duration(round.took));
     super::journal::tell(JOBS.name, "", round.took, round.exit(), &line);
+}
+
+/// The signs of life that are not fresh.
+fn heartbeats(tended: &Tended) -> Vec<String> {
+    let bad = tended.heartbeats.iter().filter(|it| it.state != heartbeat::State::Fresh);
+    bad.map(|it| {
+        let age = it.age.map_or(String::new(), |age| format!(", {} old", text::duration(age)));
+        let why = it.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+        format!("heartbeat {}: {}{age}{why}", it.name, it.state.name())
+    })
+    .collect()
 }
 
 /// What was done, in a few words each.

@@ -13,6 +13,7 @@ use crate::sys::clock::Now;
 
 /// The stages, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the unit stands at the end")]
 pub struct Stages {
     /// Until it was put in.
     put_in_ms: u64,

@@ -395,7 +395,7 @@ impl Runner {
             mode: "direct".to_owned(),
             types,
             lacks,
-            open: gate::open(&self.setup.run_dir),
+            open: self.open(),
             cpus: std::thread::available_parallelism()
                 .ok()
                 .and_then(|it| u32::try_from(it.get()).ok()),
@@ -418,6 +418,11 @@ impl Runner {
             Err(Fault(why)) => self.trouble("queue", &why),
         }
         None
+    }
+
+    /// What is open on this host now.
+    fn open(&self) -> Vec<String> {
+        gate::open_keys(&self.setup.run_dir, self.setup.keep_dir.as_deref())
     }
 
     /// What it can take, and what not.
@@ -550,7 +555,7 @@ impl Runner {
             .map(|(token, text, _)| (*token, text.clone()))
             .collect();
         let told: Vec<Token> = progress.iter().map(|(token, _)| *token).collect();
-        let (open, deaf) = (gate::open(&self.setup.run_dir), self.deaf.clone());
+        let (open, deaf) = (self.open(), self.deaf.clone());
         let heard = self.link.ask(move |store| {
             let (load, step) = (Load { load_milli, memory_mib }, step.as_deref());
             let (progress, open, deaf) = (progress.as_slice(), open.as_slice(), deaf.as_deref());
@@ -707,7 +712,7 @@ impl Runner {
             self.poll_due = Duration::MAX;
             return;
         }
-        let open = gate::open(&self.setup.run_dir);
+        let open = self.open();
         let mut none = true;
         let is_probing = self.probe_due <= now;
         let count = self.types.len();
@@ -777,7 +782,7 @@ impl Runner {
             return self.end(claimed, kind, failed(Class::Permanent, why), None);
         };
         // the gate may have closed since: then it goes back as it was
-        let open = gate::open(&self.setup.run_dir);
+        let open = self.open();
         if !claimed.needs.iter().all(|need| open.contains(need)) {
             let report = Report { is_given_up: true, ..Report::default() };
             return self.end(claimed, kind, report, None);

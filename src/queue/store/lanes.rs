@@ -23,6 +23,10 @@ const FIRST_MS: i64 = 60_000;
 /// What keeps a lane from handing out jobs, as a part of a statement over `unwedge_lanes l`.
 pub(super) const IS_CLOSED: &str = "l.paused_ms IS NOT NULL OR l.opened_ms IS NOT NULL";
 
+/// What closes a breaker.
+pub(super) const CLOSE: &str =
+    "SET streak = 0, opened_ms = NULL, opened_why = NULL, probes = 0, retry_ms = 0";
+
 /// A lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
@@ -108,8 +112,7 @@ pub(super) fn note(
         let kind = Param::Text(kind.to_owned());
         if told.works {
             session.rows(
-                "UPDATE unwedge_lanes SET streak = 0, opened_ms = NULL, opened_why = NULL, probes = 0, retry_ms = 0
-                 WHERE type = $1 AND (streak > 0 OR opened_ms IS NOT NULL)",
+                &format!("UPDATE unwedge_lanes {CLOSE} WHERE type = $1 AND (streak > 0 OR opened_ms IS NOT NULL)"),
                 vec![kind.clone()],
             )?;
         }

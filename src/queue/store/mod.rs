@@ -27,7 +27,7 @@ use super::Fault;
 use super::cells::Cell;
 use super::sql::Param;
 use crate::config::queue::Queue;
-use crate::decide::attempts::{Counted, State, Token};
+use crate::decide::attempts::{Class, Counted, State, Token};
 use crate::decide::leases::Seen;
 use crate::sys::text;
 use session::Session;
@@ -274,6 +274,29 @@ pub struct Standing {
     pub tier: Option<String>,
 }
 
+/// How a row ends, of the elements of a list as `e`.
+const END: &str = "
+    UPDATE unwedge_jobs SET worker = NULL, cancel_ms = NULL,
+        state = CASE WHEN cancel_ms IS NOT NULL AND e.value->>'state' IN ('pending', 'retryable')
+            THEN 'cancelled' ELSE e.value->>'state' END,
+        finished_ms = CASE WHEN cancel_ms IS NULL AND e.value->>'state' IN ('pending', 'retryable') THEN NULL ELSE {now} END,
+        not_before_ms = CASE WHEN CAST(e.value->>'wait_ms' AS BIGINT) = 0 THEN 0 ELSE {now} + CAST(e.value->>'wait_ms' AS BIGINT) END,
+        changed_ms = {now},
+        failures = failures + CASE WHEN e.value->>'counted' = 'failure' THEN 1 ELSE 0 END,
+        infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
+        class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',
+        placed_ms = CASE WHEN e.value->>'class' IS NULL OR e.value->>'class' = 'infrastructure' THEN placed_ms END
+    FROM {each:1}
+    WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
+    RETURNING id, tries, type";
+/// What is kept of a try, of the same.
+const NOTE: &str = "
+    INSERT INTO unwedge_attempts (job, try, worker, end_state, tier, exit_code, signal, class, message, version, digest, started_ms, ended_ms)
+    SELECT CAST(e.value->>'id' AS BIGINT), CAST(e.value->>'try' AS BIGINT), $2, e.value->>'state', e.value->>'tier',
+        CAST(e.value->>'exit_code' AS BIGINT), CAST(e.value->>'signal' AS BIGINT), e.value->>'class', e.value->>'message',
+        $3, e.value->>'digest', CAST(e.value->>'started_ms' AS BIGINT), {now}
+    FROM {each:1}";
+
 /// Our queue.
 pub struct Store {
     session: Session,
@@ -516,30 +539,14 @@ impl Store {
         version: &str,
         worker: &str,
     ) -> Result<Vec<Token>, Fault> {
-        const END: &str = "
-            UPDATE unwedge_jobs SET worker = NULL, cancel_ms = NULL,
-                state = CASE WHEN cancel_ms IS NOT NULL AND e.value->>'state' IN ('pending', 'retryable')
-                    THEN 'cancelled' ELSE e.value->>'state' END,
-                finished_ms = CASE WHEN cancel_ms IS NULL AND e.value->>'state' IN ('pending', 'retryable') THEN NULL ELSE {now} END,
-                not_before_ms = CASE WHEN CAST(e.value->>'wait_ms' AS BIGINT) = 0 THEN 0 ELSE {now} + CAST(e.value->>'wait_ms' AS BIGINT) END,
-                changed_ms = {now},
-                failures = failures + CASE WHEN e.value->>'counted' = 'failure' THEN 1 ELSE 0 END,
-                infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
-                class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',
-                placed_ms = CASE WHEN e.value->>'class' IS NULL OR e.value->>'class' = 'infrastructure' THEN placed_ms END
-            FROM {each:1}
-            WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
-            RETURNING id, tries, type";
-        const NOTE: &str = "
-            INSERT INTO unwedge_attempts (job, try, worker, end_state, tier, exit_code, signal, class, message, version, digest, started_ms, ended_ms)
-            SELECT CAST(e.value->>'id' AS BIGINT), CAST(e.value->>'try' AS BIGINT), $2, e.value->>'state', e.value->>'tier',
-                CAST(e.value->>'exit_code' AS BIGINT), CAST(e.value->>'signal' AS BIGINT), e.value->>'class', e.value->>'message',
-                $3, e.value->>'digest', CAST(e.value->>'started_ms' AS BIGINT), {now}
-            FROM {each:1}";
         let list: Vec<Value> = endings.iter().map(json_of).collect::<Result<_, Fault>>()?;
         let (worker, version) = (Param::Text(worker.to_owned()), Param::Text(version.to_owned()));
+        let all = Param::Text(Value::Array(list).to_string());
+        let of_type = |it: &Ending| it.class.as_deref() == Some(Class::Configuration.name());
+        if self.session.is_one_for_all() && !endings.iter().any(of_type) {
+            return self.end_at_once(vec![all, worker, version]);
+        }
         self.session.transaction(|session| {
-            let all = Param::Text(Value::Array(list).to_string());
             let rows = session.rows(END, vec![all])?;
             let of = |row: &Vec<Cell>| Token { id: number(row, 0), nth: number(row, 1) };
             let types: BTreeMap<Token, String> =
@@ -557,6 +564,20 @@ impl Store {
             }
             Ok(accepted)
         })
+    }
+
+    /// The same in one statement, where the database takes that, and where no lane may have to be closed.
+    fn end_at_once(&mut self, params: Vec<Param>) -> Result<Vec<Token>, Fault> {
+        let text = format!(
+            "WITH ended AS ({END}), noted AS ({NOTE} JOIN ended ON ended.id = CAST(e.value->>'id' AS BIGINT) AND ended.tries = CAST(e.value->>'try' AS BIGINT)),
+                 works AS (UPDATE unwedge_lanes {} WHERE (streak > 0 OR opened_ms IS NOT NULL) AND type IN (SELECT ended.type FROM ended
+                     JOIN {{each:1}} ON ended.id = CAST(e.value->>'id' AS BIGINT) AND ended.tries = CAST(e.value->>'try' AS BIGINT)
+                     WHERE coalesce(e.value->>'class', '') <> 'infrastructure' AND (e.value->>'class' IS NOT NULL OR e.value->>'state' = 'done')))
+             SELECT id, tries FROM ended ORDER BY id, tries",
+            lanes::CLOSE
+        );
+        let rows = self.session.rows(&text, params)?;
+        Ok(rows.iter().map(|row| Token { id: number(row, 0), nth: number(row, 1) }).collect())
     }
 
     /// The workers that are not dead.

@@ -76,6 +76,12 @@ impl Session {
         }
     }
 
+    /// Whether one statement may change several tables.
+    #[must_use]
+    pub fn is_one_for_all(&self) -> bool {
+        self.dialect() == Dialect::Postgres
+    }
+
     /// Asks. In `template` `$1` stands for the first value, and words in braces for what differs:
     ///
     /// - `{now}`: the present, milliseconds

@@ -1,0 +1,105 @@
+//! `[[heartbeat]]`: signs of life of programs that are not ours, which jobs may need.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::check::Checker;
+use super::fragment::HeartbeatFragment;
+use super::tree::KeyPath;
+
+/// Shortest and longest `max_age`: 1 s and 1 week.
+const AGE_MIN: Duration = Duration::from_secs(1);
+const AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// What it is called; a job that needs it needs `heartbeat:NAME`.
+    pub name: String,
+    /// Where it is.
+    pub source: Source,
+    /// How old it may be.
+    pub max_age: Duration,
+}
+
+/// Where a sign of life is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file: the time it was last written.
+    Path(PathBuf),
+    /// `http://` or `https://`: `Last-Modified`, against the server's own `Date`.
+    Url(String),
+}
+
+/// What a job needs that needs one.
+#[must_use]
+pub fn key(name: &str) -> String {
+    format!("heartbeat:{name}")
+}
+
+/// Makes settings of them.
+pub(super) fn heartbeats(
+    check: &mut Checker<'_>,
+    written: Vec<HeartbeatFragment>,
+) -> Vec<Heartbeat> {
+    let mut all: Vec<Heartbeat> = Vec::new();
+    for (index, written) in written.into_iter().enumerate() {
+        let at = KeyPath::of(&["heartbeat"]).index(index);
+        let name = written.name.unwrap_or_default();
+        let odd = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.contains(odd) {
+            check.problem(&at.key("name"), "expected a name of letters, digits, -, _ and .");
+        }
+        if all.iter().any(|it| it.name == name) {
+            check.problem(&at.key("name"), format!("{name:?} is the name of another"));
+        }
+        let source = match (written.path, written.url) {
+            (Some(path), None) => {
+                Source::Path(check.absolute(&at.key("path"), &path).unwrap_or_default())
+            }
+            (None, Some(url)) => {
+                if !url.starts_with("http://") && !url.starts_with("https://") {
+                    check.problem(&at.key("url"), "begins with neither https:// nor http://");
+                }
+                Source::Url(url)
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                check.problem(&at, "expected path or url, one of the two");
+                Source::Path(PathBuf::new())
+            }
+        };
+        if written.max_age.is_none() {
+            check.problem(&at.key("max_age"), "missing");
+        }
+        let max_age =
+            check.duration(&at.key("max_age"), written.max_age, AGE_MAX, AGE_MIN..=AGE_MAX);
+        all.push(Heartbeat { name, source, max_age });
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::from_str;
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_has_a_name_a_place_and_an_age() {
+        let text = "[[heartbeat]]\nname = \"scan\"\npath = \"/srv/h\"\nmax_age = \"5m\"\n";
+        let all = from_str(text).unwrap().heartbeat;
+        assert_eq!((all[0].name.as_str(), all[0].max_age), ("scan", Duration::from_secs(300)));
+        assert_eq!(all[0].source, Source::Path(PathBuf::from("/srv/h")));
+        for (change, expected) in [
+            (("name = \"scan\"\n", "name = \"a b\"\n"), "name: expected a name of letters"),
+            (("path = \"/srv/h\"\n", ""), "expected path or url"),
+            (("path = \"/srv/h\"", "url = \"ftp://x\""), "url: begins with neither"),
+            (("max_age = \"5m\"\n", ""), "max_age: missing"),
+            (("5m", "0s"), "max_age: "),
+        ] {
+            let told = from_str(&text.replace(change.0, change.1)).unwrap_err().to_string();
+            assert!(told.contains(expected), "{change:?}: {told}");
+        }
+        let twice = from_str(&format!("{text}{text}")).unwrap_err().to_string();
+        assert!(twice.contains("is the name of another"), "{twice}");
+    }
+}

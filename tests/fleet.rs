@@ -1,0 +1,422 @@
+//! Several hosts on one PostgreSQL, and what becomes of a queue when everything around it is broken while it works.
+//!
+//! The hosts are runners with a name, a process table and a way to the database of their own: none sees the processes of
+//! another, so only beats and leases tell who lives; and the way of one can be cut.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::host::{Host, program};
+use crate::support::isolate;
+use crate::support::lab::await_that;
+use crate::support::postgres::{Database, PASSWORD, cluster};
+
+/// A way to the database that can be cut: what is under way stays unanswered, and so does what comes.
+struct Way {
+    port: u16,
+    is_cut: Arc<AtomicBool>,
+}
+
+impl Way {
+    fn to(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let is_cut = Arc::new(AtomicBool::new(false));
+        let cut = Arc::clone(&is_cut);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
+                for (from, to) in
+                    [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+                {
+                    let cut = Arc::clone(&cut);
+                    std::thread::spawn(move || carry(from, to, &cut));
+                }
+            }
+        });
+        Self { port, is_cut }
+    }
+
+    fn cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: &AtomicBool) {
+    let mut buffer = [0; 16 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        // as on a road that is gone: nothing arrives, and nobody says so
+        while is_cut.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
+
+/// A host.
+struct Box_ {
+    name: &'static str,
+    dir: PathBuf,
+    way: Way,
+    /// Mounted over the tools, where it lacks them.
+    over: Option<PathBuf>,
+    runner: Option<Child>,
+}
+
+impl Box_ {
+    fn start(&mut self) {
+        let tools = self.dir.parent().unwrap().join("tools");
+        let hide = match &self.over {
+            Some(over) => format!("mount --bind {} {};", over.display(), tools.display()),
+            None => String::new(),
+        };
+        let log = fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let script = format!(
+            "mount --make-rprivate /; {hide} hostname {}; exec {} --config {}",
+            self.name,
+            env!("CARGO_BIN_EXE_unwedge-runner"),
+            self.dir.join("unwedge.toml").display()
+        );
+        let child = Command::new("/usr/bin/unshare")
+            .args(["--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+            .args(["/bin/sh", "-c", &script])
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.runner = Some(child);
+    }
+
+    /// What it has said.
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// As `unwedge-mounts` writes it each minute.
+    fn gate(&self, open: bool) {
+        let now = unwedge::sys::clock::Now::take().unwrap();
+        let verdict = if open { "live" } else { "dead" };
+        let text = serde_json::json!({ "schema": 1, "at": now.stamp(), "paths": { "/store": { "verdict": verdict, "open": open } } });
+        fs::write(self.dir.join("run/storage.json"), text.to_string()).unwrap();
+    }
+}
+
+impl Drop for Box_ {
+    fn drop(&mut self) {
+        if let Some(mut runner) = self.runner.take() {
+            let _ = runner.kill();
+            let _ = runner.wait();
+        }
+    }
+}
+
+/// Three of them, with the types that all share.
+struct Fleet {
+    dir: tempfile::TempDir,
+    database: Database,
+    boxes: Vec<Box_>,
+}
+
+impl Fleet {
+    fn new(test: &str) -> Option<Self> {
+        let cluster = cluster(test)?;
+        if let Some(reason) = isolate::missing() {
+            isolate::skip(test, reason);
+            return None;
+        }
+        let database = cluster.database();
+        let role = database.role("runner");
+        database.sql(&format!("GRANT CREATE ON SCHEMA public TO {role}"));
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        for name in ["tools", "none", "jobs.d", "out", "in"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        open_to_all(&at("out"));
+        let tool = |name: &str, text: &str| {
+            fs::write(at(name), format!("#!/bin/bash\n{text}\n")).unwrap();
+            fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .unwrap();
+        };
+        tool("tools/first", "echo first $(hostname) >$2");
+        tool("second", "echo second $(hostname) >$2");
+        tool(
+            "slow",
+            &format!(
+                "echo $(hostname) >>{0}/begun; until test -e {0}/go; do sleep 0.02; done; echo $(hostname) >$2",
+                at("out").display()
+            ),
+        );
+        let kind = |name: &str, tools: &[&str]| {
+            let tiers: String = tools
+                .iter()
+                .map(|tool| format!("[[tier]]\nname = \"{tool}\"\nargv = [\"{}\", \"{{input}}\", \"{{output}}\"]\n", at(tool).display()))
+                .collect();
+            let text = format!(
+                "output = \"{}/{name}-{{name}}\"\nconcurrency = 2\n{tiers}",
+                at("out").display()
+            );
+            fs::write(at(&format!("jobs.d/{name}.toml")), text).unwrap();
+        };
+        kind("tooled", &["tools/first", "second"]);
+        kind("slow", &["slow"]);
+        kind("local", &["second"]);
+        let boxes = ["alpha", "beta", "gamma"].map(|name| {
+            let own = at(name);
+            for part in ["", "state", "state/queue", "run", "prom"] {
+                fs::create_dir(own.join(part)).unwrap();
+            }
+            for part in ["state/queue", "prom"] {
+                std::os::unix::fs::chown(own.join(part), Some(65534), Some(65534)).unwrap();
+            }
+            let way = Way::to(cluster.port);
+            let url = format!("postgres://{role}:{PASSWORD}@127.0.0.1:{}/{}?sslmode=disable", way.port, database.name);
+            fs::write(own.join("queue.url"), format!("{url}\n")).unwrap();
+            std::os::unix::fs::chown(own.join("queue.url"), Some(65534), None).unwrap();
+            fs::set_permissions(own.join("queue.url"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            let text = format!(
+                "[host]\nuser = \"nobody\"\nstate_dir = \"{0}/state\"\nrun_dir = \"{0}/run\"\ntextfile_dir = \"{0}/prom\"\n\
+                 [queue]\nurl_file = \"{0}/queue.url\"\nadapter = \"unwedge\"\ntimeout = \"1s\"\nlease = \"4s\"\n\
+                 [jobs]\ndir = \"{1}\"\nbeat = \"500ms\"\nsweep = \"500ms\"\npoll = \"200ms\"\ngrace = \"1s\"\ndrain = \"1s\"\nprefer_wait = \"2s\"\nslots = 4\nmin_free_mib = 0\n",
+                own.display(),
+                at("jobs.d").display()
+            );
+            fs::write(own.join("unwedge.toml"), text).unwrap();
+            Box_ { name, dir: own, way, over: (name == "gamma").then(|| at("none")), runner: None }
+        });
+        Some(Self { dir, database, boxes: boxes.into() })
+    }
+
+    fn say(&self, words: &[&str]) -> String {
+        let url = self.database.url("postgres");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command.arg("--config").arg(self.boxes[0].dir.join("unwedge.toml"));
+        let output = command
+            .args(words)
+            .args(["--queue", &url])
+            .current_dir(self.dir.path().join("in"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "{words:?}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        said
+    }
+
+    fn job(&self, id: u64) -> Value {
+        serde_json::from_str(&self.say(&["--json", "jobs", "show", &id.to_string()])).unwrap()
+    }
+
+    fn value(&self, sql: &str) -> String {
+        self.database.value(sql)
+    }
+
+    fn out(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join("out").join(name))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    }
+}
+
+fn open_to_all(path: &Path) {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+}
+
+#[test]
+fn three_hosts_share_a_queue_and_each_takes_what_it_can_do() {
+    let Some(mut fleet) =
+        Fleet::new("fleet::three_hosts_share_a_queue_and_each_takes_what_it_can_do")
+    else {
+        return;
+    };
+    for it in &mut fleet.boxes {
+        it.gate(it.name != "beta");
+        it.start();
+    }
+    await_that("three workers are there", || {
+        fleet.value("SELECT count(*) FROM unwedge_workers WHERE state <> 'dead'") == "3"
+    });
+
+    // gamma has only the second tool: it leaves what is new to those that have the first
+    let names: Vec<String> = (0..20).map(|nth| format!("f{nth}")).collect();
+    let mut words = vec!["jobs", "submit", "--wait", "tooled"];
+    words.extend(names.iter().map(String::as_str));
+    fleet.say(&words);
+    for name in &names {
+        assert!(
+            fleet.out(&format!("tooled-{name}")).starts_with("first "),
+            "{name}: {}",
+            fleet.out(&format!("tooled-{name}"))
+        );
+    }
+    // and takes it once nobody has come for it
+    for it in &mut fleet.boxes[..2] {
+        it.runner.as_mut().unwrap().kill().unwrap();
+        it.runner.take().unwrap().wait().unwrap();
+    }
+    fleet
+        .database
+        .sql("UPDATE unwedge_workers SET state = 'dead', ended_ms = 1 WHERE host <> 'gamma'");
+    fleet.say(&["jobs", "submit", "tooled", "late"]);
+    let id: u64 =
+        fleet.value("SELECT id FROM unwedge_jobs WHERE input LIKE '%/late'").parse().unwrap();
+    let why = fleet.say(&["jobs", "why", &id.to_string()]);
+    assert!(why.starts_with("left-to-others: "), "{why}");
+    await_that("gamma does it in the end", || fleet.out("tooled-late") == "second gamma");
+    assert_eq!(fleet.job(id)["job"]["tier"], "second");
+
+    // what needs storage is done where that is open, and nowhere else
+    for it in &mut fleet.boxes[..2] {
+        it.start();
+    }
+    await_that("three workers are there again", || {
+        fleet.value("SELECT count(*) FROM unwedge_workers WHERE state <> 'dead'") == "3"
+    });
+    fleet.say(&["jobs", "submit", "local", "x"]);
+    fleet.database.sql(
+        "INSERT INTO unwedge_jobs (type, key, state, needs, input, output, created_ms, not_before_ms, changed_ms)
+         SELECT 'local', 'n' || n, 'pending', '[\"/store\"]', '/in/' || n, NULL, 0, 0, 0 FROM generate_series(1, 12) n",
+    );
+    await_that("they are done", || {
+        fleet.value("SELECT count(*) FROM unwedge_jobs WHERE type = 'local' AND key LIKE 'n%' AND tries > 0 AND state <> 'running'") == "12"
+    });
+    let elsewhere = fleet.value(
+        "SELECT count(*) FROM unwedge_attempts a JOIN unwedge_jobs j ON j.id = a.job JOIN unwedge_workers w ON w.id = a.worker
+         WHERE j.key LIKE 'n%' AND w.host = 'beta'",
+    );
+    assert_eq!(elsewhere, "0");
+}
+
+#[test]
+fn a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_comes_back() {
+    let test = "fleet::a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_comes_back";
+    let Some(mut fleet) = Fleet::new(test) else { return };
+    fleet.boxes[0].start();
+    fleet.say(&["jobs", "submit", "slow", "a", "b"]);
+    await_that("alpha has both", || fleet.out("begun").lines().count() == 2);
+    for it in &mut fleet.boxes[1..] {
+        it.start();
+    }
+    await_that("three workers are there", || {
+        fleet.value("SELECT count(*) FROM unwedge_workers WHERE state <> 'dead'") == "3"
+    });
+    // longer than its lease
+    fleet.boxes[0].way.cut(true);
+    await_that("both are begun elsewhere", || {
+        fleet.out("begun").lines().filter(|it| *it != "alpha").count() == 2
+    });
+    let states = "SELECT string_agg(tries || ' ' || rescues || ' ' || state, ',' ORDER BY id) FROM unwedge_jobs";
+    assert_eq!(fleet.value(states), "2 1 running,2 1 running");
+    assert_eq!(
+        fleet.value("SELECT count(*) FROM unwedge_workers WHERE state = 'dead' AND host = 'alpha'"),
+        "1"
+    );
+    // all are let go: those that have the jobs write their results, and nobody else's word counts
+    fs::write(fleet.dir.path().join("out/go"), "").unwrap();
+    await_that("both are done", || {
+        fleet.value("SELECT count(*) FROM unwedge_jobs WHERE state = 'done'") == "2"
+    });
+    for name in ["slow-a", "slow-b"] {
+        assert!(
+            !fleet.out(name).is_empty() && fleet.out(name) != "alpha",
+            "{name}: {}",
+            fleet.out(name)
+        );
+    }
+    fleet.boxes[0].way.cut(false);
+    let start = Instant::now();
+    let code = loop {
+        if let Some(status) = fleet.boxes[0].runner.as_mut().unwrap().try_wait().unwrap() {
+            break status.code();
+        }
+        assert!(start.elapsed().as_secs() < 60, "it does not end: {}", fleet.boxes[0].log());
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(code, Some(3), "{}", fleet.boxes[0].log());
+    assert!(
+        fleet.boxes[0].log().contains("the queue knows this worker no more"),
+        "{}",
+        fleet.boxes[0].log()
+    );
+    let done = "SELECT count(*) || ' ' || count(*) FILTER (WHERE end_state = 'done') FROM unwedge_attempts";
+    assert_eq!(fleet.value(done), "4 2", "each was lost once and done once");
+    assert_eq!(
+        fleet.value("SELECT count(DISTINCT job) FROM unwedge_attempts WHERE end_state = 'done'"),
+        "2"
+    );
+    // as systemd starts it again
+    fleet.boxes[0].start();
+    await_that("it is one of them again", || {
+        fleet.value("SELECT count(*) FROM unwedge_workers WHERE state <> 'dead' AND host = 'alpha'")
+            == "1"
+    });
+    for it in &mut fleet.boxes[1..] {
+        let mut runner = it.runner.take().unwrap();
+        runner.kill().unwrap();
+        runner.wait().unwrap();
+    }
+    fleet.say(&["jobs", "submit", "--wait", "slow", "c"]);
+    assert_eq!(fleet.out("slow-c"), "alpha");
+}
+
+host_test! {
+    fn whatever_is_broken_while_it_works_nothing_is_lost_and_nothing_is_done_twice(
+        host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
+    ) {
+        let script = "sleep 0.03; cp $1 $2";
+        crate::runner::furnish_with_postgres(&host, &[("t", &crate::runner::script("concurrency = 4", script))], "slots = 4\npoll = \"200ms\"");
+        host.put("/usr/local/bin/sql", crate::queue_host::SQL.as_bytes(), "755");
+        host.put("/usr/bin/unwedge-runner", &program("unwedge-runner"), "755");
+        host.ok("cd /srv/in; for n in $(seq 400); do echo $n >$n; done; systemctl start unwedge-runner; unwedge jobs submit t $(seq 400) >/dev/null");
+        let done = || host.ok("sql \"SELECT count(*) FROM unwedge_jobs WHERE state = 'done'\"").parse::<u32>().unwrap();
+        let goes_on = |what: &str| {
+            let before = done();
+            let start = Instant::now();
+            while done() < (before + 20).min(400) {
+                assert!(start.elapsed().as_secs() < 60, "{what}: {} done, {}", done(), host.story());
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        goes_on("at first");
+        host.ok("systemctl restart lab-pg; timeout 20 bash -c 'until /usr/lib/postgresql/15/bin/pg_isready -q -h /run/pg; do sleep 0.1; done'");
+        goes_on("its server was restarted");
+        host.ok("sql \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'unwedge'\" >/dev/null");
+        goes_on("its connections were ended");
+        // no room for anybody who comes, for two seconds
+        host.ok("as() { setpriv --reuid=postgres --regid=postgres --init-groups -- \"$@\"; }
+             for n in $(seq 120); do (sleep 2 | as psql -qAtX -h /run/pg app >/dev/null 2>&1 &) ; done; sleep 0.3
+             systemctl kill -s KILL unwedge-runner; sleep 2.5");
+        goes_on("there was no room for it");
+        for _ in 0..3 {
+            host.ok("systemctl kill -s KILL unwedge-runner; sleep 0.2");
+            // it waits longer each time by itself, and a test has no time for that
+            host.ok("rm -f /var/lib/unwedge/queue/runner.json; systemctl restart unwedge-runner");
+        }
+        goes_on("it was killed again and again");
+        host.until("test $(sql \"SELECT count(*) FROM unwedge_jobs WHERE state = 'done'\") = 400");
+        assert_eq!(host.ok("sql \"SELECT count(*) FROM unwedge_attempts WHERE end_state = 'done'\""), "400");
+        assert_eq!(host.ok("sql \"SELECT count(DISTINCT job) FROM unwedge_attempts WHERE end_state = 'done'\""), "400");
+        assert_eq!(host.ok("sql \"SELECT sum(failures) + sum(infra_errors) FROM unwedge_jobs\""), "0", "nobody's fault but that of what was broken");
+        host.ok("for n in $(seq 400); do test \"$(cat /srv/out/$n)\" = $n; done; test $(ls -A /srv/out | wc -l) = 400");
+    }
+}
