@@ -90,7 +90,7 @@ impl Box_ {
             self.dir.join("unwedge.toml").display()
         );
         let child = Command::new("/usr/bin/unshare")
-            .args(["--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
+            .args(["--uts", "--mount", "--pid", "--fork", "--mount-proc", "--"])
             .args(["/bin/sh", "-c", &script])
             .current_dir("/")
             .stdin(Stdio::null())
@@ -115,12 +115,24 @@ impl Box_ {
     }
 }
 
+impl Box_ {
+    /// Kills it with all that runs on it: it is the first process of its table.
+    fn kill(&mut self) {
+        let Some(mut outer) = self.runner.take() else { return };
+        let pid = outer.id();
+        let children =
+            fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let child = rustix::process::Pid::from_raw(child.parse().unwrap()).unwrap();
+            let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+        }
+        outer.wait().unwrap();
+    }
+}
+
 impl Drop for Box_ {
     fn drop(&mut self) {
-        if let Some(mut runner) = self.runner.take() {
-            let _ = runner.kill();
-            let _ = runner.wait();
-        }
+        self.kill();
     }
 }
 
@@ -128,6 +140,7 @@ impl Drop for Box_ {
 struct Fleet {
     dir: tempfile::TempDir,
     database: Database,
+    role: String,
     boxes: Vec<Box_>,
 }
 
@@ -200,11 +213,13 @@ impl Fleet {
             fs::write(own.join("unwedge.toml"), text).unwrap();
             Box_ { name, dir: own, way, over: (name == "gamma").then(|| at("none")), runner: None }
         });
-        Some(Self { dir, database, boxes: boxes.into() })
+        let fleet = Self { dir, database, role, boxes: boxes.into() };
+        fleet.say(&["queue", "check"]);
+        Some(fleet)
     }
 
     fn say(&self, words: &[&str]) -> String {
-        let url = self.database.url("postgres");
+        let url = self.database.url(&self.role);
         let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
         command.arg("--config").arg(self.boxes[0].dir.join("unwedge.toml"));
         let output = command
@@ -271,8 +286,7 @@ fn three_hosts_share_a_queue_and_each_takes_what_it_can_do() {
     }
     // and takes it once nobody has come for it
     for it in &mut fleet.boxes[..2] {
-        it.runner.as_mut().unwrap().kill().unwrap();
-        it.runner.take().unwrap().wait().unwrap();
+        it.kill();
     }
     fleet
         .database
@@ -365,15 +379,14 @@ fn a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_
         "2"
     );
     // as systemd starts it again
+    fleet.boxes[0].kill();
     fleet.boxes[0].start();
     await_that("it is one of them again", || {
         fleet.value("SELECT count(*) FROM unwedge_workers WHERE state <> 'dead' AND host = 'alpha'")
             == "1"
     });
     for it in &mut fleet.boxes[1..] {
-        let mut runner = it.runner.take().unwrap();
-        runner.kill().unwrap();
-        runner.wait().unwrap();
+        it.kill();
     }
     fleet.say(&["jobs", "submit", "--wait", "slow", "c"]);
     assert_eq!(fleet.out("slow-c"), "alpha");

@@ -127,7 +127,11 @@ fn new_worker(id: &str, digest: &str) -> NewWorker {
         unit: None,
         version: text("0.5.0"),
         mode: text("direct"),
-        types: [(text("t"), TypeMark { digest: text(digest), first_tier: text("first") })].into(),
+        types: [(
+            text("t"),
+            TypeMark { digest: text(digest), first_tier: text("first"), uses: text("first") },
+        )]
+        .into(),
         lacks: BTreeMap::new(),
         open: Vec::new(),
         cpus: Some(2),

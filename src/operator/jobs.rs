@@ -319,7 +319,7 @@ pub fn whys(
                     host: &worker.host,
                     standing: worker.standing(),
                     digest: mark.map(|mark| mark.digest.as_str()),
-                    first_tier: mark.map(|mark| mark.first_tier.as_str()),
+                    first_tier: mark.map(|mark| mark.uses.as_str()),
                     lacks: worker.lacks.get(&job.kind).map(String::as_str),
                     open: &worker.open,
                 }

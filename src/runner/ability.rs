@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::job_type::JobType;
+use crate::config::job_type::{JobType, Tier};
 use crate::sys::limit::within;
 
 /// How long the looks may take: tools may lie on storage, too.
@@ -15,8 +15,8 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 pub enum Ability {
     /// By its first tier.
     First,
-    /// Only by another.
-    Other,
+    /// Only by another: this one.
+    Other(String),
     /// Not at all: none of these programs is here.
     None(String),
 }
@@ -24,9 +24,9 @@ pub enum Ability {
 /// Looks for the programs of types; none where that gave no answer.
 #[must_use]
 pub fn look<'a>(types: impl Iterator<Item = &'a JobType>) -> Option<BTreeMap<String, Ability>> {
-    let programs: Vec<(String, Vec<PathBuf>)> = types
+    let programs: Vec<(String, Vec<(String, PathBuf)>)> = types
         .map(|kind| {
-            let first = |tier: &crate::config::job_type::Tier| tier.argv.first().map(PathBuf::from);
+            let first = |tier: &Tier| Some((tier.name.clone(), PathBuf::from(tier.argv.first()?)));
             (kind.name.clone(), kind.tiers.iter().filter_map(first).collect())
         })
         .collect();
@@ -34,13 +34,15 @@ pub fn look<'a>(types: impl Iterator<Item = &'a JobType>) -> Option<BTreeMap<Str
     within(LOOK_LIMIT, look).ok()
 }
 
-fn of(programs: &[PathBuf]) -> Ability {
-    let is_here = |program: &PathBuf| std::fs::metadata(program).is_ok_and(|it| it.is_file());
+fn of(programs: &[(String, PathBuf)]) -> Ability {
+    let is_here =
+        |(_, program): &(String, PathBuf)| std::fs::metadata(program).is_ok_and(|it| it.is_file());
     match programs.iter().position(is_here) {
         Some(0) => Ability::First,
-        Some(_) => Ability::Other,
+        Some(nth) => Ability::Other(programs[nth].0.clone()),
         None => {
-            let names: Vec<String> = programs.iter().map(|it| crate::sys::text::path(it)).collect();
+            let names: Vec<String> =
+                programs.iter().map(|(_, it)| crate::sys::text::path(it)).collect();
             Ability::None(names.join(", "))
         }
     }
@@ -59,7 +61,7 @@ mod tests {
         };
         for (programs, expected) in [
             (["/bin/true", "/nowhere/a"], Ability::First),
-            (["/nowhere/a", "/bin/true"], Ability::Other),
+            (["/nowhere/a", "/bin/true"], Ability::Other("2".to_owned())),
             (["/nowhere/a", "/tmp"], Ability::None("/nowhere/a, /tmp".to_owned())),
         ] {
             let all = look([kind(&programs)].iter()).unwrap();

@@ -439,7 +439,11 @@ impl Runner {
                 continue;
             }
             let first_tier = kind.tiers.first().map(|tier| tier.name.clone()).unwrap_or_default();
-            types.insert(kind.name.clone(), TypeMark { digest: kind.digest(), first_tier });
+            let uses = match self.abilities.get(&kind.name) {
+                Some(Ability::Other(tier)) => tier.clone(),
+                Some(Ability::First | Ability::None(_)) | None => first_tier.clone(),
+            };
+            types.insert(kind.name.clone(), TypeMark { digest: kind.digest(), first_tier, uses });
         }
         (types, lacks)
     }
@@ -724,7 +728,7 @@ impl Runner {
             let free = free.min((self.setup.slots as usize).saturating_sub(self.running.len()));
             let aged = match self.abilities.get(&kind.name) {
                 Some(Ability::First) => Duration::ZERO,
-                Some(Ability::Other) => self.setup.numbers.prefer_wait,
+                Some(Ability::Other(_)) => self.setup.numbers.prefer_wait,
                 Some(Ability::None(_)) | None => continue,
             };
             if free == 0 || full.contains_key(&kind.name) {

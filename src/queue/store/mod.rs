@@ -108,8 +108,11 @@ pub enum Registered {
 pub struct TypeMark {
     /// A digest of what the type says; workers that differ in it do not share a lane.
     pub digest: String,
-    /// The tier that is tried first.
+    /// The tier that should make its results.
     pub first_tier: String,
+    /// The tier that this worker would use first: one whose program it has.
+    #[serde(default)]
+    pub uses: String,
 }
 
 /// A wish for work.
