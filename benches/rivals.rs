@@ -147,6 +147,7 @@ fn put(store: &mut Store, from: usize, count: usize) {
             output: None,
             output_dir: None,
             stamp: None,
+            intake: None,
         })
         .collect();
     store.submit(&jobs).unwrap();

@@ -36,6 +36,8 @@ mod house;
 mod incident;
 /// Installing, upgrading, taking away.
 mod install;
+/// Files that become jobs.
+mod intake;
 /// The verbs on a queue of our own.
 mod jobs;
 /// Messages to people, and signs of life.

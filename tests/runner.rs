@@ -324,3 +324,19 @@ host_test! {
         host.until("test -s /srv/out/a");
     }
 }
+
+host_test! {
+    fn a_file_that_is_put_down_is_at_work_within_seconds_and_goes_when_it_is_done(host) {
+        furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
+        configure(&host, "", "[[intake]]\nname = \"drop\"\ntype = \"t\"\npath = \"/srv/drop\"\nafter = \"delete\"\nevery = \"1s\"\n");
+        host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
+        host.ok("install -d -o unwedge /srv/drop; systemctl start unwedge-runner; echo x >/srv/drop/.a; mv /srv/drop/.a /srv/drop/a");
+        host.until("test -s /srv/out/a -a ! -e /srv/drop/a");
+        let it = job(&host, 1);
+        let waited = it["started_ms"].as_u64().unwrap() - it["created_ms"].as_u64().unwrap();
+        assert!(it["state"] == "done" && waited < 5_000, "{it}");
+        // the slow way, without a service
+        host.ok("systemctl stop unwedge-runner; setpriv --reuid=unwedge --regid=unwedge --init-groups -- sh -c 'echo y >/srv/drop/b'; unwedge-jobs --apply >/dev/null");
+        assert_eq!(job(&host, 2)["state"], "pending");
+    }
+}

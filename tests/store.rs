@@ -110,6 +110,7 @@ pub fn job(key: &str) -> NewJob {
         output: None,
         output_dir: None,
         stamp: None,
+        intake: None,
     }
 }
 

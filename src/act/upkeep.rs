@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::permission::still_permitted;
-use super::{heartbeat, store};
+use super::{heartbeat, intake, store};
 use crate::config::Settings;
 use crate::config::jobs::Jobs;
 use crate::config::queue::{Adapter, Queue};
@@ -106,6 +106,10 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
         if let Err(error) = store::record(own, &memory) {
             tended.trouble = Some(format!("{error:#}"));
         }
+    }
+    let wrong = intake::once(settings, deadline.less(deadline.left() / 2));
+    if let Some(why) = wrong.into_iter().next() {
+        tended.trouble = Some(why);
     }
     tended.removed = memory.removed;
     match look(queue, deadline.left()) {

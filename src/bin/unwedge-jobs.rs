@@ -15,7 +15,7 @@ use unwedge::manifest::{self, JOBS};
 use unwedge::operator::rows as verbs;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts};
 use unwedge::probes::mountinfo::mount_points;
-use unwedge::probes::{facts, heartbeat};
+use unwedge::probes::{facts, heartbeat, intake};
 use unwedge::queue::{self, Fault, Where};
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
@@ -24,7 +24,7 @@ use unwedge::sys::clock::{Now, boottime};
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if let Some(code) = heartbeat::run_if_asked(&args) {
+    if let Some(code) = heartbeat::run_if_asked(&args).or_else(|| intake::run_if_asked(&args)) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     let cli = Jobs::parse();

@@ -17,7 +17,7 @@ use unwedge::report::runner::Standing;
 use unwedge::runner::cgroup::Cgroups;
 use unwedge::runner::setup::Setup;
 use unwedge::runner::supervise::{self, Around, End, names, say};
-use unwedge::runner::wish;
+use unwedge::runner::{taking_in, wish};
 use unwedge::sys::clock::{Now, boottime};
 use unwedge::sys::manager::Manager;
 
@@ -95,6 +95,10 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     ));
 
     // act, and report
+    if !settings.intake.is_empty() && !cli.once {
+        let own = settings.clone();
+        std::thread::spawn(move || taking_in::follow(&own));
+    }
     let told = settings.clone();
     let file = cli.common.config.clone();
     let around = Around {

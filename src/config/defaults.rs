@@ -109,6 +109,7 @@ pub fn tree() -> Tree {
         doctor: _,
         jobs: _,
         heartbeat: _,
+        intake: _,
         file: _,
     } = Settings::default();
     let all = table([

@@ -37,6 +37,8 @@ pub struct Fragment {
     pub doctor: Option<DoctorFragment>,
     /// `[jobs]`
     pub jobs: Option<JobsFragment>,
+    /// `[[intake]]`
+    pub intake: Option<Vec<IntakeFragment>>,
     /// `[[heartbeat]]`
     pub heartbeat: Option<Vec<HeartbeatFragment>>,
 }
@@ -412,6 +414,22 @@ impl<'de> Deserialize<'de> for JobsFragment {
 
         deserializer.deserialize_map(Keys)
     }
+}
+
+/// `[[intake]]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct IntakeFragment {
+    pub name: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub path: Option<String>,
+    pub rule: Option<String>,
+    pub marker: Option<String>,
+    pub suffixes: Option<Vec<String>>,
+    pub after: Option<String>,
+    pub every: Option<DurationText>,
 }
 
 /// `[[heartbeat]]` as written.

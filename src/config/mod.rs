@@ -13,6 +13,7 @@ pub mod duration;
 mod error;
 mod fragment;
 pub mod heartbeat;
+pub mod intake;
 pub mod job_type;
 pub mod jobs;
 pub mod metrics;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::doctor::Doctor;
 use super::heartbeat::Heartbeat;
+use super::intake::Intake;
 use super::jobs::Jobs;
 use super::metrics::Metrics;
 use super::notify::Notify;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub doctor: Doctor,
     /// How this host runs jobs of our own queue, `[jobs]`. Default none: it runs none.
     pub jobs: Option<Jobs>,
+    /// Directories whose files become jobs, `[[intake]]`. Default none.
+    pub intake: Vec<Intake>,
     /// Signs of life of others, `[[heartbeat]]`. Default none.
     pub heartbeat: Vec<Heartbeat>,
     /// The one file this was read from, if it was named by `--config`: a child is to read the same.

@@ -21,7 +21,7 @@ use super::settings::{
     Settings, WAIT_MAX, Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
-use super::{defaults, duration, heartbeat, jobs, notify, queue_rules, worker_rules};
+use super::{defaults, duration, heartbeat, intake, jobs, notify, queue_rules, worker_rules};
 
 /// Makes settings of what was written, or says everything that is wrong with it. The tree tells the places.
 /// `open` are the files that everybody may read.
@@ -45,6 +45,7 @@ pub fn settings(
         notify: fragment.notify.map(|written| notify::notify(&mut check, written)),
         doctor: doctor(&mut check, fragment.doctor.unwrap_or_default()),
         jobs: None,
+        intake: intake::intakes(&mut check, fragment.intake.unwrap_or_default()),
         heartbeat: heartbeat::heartbeats(&mut check, fragment.heartbeat.unwrap_or_default()),
         file: None,
     };

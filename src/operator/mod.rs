@@ -17,7 +17,6 @@ pub mod jobs;
 pub mod lanes;
 pub mod mounts;
 pub mod notify;
-mod offer;
 pub mod queue;
 pub mod rows;
 pub mod run;

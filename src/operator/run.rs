@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
 use super::asking;
-use super::offer::jobs_of;
+use crate::act::offer::jobs_of;
 use crate::cli;
 use crate::config::Host;
 use crate::config::job_type::JobType;
@@ -67,7 +67,7 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
         None => asking::own_url()?,
     };
     let run_dir = Host::default().run_dir;
-    let jobs = jobs_of(&kind, &asked.files, &base, &run_dir)?;
+    let jobs = jobs_of(&kind, &asked.files, &base, &run_dir).map_err(Error::msg)?;
     prepare(&jobs, &gate::open(&run_dir))?;
     let fault = |fault: crate::queue::Fault| anyhow!("the queue: {fault}");
     let mut store = Store::open(&Queue::at(&url, asking::LIMIT)).map_err(fault)?;

@@ -44,6 +44,7 @@ pub fn smoke(
         output: None,
         output_dir: None,
         stamp: None,
+        intake: None,
     };
     let id =
         asking.ask(move |store| store.submit(&[job]))?.first().context("it was not put in")?.id;

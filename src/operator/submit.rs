@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use super::Said;
 use super::asking::Asking;
-use super::offer::jobs_of;
+use crate::act::offer::jobs_of;
 use crate::cli;
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
@@ -31,7 +31,8 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         .map_err(|why| anyhow!("--timeout {}: {why}", asked.timeout))?;
     let kind = kind_of(settings, &asked.kind)?;
     let base = std::env::current_dir().context("the working directory")?;
-    let mut all = jobs_of(&kind, &asked.files, &base, &settings.host.run_dir)?;
+    let mut all =
+        jobs_of(&kind, &asked.files, &base, &settings.host.run_dir).map_err(Error::msg)?;
     for job in &mut all {
         job.priority = asked.priority.unwrap_or(job.priority);
         job.stamp.clone_from(&asked.stamp);

@@ -20,6 +20,7 @@ pub mod holders;
 pub mod identity;
 pub mod incidents;
 pub mod install;
+pub mod intake;
 pub mod jobs;
 pub mod judge;
 pub mod liveness;

@@ -5,9 +5,12 @@
 //! One read-only transaction, in which everything is seen at one moment. `row_security` is off in it:
 //! that bypasses nothing, it makes a policy that would hide rows an error instead of an empty answer.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::postgres::config::SslMode;
+use ::postgres::error::SqlState;
 use ::postgres::types::{ToSql, Type};
 use ::postgres::{Client, NoTls, Row};
 
@@ -218,7 +221,49 @@ impl Postgres<'_> {
 
 /// Asks, and reads the whole answer.
 pub fn query(client: &mut Client, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
-    let params: Vec<(&(dyn ToSql + Sync), Type)> = statement
+    // typed, and so without a name: a pooler may give the next statement to another connection
+    let rows = client.query_typed(&statement.text, &typed(statement));
+    rows.map_err(|error| Fault(said(&error)))?.iter().map(cells).collect()
+}
+
+/// Statements that a connection of ours has planned already, by their text. A pooler that gives each to another connection
+/// of the server knows none of their names there; then none is given a name any more.
+#[derive(Default)]
+pub struct Planned(HashMap<String, ::postgres::Statement>);
+
+/// Whether statements may have names: until one was not known where it had been made.
+static HAVE_NAMES: AtomicBool = AtomicBool::new(true);
+
+/// The same, of a statement that is asked often.
+pub fn query_again(
+    client: &mut Client,
+    planned: &mut Planned,
+    statement: &Statement,
+) -> Result<Vec<Vec<Cell>>, Fault> {
+    if !HAVE_NAMES.load(Ordering::Relaxed) {
+        return query(client, statement);
+    }
+    let wrong = |error: ::postgres::Error| {
+        let is_of_names = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
+        if error.code().is_some_and(|code| is_of_names.contains(code)) {
+            HAVE_NAMES.store(false, Ordering::Relaxed);
+        }
+        Fault(said(&error))
+    };
+    let params = typed(statement);
+    if !planned.0.contains_key(&statement.text) {
+        let types: Vec<Type> = params.iter().map(|(_, kind)| kind.clone()).collect();
+        let made = client.prepare_typed(&statement.text, &types).map_err(wrong)?;
+        planned.0.insert(statement.text.clone(), made);
+    }
+    let Some(made) = planned.0.get(&statement.text) else { return query(client, statement) };
+    let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|(value, _)| *value).collect();
+    client.query(made, &values).map_err(wrong)?.iter().map(cells).collect()
+}
+
+/// Its values with their types.
+fn typed(statement: &Statement) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    statement
         .params
         .iter()
         .map(|param| -> (&(dyn ToSql + Sync), Type) {
@@ -228,10 +273,7 @@ pub fn query(client: &mut Client, statement: &Statement) -> Result<Vec<Vec<Cell>
                 Param::Number(number) => (number, Type::INT8),
             }
         })
-        .collect();
-    // typed, and so without a name: a pooler may give the next statement to another connection
-    let rows = client.query_typed(&statement.text, &params);
-    rows.map_err(|error| Fault(said(&error)))?.iter().map(cells).collect()
+        .collect()
 }
 
 /// Which way a type is read, by its name and the category the catalogue puts it in.

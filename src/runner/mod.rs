@@ -16,6 +16,7 @@ pub mod room;
 mod running;
 pub mod setup;
 pub mod supervise;
+pub mod taking_in;
 mod tree;
 pub mod wish;
 
@@ -26,6 +27,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
         // the second word says whose it is, to whoever looks at the process table
         [verb, worker] if verb == helper::VERB => Some(helper::run(&worker.to_string_lossy())),
         [verb] if verb == supervise::VERB => Some(supervise::as_told()),
-        [..] => crate::probes::headroom::run_if_asked(args),
+        [..] => crate::probes::headroom::run_if_asked(args)
+            .or_else(|| crate::probes::intake::run_if_asked(args)),
     }
 }

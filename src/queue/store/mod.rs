@@ -55,6 +55,8 @@ pub struct NewJob {
     pub output_dir: Option<String>,
     /// What whoever puts it in writes on it, such as when its input was made.
     pub stamp: Option<String>,
+    /// The intake that it came by: it is known until its input is gone.
+    pub intake: Option<String>,
 }
 
 /// What became of one that was put in.
@@ -333,9 +335,9 @@ impl Store {
             JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')
             WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
         const PUT: &str = "
-            INSERT INTO unwedge_jobs (type, key, state, priority, needs, input, output, output_dir, stamp, created_ms, not_before_ms, changed_ms)
+            INSERT INTO unwedge_jobs (type, key, state, priority, needs, input, output, output_dir, stamp, intake, created_ms, not_before_ms, changed_ms)
             SELECT e.value->>'type', e.value->>'key', 'pending', CAST(e.value->>'priority' AS BIGINT), {list:needs}, e.value->>'input',
-                e.value->>'output', e.value->>'output_dir', e.value->>'stamp', {now}, 0, {now}
+                e.value->>'output', e.value->>'output_dir', e.value->>'stamp', e.value->>'intake', {now}, 0, {now}
             FROM {each:1} WHERE true ORDER BY CAST(e.value->>'nth' AS BIGINT)
             ON CONFLICT (type, key) DO NOTHING RETURNING id";
         const FIND: &str = "

@@ -71,12 +71,15 @@ pub const STEPS: [&str; 1] = ["
         message TEXT,
         tier TEXT,
         stamp TEXT,
+        intake TEXT,
+        gone_ms BIGINT,
         UNIQUE (type, key),
         CHECK ((worker IS NOT NULL) = (state = 'running')),
         CHECK ((finished_ms IS NOT NULL) = (state IN ('done', 'failed', 'cancelled', 'quarantined')))
     );
     CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, priority DESC, not_before_ms, id)
         WHERE state IN ('pending', 'retryable');
+    CREATE INDEX unwedge_jobs_taken_in ON unwedge_jobs (intake, id) WHERE intake IS NOT NULL AND gone_ms IS NULL;
     CREATE INDEX unwedge_jobs_held ON unwedge_jobs (worker) WHERE state = 'running';
     CREATE INDEX unwedge_jobs_state ON unwedge_jobs (state, type, finished_ms);
     CREATE UNIQUE INDEX unwedge_jobs_output ON unwedge_jobs (output)

@@ -34,7 +34,7 @@ pub struct Session {
 }
 
 enum Way {
-    Postgres(Box<Client>),
+    Postgres(Box<(Client, postgres::Planned)>),
     Sqlite { connection: Connection, anchor: Anchor },
 }
 
@@ -55,7 +55,7 @@ impl Session {
                     (limit / 2).max(1)
                 );
                 client.batch_execute(&settings).map_err(|error| Fault(postgres::said(&error)))?;
-                Way::Postgres(Box::new(client))
+                Way::Postgres(Box::new((client, postgres::Planned::default())))
             }
             Address::Sqlite(path) => {
                 let connection = file(path)?;
@@ -94,7 +94,7 @@ impl Session {
     pub fn rows(&mut self, template: &str, params: Vec<Param>) -> Result<Vec<Vec<Cell>>, Fault> {
         let statement = self.statement(template, params);
         let rows = match &mut self.way {
-            Way::Postgres(client) => postgres::query(client, &statement),
+            Way::Postgres(way) => postgres::query_again(&mut way.0, &mut way.1, &statement),
             Way::Sqlite { connection, .. } => sqlite::query(connection, &statement),
         };
         rows.map_err(|Fault(why)| self.wrong(&why))
@@ -183,9 +183,7 @@ impl Session {
 
     fn batch(&mut self, text: &str) -> Result<(), Fault> {
         let done = match &mut self.way {
-            Way::Postgres(client) => {
-                client.batch_execute(text).map_err(|error| postgres::said(&error))
-            }
+            Way::Postgres(way) => way.0.batch_execute(text).map_err(|error| postgres::said(&error)),
             Way::Sqlite { connection, .. } => {
                 connection.execute_batch(text).map_err(|error| sqlite::said(&error))
             }

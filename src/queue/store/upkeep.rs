@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::session::Session;
-use super::{Fault, Param, Store, number, text_of};
+use super::{Cell, Fault, Param, Store, number, text_of};
 use crate::config::jobs::Keep;
 use crate::decide::attempts::{Class, State};
 use crate::sys::clock::Deadline;
@@ -36,6 +36,9 @@ pub struct Removed {
 /// Classes whose cause is the item itself.
 const OF_THE_ITEM: [Class; 4] = [Class::Failed, Class::TimedOut, Class::Permanent, Class::Crashed];
 
+/// What an intake knows of while its input is there: without its row the input would be taken in anew.
+const UNKNOWN: &str = "(intake IS NULL OR gone_ms IS NOT NULL)";
+
 /// What may go: how it stands, how long it is kept, and what else must hold.
 fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
     let classes: Vec<String> =
@@ -54,6 +57,45 @@ fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
 }
 
 impl Store {
+    /// Jobs of an intake whose inputs are not known to be gone, from one number on: number, input, key, and whether it is
+    /// done.
+    ///
+    /// # Errors
+    /// They cannot be told.
+    pub fn taken_in(
+        &mut self,
+        intake: &str,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<(i64, String, String, bool)>, Fault> {
+        let rows = self.session.rows(
+            "SELECT id, input, key, CASE WHEN state = 'done' THEN 1 ELSE 0 END FROM unwedge_jobs
+             WHERE intake = $1 AND gone_ms IS NULL AND id > $2 ORDER BY id LIMIT $3",
+            vec![
+                Param::Text(intake.to_owned()),
+                Param::Number(after),
+                Param::Number(i64::from(most)),
+            ],
+        )?;
+        let row = |row: &Vec<Cell>| {
+            (number(row, 0), text_of(row, 1), text_of(row, 2), number(row, 3) == 1)
+        };
+        Ok(rows.iter().map(row).collect())
+    }
+
+    /// Knows that the inputs of these jobs are gone.
+    ///
+    /// # Errors
+    /// It is as it was.
+    pub fn inputs_gone(&mut self, ids: &[i64]) -> Result<(), Fault> {
+        self.session.rows(
+            "UPDATE unwedge_jobs SET gone_ms = {now}
+             WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1}) RETURNING id",
+            vec![Param::Text(serde_json::json!(ids).to_string())],
+        )?;
+        Ok(())
+    }
+
     /// How many jobs would be taken out now.
     ///
     /// # Errors
@@ -63,7 +105,7 @@ impl Store {
         for (state, kept, more) in kinds(keep, true) {
             let rows = self.session.rows(
                 &format!(
-                    "SELECT count(*) FROM unwedge_jobs WHERE state = $1 AND finished_ms <= {{now}} - $2 {more}"
+                    "SELECT count(*) FROM unwedge_jobs WHERE state = $1 AND finished_ms <= {{now}} - $2 AND {UNKNOWN} {more}"
                 ),
                 vec![Param::Text(state.name().to_owned()), millis(kept)],
             )?;
@@ -151,7 +193,7 @@ impl Store {
         let rows = self.session.rows(
             &format!(
                 "DELETE FROM unwedge_jobs WHERE id IN (SELECT id FROM unwedge_jobs
-                     WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 {more} ORDER BY finished_ms LIMIT $4)
+                     WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 AND {UNKNOWN} {more} ORDER BY finished_ms LIMIT $4)
                  RETURNING id, type, input"
             ),
             vec![

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-
 use crate::config::job_type::JobType;
 use crate::probes::gate;
 use crate::queue::store::NewJob;
@@ -20,7 +18,7 @@ pub fn jobs_of(
     files: &[PathBuf],
     base: &Path,
     run_dir: &Path,
-) -> Result<Vec<NewJob>> {
+) -> Result<Vec<NewJob>, String> {
     let mut outputs: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
     let mut jobs = Vec::with_capacity(files.len());
     for file in files {
@@ -30,12 +28,12 @@ pub fn jobs_of(
             && let Some(other) = outputs.insert(output.clone(), file)
             && other != file
         {
-            bail!(
+            return Err(format!(
                 "{} and {} would both write {}",
                 text::path(other),
                 text::path(file),
                 text::path(output)
-            );
+            ));
         }
         let paths: Vec<&Path> =
             [Some(input.as_path()), output.as_deref()].into_iter().flatten().collect();
@@ -52,6 +50,7 @@ pub fn jobs_of(
             output_dir: output.as_deref().and_then(Path::parent).map(text::path),
             output: output.as_deref().map(text::path),
             stamp: None,
+            intake: None,
         });
     }
     Ok(jobs)

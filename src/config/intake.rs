@@ -1,0 +1,163 @@
+//! `[[intake]]`: directories whose files become jobs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::check::{Checker, Word};
+use super::fragment::IntakeFragment;
+use super::tree::KeyPath;
+
+/// Shortest and longest `every`: 1 s and 1 h.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+const EVERY_MAX: Duration = Duration::from_secs(3600);
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intake {
+    /// What it is called.
+    pub name: String,
+    /// The type of its jobs.
+    pub kind: String,
+    /// The directory; what lies in folders of it is left alone.
+    pub path: PathBuf,
+    /// When a file is complete. Default `rename`.
+    pub rule: Rule,
+    /// What the name of a marker has behind that of its file. Default `.done`.
+    pub marker: String,
+    /// Only files that end so. Default all.
+    pub suffixes: Vec<String>,
+    /// What becomes of an input whose job is done. Default `keep`.
+    pub after: After,
+    /// How often it is looked at. Default 2 s.
+    pub every: Duration,
+}
+
+/// When a file is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// When it is there: it is written under a hidden name, or one that ends with `.part` or `.tmp`, and renamed.
+    Rename,
+    /// When a marker lies beside it.
+    Marker,
+    /// When three looks, two seconds apart, find it the same.
+    Stable,
+}
+
+/// What becomes of an input whose job is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It stays.
+    Keep,
+    /// It is deleted, last of all, if it is still the file that the job was made of.
+    Delete,
+}
+
+impl Word for Rule {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Rename => "rename",
+            Self::Marker => "marker",
+            Self::Stable => "stable",
+        }
+    }
+}
+
+impl Word for After {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Makes settings of them.
+pub(super) fn intakes(check: &mut Checker<'_>, written: Vec<IntakeFragment>) -> Vec<Intake> {
+    let mut all: Vec<Intake> = Vec::new();
+    for (index, written) in written.into_iter().enumerate() {
+        let at = KeyPath::of(&["intake"]).index(index);
+        let name = written.name.unwrap_or_default();
+        let odd = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.contains(odd) {
+            check.problem(&at.key("name"), "expected a name of letters, digits, -, _ and .");
+        }
+        if all.iter().any(|it| it.name == name) {
+            check.problem(&at.key("name"), format!("{name:?} is the name of another"));
+        }
+        if written.kind.is_none() {
+            check.problem(&at.key("type"), "missing, expected the type of its jobs");
+        }
+        if written.path.is_none() {
+            check.problem(&at.key("path"), "missing, expected a directory");
+        }
+        let marker = written.marker.unwrap_or_else(|| ".done".to_owned());
+        if marker.is_empty() || marker.contains('/') {
+            check.problem(&at.key("marker"), "expected the ending of a name");
+        }
+        let path = written.path.and_then(|path| check.absolute(&at.key("path"), &path));
+        let other = all.iter().find(|it| path.as_ref() == Some(&it.path));
+        if let (Some(path), Some(other)) = (&path, other) {
+            check.problem(&at.key("path"), format!("{} is that of {}", path.display(), other.name));
+        }
+        all.push(Intake {
+            name,
+            kind: written.kind.unwrap_or_default(),
+            path: path.unwrap_or_default(),
+            rule: check.choice(
+                &at.key("rule"),
+                written.rule,
+                &[Rule::Rename, Rule::Marker, Rule::Stable],
+                Rule::Rename,
+            ),
+            marker,
+            suffixes: written.suffixes.unwrap_or_default(),
+            after: check.choice(
+                &at.key("after"),
+                written.after,
+                &[After::Keep, After::Delete],
+                After::Keep,
+            ),
+            every: check.duration(
+                &at.key("every"),
+                written.every,
+                Duration::from_secs(2),
+                EVERY_MIN..=EVERY_MAX,
+            ),
+        });
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::from_str;
+    use super::*;
+
+    #[test]
+    fn an_intake_says_what_becomes_of_which_files() {
+        let text = "[[intake]]\nname = \"in\"\ntype = \"t\"\npath = \"/srv/in\"\n";
+        let it = from_str(text).unwrap().intake.remove(0);
+        assert_eq!(
+            (it.rule, it.after, it.every),
+            (Rule::Rename, After::Keep, Duration::from_secs(2))
+        );
+        let more = format!("{text}rule = \"stable\"\nafter = \"delete\"\nsuffixes = [\".pdf\"]\n");
+        let it = from_str(&more).unwrap().intake.remove(0);
+        assert_eq!(
+            (it.rule, it.after, it.suffixes),
+            (Rule::Stable, After::Delete, vec![".pdf".to_owned()])
+        );
+        for (change, expected) in [
+            (("type = \"t\"\n", ""), "type: missing"),
+            (("path = \"/srv/in\"\n", ""), "path: missing"),
+            (("path = \"/srv/in\"\n", "path = \"in\"\n"), "path: "),
+            (("type", "rule = \"odd\"\ntype"), "rule: "),
+            (("type", "marker = \"a/b\"\ntype"), "marker: expected the ending"),
+        ] {
+            let told = from_str(&text.replace(change.0, change.1)).unwrap_err().to_string();
+            assert!(told.contains(expected), "{change:?}: {told}");
+        }
+        let told = from_str(&format!("{text}{}", text.replace("\"in\"", "\"other\""))).unwrap_err();
+        assert!(told.to_string().contains("/srv/in is that of in"), "{told}");
+    }
+}

@@ -1,0 +1,235 @@
+//! Files that become jobs: when, once, and what becomes of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use unwedge::config::jobs::Keep;
+use unwedge::config::queue::Database as Place;
+use unwedge::decide::attempts::State;
+use unwedge::queue::store::Store;
+use unwedge::sys::clock::Deadline;
+
+use crate::store::{Db, claim, ending, worker};
+use crate::support::isolate;
+
+/// Who the program becomes.
+const NOBODY: u32 = 65534;
+
+/// A directory, and a host that takes in what lies there.
+struct Desk<'a> {
+    dir: tempfile::TempDir,
+    db: &'a Db,
+}
+
+impl<'a> Desk<'a> {
+    fn new(db: &'a Db, more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let own = |path: &Path| std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        for name in ["in", "run", "sentinels", "jobs.d", "state", "state/queue", "prom"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        for name in ["", "in", "state/queue", "prom"] {
+            own(&dir.path().join(name));
+        }
+        let at = dir.path().display();
+        fs::write(
+            dir.path().join("jobs.d/t.toml"),
+            format!("output = \"{at}/out/{{name}}\"\n[[tier]]\nargv = [\"/bin/true\"]\n"),
+        )
+        .unwrap();
+        fs::write(dir.path().join("sentinels/jobs"), "armed by a test\n").unwrap();
+        let Place::Url(url) = &db.queue.database else { panic!() };
+        // a queue in a file is theirs who work with it
+        db.open();
+        if let Some(file) = url.0.strip_prefix("sqlite://") {
+            let queue = Path::new(file).parent().unwrap();
+            own(queue);
+            for it in fs::read_dir(queue).unwrap().flatten() {
+                own(&it.path());
+            }
+        }
+        fs::write(
+            dir.path().join("unwedge.toml"),
+            format!(
+                "[host]\nuser = \"nobody\"\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\nsentinel_dir = \"{at}/sentinels\"\ntextfile_dir = \"{at}/prom\"\n\
+                 [jobs]\ndir = \"{at}/jobs.d\"\n[queue]\nadapter = \"unwedge\"\nurl = \"{}\"\n[[intake]]\nname = \"in\"\ntype = \"t\"\npath = \"{at}/in\"\n{more}",
+                url.0
+            ),
+        )
+        .unwrap();
+        Self { dir, db }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join("in").join(name)
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::write(self.file(name), text).unwrap();
+    }
+
+    /// A round of the program; what it said.
+    fn pass(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_unwedge-jobs"))
+            .arg("--config")
+            .arg(self.dir.path().join("unwedge.toml"))
+            .arg("--apply")
+            .current_dir("/")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    /// So many jobs are new and so many files gone after a round.
+    #[track_caller]
+    fn takes(&self, new: usize, gone: usize) {
+        let count = || {
+            let files = fs::read_dir(self.dir.path().join("in")).unwrap().count();
+            (self.db.rows("SELECT id FROM unwedge_jobs").len(), files)
+        };
+        let before = count();
+        let said = self.pass();
+        assert_eq!(count(), (before.0 + new, before.1 - gone), "{said}");
+    }
+}
+
+/// Every job that waits is done.
+fn all_done(store: &mut Store) {
+    let claimed = claim(store, "w", &[], 99);
+    let ends: Vec<_> = claimed.iter().map(|it| ending(it.token, State::Done)).collect();
+    if !ends.is_empty() {
+        store.end(&ends, "0", "w").unwrap();
+    }
+}
+
+fn can(test: &str) -> bool {
+    let can = rustix::process::geteuid().is_root();
+    if !can {
+        isolate::skip(test, "needs root: a sentinel is root's");
+    }
+    can
+}
+
+#[test]
+fn a_file_is_taken_in_once_it_is_complete_and_only_once() {
+    if !can("intake::a_file_is_taken_in_once_it_is_complete_and_only_once") {
+        return;
+    }
+    for db in Db::both("a_file_is_taken_in_once_it_is_complete_and_only_once") {
+        let desk = Desk::new(&db, "suffixes = [\".pdf\"]\n");
+        desk.takes(0, 0);
+        for name in ["a.pdf", "b.pdf.part", ".c.pdf", "d.txt", "e.pdf.tmp"] {
+            desk.put(name, name);
+        }
+        desk.takes(1, 0);
+        desk.takes(0, 0);
+        // who has forgotten everything, because it was killed, puts nothing in twice
+        desk.takes(0, 0);
+        fs::rename(desk.file("b.pdf.part"), desk.file("b.pdf")).unwrap();
+        desk.takes(1, 0);
+        let rows = db.rows("SELECT input, output, intake FROM unwedge_jobs ORDER BY input");
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0][0], desk.file("a.pdf").display().to_string());
+        assert!(rows[0][1].ends_with("/out/a.pdf") && rows[0][2] == "in");
+        // a listing that fails is no empty one, and what was there is offered again
+        desk.put("f.pdf", "f");
+        fs::rename(desk.dir.path().join("in"), desk.dir.path().join("away")).unwrap();
+        assert!(desk.pass().contains("intake in: No such file"));
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NOT NULL").len(), 0);
+        fs::rename(desk.dir.path().join("away"), desk.dir.path().join("in")).unwrap();
+        desk.takes(1, 0);
+        // and nothing at all without its permission
+        fs::remove_file(desk.dir.path().join("sentinels/jobs")).unwrap();
+        desk.put("g.pdf", "g");
+        assert!(desk.pass().contains("intake in: not permitted: "));
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs").len(), 3);
+    }
+}
+
+#[test]
+fn a_marker_or_three_looks_say_that_a_file_is_complete() {
+    if !can("intake::a_marker_or_three_looks_say_that_a_file_is_complete") {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "rule = \"marker\"\n");
+    desk.put("a", "x");
+    desk.takes(0, 0);
+    desk.put("a.done", "");
+    desk.takes(1, 0);
+
+    // who does not stay takes three looks, and so four seconds
+    let db = Db::file();
+    let desk = Desk::new(&db, "rule = \"stable\"\n");
+    desk.put("a", "x");
+    desk.takes(1, 0);
+    let grows = desk.file("b");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for nth in 0..60 {
+                fs::write(&grows, "x".repeat(nth)).unwrap();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        desk.takes(0, 0);
+        writer.join().unwrap();
+    });
+    desk.takes(1, 0);
+}
+
+#[test]
+fn an_input_goes_last_and_only_the_one_that_the_job_was_made_of() {
+    if !can("intake::an_input_goes_last_and_only_the_one_that_the_job_was_made_of") {
+        return;
+    }
+    for db in Db::both("an_input_goes_last_and_only_the_one_that_the_job_was_made_of") {
+        let desk = Desk::new(&db, "after = \"delete\"\n");
+        let mut store = db.open();
+        worker(&mut store, "w");
+        desk.put("a", "x");
+        desk.put("b", "x");
+        desk.takes(2, 0);
+        desk.takes(0, 0);
+        assert!(desk.file("a").exists(), "its job is not done");
+        all_done(&mut store);
+        // another one of the name came meanwhile: it is a job of its own, and not the old one's to delete
+        desk.put("b", "another");
+        desk.takes(1, 1);
+        assert!(!desk.file("a").exists());
+        assert_eq!(fs::read_to_string(desk.file("b")).unwrap(), "another");
+        all_done(&mut store);
+        desk.takes(0, 1);
+        assert!(!desk.file("b").exists());
+        desk.takes(0, 0);
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NULL").len(), 0);
+    }
+}
+
+#[test]
+fn what_stays_is_known_for_as_long_as_it_is_there() {
+    if !can("intake::what_stays_is_known_for_as_long_as_it_is_there") {
+        return;
+    }
+    for db in Db::both("what_stays_is_known_for_as_long_as_it_is_there") {
+        let desk = Desk::new(&db, "");
+        let mut store = db.open();
+        worker(&mut store, "w");
+        desk.put("a", "x");
+        desk.takes(1, 0);
+        all_done(&mut store);
+        db.rows("UPDATE unwedge_jobs SET finished_ms = 1 RETURNING id");
+        let remove = |store: &mut Store| {
+            let soon = Deadline::after(Duration::from_secs(20));
+            store.remove_old(&Keep::default(), true, soon).unwrap().jobs.len()
+        };
+        assert_eq!(remove(&mut store), 0, "without its row the file would be done again");
+        desk.takes(0, 0);
+        fs::remove_file(desk.file("a")).unwrap();
+        desk.takes(0, 0);
+        assert_eq!(remove(&mut store), 1);
+        assert!(!Path::new(&desk.file("a")).exists());
+    }
+}
