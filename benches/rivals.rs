@@ -90,7 +90,7 @@ pub fn rows() {
             for (name, measured, version) in &mut others {
                 let Some(told) = rival(name, mode.name(), mode.jobs()) else { continue };
                 measured.extend(told["per_second"].as_f64());
-                *version = told["version"].as_str().unwrap_or_default().to_owned();
+                told["version"].as_str().unwrap_or_default().clone_into(version);
             }
         }
         let own = middle(&mut own);
