@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::host::{Host, program};
+use crate::support::host::program;
 use crate::support::isolate;
 use crate::support::lab::await_that;
 use crate::support::postgres::{Database, PASSWORD, cluster};
