@@ -20,6 +20,8 @@ mod acceptance;
 /// Binds of storage: made, swapped under a live writer, held.
 mod attacks;
 mod binds;
+/// Jobs in containers, by a real engine.
+mod container;
 /// Rounds killed before and after every step and every write.
 mod crash;
 /// Drills, and the canary.
@@ -64,6 +66,8 @@ mod runner;
 mod state_faults;
 /// Our own queue, on both databases.
 mod store;
+/// The shipped types at real work.
+mod trades;
 /// What else may happen while a repair is under way: killed, deployed, rebooted, no database.
 mod trouble;
 /// What `verify-ops` and `unwedge doctor` see, and that they only look.

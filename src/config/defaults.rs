@@ -165,6 +165,9 @@ pub fn with_jobs() -> Tree {
         (&mut tree.node, super::jobs::defaults())
     {
         keys.insert("slots".to_owned(), Value::from(1));
+        for key in ["mode", "image", "network", "pull"] {
+            keys.insert(key.to_owned(), Value::from(""));
+        }
         keys.insert(ANY_TYPE.to_owned(), table([("concurrency", Value::from(1))]));
         sections.insert("jobs".to_owned(), Tree::from_value(Value::Table(keys), &Origin::Default));
     }

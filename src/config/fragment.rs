@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::container::{Mode, Pull};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// A whole configuration.
@@ -347,6 +348,11 @@ pub struct JobsFragment {
     pub drain: Option<DurationText>,
     pub prefer_wait: Option<DurationText>,
     pub rescues: Option<i64>,
+    pub mode: Option<Mode>,
+    pub engine: Option<Vec<String>>,
+    pub image: Option<String>,
+    pub network: Option<String>,
+    pub pull: Option<Pull>,
     pub min_free_mib: Option<i64>,
     pub min_free_inodes: Option<i64>,
     pub keep_done: Option<DurationText>,
@@ -362,7 +368,7 @@ pub struct JobsFragment {
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, min_free_mib, min_free_inodes, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
+    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, min_free_mib, min_free_inodes, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
 )]
 #[allow(missing_docs)]
 pub struct OfTypeFragment {
@@ -394,6 +400,11 @@ impl<'de> Deserialize<'de> for JobsFragment {
                         "drain" => jobs.drain = map.next_value()?,
                         "prefer_wait" => jobs.prefer_wait = map.next_value()?,
                         "rescues" => jobs.rescues = map.next_value()?,
+                        "mode" => jobs.mode = map.next_value()?,
+                        "engine" => jobs.engine = map.next_value()?,
+                        "image" => jobs.image = map.next_value()?,
+                        "network" => jobs.network = map.next_value()?,
+                        "pull" => jobs.pull = map.next_value()?,
                         "min_free_mib" => jobs.min_free_mib = map.next_value()?,
                         "min_free_inodes" => jobs.min_free_inodes = map.next_value()?,
                         "keep_done" => jobs.keep_done = map.next_value()?,

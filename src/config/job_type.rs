@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::container::{Container, Mode, Pull, Said};
 use super::duration;
 
 /// How long a command may take where its type says nothing. None at all is not to be had.
@@ -40,6 +41,10 @@ pub struct JobType {
     pub environment: Vec<String>,
     /// What must be open beside the storage of its paths: watched paths, and `heartbeat:NAME`. Default none.
     pub needs: Vec<String>,
+    /// What its file says of how its commands are run.
+    pub said: Said,
+    /// The container for each of its commands, where it is run so.
+    pub container: Option<Container>,
 }
 
 /// What a directory of types holds.
@@ -118,6 +123,10 @@ struct Written {
     environment: Vec<String>,
     #[serde(default)]
     needs: Vec<String>,
+    mode: Option<Mode>,
+    image: Option<String>,
+    network: Option<String>,
+    pull: Option<Pull>,
 }
 
 #[derive(Deserialize)]
@@ -194,6 +203,10 @@ impl JobType {
                 exit: BTreeMap::new(),
                 environment: Vec::new(),
                 needs: Vec::new(),
+                mode: None,
+                image: None,
+                network: None,
+                pull: None,
             },
         )
     }
@@ -211,6 +224,16 @@ impl JobType {
         let batch = written.batch.unwrap_or(1);
         if batch == 0 || batch > BATCH_MAX {
             return Err(format!("batch: {batch} is not from 1 to {BATCH_MAX}"));
+        }
+        let said = Said {
+            mode: written.mode,
+            engine: None,
+            image: written.image,
+            network: written.network,
+            pull: written.pull,
+        };
+        if let Some(problem) = said.problem() {
+            return Err(problem);
         }
         let is_need = |need: &&String| !need.starts_with('/') && !need.starts_with("heartbeat:");
         if let Some(need) = written.needs.iter().find(is_need) {
@@ -257,6 +280,8 @@ impl JobType {
             exit: exit.collect::<Result<_, _>>()?,
             environment: written.environment,
             needs: written.needs,
+            said,
+            container: None,
         })
     }
 
@@ -283,6 +308,8 @@ impl JobType {
             exit: BTreeMap::new(),
             environment: Vec::new(),
             needs: Vec::new(),
+            said: Said::default(),
+            container: None,
         }
     }
 
@@ -292,11 +319,23 @@ impl JobType {
         self.name == SMOKE
     }
 
+    /// The type as this host runs it.
+    ///
+    /// # Errors
+    /// It is to be run in a container, and there is no image.
+    pub fn on_host(self, host: &Said) -> Result<Self, String> {
+        let container = self.said.resolve(host)?;
+        Ok(Self { container, ..self })
+    }
+
     /// What the type says, as 12 hexadecimal digits: hosts that differ in it do not share a lane. How many at once is
     /// each host's own.
     #[must_use]
     pub fn digest(&self) -> String {
-        let alike = Self { concurrency: None, batch: 1, ..self.clone() };
+        // which engine is each host's own, too
+        let container = self.container.clone().map(|it| Container { engine: Vec::new(), ..it });
+        let alike =
+            Self { concurrency: None, batch: 1, said: Said::default(), container, ..self.clone() };
         let text = serde_json::to_vec(&alike).unwrap_or_default();
         Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
     }

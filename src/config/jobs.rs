@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::check::Checker;
+use super::container::Said;
 use super::defaults::{table, time};
 use super::fragment::{JobsFragment, OfTypeFragment};
 use super::queue::{Adapter, Queue};
@@ -53,6 +54,8 @@ pub struct Jobs {
     pub min_free_mib: u64,
     /// Inodes, likewise. Default 1000.
     pub min_free_inodes: u64,
+    /// How commands are run, of types that do not say it themselves.
+    pub run: Said,
     /// How long what is kept; 0 is for ever.
     pub keep: Keep,
     /// Single types.
@@ -113,6 +116,7 @@ impl Default for Jobs {
             rescues: 3,
             min_free_mib: 64,
             min_free_inodes: 1000,
+            run: Said::default(),
             keep: Keep::default(),
             each: BTreeMap::new(),
         }
@@ -139,6 +143,7 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
     let kept = |check: &mut Checker<'_>, key, written, default| {
         check.duration(&at.key(key), written, default, Duration::ZERO..=KEEP_MAX)
     };
+    let run = run(check, &at, &written);
     let jobs = Jobs {
         dir: written
             .dir
@@ -187,6 +192,7 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
             1000,
             0..=FREE_MAX,
         )),
+        run,
         keep: Keep {
             done: kept(check, "keep_done", written.keep_done, default.keep.done),
             failed: kept(check, "keep_failed", written.keep_failed, default.keep.failed),
@@ -224,6 +230,21 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
         Some(_) | None => {}
     }
     jobs
+}
+
+/// How commands are run, of types that do not say it themselves.
+fn run(check: &mut Checker<'_>, at: &KeyPath, written: &JobsFragment) -> Said {
+    let run = Said {
+        mode: written.mode,
+        engine: written.engine.clone(),
+        image: written.image.clone(),
+        network: written.network.clone(),
+        pull: written.pull,
+    };
+    if let Some(problem) = run.problem() {
+        check.problem(at, problem);
+    }
+    run
 }
 
 fn of_type(

@@ -7,6 +7,7 @@
 //! ```
 
 mod check;
+pub mod container;
 mod defaults;
 pub mod doctor;
 pub mod duration;

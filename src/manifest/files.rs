@@ -153,6 +153,21 @@ pub static EXAMPLE: [File; 4] = shipped!(Place::Doc(""), ".":
     "CHANGELOG.md"
 );
 
+/// Types of jobs with their scripts, and configurations, to begin with.
+#[rustfmt::skip]
+pub static TYPES: [File; 10] = shipped!(Place::Doc("jobs.example"), "jobs.example":
+    "boxed.toml"
+    "desk.toml"
+    "mixed.toml"
+    "ocr"
+    "office-to-pdf"
+    "office.toml"
+    "pdftext.toml"
+    "server.toml"
+    "ship"
+    "ship.toml"
+);
+
 /// A page for each alarm.
 #[rustfmt::skip]
 pub static PAGES: [File; 78] = shipped!(Place::Doc("playbooks"), "playbooks":
@@ -258,6 +273,6 @@ pub fn of<'a>(tools: &'a [&'static Tool]) -> impl Iterator<Item = &'static File>
     let units = UNITS.iter().filter(|unit| {
         unit.tool().is_none_or(|its| tools.iter().any(|tool| tool.name == its.name))
     });
-    let rest = [&USERS[..], &DIRECTORIES, &DROP_INS, &SENTINELS, &EXAMPLE, &PAGES, &ALERTS];
+    let rest = [&USERS[..], &DIRECTORIES, &DROP_INS, &SENTINELS, &EXAMPLE, &TYPES, &PAGES, &ALERTS];
     units.chain(rest.into_iter().flatten())
 }

@@ -14,6 +14,7 @@ use super::asking;
 use crate::act::offer::jobs_of;
 use crate::cli;
 use crate::config::Host;
+use crate::config::container::Said;
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
@@ -164,7 +165,8 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
         .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     if let Some(file) = &asked.r#type {
         let said = std::fs::read_to_string(file).with_context(|| text::path(file))?;
-        let mut kind = JobType::parse(file, &said).map_err(|why| anyhow!(why))?;
+        let kind = JobType::parse(file, &said).map_err(Error::msg)?;
+        let mut kind = kind.on_host(&Said::default()).map_err(Error::msg)?;
         // two files of one name are not one type, nor is one that was changed, or run elsewhere
         kind.name = format!("{}-{}", kind.name, digest_of(&[said.as_bytes()], base));
         kind.concurrency = asked.count.or(kind.concurrency).or(Some(1));

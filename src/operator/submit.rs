@@ -10,6 +10,7 @@ use super::Said;
 use super::asking::Asking;
 use crate::act::offer::jobs_of;
 use crate::cli;
+use crate::config::container;
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
@@ -61,9 +62,12 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
 
 /// The type of this name, or of this file.
 fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
+    let host =
+        settings.jobs.as_ref().map_or_else(container::Said::default, |jobs| jobs.run.clone());
     if named.contains('/') {
         let said = std::fs::read_to_string(named).with_context(|| named.to_owned())?;
-        return JobType::parse(Path::new(named), &said).map_err(|why| anyhow!(why));
+        let kind = JobType::parse(Path::new(named), &said).map_err(Error::msg)?;
+        return kind.on_host(&host).map_err(Error::msg);
     }
     let dir = settings.jobs.as_ref().map_or_else(|| Jobs::default().dir, |jobs| jobs.dir.clone());
     let types = JobType::read_all(&dir).map_err(|why| anyhow!(why))?;
@@ -71,10 +75,11 @@ fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
         bail!("{why}");
     }
     let known: Vec<String> = types.good.iter().map(|kind| kind.name.clone()).collect();
-    types.good.into_iter().find(|kind| kind.name == named).with_context(|| {
+    let kind = types.good.into_iter().find(|kind| kind.name == named).with_context(|| {
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         format!("{named}: no such type in {}; there are {known}", text::path(&dir))
-    })
+    })?;
+    kind.on_host(&host).map_err(Error::msg)
 }
 
 /// Why nobody would take it now, with the command that helps.

@@ -86,6 +86,13 @@ fn has_helpers(id: &str) -> bool {
     })
 }
 
+/// Whether a process is called so.
+#[must_use]
+pub fn is_called(name: &str) -> bool {
+    let Ok(all) = procfs::process::all_processes() else { return true };
+    all.flatten().any(|process| process.stat().is_ok_and(|it| it.state != 'Z' && it.comm == name))
+}
+
 /// What a helper calls itself: whoever looks for those of a worker reads names alone, for a process that waits for storage
 /// may keep whoever reads its command line waiting, too (`proc(5)`: the name needs no memory of the process).
 #[must_use]

@@ -26,7 +26,11 @@ pub enum Ability {
 pub fn look<'a>(types: impl Iterator<Item = &'a JobType>) -> Option<BTreeMap<String, Ability>> {
     let programs: Vec<(String, Vec<(String, PathBuf)>)> = types
         .map(|kind| {
-            let first = |tier: &Tier| Some((tier.name.clone(), PathBuf::from(tier.argv.first()?)));
+            // what is in an image nobody knows before it is run
+            let first = |tier: &Tier| {
+                let argv = kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
+                Some((tier.name.clone(), PathBuf::from(argv.first()?)))
+            };
             (kind.name.clone(), kind.tiers.iter().filter_map(first).collect())
         })
         .collect();

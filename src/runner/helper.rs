@@ -18,10 +18,11 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
 
 use super::cgroup::Cgroup;
+use super::container;
 use super::log::Said;
 use super::order::{GO, Order, Report, Step, Tell};
 use super::tree;
-use crate::config::job_type::{Marks, Tier};
+use crate::config::job_type::{Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
 use crate::probes::witness;
 use crate::sys::clock::Deadline;
@@ -156,7 +157,8 @@ impl Job<'_> {
         sweep(order);
         let mut last = None;
         for tier in &order.kind.tiers {
-            let program = Path::new(tier.argv.first().map_or("", String::as_str));
+            let argv = order.kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
+            let program = Path::new(argv.first().map_or("", String::as_str));
             if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
                 continue;
             }
@@ -202,7 +204,30 @@ impl Job<'_> {
         let argv = tier.command(&marks);
         let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
         self.said.begin(&tier.name);
-        let start = || Work::start(&argv, &order.dir, &variables(order, self.worker));
+        let own = variables(order, self.worker);
+        let inside = order.kind.container.as_ref();
+        let name = container::name_of(self.worker, order.token);
+        let argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
+        let (argv, variables) = match inside {
+            None => (argv, own),
+            Some(it) => {
+                let command = container::Command {
+                    container: it,
+                    name: &name,
+                    token: order.token,
+                    input: &order.input,
+                    output: scratch,
+                    variables: &own,
+                    argv: &argv,
+                };
+                match command.words() {
+                    Ok(words) => (words, container::variables()),
+                    Err(why) => return Err(Halt::Over(failed(Class::Permanent, why))),
+                }
+            }
+        };
+        let argv: Vec<PathBuf> = argv.into_iter().map(PathBuf::from).collect();
+        let start = || Work::start(&argv, &order.dir, &variables);
         let started = match &self.cgroup {
             None => start(),
             Some(cgroup) => cgroup.at_work(start),
@@ -222,14 +247,22 @@ impl Job<'_> {
                 return Ok((Outcome::Not(class), Report { class: Some(class), message, ..report }));
             }
         };
-        let (status, timed_out) = self.wait(tier, &work)?;
+        let waited = self.wait(tier, &work);
         // what it left in the background is no part of its result
         self.kill_all();
+        if let Some(it) = inside {
+            container::remove(it, &name);
+        }
+        let (status, timed_out) = waited?;
         let exit = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
         let evidence = Evidence {
             exit,
-            mapped: exit.and_then(|code| order.kind.exit.get(&code).copied()),
+            mapped: exit.and_then(|code| {
+                let is_of_engine = inside.is_some() && container::ENGINE_FAILED.contains(&code);
+                let of_engine = is_of_engine.then_some(Meaning::Configuration);
+                order.kind.exit.get(&code).copied().or(of_engine)
+            }),
             is_accepted: exit.is_some_and(|code| tier.exit.contains(&code)),
             timed_out,
             output: scratch.map_or(Output::Good, |scratch| look(scratch, tier.min_bytes)),

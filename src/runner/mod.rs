@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 mod ability;
 pub mod cgroup;
+pub mod container;
 mod hand;
 pub mod helper;
 pub mod link;

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ability::{self, Ability};
 use super::cgroup::Cgroups;
+use super::container;
 use super::hand::Hand;
 use super::link::{Link, RETRY_HOLDING};
 use super::order::{Order, Report, Tell};
@@ -24,6 +25,7 @@ use super::room::{self, Places};
 use super::running::{HELPER_END, News, Running};
 use super::setup::Setup;
 use super::tree;
+use crate::config::container::Container;
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
 use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
@@ -392,7 +394,7 @@ impl Runner {
             host: witness::host(),
             unit: self.setup.unit.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: "direct".to_owned(),
+            mode: self.mode().to_owned(),
             types,
             lacks,
             open: self.open(),
@@ -418,6 +420,17 @@ impl Runner {
             Err(Fault(why)) => self.trouble("queue", &why),
         }
         None
+    }
+
+    /// How it runs jobs.
+    fn mode(&self) -> &'static str {
+        let own = self.types.iter().filter(|kind| !kind.is_smoke());
+        let inside = own.clone().filter(|kind| kind.container.is_some()).count();
+        match inside {
+            0 => "direct",
+            all if all == own.count() => "container",
+            _ => "direct and container",
+        }
     }
 
     /// What is open on this host now.
@@ -448,9 +461,17 @@ impl Runner {
         (types, lacks)
     }
 
-    /// Which tools are here now.
+    /// Which tools are here now; and containers that nobody watches any more are taken away.
     fn look_for_tools(&mut self, now: Duration) {
         self.tools_due = now + self.setup.numbers.tools;
+        let mut engines: Vec<Container> =
+            self.types.iter().filter_map(|kind| kind.container.clone()).collect();
+        engines.sort_by(|a, b| a.engine.cmp(&b.engine));
+        engines.dedup_by(|a, b| a.engine == b.engine);
+        if !engines.is_empty() {
+            // an engine may take its time, and nobody waits for it
+            std::thread::spawn(move || engines.iter().for_each(container::remove_orphans));
+        }
         let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) else {
             return self
                 .trouble("tools", "the programs of the types cannot be looked for: no answer");

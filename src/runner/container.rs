@@ -1,0 +1,171 @@
+//! A command in a container: the words for the engine, and taking away what is left. Inside is what its type needs and
+//! nothing of ours: no store, no credential, no socket, no network that was not named.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::container::Container;
+use crate::decide::attempts::Token;
+use crate::probes::witness;
+use crate::sys::command;
+use crate::sys::text;
+
+/// How long the engine may take to list, and to take one away.
+const LIMIT: Duration = Duration::from_secs(15);
+/// What the name of each of ours begins with.
+const PREFIX: &str = "unwedge-";
+/// Engines say so of themselves: they could not run it, or what is to be run is not in the image.
+pub const ENGINE_FAILED: std::ops::RangeInclusive<i32> = 125..=127;
+
+/// What the engine needs of the runner's environment; nothing of it is handed on into the container.
+pub const ENGINE_VARIABLES: [&str; 6] =
+    ["HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DOCKER_HOST"];
+
+/// The name of the container of a try: whose it is stands in it.
+#[must_use]
+pub fn name_of(worker: &str, token: Token) -> String {
+    format!("{PREFIX}{}-{}-{}", witness::helper_name(worker), token.id, token.nth)
+}
+
+/// A command as it is to be run.
+#[derive(Debug)]
+pub struct Command<'a> {
+    /// The container.
+    pub container: &'a Container,
+    /// Its name.
+    pub name: &'a str,
+    /// The try.
+    pub token: Token,
+    /// What it works on.
+    pub input: &'a Path,
+    /// Where it writes.
+    pub output: Option<&'a Path>,
+    /// Its variables.
+    pub variables: &'a [(OsString, OsString)],
+    /// The command itself.
+    pub argv: &'a [OsString],
+}
+
+impl Command<'_> {
+    /// The words for the engine.
+    ///
+    /// # Errors
+    /// A path that no engine understands.
+    pub fn words(&self) -> Result<Vec<OsString>, String> {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let mut words: Vec<OsString> = self.container.engine.iter().map(OsString::from).collect();
+        let mut add = |all: &[&str]| words.extend(all.iter().map(OsString::from));
+        add(&["run", "--rm", "--name", self.name, "--stop-timeout", "1", "--workdir", "/"]);
+        add(&["--pull", self.container.pull.name()]);
+        add(&["--network", self.container.network.as_deref().unwrap_or("none")]);
+        add(&["--user", &format!("{uid}:{gid}")]);
+        for (key, value) in [
+            ("host", witness::host()),
+            ("job", self.token.id.to_string()),
+            ("try", self.token.nth.to_string()),
+        ] {
+            add(&["--label", &format!("unwedge.{key}={value}")]);
+        }
+        for (name, value) in self.variables {
+            let mut word = name.clone();
+            word.push("=");
+            word.push(value);
+            words.extend([OsString::from("--env"), word]);
+        }
+        let from = self.input.parent().unwrap_or(Path::new("/"));
+        let to = self.output.and_then(Path::parent);
+        // where both lie in one directory only what is read can be kept from being written
+        let read = if to == Some(from) { self.input } else { from };
+        let mut mounts = vec![(read, ":ro")];
+        mounts.extend(to.map(|to| (to, "")));
+        // what lies in another comes after it
+        mounts.sort_by_key(|(path, _)| path.components().count());
+        for (path, more) in mounts {
+            if path.as_os_str().as_encoded_bytes().contains(&b':') {
+                return Err(format!("{}: no engine takes a path with a colon", text::path(path)));
+            }
+            let mut word = path.as_os_str().to_owned();
+            word.push(":");
+            word.push(path);
+            word.push(more);
+            words.extend([OsString::from("--volume"), word]);
+        }
+        words.push(OsString::from(&self.container.image));
+        words.extend(self.argv.iter().cloned());
+        Ok(words)
+    }
+}
+
+/// Takes a container away, whatever it does; one that is gone is none.
+pub fn remove(container: &Container, name: &str) {
+    let _ = engine(container, &["rm", "--force", name]);
+}
+
+/// Takes away the containers of workers that are gone: whoever started one watches it, and is seen by its name.
+pub fn remove_orphans(container: &Container) {
+    let words = ["ps", "--all", "--filter", "name=unwedge-uj", "--format", "{{.Names}}"];
+    let Ok(done) = engine(container, &words) else { return };
+    for name in String::from_utf8_lossy(&done.stdout).lines() {
+        let key = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+        if key.is_some_and(|key| !witness::is_called(key)) {
+            remove(container, name);
+        }
+    }
+}
+
+fn engine(container: &Container, words: &[&str]) -> Result<command::Finished, command::Failure> {
+    let mut argv: Vec<OsString> = container.engine.iter().map(OsString::from).collect();
+    argv.extend(words.iter().map(OsString::from));
+    command::run_with(&argv, &variables(), LIMIT)
+}
+
+/// What the engine finds in its environment.
+#[must_use]
+pub fn variables() -> Vec<(OsString, OsString)> {
+    let of = |name: &&str| Some((OsStr::new(name).to_owned(), std::env::var_os(name)?));
+    ENGINE_VARIABLES.iter().filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::container::Pull;
+
+    fn words(input: &str, output: Option<&str>) -> Result<String, String> {
+        let container = Container {
+            engine: vec!["/usr/bin/podman".to_owned(), "--root".to_owned(), "/r".to_owned()],
+            image: "tools:1".to_owned(),
+            network: None,
+            pull: Pull::Never,
+        };
+        let command = Command {
+            container: &container,
+            name: "unwedge-x-7-1",
+            token: Token { id: 7, nth: 1 },
+            input: Path::new(input),
+            output: output.map(Path::new),
+            variables: &[("A".into(), "b c".into())],
+            argv: &["/bin/cp".into(), input.into()],
+        };
+        let words = command.words()?;
+        Ok(words.iter().map(|it| it.to_string_lossy().into_owned()).collect::<Vec<_>>().join("|"))
+    }
+
+    #[test]
+    fn a_container_has_what_it_reads_and_writes_and_nothing_else() {
+        let said = words("/srv/in/a", Some("/srv/out/a")).unwrap();
+        assert!(
+            said.starts_with("/usr/bin/podman|--root|/r|run|--rm|--name|unwedge-x-7-1|"),
+            "{said}"
+        );
+        assert!(said.contains("|--network|none|") && said.contains("|--pull|never|"), "{said}");
+        assert!(said.ends_with("|--env|A=b c|--volume|/srv/in:/srv/in:ro|--volume|/srv/out:/srv/out|tools:1|/bin/cp|/srv/in/a"), "{said}");
+        assert_eq!(said.matches("--volume").count(), 2);
+        let said = words("/srv/a", Some("/srv/b")).unwrap();
+        assert!(said.contains("|--volume|/srv:/srv|--volume|/srv/a:/srv/a:ro|"), "{said}");
+        let said = words("/srv/a", Some("/srv/out/b")).unwrap();
+        assert!(said.contains("|--volume|/srv:/srv:ro|--volume|/srv/out:/srv/out|"), "{said}");
+        assert!(words("/srv/a:b/c", None).unwrap_err().contains("colon"));
+    }
+}
