@@ -1,0 +1,372 @@
+//! What a runner is to its queue and to its host: how it makes itself known and what it can take, its beats, and whom it
+//! finds gone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Runner, Standing, names, say, with_smoke};
+use crate::config::container::Container;
+use crate::config::job_type::JobType;
+use crate::decide::attempts::Token;
+use crate::decide::leases::{Patience, Seen};
+use crate::probes::witness::{self, Fate};
+use crate::probes::{gate, load};
+use crate::queue::Fault;
+use crate::queue::store::{Beat, Ending, Heard, Load, NewWorker, Registered, Store, TypeMark};
+use crate::runner::ability::{self, Ability};
+use crate::runner::link::RETRY_HOLDING;
+use crate::runner::running::Running;
+use crate::runner::{container, tree};
+use crate::sys::clock::boottime;
+
+impl Runner {
+    /// Makes itself known. What workers before have left on this host is handed in first: they are about to be found
+    /// gone, and their results would be refused. Why not, where the queue wants no worker of this version.
+    pub(super) fn enter(&mut self, now: Duration) -> Option<String> {
+        if self.link.due() > now {
+            return None;
+        }
+        self.deliver(now);
+        if self.link.due() > now {
+            return None;
+        }
+        let (types, lacks) = self.marks();
+        let worker = NewWorker {
+            id: self.id.clone(),
+            host: witness::host(),
+            unit: self.setup.unit.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            mode: self.mode().to_owned(),
+            types,
+            lacks,
+            open: self.open(),
+            cpus: std::thread::available_parallelism()
+                .ok()
+                .and_then(|it| u32::try_from(it.get()).ok()),
+        };
+        match self.link.ask(move |store| store.register(&worker)) {
+            Ok(Registered::TooOld { least }) => {
+                return Some(format!(
+                    "this queue wants workers of version {least} or later, and this one is {}: install that and start it again",
+                    env!("CARGO_PKG_VERSION")
+                ));
+            }
+            Ok(Registered::Entered) => {
+                self.is_entered = true;
+                self.said.remove("queue");
+                self.beat_due = now;
+                if let Some(manager) = &self.around.manager {
+                    manager.tell("READY=1");
+                }
+            }
+            Err(Fault(why)) => self.trouble("queue", &why),
+        }
+        None
+    }
+
+    /// How it runs jobs.
+    pub(super) fn mode(&self) -> &'static str {
+        let own = self.types.iter().filter(|kind| !kind.is_smoke());
+        let inside = own.clone().filter(|kind| kind.container.is_some()).count();
+        match inside {
+            0 => "direct",
+            all if all == own.count() => "container",
+            _ => "direct and container",
+        }
+    }
+
+    /// What is open on this host now.
+    pub(super) fn open(&self) -> Vec<String> {
+        gate::open_keys(&self.setup.run_dir, self.setup.keep_dir.as_deref())
+    }
+
+    /// What it can take, and what not.
+    pub(super) fn marks(&self) -> (BTreeMap<String, TypeMark>, BTreeMap<String, String>) {
+        let (mut types, mut lacks) = (BTreeMap::new(), BTreeMap::new());
+        let told = |kind: &&Rc<JobType>| kind.concurrency != Some(0) && !kind.is_smoke();
+        for kind in self.types.iter().filter(told) {
+            if let Some(Ability::None(programs)) = self.abilities.get(&kind.name) {
+                lacks.insert(kind.name.clone(), format!("none of {programs} is there"));
+                continue;
+            }
+            if let Some(why) = self.full.as_ref().and_then(|full| full.get(&kind.name)) {
+                lacks.insert(kind.name.clone(), format!("no room: {why}"));
+                continue;
+            }
+            let first_tier = kind.tiers.first().map(|tier| tier.name.clone()).unwrap_or_default();
+            let uses = match self.abilities.get(&kind.name) {
+                Some(Ability::Other(tier)) => tier.clone(),
+                Some(Ability::First | Ability::None(_)) | None => first_tier.clone(),
+            };
+            types.insert(kind.name.clone(), TypeMark { digest: kind.digest(), first_tier, uses });
+        }
+        (types, lacks)
+    }
+
+    /// Which tools are here now; and containers that nobody watches any more are taken away.
+    pub(super) fn look_for_tools(&mut self, now: Duration) {
+        self.tools_due = now + self.setup.numbers.tools;
+        let mut engines: Vec<Container> =
+            self.types.iter().filter_map(|kind| kind.container.clone()).collect();
+        engines.sort_by(|a, b| a.engine.cmp(&b.engine));
+        engines.dedup_by(|a, b| a.engine == b.engine);
+        if !engines.is_empty() {
+            // an engine may take its time, and nobody waits for it
+            std::thread::spawn(move || engines.iter().for_each(container::remove_orphans));
+        }
+        let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) else {
+            return self
+                .trouble("tools", "the programs of the types cannot be looked for: no answer");
+        };
+        if found == self.abilities {
+            return;
+        }
+        for (name, ability) in &found {
+            if let (Ability::None(programs), true) =
+                (ability, self.abilities.get(name) != Some(ability))
+            {
+                say(&format!(
+                    "{name}: none of its programs is here ({programs}); its jobs are left to others"
+                ));
+            }
+        }
+        self.abilities = found;
+        self.retype();
+    }
+
+    /// Tells whoever looks at the room where the types write.
+    pub(super) fn tell_places(&mut self) {
+        let dir = &self.setup.dir;
+        let place = |kind: &Rc<JobType>| Some((kind.name.clone(), kind.output_root(dir)?));
+        let places = self.types.iter().filter_map(place).collect();
+        self.full = None;
+        // one that is gone tells no more, and what is not known is closed
+        let _ = self.places.send(places);
+    }
+
+    /// Hears for which types there is no room.
+    pub(super) fn hear_room(&mut self, full: &BTreeMap<String, String>) {
+        if self.full.as_ref() == Some(full) {
+            return;
+        }
+        let before = self.full.replace(full.clone()).unwrap_or_default();
+        for (kind, why) in full.iter().filter(|(kind, _)| !before.contains_key(*kind)) {
+            say(&format!("{kind}: no room for what it writes, and nothing of it is taken: {why}"));
+        }
+        for kind in before.keys().filter(|kind| !full.contains_key(*kind)) {
+            say(&format!("{kind}: there is room again"));
+        }
+        if *full != before {
+            self.retype();
+        }
+        self.poll_due = self.poll_due.min(self.not_before);
+    }
+
+    /// Tells the queue what it can take from now on.
+    pub(super) fn retype(&mut self) {
+        if !self.is_entered {
+            return;
+        }
+        let (types, lacks) = self.marks();
+        let id = self.id.clone();
+        // where the queue knows it no more, the next beat finds out
+        if let Err(Fault(why)) = self.link.ask(move |store| store.retype(&id, &types, &lacks)) {
+            self.trouble("queue", &why);
+            self.tools_due = self.link.due();
+            self.abilities.clear();
+        }
+        self.sweep_due = Duration::ZERO;
+        self.poll_due = self.poll_due.min(boottime());
+    }
+
+    /// Takes types that were read anew; of a file that is wrong, those it had.
+    pub(super) fn reread(&mut self) {
+        let Some(reread) = &mut self.around.reread else { return };
+        let own = self.types.iter().filter(|kind| !kind.is_smoke());
+        let had: Vec<JobType> = own.map(|kind| JobType::clone(kind)).collect();
+        match reread(&had) {
+            Ok((types, slots)) => {
+                let all = with_smoke(types.into_iter());
+                say(&format!("types read anew: {}", names(all.iter().map(Rc::as_ref))));
+                (self.types, self.setup.slots) = (all, slots);
+                self.abilities.clear();
+                self.tools_due = Duration::ZERO;
+                self.tell_places();
+                // also where all tools are as they were, the types may not be
+                if let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) {
+                    self.abilities = found;
+                }
+                self.retype();
+            }
+            Err(why) => say(&format!("{why}; all types stay as they were")),
+        }
+    }
+
+    /// Renews the lease of all it has; false where the queue knows it no more.
+    pub(super) fn beat(&mut self, now: Duration) -> bool {
+        let (id, done, failed) = (self.id.clone(), self.done, self.failed);
+        let state = match (self.stopping, self.running.is_empty()) {
+            (Some(_), _) => "draining",
+            (None, true) => "idle",
+            (None, false) => "busy",
+        };
+        let (load_milli, memory_mib) = load::now();
+        let step = self.step();
+        let progress: Vec<(Token, String)> = self
+            .running
+            .iter()
+            .filter_map(|(token, it)| {
+                it.progress.as_ref().map(|(text, known)| (token, text, known))
+            })
+            .filter(|(_, _, known)| !**known)
+            .map(|(token, text, _)| (*token, text.clone()))
+            .collect();
+        let told: Vec<Token> = progress.iter().map(|(token, _)| *token).collect();
+        let (open, deaf) = (self.open(), self.deaf.clone());
+        let heard = self.link.ask(move |store| {
+            let (load, step) = (Load { load_milli, memory_mib }, step.as_deref());
+            let (progress, open, deaf) = (progress.as_slice(), open.as_slice(), deaf.as_deref());
+            store.beat(&Beat { worker: &id, state, step, done, failed, load, progress, open, deaf })
+        });
+        self.beat_due = now + self.setup.numbers.beat;
+        let standing =
+            Standing { running: self.running.len(), done, failed, has_queue: heard.is_ok() };
+        if let Some(tell) = &mut self.around.tell {
+            tell(&standing);
+        }
+        if let Some(manager) = &self.around.manager {
+            let queue = if heard.is_ok() { "" } else { "; the queue is away" };
+            manager.tell(&format!(
+                "STATUS={} at work, {done} done, {failed} failed{queue}",
+                standing.running
+            ));
+        }
+        match heard {
+            Ok(Some(Heard { held, is_asked_to_stop })) => {
+                if is_asked_to_stop {
+                    self.drain();
+                }
+                for token in told {
+                    if let Some(Running { progress: Some((_, known)), .. }) =
+                        self.running.get_mut(&token)
+                    {
+                        *known = true;
+                    }
+                }
+                let ours =
+                    |token: &Token| held.iter().any(|it| it.token == *token && !it.is_cancelled);
+                // what was called off before it was begun goes back, and is cancelled by that
+                let (keep, off) = std::mem::take(&mut self.claimed)
+                    .into_iter()
+                    .partition::<VecDeque<_>, _>(|(_, it)| ours(&it.token));
+                self.claimed = keep;
+                for (_, it) in off {
+                    self.note(Ending::given_back(it.token), Duration::ZERO);
+                }
+                let lost: Vec<Token> =
+                    self.running.keys().filter(|token| !ours(token)).copied().collect();
+                // handed out in an answer that never came: nothing was begun
+                let known = |token: &Token| {
+                    self.running.contains_key(token)
+                        || self.claimed.iter().any(|(_, it)| it.token == *token)
+                        || self.stuck.contains(token)
+                        || self.outbox.has(*token)
+                };
+                let unknown: Vec<Token> =
+                    held.iter().map(|it| it.token).filter(|token| !known(token)).collect();
+                for token in unknown {
+                    self.note(Ending::given_back(token), Duration::ZERO);
+                }
+                for token in lost {
+                    say(&format!(
+                        "job {}: it is somebody else's, or was called off: ended here",
+                        token.id
+                    ));
+                    self.stop_one(token, now);
+                }
+                true
+            }
+            Ok(None) => {
+                say("the queue knows this worker no more: what it had is somebody else's");
+                false
+            }
+            Err(Fault(why)) => {
+                // whoever cannot hear has heard no silence
+                self.leases.was_deaf();
+                self.trouble("queue", &why);
+                true
+            }
+        }
+    }
+
+    /// What it does just now, in a few words.
+    pub(super) fn step(&self) -> Option<String> {
+        let (token, first) = self.running.iter().next()?;
+        let progress =
+            first.progress.as_ref().map(|(text, _)| format!(", {text}")).unwrap_or_default();
+        let more = match self.running.len() - 1 {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Some(format!("{} job {}{progress}{more}", first.kind.name, token.id))
+    }
+
+    /// Looks at the other workers: whose lease is over loses what it has.
+    pub(super) fn sweep(&mut self, now: Duration) {
+        let numbers = self.setup.numbers;
+        self.sweep_due = now + numbers.sweep;
+        // what could not be killed when its job ended may have ended since
+        tree::reap_strays(&self.helpers());
+        if let Some(cgroups) = &self.around.cgroups {
+            let known: Vec<Token> = self.running.keys().chain(&self.stuck).copied().collect();
+            cgroups.sweep(&known);
+        }
+        let seen = match self.link.ask(Store::workers) {
+            Ok(seen) => seen,
+            Err(Fault(why)) => {
+                self.leases.was_deaf();
+                return self.trouble("queue", &why);
+            }
+        };
+        let others: Vec<Seen> = seen.into_iter().filter(|it| it.id != self.id).collect();
+        let patience = Patience { lease: self.lease, proof: RETRY_HOLDING + numbers.beat * 3 };
+        let mut gone = self.leases.look(&others, now, patience);
+        // of a process of this very host it is known, and need not be waited for
+        for other in others {
+            match witness::fate(&other.id) {
+                Fate::Unknown => {}
+                // whoever takes its jobs now would begin them beside what is still at them
+                Fate::Ending => self.sweep_due = now + Duration::from_millis(250),
+                Fate::Gone => gone.push(other),
+            }
+        }
+        gone.sort_by(|a, b| a.id.cmp(&b.id));
+        gone.dedup_by(|a, b| a.id == b.id);
+        let ids: Vec<String> = gone.iter().map(|it| it.id.clone()).collect();
+        let id = self.id.clone();
+        let swept = self.link.ask(move |store| {
+            let back = store.bury(&gone, numbers.rescues)?;
+            Ok((back, store.adopt(&id)?))
+        });
+        match swept {
+            Ok((back, differ)) => {
+                if !ids.is_empty() || !back.is_empty() {
+                    say(&format!("gone: {}; {} jobs given back", ids.join(", "), back.len()));
+                    self.poll_due = self.poll_due.min(now);
+                }
+                match differ.as_slice() {
+                    [] => drop(self.said.remove("types")),
+                    differ => self.trouble(
+                        "types",
+                        &format!(
+                            "{}: other workers have another definition; nothing of it is taken here until all have the same",
+                            differ.join(", ")
+                        ),
+                    ),
+                }
+            }
+            Err(Fault(why)) => self.trouble("queue", &why),
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! What a runner does with jobs: from the claim, by a helper for each, to what is written down of its end.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+use super::{Runner, TOGETHER, failed, millis, random, say};
+use crate::config::job_type::JobType;
+use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
+use crate::queue::Fault;
+use crate::queue::store::{Ask, Claimed, Ending};
+use crate::runner::ability::Ability;
+use crate::runner::hand::Hand;
+use crate::runner::log;
+use crate::runner::order::{Order, Report};
+use crate::runner::running::{HELPER_END, Running};
+use crate::runner::tree;
+use crate::sys::clock::boottime;
+use crate::sys::text;
+
+impl Runner {
+    pub(super) fn claim(&mut self, now: Duration) {
+        // what is not known is closed, and whoever finds it out asks for the next look
+        let Some(full) = self.full.clone() else {
+            self.poll_due = Duration::MAX;
+            return;
+        };
+        if !self.claimed.is_empty() {
+            self.poll_due = Duration::MAX;
+            return;
+        }
+        let open = self.open();
+        let mut none = true;
+        let is_probing = self.probe_due <= now;
+        let count = self.types.len();
+        self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
+        for nth in 0..count {
+            let kind = Rc::clone(&self.types[(self.turn + nth) % count]);
+            let own = self.running.values().filter(|it| it.kind.name == kind.name).count();
+            let free = (kind.concurrency.unwrap_or(1) as usize).saturating_sub(own);
+            let free = free.min((self.setup.slots as usize).saturating_sub(self.running.len()));
+            let aged = match self.abilities.get(&kind.name) {
+                Some(Ability::First) => Duration::ZERO,
+                Some(Ability::Other(_)) => self.setup.numbers.prefer_wait,
+                Some(Ability::None(_)) | None => continue,
+            };
+            if free == 0 || full.contains_key(&kind.name) {
+                continue;
+            }
+            let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());
+            let most = u32::try_from(free.max(kind.batch as usize)).unwrap_or(u32::MAX);
+            let digest = kind.digest();
+            let claimed = self.link.ask(move |store| {
+                let aged_ms = millis(aged);
+                let ask =
+                    Ask { worker: &id, kind: &name, digest: &digest, aged_ms, open: &open, most };
+                let claimed = store.claim(&ask)?;
+                if claimed.is_empty() && is_probing { store.probe(&ask) } else { Ok(claimed) }
+            });
+            match claimed {
+                Ok(claimed) => {
+                    self.said.remove("queue");
+                    none &= claimed.is_empty();
+                    self.claimed.extend(claimed.into_iter().map(|job| (Rc::clone(&kind), job)));
+                    self.begin_next();
+                }
+                Err(Fault(why)) => {
+                    self.trouble("queue", &why);
+                    self.poll_due = self.link.due();
+                    return;
+                }
+            }
+        }
+        if is_probing {
+            self.probe_due = now + self.setup.numbers.sweep;
+        }
+        self.is_worked_off = none && self.running.is_empty() && self.claimed.is_empty();
+        let again = if none {
+            self.setup.numbers.poll.mul_f64(0.9 + random() * 0.2)
+        } else {
+            Duration::ZERO
+        };
+        // where it is full, the next end says when
+        let is_full = self.running.len() >= self.setup.slots as usize;
+        self.poll_due = if is_full && self.setup.slots > 0 { Duration::MAX } else { now + again };
+    }
+
+    pub(super) fn begin(&mut self, kind: &Rc<JobType>, claimed: &Claimed) {
+        let token = claimed.token;
+        let path = |written: &str| -> Option<PathBuf> {
+            use std::os::unix::ffi::OsStringExt as _;
+            Some(PathBuf::from(std::ffi::OsString::from_vec(text::unwritten(written)?)))
+        };
+        let input = path(&claimed.input);
+        let output = claimed.output.as_deref().map(path);
+        let (Some(input), Some(output)) = (input, output.map_or(Some(None), |it| it.map(Some)))
+        else {
+            let why = "its paths are not as this program writes them";
+            return self.end(claimed, kind, failed(Class::Permanent, why), None);
+        };
+        // the gate may have closed since: then it goes back as it was
+        let open = self.open();
+        if !claimed.needs.iter().all(|need| open.contains(need)) {
+            let report = Report { is_given_up: true, ..Report::default() };
+            return self.end(claimed, kind, report, None);
+        }
+        let cgroup = match &self.around.cgroups {
+            None => None,
+            Some(cgroups) => match cgroups.make(token, kind.memory_mib) {
+                Ok(cgroup) => Some(cgroup),
+                Err(error) => {
+                    let why = format!("make a cgroup: {error}");
+                    return self.end(claimed, kind, failed(Class::Infrastructure, &why), None);
+                }
+            },
+        };
+        let keep_dir = self.setup.keep_dir.as_ref();
+        let order = Order {
+            token,
+            kind: JobType::clone(kind),
+            input,
+            output,
+            may_be_there: claimed.may_be_there,
+            dir: self.setup.dir.clone(),
+            mark: self.mark.clone(),
+            cgroup: cgroup.as_ref().map(|it| it.path().to_owned()),
+            log: keep_dir.map(|dir| log::path_of(dir, token)),
+            grace_ms: millis(self.setup.numbers.grace),
+        };
+        match self.give(&order) {
+            Ok(hand) => {
+                let grace = self.setup.numbers.grace;
+                let running = Running::new(claimed.clone(), Rc::clone(kind), hand, cgroup, grace);
+                self.running.insert(token, running);
+            }
+            Err(error) => {
+                let why = format!("start a helper: {error}");
+                self.end(claimed, kind, failed(Class::Infrastructure, &why), None);
+            }
+        }
+    }
+
+    /// Gives a job to a helper that waits, or to a new one.
+    pub(super) fn give(&mut self, order: &Order) -> std::io::Result<Hand> {
+        while let Some(mut hand) = self.hands.pop() {
+            if hand.give(order).is_ok() {
+                return Ok(hand);
+            }
+            hand.bury();
+        }
+        self.hands_made += 1;
+        let mut hand = Hand::start(self.hands_made, &self.id, self.send.clone())?;
+        hand.give(order)?;
+        Ok(hand)
+    }
+
+    /// The job that a helper is at.
+    pub(super) fn at(&self, hand: u64) -> Option<Token> {
+        self.running.iter().find(|(_, it)| it.hand.nth == hand).map(|(token, _)| *token)
+    }
+
+    /// A job is over; its helper is gone, or waits for the next.
+    pub(super) fn over(&mut self, token: Token, goes_on: bool) {
+        let Some(mut running) = self.running.remove(&token) else { return };
+        let report = running.over();
+        // what a helper that was killed has left is ours now
+        let is_lost = running.is_killed || report.class == Some(Class::Crashed);
+        if let Some(cgroup) = &running.cgroup {
+            cgroup.end();
+        }
+        let Running { claimed, kind, started_ms, hand, .. } = running;
+        if goes_on {
+            self.hands.push(hand);
+        } else {
+            hand.bury();
+        }
+        if is_lost {
+            tree::kill_strays(&self.helpers(), Duration::from_millis(500));
+        }
+        self.end(&claimed, &kind, report, Some(started_ms));
+        self.begin_next();
+        self.poll_due = self.poll_due.min(Duration::ZERO);
+    }
+
+    /// Begins what was claimed already, while there is room for it.
+    pub(super) fn begin_next(&mut self) {
+        while self.stopping.is_none() && self.running.len() < self.setup.slots as usize {
+            let fits = |(kind, _): &(Rc<JobType>, Claimed)| {
+                let own = self.running.values().filter(|it| it.kind.name == kind.name).count();
+                own < kind.concurrency.unwrap_or(1) as usize
+            };
+            let Some(nth) = self.claimed.iter().position(fits) else { return };
+            let Some((kind, claimed)) = self.claimed.remove(nth) else { return };
+            self.begin(&kind, &claimed);
+        }
+    }
+
+    /// Asks for every result that waits for it.
+    pub(super) fn place_ready(&mut self) {
+        let ready = self.running.iter().filter(|(_, running)| running.is_ready);
+        let ready: Vec<Token> = ready.map(|(token, _)| *token).collect();
+        for token in ready {
+            if self.link.due() <= boottime() {
+                self.place(token);
+            }
+        }
+    }
+
+    /// A result may go to its place only while the job is ours. While the queue is away it waits.
+    pub(super) fn place(&mut self, token: Token) {
+        let is_ours = self.link.ask(move |store| store.place(token));
+        let Some(running) = self.running.get_mut(&token) else { return };
+        running.is_ready = is_ours.is_err();
+        match is_ours {
+            Ok(true) => running.go(),
+            // it goes back, or is somebody else's already; either way nothing is put anywhere
+            Ok(false) => running.drop_result(),
+            Err(Fault(why)) => self.trouble("queue", &why),
+        }
+    }
+
+    /// Decides what becomes of a job, to be written down with the next delivery.
+    pub(super) fn end(
+        &mut self,
+        claimed: &Claimed,
+        kind: &JobType,
+        report: Report,
+        started_ms: Option<u64>,
+    ) {
+        let outcome = match report.class {
+            _ if report.is_given_up => Outcome::GivenBack,
+            Some(class) => Outcome::Not(class),
+            None => Outcome::Done,
+        };
+        match outcome {
+            Outcome::Done => self.done += 1,
+            Outcome::Not(_) => self.failed += 1,
+            Outcome::GivenBack => {}
+        }
+        let limits = Limits {
+            attempts: kind.attempts,
+            backoff: Duration::from_millis(kind.backoff_ms),
+            ..Limits::default()
+        };
+        let used = Used {
+            failures: claimed.failures,
+            infra_errors: claimed.infra_errors,
+            rescues: claimed.rescues,
+        };
+        let next = attempts::next(used, outcome, &limits, random());
+        let patience = if kind.batch > 1 { TOGETHER } else { Duration::ZERO };
+        let ending = Ending {
+            token: claimed.token,
+            state: next.state,
+            counted: next.counted,
+            wait_ms: millis(next.wait),
+            tier: report.tier,
+            exit_code: report.exit_code.map(i64::from),
+            signal: report.signal.map(i64::from),
+            class: report.class.map(|class| class.name().to_owned()),
+            message: report.message,
+            started_ms,
+            digest: Some(kind.digest()),
+        };
+        self.note(ending, patience);
+    }
+
+    /// Writes down what came of jobs: at once, but of types that are taken many at a time some together.
+    pub(super) fn deliver(&mut self, now: Duration) {
+        /// So many are not waited any longer for.
+        const MANY: usize = 200;
+        let is_last = self.running.is_empty() && self.claimed.is_empty();
+        let is_due = self.hand_in_due <= now || is_last || self.stopping.is_some();
+        if !is_due && self.outbox.len() < MANY {
+            return;
+        }
+        let refused = self.outbox.deliver(&mut self.link);
+        for why in self.outbox.said() {
+            say(&why);
+        }
+        match refused {
+            Ok(refused) => {
+                for Token { id, nth } in refused {
+                    say(&format!(
+                        "job {id}, try {nth}: it is somebody else's; what came of it is not written"
+                    ));
+                }
+            }
+            Err(Fault(why)) => self.trouble("queue", &why),
+        }
+        if self.outbox.is_empty() {
+            self.hand_in_due = Duration::MAX;
+        }
+    }
+
+    /// Keeps what came of a job, to be written down within `patience`.
+    pub(super) fn note(&mut self, ending: Ending, patience: Duration) {
+        self.outbox.push(ending);
+        self.hand_in_due = self.hand_in_due.min(boottime() + patience);
+    }
+
+    pub(super) fn helpers(&self) -> Vec<Pid> {
+        let at_work = self.running.values().map(|it| &it.hand);
+        at_work.chain(&self.hands).map(Hand::pid).collect()
+    }
+
+    pub(super) fn stop_one(&mut self, token: Token, now: Duration) {
+        let patience = self.setup.numbers.grace + HELPER_END;
+        if let Some(running) = self.running.get_mut(&token) {
+            running.stop(now, patience);
+        }
+    }
+
+    pub(super) fn stop_running(&mut self, now: Duration) {
+        let all: Vec<Token> = self.running.keys().copied().collect();
+        for token in all {
+            self.stop_one(token, now);
+        }
+    }
+
+    pub(super) fn kill_overdue(&mut self, now: Duration) {
+        let over: Vec<Token> = self
+            .running
+            .iter()
+            .filter(|(_, it)| it.kill_at <= now)
+            .map(|(token, _)| *token)
+            .collect();
+        for token in over {
+            let Some(running) = self.running.get_mut(&token) else { continue };
+            if running.kill(now) {
+                continue;
+            }
+            // it waits for storage that hangs, and nothing can end it
+            say(&format!(
+                "job {}: its helper cannot be killed; nobody begins it before it has ended",
+                token.id
+            ));
+            self.running.remove(&token);
+            self.stuck.push(token);
+        }
+    }
+}
