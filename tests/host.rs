@@ -56,7 +56,11 @@ host_test! {
 /// What `unwedge-jobs` writes after a round that had something to say: the common families stand in both
 /// files, and an exporter takes them only if they say the same of themselves.
 fn jobs_metrics() -> String {
+    use unwedge::act::heartbeat::Seen;
+    use unwedge::act::upkeep::{Look, Tended};
     use unwedge::probes::jobs::{InfraErrors, QueueFacts, QueueLook, State};
+    use unwedge::queue::store::figures::Figures;
+    use unwedge::queue::store::lanes::Lane;
     let look = QueueLook::Known(QueueFacts {
         queue: "jobs".to_owned(),
         at_utc_ms: 0,
@@ -71,12 +75,38 @@ fn jobs_metrics() -> String {
         advice: vec![],
     });
     let now = unwedge::sys::clock::Now::take().unwrap();
+    let figures =
+        Figures { oldest_waiting_ms: Some(1), last_done_ms: Some(2), ..Figures::default() };
+    let lane = Lane {
+        kind: "t".to_owned(),
+        digest: None,
+        first_tier: None,
+        paused: None,
+        open: None,
+        others: vec![],
+        tiers: vec![],
+    };
+    let tended = Tended {
+        look: Some(Look {
+            lanes: vec![lane],
+            figures: [("t".to_owned(), figures)].into(),
+            workers: vec![],
+        }),
+        removed: [("done".to_owned(), 3)].into(),
+        heartbeats: vec![Seen {
+            name: "scan".to_owned(),
+            state: unwedge::decide::heartbeat::State::Stale,
+            age: Some(Duration::from_secs(9)),
+            why: None,
+        }],
+        ..Tended::default()
+    };
     let round = unwedge::report::queue::QueueRound {
         now: &now,
         armed: false,
         look: Some(&look),
         last_good_utc_ms: Some(now.utc_ms),
-        tended: None,
+        tended: Some(&tended),
         trouble: None,
         took: std::time::Duration::from_millis(1),
     };

@@ -112,13 +112,14 @@ impl Book {
         self.note_of(repair, lines, now);
     }
 
-    /// The incident of a repair: that of its base, and for one of the worker the one that stopped it, or any.
+    /// The incident of a repair: that of its base, and for one of the worker the one that stopped it, which is the last that
+    /// touched it, or any.
     fn of_repair(&self, repair: &Repair) -> Option<usize> {
         let subject = text::path(&repair.subject);
         let is_of_worker = repair.steps.iter().any(|it| it.step.is_of_worker());
         let touches =
             |it: &Incident| it.root() == subject || it.touched().contains_key(subject.as_str());
-        let exact = self.open.iter().position(touches);
+        let exact = self.open.iter().rposition(touches);
         exact.or_else(|| (is_of_worker && !self.open.is_empty()).then_some(0))
     }
 

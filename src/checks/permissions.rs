@@ -19,7 +19,7 @@ pub fn sentinels(host: &Host<'_>) -> Vec<Finding> {
         let tool = host
             .tools
             .iter()
-            .find(|tool| tool.sentinel() == Some(kind) && tool.is_needed(host.settings))?;
+            .find(|tool| tool.sentinel() == Some(kind) && tool.has_to_act(host.settings))?;
         let runs = host.units().is_ok_and(|units| {
             units
                 .get(&tool.enabled_unit())

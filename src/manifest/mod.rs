@@ -9,6 +9,7 @@ pub mod files;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::queue::Adapter;
 use crate::config::sentinel::Kind;
 use crate::config::{Host, Settings};
 
@@ -181,6 +182,19 @@ impl Tool {
             Needs::Queue => settings.queue.is_some(),
             Needs::Notify => settings.notify.is_some(),
             Needs::Jobs => settings.jobs.is_some(),
+        }
+    }
+
+    /// Whether it would act on something here, were it permitted to.
+    #[must_use]
+    pub fn has_to_act(&self, settings: &Settings) -> bool {
+        match self.sentinel() {
+            None => false,
+            // in the queue of another worker it keeps its hands to itself
+            Some(Kind::Jobs) => {
+                settings.queue.as_ref().is_some_and(|queue| queue.adapter == Adapter::Unwedge)
+            }
+            Some(_) => self.is_needed(settings),
         }
     }
 
