@@ -588,6 +588,13 @@ pub enum WorkersVerb {
         #[command(flatten)]
         at: QueueAt,
     },
+    /// Start the runner of this host, and return once the queue knows it: its unit, where systemd has it, else a process that
+    /// stays. After three tries of ten seconds it gives up, with the end of what the runner said and nothing left of it
+    Start {
+        /// Only say what would be started
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Ask workers to end: they take no more, and what runs has its time
     Stop {
         /// These, by the beginning of their names

@@ -260,16 +260,27 @@ fn a_queue_that_cannot_be_used_is_told_with_its_place_its_owner_and_who_holds_it
     );
 }
 
+/// A process that does not outlive its test.
+struct Sleeper(std::process::Child);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn only_processes_whose_worker_is_seen_to_be_gone_are_ended() {
     let own = unwedge::probes::witness::own().unwrap();
     let gone = format!("{}:1", own.rsplit_once(':').unwrap().0);
     let start = |worker: &str| {
         let mut command = Command::new("/bin/sleep");
-        command.arg("1000").env("UNWEDGE_WORKER", worker).spawn().unwrap()
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Sleeper(command.arg("1000").env("UNWEDGE_WORKER", worker).spawn().unwrap())
     };
     let mut all = [start(&gone), start(&own), start("another-host:1:2:3")];
-    let pids: Vec<String> = all.iter().map(|it| format!("  {:>8}  sleep", it.id())).collect();
+    let pids: Vec<String> = all.iter().map(|it| format!("  {:>8}  sleep", it.0.id())).collect();
     let say = |words: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_unwedge")).args(words).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
@@ -290,16 +301,12 @@ fn only_processes_whose_worker_is_seen_to_be_gone_are_ended() {
     for (part, pid) in told.iter().zip(&pids) {
         assert!(part.contains(pid), "{pid}: {said}");
     }
-    assert!(all.iter_mut().all(|it| it.try_wait().unwrap().is_none()), "a dry run ends nobody");
+    assert!(all.iter_mut().all(|it| it.0.try_wait().unwrap().is_none()), "a dry run ends nobody");
     let (code, said) = say(&["workers", "reap"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(parts(&said)[0].starts_with("of a worker that is gone, ended"), "{said}");
-    all[0].wait().unwrap();
-    assert!(all[1..].iter_mut().all(|it| it.try_wait().unwrap().is_none()), "{said}");
-    for it in &mut all[1..] {
-        it.kill().unwrap();
-        it.wait().unwrap();
-    }
+    all[0].0.wait().unwrap();
+    assert!(all[1..].iter_mut().all(|it| it.0.try_wait().unwrap().is_none()), "{said}");
 }
 
 #[test]
@@ -367,4 +374,83 @@ fn a_sign_of_life_on_a_server_is_told_by_the_servers_own_clock() {
     assert_eq!(seen[0].age, Some(Duration::from_secs(60)));
     let open = unwedge::probes::gate::open_keys(std::path::Path::new("/nowhere"), Some(dir.path()));
     assert_eq!(open, ["heartbeat:fresh"]);
+}
+
+#[test]
+fn a_runner_is_started_once_stopped_and_one_that_cannot_come_up_leaves_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        let test =
+            "jobs::a_runner_is_started_once_stopped_and_one_that_cannot_come_up_leaves_nothing";
+        return crate::support::isolate::skip(test, "needs root: it becomes another user");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    for name in ["state", "state/queue", "run", "prom", "jobs.d"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    for name in ["", "state/queue", "prom"] {
+        std::os::unix::fs::chown(dir.path().join(name), Some(65534), Some(65534)).unwrap();
+    }
+    let config = dir.path().join("unwedge.toml");
+    let text = format!(
+        "[host]\nuser = \"nobody\"\nservices = \"process\"\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\ntextfile_dir = \"{at}/prom\"\n\
+         [jobs]\ndir = \"{at}/jobs.d\"\nbeat = \"200ms\"\ndrain = \"1s\"\nautostart = true\n[worker]\nstart = [\"/bin/true\"]\nstop = [\"/bin/true\"]\nstatus = [\"/bin/true\"]\n"
+    );
+    fs::write(&config, text).unwrap();
+    fs::write(dir.path().join("jobs.d/t.toml"), "[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
+    let say = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        let output =
+            command.arg("--config").arg(&config).args(words).current_dir("/").output().unwrap();
+        (
+            output.status.code(),
+            format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ),
+        )
+    };
+    let runners = || {
+        let output = Command::new("/usr/bin/pgrep")
+            .args(["-f", &format!("unwedge-runner --config {at}")])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).lines().count()
+    };
+    let (code, said) = say(&["workers", "start", "--dry-run"]);
+    assert_eq!(
+        (code, said.as_str(), runners()),
+        (Some(0), "would start a process of its own\n", 0)
+    );
+    let (code, said) = say(&["workers", "start"]);
+    assert!(code == Some(0) && said.ends_with(" is there\n"), "{said}");
+    let (code, said) = say(&["workers", "start"]);
+    assert!(code == Some(0) && said.ends_with(" is there already\n"), "{said}");
+    assert_eq!(runners(), 1);
+    let (code, said) =
+        say(&["jobs", "submit", "--require-capable", "--wait", "--timeout", "10s", "t", "/in/a"]);
+    assert!(code == Some(0) && said.starts_with("job 1: done by 1"), "{said}");
+    let (code, said) = say(&["workers", "stop", "--here"]);
+    assert!(code == Some(0) && said.starts_with("ended: "), "{said}");
+    crate::support::lab::await_that("it has ended", || runners() == 0);
+    // whoever puts something in starts it, where that is wanted
+    let (code, said) = say(&["jobs", "submit", "--wait", "--timeout", "10s", "t", "/in/b"]);
+    assert!(code == Some(0) && said.contains(": done by 1"), "{said}");
+    assert_eq!(say(&["workers", "stop", "--here"]).0, Some(0));
+    crate::support::lab::await_that("it has ended again", || runners() == 0);
+    // and one that cannot come up says why
+    fs::set_permissions(
+        dir.path().join("state/queue"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )
+    .unwrap();
+    let (code, said) = say(&["workers", "start"]);
+    assert!(
+        code == Some(1)
+            && said.contains("did not come up in 3 tries")
+            && said.contains("others may write there"),
+        "{said}"
+    );
+    assert_eq!(runners(), 0);
 }

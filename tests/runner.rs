@@ -340,3 +340,20 @@ host_test! {
         assert_eq!(job(&host, 2)["state"], "pending");
     }
 }
+
+host_test! {
+    fn a_type_that_is_taken_many_at_a_time_keeps_no_other_back(host) {
+        furnish(&host, &[("many", &script("batch = 50", "sleep 0.5; cp $1 $2")), ("other", &script("", "cp $1 $2"))], "slots = 2");
+        host.ok("systemctl start unwedge-runner; cd /srv/in; for n in $(seq 40) x; do echo $n >$n; done; unwedge jobs submit many $(seq 40) >/dev/null");
+        host.until("test -s /srv/out/1");
+        host.ok("cd /srv/in; unwedge jobs submit --wait --timeout 10s other x; test ! -e /srv/out/30");
+        // and all that was taken goes back as it was when it is asked to end
+        host.ok("systemctl stop unwedge-runner");
+        let left = host.ok("cd /; unwedge --json jobs list --type many --state pending,retryable,running");
+        let left: Value = serde_json::from_str(&left).unwrap();
+        for it in left["jobs"].as_array().unwrap() {
+            assert!(it["state"] != "running" && it["failures"] == 0 && it["rescues"] == 0, "{it}");
+        }
+        assert!(left["jobs"].as_array().unwrap().len() > 10, "{left}");
+    }
+}

@@ -353,6 +353,7 @@ pub struct JobsFragment {
     pub image: Option<String>,
     pub network: Option<String>,
     pub pull: Option<Pull>,
+    pub autostart: Option<bool>,
     pub min_free_mib: Option<i64>,
     pub min_free_inodes: Option<i64>,
     pub keep_done: Option<DurationText>,
@@ -368,7 +369,7 @@ pub struct JobsFragment {
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, min_free_mib, min_free_inodes, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
+    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, autostart, min_free_mib, min_free_inodes, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
 )]
 #[allow(missing_docs)]
 pub struct OfTypeFragment {
@@ -405,6 +406,7 @@ impl<'de> Deserialize<'de> for JobsFragment {
                         "image" => jobs.image = map.next_value()?,
                         "network" => jobs.network = map.next_value()?,
                         "pull" => jobs.pull = map.next_value()?,
+                        "autostart" => jobs.autostart = map.next_value()?,
                         "min_free_mib" => jobs.min_free_mib = map.next_value()?,
                         "min_free_inodes" => jobs.min_free_inodes = map.next_value()?,
                         "keep_done" => jobs.keep_done = map.next_value()?,

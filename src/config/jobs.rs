@@ -50,6 +50,8 @@ pub struct Jobs {
     pub prefer_wait: Duration,
     /// So often a job may lose its worker. Default 3, from 1 to 1000.
     pub rescues: u32,
+    /// Whether `jobs submit` starts the runner where nobody could take what it puts in. Default no.
+    pub autostart: bool,
     /// MiB that must be free where a type writes, or nothing of it is taken. Default 64.
     pub min_free_mib: u64,
     /// Inodes, likewise. Default 1000.
@@ -114,6 +116,7 @@ impl Default for Jobs {
             drain: secs(90),
             prefer_wait: secs(120),
             rescues: 3,
+            autostart: false,
             min_free_mib: 64,
             min_free_inodes: 1000,
             run: Said::default(),
@@ -180,6 +183,7 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
             default.rescues,
             1..=CONCURRENCY_MAX,
         ),
+        autostart: written.autostart.unwrap_or(default.autostart),
         min_free_mib: u64::from(check.count(
             &at.key("min_free_mib"),
             written.min_free_mib,
@@ -273,6 +277,7 @@ pub(super) fn defaults() -> Value {
         ("drain", time(default.drain)),
         ("prefer_wait", time(default.prefer_wait)),
         ("rescues", Value::from(default.rescues)),
+        ("autostart", Value::from(default.autostart)),
         ("min_free_mib", whole(default.min_free_mib)),
         ("min_free_inodes", whole(default.min_free_inodes)),
         ("keep_done", time(default.keep.done)),

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{
     Said, binds, config as check, debts, drill, hold, incidents, jobs, lanes, mounts, queue,
-    sentinel, smoke, state, status, submit, worker, workers,
+    sentinel, smoke, start, state, status, submit, worker, workers,
 };
 use crate::cli::{
     BindsVerb, ConfigVerb, DrillVerb, HoldVerb, JobsOf, LanesVerb, MountsVerb, QueueVerb,
@@ -127,6 +127,7 @@ fn of_workers(settings: &Settings, verb: &WorkersVerb, json: bool, now: &Now) ->
         WorkersVerb::Stop { ids, here, timeout, dry_run, at } => {
             workers::stop(settings, ids, *here, timeout, *dry_run, at)
         }
+        WorkersVerb::Start { dry_run } => start::start(settings, *dry_run),
         WorkersVerb::Reap { dry_run } => workers::reap(*dry_run),
         WorkersVerb::Cleanup { dry_run, at } => workers::cleanup(settings, *dry_run, at),
     }

@@ -22,6 +22,7 @@ pub mod rows;
 pub mod run;
 pub mod sentinel;
 pub mod smoke;
+pub mod start;
 pub mod state;
 pub mod status;
 pub mod submit;

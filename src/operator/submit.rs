@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 
-use super::Said;
 use super::asking::Asking;
+use super::{Said, start};
 use crate::act::offer::jobs_of;
 use crate::cli;
 use crate::config::container;
@@ -41,6 +41,16 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
     let mut asking = Asking::to(settings, asked.at.queue.as_deref())?;
     let workers = asking.ask(|store| store.all_workers(false))?;
     let nobody = nobody_for(&kind, &workers);
+    let may_start =
+        settings.jobs.as_ref().is_some_and(|jobs| jobs.autostart) && asked.at.queue.is_none();
+    let nobody = match nobody {
+        Some(_) if may_start && !asked.dry_run => {
+            start::start(settings, false)?;
+            let workers = asking.ask(|store| store.all_workers(false))?;
+            nobody_for(&kind, &workers)
+        }
+        nobody => nobody,
+    };
     if let (Some(why), true) = (&nobody, asked.require_capable) {
         bail!("{why}; nothing was put in");
     }

@@ -396,6 +396,26 @@ impl Helper {
     }
 }
 
+/// Starts a program that stays when this one ends: in a group of its own, and what it says goes into `log`.
+///
+/// # Errors
+/// It could not be started.
+pub fn start_detached(argv: &[OsString], log: std::fs::File) -> std::io::Result<Ending> {
+    let Some((program, args)) = argv.split_first() else {
+        return Err(std::io::Error::other("no program"));
+    };
+    let child = clean(program)
+        .args(args)
+        .envs(std::env::vars_os())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .current_dir("/")
+        .process_group(0)
+        .spawn()?;
+    Ok(Ending { pid: Pid::from_child(&child), child })
+}
+
 /// A process that is to end.
 #[derive(Debug)]
 pub struct Ending {

@@ -27,10 +27,6 @@ impl Runner {
             self.poll_due = Duration::MAX;
             return;
         };
-        if !self.claimed.is_empty() {
-            self.poll_due = Duration::MAX;
-            return;
-        }
         let open = self.open();
         let mut none = true;
         let is_probing = self.probe_due <= now;
@@ -47,6 +43,10 @@ impl Runner {
                 Some(Ability::None(_)) | None => continue,
             };
             if free == 0 || full.contains_key(&kind.name) {
+                continue;
+            }
+            // what was taken many at a time is done first, and keeps no other type back
+            if self.claimed.iter().any(|(it, _)| it.name == kind.name) {
                 continue;
             }
             let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());

@@ -1,0 +1,137 @@
+//! `unwedge workers start`: the runner of this host, by its unit where systemd has one, else as a process that stays. The
+//! list in the queue says whether it is there; a runner that does not come up leaves nothing behind.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::Said;
+use super::asking::Asking;
+use crate::act::units;
+use crate::config::{Services, Settings};
+use crate::manifest::{self, RUNNER};
+use crate::probes::services;
+use crate::probes::witness;
+use crate::queue::store::listing::Worker;
+use crate::sys::clock::{Deadline, pause};
+use crate::sys::{command, text};
+
+/// How often it is tried, and how long each may take.
+const TRIES: u32 = 3;
+const EACH: Duration = Duration::from_secs(10);
+/// How often the queue is asked whether it is there.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How much of what it said is told, bytes.
+const TAIL: usize = 2048;
+/// Where a runner that is no service says what it does, beside its records.
+const LOG: &str = "runner.log";
+
+/// Starts it.
+///
+/// # Errors
+/// It does not come up, with the end of what it said.
+pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
+    if settings.jobs.is_none() {
+        bail!("there is no [jobs] in the configuration: this host runs none");
+    }
+    // what only root may ask for comes first
+    let unit = RUNNER.service();
+    let is_unit = has_unit(settings, &unit);
+    if is_unit && !dry_run && rustix::process::geteuid().is_root() {
+        units::ask(&settings.host.systemctl, "start", &unit).map_err(|why| anyhow!(why))?;
+    } else if is_unit && !dry_run {
+        bail!("{unit} is there, and only root may start it: systemctl start {unit}");
+    }
+    let mut asking = Asking::to(settings, None)?;
+    if !is_unit && let Some(there) = here(&mut asking, |_| true)? {
+        return Ok(format!("worker {} is there already\n", there.id).into());
+    }
+    if dry_run {
+        let what = if is_unit { unit } else { "a process of its own".to_owned() };
+        return Ok(format!("would start {what}\n").into());
+    }
+    if is_unit {
+        return match wait(
+            &mut asking,
+            |it| it.unit.as_deref() == Some(&unit),
+            EACH * TRIES,
+            || true,
+        )? {
+            Some(it) => Ok(format!("{unit} is there: worker {}\n", it.id).into()),
+            None => bail!(
+                "{unit} did not come up; journalctl --no-pager --lines 20 --unit {unit} says why"
+            ),
+        };
+    }
+    let (program, log) = (program()?, manifest::queue_dir(&settings.host).join(LOG));
+    for _ in 0..TRIES {
+        let mut argv = vec![OsString::from(program.clone())];
+        if let Some(file) = &settings.file {
+            argv.extend([OsString::from("--config"), file.into()]);
+        }
+        let file = std::fs::File::create(&log).with_context(|| text::path(&log))?;
+        let mut process = command::start_detached(&argv, file).context("start unwedge-runner")?;
+        let pid = format!(":{}:", process.pid.as_raw_nonzero());
+        let came =
+            wait(&mut asking, |it| it.id.contains(&pid), EACH, || !process.within(Duration::ZERO));
+        match came {
+            Ok(Some(it)) => return Ok(format!("worker {} is there\n", it.id).into()),
+            Ok(None) => process.kill(),
+            Err(error) => {
+                process.kill();
+                return Err(error);
+            }
+        }
+    }
+    let said = std::fs::read(&log).unwrap_or_default();
+    bail!(
+        "it did not come up in {TRIES} tries, and nothing of it is left; it said: {}",
+        text::tail(&said, TAIL)
+    )
+}
+
+fn has_unit(settings: &Settings, unit: &str) -> bool {
+    settings.host.services == Services::Systemd
+        && services::is_running()
+        && services::show(&settings.host.systemctl, &[unit.to_owned()], Duration::from_secs(5))
+            .is_ok_and(|all| all.get(unit).is_some_and(services::Shown::is_loaded))
+}
+
+/// The program beside this one.
+fn program() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("where this program lies")?;
+    let program = own.parent().unwrap_or(Path::new("/")).join(RUNNER.program);
+    if !program.is_file() {
+        bail!("{} is not there", text::path(&program));
+    }
+    Ok(program)
+}
+
+/// A living worker of this host that is as wanted.
+fn here(asking: &mut Asking, wanted: impl Fn(&Worker) -> bool) -> Result<Option<Worker>> {
+    let all = asking.ask(|store| store.all_workers(false))?;
+    let is_so =
+        |it: &Worker| witness::is_of_here(&it.id) && it.standing().takes_work() && wanted(it);
+    Ok(all.into_iter().find(is_so))
+}
+
+/// Waits until it is there, for as long as it may yet come.
+fn wait(
+    asking: &mut Asking,
+    wanted: impl Fn(&Worker) -> bool,
+    limit: Duration,
+    mut may_come: impl FnMut() -> bool,
+) -> Result<Option<Worker>> {
+    let deadline = Deadline::after(limit);
+    loop {
+        if let Some(it) = here(asking, &wanted)? {
+            return Ok(Some(it));
+        }
+        if deadline.passed() || !may_come() {
+            return Ok(None);
+        }
+        pause(ASK_EVERY);
+    }
+}
