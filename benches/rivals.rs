@@ -172,7 +172,7 @@ fn enter(store: &mut Store, id: &str) {
 }
 
 fn ask(worker: &str, most: u32) -> Ask<'_> {
-    Ask { worker, kind: "t", digest: "d", aged_ms: 0, open: &[], most }
+    Ask { worker, kind: "t", digest: "d", aged_ms: 0, open: &[], most, is_calm: false }
 }
 
 fn done(token: Token) -> Ending {

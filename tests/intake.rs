@@ -149,6 +149,22 @@ fn a_file_is_taken_in_once_it_is_complete_and_only_once() {
 }
 
 #[test]
+fn a_listing_longer_than_a_pipe_is_taken_in_whole() {
+    if !can("intake::a_listing_longer_than_a_pipe_is_taken_in_whole") {
+        return;
+    }
+    for db in Db::both("a_listing_longer_than_a_pipe_is_taken_in_whole") {
+        let desk = Desk::new(&db, "");
+        // some 150 KiB of names
+        let long = "n".repeat(200);
+        for nth in 0..700 {
+            desk.put(&format!("{long}{nth}"), "");
+        }
+        desk.takes(700, 0);
+    }
+}
+
+#[test]
 fn a_marker_or_three_looks_say_that_a_file_is_complete() {
     if !can("intake::a_marker_or_three_looks_say_that_a_file_is_complete") {
         return;

@@ -147,6 +147,15 @@ fn round(
         .swept
         .as_ref()
         .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= SWEEP_EVERY));
+    // who did not look for a whole lease, or could not, has heard no silence
+    let is_deaf = memory
+        .looked
+        .as_ref()
+        .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= queue.lease));
+    if is_deaf {
+        memory.heard.clear();
+    }
+    memory.looked = None;
     let (heard, now_, asked, keep, rescues, lease) =
         (memory.heard.clone(), now.clone(), queue.clone(), jobs.keep, jobs.rescues, queue.lease);
     // a part of it is for what follows
@@ -166,6 +175,7 @@ fn round(
     })
     .map_err(|why| Fault(why.to_string()))??;
     memory.heard = heard;
+    memory.looked = Some(now.stamp());
     if is_due {
         memory.swept = Some(now.stamp());
     }

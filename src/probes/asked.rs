@@ -31,10 +31,11 @@ impl Asked {
         late: &str,
     ) -> Result<T, String> {
         let child = self.0.map_err(|error| format!("start a child for it: {error}"))?;
-        if !child.ends_within(deadline.left()) {
+        // it may have more to say than fits into a pipe
+        let Some(said) = child.answer_within(deadline.left()) else {
             return Err(format!("{late} within {}", text::duration(limit)));
-        }
-        let answer = serde_json::from_slice(&child.answer());
+        };
+        let answer = serde_json::from_slice(&said);
         answer.map_err(|_| "its child ended without an answer".to_owned())
     }
 }

@@ -439,6 +439,9 @@ impl Record for RunnerState {
 pub struct UpkeepState {
     /// When what was put aside was last looked through.
     pub swept: Option<Stamp>,
+    /// When the workers were last looked at.
+    #[serde(default)]
+    pub looked: Option<Stamp>,
     /// Since when each worker is at the beat that it was last seen at.
     pub heard: BTreeMap<String, FirstSeen>,
     /// How many jobs were taken out, by how they stood.
@@ -477,7 +480,8 @@ impl Record for UpkeepState {
     const NAME: &'static str = "upkeep";
 
     fn stamps(&self) -> Vec<&Stamp> {
-        self.swept.iter().chain(self.heard.values().map(|it| &it.at)).collect()
+        let looks = self.swept.iter().chain(&self.looked);
+        looks.chain(self.heard.values().map(|it| &it.at)).collect()
     }
 }
 

@@ -74,6 +74,10 @@ pub fn is_over(id: &str) -> bool {
 
 /// Whether a process that a worker has started for a job is still at it. One that was started just now has no name yet.
 fn has_helpers(id: &str) -> bool {
+    // where processes of others are hidden (hidepid, a sandbox), what is not seen may be there
+    if !std::path::Path::new("/proc/1").exists() {
+        return true;
+    }
     let Ok(all) = procfs::process::all_processes() else { return true };
     let name = helper_name(id);
     let per_second = rustix::param::clock_ticks_per_second();

@@ -41,7 +41,9 @@ pub struct Command<'a> {
     pub input: &'a Path,
     /// Where it writes.
     pub output: Option<&'a Path>,
-    /// Its variables.
+    /// How much memory it may use, MiB.
+    pub memory_mib: Option<u64>,
+    /// Its variables, which the engine is to find in its own environment.
     pub variables: &'a [(OsString, OsString)],
     /// The command itself.
     pub argv: &'a [OsString],
@@ -67,10 +69,16 @@ impl Command<'_> {
         ] {
             add(&["--label", &format!("unwedge.{key}={value}")]);
         }
+        if let Some(mib) = self.memory_mib {
+            add(&["--memory", &format!("{mib}m"), "--memory-swap", &format!("{mib}m")]);
+        }
+        // by name alone: anybody may read a command line, and a value may be a secret
         for (name, value) in self.variables {
             let mut word = name.clone();
-            word.push("=");
-            word.push(value);
+            if is_of_engine(name) {
+                word.push("=");
+                word.push(value);
+            }
             words.extend([OsString::from("--env"), word]);
         }
         let from = self.input.parent().unwrap_or(Path::new("/"));
@@ -97,6 +105,11 @@ impl Command<'_> {
     }
 }
 
+/// Whether it is one that the engine itself goes by.
+fn is_of_engine(name: &OsStr) -> bool {
+    ENGINE_VARIABLES.iter().any(|it| name == *it)
+}
+
 /// Takes a container away, whatever it does; one that is gone is none.
 pub fn remove(container: &Container, name: &str) {
     let _ = engine(container, &["rm", "--force", name]);
@@ -104,7 +117,9 @@ pub fn remove(container: &Container, name: &str) {
 
 /// Takes away the containers of workers that are gone: whoever started one watches it, and is seen by its name.
 pub fn remove_orphans(container: &Container) {
-    let words = ["ps", "--all", "--filter", "name=unwedge-uj", "--format", "{{.Names}}"];
+    let own = format!("label=unwedge.host={}", witness::host());
+    let words =
+        ["ps", "--all", "--filter", "name=unwedge-uj", "--filter", &own, "--format", "{{.Names}}"];
     let Ok(done) = engine(container, &words) else { return };
     for name in String::from_utf8_lossy(&done.stdout).lines() {
         let key = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
@@ -145,7 +160,8 @@ mod tests {
             token: Token { id: 7, nth: 1 },
             input: Path::new(input),
             output: output.map(Path::new),
-            variables: &[("A".into(), "b c".into())],
+            memory_mib: Some(32),
+            variables: &[("A".into(), "b c".into()), ("HOME".into(), "/h".into())],
             argv: &["/bin/cp".into(), input.into()],
         };
         let words = command.words()?;
@@ -160,7 +176,7 @@ mod tests {
             "{said}"
         );
         assert!(said.contains("|--network|none|") && said.contains("|--pull|never|"), "{said}");
-        assert!(said.ends_with("|--env|A=b c|--volume|/srv/in:/srv/in:ro|--volume|/srv/out:/srv/out|tools:1|/bin/cp|/srv/in/a"), "{said}");
+        assert!(said.ends_with("|--memory|32m|--memory-swap|32m|--env|A|--env|HOME=/h|--volume|/srv/in:/srv/in:ro|--volume|/srv/out:/srv/out|tools:1|/bin/cp|/srv/in/a"), "{said}");
         assert_eq!(said.matches("--volume").count(), 2);
         let said = words("/srv/a", Some("/srv/b")).unwrap();
         assert!(said.contains("|--volume|/srv:/srv|--volume|/srv/a:/srv/a:ro|"), "{said}");

@@ -217,11 +217,16 @@ impl Job<'_> {
                     token: order.token,
                     input: &order.input,
                     output: scratch,
+                    memory_mib: order.kind.memory_mib,
                     variables: &own,
                     argv: &argv,
                 };
                 match command.words() {
-                    Ok(words) => (words, container::variables()),
+                    Ok(words) => {
+                        // what is the engine's own comes last, and counts
+                        let all = own.iter().cloned().chain(container::variables());
+                        (words, all.collect())
+                    }
                     Err(why) => return Err(Halt::Over(failed(Class::Permanent, why))),
                 }
             }

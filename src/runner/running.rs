@@ -12,7 +12,7 @@ use crate::queue::store::Claimed;
 use crate::sys::clock::boottime;
 
 /// How long a helper may take to end all that is below it and itself, beside the grace of its command.
-pub const HELPER_END: Duration = Duration::from_secs(12);
+pub const HELPER_END: Duration = Duration::from_secs(25);
 /// How long a result may take to be put in its place, beside the time of the commands.
 const PUT: Duration = Duration::from_secs(600);
 

@@ -158,8 +158,8 @@ struct Runner {
     /// When what came of jobs is handed in at the latest.
     hand_in_due: Duration,
     outbox: Outbox,
-    /// Jobs whose helper could not be killed: they stay ours, so that nobody begins them beside it.
-    stuck: Vec<Token>,
+    /// Jobs whose helper could not be killed: they stay ours, so that nobody begins them beside it, until it has ended.
+    stuck: BTreeMap<Token, Running>,
     leases: Leases,
     events: Receiver<Event>,
     send: Sender<Event>,
@@ -233,7 +233,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         hands: Vec::new(),
         hands_made: 0,
         hand_in_due: Duration::MAX,
-        stuck: Vec::new(),
+        stuck: BTreeMap::new(),
         leases: Leases::default(),
         events,
         send,
@@ -445,6 +445,7 @@ impl Runner {
                 if let Some(token) = self.at(hand) {
                     self.over(token, false);
                 }
+                self.unstick(hand);
             }
         }
     }

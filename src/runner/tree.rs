@@ -80,8 +80,14 @@ pub fn kill_strays(known: &[Pid], limit: Duration) {
         let tree = children();
         let own = rustix::process::getpid().as_raw_nonzero().get();
         let is_known = |pid: &i32| known.iter().any(|it| it.as_raw_nonzero().get() == *pid);
-        let strays: Vec<i32> =
-            tree.get(&own).into_iter().flatten().filter(|pid| !is_known(pid)).copied().collect();
+        // children that look at storage for this program are no strays, and are never killed while they wait
+        let strays: Vec<i32> = tree
+            .get(&own)
+            .into_iter()
+            .flatten()
+            .filter(|pid| !is_known(pid) && !is_own_program(**pid))
+            .copied()
+            .collect();
         let all = descend(&tree, strays);
         for pid in &all {
             let _ = kill_process(*pid, Signal::KILL);
@@ -92,6 +98,12 @@ pub fn kill_strays(known: &[Pid], limit: Duration) {
         }
         pause(BETWEEN);
     }
+}
+
+/// Whether a process is a copy of this program.
+fn is_own_program(pid: i32) -> bool {
+    let own = std::fs::read_link("/proc/self/exe");
+    own.is_ok_and(|own| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|it| it == own))
 }
 
 /// Takes the ends of children that are none of `known`: the ends of those are taken by whoever has started them.

@@ -282,6 +282,9 @@ fn own_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
+/// Longest answer of a child, bytes: a directory of a million names.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
 impl Spawned {
     /// Starts this program with `args`, its answer to be read from a pipe.
     ///
@@ -303,6 +306,23 @@ impl Spawned {
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
         let _ = child.stdin.take();
         Ok(Self { pid, started: boottime(), pidfd, child })
+    }
+
+    /// All that it says until it ends, taken in as it comes; none where it does not end within `limit`, and then it is left
+    /// to itself.
+    #[must_use]
+    pub fn answer_within(mut self, limit: Duration) -> Option<Vec<u8>> {
+        let deadline = Deadline::after(limit);
+        let out: OwnedFd = self.child.stdout.take()?.into();
+        rustix::io::ioctl_fionbio(&out, true).ok()?;
+        let mut said = Vec::new();
+        while pull(&out, &mut said) {
+            if deadline.passed() || said.len() > ANSWER_BYTES_MAX {
+                return None;
+            }
+            let _ = wait_any(&[&out], deadline.left());
+        }
+        self.ends_within(deadline.left()).then_some(said)
     }
 
     /// The descriptor that becomes readable when it ends; `None` when it has.

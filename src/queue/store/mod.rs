@@ -132,6 +132,8 @@ pub struct Ask<'a> {
     pub open: &'a [String],
     /// At most so many.
     pub most: u32,
+    /// Only of those that no worker was lost with.
+    pub is_calm: bool,
 }
 
 /// A job that was handed out.
@@ -744,7 +746,7 @@ fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Cl
     const CLAIM: &str = "
         WITH free AS MATERIALIZED (
             SELECT id AS free_id FROM unwedge_jobs {by:unwedge_jobs_ready}
-            WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} - $6 AND created_ms <= {now} - $6 AND {open:3}
+            WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} - $6 AND created_ms <= {now} - $6 AND {open:3} AND CALM
                 AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
                 AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = $1 AND (l.digest <> $5 OR CLOSED))
             ORDER BY priority DESC, not_before_ms, id LIMIT $4 {skip})
@@ -752,8 +754,9 @@ fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Cl
         FROM free WHERE id = free_id
         RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues,
             CASE WHEN placed_ms IS NULL THEN 0 ELSE 1 END";
+    let calm = if ask.is_calm { "rescues = 0" } else { "true" };
     let rows = session.rows(
-        &CLAIM.replace("CLOSED", closed),
+        &CLAIM.replace("CLOSED", closed).replace("CALM", calm),
         vec![
             Param::Text(ask.kind.to_owned()),
             Param::Text(ask.worker.to_owned()),

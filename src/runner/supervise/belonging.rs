@@ -270,7 +270,7 @@ impl Runner {
                 let known = |token: &Token| {
                     self.running.contains_key(token)
                         || self.claimed.iter().any(|(_, it)| it.token == *token)
-                        || self.stuck.contains(token)
+                        || self.stuck.contains_key(token)
                         || self.outbox.has(*token)
                 };
                 let unknown: Vec<Token> =
@@ -319,7 +319,7 @@ impl Runner {
         // what could not be killed when its job ended may have ended since
         tree::reap_strays(&self.helpers());
         if let Some(cgroups) = &self.around.cgroups {
-            let known: Vec<Token> = self.running.keys().chain(&self.stuck).copied().collect();
+            let known: Vec<Token> = self.running.keys().chain(self.stuck.keys()).copied().collect();
             cgroups.sweep(&known);
         }
         let seen = match self.link.ask(Store::workers) {

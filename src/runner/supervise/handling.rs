@@ -12,6 +12,7 @@ use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
 use crate::queue::Fault;
 use crate::queue::store::{Ask, Claimed, Ending};
 use crate::runner::ability::Ability;
+use crate::runner::container;
 use crate::runner::hand::Hand;
 use crate::runner::log;
 use crate::runner::order::{Order, Report};
@@ -50,13 +51,23 @@ impl Runner {
                 continue;
             }
             let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());
-            let most = u32::try_from(free.max(kind.batch as usize)).unwrap_or(u32::MAX);
+            let (batch, free) = (kind.batch, u32::try_from(free).unwrap_or(u32::MAX));
             let digest = kind.digest();
             let claimed = self.link.ask(move |store| {
                 let aged_ms = millis(aged);
-                let ask =
-                    Ask { worker: &id, kind: &name, digest: &digest, aged_ms, open: &open, most };
-                let claimed = store.claim(&ask)?;
+                let ask = |most, is_calm| Ask {
+                    worker: &id,
+                    kind: &name,
+                    digest: &digest,
+                    aged_ms,
+                    open: &open,
+                    most,
+                    is_calm,
+                };
+                // what lost its worker may be what ended it: of such ones no more are taken than are begun
+                let many = if batch > free { store.claim(&ask(batch, true))? } else { Vec::new() };
+                let ask = ask(free, false);
+                let claimed = if many.is_empty() { store.claim(&ask)? } else { many };
                 if claimed.is_empty() && is_probing { store.probe(&ask) } else { Ok(claimed) }
             });
             match claimed {
@@ -178,6 +189,11 @@ impl Runner {
         }
         if is_lost {
             tree::kill_strays(&self.helpers(), Duration::from_millis(500));
+            if let Some(container) = kind.container.clone() {
+                // what the engine keeps elsewhere is none of our processes
+                let name = container::name_of(&self.id, token);
+                std::thread::spawn(move || container::remove(&container, &name));
+            }
         }
         self.end(&claimed, &kind, report, Some(started_ms));
         self.begin_next();
@@ -303,7 +319,8 @@ impl Runner {
 
     pub(super) fn helpers(&self) -> Vec<Pid> {
         let at_work = self.running.values().map(|it| &it.hand);
-        at_work.chain(&self.hands).map(Hand::pid).collect()
+        let stuck = self.stuck.values().map(|it| &it.hand);
+        at_work.chain(&self.hands).chain(stuck).map(Hand::pid).collect()
     }
 
     pub(super) fn stop_one(&mut self, token: Token, now: Duration) {
@@ -337,8 +354,31 @@ impl Runner {
                 "job {}: its helper cannot be killed; nobody begins it before it has ended",
                 token.id
             ));
-            self.running.remove(&token);
-            self.stuck.push(token);
+            if let Some(running) = self.running.remove(&token) {
+                self.stuck.insert(token, running);
+            }
+            // its place is another's meanwhile
+            self.begin_next();
+            self.poll_due = self.poll_due.min(boottime());
         }
+    }
+
+    /// A helper that could not be killed has ended all the same: its job may be begun anew.
+    pub(super) fn unstick(&mut self, hand: u64) {
+        let Some(token) =
+            self.stuck.iter().find(|(_, it)| it.hand.nth == hand).map(|(token, _)| *token)
+        else {
+            return;
+        };
+        let Some(running) = self.stuck.remove(&token) else { return };
+        if let Some(cgroup) = &running.cgroup {
+            cgroup.end();
+        }
+        let Running { claimed, kind, started_ms, hand, .. } = running;
+        hand.bury();
+        say(&format!("job {}: its helper has ended at last", token.id));
+        let why = "its storage gave no answer until long after its time";
+        self.end(&claimed, &kind, failed(Class::Infrastructure, why), Some(started_ms));
+        self.poll_due = self.poll_due.min(boottime());
     }
 }
