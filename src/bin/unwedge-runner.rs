@@ -107,7 +107,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         reread: Some(Box::new(move |had| {
             wish::read(file.as_deref()).map(|wish| wish.sized(had)).map_err(|(_, why)| why)
         })),
-        tell: Some(Box::new(move |standing| tell(&told, *standing))),
+        tell: Some(Box::new(move |standing| tell(&told, standing))),
     };
     let end = supervise::run(setup, queue, around);
     let uptime = boottime().saturating_sub(began).as_secs();
@@ -125,10 +125,9 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     Ok(exit)
 }
 
-fn tell(settings: &Settings, standing: supervise::Standing) {
-    let supervise::Standing { running, done, failed, has_queue } = standing;
+fn tell(settings: &Settings, standing: &Standing) {
     // where metrics cannot be written the checks say so
     if let Ok(now) = Now::take() {
-        let _ = Standing { running, done, failed, has_queue }.write(settings, &now);
+        let _ = standing.write(settings, &now);
     }
 }

@@ -219,6 +219,23 @@ impl<'a> Checker<'a> {
         default
     }
 
+    /// A name by which others mean it: it is there, plain, and none of those that are `taken`.
+    pub fn own_name<'n>(
+        &mut self,
+        at: &KeyPath,
+        written: Option<String>,
+        mut taken: impl Iterator<Item = &'n str>,
+    ) -> String {
+        let name = written.unwrap_or_default();
+        if !is_plain_name(&name) {
+            self.problem(at, "expected a name of letters, digits, -, _ and .");
+        }
+        if taken.any(|it| it == name) {
+            self.problem(at, format!("{name:?} is the name of another"));
+        }
+        name
+    }
+
     /// A user name that can stand in a unit and in a password file, or the default.
     pub fn user(&mut self, at: &KeyPath, written: Option<String>, default: String) -> String {
         let Some(name) = written else {
@@ -302,4 +319,10 @@ fn unit(name: &str) -> Result<(), String> {
         Some(c) => Err(format!("is no unit name: {c:?} cannot be in one")),
         None => Ok(()),
     }
+}
+
+/// Whether it is one or more letters, digits, `-`, `_` and `.`.
+pub fn is_plain_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && name.chars().all(plain)
 }

@@ -76,14 +76,8 @@ pub(super) fn intakes(check: &mut Checker<'_>, written: Vec<IntakeFragment>) -> 
     let mut all: Vec<Intake> = Vec::new();
     for (index, written) in written.into_iter().enumerate() {
         let at = KeyPath::of(&["intake"]).index(index);
-        let name = written.name.unwrap_or_default();
-        let odd = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.contains(odd) {
-            check.problem(&at.key("name"), "expected a name of letters, digits, -, _ and .");
-        }
-        if all.iter().any(|it| it.name == name) {
-            check.problem(&at.key("name"), format!("{name:?} is the name of another"));
-        }
+        let taken = all.iter().map(|it| it.name.as_str());
+        let name = check.own_name(&at.key("name"), written.name, taken);
         if written.kind.is_none() {
             check.problem(&at.key("type"), "missing, expected the type of its jobs");
         }

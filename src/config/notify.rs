@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{Checker, Word};
+use super::check::{Checker, Word, is_plain_name};
 use super::defaults::time;
 use super::fragment::{NotifyFragment, WebhookFragment};
 use super::tree::{KeyPath, Node, Origin, Tree};
@@ -159,8 +159,7 @@ fn secret(
             Secret::File(check.absolute(&at.key("url_file"), &path).unwrap_or_default())
         }
         (None, Some(name)) => {
-            let odd = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.');
-            if name.is_empty() || name.contains(odd) || name.starts_with('.') {
+            if !is_plain_name(&name) || name.starts_with('.') {
                 let at = at.key("url_credential");
                 check.problem(&at, format!("{name:?} is no name of a credential"));
             }

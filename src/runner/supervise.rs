@@ -33,6 +33,7 @@ use crate::probes::{records, witness};
 use crate::queue::Fault;
 use crate::queue::store::bell::{self, Rung};
 use crate::queue::store::{Claimed, Ending};
+use crate::report::runner::Standing;
 use crate::sys::clock::boottime;
 use crate::sys::manager::{self, Manager};
 use crate::sys::text;
@@ -88,19 +89,6 @@ pub enum End {
     Lost,
     /// The queue wants a later version, and says so in these words.
     TooOld(String),
-}
-
-/// How it stands, for whoever tells it on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Jobs at work.
-    pub running: usize,
-    /// Done since its start.
-    pub done: u64,
-    /// Tries that were no success.
-    pub failed: u64,
-    /// Whether the queue answered last.
-    pub has_queue: bool,
 }
 
 /// Tells on how it stands.

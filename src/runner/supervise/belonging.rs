@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Runner, Standing, names, say, with_smoke};
+use super::{Runner, names, say, with_smoke};
 use crate::config::container::Container;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::Token;
@@ -14,6 +14,7 @@ use crate::probes::witness::{self, Fate};
 use crate::probes::{gate, load};
 use crate::queue::Fault;
 use crate::queue::store::{Beat, Ending, Heard, Load, NewWorker, Registered, Store, TypeMark};
+use crate::report::runner::Standing;
 use crate::runner::ability::{self, Ability};
 use crate::runner::link::RETRY_HOLDING;
 use crate::runner::running::Running;
