@@ -39,7 +39,7 @@ failpoints:
 .PHONY: run-tests
 run-tests:
 	@set -o pipefail; UNWEDGE_SKIPS=$(SKIPS) UNWEDGE_WORLDS=$${UNWEDGE_WORLDS:-100000} \
-		$(CARGO) test --no-fail-fast 2>&1 | tee $(RESULTS)
+		$(CARGO) test --no-fail-fast 2>&1 | tee $(RESULTS) || { tests/failed $(RESULTS); exit 1; }
 
 deny:
 	@tests/deny $(SKIPS)

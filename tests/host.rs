@@ -571,10 +571,11 @@ host_test! {
                  test \"$(systemctl show -P ActiveState worker)\" = inactive
                  test -z \"$(ls /srv/jobs/a)\"");
         // the storage comes along by itself now, and the binds before the worker's first write
-        host.ok("rm -r /etc/systemd/system/storagebox.service.d; systemctl daemon-reload; systemctl start worker; sleep 0.2
-                 grep -q ' /srv/jobs/a ' /proc/self/mountinfo
-                 test -s /srv/remote/jobs/a/log
-                 systemctl stop worker; umount -l /srv/jobs/a; test -z \"$(ls /srv/jobs/a)\"");
+        host.configure("", &(listed("").replace("wait = \"10s\"", "wait = \"60s\"") + TIERED));
+        host.ok("rm -r /etc/systemd/system/storagebox.service.d; systemctl daemon-reload; systemctl start worker
+                 grep -q ' /srv/jobs/a ' /proc/self/mountinfo");
+        host.until("test -s /srv/remote/jobs/a/log");
+        host.ok("systemctl stop worker; umount -l /srv/jobs/a; test -z \"$(ls /srv/jobs/a)\"");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Files that become jobs: when, once, and what becomes of them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -222,6 +223,137 @@ fn an_input_goes_last_and_only_the_one_that_the_job_was_made_of() {
         desk.takes(0, 0);
         assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NULL").len(), 0);
     }
+}
+
+#[test]
+fn one_unlucky_file_keeps_no_other_back() {
+    if !can("intake::one_unlucky_file_keeps_no_other_back") {
+        return;
+    }
+    for db in Db::both("one_unlucky_file_keeps_no_other_back") {
+        let desk = Desk::new(&db, "after = \"delete\"\n");
+        let at = desk.dir.path().display().to_string();
+        let kind =
+            format!("output = \"{at}/out/{{stem}}.txt\"\n[[tier]]\nargv = [\"/bin/true\"]\n");
+        fs::write(desk.dir.path().join("jobs.d/t.toml"), kind).unwrap();
+        let mut store = db.open();
+        worker(&mut store, "w");
+        desk.put("a.doc", "x");
+        desk.takes(1, 0);
+        // it would write what another job writes
+        desk.put("a.pdf", "x");
+        desk.put("b.pdf", "x");
+        desk.put("c.pdf", "x");
+        desk.takes(2, 0);
+        let said = desk.pass();
+        assert!(
+            said.contains("a.pdf is not taken in: ")
+                && said.contains("two jobs never write one file"),
+            "{said}"
+        );
+
+        // nor one that may not be deleted, in a directory where everybody may delete only what is their own
+        all_done(&mut store);
+        let owner =
+            |name: &str, uid| std::os::unix::fs::chown(desk.file(name), Some(uid), None).unwrap();
+        for name in ["", "a.doc"] {
+            owner(name, 0);
+        }
+        fs::set_permissions(desk.file(""), std::os::unix::fs::PermissionsExt::from_mode(0o1777))
+            .unwrap();
+        for name in ["b.pdf", "c.pdf"] {
+            owner(name, NOBODY);
+        }
+        let said = desk.pass();
+        assert!(said.contains("a.doc: Operation not permitted"), "{said}");
+        let left: BTreeSet<_> =
+            fs::read_dir(desk.file("")).unwrap().flatten().map(|it| it.file_name()).collect();
+        assert_eq!(left, BTreeSet::from(["a.doc".into(), "a.pdf".into()]));
+    }
+}
+
+#[test]
+fn before_any_round_was_there_storage_that_is_named_is_not_open() {
+    if !can("intake::before_any_round_was_there_storage_that_is_named_is_not_open") {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "");
+    let config = desk.dir.path().join("unwedge.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let at = desk.dir.path().display();
+    fs::write(&config, format!("{text}[[mount]]\npath = \"{at}/in\"\n")).unwrap();
+    desk.put("a", "x");
+    // what lies in a directory on which nothing is mounted is nobody's input
+    desk.takes(0, 0);
+    assert!(desk.pass().contains("/in is not open"));
+    // and a job of any other place needs it when its result goes there
+    fs::write(&config, format!("{text}[[mount]]\npath = \"{at}/out\"\n")).unwrap();
+    desk.takes(1, 0);
+    let needs = db.rows("SELECT needs FROM unwedge_jobs").remove(0).remove(0);
+    assert!(needs.contains("/out"), "{needs}");
+}
+
+#[test]
+fn an_input_that_was_away_with_its_storage_is_known_again() {
+    if !can("intake::an_input_that_was_away_with_its_storage_is_known_again") {
+        return;
+    }
+    for db in Db::both("an_input_that_was_away_with_its_storage_is_known_again") {
+        let desk = Desk::new(&db, "after = \"delete\"\n");
+        let mut store = db.open();
+        worker(&mut store, "w");
+        desk.put("a", "x");
+        desk.takes(1, 0);
+        let away = desk.dir.path().join("away");
+        fs::rename(desk.file("a"), &away).unwrap();
+        desk.takes(0, 0);
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NULL").len(), 0);
+        fs::rename(&away, desk.file("a")).unwrap();
+        desk.takes(0, 0);
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NULL").len(), 1);
+        all_done(&mut store);
+        desk.takes(0, 1);
+    }
+}
+
+#[test]
+fn a_queue_that_stays_mute_holds_no_intake() {
+    if !can("intake::a_queue_that_stays_mute_holds_no_intake") {
+        return;
+    }
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let db = Db::file();
+    let desk = Desk::new(&db, "");
+    desk.put("a", "x");
+    let config = desk.dir.path().join("unwedge.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let url = format!("postgresql://u@127.0.0.1:{}/q", mute.local_addr().unwrap().port());
+    let Place::Url(old) = &db.queue.database else { panic!() };
+    let text = text.replace(&old.0, &url).replace("[[intake]]", "timeout = \"2s\"\n[[intake]]");
+    fs::write(&config, text).unwrap();
+    let said = desk.pass();
+    assert!(said.contains("intake in: the queue: the queue gave no answer within 2.0 s"), "{said}");
+}
+
+#[test]
+fn a_deletion_that_was_cut_off_is_ended_by_the_next_pass() {
+    if !can("intake::a_deletion_that_was_cut_off_is_ended_by_the_next_pass") {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "after = \"delete\"\n");
+    let aside = desk.file(".unwedge-deleting/1-1");
+    fs::create_dir_all(&aside).unwrap();
+    for path in [desk.file(".unwedge-deleting"), aside.clone()] {
+        std::os::unix::fs::chown(path, Some(NOBODY), None).unwrap();
+    }
+    // another version than the one that was to go
+    fs::write(aside.join("a"), "not done").unwrap();
+    desk.pass();
+    assert_eq!(fs::read_to_string(desk.file("a")).unwrap(), "not done");
+    assert!(!desk.file(".unwedge-deleting").exists());
+    desk.takes(1, 0);
 }
 
 #[test]

@@ -336,8 +336,11 @@ host_test! {
         let waited = it["started_ms"].as_u64().unwrap() - it["created_ms"].as_u64().unwrap();
         assert!(it["state"] == "done" && waited < 5_000, "{it}");
         // the slow way, without a service
-        host.ok("systemctl stop unwedge-runner; setpriv --reuid=unwedge --regid=unwedge --init-groups -- sh -c 'echo y >/srv/drop/b'; unwedge-jobs --apply >/dev/null");
+        host.put("/etc/systemd/system/unwedge-jobs.service", &shipped("unwedge-jobs.service"), "644");
+        host.ok("systemctl daemon-reload; systemctl stop unwedge-runner; setpriv --reuid=unwedge --regid=unwedge --init-groups -- sh -c 'echo y >/srv/drop/b'; systemctl start unwedge-jobs.service");
         assert_eq!(job(&host, 2)["state"], "pending");
+        host.ok("setpriv --reuid=unwedge --regid=unwedge --init-groups -- unwedge-runner --once; test -s /srv/out/b -a -e /srv/drop/b
+                 systemctl start unwedge-jobs.service; ! test -e /srv/drop/b");
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use super::input;
 use super::offer::jobs_of;
 use super::permission::still_permitted;
 use crate::config::Settings;
@@ -13,17 +14,20 @@ use crate::config::intake::{After, Intake, Rule};
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::sentinel::Kind;
-use crate::probes::gate;
+use crate::probes::gate::{self, Watch};
 use crate::probes::intake::{self as probe, Entry};
 use crate::queue::Fault;
+use crate::queue::link::Link;
 use crate::queue::store::{NewJob, Store};
-use crate::sys::clock::{Deadline, pause};
+use crate::sys::clock::{Deadline, boottime, pause};
 use crate::sys::text;
 
 /// How long the deletion of one file may take.
 const DELETE_LIMIT: Duration = Duration::from_secs(10);
 /// So many are put in at a time: nobody waits long for their lock.
 const AT_ONCE: usize = 500;
+/// What the queue has refused is tried again after this.
+const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// Between two looks at files that must stay the same, and how many there must be.
 const BETWEEN: Duration = Duration::from_secs(2);
 const LOOKS: u32 = 3;
@@ -35,10 +39,12 @@ pub struct Memory {
     known: BTreeSet<String>,
     /// How often each file was found the same.
     same: BTreeMap<String, (String, u32)>,
+    /// What was refused and why, and when that is tried again, in time since boot.
+    refused: BTreeMap<String, (Duration, String)>,
 }
 
 /// What a pass did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     /// Files that are not complete yet.
     pub incomplete: usize,
@@ -46,20 +52,28 @@ pub struct Passed {
     pub new: usize,
     /// Inputs that were deleted.
     pub deleted: usize,
+    /// Files that could not be taken in or deleted, each with its reason.
+    pub trouble: Vec<String>,
 }
 
-/// What makes a job of a file: the rest of it is known by its type.
-pub type JobOf<'a> = dyn Fn(&Path) -> Result<NewJob, String> + 'a;
+/// How often a program comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comes {
+    /// Again and again, with what it remembers.
+    Often,
+    /// Once: it looks as often in one pass as it takes.
+    Once,
+}
 
-/// One pass over one intake.
+/// One pass over one intake, by the type that this host has for it; a listing takes no longer than `limit`.
 ///
 /// # Errors
 /// It cannot be looked at, or the queue gave no answer; the next pass goes on.
 pub fn pass(
-    store: &mut Store,
+    link: &mut Link,
     settings: &Settings,
     intake: &Intake,
-    job_of: &JobOf<'_>,
+    comes: Comes,
     memory: &mut Memory,
     limit: Duration,
 ) -> Result<Passed, String> {
@@ -67,94 +81,106 @@ pub fn pass(
     if let Err(why) = allowed {
         return Err(format!("not permitted: {}", why.words()));
     }
-    let run_dir = &settings.host.run_dir;
-    let open = gate::open(run_dir);
-    if let Some(need) =
-        gate::needs_of(run_dir, &[&intake.path]).iter().find(|it| !open.contains(it))
-    {
+    let kind = kind_of(settings, &intake.kind)?;
+    let watch = Watch::of(settings);
+    let open = gate::open(&settings.host.run_dir);
+    if let Some(need) = watch.needs_of(&[&intake.path]).iter().find(|it| !open.contains(it)) {
         return Err(format!("{need} is not open"));
     }
-    let list = || probe::list(&intake.path, limit);
-    let fault = |Fault(why): Fault| format!("the queue: {why}");
-    let mut entries = list()?;
-    // a program that does not stay looks as often as it takes
-    let mut looks = if memory.same.is_empty() && intake.rule == Rule::Stable { LOOKS } else { 1 };
-    let mut complete = memory.complete(intake, &entries);
+    let mut there = probe::list(&intake.path, limit)?;
+    let mut looks = if comes == Comes::Once && intake.rule == Rule::Stable { LOOKS } else { 1 };
+    let mut complete = memory.complete(intake, &there.files);
     while looks > 1 {
         pause(BETWEEN);
-        entries = list()?;
-        complete = memory.complete(intake, &entries);
+        there = probe::list(&intake.path, limit)?;
+        complete = memory.complete(intake, &there.files);
         looks -= 1;
     }
-    let mut passed = Passed {
-        incomplete: entries.iter().filter(|it| is_wanted(intake, &it.name)).count()
-            - complete.len(),
-        ..Passed::default()
-    };
-    let new: Vec<(String, NewJob)> = complete
-        .iter()
-        .filter_map(|entry| {
-            let path = intake.path.join(&entry.name);
-            let key = format!("{}@{}", text::path(&path), entry.version);
-            (!memory.known.contains(&key)).then(|| {
-                let job = job_of(&path)?;
-                Ok((key.clone(), NewJob { key, intake: Some(intake.name.clone()), ..job }))
-            })
-        })
-        .collect::<Result<_, String>>()?;
-    for some in new.chunks(AT_ONCE) {
-        let jobs: Vec<NewJob> = some.iter().map(|(_, job)| job.clone()).collect();
-        let put = store.submit(&jobs).map_err(fault)?;
-        passed.new += put.iter().filter(|it| it.is_new).count();
-        memory.known.extend(some.iter().map(|(key, _)| key.clone()));
+    let wanted = there.files.iter().filter(|it| is_wanted(intake, &it.name)).count();
+    let mut passed = Passed { incomplete: wanted - complete.len(), ..Passed::default() };
+    let mut new = Vec::new();
+    for entry in complete {
+        let path = intake.path.join(&entry.name);
+        let key = format!("{}@{}", text::path(&path), entry.version);
+        if memory.known.contains(&key) {
+            continue;
+        }
+        if let Some((due, why)) = memory.refused.get(&key)
+            && *due > boottime()
+        {
+            passed.trouble.push(why.clone());
+            continue;
+        }
+        for job in jobs_of(&kind, &[path], Path::new("/"), &watch)? {
+            new.push(NewJob { key: key.clone(), intake: Some(intake.name.clone()), ..job });
+        }
     }
-    passed.deleted =
-        sweep(store, intake, &entries, memory).map_err(|why| format!("inputs: {why}"))?;
+    put_in(link, &new, memory, &mut passed)?;
+    if there.has_aside {
+        let settled = input::settle(&intake.path, DELETE_LIMIT);
+        passed.trouble.extend(settled.err().map(|why| format!("a deletion cut off: {why}")));
+    }
+    sweep(link, intake, &there.files, memory, &mut passed)?;
     Ok(passed)
 }
 
 /// One pass over each, for a program that does not stay; what went wrong.
 #[must_use]
 pub fn once(settings: &Settings, deadline: Deadline) -> Vec<String> {
-    let mut store = None;
     let mut wrong = Vec::new();
+    let Some(queue) = settings.queue.as_ref().filter(|_| !settings.intake.is_empty()) else {
+        return wrong;
+    };
+    let mut link = Link::to(queue.clone());
     for intake in &settings.intake {
-        if let Err(why) = one(&mut store, settings, intake, &mut Memory::default(), deadline.left())
-        {
-            wrong.push(format!("intake {}: {why}", intake.name));
-        }
+        let memory = &mut Memory::default();
+        let done = pass(&mut link, settings, intake, Comes::Once, memory, deadline.left());
+        let trouble = done.map_or_else(|why| vec![why], |passed| passed.trouble);
+        wrong.extend(trouble.into_iter().map(|why| format!("intake {}: {why}", intake.name)));
     }
     wrong
 }
 
-/// One pass over one, by the type that this host has for it; a listing takes no longer than `limit`.
-///
-/// # Errors
-/// What is wrong; the next pass goes on.
-pub fn one(
-    store: &mut Option<Store>,
-    settings: &Settings,
-    intake: &Intake,
-    memory: &mut Memory,
-    limit: Duration,
-) -> Result<Passed, String> {
-    let Some(queue) = &settings.queue else { return Err("there is no [queue]".to_owned()) };
+fn kind_of(settings: &Settings, name: &str) -> Result<JobType, String> {
     let dir = settings.jobs.as_ref().map_or_else(|| Jobs::default().dir, |jobs| jobs.dir.clone());
     let types = JobType::read_all(&dir)?;
-    let kind = types.good.iter().find(|kind| kind.name == intake.kind);
-    let kind = kind.ok_or_else(|| format!("{} is no type in {}", intake.kind, dir.display()))?;
-    let job_of = |path: &Path| -> Result<NewJob, String> {
-        let files = [path.to_owned()];
-        let mut jobs = jobs_of(kind, &files, Path::new("/"), &settings.host.run_dir)?;
-        jobs.pop().ok_or_else(|| "no job".to_owned())
+    if let Some((_, why)) = types.bad.into_iter().find(|(bad, _)| bad == name) {
+        return Err(why);
+    }
+    let kind = types.good.into_iter().find(|kind| kind.name == name);
+    kind.ok_or_else(|| format!("{name} is no type in {}", dir.display()))
+}
+
+/// Puts jobs in, some at a time; where the queue refuses some of them, each by itself: one that is refused, because
+/// its output is another's, keeps no other back, and is tried again by the next pass.
+fn put_in(
+    link: &mut Link,
+    new: &[NewJob],
+    memory: &mut Memory,
+    passed: &mut Passed,
+) -> Result<(), String> {
+    memory.refused.retain(|_, (due, _)| *due > boottime());
+    let known = &mut memory.known;
+    let mut put = |link: &mut Link, jobs: Vec<NewJob>, new: &mut usize| -> Result<(), Fault> {
+        let keys: Vec<String> = jobs.iter().map(|it| it.key.clone()).collect();
+        let put = link.ask(move |store| Ok(store.submit(&jobs)))??;
+        *new += put.iter().filter(|it| it.is_new).count();
+        known.extend(keys);
+        Ok(())
     };
-    let mut own = match store.take() {
-        Some(own) => own,
-        None => Store::open(queue).map_err(|fault| format!("the queue: {fault}"))?,
-    };
-    let passed = pass(&mut own, settings, intake, &job_of, memory, limit)?;
-    *store = Some(own);
-    Ok(passed)
+    for some in new.chunks(AT_ONCE) {
+        let Err(Fault(why)) = put(link, some.to_vec(), &mut passed.new) else { continue };
+        // who gives no answer to this either refuses nothing: it is away
+        link.ask(Store::lanes).map_err(|_| format!("the queue: {why}"))?;
+        for job in some {
+            if let Err(Fault(why)) = put(link, vec![job.clone()], &mut passed.new) {
+                let why = format!("{} is not taken in: {why}", job.input);
+                memory.refused.insert(job.key.clone(), (boottime() + REFUSED_AGAIN, why.clone()));
+                passed.trouble.push(why);
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Memory {
@@ -199,51 +225,68 @@ fn is_wanted(intake: &Intake, name: &Path) -> bool {
     !is_partial && !is_marker && ends
 }
 
-/// Deletes inputs whose jobs are done, where that is wanted, and learns which inputs are gone; how many were deleted.
+/// Deletes inputs whose jobs are done, where that is wanted, and learns which inputs are gone. One that cannot be deleted
+/// keeps no other.
 fn sweep(
-    store: &mut Store,
+    link: &mut Link,
     intake: &Intake,
     entries: &[Entry],
     memory: &mut Memory,
-) -> Result<usize, String> {
+    passed: &mut Passed,
+) -> Result<(), String> {
     let there: BTreeMap<String, &str> = entries
         .iter()
         .map(|it| (text::path(&intake.path.join(&it.name)), it.version.as_str()))
         .collect();
-    let (mut after, mut deleted) = (0, 0);
+    let fault = |Fault(why): Fault| format!("the queue: {why}");
+    let mut after = 0;
     loop {
-        let jobs = store
-            .taken_in(&intake.name, after, u32::try_from(AT_ONCE).unwrap_or(u32::MAX))
-            .map_err(|Fault(why)| why)?;
-        let Some(last) = jobs.last().map(|it| it.0) else { return Ok(deleted) };
+        let (name, most) = (intake.name.clone(), u32::try_from(AT_ONCE).unwrap_or(u32::MAX));
+        let jobs = link.ask(move |store| store.taken_in(&name, after, most)).map_err(fault)?;
+        let Some(last) = jobs.last().map(|it| it.0) else { return Ok(()) };
         after = last;
         let mut gone = Vec::new();
         for (id, input, key, is_done) in jobs {
             let version = key.rsplit_once('@').map_or("", |(_, version)| version);
             let is_there = there.get(&input) == Some(&version);
-            if is_there && is_done && intake.after == After::Delete {
-                let Some(path) = path_of(&input) else { continue };
-                probe::delete(&path, version, DELETE_LIMIT)
-                    .map_err(|why| format!("delete {input}: {why}"))?;
-                if intake.rule == Rule::Marker {
-                    let mut marker = path.into_os_string();
-                    marker.push(&intake.marker);
-                    let marker = Path::new(&marker);
-                    let version = there.get(&text::path(marker)).copied().unwrap_or_default();
-                    probe::delete(marker, version, DELETE_LIMIT)
-                        .map_err(|why| format!("delete {}: {why}", text::path(marker)))?;
-                }
-                deleted += 1;
-            } else if is_there {
+            if is_there && !(is_done && intake.after == After::Delete) {
                 continue;
+            }
+            if is_there {
+                if let Err(why) = delete(intake, &input, version, &there) {
+                    passed.trouble.push(format!("delete {input}: {why}"));
+                    continue;
+                }
+                passed.deleted += 1;
             }
             memory.known.remove(&key);
             gone.push(id);
         }
         if !gone.is_empty() {
-            store.inputs_gone(&gone).map_err(|Fault(why)| why)?;
+            link.ask(move |store| store.inputs_gone(&gone)).map_err(fault)?;
         }
     }
+}
+
+/// Deletes an input, and its marker after it.
+fn delete(
+    intake: &Intake,
+    input: &str,
+    version: &str,
+    there: &BTreeMap<String, &str>,
+) -> Result<(), String> {
+    let path = path_of(input).ok_or("its name is no path")?;
+    input::delete(&path, version, DELETE_LIMIT)?;
+    if intake.rule == Rule::Marker {
+        let mut marker = path.into_os_string();
+        marker.push(&intake.marker);
+        let marker = Path::new(&marker);
+        if let Some(version) = there.get(&text::path(marker)) {
+            input::delete(marker, version, DELETE_LIMIT)
+                .map_err(|why| format!("its marker: {why}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn path_of(written: &str) -> Option<std::path::PathBuf> {

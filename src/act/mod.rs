@@ -9,6 +9,7 @@ pub mod failpoint;
 pub mod guard;
 pub mod heartbeat;
 pub mod incidents;
+pub mod input;
 pub mod install;
 pub mod intake;
 pub mod lock;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::job_type::JobType;
-use crate::probes::gate;
+use crate::probes::gate::Watch;
 use crate::queue::store::NewJob;
 use crate::sys::text;
 
@@ -17,7 +17,7 @@ pub fn jobs_of(
     kind: &JobType,
     files: &[PathBuf],
     base: &Path,
-    run_dir: &Path,
+    watch: &Watch,
 ) -> Result<Vec<NewJob>, String> {
     let mut outputs: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
     let mut jobs = Vec::with_capacity(files.len());
@@ -37,7 +37,7 @@ pub fn jobs_of(
         }
         let paths: Vec<&Path> =
             [Some(input.as_path()), output.as_deref()].into_iter().flatten().collect();
-        let mut needs = gate::needs_of(run_dir, &paths);
+        let mut needs = watch.needs_of(&paths);
         needs.extend(kind.needs.iter().cloned());
         needs.sort();
         needs.dedup();

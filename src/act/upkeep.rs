@@ -3,19 +3,21 @@
 //! for is done by the next round.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::permission::still_permitted;
-use super::{heartbeat, intake, store};
+use super::{heartbeat, input, intake, store};
 use crate::config::Settings;
 use crate::config::jobs::Jobs;
 use crate::config::queue::{Adapter, Queue};
 use crate::config::sentinel::Kind;
 use crate::decide::leases::{Seen, over_rounds};
 use crate::decide::workers::Standing;
-use crate::probes::records::{self, UpkeepState};
+use crate::probes::records::UpkeepState;
 use crate::probes::witness::{self, Fate};
+use crate::probes::{self, records};
 use crate::queue::Fault;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
@@ -62,6 +64,15 @@ pub fn look(queue: &Queue, limit: Duration) -> Result<Look, Fault> {
     .map_err(|why| Fault(why.to_string()))?
 }
 
+/// When these arguments are for a child that looks at storage or deletes there: does its work, and says how the process
+/// should end.
+#[must_use]
+pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
+    probes::heartbeat::run_if_asked(args)
+        .or_else(|| probes::intake::run_if_asked(args))
+        .or_else(|| input::run_if_asked(args))
+}
+
 /// What came of a round.
 #[derive(Debug, Default)]
 pub struct Tended {
@@ -74,7 +85,7 @@ pub struct Tended {
     /// Signs of life of others.
     pub heartbeats: Vec<heartbeat::Seen>,
     /// What could not be done.
-    pub trouble: Option<String>,
+    pub trouble: Vec<String>,
 }
 
 /// Does what is permitted of it, and looks, within `limit`. Of a queue that is not our own that is nothing but the signs of
@@ -85,36 +96,38 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
     let mut tended = Tended::default();
     match heartbeat::round(&settings.heartbeat, own, now, limit / 3) {
         Ok(seen) => tended.heartbeats = seen,
-        Err(error) => tended.trouble = Some(format!("{error:#}")),
+        Err(error) => tended.trouble.push(format!("{error:#}")),
     }
     let Some(queue) = settings.queue.as_ref().filter(|it| it.adapter == Adapter::Unwedge) else {
         return tended;
     };
+    // several questions each; a queue that is away is known to be long before the round is over
+    let most = |left: Duration| left.min(queue.timeout * 3);
     let mut memory: UpkeepState = match records::read(own, now) {
         Ok(memory) => memory,
-        Err(error) => return Tended { trouble: Some(error.to_string()), ..tended },
+        Err(error) => {
+            tended.trouble.push(error.to_string());
+            return tended;
+        }
     };
     if still_permitted(settings, Kind::Jobs, deadline).is_ok() {
         let jobs = settings.jobs.clone().unwrap_or_default();
-        match round(queue, &jobs, &mut memory, now, deadline.left() / 2) {
+        match round(queue, &jobs, &mut memory, now, most(deadline.left() / 2)) {
             Ok(done) => {
                 let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
                 tended.done = Some(Done { logs, ..done });
             }
-            Err(Fault(why)) => tended.trouble = Some(format!("upkeep: {why}")),
+            Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
         }
         if let Err(error) = store::record(own, &memory) {
-            tended.trouble = Some(format!("{error:#}"));
+            tended.trouble.push(format!("{error:#}"));
         }
     }
-    let wrong = intake::once(settings, deadline.less(deadline.left() / 2));
-    if let Some(why) = wrong.into_iter().next() {
-        tended.trouble = Some(why);
-    }
+    tended.trouble.extend(intake::once(settings, deadline.less(deadline.left() / 2)));
     tended.removed = memory.removed;
-    match look(queue, deadline.left()) {
+    match look(queue, most(deadline.left())) {
         Ok(look) => tended.look = Some(look),
-        Err(Fault(why)) => tended.trouble = Some(format!("look at the lanes: {why}")),
+        Err(Fault(why)) => tended.trouble.push(format!("look at the lanes: {why}")),
     }
     tended
 }

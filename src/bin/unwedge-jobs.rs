@@ -13,9 +13,9 @@ use unwedge::config::sentinel::{self, Kind, Permission};
 use unwedge::config::{self, Request, Settings};
 use unwedge::manifest::{self, JOBS};
 use unwedge::operator::rows as verbs;
+use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts};
 use unwedge::probes::mountinfo::mount_points;
-use unwedge::probes::{facts, heartbeat, intake};
 use unwedge::queue::{self, Fault, Where};
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
@@ -24,7 +24,7 @@ use unwedge::sys::clock::{Now, boottime};
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if let Some(code) = heartbeat::run_if_asked(&args).or_else(|| intake::run_if_asked(&args)) {
+    if let Some(code) = upkeep::run_if_asked(&args) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     let cli = Jobs::parse();
@@ -111,7 +111,8 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     };
     let limit = QUEUE_TIMEOUT_MAX.saturating_sub(boottime().saturating_sub(start));
     let tended = upkeep::tend(settings, &own, now, limit);
-    let trouble = kept.err().map(|error| format!("{error:#}")).or(tended.trouble.clone());
+    let trouble = kept.err().map(|error| format!("{error:#}")).into_iter();
+    let trouble = trouble.chain(tended.trouble.iter().cloned()).reduce(|a, b| format!("{a}; {b}"));
 
     // report
     let last_good = match &look {

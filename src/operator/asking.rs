@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue};
+use crate::queue::link::Link;
 use crate::queue::store::Store;
 use crate::queue::{self, Fault};
-use crate::runner::link::Link;
 use crate::sys::text;
 
 /// How long an answer may take where no configuration says so.

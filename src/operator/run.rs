@@ -20,11 +20,11 @@ use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
 use crate::probes::gate;
 use crate::queue::Fault;
+use crate::queue::link::Link;
 use crate::queue::store::change::Change;
 use crate::queue::store::listing::Which;
 use crate::queue::store::{NewJob, Standing, Store, Submitted};
 use crate::report::out;
-use crate::runner::link::Link;
 use crate::runner::setup::{Numbers, Setup};
 use crate::runner::supervise::{self, Told};
 use crate::sys::clock::boottime;
@@ -68,7 +68,8 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
         None => asking::own_url()?,
     };
     let run_dir = Host::default().run_dir;
-    let jobs = jobs_of(&kind, &asked.files, &base, &run_dir).map_err(Error::msg)?;
+    let watch = gate::Watch::unnamed(run_dir.clone());
+    let jobs = jobs_of(&kind, &asked.files, &base, &watch).map_err(Error::msg)?;
     prepare(&jobs, &gate::open(&run_dir))?;
     let fault = |fault: crate::queue::Fault| anyhow!("the queue: {fault}");
     let mut store = Store::open(&Queue::at(&url, asking::LIMIT)).map_err(fault)?;

@@ -14,6 +14,7 @@ use crate::config::container;
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
+use crate::probes::gate::Watch;
 use crate::queue::store::listing::Worker;
 use crate::queue::store::{NewJob, Standing};
 use crate::report::submit as report;
@@ -32,8 +33,7 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         .map_err(|why| anyhow!("--timeout {}: {why}", asked.timeout))?;
     let kind = kind_of(settings, &asked.kind)?;
     let base = std::env::current_dir().context("the working directory")?;
-    let mut all =
-        jobs_of(&kind, &asked.files, &base, &settings.host.run_dir).map_err(Error::msg)?;
+    let mut all = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(Error::msg)?;
     for job in &mut all {
         job.priority = asked.priority.unwrap_or(job.priority);
         job.stamp.clone_from(&asked.stamp);

@@ -14,17 +14,17 @@ use crate::sys::command::Spawned;
 use crate::sys::text;
 
 /// A child on its way, or why there is none.
-pub(super) struct Asked(io::Result<Spawned>);
+pub struct Asked(io::Result<Spawned>);
 
 /// Starts one that asks what `verb` stands for of a path.
-pub(super) fn ask(verb: &str, path: &Path) -> Asked {
+pub fn ask(verb: &str, path: &Path) -> Asked {
     Asked(Spawned::start(&[OsString::from(verb), path.as_os_str().to_owned()]))
 }
 
 impl Asked {
     /// Its answer, waited for until `deadline`, which was `limit` from the start; `late` says what is missing
     /// after that.
-    pub(super) fn answer<T: DeserializeOwned>(
+    pub fn answer<T: DeserializeOwned>(
         self,
         deadline: Deadline,
         limit: Duration,
@@ -41,7 +41,7 @@ impl Asked {
 }
 
 /// When these arguments are for such a child: gives its answer, and says how the process should end.
-pub(super) fn run_if_asked<T: Serialize>(
+pub fn run_if_asked<T: Serialize>(
     verb: &str,
     args: &[OsString],
     look: impl FnOnce(&Path) -> T,

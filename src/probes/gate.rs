@@ -1,14 +1,14 @@
 //! The storage gate, as whoever claims work reads it: what is open on this host now. A file that is too old, of another
 //! boot, or not to be understood opens nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::records::{self, Heartbeats};
-use crate::config::heartbeat;
+use crate::config::{Settings, heartbeat};
 use crate::sys::clock::{Now, Stamp};
 use crate::sys::text;
 
@@ -92,16 +92,42 @@ pub fn all(run_dir: &Path) -> Result<Vec<Watched>, String> {
     Ok(gate.paths.into_iter().map(watched).collect())
 }
 
-/// The watched paths that a path lies at or below, open or not: what a job that reads or writes there needs.
-#[must_use]
-pub fn needs_of(run_dir: &Path, paths: &[&Path]) -> Vec<String> {
-    let Some(gate) = read(run_dir) else { return Vec::new() };
-    let lies = |watched: &PathBuf| paths.iter().any(|path| path.starts_with(watched));
-    let bytes = |text: &String| {
-        use std::os::unix::ffi::OsStringExt as _;
-        text::unwritten(text).map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
-    };
-    gate.paths.into_keys().filter(|path| bytes(path).as_ref().is_some_and(lies)).collect()
+/// Which storage is watched on this host: what the last round wrote, and what the configuration names, for right after
+/// boot no round was there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    run_dir: PathBuf,
+    named: Vec<PathBuf>,
+}
+
+impl Watch {
+    /// That of this configuration.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        let mounts = settings.mount.iter().map(|it| it.path.clone());
+        let binds = settings.bind.iter().map(|it| it.hot.clone());
+        Self { run_dir: settings.host.run_dir.clone(), named: mounts.chain(binds).collect() }
+    }
+
+    /// That of a host whose configuration nobody reads.
+    #[must_use]
+    pub fn unnamed(run_dir: PathBuf) -> Self {
+        Self { run_dir, named: Vec::new() }
+    }
+
+    /// The watched paths that a path lies at or below, open or not: what a job that reads or writes there needs.
+    #[must_use]
+    pub fn needs_of(&self, paths: &[&Path]) -> Vec<String> {
+        let bytes = |text: String| {
+            use std::os::unix::ffi::OsStringExt as _;
+            text::unwritten(&text).map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+        };
+        let written = read(&self.run_dir).map_or_else(BTreeMap::new, |gate| gate.paths);
+        let watched: BTreeSet<PathBuf> =
+            written.into_keys().filter_map(bytes).chain(self.named.iter().cloned()).collect();
+        let needed = watched.iter().filter(|it| paths.iter().any(|path| path.starts_with(it)));
+        needed.map(|path| text::path(path)).collect()
+    }
 }
 
 fn read(run_dir: &Path) -> Option<Gate> {
@@ -145,9 +171,24 @@ mod tests {
         let dir = written(3_600_000, None, 1);
         let needs = |paths: &[&str]| {
             let paths: Vec<&Path> = paths.iter().map(Path::new).collect();
-            needs_of(dir.path(), &paths)
+            Watch::unnamed(dir.path().to_owned()).needs_of(&paths)
         };
         assert_eq!(needs(&["/srv/b/in", "/srv/a/out"]), ["/srv/a", "/srv/b"]);
         assert_eq!(needs(&["/srv/ab/in", "/srv"]), [] as [String; 0]);
+    }
+
+    #[test]
+    fn what_the_configuration_names_is_needed_before_any_round_was_there() {
+        let text =
+            "[[mount]]\npath = \"/srv/a\"\n[[bind]]\ncold = \"/srv/a/x\"\nhot = \"/hot/x\"\n";
+        let settings = crate::config::from_str(text).unwrap();
+        let watch = Watch { run_dir: "/nowhere".into(), ..Watch::of(&settings) };
+        let needs = |path: &str| watch.needs_of(&[Path::new(path)]);
+        assert_eq!(needs("/srv/a/in"), ["/srv/a"]);
+        assert_eq!(needs("/hot/x/in"), ["/hot/x"]);
+        assert_eq!(needs("/srv/ab"), [] as [String; 0]);
+        // and named twice it is needed once
+        let watch = Watch { run_dir: written(0, None, 1).path().to_owned(), ..watch };
+        assert_eq!(watch.needs_of(&[Path::new("/srv/a/in"), Path::new("/srv/b")]), ["/srv/a"]);
     }
 }

@@ -11,6 +11,7 @@ pub mod address;
 mod cells;
 mod healtharchive;
 mod hold_back;
+pub mod link;
 mod local;
 mod own;
 mod postgres;

@@ -13,7 +13,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
 
@@ -27,7 +26,7 @@ use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
 use crate::probes::witness;
 use crate::sys::clock::Deadline;
 use crate::sys::command::{Work, pull, wait_any};
-use crate::sys::text;
+use crate::sys::{place, text};
 
 /// The word that makes this program such a helper.
 pub const VERB: &str = "--run-job";
@@ -533,7 +532,7 @@ fn publish(
         remove(Some(scratch));
         return Err(Halt::Stopped);
     }
-    match put(scratch, output) {
+    match place::beside_none(scratch, output) {
         Ok(()) => {}
         // the helper of a try before, whose runner is gone, was quicker: that is the result
         Err(Errno::EXIST) if order.may_be_there => remove(Some(scratch)),
@@ -546,25 +545,6 @@ fn publish(
         // some network file systems flush no directory, and say so
         Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(report),
         Err(error) => Ok(infra("flush the directory of", error)),
-    }
-}
-
-/// Moves it, and never over another.
-fn put(scratch: &Path, output: &Path) -> Result<(), Errno> {
-    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    match renameat_with(CWD, scratch, CWD, output, RenameFlags::NOREPLACE) {
-        // a file system that knows no such rename, as sshfs: a link does the same
-        Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(scratch, output).map_err(errno) {
-            Ok(()) => {
-                remove(Some(scratch));
-                Ok(())
-            }
-            Err(Errno::EXIST) => Err(Errno::EXIST),
-            // nor a link: what is left is to look first
-            Err(_) if output.symlink_metadata().is_ok() => Err(Errno::EXIST),
-            Err(_) => fs::rename(scratch, output).map_err(errno),
-        },
-        done => done,
     }
 }
 

@@ -9,7 +9,6 @@ pub mod cgroup;
 pub mod container;
 mod hand;
 pub mod helper;
-pub mod link;
 pub mod log;
 pub mod order;
 pub mod outbox;
@@ -29,6 +28,6 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
         [verb, worker] if verb == helper::VERB => Some(helper::run(&worker.to_string_lossy())),
         [verb] if verb == supervise::VERB => Some(supervise::as_told()),
         [..] => crate::probes::headroom::run_if_asked(args)
-            .or_else(|| crate::probes::intake::run_if_asked(args)),
+            .or_else(|| crate::act::upkeep::run_if_asked(args)),
     }
 }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::link::Link;
 use crate::act::store;
 use crate::decide::attempts::Token;
 use crate::probes::records::{self, Record};
 use crate::queue::Fault;
+use crate::queue::link::Link;
 use crate::queue::store::Ending;
 use crate::sys::clock::{Now, Stamp, boottime};
 

@@ -57,7 +57,7 @@ pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sen
             if seen.contains_key(path) {
                 continue;
             }
-            let needs = gate::needs_of(run_dir, &[path]);
+            let needs = gate::Watch::unnamed(run_dir.to_owned()).needs_of(&[path]);
             let why = if needs.iter().all(|need| open.contains(need)) {
                 ask(path, floor, &mut waits)
             } else {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::supervise::say;
-use crate::act::intake::{Memory, Passed, one};
+use crate::act::intake::{Comes, Memory, Passed, pass};
 use crate::config::Settings;
 use crate::config::intake::Intake;
+use crate::queue::link::Link;
 use crate::sys::clock::{boottime, pause};
 
 /// How long a listing may take.
@@ -19,13 +20,14 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub fn follow(settings: &Settings) {
     let mut said: BTreeMap<String, String> = BTreeMap::new();
     let mut memories: BTreeMap<String, (Duration, Memory)> = BTreeMap::new();
-    let mut store = None;
+    let Some(queue) = &settings.queue else { return };
+    let mut link = Link::to(queue.clone());
     loop {
         let mut next = boottime() + Duration::from_secs(60);
         for intake in &settings.intake {
             let (due, memory) = memories.entry(intake.name.clone()).or_default();
             if *due <= boottime() {
-                let done = one(&mut store, settings, intake, memory, LIMIT);
+                let done = pass(&mut link, settings, intake, Comes::Often, memory, LIMIT);
                 *due =
                     boottime() + if done.is_err() { AGAIN.max(intake.every) } else { intake.every };
                 tell(&mut said, intake, done);
@@ -39,8 +41,20 @@ pub fn follow(settings: &Settings) {
 fn tell(said: &mut BTreeMap<String, String>, intake: &Intake, done: Result<Passed, String>) {
     match done {
         Ok(passed) => {
-            if said.remove(&intake.name).is_some() {
-                say(&format!("intake {}: it is looked at again", intake.name));
+            match passed.trouble.len() {
+                0 if said.remove(&intake.name).is_some() => {
+                    say(&format!("intake {}: all is well again", intake.name));
+                }
+                0 => {}
+                count => {
+                    let first = passed.trouble.first().map_or("", String::as_str);
+                    let more = if count > 1 {
+                        format!(" (and {} more)", count - 1)
+                    } else {
+                        String::new()
+                    };
+                    complain(said, intake, format!("{first}{more}"));
+                }
             }
             if passed.new + passed.deleted > 0 {
                 say(&format!(
@@ -49,11 +63,13 @@ fn tell(said: &mut BTreeMap<String, String>, intake: &Intake, done: Result<Passe
                 ));
             }
         }
-        Err(why) => {
-            if said.get(&intake.name) != Some(&why) {
-                say(&format!("intake {}: {why}", intake.name));
-                said.insert(intake.name.clone(), why);
-            }
-        }
+        Err(why) => complain(said, intake, why),
+    }
+}
+
+fn complain(said: &mut BTreeMap<String, String>, intake: &Intake, why: String) {
+    if said.get(&intake.name) != Some(&why) {
+        say(&format!("intake {}: {why}", intake.name));
+        said.insert(intake.name.clone(), why);
     }
 }

@@ -6,6 +6,7 @@ pub mod command;
 pub mod limit;
 pub mod manager;
 pub mod mount_attr;
+pub mod place;
 pub mod roots;
 pub mod text;
 pub mod user;

@@ -345,6 +345,11 @@ impl Store {
         const FIND: &str = "
             SELECT CAST(e.value->>'nth' AS BIGINT), j.id, j.state FROM {each:1}
             JOIN unwedge_jobs j ON j.type = e.value->>'type' AND j.key = e.value->>'key'";
+        /// The input of an intake was away, as with storage that was not mounted, and is there again.
+        const BACK: &str = "
+            UPDATE unwedge_jobs SET gone_ms = NULL WHERE gone_ms IS NOT NULL AND id IN (
+                SELECT j.id FROM {each:1} JOIN unwedge_jobs j
+                ON j.type = e.value->>'type' AND j.key = e.value->>'key' AND j.intake = e.value->>'intake') RETURNING id";
         let list: Result<Vec<Value>, Fault> = jobs
             .iter()
             .enumerate()
@@ -355,6 +360,7 @@ impl Store {
             })
             .collect();
         let list = Param::Text(Value::Array(list?).to_string());
+        let comes_by_intake = jobs.iter().any(|job| job.intake.is_some());
         self.session.transaction(|session| {
             if let Some(row) = session.rows(TAKEN, vec![list.clone()])?.first() {
                 return Err(Fault(format!(
@@ -378,6 +384,9 @@ impl Store {
                 .collect::<Result<_, Fault>>()?;
             if !new.is_empty() {
                 session.ring()?;
+            }
+            if comes_by_intake && new.len() < jobs.len() {
+                session.rows(BACK, vec![list.clone()])?;
             }
             found.sort_by_key(|(nth, _)| *nth);
             Ok(found.into_iter().map(|(_, submitted)| submitted).collect())

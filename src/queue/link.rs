@@ -1,11 +1,11 @@
-//! The runner's way to its queue: each question within a limit, on a connection that is made anew when it is gone. A
-//! server that accepts and stays mute keeps a thread, which is left to itself; the runner goes on.
+//! The way to our own queue: each question within a limit, on a connection that is made anew when it is gone. A server
+//! that accepts and stays mute keeps a thread, which is left to itself; whoever asked goes on.
 
 use std::time::Duration;
 
+use super::Fault;
+use super::store::Store;
 use crate::config::queue::Queue;
-use crate::queue::Fault;
-use crate::queue::store::Store;
 use crate::sys::clock::boottime;
 use crate::sys::limit::{NoAnswer, within};
 use crate::sys::text;

@@ -1,0 +1,51 @@
+//! Moving a file to its place, and never over another.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+/// Moves it there, within one file system.
+///
+/// # Errors
+/// It is where it was; `EXIST` where something is there already.
+pub fn beside_none(from: &Path, to: &Path) -> Result<(), Errno> {
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // a file system that knows no such rename, as sshfs: a link does the same
+        Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(from, to).map_err(errno) {
+            Ok(()) => {
+                // it has its new name; that it keeps the old one too harms nobody
+                let _ = fs::remove_file(from);
+                Ok(())
+            }
+            Err(Errno::EXIST) => Err(Errno::EXIST),
+            // nor a link: what is left is to look first
+            Err(_) if to.symlink_metadata().is_ok() => Err(Errno::EXIST),
+            Err(_) => fs::rename(from, to).map_err(errno),
+        },
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_stays_and_so_does_what_was_to_go_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("a"), "a").unwrap();
+        fs::write(at("b"), "b").unwrap();
+        assert_eq!(beside_none(&at("a"), &at("b")), Err(Errno::EXIST));
+        assert_eq!(
+            fs::read_to_string(at("a")).unwrap() + &fs::read_to_string(at("b")).unwrap(),
+            "ab"
+        );
+        assert_eq!(beside_none(&at("a"), &at("c")), Ok(()));
+        assert!(!at("a").exists() && fs::read_to_string(at("c")).unwrap() == "a");
+        assert_eq!(beside_none(&at("a"), &at("d")), Err(Errno::NOENT));
+    }
+}
