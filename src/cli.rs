@@ -360,9 +360,21 @@ pub struct Run {
     #[arg(long)]
     pub again: bool,
 
-    /// How many at once; as many as there are cores where it is not given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub count: Option<u32>,
+    /// How many at once, also as TYPE=N; as many as there are cores where it is not given
+    #[arg(long, value_name = "[TYPE=]N")]
+    pub count: Option<String>,
+
+    /// Work with processes of its own, also where another run of the same is at work on this queue
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Run the command so, whatever the type says
+    #[arg(long, value_parser = ["direct", "container"])]
+    pub mode: Option<String>,
+
+    /// The image, of --mode container
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
 
     /// What to work on
     #[arg(required = true, value_name = "FILE")]

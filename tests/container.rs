@@ -38,6 +38,8 @@ host_test! {
         host, needs "/usr/bin/podman", needs "/bin/busybox"
     ) {
         furnish(&host);
+        // something that is to be seen where the network is that of the host
+        host.ok("ip link add eth0 type veth peer name eth1; ls /sys/class/net | grep -q eth0");
         kind(&host, "look", "image = \"tools:1\"", "{ cat $1; touch /srv/in/new 2>&1; ls /etc /srv /sys/class/net; env; } >$2; exit 0");
         host.ok(&format!("{RUN} look.toml in/a"));
         let told = host.ok("cat /srv/out/a");

@@ -44,6 +44,8 @@ mod intake;
 mod jobs;
 /// Messages to people, and signs of life.
 mod notify;
+/// Objects of buckets as inputs and results.
+mod objects;
 /// What the pages say to do, done on a host with the fault.
 mod pages;
 /// The pages people read, held against the program.

@@ -9,7 +9,8 @@ use crate::proof::{bare_host, configuration};
 use crate::support::host::Host;
 
 /// Pages whose commands are not run here, and why.
-const NOT_RUN: [(&str, &str); 7] = [
+const NOT_RUN: [(&str, &str); 8] = [
+    ("alert-bucket", OWN_QUEUE),
     ("alert-heartbeat", OWN_QUEUE),
     ("alert-jobs-stalled", OWN_QUEUE),
     ("alert-lane-trouble", OWN_QUEUE),

@@ -463,8 +463,10 @@ fn two_that_run_the_same_files_do_each_once() {
             "echo $UNWEDGE_JOB >>{}; sleep 0.02; cp $1 $2",
             desk.path("log").display()
         ));
-        let (words, flags) =
-            ([script.as_str(), "{input}", "{output}"], ["--output", "out/{name}", "--count", "2"]);
+        let (words, flags) = (
+            [script.as_str(), "{input}", "{output}"],
+            ["--output", "out/{name}", "--count", "2", "--fresh"],
+        );
         let all: Vec<Child> =
             (0..3).map(|_| desk.command(&flags, &files, &words).spawn().unwrap()).collect();
         for child in all {
@@ -474,6 +476,39 @@ fn two_that_run_the_same_files_do_each_once() {
         let log = fs::read_to_string(desk.path("log")).unwrap();
         let distinct: BTreeSet<&str> = log.lines().collect();
         assert_eq!((log.lines().count(), distinct.len()), (60, 60));
+    }
+}
+
+#[test]
+fn a_second_run_leaves_its_files_to_the_runner_that_is_there_and_goes_on_when_that_ends() {
+    for db in Db::both(
+        "a_second_run_leaves_its_files_to_the_runner_that_is_there_and_goes_on_when_that_ends",
+    ) {
+        let desk = Desk::new(&db);
+        let log = desk.path("log");
+        let script =
+            desk.script(&format!("echo $UNWEDGE_WORKER >>{}; sleep 0.1; cp $1 $2", log.display()));
+        let files = |from: usize, to: usize| -> Vec<PathBuf> {
+            (from..to).map(|nth| desk.input(nth.to_string(), "x")).collect()
+        };
+        let (words, flags) =
+            ([script.as_str(), "{input}", "{output}"], ["--output", "out/{name}", "--count", "1"]);
+        let first = desk.command(&flags, &files(0, 20), &words).spawn().unwrap();
+        await_that("the first one works", || log.exists());
+        let second = desk.command(&flags, &files(100, 105), &words).spawn().unwrap();
+        let all = [first, second].map(|run| run.wait_with_output().unwrap());
+        assert!(all.iter().all(|it| it.status.success()), "{all:?}");
+        let said = String::from_utf8_lossy(&all[1].stderr);
+        assert!(said.contains(" works on them; --fresh starts"), "{said}");
+        // never two at a time: one after the other, and that only where the first ended too early
+        let log = fs::read_to_string(&log).unwrap();
+        let mut workers: Vec<&str> = log.lines().collect();
+        let distinct: BTreeSet<&str> = workers.iter().copied().collect();
+        workers.dedup();
+        assert_eq!(workers.len(), distinct.len(), "{log}");
+        assert_eq!(fs::read_dir(desk.path("out")).unwrap().count(), 25);
+        let (code, said) = desk.run(&[&flags[..], &["--fresh"]].concat(), &files(300, 301), &words);
+        assert!(code == Some(0) && !said.contains("works on them"), "{said}");
     }
 }
 
@@ -513,6 +548,9 @@ fn wrong_usage_begins_nothing() {
         (vec!["--output", "{x}"], vec![file.clone()], vec!["true"], "{x} stands for nothing here"),
         (vec![], vec![file.clone()], vec!["cp", "{output}"], "{output} stands for nothing here"),
         (vec!["--output", "o/{stem}"], twice.to_vec(), vec!["true"], "would both write"),
+        (vec!["--count", "0"], vec![file.clone()], vec!["true"], "expected a number from 1 on"),
+        (vec!["--count", "t=2"], vec![file.clone()], vec!["true"], "t is not the type of this run"),
+        (vec!["--mode", "container"], vec![file.clone()], vec!["true"], "needs an image"),
     ] {
         let (code, said) = desk.run(&before, &files, &after);
         assert!(code == Some(1) && said.contains(words), "{code:?} {said}");

@@ -2,17 +2,13 @@
 //! where a server sends it on, and what went wrong is said without a word of the URL, which is a secret.
 
 use std::ffi::OsString;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-
-use crate::config::notify::{Notify, Secret, Shape};
+use crate::config::notify::{Notify, Shape};
+use crate::config::secret::Secret;
 use crate::probes::messages::{Message, Phase};
 use crate::probes::secret;
-use crate::sys::{command, roots, text};
+use crate::sys::{command, http, text};
 
 /// Longest part of an answer that is passed on, bytes.
 const ANSWER_BYTES_MAX: u64 = 200;
@@ -144,7 +140,7 @@ fn post(
     if !query.is_empty() {
         address = format!("{address}?{query}");
     }
-    let mut request = agent(&url, notify.ca_file.as_deref(), notify.timeout)?.post(&address);
+    let mut request = http::agent(&url, notify.ca_file.as_deref(), notify.timeout)?.post(&address);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -163,27 +159,6 @@ fn scrub(said: &str, url: &str) -> String {
     let way = url.split_once("://").map_or("", |(_, rest)| rest);
     let parts = way.split(['/', '?', '&', '=']).skip(1).filter(|part| part.len() > 5);
     parts.fold(said.replace(url, "the URL"), |said, part| said.replace(part, "***"))
-}
-
-/// Asks by HTTP, within `limit`: no way round a server's own certificate, and no following where it sends one on.
-pub(super) fn agent(url: &str, ca_file: Option<&Path>, limit: Duration) -> Result<Agent, String> {
-    // who asks in the clear needs no roots, and a small host may have none
-    let found = if url.starts_with("http://") { Vec::new() } else { roots::certificates(ca_file)? };
-    let trusted: Vec<_> = found.iter().map(|it| Certificate::from_der(it).to_owned()).collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(trusted)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build();
-    let config = Agent::config_builder()
-        .timeout_global(Some(limit))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        // nothing of an environment, which anybody may have set
-        .proxy(None)
-        .user_agent(concat!("unwedge/", env!("CARGO_PKG_VERSION")))
-        .tls_config(tls)
-        .build();
-    Ok(config.into())
 }
 
 #[cfg(test)]

@@ -4,12 +4,16 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{deliver, store};
+use super::store;
+use crate::config::bucket::Bucket;
 use crate::config::heartbeat::{Heartbeat, Source};
 use crate::decide::heartbeat::{Found, State, judge};
+use crate::probes::bucket;
 use crate::probes::heartbeat::{self as probe, Written};
 use crate::probes::records::Heartbeats;
 use crate::sys::clock::{Deadline, Now};
+use crate::sys::http;
+use crate::sys::s3::{Place, Trouble};
 
 /// How long one look may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -33,6 +37,7 @@ pub struct Seen {
 /// It is not kept: what needs one waits.
 pub fn round(
     all: &[Heartbeat],
+    buckets: &[Bucket],
     own: &Path,
     now: &Now,
     limit: Duration,
@@ -41,13 +46,14 @@ pub fn round(
         return Ok(Vec::new());
     }
     let deadline = Deadline::after(limit);
-    let seen: Vec<Seen> = all.iter().map(|it| look(it, now, deadline.left().min(LIMIT))).collect();
+    let seen: Vec<Seen> =
+        all.iter().map(|it| look(it, buckets, now, deadline.left().min(LIMIT))).collect();
     let fresh = seen.iter().filter(|it| it.state == State::Fresh).map(|it| it.name.clone());
     store::record(own, &Heartbeats { at: Some(now.stamp()), fresh: fresh.collect() })?;
     Ok(seen)
 }
 
-fn look(it: &Heartbeat, now: &Now, limit: Duration) -> Seen {
+fn look(it: &Heartbeat, buckets: &[Bucket], now: &Now, limit: Duration) -> Seen {
     let found = match &it.source {
         _ if limit.is_zero() => Found::Unknown("there was no time left for it".to_owned()),
         Source::Path(path) => match probe::file(path, limit) {
@@ -56,6 +62,9 @@ fn look(it: &Heartbeat, now: &Now, limit: Duration) -> Seen {
             Written::Unknown(why) => Found::Unknown(why),
         },
         Source::Url(url) => ask(url, limit).unwrap_or_else(Found::Unknown),
+        Source::Object { bucket, key } => {
+            object(buckets, bucket, key, limit).unwrap_or_else(Found::Unknown)
+        }
     };
     let (state, age) = judge(&found, it.max_age);
     let why = match found {
@@ -65,8 +74,29 @@ fn look(it: &Heartbeat, now: &Now, limit: Duration) -> Seen {
     Seen { name: it.name.clone(), state, age, why }
 }
 
+/// When an object was written, by the clock of its server alone.
+fn object(all: &[Bucket], name: &str, key: &str, limit: Duration) -> Result<Found, String> {
+    let short = |it: &Bucket| {
+        let most = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let place = Place { timeout_ms: it.place.timeout_ms.min(most), ..it.place.clone() };
+        Bucket { place, ..it.clone() }
+    };
+    let all: Vec<Bucket> = all.iter().filter(|it| it.name == name).map(short).collect();
+    match bucket::client(&all, name)?.head(key) {
+        Ok(head) => {
+            let of = |time: Option<u64>, what| time.ok_or(format!("no {what} in the answer"));
+            Ok(Found::At {
+                at_ms: of(head.written_ms, "last-modified")?,
+                now_ms: of(head.now_ms, "date")?,
+            })
+        }
+        Err(Trouble::Absent) => Ok(Found::Absent),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
 fn ask(url: &str, limit: Duration) -> Result<Found, String> {
-    let agent = deliver::agent(url, None, limit)?;
+    let agent = http::agent(url, None, limit)?;
     let answer = agent.head(url).call().map_err(|error| error.to_string())?;
     match answer.status().as_u16() {
         200 => {}
@@ -76,35 +106,7 @@ fn ask(url: &str, limit: Duration) -> Result<Found, String> {
     let time = |name: &str| {
         let said = answer.headers().get(name).and_then(|it| it.to_str().ok());
         let said = said.ok_or_else(|| format!("no {name} in the answer"))?;
-        http_date(said).ok_or_else(|| format!("{name} is no time: {said:?}"))
+        http::date(said).ok_or_else(|| format!("{name} is no time: {said:?}"))
     };
     Ok(Found::At { at_ms: time("last-modified")?, now_ms: time("date")? })
-}
-
-/// `Sun, 06 Nov 1994 08:49:37 GMT`, the form that servers write (RFC 9110, 5.6.7), milliseconds since 1970.
-fn http_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let [_, day, month, year, time, "GMT"] = words.as_slice() else { return None };
-    let month = MONTHS.iter().position(|it| it == month)? + 1;
-    let moment = format!("{year}-{month:02}-{day}T{time}Z");
-    let at = humantime::parse_rfc3339(&moment).ok()?;
-    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
-    u64::try_from(since.as_millis()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_read_as_servers_write_it_and_nothing_else_is() {
-        assert_eq!(http_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777_000));
-        for odd in
-            ["", "yesterday", "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 99 Nov 1994 08:49:37 GMT"]
-        {
-            assert_eq!(http_date(odd), None, "{odd}");
-        }
-    }
 }

@@ -1,25 +1,29 @@
-//! Taking files in: what lies complete in a directory becomes a job, once, and when its job is done its input may go,
+//! Taking files in: what lies complete in a directory or a bucket becomes a job, once, and when its job is done its input may go,
 //! last of all. Whatever is cut off in between, the next pass ends the same: a job is known by the path and the version of
 //! its file, and a file is deleted only while it is still that version.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::input;
 use super::offer::jobs_of;
 use super::permission::still_permitted;
 use crate::config::Settings;
-use crate::config::intake::{After, Intake, Rule};
+use crate::config::bucket::Address;
+use crate::config::intake::{After, Intake, Rule, Source};
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::sentinel::Kind;
+use crate::probes::bucket;
 use crate::probes::gate::{self, Watch};
-use crate::probes::intake::{self as probe, Entry};
+use crate::probes::intake::{self as probe, Entry, Listing};
 use crate::queue::Fault;
 use crate::queue::link::Link;
 use crate::queue::store::{NewJob, Store};
 use crate::sys::clock::{Deadline, boottime, pause};
+use crate::sys::s3::{Object, Trouble};
 use crate::sys::text;
 
 /// How long the deletion of one file may take.
@@ -84,15 +88,20 @@ pub fn pass(
     let kind = kind_of(settings, &intake.kind)?;
     let watch = Watch::of(settings);
     let open = gate::open(&settings.host.run_dir);
-    if let Some(need) = watch.needs_of(&[&intake.path]).iter().find(|it| !open.contains(it)) {
+    let needs = match &intake.source {
+        Source::Dir(dir) => watch.needs_of(&[dir]),
+        // whether it answers is seen at once
+        Source::Bucket { .. } => Vec::new(),
+    };
+    if let Some(need) = needs.iter().find(|it| !open.contains(it)) {
         return Err(format!("{need} is not open"));
     }
-    let mut there = probe::list(&intake.path, limit)?;
+    let mut there = list(settings, intake, limit)?;
     let mut looks = if comes == Comes::Once && intake.rule == Rule::Stable { LOOKS } else { 1 };
     let mut complete = memory.complete(intake, &there.files);
     while looks > 1 {
         pause(BETWEEN);
-        there = probe::list(&intake.path, limit)?;
+        there = list(settings, intake, limit)?;
         complete = memory.complete(intake, &there.files);
         looks -= 1;
     }
@@ -100,7 +109,7 @@ pub fn pass(
     let mut passed = Passed { incomplete: wanted - complete.len(), ..Passed::default() };
     let mut new = Vec::new();
     for entry in complete {
-        let path = intake.path.join(&entry.name);
+        let path = intake.source.file(&entry.name);
         let key = format!("{}@{}", text::path(&path), entry.version);
         if memory.known.contains(&key) {
             continue;
@@ -111,17 +120,52 @@ pub fn pass(
             passed.trouble.push(why.clone());
             continue;
         }
+        let kind = with_prefix(&kind, intake, &entry.name);
         for job in jobs_of(&kind, &[path], Path::new("/"), &watch)? {
             new.push(NewJob { key: key.clone(), intake: Some(intake.name.clone()), ..job });
         }
     }
     put_in(link, &new, memory, &mut passed)?;
-    if there.has_aside {
-        let settled = input::settle(&intake.path, DELETE_LIMIT);
+    if let (true, Source::Dir(dir)) = (there.has_aside, &intake.source) {
+        let settled = input::settle(dir, DELETE_LIMIT);
         passed.trouble.extend(settled.err().map(|why| format!("a deletion cut off: {why}")));
     }
-    sweep(link, intake, &there.files, memory, &mut passed)?;
+    sweep(link, settings, intake, &there.files, memory, &mut passed)?;
     Ok(passed)
+}
+
+/// What lies there.
+fn list(settings: &Settings, intake: &Intake, limit: Duration) -> Result<Listing, String> {
+    match &intake.source {
+        Source::Dir(dir) => probe::list(dir, limit),
+        Source::Bucket { name, prefix, .. } => {
+            let client = bucket::client(&settings.bucket, name);
+            let found = client.and_then(|it| it.list(prefix).map_err(|why| why.to_string()));
+            let found = found.map_err(|why| format!("bucket {name}: {why}"))?;
+            let entry = |it: Object| {
+                let name = PathBuf::from(it.key.strip_prefix(prefix.as_str())?);
+                // what looks like a folder is none of them
+                (!it.key.ends_with('/')).then_some(Entry { name, version: it.etag })
+            };
+            let files = found.into_iter().filter_map(entry).collect();
+            Ok(Listing { files, has_aside: false })
+        }
+    }
+}
+
+/// The type, with results in the place that the intake has for them.
+fn with_prefix<'a>(kind: &'a JobType, intake: &Intake, name: &Path) -> Cow<'a, JobType> {
+    let Source::Bucket { name: bucket, output_prefix: Some(prefix), .. } = &intake.source else {
+        return Cow::Borrowed(kind);
+    };
+    let output = kind.output.as_deref().map(|output| {
+        let last = output.rsplit('/').next().unwrap_or(output);
+        // what is a folder before is one after
+        let folder = name.parent().map(|it| it.to_string_lossy()).filter(|it| !it.is_empty());
+        let folder = folder.map_or_else(String::new, |it| format!("{it}/"));
+        Address { bucket, key: &format!("{prefix}{folder}{last}") }.path().display().to_string()
+    });
+    Cow::Owned(JobType { output, ..kind.clone() })
 }
 
 /// One pass over each, for a program that does not stay; what went wrong.
@@ -229,6 +273,7 @@ fn is_wanted(intake: &Intake, name: &Path) -> bool {
 /// keeps no other.
 fn sweep(
     link: &mut Link,
+    settings: &Settings,
     intake: &Intake,
     entries: &[Entry],
     memory: &mut Memory,
@@ -236,7 +281,7 @@ fn sweep(
 ) -> Result<(), String> {
     let there: BTreeMap<String, &str> = entries
         .iter()
-        .map(|it| (text::path(&intake.path.join(&it.name)), it.version.as_str()))
+        .map(|it| (text::path(&intake.source.file(&it.name)), it.version.as_str()))
         .collect();
     let fault = |Fault(why): Fault| format!("the queue: {why}");
     let mut after = 0;
@@ -253,7 +298,7 @@ fn sweep(
                 continue;
             }
             if is_there {
-                if let Err(why) = delete(intake, &input, version, &there) {
+                if let Err(why) = delete(settings, intake, &input, version, &there) {
                     passed.trouble.push(format!("delete {input}: {why}"));
                     continue;
                 }
@@ -270,26 +315,40 @@ fn sweep(
 
 /// Deletes an input, and its marker after it.
 fn delete(
+    settings: &Settings,
     intake: &Intake,
     input: &str,
     version: &str,
     there: &BTreeMap<String, &str>,
 ) -> Result<(), String> {
     let path = path_of(input).ok_or("its name is no path")?;
-    input::delete(&path, version, DELETE_LIMIT)?;
+    delete_one(settings, &path, version)?;
     if intake.rule == Rule::Marker {
         let mut marker = path.into_os_string();
         marker.push(&intake.marker);
         let marker = Path::new(&marker);
         if let Some(version) = there.get(&text::path(marker)) {
-            input::delete(marker, version, DELETE_LIMIT)
-                .map_err(|why| format!("its marker: {why}"))?;
+            delete_one(settings, marker, version).map_err(|why| format!("its marker: {why}"))?;
         }
     }
     Ok(())
 }
 
-fn path_of(written: &str) -> Option<std::path::PathBuf> {
+fn delete_one(settings: &Settings, path: &Path, version: &str) -> Result<(), String> {
+    match bucket::of(&settings.bucket, path) {
+        None => input::delete(path, version, DELETE_LIMIT),
+        Some(way) => {
+            let (client, key) = way?;
+            match client.delete(key, version) {
+                // another one of the same name is another job's
+                Ok(()) | Err(Trouble::Changed) => Ok(()),
+                Err(why) => Err(why.to_string()),
+            }
+        }
+    }
+}
+
+fn path_of(written: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt as _;
     Some(std::ffi::OsString::from_vec(text::unwritten(written)?).into())
 }

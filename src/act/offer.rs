@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::config::bucket::{self, Address};
 use crate::config::job_type::JobType;
 use crate::probes::gate::Watch;
 use crate::queue::store::NewJob;
@@ -22,7 +23,7 @@ pub fn jobs_of(
     let mut outputs: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
     let mut jobs = Vec::with_capacity(files.len());
     for file in files {
-        let input = base.join(file);
+        let input = if Address::of(file).is_some() { file.clone() } else { base.join(file) };
         let output = kind.output_of(&input, base);
         if let Some(output) = &output
             && let Some(other) = outputs.insert(output.clone(), file)
@@ -38,6 +39,8 @@ pub fn jobs_of(
         let paths: Vec<&Path> =
             [Some(input.as_path()), output.as_deref()].into_iter().flatten().collect();
         let mut needs = watch.needs_of(&paths);
+        needs
+            .extend(paths.iter().filter_map(|it| Address::of(it)).map(|it| bucket::key(it.bucket)));
         needs.extend(kind.needs.iter().cloned());
         needs.sort();
         needs.dedup();
@@ -47,7 +50,11 @@ pub fn jobs_of(
             priority: kind.priority,
             needs,
             input: text::path(&input),
-            output_dir: output.as_deref().and_then(Path::parent).map(text::path),
+            output_dir: output
+                .as_deref()
+                .filter(|it| Address::of(it).is_none())
+                .and_then(Path::parent)
+                .map(text::path),
             output: output.as_deref().map(text::path),
             stamp: None,
             intake: None,

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::permission::still_permitted;
 use super::{heartbeat, input, intake, store};
 use crate::config::Settings;
-use crate::config::jobs::Jobs;
+use crate::config::jobs::{Jobs, Keep};
 use crate::config::queue::{Adapter, Queue};
 use crate::config::sentinel::Kind;
 use crate::decide::leases::{Seen, over_rounds};
@@ -29,6 +29,8 @@ use crate::sys::limit::within;
 
 /// What is put aside is looked through no more often than this.
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// In the directory of a try: what is known of a result that waits to be delivered.
+pub const KEPT: &str = "kept.json";
 /// Most logs that are taken away in a round.
 const LOGS_MAX: usize = 10_000;
 
@@ -94,7 +96,7 @@ pub struct Tended {
 pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tended {
     let deadline = Deadline::after(limit);
     let mut tended = Tended::default();
-    match heartbeat::round(&settings.heartbeat, own, now, limit / 3) {
+    match heartbeat::round(&settings.heartbeat, &settings.bucket, own, now, limit / 3) {
         Ok(seen) => tended.heartbeats = seen,
         Err(error) => tended.trouble.push(format!("{error:#}")),
     }
@@ -115,6 +117,7 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
         match round(queue, &jobs, &mut memory, now, most(deadline.left() / 2)) {
             Ok(done) => {
                 let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
+                remove_spare(&own.join("spare"), &jobs.keep, now);
                 tended.done = Some(Done { logs, ..done });
             }
             Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
@@ -203,14 +206,36 @@ fn remove_logs(dir: &Path, kept: Duration, now: &Now) -> usize {
     if kept.is_zero() {
         return 0;
     }
-    let is_old = |path: &Path| {
-        let written = path.symlink_metadata().and_then(|it| it.modified());
-        let at = written.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        at.is_some_and(|at| Duration::from_millis(now.utc_ms).saturating_sub(at) > kept)
-    };
+    let is_old = |path: &Path| is_older(path, kept, now);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
     let old = entries.filter(|path| is_log(path) && is_old(path)).take(LOGS_MAX);
     old.filter(|path| std::fs::remove_file(path).is_ok()).count()
+}
+
+/// Takes away what lies here of jobs that belong elsewhere and was forgotten, because their runner was killed and
+/// another host took over: copies after the time of logs, and results that wait to be delivered after that of jobs that
+/// are put aside; 0 is for ever.
+fn remove_spare(dir: &Path, keep: &Keep, now: &Now) {
+    let is_of_try = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let parts: Vec<&str> = name.split('-').collect();
+        matches!(parts.as_slice(), [mark, id, nth]
+            if mark.len() == 6 && [id, nth].iter().all(|it| it.parse::<i64>().is_ok()))
+    };
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
+    for path in entries.filter(|path| is_of_try(path)) {
+        let kept = if path.join(KEPT).exists() { keep.quarantined } else { keep.logs };
+        if !kept.is_zero() && is_older(&path, kept, now) {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
+
+/// Whether it was last written so long ago.
+fn is_older(path: &Path, age: Duration, now: &Now) -> bool {
+    let written = path.symlink_metadata().and_then(|it| it.modified());
+    let at = written.ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    at.is_some_and(|at| Duration::from_millis(now.utc_ms).saturating_sub(at) > age)
 }
 
 /// Whether it is called as the log of a try is: `17-2.log`.
@@ -226,6 +251,29 @@ fn is_log(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_forgotten_goes_after_its_time_and_a_result_later_than_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, kept) in [("a1b2c3-1-1", false), ("a1b2c3-2-1", true), ("mine-1-1", false)] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            if kept {
+                std::fs::write(dir.path().join(name).join(KEPT), "").unwrap();
+            }
+        }
+        let mut now = Now::take().unwrap();
+        let left = |now: &Now| {
+            remove_spare(dir.path(), &Keep::default(), now);
+            std::fs::read_dir(dir.path()).unwrap().count()
+        };
+        let day = 24 * 3_600_000;
+        now.utc_ms += 6 * day;
+        assert_eq!(left(&now), 3);
+        now.utc_ms += 2 * day;
+        assert_eq!(left(&now), 2);
+        now.utc_ms += 23 * day;
+        assert_eq!(left(&now), 1, "what is called otherwise is somebody's own");
+    }
 
     #[test]
     fn only_old_logs_go_and_nothing_else_that_lies_there() {

@@ -17,7 +17,7 @@ use unwedge::report::runner::Standing;
 use unwedge::runner::cgroup::Cgroups;
 use unwedge::runner::setup::Setup;
 use unwedge::runner::supervise::{self, Around, End, names, say};
-use unwedge::runner::{taking_in, wish};
+use unwedge::runner::{sign, taking_in, wish};
 use unwedge::sys::clock::{Now, boottime};
 use unwedge::sys::manager::Manager;
 
@@ -72,6 +72,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         run_dir: settings.host.run_dir.clone(),
         dir: own.clone(),
         keep_dir: Some(own),
+        buckets: settings.bucket.clone(),
         unit: is_service.then(|| manifest::RUNNER.service()),
         once: cli.once,
         wait,
@@ -96,9 +97,9 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
 
     // act, and report
     if !settings.intake.is_empty() && !cli.once {
-        let own = settings.clone();
-        std::thread::spawn(move || taking_in::follow(&own));
+        taking_in::follow(&settings);
     }
+    let sign = sign::give(&settings);
     let told = settings.clone();
     let file = cli.common.config.clone();
     let around = Around {
@@ -107,7 +108,13 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         reread: Some(Box::new(move |had| {
             wish::read(file.as_deref()).map(|wish| wish.sized(had)).map_err(|(_, why)| why)
         })),
-        tell: Some(Box::new(move |standing| tell(&told, standing))),
+        tell: Some(Box::new(move |standing| {
+            tell(&told, standing);
+            if let Some(sign) = &sign {
+                // where it cannot be given that was said
+                let _ = sign.send(standing.clone());
+            }
+        })),
     };
     let end = supervise::run(setup, queue, around);
     let uptime = boottime().saturating_sub(began).as_secs();

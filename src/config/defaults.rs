@@ -109,6 +109,7 @@ pub fn tree() -> Tree {
         doctor: _,
         jobs: _,
         heartbeat: _,
+        bucket: _,
         intake: _,
         file: _,
     } = Settings::default();

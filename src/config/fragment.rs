@@ -42,6 +42,8 @@ pub struct Fragment {
     pub intake: Option<Vec<IntakeFragment>>,
     /// `[[heartbeat]]`
     pub heartbeat: Option<Vec<HeartbeatFragment>>,
+    /// `[[bucket]]`
+    pub bucket: Option<Vec<BucketFragment>>,
 }
 
 /// `[host]` as written.
@@ -356,6 +358,9 @@ pub struct JobsFragment {
     pub autostart: Option<bool>,
     pub min_free_mib: Option<i64>,
     pub min_free_inodes: Option<i64>,
+    pub sign_path: Option<String>,
+    pub sign_bucket: Option<String>,
+    pub sign_key: Option<String>,
     pub keep_done: Option<DurationText>,
     pub keep_failed: Option<DurationText>,
     pub keep_cancelled: Option<DurationText>,
@@ -369,7 +374,7 @@ pub struct JobsFragment {
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, autostart, min_free_mib, min_free_inodes, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
+    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, autostart, min_free_mib, min_free_inodes, sign_path, sign_bucket, sign_key, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
 )]
 #[allow(missing_docs)]
 pub struct OfTypeFragment {
@@ -409,6 +414,9 @@ impl<'de> Deserialize<'de> for JobsFragment {
                         "autostart" => jobs.autostart = map.next_value()?,
                         "min_free_mib" => jobs.min_free_mib = map.next_value()?,
                         "min_free_inodes" => jobs.min_free_inodes = map.next_value()?,
+                        "sign_path" => jobs.sign_path = map.next_value()?,
+                        "sign_bucket" => jobs.sign_bucket = map.next_value()?,
+                        "sign_key" => jobs.sign_key = map.next_value()?,
                         "keep_done" => jobs.keep_done = map.next_value()?,
                         "keep_failed" => jobs.keep_failed = map.next_value()?,
                         "keep_cancelled" => jobs.keep_cancelled = map.next_value()?,
@@ -443,6 +451,25 @@ pub struct IntakeFragment {
     pub suffixes: Option<Vec<String>>,
     pub after: Option<String>,
     pub every: Option<DurationText>,
+    pub bucket: Option<String>,
+    pub prefix: Option<String>,
+    pub output_prefix: Option<String>,
+}
+
+/// `[[bucket]]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct BucketFragment {
+    pub name: Option<String>,
+    pub endpoint: Option<String>,
+    pub region: Option<String>,
+    pub bucket: Option<String>,
+    pub path_style: Option<bool>,
+    pub ca_file: Option<String>,
+    pub key_file: Option<String>,
+    pub key_credential: Option<String>,
+    pub timeout: Option<DurationText>,
 }
 
 /// `[[heartbeat]]` as written.
@@ -453,6 +480,8 @@ pub struct HeartbeatFragment {
     pub name: Option<String>,
     pub path: Option<String>,
     pub url: Option<String>,
+    pub bucket: Option<String>,
+    pub key: Option<String>,
     pub max_age: Option<DurationText>,
 }
 

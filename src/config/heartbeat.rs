@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::bucket::{Bucket, is_known};
 use super::check::Checker;
 use super::fragment::HeartbeatFragment;
 use super::tree::KeyPath;
@@ -29,6 +30,13 @@ pub enum Source {
     Path(PathBuf),
     /// `http://` or `https://`: `Last-Modified`, against the server's own `Date`.
     Url(String),
+    /// An object: when it was last written, against the server's own clock.
+    Object {
+        /// Its bucket, as it is called here.
+        bucket: String,
+        /// Its key.
+        key: String,
+    },
 }
 
 /// What a job needs that needs one.
@@ -41,24 +49,29 @@ pub fn key(name: &str) -> String {
 pub(super) fn heartbeats(
     check: &mut Checker<'_>,
     written: Vec<HeartbeatFragment>,
+    buckets: &[Bucket],
 ) -> Vec<Heartbeat> {
     let mut all: Vec<Heartbeat> = Vec::new();
     for (index, written) in written.into_iter().enumerate() {
         let at = KeyPath::of(&["heartbeat"]).index(index);
         let taken = all.iter().map(|it| it.name.as_str());
         let name = check.own_name(&at.key("name"), written.name, taken);
-        let source = match (written.path, written.url) {
-            (Some(path), None) => {
+        let source = match (written.path, written.url, written.bucket, written.key) {
+            (Some(path), None, None, None) => {
                 Source::Path(check.absolute(&at.key("path"), &path).unwrap_or_default())
             }
-            (None, Some(url)) => {
+            (None, Some(url), None, None) => {
                 if !url.starts_with("http://") && !url.starts_with("https://") {
                     check.problem(&at.key("url"), "begins with neither https:// nor http://");
                 }
                 Source::Url(url)
             }
-            (Some(_), Some(_)) | (None, None) => {
-                check.problem(&at, "expected path or url, one of the two");
+            (None, None, Some(bucket), Some(key)) => {
+                is_known(check, &at.key("bucket"), &bucket, buckets);
+                Source::Object { bucket, key }
+            }
+            (..) => {
+                check.problem(&at, "expected path, or url, or bucket and key");
                 Source::Path(PathBuf::new())
             }
         };
@@ -85,7 +98,7 @@ mod tests {
         assert_eq!(all[0].source, Source::Path(PathBuf::from("/srv/h")));
         for (change, expected) in [
             (("name = \"scan\"\n", "name = \"a b\"\n"), "name: expected a name of letters"),
-            (("path = \"/srv/h\"\n", ""), "expected path or url"),
+            (("path = \"/srv/h\"\n", ""), "expected path, or url, or bucket and key"),
             (("path = \"/srv/h\"", "url = \"ftp://x\""), "url: begins with neither"),
             (("max_age = \"5m\"\n", ""), "max_age: missing"),
             (("5m", "0s"), "max_age: "),

@@ -1,8 +1,9 @@
 //! `[[intake]]`: directories whose files become jobs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::bucket::{Address, Bucket, is_known};
 use super::check::{Checker, Word};
 use super::fragment::IntakeFragment;
 use super::tree::KeyPath;
@@ -18,8 +19,8 @@ pub struct Intake {
     pub name: String,
     /// The type of its jobs.
     pub kind: String,
-    /// The directory; what lies in folders of it is left alone.
-    pub path: PathBuf,
+    /// Where its files lie.
+    pub source: Source,
     /// When a file is complete. Default `rename`.
     pub rule: Rule,
     /// What the name of a marker has behind that of its file. Default `.done`.
@@ -30,6 +31,36 @@ pub struct Intake {
     pub after: After,
     /// How often it is looked at. Default 2 s.
     pub every: Duration,
+}
+
+/// Where files lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A directory; what lies in folders of it is left alone.
+    Dir(PathBuf),
+    /// A bucket, and what the keys begin with.
+    Bucket {
+        /// What it is called here.
+        name: String,
+        /// The beginning of the keys. Default all of them.
+        prefix: String,
+        /// The beginning of the keys of results; none: they go where their type says.
+        output_prefix: Option<String>,
+    },
+}
+
+impl Source {
+    /// The file of this name.
+    #[must_use]
+    pub fn file(&self, name: &Path) -> PathBuf {
+        match self {
+            Self::Dir(dir) => dir.join(name),
+            Self::Bucket { name: bucket, prefix, .. } => {
+                let key = format!("{prefix}{}", name.display());
+                Address { bucket, key: &key }.path()
+            }
+        }
+    }
 }
 
 /// When a file is complete.
@@ -72,7 +103,11 @@ impl Word for After {
 }
 
 /// Makes settings of them.
-pub(super) fn intakes(check: &mut Checker<'_>, written: Vec<IntakeFragment>) -> Vec<Intake> {
+pub(super) fn intakes(
+    check: &mut Checker<'_>,
+    written: Vec<IntakeFragment>,
+    buckets: &[Bucket],
+) -> Vec<Intake> {
     let mut all: Vec<Intake> = Vec::new();
     for (index, written) in written.into_iter().enumerate() {
         let at = KeyPath::of(&["intake"]).index(index);
@@ -81,22 +116,42 @@ pub(super) fn intakes(check: &mut Checker<'_>, written: Vec<IntakeFragment>) -> 
         if written.kind.is_none() {
             check.problem(&at.key("type"), "missing, expected the type of its jobs");
         }
-        if written.path.is_none() {
-            check.problem(&at.key("path"), "missing, expected a directory");
-        }
         let marker = written.marker.unwrap_or_else(|| ".done".to_owned());
         if marker.is_empty() || marker.contains('/') {
             check.problem(&at.key("marker"), "expected the ending of a name");
         }
-        let path = written.path.and_then(|path| check.absolute(&at.key("path"), &path));
-        let other = all.iter().find(|it| path.as_ref() == Some(&it.path));
-        if let (Some(path), Some(other)) = (&path, other) {
-            check.problem(&at.key("path"), format!("{} is that of {}", path.display(), other.name));
+        let is_of_bucket = written.prefix.is_some() || written.output_prefix.is_some();
+        let source = match (written.path, written.bucket) {
+            (Some(path), None) => {
+                if is_of_bucket {
+                    check
+                        .problem(&at.key("path"), "prefix and output_prefix are those of a bucket");
+                }
+                Source::Dir(check.absolute(&at.key("path"), &path).unwrap_or_default())
+            }
+            (None, Some(name)) => {
+                is_known(check, &at.key("bucket"), &name, buckets);
+                let (prefix, output_prefix) =
+                    (written.prefix.unwrap_or_default(), written.output_prefix);
+                if output_prefix.as_ref().is_some_and(|it| it.starts_with(&prefix)) {
+                    let at = at.key("output_prefix");
+                    check.problem(&at, "begins with prefix: results would be taken in again");
+                }
+                Source::Bucket { name, prefix, output_prefix }
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                check.problem(&at.key("path"), "expected a directory, or a bucket in its stead");
+                Source::Dir(PathBuf::new())
+            }
+        };
+        let other = all.iter().find(|it| it.source == source);
+        if let Some(other) = other {
+            check.problem(&at.key("path"), format!("its files are those of {}", other.name));
         }
         all.push(Intake {
             name,
             kind: written.kind.unwrap_or_default(),
-            path: path.unwrap_or_default(),
+            source,
             rule: check.choice(
                 &at.key("rule"),
                 written.rule,
@@ -143,7 +198,7 @@ mod tests {
         );
         for (change, expected) in [
             (("type = \"t\"\n", ""), "type: missing"),
-            (("path = \"/srv/in\"\n", ""), "path: missing"),
+            (("path = \"/srv/in\"\n", ""), "path: expected a directory, or a bucket"),
             (("path = \"/srv/in\"\n", "path = \"in\"\n"), "path: "),
             (("type", "rule = \"odd\"\ntype"), "rule: "),
             (("type", "marker = \"a/b\"\ntype"), "marker: expected the ending"),
@@ -152,6 +207,6 @@ mod tests {
             assert!(told.contains(expected), "{change:?}: {told}");
         }
         let told = from_str(&format!("{text}{}", text.replace("\"in\"", "\"other\""))).unwrap_err();
-        assert!(told.to_string().contains("/srv/in is that of in"), "{told}");
+        assert!(told.to_string().contains("its files are those of in"), "{told}");
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::bucket::{self, Address};
 use super::container::{Container, Mode, Pull, Said};
 use super::duration;
 
@@ -41,6 +42,12 @@ pub struct JobType {
     pub environment: Vec<String>,
     /// What must be open beside the storage of its paths: watched paths, and `heartbeat:NAME`. Default none.
     pub needs: Vec<String>,
+    /// The command that fetches an input that is not on this host. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch: Option<Errand>,
+    /// The command that delivers a result whose directory is not on this host. Default none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver: Option<Errand>,
     /// What its file says of how its commands are run.
     pub said: Said,
     /// The container for each of its commands, where it is run so.
@@ -71,6 +78,15 @@ pub struct Tier {
     pub min_bytes: u64,
 }
 
+/// A command before or after those of the tiers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// The command, with marks in it, each a plain argument.
+    pub argv: Vec<String>,
+    /// How long it may take, milliseconds.
+    pub limit_ms: u64,
+}
+
 /// What an exit code means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -94,6 +110,8 @@ pub struct Marks<'a> {
     pub input: &'a Path,
     /// `{output}`.
     pub output: Option<&'a Path>,
+    /// `{to}` of what is fetched and `{from}` of what is delivered: the file on this host.
+    pub local: Option<&'a Path>,
     /// `{id}`.
     pub id: i64,
 }
@@ -127,6 +145,15 @@ struct Written {
     image: Option<String>,
     network: Option<String>,
     pull: Option<Pull>,
+    fetch: Option<WrittenErrand>,
+    deliver: Option<WrittenErrand>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenErrand {
+    argv: Vec<String>,
+    limit: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -207,6 +234,8 @@ impl JobType {
                 image: None,
                 network: None,
                 pull: None,
+                fetch: None,
+                deliver: None,
             },
         )
     }
@@ -280,6 +309,12 @@ impl JobType {
             exit: exit.collect::<Result<_, _>>()?,
             environment: written.environment,
             needs: written.needs,
+            fetch: errand("fetch", written.fetch, &["input", "name", "stem", "id", "to"])?,
+            deliver: errand(
+                "deliver",
+                written.deliver,
+                &["input", "name", "stem", "id", "output", "from"],
+            )?,
             said,
             container: None,
         })
@@ -308,6 +343,8 @@ impl JobType {
             exit: BTreeMap::new(),
             environment: Vec::new(),
             needs: Vec::new(),
+            fetch: None,
+            deliver: None,
             said: Said::default(),
             container: None,
         }
@@ -380,43 +417,31 @@ impl JobType {
         Ok(types)
     }
 
-    /// The directory that all results of the type lie in or below; relative ones below `base`.
+    /// The directory that all results of the type lie in or below; relative ones below `base`. None of a bucket.
     #[must_use]
     pub fn output_root(&self, base: &Path) -> Option<PathBuf> {
         let fixed = self.output.as_ref()?.split('{').next().unwrap_or_default();
+        if fixed.starts_with(bucket::SCHEME) {
+            return None;
+        }
         let dir =
             fixed.rsplit_once('/').map_or("", |(dir, _)| if dir.is_empty() { "/" } else { dir });
         Some(base.join(dir))
     }
 
-    /// Where the result of an input goes; relative ones below `base`.
+    /// Where the result of an input goes: an object of a bucket, or a file, relative ones below `base`.
     #[must_use]
     pub fn output_of(&self, input: &Path, base: &Path) -> Option<PathBuf> {
-        let marks = Marks { input, output: None, id: 0 };
-        self.output.as_ref().map(|output| base.join(filled(output, &marks)))
+        let marks = Marks { input, output: None, local: None, id: 0 };
+        let output = filled(self.output.as_ref()?, &marks);
+        Some(if Address::of(&output).is_some() { output } else { base.join(output) })
     }
 }
 
 impl Tier {
     fn of(written: WrittenTier, makes_file: bool, nth: usize) -> Result<Self, String> {
         let known: &[&str] = if makes_file { &MARKS } else { &["input", "name", "stem", "id"] };
-        for word in &written.argv {
-            check_marks("argv", word, known)?;
-        }
-        match written.argv.first() {
-            None => return Err("argv is empty".to_owned()),
-            Some(program) if !Path::new(program).is_absolute() => {
-                return Err(format!("argv: {program}: an absolute path is expected"));
-            }
-            Some(_) => {}
-        }
-        let limit = match &written.limit {
-            None => LIMIT,
-            Some(text) => duration::parse(text).map_err(|why| format!("limit: {why}"))?,
-        };
-        if limit.is_zero() {
-            return Err("limit: 0 is none at all; every command has one".to_owned());
-        }
+        let limit = checked(&written.argv, written.limit.as_deref(), known)?;
         let may_be_empty = match written.empty.as_deref() {
             None => false,
             Some("allowed") => true,
@@ -437,6 +462,50 @@ impl Tier {
     pub fn command(&self, marks: &Marks<'_>) -> Vec<PathBuf> {
         self.argv.iter().map(|word| filled(word, marks)).collect()
     }
+}
+
+impl Errand {
+    /// Its command, with the marks filled in.
+    #[must_use]
+    pub fn command(&self, marks: &Marks<'_>) -> Vec<PathBuf> {
+        self.argv.iter().map(|word| filled(word, marks)).collect()
+    }
+}
+
+/// Checks a command; how long it may take.
+fn checked(argv: &[String], limit: Option<&str>, known: &[&str]) -> Result<Duration, String> {
+    for word in argv {
+        check_marks("argv", word, known)?;
+    }
+    match argv.first() {
+        None => return Err("argv is empty".to_owned()),
+        Some(program) if !Path::new(program).is_absolute() => {
+            return Err(format!("argv: {program}: an absolute path is expected"));
+        }
+        Some(_) => {}
+    }
+    let limit = match limit {
+        None => LIMIT,
+        Some(text) => duration::parse(text).map_err(|why| format!("limit: {why}"))?,
+    };
+    if limit.is_zero() {
+        return Err("limit: 0 is none at all; every command has one".to_owned());
+    }
+    Ok(limit)
+}
+
+fn errand(
+    key: &str,
+    written: Option<WrittenErrand>,
+    known: &[&str],
+) -> Result<Option<Errand>, String> {
+    written
+        .map(|WrittenErrand { argv, limit }| {
+            let limit = checked(&argv, limit.as_deref(), known);
+            let limit = limit.map_err(|why| format!("{key}: {why}"))?;
+            Ok(Errand { argv, limit_ms: millis(limit) })
+        })
+        .transpose()
 }
 
 /// What systemd gives a service and is meant for that service alone.
@@ -481,6 +550,7 @@ fn filled(word: &str, marks: &Marks<'_>) -> PathBuf {
         let value: Option<&OsStr> = match after.split_once('}').map(|(mark, _)| mark) {
             Some("input") => Some(marks.input.as_os_str()),
             Some("output") => marks.output.map(Path::as_os_str),
+            Some("to" | "from") => marks.local.map(Path::as_os_str),
             Some("name") => marks.input.file_name(),
             Some("stem") => marks.input.file_stem(),
             Some("id") => {
@@ -648,7 +718,7 @@ backoff  = "30s"
     #[test]
     fn what_is_filled_in_is_one_argument_and_never_read_again() {
         let input = Path::new("/in/{id} $(rm) é.tar.gz");
-        let marks = Marks { input, output: Some(Path::new("/out/x")), id: 7 };
+        let marks = Marks { input, output: Some(Path::new("/out/x")), local: None, id: 7 };
         for (word, expected) in [
             ("{input}", "/in/{id} $(rm) é.tar.gz"),
             ("{name}", "{id} $(rm) é.tar.gz"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::Value;
 
+use super::bucket::{Bucket, is_known};
 use super::check::Checker;
 use super::container::Said;
 use super::defaults::{table, time};
@@ -56,12 +57,28 @@ pub struct Jobs {
     pub min_free_mib: u64,
     /// Inodes, likewise. Default 1000.
     pub min_free_inodes: u64,
+    /// Where the runner gives a sign of life, once a minute. Default nowhere.
+    pub sign: Option<Sign>,
     /// How commands are run, of types that do not say it themselves.
     pub run: Said,
     /// How long what is kept; 0 is for ever.
     pub keep: Keep,
     /// Single types.
     pub each: BTreeMap<String, OfType>,
+}
+
+/// Where a runner gives its sign of life; `{host}` stands for the name of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sign {
+    /// In a file.
+    File(PathBuf),
+    /// In an object.
+    Object {
+        /// Its bucket, as it is called here.
+        bucket: String,
+        /// Its key.
+        key: String,
+    },
 }
 
 /// How long what is kept; 0 is for ever.
@@ -119,6 +136,7 @@ impl Default for Jobs {
             autostart: false,
             min_free_mib: 64,
             min_free_inodes: 1000,
+            sign: None,
             run: Said::default(),
             keep: Keep::default(),
             each: BTreeMap::new(),
@@ -136,7 +154,12 @@ impl Jobs {
 }
 
 /// Makes settings of `[jobs]`.
-pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option<&Queue>) -> Jobs {
+pub(super) fn jobs(
+    check: &mut Checker<'_>,
+    written: JobsFragment,
+    queue: Option<&Queue>,
+    buckets: &[Bucket],
+) -> Jobs {
     let at = KeyPath::of(&["jobs"]);
     let default = Jobs::default();
     let many = 0..=CONCURRENCY_MAX;
@@ -147,6 +170,7 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
         check.duration(&at.key(key), written, default, Duration::ZERO..=KEEP_MAX)
     };
     let run = run(check, &at, &written);
+    let sign = sign(check, &at, &written, buckets);
     let jobs = Jobs {
         dir: written
             .dir
@@ -196,6 +220,7 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
             1000,
             0..=FREE_MAX,
         )),
+        sign,
         run,
         keep: Keep {
             done: kept(check, "keep_done", written.keep_done, default.keep.done),
@@ -234,6 +259,26 @@ pub(super) fn jobs(check: &mut Checker<'_>, written: JobsFragment, queue: Option
         Some(_) | None => {}
     }
     jobs
+}
+
+fn sign(
+    check: &mut Checker<'_>,
+    at: &KeyPath,
+    written: &JobsFragment,
+    buckets: &[Bucket],
+) -> Option<Sign> {
+    match (&written.sign_path, &written.sign_bucket, &written.sign_key) {
+        (None, None, None) => None,
+        (Some(path), None, None) => check.absolute(&at.key("sign_path"), path).map(Sign::File),
+        (None, Some(bucket), Some(key)) => {
+            is_known(check, &at.key("sign_bucket"), bucket, buckets);
+            Some(Sign::Object { bucket: bucket.clone(), key: key.clone() })
+        }
+        (..) => {
+            check.problem(&at.key("sign_path"), "expected sign_path, or sign_bucket and sign_key");
+            None
+        }
+    }
 }
 
 /// How commands are run, of types that do not say it themselves.

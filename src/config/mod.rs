@@ -6,6 +6,7 @@
 //! read -> tree (defaults < files < environment < flags) -> shape: Fragment -> validate: Settings
 //! ```
 
+pub mod bucket;
 mod check;
 pub mod container;
 mod defaults;
@@ -24,6 +25,7 @@ pub mod queue;
 mod queue_rules;
 mod read;
 mod request;
+pub mod secret;
 pub mod sentinel;
 mod settings;
 mod shape;

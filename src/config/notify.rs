@@ -5,9 +5,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{Checker, Word, is_plain_name};
+use super::check::{Checker, Word};
 use super::defaults::time;
 use super::fragment::{NotifyFragment, WebhookFragment};
+use super::secret::{Secret, secret};
 use super::tree::{KeyPath, Node, Origin, Tree};
 
 /// Shortest and longest `[notify] repeat`: 1 min and 1 week.
@@ -51,10 +52,7 @@ impl Notify {
     /// The credentials that its unit must be given.
     pub fn credentials(&self) -> impl Iterator<Item = &str> {
         let urls = self.webhook.iter().map(|hook| &hook.url).chain(&self.ping);
-        urls.filter_map(|url| match url {
-            Secret::Credential(name) => Some(name.as_str()),
-            Secret::File(_) => None,
-        })
+        urls.filter_map(Secret::credential)
     }
 }
 
@@ -93,14 +91,8 @@ impl Word for Shape {
     }
 }
 
-/// Where a secret is: never the secret itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Secret {
-    /// `url_file`: the one line of this file, which not everybody may read.
-    File(PathBuf),
-    /// `url_credential`: what systemd gives the unit under this name (`LoadCredential=`).
-    Credential(String),
-}
+/// What its secrets are called, and what they are.
+const URL: (&str, &str) = ("url", "the URL");
 
 /// Makes settings of `[notify]`.
 pub(super) fn notify(check: &mut Checker<'_>, written: NotifyFragment) -> Notify {
@@ -129,7 +121,7 @@ pub(super) fn notify(check: &mut Checker<'_>, written: NotifyFragment) -> Notify
             .map(|(index, hook)| webhook(check, &at.key("webhook").index(index), hook))
             .collect(),
         ping: has_ping
-            .then(|| secret(check, &at.key("ping"), of_ping.url_file, of_ping.url_credential)),
+            .then(|| secret(check, &at.key("ping"), URL, of_ping.url_file, of_ping.url_credential)),
         ca_file: written.ca_file.and_then(|text| check.absolute(&at.key("ca_file"), &text)),
     };
     if notify.command.is_none() && notify.webhook.is_empty() && notify.ping.is_none() {
@@ -144,39 +136,7 @@ fn webhook(check: &mut Checker<'_>, at: &KeyPath, written: WebhookFragment) -> W
     }
     Webhook {
         shape: check.choice(&at.key("shape"), written.shape, &Shape::ALL, Shape::Ntfy),
-        url: secret(check, at, written.url_file, written.url_credential),
-    }
-}
-
-fn secret(
-    check: &mut Checker<'_>,
-    at: &KeyPath,
-    file: Option<String>,
-    credential: Option<String>,
-) -> Secret {
-    match (file, credential) {
-        (Some(path), None) => {
-            Secret::File(check.absolute(&at.key("url_file"), &path).unwrap_or_default())
-        }
-        (None, Some(name)) => {
-            if !is_plain_name(&name) || name.starts_with('.') {
-                let at = at.key("url_credential");
-                check.problem(&at, format!("{name:?} is no name of a credential"));
-            }
-            Secret::Credential(name)
-        }
-        (Some(_), Some(_)) => {
-            let at = at.key("url_credential");
-            check.problem(&at, "url_file is set as well; give one of the two");
-            Secret::File(PathBuf::new())
-        }
-        (None, None) => {
-            check.problem(
-                &at.key("url_file"),
-                "missing; give url_file, a file with the URL as its one line, or url_credential",
-            );
-            Secret::File(PathBuf::new())
-        }
+        url: secret(check, at, URL, written.url_file, written.url_credential),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use super::bucket::Bucket;
 use super::doctor::Doctor;
 use super::heartbeat::Heartbeat;
 use super::intake::Intake;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub intake: Vec<Intake>,
     /// Signs of life of others, `[[heartbeat]]`. Default none.
     pub heartbeat: Vec<Heartbeat>,
+    /// Buckets of servers of objects, `[[bucket]]`. Default none.
+    pub bucket: Vec<Bucket>,
     /// The one file this was read from, if it was named by `--config`: a child is to read the same.
     pub file: Option<PathBuf>,
 }

@@ -21,7 +21,9 @@ use super::settings::{
     Settings, WAIT_MAX, Watch, Whereabouts,
 };
 use super::tree::{KeyPath, Tree};
-use super::{defaults, duration, heartbeat, intake, jobs, notify, queue_rules, worker_rules};
+use super::{
+    bucket, defaults, duration, heartbeat, intake, jobs, notify, queue_rules, worker_rules,
+};
 
 /// Makes settings of what was written, or says everything that is wrong with it. The tree tells the places.
 /// `open` are the files that everybody may read.
@@ -45,16 +47,22 @@ pub fn settings(
         notify: fragment.notify.map(|written| notify::notify(&mut check, written)),
         doctor: doctor(&mut check, fragment.doctor.unwrap_or_default()),
         jobs: None,
-        intake: intake::intakes(&mut check, fragment.intake.unwrap_or_default()),
-        heartbeat: heartbeat::heartbeats(&mut check, fragment.heartbeat.unwrap_or_default()),
+        bucket: bucket::buckets(&mut check, fragment.bucket.unwrap_or_default()),
+        intake: Vec::new(),
+        heartbeat: Vec::new(),
         file: None,
     };
+    let buckets = &settings.bucket;
+    settings.intake = intake::intakes(&mut check, fragment.intake.unwrap_or_default(), buckets);
+    settings.heartbeat =
+        heartbeat::heartbeats(&mut check, fragment.heartbeat.unwrap_or_default(), buckets);
     bind_list(&mut check, &mut settings, &fragment.bind.unwrap_or_default());
     job_roots_are_apart(&mut check, &settings);
     settings.worker =
         fragment.worker.map(|written| worker_rules::worker(&mut check, written, &settings));
-    settings.jobs =
-        fragment.jobs.map(|written| jobs::jobs(&mut check, written, settings.queue.as_ref()));
+    settings.jobs = fragment
+        .jobs
+        .map(|written| jobs::jobs(&mut check, written, settings.queue.as_ref(), &settings.bucket));
     one_way_to_mount(&mut check, &settings);
     deadline_holds_its_parts(&mut check, &settings);
     check.finish(settings)

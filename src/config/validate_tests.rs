@@ -61,11 +61,12 @@ fn the_defaults_are_those_of_the_design() {
         doctor,
         jobs,
         heartbeat,
+        bucket,
         intake,
         file,
     } = Settings::default();
     assert_eq!((queue, worker, jobs, file), (None, None, None, None));
-    assert_eq!((heartbeat, intake), (vec![], vec![]));
+    assert_eq!((heartbeat, intake, bucket), (vec![], vec![], vec![]));
     assert_eq!((metrics.prefix.as_str(), notify, doctor), ("unwedge", None, Doctor::default()));
     let s = Duration::from_secs;
     assert_eq!(host.user, "unwedge");

@@ -154,6 +154,8 @@ pub enum Outcome {
     Not(Class),
     /// It was not tried, or not to its end, for no fault of anybody: the worker ends, or a gate closed.
     GivenBack,
+    /// It never came to its commands: what it needs from elsewhere is not to be had just now.
+    Early,
 }
 
 /// What is known of the end of a command.
@@ -266,6 +268,9 @@ impl Default for Limits {
 /// A job of which no try was at fault waits so long where the type itself is.
 const CONFIGURATION_WAIT: Duration = Duration::from_secs(60);
 
+/// A job whose input is not to be had just now waits so long.
+const EARLY_WAIT: Duration = Duration::from_secs(60);
+
 /// What becomes of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
@@ -288,6 +293,10 @@ pub fn next(used: Used, outcome: Outcome, limits: &Limits, jitter: f64) -> Next 
     match outcome {
         Outcome::Done => over(State::Done, Counted::Nothing),
         Outcome::GivenBack => over(back, Counted::Nothing),
+        // for ever, since nothing of it ran: a server that is away for a week costs no job anything
+        Outcome::Early => {
+            Next { state: back, counted: Counted::Nothing, wait: spread(EARLY_WAIT, jitter) }
+        }
         Outcome::Not(Class::Configuration) => {
             Next { state: back, counted: Counted::Nothing, wait: CONFIGURATION_WAIT }
         }
@@ -388,6 +397,7 @@ mod tests {
         check((0, 0, 0), Outcome::GivenBack, State::Pending, Counted::Nothing, 0);
         for used in [(1, 0, 0), (0, 1, 0), (0, 0, 1)] {
             check(used, Outcome::GivenBack, State::Retryable, Counted::Nothing, 0);
+            check(used, Outcome::Early, State::Retryable, Counted::Nothing, 60);
         }
     }
 

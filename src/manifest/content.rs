@@ -118,6 +118,10 @@ fn overrides(tool: &Tool, settings: &Settings) -> Option<String> {
         let given = |name| format!("LoadCredential={name}:/etc/credstore/{name}");
         lines.extend(notify.credentials().map(given));
     }
+    if let "jobs" | "runner" = tool.name {
+        let named = settings.bucket.iter().filter_map(|it| it.secret.credential());
+        lines.extend(named.map(|name| format!("LoadCredential={name}:/etc/credstore/{name}")));
+    }
     let closed = unit_of(tool).is_some_and(|text| text.contains("ReadWritePaths="));
     if closed && host.textfile_dir != usual.textfile_dir {
         lines.push(format!("ReadWritePaths={}", word("-", &host.textfile_dir)));

@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 49] = [
+pub static FAMILIES: [Family; 50] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -76,6 +76,7 @@ pub static FAMILIES: [Family; 49] = [
     family(Of::One(&RUNNER), "unwedge_runner_jobs_running", &[], "Jobs that the runner has at work."),
     family(Of::One(&RUNNER), "unwedge_runner_jobs_done", &[], "Jobs done since the runner itself was started."),
     family(Of::One(&RUNNER), "unwedge_runner_tries_failed", &[], "Tries that were no success since the runner itself was started."),
+    family(Of::One(&RUNNER), "unwedge_runner_bucket_answers", &["name"], "Whether the bucket answered the runner last."),
     family(Of::One(&WATCH), "unwedge_watch_daemons", &[], "FUSE daemons whose end is waited for."),
     family(Of::One(&WATCH), "unwedge_watch_supported", &[], "Whether the end of every watched mount's daemon would be seen."),
     family(Of::One(&WATCH), "unwedge_watch_config", &["digest"], "1 for the configuration that it goes by."),

@@ -155,7 +155,7 @@ pub static EXAMPLE: [File; 4] = shipped!(Place::Doc(""), ".":
 
 /// Types of jobs with their scripts, and configurations, to begin with.
 #[rustfmt::skip]
-pub static TYPES: [File; 10] = shipped!(Place::Doc("jobs.example"), "jobs.example":
+pub static TYPES: [File; 11] = shipped!(Place::Doc("jobs.example"), "jobs.example":
     "boxed.toml"
     "desk.toml"
     "mixed.toml"
@@ -163,6 +163,7 @@ pub static TYPES: [File; 10] = shipped!(Place::Doc("jobs.example"), "jobs.exampl
     "office-to-pdf"
     "office.toml"
     "pdftext.toml"
+    "scans.toml"
     "server.toml"
     "ship"
     "ship.toml"
@@ -170,9 +171,10 @@ pub static TYPES: [File; 10] = shipped!(Place::Doc("jobs.example"), "jobs.exampl
 
 /// A page for each alarm.
 #[rustfmt::skip]
-pub static PAGES: [File; 78] = shipped!(Place::Doc("playbooks"), "playbooks":
+pub static PAGES: [File; 79] = shipped!(Place::Doc("playbooks"), "playbooks":
     "README.md"
     "abort-unavailable.md"
+    "alert-bucket.md"
     "alert-canary-failed.md"
     "alert-checks-failed.md"
     "alert-clock-fault.md"

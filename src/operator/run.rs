@@ -1,8 +1,10 @@
-//! `unwedge run`: works through files with one command, and ends. The files are jobs of the user's own queue, a runner of
-//! this run alone does them, and what is told here is what the queue says of them.
+//! `unwedge run`: works through files with one command, and ends. The files are jobs of the user's own queue, a runner
+//! does them (`hands`), and what is told here is what the queue says of them.
+
+mod hands;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use super::asking;
 use crate::act::offer::jobs_of;
 use crate::cli;
 use crate::config::Host;
-use crate::config::container::Said;
+use crate::config::container::{Mode, Said};
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
@@ -26,26 +28,18 @@ use crate::queue::store::listing::Which;
 use crate::queue::store::{NewJob, Standing, Store, Submitted};
 use crate::report::out;
 use crate::runner::setup::{Numbers, Setup};
-use crate::runner::supervise::{self, Told};
+use crate::runner::supervise::Told;
 use crate::sys::clock::boottime;
-use crate::sys::command::{Ending, Helper};
 use crate::sys::limit::within;
 use crate::sys::{manager, text};
+use hands::Hands;
 
 /// How long the looks at the outputs may take before it is begun.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
-/// How often it is asked how things stand.
-const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How often the progress is told where nobody looks at a terminal.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-/// How long the runner may take to end: a command's grace, and what follows.
-const END_LIMIT: Duration = Duration::from_secs(14);
 /// How long one look may take: a stop is heard only between two.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
-/// A runner that ends too often is not started again.
-const STARTS_MAX: usize = 10;
-/// So often within this time.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// How long a command that is asked to end may take.
 const GRACE: Duration = Duration::from_secs(5);
 /// What commands find of the environment that the run was started in.
@@ -99,6 +93,7 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
         run_dir: run_dir.clone(),
         dir: base,
         keep_dir: None,
+        buckets: Vec::new(),
         unit: None,
         once: false,
         wait: Duration::ZERO,
@@ -109,16 +104,21 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
     let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
     stop.set_nonblocking(true).context("listen to signals")?;
     let mut link = Link::to(Queue::at(&url, ASK_LIMIT));
-    let mut ask = |ids: &[i64]| {
+    let ask = |link: &mut Link, ids: &[i64]| {
         let ids = ids.to_vec();
         link.ask(move |store| store.stand(&ids))
     };
-    let (mut runner, mut starts) = (start(&setup)?, vec![boottime()]);
     let mut progress = Progress::new(ids.len());
+    let mut hands = Hands::begin(setup, asked.fresh, &mut link)?;
+    if let Some(who) = hands.other() {
+        out::complain(&format!(
+            "unwedge run: {who} works on them; --fresh starts a runner of its own"
+        ));
+    }
     loop {
-        match ask(&ids) {
+        match ask(&mut link, &ids) {
             Ok(stand) if stand.len() < ids.len() => {
-                runner.end();
+                hands.end();
                 bail!(
                     "{} of the jobs are in the queue no more: somebody took them out",
                     ids.len() - stand.len()
@@ -130,7 +130,7 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
                     progress.waits_for(&closed(&jobs, &run_dir));
                 }
                 if stand.iter().all(|it| it.state.is_over()) {
-                    runner.end();
+                    hands.end();
                     return finish(&stand, &names);
                 }
             }
@@ -138,25 +138,14 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
             Err(Fault(why)) => progress.trouble(&format!("the queue: {why}")),
         }
         if stop.read(&mut [0; 16]).is_ok_and(|length| length > 0) {
-            runner.end();
+            hands.end();
             progress.clear()?;
             out::complain(
                 "unwedge run: interrupted; what is left is in the queue, and a next run goes on with it",
             );
             return Ok(130);
         }
-        if runner.process.within(ASK_EVERY) {
-            let now = boottime();
-            starts.retain(|at| now.saturating_sub(*at) < STARTS_WITHIN);
-            if starts.len() >= STARTS_MAX {
-                bail!(
-                    "the runner ended {STARTS_MAX} times within {}; what is left is in the queue",
-                    text::duration(STARTS_WITHIN)
-                );
-            }
-            starts.push(now);
-            runner = start(&setup)?;
-        }
+        hands.wait(&mut link)?;
     }
 }
 
@@ -164,13 +153,23 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
 fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
     let cores = std::thread::available_parallelism()
         .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    let run_as = |mut kind: JobType| {
+        let mode = asked.mode.as_deref().map(|mode| match mode {
+            "container" => Mode::Container,
+            _ => Mode::Direct,
+        });
+        kind.said.mode = mode.or(kind.said.mode);
+        kind.said.image = asked.image.clone().or(kind.said.image);
+        kind.on_host(&Said::default()).map_err(Error::msg)
+    };
     if let Some(file) = &asked.r#type {
         let said = std::fs::read_to_string(file).with_context(|| text::path(file))?;
         let kind = JobType::parse(file, &said).map_err(Error::msg)?;
-        let mut kind = kind.on_host(&Said::default()).map_err(Error::msg)?;
+        let count = count_of(asked, Some(&kind.name))?;
+        let mut kind = run_as(kind)?;
         // two files of one name are not one type, nor is one that was changed, or run elsewhere
         kind.name = format!("{}-{}", kind.name, digest_of(&[said.as_bytes()], base));
-        kind.concurrency = asked.count.or(kind.concurrency).or(Some(1));
+        kind.concurrency = count.or(kind.concurrency).or(Some(1));
         return Ok(kind);
     }
     let mut argv = asked.command.clone();
@@ -185,13 +184,25 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
     let name = digest_of(&words, base);
     let mut kind = JobType::of_command(&format!("run-{name}"), argv, asked.output.clone())
         .map_err(|why| anyhow!(why))?;
-    kind.concurrency = Some(asked.count.unwrap_or(cores));
+    kind.concurrency = Some(count_of(asked, None)?.unwrap_or(cores));
     // whoever gives a command on the spot sees it fail, and says by the next run that it is to be tried again
     kind.attempts = 1;
     // the jobs of this run are nobody else's
     kind.batch = BATCH;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
-    Ok(kind)
+    run_as(kind)
+}
+
+/// How many at once: `N`, or `TYPE=N` of the type of this name.
+fn count_of(asked: &cli::Run, kind: Option<&str>) -> Result<Option<u32>> {
+    let Some(written) = &asked.count else { return Ok(None) };
+    let number = match (written.split_once('='), kind) {
+        (None, _) => written.as_str(),
+        (Some((name, number)), Some(kind)) if name == kind => number,
+        (Some((name, _)), _) => bail!("--count {written}: {name} is not the type of this run"),
+    };
+    let count = number.parse().ok().filter(|count| *count > 0);
+    count.map(Some).with_context(|| format!("--count {written}: expected a number from 1 on"))
 }
 
 /// What tells a type from others: what it says, and where it is run.
@@ -289,30 +300,6 @@ fn closed(jobs: &[NewJob], run_dir: &Path) -> Vec<String> {
     needs.dedup();
     let open = if needs.is_empty() { Vec::new() } else { gate::open(run_dir) };
     needs.into_iter().filter(|need| !open.contains(need)).cloned().collect()
-}
-
-/// A runner of this run's own, which ends when this program does.
-struct Own {
-    input: Option<std::process::ChildStdin>,
-    process: Ending,
-}
-
-fn start(setup: &Told) -> Result<Own> {
-    let mut line = serde_json::to_vec(setup).context("tell the runner")?;
-    line.push(b'\n');
-    let (mut input, _, process) =
-        Helper::start(&[supervise::VERB.into()]).context("start a runner")?.split();
-    input.write_all(&line).context("tell the runner")?;
-    Ok(Own { input: Some(input), process })
-}
-
-impl Own {
-    fn end(&mut self) {
-        drop(self.input.take());
-        if !self.process.within(END_LIMIT) {
-            self.process.kill();
-        }
-    }
 }
 
 /// How far it is, for whoever looks.

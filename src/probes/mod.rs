@@ -4,6 +4,7 @@
 
 pub mod asked;
 pub mod binds;
+pub mod bucket;
 pub mod canary;
 pub mod connections;
 pub mod errno;

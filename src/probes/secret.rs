@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 
-use crate::config::notify::Secret;
+use crate::config::secret::Secret;
 use crate::sys::text;
 
 /// Longest secret, bytes.
@@ -49,8 +49,8 @@ pub fn line(path: &Path, is_closed: bool) -> Result<String, String> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     match (lines.next(), lines.next()) {
         (Some(line), None) => Ok(line.to_owned()),
-        (Some(_), Some(_)) => Err("holds more than one line, expected one URL".to_owned()),
-        (None, _) => Err("is empty, expected one URL".to_owned()),
+        (Some(_), Some(_)) => Err("holds more than one line, expected one".to_owned()),
+        (None, _) => Err("is empty, expected one".to_owned()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What `unwedge-runner` tells: its metrics, now and then.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,8 +12,10 @@ use crate::manifest::RUNNER;
 use crate::sys::clock::Now;
 
 /// How a runner stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
+    /// `idle`, `busy` or `draining`.
+    pub state: &'static str,
     /// Jobs at work.
     pub running: usize,
     /// Done since its start.
@@ -21,6 +24,8 @@ pub struct Standing {
     pub failed: u64,
     /// Whether the queue answered last.
     pub has_queue: bool,
+    /// Buckets, and whether they answered last.
+    pub buckets: BTreeMap<String, bool>,
 }
 
 impl Standing {
@@ -50,6 +55,13 @@ impl Standing {
         families.set("unwedge_runner_jobs_running", &[], count(self.running))?;
         families.set("unwedge_runner_jobs_done", &[], whole(self.done))?;
         families.set("unwedge_runner_tries_failed", &[], whole(self.failed))?;
+        for (name, answers) in &self.buckets {
+            families.set(
+                "unwedge_runner_bucket_answers",
+                &[("name", name.as_str())],
+                flag(*answers),
+            )?;
+        }
         families.encode()
     }
 }
@@ -61,7 +73,13 @@ mod tests {
     #[test]
     fn the_file_has_what_every_tool_has_and_its_own() {
         let now = Now { utc_ms: 5_000, boot_ms: 1, boot_id: "a".to_owned() };
-        let standing = Standing { running: 2, done: 7, failed: 1, has_queue: false };
+        let standing = Standing {
+            running: 2,
+            done: 7,
+            failed: 1,
+            buckets: [("scans".to_owned(), true)].into(),
+            ..Standing::default()
+        };
         let text = standing.render(&now).unwrap();
         for line in [
             "unwedge_tool_last_run_timestamp_seconds{tool=\"runner\"} 5",
@@ -70,6 +88,7 @@ mod tests {
             "unwedge_runner_jobs_running 2",
             "unwedge_runner_jobs_done 7",
             "unwedge_runner_tries_failed 1",
+            "unwedge_runner_bucket_answers{name=\"scans\"} 1",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}: {text}");
         }

@@ -16,11 +16,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
 
+use super::away::Away;
 use super::cgroup::Cgroup;
 use super::container;
+use super::errand;
 use super::log::Said;
 use super::order::{GO, Order, Report, Step, Tell};
 use super::tree;
+use crate::config::bucket::Address;
 use crate::config::job_type::{Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
 use crate::probes::witness;
@@ -74,6 +77,8 @@ fn serve(order: &Order, worker: &str) -> bool {
         cgroup: order.cgroup.clone().map(Cgroup::at),
         said: Said::default(),
         out_of_memory: 0,
+        away: None,
+        is_kept: false,
         worker,
         order,
     };
@@ -117,6 +122,11 @@ fn tell(what: &Tell) -> std::io::Result<()> {
     out.flush()
 }
 
+/// A result that is not safe on this host is not delivered.
+fn not_kept(error: &std::io::Error) -> Halt {
+    Halt::Over(failed(Class::Infrastructure, format!("keep the result: {error}")))
+}
+
 fn failed(class: Class, message: impl Into<String>) -> Report {
     Report { class: Some(class), message: Some(message.into()), ..Report::default() }
 }
@@ -129,6 +139,10 @@ struct Job<'a> {
     said: Said,
     /// How often commands were killed for their memory so far.
     out_of_memory: u64,
+    /// The place of what does not belong on this host.
+    away: Option<Away>,
+    /// Whether its result waits there to be delivered.
+    is_kept: bool,
 }
 
 impl Job<'_> {
@@ -154,6 +168,34 @@ impl Job<'_> {
             return Ok(Report { message, ..Report::default() });
         }
         sweep(order);
+        let away = Away::of(order);
+        self.away = away.map_err(|why| Halt::Over(failed(Class::Infrastructure, why)))?;
+        let done = self.work();
+        if let Some(away) = &self.away {
+            let waits = done.as_ref().is_ok_and(|it| it.class.is_some()) && self.is_kept;
+            if !waits {
+                away.remove();
+            }
+            if done.as_ref().is_ok_and(|it| it.class.is_none()) {
+                Away::remove_older(order);
+            }
+        }
+        done
+    }
+
+    /// Fetches what is to be fetched, and does the job.
+    fn work(&mut self) -> Result<Report, Halt> {
+        let order = self.order;
+        if let Some((away, kept)) =
+            self.away.as_ref().and_then(|away| Some((away, away.kept(order)?)))
+        {
+            away.keep(order, kept.tier.as_deref()).map_err(|error| not_kept(&error))?;
+            self.is_kept = true;
+            return self.deliver(Report { tier: kept.tier, ..Report::default() });
+        }
+        if let Some(failed) = self.fetch()? {
+            return Ok(failed);
+        }
         let mut last = None;
         for tier in &order.kind.tiers {
             let argv = order.kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
@@ -161,7 +203,7 @@ impl Job<'_> {
             if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
                 continue;
             }
-            let scratch = order.output.as_deref().map(|output| scratch_of(output, order));
+            let scratch = self.scratch();
             if let Some(scratch) = &scratch {
                 clear(scratch)?;
             }
@@ -169,13 +211,16 @@ impl Job<'_> {
             match outcome {
                 Outcome::Done => {
                     let is_wanted = tier.min_bytes > 0;
-                    return publish(order, scratch.as_deref(), is_wanted, report);
+                    return match &self.away {
+                        Some(away) if away.output.is_some() => self.keep_and_deliver(report),
+                        Some(_) | None => publish(order, scratch.as_deref(), is_wanted, report),
+                    };
                 }
                 // another way may be better than one that failed, and is not where all ways end at the same wall
                 Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => {
                     last = Some(report);
                 }
-                Outcome::Not(_) | Outcome::GivenBack => {
+                Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
                     remove(scratch.as_deref());
                     return Ok(report);
                 }
@@ -199,10 +244,9 @@ impl Job<'_> {
     /// Runs one tier to its end.
     fn one(&mut self, tier: &Tier, scratch: Option<&Path>) -> Result<(Outcome, Report), Halt> {
         let order = self.order;
-        let marks = Marks { input: &order.input, output: scratch, id: order.token.id };
+        let input = self.input();
+        let marks = Marks { input: &input, output: scratch, local: None, id: order.token.id };
         let argv = tier.command(&marks);
-        let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
-        self.said.begin(&tier.name);
         let own = variables(order, self.worker);
         let inside = order.kind.container.as_ref();
         let name = container::name_of(self.worker, order.token);
@@ -214,7 +258,7 @@ impl Job<'_> {
                     container: it,
                     name: &name,
                     token: order.token,
-                    input: &order.input,
+                    input: &input,
                     output: scratch,
                     memory_mib: order.kind.memory_mib,
                     variables: &own,
@@ -231,7 +275,33 @@ impl Job<'_> {
             }
         };
         let argv: Vec<PathBuf> = argv.into_iter().map(PathBuf::from).collect();
-        let start = || Work::start(&argv, &order.dir, &variables);
+        let meaning = |code: i32| {
+            let is_of_engine = inside.is_some() && container::ENGINE_FAILED.contains(&code);
+            let of_engine = is_of_engine.then_some(Meaning::Configuration);
+            order.kind.exit.get(&code).copied().or(of_engine)
+        };
+        let clear_up = || {
+            if let Some(it) = inside {
+                container::remove(it, &name);
+            }
+        };
+        self.command(tier, &argv, &variables, scratch, &meaning, &clear_up)
+    }
+
+    /// Runs a command to its end, and says how that was.
+    fn command(
+        &mut self,
+        tier: &Tier,
+        argv: &[PathBuf],
+        variables: &[(OsString, OsString)],
+        scratch: Option<&Path>,
+        meaning: &dyn Fn(i32) -> Option<Meaning>,
+        clear_up: &dyn Fn(),
+    ) -> Result<(Outcome, Report), Halt> {
+        let order = self.order;
+        let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
+        self.said.begin(&tier.name);
+        let start = || Work::start(argv, &order.dir, variables);
         let started = match &self.cgroup {
             None => start(),
             Some(cgroup) => cgroup.at_work(start),
@@ -254,19 +324,13 @@ impl Job<'_> {
         let waited = self.wait(tier, &work);
         // what it left in the background is no part of its result
         self.kill_all();
-        if let Some(it) = inside {
-            container::remove(it, &name);
-        }
+        clear_up();
         let (status, timed_out) = waited?;
         let exit = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
         let evidence = Evidence {
             exit,
-            mapped: exit.and_then(|code| {
-                let is_of_engine = inside.is_some() && container::ENGINE_FAILED.contains(&code);
-                let of_engine = is_of_engine.then_some(Meaning::Configuration);
-                order.kind.exit.get(&code).copied().or(of_engine)
-            }),
+            mapped: exit.and_then(meaning),
             is_accepted: exit.is_some_and(|code| tier.exit.contains(&code)),
             timed_out,
             output: scratch.map_or(Output::Good, |scratch| look(scratch, tier.min_bytes)),
@@ -275,7 +339,7 @@ impl Job<'_> {
         let outcome = classify(&evidence);
         let class = match outcome {
             Outcome::Not(class) => Some(class),
-            Outcome::Done | Outcome::GivenBack => None,
+            Outcome::Done | Outcome::GivenBack | Outcome::Early => None,
         };
         let mut message = class.map(|_| words(&evidence, signal, tier));
         let killed = self.cgroup.as_ref().map_or(0, Cgroup::out_of_memory);
@@ -285,6 +349,119 @@ impl Job<'_> {
             *message = format!("it wanted more memory than the {mib} MiB of its type; {message}");
         }
         Ok((outcome, Report { class, exit_code: exit, signal, message, ..report }))
+    }
+
+    /// The input as its commands find it.
+    fn input(&self) -> PathBuf {
+        let copy = self.away.as_ref().and_then(|away| away.input.clone());
+        copy.unwrap_or_else(|| self.order.input.clone())
+    }
+
+    /// Where its commands write the result.
+    fn scratch(&self) -> Option<PathBuf> {
+        let output = self.order.output.as_deref()?;
+        let away = self.away.as_ref().and_then(|away| away.output.clone());
+        Some(away.unwrap_or_else(|| scratch_of(output, self.order)))
+    }
+
+    /// Fetches its input, where that is not here; how it ends where it is not to be had.
+    fn fetch(&mut self) -> Result<Option<Report>, Halt> {
+        let order = self.order;
+        let Some(to) = self.away.as_ref().and_then(|away| away.input.clone()) else {
+            return Ok(None);
+        };
+        let wrong = |why| Halt::Over(failed(Class::Configuration, why));
+        let (outcome, report) = if let Some(from) = Address::of(&order.input) {
+            let argv = errand::fetch(&order.buckets, from, order.version.as_deref(), &to);
+            self.errand("fetch", &argv.map_err(wrong)?, errand::LIMIT, &errand::meaning)?
+        } else {
+            let Some(fetch) = &order.kind.fetch else { return Ok(None) };
+            let (input, id) = (&*order.input, order.token.id);
+            let argv = fetch.command(&Marks { input, output: None, local: Some(&to), id });
+            let meaning = |code: i32| order.kind.exit.get(&code).copied();
+            self.errand("fetch", &argv, Duration::from_millis(fetch.limit_ms), &meaning)?
+        };
+        Ok(match outcome {
+            Outcome::Done if to.is_file() => None,
+            Outcome::Done => {
+                Some(failed(Class::Failed, format!("nothing was fetched to {}", text::path(&to))))
+            }
+            // of a replaced input another job was made
+            Outcome::Not(Class::Conflict) => {
+                Some(Report { class: Some(Class::Permanent), ..report })
+            }
+            Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
+                Some(Report { is_early: true, ..report })
+            }
+        })
+    }
+
+    /// Keeps a result that belongs elsewhere, and delivers it.
+    fn keep_and_deliver(&mut self, report: Report) -> Result<Report, Halt> {
+        let order = self.order;
+        if let Some(away) = &self.away {
+            // its type says that nothing is to be made
+            if away.output.as_ref().is_some_and(|output| !output.exists()) {
+                return Ok(report);
+            }
+            away.keep(order, report.tier.as_deref()).map_err(|error| not_kept(&error))?;
+            self.is_kept = true;
+        }
+        self.deliver(report)
+    }
+
+    /// Delivers a result that belongs elsewhere, once the runner says that the job is still its own.
+    fn deliver(&mut self, report: Report) -> Result<Report, Halt> {
+        let order = self.order;
+        let from = self.away.as_ref().and_then(|away| away.output.clone());
+        let (Some(from), Some(output)) = (from, order.output.as_deref()) else { return Ok(report) };
+        if tell(&Tell::Ready).is_err() || !may_go() {
+            return Err(Halt::Stopped);
+        }
+        let wrong = |why| Halt::Over(failed(Class::Configuration, why));
+        let (outcome, ended) = if let Some(to) = Address::of(output) {
+            let argv = errand::deliver(&order.buckets, &from, to, order.may_be_there);
+            self.errand("deliver", &argv.map_err(wrong)?, errand::LIMIT, &errand::meaning)?
+        } else {
+            let Some(deliver) = &order.kind.deliver else { return Ok(report) };
+            let (input, id) = (&*order.input, order.token.id);
+            let marks = Marks { input, output: Some(output), local: Some(&from), id };
+            let meaning = |code: i32| order.kind.exit.get(&code).copied();
+            let limit = Duration::from_millis(deliver.limit_ms);
+            self.errand("deliver", &deliver.command(&marks), limit, &meaning)?
+        };
+        Ok(match outcome {
+            Outcome::Done => report,
+            Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => Report {
+                class: ended.class,
+                exit_code: ended.exit_code,
+                signal: ended.signal,
+                message: ended.message.map(|why| format!("deliver: {why}; its result is kept")),
+                ..report
+            },
+        })
+    }
+
+    /// Runs a command that fetches or delivers.
+    fn errand(
+        &mut self,
+        name: &str,
+        argv: &[PathBuf],
+        limit: Duration,
+        meaning: &dyn Fn(i32) -> Option<Meaning>,
+    ) -> Result<(Outcome, Report), Halt> {
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let argv_of = |word: &PathBuf| word.to_string_lossy().into_owned();
+        let step = Tier {
+            name: name.to_owned(),
+            argv: argv.iter().take(1).map(argv_of).collect(),
+            limit_ms,
+            exit: vec![0],
+            min_bytes: 0,
+        };
+        let mut variables = variables(self.order, self.worker);
+        variables.extend(errand::variables());
+        self.command(&step, argv, &variables, None, meaning, &|| {})
     }
 
     /// Waits for the end of a command; how it ended, and whether its time was over.

@@ -5,8 +5,11 @@
 use std::ffi::OsString;
 
 mod ability;
+mod away;
+mod buckets;
 pub mod cgroup;
 pub mod container;
+mod errand;
 mod hand;
 pub mod helper;
 pub mod log;
@@ -15,6 +18,7 @@ pub mod outbox;
 pub mod room;
 mod running;
 pub mod setup;
+pub mod sign;
 pub mod supervise;
 pub mod taking_in;
 mod tree;
@@ -28,6 +32,8 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
         [verb, worker] if verb == helper::VERB => Some(helper::run(&worker.to_string_lossy())),
         [verb] if verb == supervise::VERB => Some(supervise::as_told()),
         [..] => crate::probes::headroom::run_if_asked(args)
-            .or_else(|| crate::act::upkeep::run_if_asked(args)),
+            .or_else(|| crate::act::upkeep::run_if_asked(args))
+            .or_else(|| errand::run_if_asked(args))
+            .or_else(|| sign::run_if_asked(args)),
     }
 }

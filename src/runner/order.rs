@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::bucket::Bucket;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::{Class, Token};
 use crate::probes::records::path_text;
@@ -17,9 +18,16 @@ pub struct Order {
     pub token: Token,
     /// By which it is done.
     pub kind: JobType,
-    /// What it works on.
+    /// What it works on: a file, or an object of a bucket.
     #[serde(with = "path_text")]
     pub input: PathBuf,
+    /// The version of that object, where one is meant.
+    pub version: Option<String>,
+    /// The buckets that it needs.
+    pub buckets: Vec<Bucket>,
+    /// Where on this host is place for what does not belong here.
+    #[serde(with = "path_text::option")]
+    pub spare: Option<PathBuf>,
     /// Where its result goes.
     #[serde(with = "path_text::option")]
     pub output: Option<PathBuf>,
@@ -72,6 +80,9 @@ pub struct Report {
     pub class: Option<Class>,
     /// Whether it was given up because the runner said so: it counts for nothing.
     pub is_given_up: bool,
+    /// Whether it never came to its commands: what it needs from elsewhere is not to be had just now.
+    #[serde(default)]
+    pub is_early: bool,
     /// The tier that was the last to run.
     pub tier: Option<String>,
     /// What it exited with.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::room::Floor;
+use crate::config::bucket::Bucket;
 use crate::config::job_type::JobType;
 use crate::probes::records::path_text;
 
@@ -18,7 +19,7 @@ pub struct Numbers {
     pub beat: Duration,
     /// How long a worker may be silent. Default 120 s.
     pub lease: Duration,
-    /// How often others are looked at. Default 30 s.
+    /// How often others are looked at, workers and buckets. Default 30 s.
     pub sweep: Duration,
     /// How long a command that is asked to end may take. Default 10 s.
     pub grace: Duration,
@@ -71,6 +72,9 @@ pub struct Setup {
     /// runner alone. Without one both are lost with it.
     #[serde(with = "path_text::option")]
     pub keep_dir: Option<PathBuf>,
+    /// The buckets that its jobs may name.
+    #[serde(default)]
+    pub buckets: Vec<Bucket>,
     /// Its unit, where it is a service.
     pub unit: Option<String>,
     /// Whether it ends when nothing more can be claimed.

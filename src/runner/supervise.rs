@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::ability::Ability;
+use super::buckets;
 use super::cgroup::Cgroups;
 use super::hand::Hand;
 use super::order::{Report, Tell};
@@ -124,6 +125,8 @@ pub enum Event {
     Rung(Rung),
     /// The types that there is no room for, and why.
     Room(BTreeMap<String, String>),
+    /// A bucket answers, or why it does not.
+    Bucket(String, Result<(), String>),
 }
 
 struct Runner {
@@ -173,6 +176,8 @@ struct Runner {
     deaf: Option<String>,
     /// The types that there is no room for; none before that was looked at.
     full: Option<BTreeMap<String, String>>,
+    /// What buckets were last found to be; those that are not in it were not asked yet.
+    buckets: BTreeMap<String, Result<(), String>>,
     /// Where the types write, for whoever looks at the room there.
     places: Sender<Places>,
     said: BTreeMap<&'static str, String>,
@@ -202,6 +207,13 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         .name("room".to_owned())
         .spawn(move || room::watch(floor, &run_dir, &wanted, &full))
         .map_err(|error| io("look at the room", error))?;
+    for bucket in setup.buckets.clone() {
+        let (answers, every) = (send.clone(), setup.numbers.sweep);
+        std::thread::Builder::new()
+            .name("bucket".to_owned())
+            .spawn(move || buckets::watch(&bucket, every, &answers))
+            .map_err(|error| io("look at a bucket", error))?;
+    }
     let place = match &queue.database {
         crate::config::queue::Database::Url(url) => url.0.clone(),
         crate::config::queue::Database::UrlFile(path) => text::path(path),
@@ -240,6 +252,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         stopping: None,
         deaf: None,
         full: None,
+        buckets: BTreeMap::new(),
         places,
         said: BTreeMap::new(),
         setup,
@@ -412,6 +425,7 @@ impl Runner {
                 }
             }
             Event::Room(full) => self.hear_room(&full),
+            Event::Bucket(name, said) => self.hear_bucket(&name, &said),
             Event::Rung(Rung::Hears) => self.deaf = None,
             Event::Rung(Rung::Deaf(why)) => {
                 self.trouble("bell", &format!("jobs are looked for now and then alone: {why}"));

@@ -1,7 +1,6 @@
-//! Taking files in, for a runner that stays: each intake in turn, as often as it wants, in a thread of its own. What goes
-//! wrong is said once while it lasts.
+//! Taking files in, for a runner that stays: a thread for each intake, so that one that hangs or is away keeps no other
+//! back. What goes wrong is said once while it lasts.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::supervise::say;
@@ -9,67 +8,61 @@ use crate::act::intake::{Comes, Memory, Passed, pass};
 use crate::config::Settings;
 use crate::config::intake::Intake;
 use crate::queue::link::Link;
-use crate::sys::clock::{boottime, pause};
+use crate::sys::clock::pause;
 
 /// How long a listing may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Between two passes while the queue is away.
-const AGAIN: Duration = Duration::from_secs(5);
+/// The first wait after a pass that came to nothing, because the queue or a bucket is away; it doubles.
+const AGAIN_FIRST: Duration = Duration::from_secs(5);
+/// The longest.
+const AGAIN_LAST: Duration = Duration::from_secs(120);
 
-/// Goes on for as long as the program does.
+/// Follows each of them for as long as the program goes on.
 pub fn follow(settings: &Settings) {
-    let mut said: BTreeMap<String, String> = BTreeMap::new();
-    let mut memories: BTreeMap<String, (Duration, Memory)> = BTreeMap::new();
+    for intake in settings.intake.clone() {
+        let own = settings.clone();
+        let started = std::thread::Builder::new()
+            .name("intake".to_owned())
+            .spawn(move || follow_one(&own, &intake));
+        if let Err(error) = started {
+            say(&format!("an intake is not looked at: start a thread: {error}"));
+        }
+    }
+}
+
+fn follow_one(settings: &Settings, intake: &Intake) {
     let Some(queue) = &settings.queue else { return };
-    let mut link = Link::to(queue.clone());
+    let (mut link, mut memory) = (Link::to(queue.clone()), Memory::default());
+    let (mut said, mut again) = (None, AGAIN_FIRST);
     loop {
-        let mut next = boottime() + Duration::from_secs(60);
-        for intake in &settings.intake {
-            let (due, memory) = memories.entry(intake.name.clone()).or_default();
-            if *due <= boottime() {
-                let done = pass(&mut link, settings, intake, Comes::Often, memory, LIMIT);
-                *due =
-                    boottime() + if done.is_err() { AGAIN.max(intake.every) } else { intake.every };
-                tell(&mut said, intake, done);
-            }
-            next = next.min(*due);
-        }
-        pause(next.saturating_sub(boottime()).max(Duration::from_millis(10)));
+        let done = pass(&mut link, settings, intake, Comes::Often, &mut memory, LIMIT);
+        let wait = if done.is_ok() { intake.every } else { again.max(intake.every) };
+        again = if done.is_ok() { AGAIN_FIRST } else { (again * 2).min(AGAIN_LAST) };
+        tell(&mut said, &intake.name, done);
+        pause(wait);
     }
 }
 
-fn tell(said: &mut BTreeMap<String, String>, intake: &Intake, done: Result<Passed, String>) {
-    match done {
+/// Says what is new.
+fn tell(said: &mut Option<String>, name: &str, done: Result<Passed, String>) {
+    let wrong = match done {
         Ok(passed) => {
-            match passed.trouble.len() {
-                0 if said.remove(&intake.name).is_some() => {
-                    say(&format!("intake {}: all is well again", intake.name));
-                }
-                0 => {}
-                count => {
-                    let first = passed.trouble.first().map_or("", String::as_str);
-                    let more = if count > 1 {
-                        format!(" (and {} more)", count - 1)
-                    } else {
-                        String::new()
-                    };
-                    complain(said, intake, format!("{first}{more}"));
-                }
-            }
             if passed.new + passed.deleted > 0 {
-                say(&format!(
-                    "intake {}: {} taken in, {} inputs deleted",
-                    intake.name, passed.new, passed.deleted
-                ));
+                let Passed { new, deleted, .. } = passed;
+                say(&format!("intake {name}: {new} taken in, {deleted} inputs deleted"));
             }
+            let more = passed.trouble.len().saturating_sub(1);
+            let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+            passed.trouble.first().map(|first| format!("{first}{more}"))
         }
-        Err(why) => complain(said, intake, why),
+        Err(why) => Some(why),
+    };
+    if *said == wrong {
+        return;
     }
-}
-
-fn complain(said: &mut BTreeMap<String, String>, intake: &Intake, why: String) {
-    if said.get(&intake.name) != Some(&why) {
-        say(&format!("intake {}: {why}", intake.name));
-        said.insert(intake.name.clone(), why);
+    match &wrong {
+        Some(why) => say(&format!("intake {name}: {why}")),
+        None => say(&format!("intake {name}: all is well again")),
     }
+    *said = wrong;
 }

@@ -3,10 +3,12 @@
 
 pub mod clock;
 pub mod command;
+pub mod http;
 pub mod limit;
 pub mod manager;
 pub mod mount_attr;
 pub mod place;
 pub mod roots;
+pub mod s3;
 pub mod text;
 pub mod user;

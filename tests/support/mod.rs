@@ -7,6 +7,7 @@ pub mod host;
 pub mod isolate;
 pub mod lab;
 pub mod postgres;
+pub mod s3;
 
 pub use fault::Fault;
 pub use lab::Lab;

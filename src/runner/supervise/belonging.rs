@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Runner, names, say, with_smoke};
+use crate::config::bucket;
 use crate::config::container::Container;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::Token;
@@ -79,7 +80,10 @@ impl Runner {
 
     /// What is open on this host now.
     pub(super) fn open(&self) -> Vec<String> {
-        gate::open_keys(&self.setup.run_dir, self.setup.keep_dir.as_deref())
+        let mut open = gate::open_keys(&self.setup.run_dir, self.setup.keep_dir.as_deref());
+        let answers = self.buckets.iter().filter(|(_, said)| said.is_ok());
+        open.extend(answers.map(|(name, _)| bucket::key(name)));
+        open
     }
 
     /// What it can take, and what not.
@@ -139,7 +143,12 @@ impl Runner {
     /// Tells whoever looks at the room where the types write.
     pub(super) fn tell_places(&mut self) {
         let dir = &self.setup.dir;
-        let place = |kind: &Rc<JobType>| Some((kind.name.clone(), kind.output_root(dir)?));
+        // what belongs elsewhere waits here until it is delivered
+        let spare = self.setup.keep_dir.as_ref();
+        let place = |kind: &Rc<JobType>| {
+            kind.output.as_ref()?;
+            Some((kind.name.clone(), kind.output_root(dir).or_else(|| spare.cloned())?))
+        };
         let places = self.types.iter().filter_map(place).collect();
         self.full = None;
         // one that is gone tells no more, and what is not known is closed
@@ -160,6 +169,20 @@ impl Runner {
         }
         if *full != before {
             self.retype();
+        }
+        self.poll_due = self.poll_due.min(self.not_before);
+    }
+
+    /// Hears whether a bucket answers.
+    pub(super) fn hear_bucket(&mut self, name: &str, said: &Result<(), String>) {
+        let before = self.buckets.insert(name.to_owned(), said.clone());
+        match (&before, said) {
+            (Some(before), said) if before == said => return,
+            (None, Ok(())) => {}
+            (Some(_), Ok(())) => say(&format!("bucket {name}: it answers again")),
+            (_, Err(why)) => {
+                say(&format!("bucket {name}: nothing that lies there is taken: {why}"));
+            }
         }
         self.poll_due = self.poll_due.min(self.not_before);
     }
@@ -231,8 +254,15 @@ impl Runner {
             store.beat(&Beat { worker: &id, state, step, done, failed, load, progress, open, deaf })
         });
         self.beat_due = now + self.setup.numbers.beat;
-        let standing =
-            Standing { running: self.running.len(), done, failed, has_queue: heard.is_ok() };
+        let buckets = self.buckets.iter().map(|(name, said)| (name.clone(), said.is_ok()));
+        let standing = Standing {
+            state,
+            running: self.running.len(),
+            done,
+            failed,
+            has_queue: heard.is_ok(),
+            buckets: buckets.collect(),
+        };
         if let Some(tell) = &mut self.around.tell {
             tell(&standing);
         }

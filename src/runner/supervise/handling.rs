@@ -1,12 +1,13 @@
 //! What a runner does with jobs: from the claim, by a helper for each, to what is written down of its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::process::Pid;
 
 use super::{Runner, TOGETHER, failed, millis, random, say};
+use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
 use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
 use crate::queue::Fault;
@@ -21,6 +22,23 @@ use crate::runner::tree;
 use crate::sys::clock::boottime;
 use crate::sys::text;
 
+/// In the runner's own directory: the place for what does not belong on this host.
+const SPARE: &str = "spare";
+
+/// Of an object that came by an intake, the version that its job was made of: the key ends with it.
+fn version_of(input: &Path, key: &str) -> Option<String> {
+    Address::of(input)?;
+    let (path, version) = key.rsplit_once('@')?;
+    (path == text::path(input) && !version.is_empty()).then(|| version.to_owned())
+}
+
+/// Those of the buckets that these paths are in.
+fn buckets_of(all: &[Bucket], paths: [Option<&PathBuf>; 2]) -> Vec<Bucket> {
+    let named: Vec<&str> =
+        paths.into_iter().flatten().filter_map(|it| Some(Address::of(it)?.bucket)).collect();
+    all.iter().filter(|it| named.contains(&it.name.as_str())).cloned().collect()
+}
+
 impl Runner {
     pub(super) fn claim(&mut self, now: Duration) {
         // what is not known is closed, and whoever finds it out asks for the next look
@@ -28,6 +46,11 @@ impl Runner {
             self.poll_due = Duration::MAX;
             return;
         };
+        // who works off what can be taken must know what that is
+        if self.setup.once && self.buckets.len() < self.setup.buckets.len() {
+            self.poll_due = Duration::MAX;
+            return;
+        }
         let open = self.open();
         let mut none = true;
         let is_probing = self.probe_due <= now;
@@ -131,6 +154,9 @@ impl Runner {
         let order = Order {
             token,
             kind: JobType::clone(kind),
+            version: version_of(&input, &claimed.key),
+            buckets: buckets_of(&self.setup.buckets, [Some(&input), output.as_ref()]),
+            spare: keep_dir.map(|dir| dir.join(SPARE)),
             input,
             output,
             may_be_there: claimed.may_be_there,
@@ -247,13 +273,14 @@ impl Runner {
     ) {
         let outcome = match report.class {
             _ if report.is_given_up => Outcome::GivenBack,
+            Some(Class::Infrastructure) if report.is_early => Outcome::Early,
             Some(class) => Outcome::Not(class),
             None => Outcome::Done,
         };
         match outcome {
             Outcome::Done => self.done += 1,
             Outcome::Not(_) => self.failed += 1,
-            Outcome::GivenBack => {}
+            Outcome::GivenBack | Outcome::Early => {}
         }
         let limits = Limits {
             attempts: kind.attempts,

@@ -1,0 +1,164 @@
+//! Errands: fetching an input that is not on this host, and delivering a result that belongs elsewhere. Each is a command
+//! like those of a tier, with a limit, and ended as they are. Those to a bucket are this program itself, under a word of
+//! its own; it is told where the key is and never the key.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::bucket::{Address, Bucket};
+use crate::config::job_type::Meaning;
+use crate::probes::bucket;
+use crate::probes::records::path_text;
+use crate::report::out;
+use crate::sys::clock::pause;
+use crate::sys::s3::Trouble;
+
+/// The words that make this program do one.
+const FETCH: &str = "--fetch-object";
+const DELIVER: &str = "--deliver-object";
+/// How long one may take; the client's own limits are shorter, but of a size that nobody knows before.
+pub const LIMIT: Duration = Duration::from_secs(3600);
+/// How often one is tried, and how long is waited before the second; the wait doubles.
+const TRIES: u32 = 4;
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Its exit codes, as sysexits.h has them.
+const NOT_THERE: i32 = 66;
+const AWAY: i32 = 75;
+const CANNOT_WRITE: i32 = 74;
+const IS_ANOTHER: i32 = 65;
+const REFUSED: i32 = 78;
+
+/// What such a code means.
+#[must_use]
+pub fn meaning(code: i32) -> Option<Meaning> {
+    match code {
+        NOT_THERE => Some(Meaning::Permanent),
+        AWAY | CANNOT_WRITE => Some(Meaning::Transient),
+        IS_ANOTHER => Some(Meaning::Conflict),
+        REFUSED => Some(Meaning::Configuration),
+        _ => None,
+    }
+}
+
+/// What it is to do.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Errand {
+    bucket: Bucket,
+    key: String,
+    #[serde(with = "path_text")]
+    file: PathBuf,
+    /// Of an object to be fetched, the version that is meant.
+    version: Option<String>,
+    /// Of a result, whether a try before may have delivered it.
+    may_be_there: bool,
+}
+
+/// The command that fetches an object into a file.
+///
+/// # Errors
+/// There is no such bucket.
+pub fn fetch(
+    all: &[Bucket],
+    from: Address<'_>,
+    version: Option<&str>,
+    file: &Path,
+) -> Result<Vec<PathBuf>, String> {
+    argv(FETCH, all, from, file, version, false)
+}
+
+/// The command that puts a file there as an object.
+///
+/// # Errors
+/// There is no such bucket.
+pub fn deliver(
+    all: &[Bucket],
+    file: &Path,
+    to: Address<'_>,
+    may_be_there: bool,
+) -> Result<Vec<PathBuf>, String> {
+    argv(DELIVER, all, to, file, None, may_be_there)
+}
+
+fn argv(
+    verb: &str,
+    all: &[Bucket],
+    address: Address<'_>,
+    file: &Path,
+    version: Option<&str>,
+    may_be_there: bool,
+) -> Result<Vec<PathBuf>, String> {
+    let bucket = all.iter().find(|it| it.name == address.bucket).cloned();
+    let bucket =
+        bucket.ok_or_else(|| format!("there is no [[bucket]] called {}", address.bucket))?;
+    let errand = Errand {
+        bucket,
+        key: address.key.to_owned(),
+        file: file.to_owned(),
+        version: version.map(str::to_owned),
+        may_be_there,
+    };
+    let told = serde_json::to_string(&errand).map_err(|error| error.to_string())?;
+    // this very program, whatever has been put in its place since it was started
+    Ok(vec!["/proc/self/exe".into(), verb.into(), told.into()])
+}
+
+/// What it needs of the runner's environment: where systemd keeps the unit's credentials.
+#[must_use]
+pub fn variables() -> Vec<(OsString, OsString)> {
+    let name = "CREDENTIALS_DIRECTORY";
+    std::env::var_os(name).map(|dir| (name.into(), dir)).into_iter().collect()
+}
+
+/// When these arguments are for such an errand: does it, and says how the process should end.
+#[must_use]
+pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
+    let [verb, told] = args else { return None };
+    if verb != OsStr::new(FETCH) && verb != OsStr::new(DELIVER) {
+        return None;
+    }
+    let Some(errand) = told.to_str().and_then(|told| serde_json::from_str::<Errand>(told).ok())
+    else {
+        return Some(REFUSED);
+    };
+    Some(match run(verb == OsStr::new(FETCH), &errand) {
+        Ok(()) => 0,
+        Err(why) => {
+            out::complain(&format!("s3://{}/{}: {why}", errand.bucket.name, errand.key));
+            match why {
+                Trouble::Absent => NOT_THERE,
+                Trouble::Changed => IS_ANOTHER,
+                Trouble::Refused(_) => REFUSED,
+                Trouble::Away(_) => AWAY,
+                Trouble::Local(_) => CANNOT_WRITE,
+            }
+        }
+    })
+}
+
+fn run(is_fetch: bool, errand: &Errand) -> Result<(), Trouble> {
+    let all = std::slice::from_ref(&errand.bucket);
+    let client = bucket::client(all, &errand.bucket.name).map_err(Trouble::Refused)?;
+    let mut wait = AGAIN;
+    for nth in 1.. {
+        let done = if is_fetch {
+            // what an earlier try has left is nothing
+            let _ = std::fs::remove_file(&errand.file);
+            client.get(&errand.key, errand.version.as_deref(), &errand.file).map(|_| ())
+        } else {
+            client.put(&errand.key, &errand.file, errand.may_be_there)
+        };
+        match done {
+            Err(Trouble::Away(_)) if nth < TRIES => {
+                pause(wait);
+                wait *= 2;
+            }
+            done => return done,
+        }
+    }
+    Ok(())
+}

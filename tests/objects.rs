@@ -1,0 +1,541 @@
+//! Objects of buckets: taken in, fetched, delivered, deleted last, by a real server of them; refused, broken off, mute and
+//! away; and killed after each step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use unwedge::config::queue::Database as Place;
+use unwedge::sys::s3::{Client, Head, Trouble};
+
+use crate::store::Db;
+use crate::support::isolate;
+use crate::support::s3::{Act, Bucket};
+
+/// Who the programs become.
+const NOBODY: u32 = 65534;
+const INTAKE: &str = "[[intake]]\nname = \"in\"\ntype = \"t\"\nbucket = \"scans\"\nprefix = \"in/\"\noutput_prefix = \"out/\"\nafter = \"delete\"\nevery = \"1s\"\n";
+/// In a directory that everybody may write, `$3`, it notes that it ran.
+const COPY: &str = r#"echo run >>$3/runs; tr a-z A-Z <\"$1\" >\"$2\""#;
+
+/// A host with an intake on a bucket.
+struct Desk<'a> {
+    dir: tempfile::TempDir,
+    db: &'a Db,
+    bucket: Bucket,
+}
+
+impl<'a> Desk<'a> {
+    /// With a type whose command is [`COPY`].
+    fn new(test: &str, db: &'a Db, kind: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            isolate::skip(test, "needs root: a sentinel is root's");
+            return None;
+        }
+        let bucket = Bucket::new(test)?;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["run", "sentinels", "jobs.d", "state", "state/queue", "prom", "free"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("sentinels/jobs"), "armed by a test\n").unwrap();
+        fs::write(at("key"), "some:secret\n").unwrap();
+        fs::set_permissions(at("key"), fs::Permissions::from_mode(0o600)).unwrap();
+        for name in ["", "state/queue", "prom", "free", "key"] {
+            chown(at(name), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let free = at("free").display().to_string();
+        let kind = kind.replace("FREE", &free);
+        let tier = format!(
+            "[[tier]]\nargv = [\"/bin/bash\", \"-c\", \"{COPY}\", \"job\", \"{{input}}\", \"{{output}}\", \"{free}\"]\n"
+        );
+        fs::write(at("jobs.d/t.toml"), format!("{kind}\n{tier}")).unwrap();
+        let Place::Url(url) = &db.queue.database else { panic!() };
+        db.open();
+        if let Some(file) = url.0.strip_prefix("sqlite://") {
+            let queue = Path::new(file).parent().unwrap();
+            let files = fs::read_dir(queue).unwrap().flatten().map(|it| it.path());
+            for path in files.chain([queue.to_owned()]) {
+                chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+        let desk = Self { dir, db, bucket };
+        desk.configure(INTAKE);
+        Some(desk)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn configure(&self, more: &str) {
+        let (at, place) = (self.dir.path().display(), &self.bucket.place);
+        let Place::Url(url) = &self.db.queue.database else { panic!() };
+        let text = format!(
+            "[host]\nuser = \"nobody\"\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\nsentinel_dir = \"{at}/sentinels\"\ntextfile_dir = \"{at}/prom\"\n\
+             [jobs]\ndir = \"{at}/jobs.d\"\npoll = \"200ms\"\nbeat = \"1s\"\nsweep = \"1s\"\ngrace = \"1s\"\n\
+             [queue]\nadapter = \"unwedge\"\nlease = \"6s\"\nurl = \"{}\"\n\
+             [[bucket]]\nname = \"scans\"\nendpoint = \"{}\"\nbucket = \"{}\"\nkey_file = \"{at}/key\"\ntimeout = \"2s\"\n{more}",
+            url.0, place.endpoint, place.bucket
+        );
+        fs::write(self.at("unwedge.toml"), text).unwrap();
+    }
+
+    /// A round of upkeep; what it said.
+    fn pass(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_unwedge-jobs"))
+            .arg("--config")
+            .arg(self.at("unwedge.toml"))
+            .arg("--apply")
+            .current_dir("/")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn runner(&self, flags: &[&str]) -> Child {
+        // one that is started often waits before it takes anything, and a test has no time for that
+        let _ = fs::remove_file(self.at("state/queue/runner.json"));
+        let said = fs::File::options().append(true).create(true).open(self.at("said")).unwrap();
+        Command::new("/usr/bin/setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(env!("CARGO_BIN_EXE_unwedge-runner"))
+            .arg("--config")
+            .arg(self.at("unwedge.toml"))
+            .args(flags)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said)
+            .spawn()
+            .unwrap()
+    }
+
+    /// Works off what there is.
+    #[track_caller]
+    fn work(&self) {
+        let status = self.runner(&["--once"]).wait().unwrap();
+        assert!(status.success(), "{status}: {}", self.said());
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.at("said")).unwrap_or_default()
+    }
+
+    fn submit(&self, path: &str) {
+        let done = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+            .arg("--config")
+            .arg(self.at("unwedge.toml"))
+            .args(["jobs", "submit", "t", path])
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    fn jobs(&self) -> Vec<Vec<String>> {
+        self.db.rows(
+            "SELECT state, class, failures, infra_errors, tries, message FROM unwedge_jobs ORDER BY id",
+        )
+    }
+
+    /// Whoever waits for its time waits no longer.
+    fn hasten(&self) {
+        self.db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 RETURNING id");
+    }
+
+    /// How many tries have something that does not belong on this host.
+    fn spare(&self) -> usize {
+        fs::read_dir(self.at("state/queue/spare")).map_or(0, Iterator::count)
+    }
+
+    #[track_caller]
+    fn until(&self, what: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !what() {
+            let told = || format!("{:#?} {:?}: {}", self.jobs(), self.bucket.asked(), self.said());
+            assert!(start.elapsed().as_secs() < 90, "{}", told());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
+}
+
+#[test]
+fn an_object_is_fetched_worked_on_delivered_and_deleted_last() {
+    let test = "objects::an_object_is_fetched_worked_on_delivered_and_deleted_last";
+    for db in Db::both(test) {
+        let Some(desk) = Desk::new(test, &db, "output = \"/srv/{stem}.txt\"") else { return };
+        let after =
+            [("out/a b.txt", "A"), ("out/sub/ü+%?.txt", "B"), ("other/c.pdf", "c"), ("in/", "")];
+        let before = [("in/a b.pdf", "a"), ("in/sub/ü+%?.pdf", "b")];
+        for (key, text) in before.iter().chain(&after[2..]) {
+            desk.bucket.put(key, text);
+        }
+        desk.pass();
+        desk.pass();
+        let rows =
+            db.rows("SELECT input, output, needs, output_dir FROM unwedge_jobs ORDER BY input");
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        assert_eq!(rows[0][..2], ["s3://scans/in/a b.pdf", "s3://scans/out/a b.txt"]);
+        assert!(rows[0][2].contains("bucket:scans") && rows[0][3].is_empty(), "{rows:?}");
+        desk.work();
+        let both = texts(&[&after[..], &before[..]].concat());
+        assert_eq!(desk.bucket.all(), both, "{:?}", desk.jobs());
+        assert_eq!(desk.spare(), 0);
+        desk.pass();
+        assert_eq!(desk.bucket.all(), texts(&after));
+        desk.pass();
+        let jobs = desk.jobs();
+        assert!(jobs.iter().all(|row| row[0] == "done" && row[4] == "1"), "{jobs:?}");
+        // the secret stands where it was put, and nowhere else
+        let found =
+            Command::new("grep").args(["-rl", "secret"]).arg(desk.dir.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&found.stdout).lines().count(), 1, "{found:?}");
+    }
+}
+
+#[test]
+fn killed_after_each_step_the_next_one_ends_the_same() {
+    let test = "objects::killed_after_each_step_the_next_one_ends_the_same";
+    for db in Db::both(test) {
+        let Some(desk) = Desk::new(test, &db, "output = \"/srv/{stem}.txt\"") else { return };
+        let mut count = 0;
+        for step in ["GET /in/", "PUT /out/", "HEAD /out/", "DELETE /in/"] {
+            for is_done in [false, true] {
+                count += 1;
+                let key = count.to_string();
+                let reached = Arc::new(AtomicBool::new(false));
+                let (seen, wanted) = (Arc::clone(&reached), format!("{step}{key}"));
+                desk.bucket.rule(move |question| {
+                    if !question.starts_with(&wanted) || seen.swap(true, Ordering::SeqCst) {
+                        return Act::Pass;
+                    }
+                    if is_done { Act::LoseAnswer } else { Act::Mute }
+                });
+                desk.bucket.put(&format!("in/{key}"), "text");
+                let mut runner = desk.runner(&[]);
+                desk.until(|| reached.load(Ordering::SeqCst));
+                runner.kill().unwrap();
+                runner.wait().unwrap();
+                desk.bucket.rule(|_| Act::Pass);
+                let mut runner = desk.runner(&[]);
+                desk.until(|| {
+                    let all = desk.bucket.direct.list("").unwrap();
+                    let all: BTreeSet<String> = all.into_iter().map(|it| it.key).collect();
+                    all.contains(&format!("out/{key}.txt")) && !all.contains(&format!("in/{key}"))
+                });
+                kill_process(Pid::from_child(&runner), Signal::TERM).unwrap();
+                runner.wait().unwrap();
+            }
+        }
+        let all = desk.bucket.all();
+        assert!(all.len() == count && all.values().all(|text| text == "TEXT"), "{all:?}");
+        let jobs = desk.jobs();
+        let is_well = |row: &Vec<String>| row[0] == "done" && row[2] == "0";
+        assert!(jobs.len() == count && jobs.iter().all(is_well), "{jobs:?}");
+        let done = db.rows("SELECT count(*) FROM unwedge_attempts WHERE end_state = 'done'");
+        assert_eq!(done[0][0], count.to_string());
+        assert_eq!(desk.spare(), 0);
+    }
+}
+
+#[test]
+fn a_server_that_is_away_costs_no_try_and_work_goes_on_when_it_is_back() {
+    let test = "objects::a_server_that_is_away_costs_no_try_and_work_goes_on_when_it_is_back";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"s3://scans/out/{name}\"") else { return };
+    let mut runner = desk.runner(&[]);
+    let mut nth = 0;
+    for way in [Act::Answer(502, ""), Act::Reset, Act::Mute] {
+        for step in ["GET /", "GET /in/", "PUT /out/"] {
+            nth += 1;
+            let mut left = 2;
+            desk.bucket.rule(move |question| {
+                if left > 0 && question.starts_with(step) {
+                    left -= 1;
+                    return way;
+                }
+                Act::Pass
+            });
+            desk.bucket.put(&format!("in/{nth}"), "text");
+            desk.until(|| desk.jobs().get(nth - 1).is_some_and(|row| row[0] == "done"));
+        }
+    }
+    let jobs = desk.jobs();
+    assert!(jobs.iter().all(|row| row[2] == "0" && row[3] == "0"), "{jobs:?}");
+    // away while it is fetched, for longer than is waited there: nothing of the job ran, and it counts for nothing
+    desk.bucket.rule(|question| {
+        if question.starts_with("GET /in/") { Act::Answer(503, "SlowDown") } else { Act::Pass }
+    });
+    desk.bucket.put("in/late", "text");
+    desk.until(|| desk.jobs().get(nth).is_some_and(|row| row[1] == "infrastructure"));
+    let row = desk.jobs().remove(nth);
+    assert_eq!(row[..5], ["pending", "infrastructure", "0", "0", "1"], "{row:?}");
+    desk.bucket.rule(|_| Act::Pass);
+    desk.hasten();
+    desk.until(|| desk.jobs()[nth][0] == "done");
+    // away for all: nothing that lies there is taken, and that is said
+    let told = || desk.said().matches("bucket scans: nothing that lies there is taken: ").count();
+    let before = told();
+    desk.bucket.rule(|_| Act::Answer(503, "SlowDown"));
+    desk.until(|| told() > before);
+    desk.submit("s3://scans/other/x");
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(desk.jobs().last().unwrap()[4], "0");
+    desk.bucket.put("other/x", "text");
+    desk.bucket.rule(|_| Act::Pass);
+    desk.until(|| desk.jobs().iter().all(|row| row[0] == "done"));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+}
+
+#[test]
+fn a_server_that_refuses_us_is_told_from_one_that_is_away() {
+    let test = "objects::a_server_that_refuses_us_is_told_from_one_that_is_away";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    desk.bucket.put("in/a", "text");
+    desk.pass();
+    desk.bucket.rule(|question| {
+        let skewed = Act::Answer(403, "RequestTimeTooSkewed");
+        if question.starts_with("GET /in/") { skewed } else { Act::Pass }
+    });
+    desk.work();
+    let row = desk.jobs().remove(0);
+    assert_eq!(row[..4], ["pending", "configuration", "0", "0"], "{row:?}");
+    assert!(row[5].contains("the clocks of this host and of the server differ"), "{row:?}");
+    desk.bucket.rule(|_| Act::Answer(403, "InvalidAccessKeyId"));
+    assert!(desk.pass().contains("intake in: bucket scans: "));
+    fs::set_permissions(desk.at("key"), fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(desk.pass().contains("everybody may read it (mode 0644)"));
+}
+
+#[test]
+fn a_result_that_cannot_be_delivered_is_kept_and_not_made_again() {
+    let test = "objects::a_result_that_cannot_be_delivered_is_kept_and_not_made_again";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    desk.bucket.put("in/a", "text");
+    desk.pass();
+    desk.bucket.rule(|question| {
+        if question.starts_with("PUT") { Act::Answer(500, "InternalError") } else { Act::Pass }
+    });
+    desk.work();
+    let row = desk.jobs().remove(0);
+    assert_eq!(row[..5], ["retryable", "infrastructure", "0", "1", "1"], "{row:?}");
+    assert!(row[5].contains("HTTP 500 InternalError") && row[5].contains("is kept"), "{row:?}");
+    assert_eq!((desk.spare(), desk.bucket.all().len()), (1, 1));
+    desk.bucket.rule(|_| Act::Pass);
+    desk.hasten();
+    desk.work();
+    assert_eq!(desk.jobs()[0][0], "done", "{:?}", desk.jobs());
+    assert_eq!(desk.bucket.all()["out/a"], "TEXT");
+    assert_eq!(fs::read_to_string(desk.at("free/runs")).unwrap(), "run\n", "made once");
+    assert_eq!(desk.spare(), 0);
+}
+
+#[test]
+fn nothing_that_is_there_is_written_over() {
+    let test = "objects::nothing_that_is_there_is_written_over";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    for key in ["in/other", "in/same"] {
+        desk.bucket.put(key, "text");
+    }
+    desk.bucket.put("out/same", "TEXT");
+    desk.bucket.put("out/other", "mine");
+    desk.pass();
+    desk.work();
+    let rows = db.rows("SELECT state, class FROM unwedge_jobs ORDER BY input");
+    assert_eq!(rows[0], ["quarantined", "conflict"], "{:?}", desk.jobs());
+    assert_eq!(rows[1][0], "done", "{:?}", desk.jobs());
+    assert_eq!(desk.bucket.all()["out/other"], "mine");
+    // nor what comes to its place between the look and the deed
+    let direct = Client::to(&desk.bucket.direct_place(), "key:secret").unwrap();
+    desk.bucket.rule(move |question| {
+        if question == "PUT /out/late" {
+            direct.write("out/late", b"mine").unwrap();
+        }
+        Act::Pass
+    });
+    desk.bucket.put("in/late", "text");
+    desk.pass();
+    desk.work();
+    assert_eq!(desk.bucket.all()["out/late"], "mine", "{:?}", desk.jobs());
+}
+
+#[test]
+fn a_job_works_on_the_version_that_it_was_made_of_or_on_none() {
+    let test = "objects::a_job_works_on_the_version_that_it_was_made_of_or_on_none";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    desk.bucket.put("in/a", "old");
+    desk.bucket.put("in/gone", "x");
+    desk.pass();
+    desk.bucket.put("in/a", "new");
+    let etag = desk.bucket.direct.head("in/gone").unwrap().etag;
+    desk.bucket.direct.delete("in/gone", &etag).unwrap();
+    desk.work();
+    let rows = desk.jobs();
+    assert!(rows.iter().all(|row| row[..2] == ["quarantined", "permanent"]), "{rows:?}");
+    assert!(rows[0][5].contains("it is another one by now"), "{rows:?}");
+    assert!(rows[1][5].contains("there is no such object"), "{rows:?}");
+    desk.pass();
+    desk.work();
+    desk.pass();
+    assert_eq!(desk.bucket.all(), texts(&[("out/a", "NEW")]));
+}
+
+#[test]
+fn what_is_not_here_is_fetched_and_delivered_by_the_types_own_commands() {
+    let test = "objects::what_is_not_here_is_fetched_and_delivered_by_the_types_own_commands";
+    let db = Db::file();
+    let kind = "output = \"/nowhere/out/{name}\"\n\
+        fetch = { argv = [\"/bin/cp\", \"FREE/{name}\", \"{to}\"] }\n\
+        deliver = { argv = [\"/bin/cp\", \"{from}\", \"FREE/{name}.done\"] }\n[retry]\nattempts = 1\n";
+    let Some(desk) = Desk::new(test, &db, kind) else { return };
+    fs::write(desk.at("free/a"), "far").unwrap();
+    fs::write(desk.at("free/here"), "near").unwrap();
+    desk.submit("/nowhere/in/a");
+    desk.submit("/nowhere/in/none");
+    desk.work();
+    assert_eq!(fs::read_to_string(desk.at("free/a.done")).unwrap(), "FAR", "{:?}", desk.jobs());
+    let rows = desk.jobs();
+    assert!(rows[1][1] == "failed" && rows[1][5].contains("cannot stat"), "{rows:?}");
+    // what is here is not fetched
+    let file = desk.at("jobs.d/t.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        text.replace("fetch = { argv = [\"/bin/cp\"", "fetch = { argv = [\"/bin/false\""),
+    )
+    .unwrap();
+    desk.submit(&desk.at("free/here").display().to_string());
+    desk.work();
+    assert_eq!(fs::read_to_string(desk.at("free/here.done")).unwrap(), "NEAR", "{:?}", desk.jobs());
+    assert_eq!(desk.spare(), 0);
+}
+
+#[test]
+fn a_server_is_understood_in_all_that_it_says() {
+    let test = "objects::a_server_is_understood_in_all_that_it_says";
+    let Some(bucket) = Bucket::new(test) else { return };
+    let client = Client::to(&bucket.place, "key:secret").unwrap();
+    // more than a page of them
+    for nth in 0..1005 {
+        bucket.put(&format!("many/{nth:04}"), "x");
+    }
+    let found = client.list("many/").unwrap();
+    let last = found.last().unwrap();
+    assert_eq!((found.len(), last.key.as_str(), last.size), (1005, "many/1004", 1));
+    assert_eq!(client.list("none/").unwrap(), []);
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let big: Vec<u8> = (0..3_000_000_u32).map(|nth| nth.to_le_bytes()[0] % 251).collect();
+    fs::write(&from, &big).unwrap();
+    client.put("big", &from, false).unwrap();
+    let Head { etag, size, sha256, written_ms, now_ms } = client.head("big").unwrap();
+    assert_eq!((size, sha256.map(|it| it.len()), etag.len()), (3_000_000, Some(64), 32));
+    assert!(now_ms.unwrap() - written_ms.unwrap() < 60_000);
+    client.get("big", Some(&etag), &to).unwrap();
+    assert_eq!(fs::read(&to).unwrap(), big);
+    // what came otherwise than it was put there is nothing
+    bucket.rule(|question| if question == "GET /big" { Act::Damage } else { Act::Pass });
+    let told = client.get("big", None, &dir.path().join("damaged")).unwrap_err();
+    assert_eq!(told, Trouble::Away("what came is not what was put there".to_owned()));
+    bucket.rule(|_| Act::Pass);
+    assert_eq!(client.head("none"), Err(Trouble::Absent));
+    assert_eq!(client.delete("big", "another"), Err(Trouble::Changed));
+    assert_eq!(client.delete("none", "any"), Ok(()));
+    for (act, is_away) in [
+        (Act::Answer(502, ""), true),
+        (Act::Answer(503, "SlowDown"), true),
+        (Act::Answer(429, ""), true),
+        (Act::Reset, true),
+        (Act::Mute, true),
+        (Act::Answer(403, "InvalidAccessKeyId"), false),
+        (Act::Answer(403, "RequestTimeTooSkewed"), false),
+    ] {
+        bucket.rule(move |_| act);
+        let told = client.list("x").unwrap_err();
+        assert_eq!(matches!(told, Trouble::Away(_)), is_away, "{told:?}");
+        assert!(!told.to_string().contains("Signature="), "{told}");
+        assert!(client.answers().is_err());
+    }
+    bucket.rule(|_| Act::Answer(403, "AccessDenied"));
+    assert_eq!(client.answers(), Ok(()), "who may not list may well fetch");
+    bucket.rule(|_| Act::Answer(404, "NoSuchBucket"));
+    assert!(matches!(client.answers(), Err(Trouble::Refused(_))));
+}
+
+#[test]
+fn a_sign_of_life_in_a_bucket_is_told_by_its_servers_clock() {
+    let test = "objects::a_sign_of_life_in_a_bucket_is_told_by_its_servers_clock";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    desk.configure(
+        "[[heartbeat]]\nname = \"scan\"\nbucket = \"scans\"\nkey = \"beat\"\nmax_age = \"1h\"\n",
+    );
+    let told = || {
+        let said = desk.pass();
+        let metrics = fs::read_to_string(desk.at("prom/unwedge_jobs.prom")).unwrap();
+        let of_it =
+            |line: &&str| line.starts_with("unwedge_heartbeat_state") && line.ends_with(" 1");
+        let line = metrics.lines().find(of_it).unwrap_or_else(|| panic!("{said}"));
+        line.split('"').nth(3).unwrap().to_owned()
+    };
+    assert_eq!(told(), "absent");
+    desk.bucket.put("beat", "x");
+    assert_eq!(told(), "fresh");
+    desk.bucket.rule(|_| Act::Answer(502, ""));
+    assert_eq!(told(), "unknown");
+}
+
+#[test]
+fn a_runner_gives_a_sign_of_life_in_a_bucket_and_in_a_file() {
+    let test = "objects::a_runner_gives_a_sign_of_life_in_a_bucket_and_in_a_file";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    let place = |text: &str| {
+        let old = fs::read_to_string(desk.at("unwedge.toml")).unwrap();
+        fs::write(desk.at("unwedge.toml"), old.replace("[jobs]\n", &format!("[jobs]\n{text}\n")))
+            .unwrap();
+    };
+    let lives = |text: &str| {
+        let sign: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            (sign["state"].as_str(), sign["schema"].as_u64()),
+            (Some("idle"), Some(1)),
+            "{sign}"
+        );
+        assert!(
+            sign["version"].is_string() && sign["utc"].is_string() && sign["queue"] == true,
+            "{sign}"
+        );
+    };
+    place("sign_bucket = \"scans\"\nsign_key = \"beats/{host}\"");
+    let mut runner = desk.runner(&[]);
+    desk.until(|| desk.bucket.all().keys().any(|key| key.starts_with("beats/")));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    let all = desk.bucket.all();
+    assert!(!all.contains_key("beats/{host}"));
+    lives(all.values().next().unwrap());
+    desk.configure("");
+    place(&format!("sign_path = \"{}\"", desk.at("free/beat").display()));
+    let mut runner = desk.runner(&[]);
+    desk.until(|| desk.at("free/beat").exists());
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+    lives(&fs::read_to_string(desk.at("free/beat")).unwrap());
+}
