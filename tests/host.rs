@@ -95,7 +95,7 @@ fn jobs_metrics() -> String {
         removed: [("done".to_owned(), 3)].into(),
         heartbeats: vec![Seen {
             name: "scan".to_owned(),
-            state: unwedge::decide::heartbeat::State::Stale,
+            state: unwedge::probes::heartbeat::State::Stale,
             age: Some(Duration::from_secs(9)),
             why: None,
         }],

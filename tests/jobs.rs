@@ -314,7 +314,7 @@ fn a_sign_of_life_on_a_server_is_told_by_the_servers_own_clock() {
     use std::io::{Read as _, Write as _};
     use std::time::Duration;
     use unwedge::config::heartbeat::{Heartbeat, Source};
-    use unwedge::decide::heartbeat::State;
+    use unwedge::probes::heartbeat::State;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {

@@ -311,6 +311,11 @@ host_test! {
         };
         host.ok("systemctl daemon-reload; systemctl start unwedge-runner; cd /srv/in; tee a b <<<x; unwedge jobs submit t a; unwedge jobs submit --wait u b");
         round("absent");
+        // an incident from the first round over the mounts that knows of it until the first that sees it fresh
+        let incident = || host.ok("unwedge-mounts --apply >/dev/null; unwedge incidents --json");
+        host.arm();
+        let told = incident();
+        assert!(told.contains("heartbeat:scan") && told.contains("absent"), "{told}");
         host.until("cd /; unwedge jobs why 1 | grep -q '^storage-closed: .*heartbeat:scan'");
         host.ok("touch -d '2 hours ago' /srv/heart");
         round("stale");
@@ -322,6 +327,8 @@ host_test! {
         host.ok("sleep 0.5; ! test -e /srv/out/a; touch /srv/heart");
         round("fresh");
         host.until("test -s /srv/out/a");
+        let told: Value = serde_json::from_str(&incident()).unwrap();
+        assert_eq!(told["incidents"][0]["open"], false, "{told:#}");
     }
 }
 

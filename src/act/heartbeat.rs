@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::store;
 use crate::config::bucket::Bucket;
 use crate::config::heartbeat::{Heartbeat, Source};
-use crate::decide::heartbeat::{Found, State, judge};
+use crate::decide::heartbeat::{Found, judge};
 use crate::probes::bucket;
-use crate::probes::heartbeat::{self as probe, Written};
+use crate::probes::heartbeat::{self as probe, State, Written};
 use crate::probes::records::Heartbeats;
 use crate::sys::clock::{Deadline, Now};
 use crate::sys::http;
@@ -49,7 +49,8 @@ pub fn round(
     let seen: Vec<Seen> =
         all.iter().map(|it| look(it, buckets, now, deadline.left().min(LIMIT))).collect();
     let fresh = seen.iter().filter(|it| it.state == State::Fresh).map(|it| it.name.clone());
-    store::record(own, &Heartbeats { at: Some(now.stamp()), fresh: fresh.collect() })?;
+    let states = seen.iter().map(|it| (it.name.clone(), it.state)).collect();
+    store::record(own, &Heartbeats { at: Some(now.stamp()), fresh: fresh.collect(), states })?;
     Ok(seen)
 }
 

@@ -12,7 +12,7 @@ use super::outcome::Outcome;
 use super::perform::Actor;
 use super::{storage_gate, store};
 use crate::config::{Loaded, Settings};
-use crate::decide::incidents::{forgotten, of_mounts};
+use crate::decide::incidents::{forgotten, of_heartbeats, of_mounts};
 use crate::decide::mounts::Decision;
 use crate::decide::plan::{Hold, Plan, Reason};
 use crate::manifest::{BINDS, MOUNTS, Tool};
@@ -117,6 +117,7 @@ pub fn carry_out(
     if !matches!(facts.work, Work::Unknown(_)) {
         seen.extend(forgotten(actor.book.open(), actor.observations));
     }
+    seen.extend(of_heartbeats(&facts.heartbeats, actor.book.open()));
     actor.book.follow(&seen, holds, &actor.debts, &facts.now);
     actor.state.rehearsal = rehearsal.or(actor.state.rehearsal);
     let mut outcomes = Vec::new();

@@ -30,6 +30,8 @@ pub struct Worker {
     pub status: Option<Vec<String>>,
     /// The mounts and binds it stands on, if they were named. Default: all of them.
     pub needs: Option<Vec<PathBuf>>,
+    /// The signs of life that it needs, by name: `heartbeat:NAME` in `needs`. Default none.
+    pub signs: Vec<String>,
     /// How long a stop by hand counts. Default 1 h.
     pub respect_stop: Duration,
     /// Whether the worker itself leaves a job alone for a while whose output directory fails. Default no.
@@ -63,6 +65,7 @@ impl Default for Worker {
             stop: None,
             status: None,
             needs: None,
+            signs: Vec::new(),
             respect_stop: Duration::from_secs(60 * 60),
             own_cooldown: false,
             verify: Duration::from_secs(15),

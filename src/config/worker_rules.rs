@@ -31,7 +31,12 @@ pub fn worker(check: &mut Checker<'_>, written: WorkerFragment, settings: &Setti
         start: command(check, "start", written.start),
         stop: command(check, "stop", written.stop),
         status: command(check, "status", written.status),
-        needs: written.needs.map(|needs| paths(check, &at.key("needs"), &needs, settings)),
+        needs: written
+            .needs
+            .as_ref()
+            .map(|needs| paths(check, &at.key("needs"), needs, settings))
+            .filter(|paths| !paths.is_empty() || written.needs.as_ref().is_some_and(Vec::is_empty)),
+        signs: signs(check, &at.key("needs"), written.needs.as_deref().unwrap_or(&[]), settings),
         respect_stop: check.duration(
             &at.key("respect_stop"),
             written.respect_stop,
@@ -88,6 +93,27 @@ fn budget(check: &mut Checker<'_>, at: &KeyPath, written: WorkerBudgetFragment) 
     }
 }
 
+/// How a need begins that is the sign of life of another program.
+const SIGN: &str = "heartbeat:";
+
+/// The signs of life among the needs.
+fn signs(
+    check: &mut Checker<'_>,
+    at: &KeyPath,
+    written: &[String],
+    settings: &Settings,
+) -> Vec<String> {
+    let mut signs = Vec::new();
+    for (index, text) in written.iter().enumerate() {
+        let Some(name) = text.strip_prefix(SIGN) else { continue };
+        if !settings.heartbeat.iter().any(|it| it.name == name) {
+            check.problem(&at.index(index), format!("there is no [[heartbeat]] called {name}"));
+        }
+        signs.push(name.to_owned());
+    }
+    signs
+}
+
 /// A need that nobody looks at would never be live. What the manifest lists is not known yet: where
 /// there is one, a need that it does not list is held when it comes to it.
 fn paths(
@@ -99,6 +125,9 @@ fn paths(
     let mut needs = Vec::new();
     for (index, text) in written.iter().enumerate() {
         let at = at.index(index);
+        if text.starts_with(SIGN) {
+            continue;
+        }
         let Some(path) = check.absolute(&at, text) else { continue };
         let is_mount = settings.mount.iter().any(|spec| spec.path == path);
         let is_bind = settings.bind.iter().any(|bind| bind.hot == path);
@@ -250,6 +279,12 @@ mod tests {
         let with = |needs: &str| format!("[worker]\nunit = \"w.service\"\nneeds = [{needs:?}]\n");
         assert!(told(&with("/srv/a")).is_ok() && told(&with("/srv/box")).is_ok());
         refused(&with("/srv/box/a"), "neither the path of a [[mount]]");
+        refused(&with("heartbeat:x"), "there is no [[heartbeat]] called x");
+        let beat = "[[heartbeat]]\nname = \"x\"\npath = \"/srv/h\"\nmax_age = \"5m\"\n";
+        let settings = told(&format!("{}{beat}", with("heartbeat:x"))).unwrap();
+        let worker = settings.worker.clone().unwrap();
+        assert_eq!((worker.signs.as_slice(), worker.needs.as_ref()), (&["x".to_owned()][..], None));
+        assert_eq!(worker.needs(&settings).len(), 2, "and all that is listed");
         let manifest = format!("{}[binds]\nmanifest = \"/etc/unwedge/binds\"\n", with("/srv/c"));
         assert!(told(&manifest).is_ok());
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use crate::probes::heartbeat::State;
 
 /// Clocks that differ by no more than this are the same.
 const SKEW_MAX: Duration = Duration::from_secs(60);
@@ -21,40 +21,6 @@ pub enum Found {
     Absent,
     /// It could not be looked at, and why.
     Unknown(String),
-}
-
-/// What it was seen as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// As young as it should be.
-    Fresh,
-    /// Older.
-    Stale,
-    /// Not there.
-    Absent,
-    /// Nobody can tell.
-    Unknown,
-    /// Its time lies in the future.
-    Skewed,
-}
-
-impl State {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Fresh, Self::Stale, Self::Absent, Self::Unknown, Self::Skewed];
-
-    /// The word.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Stale => "stale",
-            Self::Absent => "absent",
-            Self::Unknown => "unknown",
-            Self::Skewed => "skewed",
-        }
-    }
 }
 
 /// What it is, and how old.

@@ -2,9 +2,13 @@
 //! changes nothing, what is not confirmed opens none, and what is bad for the same base, or keeps the worker down
 //! meanwhile, is part of the same one.
 
+use std::collections::BTreeMap;
+
 use super::confirm;
 use super::plan::{Hold, Reason, Subject};
 use crate::config::Settings;
+use crate::config::heartbeat::key;
+use crate::probes::heartbeat::State;
 use crate::probes::incidents::{Incident, SCHEMA, What};
 use crate::probes::mounts::{Observation, Role};
 use crate::probes::records::{Debts, Sighting};
@@ -84,6 +88,28 @@ pub fn of_mounts(
         }
     };
     observations.iter().filter(is_ours).map(one).collect()
+}
+
+/// What a round makes of the signs of life of others, and of those that an open incident is about and nobody waits for any
+/// more.
+#[must_use]
+pub fn of_heartbeats(seen: &BTreeMap<String, Option<State>>, open: &[Incident]) -> Vec<Touched> {
+    let one = |name: &str, state: &str, health| Touched {
+        subject: key(name),
+        root: Some(key(name)),
+        state: state.to_owned(),
+        why: String::new(),
+        health,
+    };
+    let known = seen.iter().map(|(name, state)| match state {
+        Some(State::Fresh) => one(name, "fresh", Health::Good),
+        Some(state @ (State::Stale | State::Absent)) => one(name, state.name(), Health::Bad),
+        Some(state @ (State::Unknown | State::Skewed)) => one(name, state.name(), Health::Unknown),
+        None => one(name, "unknown", Health::Unknown),
+    });
+    let of_one = |incident: &Incident| incident.root().strip_prefix(&key("")).map(str::to_owned);
+    let gone = open.iter().filter_map(of_one).filter(|name| !seen.contains_key(name));
+    known.chain(gone.map(|name| one(&name, "unwatched", Health::Good))).collect()
 }
 
 /// What an open incident touches and nobody watches any more, such as the bind of a job that has ended: it is part of
@@ -317,6 +343,24 @@ mod tests {
     use crate::probes::incidents::Event;
     use crate::probes::records::Debt;
     use crate::sys::clock::Stamp;
+
+    #[test]
+    fn a_sign_of_life_that_ended_is_an_incident_until_it_is_given_again_or_waited_for_no_more() {
+        let seen = |state| BTreeMap::from([("scan".to_owned(), state)]);
+        let health = |state| of_heartbeats(&seen(state), &[])[0].health;
+        assert_eq!(health(Some(State::Stale)), Health::Bad);
+        assert_eq!(health(Some(State::Absent)), Health::Bad);
+        assert_eq!(health(Some(State::Fresh)), Health::Good);
+        for unknown in [None, Some(State::Unknown), Some(State::Skewed)] {
+            assert_eq!(health(unknown), Health::Unknown);
+        }
+        let entries =
+            follow(&[], &of_heartbeats(&seen(Some(State::Stale)), &[]), &[], &Debts::default());
+        assert!(matches!(&entries[..], [Entry::Open(_)]), "{entries:?}");
+        let open = after(vec![], &entries);
+        let gone = of_heartbeats(&BTreeMap::new(), &open);
+        assert_eq!((gone[0].state.as_str(), gone[0].health), ("unwatched", Health::Good));
+    }
 
     const BOX: &str = "/srv/box";
     const BIND: &str = "/srv/jobs/a";

@@ -23,6 +23,7 @@ use crate::probes::binds::Fault;
 use crate::probes::facts::Facts;
 use crate::probes::family::Family;
 use crate::probes::gates::Gates;
+use crate::probes::heartbeat::State;
 use crate::probes::holders::Holders;
 use crate::probes::mountinfo::TableError;
 use crate::probes::mounts::{Ground, Layer, Nested, Observation};
@@ -60,6 +61,8 @@ pub struct World<'a> {
     pub units: &'a BTreeMap<String, UnitLook>,
     /// The worker, where there is one and it was asked for.
     pub worker: Option<&'a WorkerLook>,
+    /// What was last seen of the signs of life of others.
+    pub heartbeats: &'a BTreeMap<String, Option<State>>,
     /// The gates.
     pub gates: &'a Gates,
     /// What earlier rounds wrote down.
@@ -83,6 +86,7 @@ impl<'a> World<'a> {
             table: &facts.survey.table,
             units: &facts.units,
             worker: facts.worker.as_ref(),
+            heartbeats: &facts.heartbeats,
             gates: &facts.gates,
             state: &facts.state,
             debts: &facts.debts,

@@ -152,6 +152,7 @@ pub fn resume(world: &World<'_>, repairs: &[Repair]) -> Result<Option<Repair>, V
         work: world.work,
         orphans: &[],
         headroom: &BTreeMap::new(),
+        heartbeats: world.heartbeats,
         gates: world.gates,
         state: &WorkerState::default(),
         debts: world.debts,

@@ -19,6 +19,7 @@ use crate::config::{COOLDOWN_MAX, Settings, Worker, WorkerBudget};
 use crate::probes::binds::{Fault, Place};
 use crate::probes::gates::Gates;
 use crate::probes::headroom::Headroom;
+use crate::probes::heartbeat::State as Sign;
 use crate::probes::jobs::{Job, QueueFacts, Row, State as JobState};
 use crate::probes::mounts::{Observation, governing};
 use crate::probes::orphans::Orphan;
@@ -54,6 +55,8 @@ pub struct World<'a> {
     pub orphans: &'a [Orphan],
     /// The room on each need that is live.
     pub headroom: &'a BTreeMap<PathBuf, Headroom>,
+    /// What was last seen of the signs of life of others.
+    pub heartbeats: &'a BTreeMap<String, Option<Sign>>,
     /// The gates.
     pub gates: &'a Gates,
     /// What earlier rounds wrote down.
@@ -83,6 +86,7 @@ impl<'a> World<'a> {
             work: &facts.work,
             orphans: &facts.orphans,
             headroom: &facts.headroom,
+            heartbeats: &facts.heartbeats,
             gates: &facts.gates,
             state: &facts.state,
             debts: &facts.debts,
@@ -293,6 +297,14 @@ impl World<'_> {
                 Some(_) if self.is_put_back(&path) => continue,
                 Some(seen) => format!("{shown} is {}: {}", seen.verdict, seen.why),
                 None => format!("{shown} is not looked at: it is no [[mount]] and no bind"),
+            };
+            holds.push(self.hold(Reason::StorageNotLive, detail));
+        }
+        for name in &self.worker.signs {
+            let detail = match self.heartbeats.get(name).copied().flatten() {
+                Some(Sign::Fresh) => continue,
+                Some(state) => format!("heartbeat {name} is {}", state.name()),
+                None => format!("heartbeat {name}: nobody has looked within 3 min"),
             };
             holds.push(self.hold(Reason::StorageNotLive, detail));
         }

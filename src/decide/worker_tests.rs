@@ -33,6 +33,7 @@ struct Scene {
     observations: Vec<Observation>,
     work: Work,
     headroom: BTreeMap<PathBuf, Headroom>,
+    heartbeats: BTreeMap<String, Option<Sign>>,
     orphans: Vec<Orphan>,
     gates: Gates,
     state: WorkerState,
@@ -124,6 +125,7 @@ fn scene() -> Scene {
         look: WorkerLook { enabled: "enabled".to_owned(), ..WorkerLook::of(UNIT, State::Inactive) },
         observations: vec![seen(BOX, Verdict::Live, 7), seen(HOT, Verdict::Live, 8)],
         work: Work::Known(facts(3, 0, vec![job("1", Some("/srv/a/1"))])),
+        heartbeats: BTreeMap::new(),
         headroom: [(BOX.into(), room()), (HOT.into(), room())].into(),
         orphans: vec![],
         gates: Gates {
@@ -151,6 +153,7 @@ fn decided(scene: &Scene) -> Decision {
         work: &scene.work,
         orphans: &scene.orphans,
         headroom: &scene.headroom,
+        heartbeats: &scene.heartbeats,
         gates: &scene.gates,
         state: &scene.state,
         debts: &scene.debts,
@@ -269,6 +272,24 @@ fn every_need_must_be_live_and_not_merely_there() {
     }
     check(|s| s.observations.clear(), &[Reason::StorageNotLive, Reason::StorageNotLive]);
     check(|s| s.observations[0].layers.clear(), &[Reason::StorageNotLive]);
+    // a sign of life is one of them where it is named, and only a fresh one is
+    let with = |state: Option<Sign>| {
+        move |s: &mut Scene| {
+            s.settings.worker.as_mut().unwrap().signs = vec!["scan".to_owned()];
+            s.heartbeats.insert("scan".to_owned(), state);
+        }
+    };
+    check(with(Some(Sign::Fresh)), &[]);
+    for state in
+        [None, Some(Sign::Stale), Some(Sign::Absent), Some(Sign::Unknown), Some(Sign::Skewed)]
+    {
+        check(with(state), &[Reason::StorageNotLive]);
+    }
+    check(
+        |s| s.settings.worker.as_mut().unwrap().signs = vec!["scan".to_owned()],
+        &[Reason::StorageNotLive],
+    );
+    check(|s| _ = s.heartbeats.insert("scan".to_owned(), Some(Sign::Stale)), &[]);
     let fault =
         || Fault { subject: "/etc/binds".into(), place: Place::Manifest, what: "x".to_owned() };
     check(|s| s.faults.push(fault()), &[Reason::BadBind]);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::gates::{self, Access, Gates, LockLook, Namespace};
+use super::heartbeat::{self, State};
 use super::mountinfo::mount_points;
 use super::mounts::{self, Ground, Observation, Survey};
 use super::records::{self, Debt, Debts, Holds, MountsState, Record, Sighting, Unreadable};
@@ -37,6 +38,8 @@ pub struct Facts {
     pub units: BTreeMap<String, UnitLook>,
     /// The worker; not looked at where there is none, or where all is well and nothing owed.
     pub worker: Option<WorkerLook>,
+    /// What was last seen of the signs of life of others.
+    pub heartbeats: BTreeMap<String, Option<State>>,
     /// What earlier rounds wrote down; empty when it cannot be read, and then a gate is closed.
     pub state: MountsState,
     /// What is owed.
@@ -158,7 +161,8 @@ fn look_with(
         .as_ref()
         .filter(|worker| concerns_the_worker(&survey.observations, &debts, worker))
         .map(|config| worker::look(settings, config));
-    Ok(Facts { now: Now::take()?, work, gates, survey, units, worker, state, debts })
+    let heartbeats = heartbeat::last(settings, now);
+    Ok(Facts { now: Now::take()?, work, gates, survey, units, worker, heartbeats, state, debts })
 }
 
 /// Whether anything may be to be done for which the worker matters.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::heartbeat::AGE_MAX as AGE_MAX_OF_SIGNS;
 use super::records::{self, Heartbeats};
 use crate::config::{Settings, heartbeat};
 use crate::sys::clock::{Now, Stamp};
@@ -52,9 +53,6 @@ pub fn open(run_dir: &Path) -> Vec<String> {
     gate.paths.into_iter().filter(|(_, entry)| entry.open).map(|(path, _)| path).collect()
 }
 
-/// A round that keeps the signs of life of others comes every minute; two of them may be lost.
-const HEARTBEATS_AGE_MAX: Duration = Duration::from_secs(3 * 60);
-
 /// All that is open now: watched paths, and in `own`, the directory of the service user's records, the signs of life of
 /// others that are fresh.
 #[must_use]
@@ -63,7 +61,7 @@ pub fn open_keys(run_dir: &Path, own: Option<&Path>) -> Vec<String> {
     if let (Some(own), Ok(now)) = (own, Now::take())
         && let Ok(kept) = records::read::<Heartbeats>(own, &now)
         && let Some(at) = &kept.at
-        && now.since(at).known().is_some_and(|age| age <= HEARTBEATS_AGE_MAX)
+        && now.since(at).known().is_some_and(|age| age <= AGE_MAX_OF_SIGNS)
     {
         open.extend(kept.fresh.iter().map(|name| heartbeat::key(name)));
     }

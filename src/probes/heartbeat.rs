@@ -1,5 +1,7 @@
-//! Signs of life in files, which may lie on storage that hangs: a child looks.
+//! Signs of life of others: in files, which may lie on storage that hangs, so that a child looks; and what was last seen of
+//! all of them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -8,8 +10,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::asked::{self, ask};
-use crate::sys::clock::Deadline;
+use super::records::{self, Heartbeats};
+use crate::config::Settings;
+use crate::manifest::queue_dir;
+use crate::sys::clock::{Deadline, Now};
+use crate::sys::user;
 
+/// A round that keeps them comes every minute; two of them may be lost.
+pub const AGE_MAX: Duration = Duration::from_secs(3 * 60);
 /// The word that makes this program such a child.
 const VERB: &str = "--heartbeat";
 
@@ -23,6 +31,61 @@ pub enum Written {
     Absent,
     /// It cannot be looked at, and why.
     Unknown(String),
+}
+
+/// What it was seen as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// As young as it should be.
+    Fresh,
+    /// Older.
+    Stale,
+    /// Not there.
+    Absent,
+    /// Nobody can tell.
+    Unknown,
+    /// Its time lies in the future.
+    Skewed,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Fresh, Self::Stale, Self::Absent, Self::Unknown, Self::Skewed];
+
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Absent => "absent",
+            Self::Unknown => "unknown",
+            Self::Skewed => "skewed",
+        }
+    }
+}
+
+/// What was last seen of each that is configured; none of those of which nothing is known any more, or never was. It is
+/// the service user's word, as what is in the queue is.
+#[must_use]
+pub fn last(settings: &Settings, now: &Now) -> BTreeMap<String, Option<State>> {
+    let names = settings.heartbeat.iter().map(|it| it.name.clone());
+    let mut all: BTreeMap<String, Option<State>> = names.map(|name| (name, None)).collect();
+    if all.is_empty() {
+        return all;
+    }
+    let Ok(ids) = user::named(&settings.host.user, user::LIMIT) else { return all };
+    let own = queue_dir(&settings.host);
+    let kept = records::read_of::<Heartbeats>(&own, ids.uid, now).unwrap_or_default();
+    let age = kept.at.as_ref().and_then(|at| now.since(at).known());
+    if age.is_some_and(|age| age <= AGE_MAX) {
+        for (name, state) in kept.states {
+            all.entry(name).and_modify(|it| *it = Some(state));
+        }
+    }
+    all
 }
 
 /// Looks, within `limit`.

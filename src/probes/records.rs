@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::heartbeat::State;
 use super::identity::Identity;
 use super::jobs::Row;
 use super::verdict::Verdict;
@@ -456,6 +457,9 @@ pub struct Heartbeats {
     pub at: Option<Stamp>,
     /// Those that are fresh, by name.
     pub fresh: Vec<String>,
+    /// What each was seen as.
+    #[serde(default)]
+    pub states: BTreeMap<String, State>,
 }
 
 impl Record for Heartbeats {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::facts::{self, OwnLock, Remembered, remember};
 use super::gates::Gates;
 use super::headroom::{self, Headroom};
+use super::heartbeat::{self, State};
 use super::mounts::{self, Survey};
 use super::orphans::{self, Known, Orphan};
 use super::records::{self, Debts, MountsState, WorkerState};
@@ -34,6 +35,8 @@ pub struct WorkerFacts {
     pub orphans: Vec<Orphan>,
     /// The room that is left on each need that is live.
     pub headroom: BTreeMap<PathBuf, Headroom>,
+    /// What was last seen of the signs of life of others.
+    pub heartbeats: BTreeMap<String, Option<State>>,
     /// What earlier rounds wrote down; empty when it cannot be read, and then a gate is closed.
     pub state: WorkerState,
     /// What is owed.
@@ -62,8 +65,9 @@ pub fn look(
     let known = Known { watched: &state.watched, interrupted: &repairs.interrupted };
     let seen = &survey.observations;
     let orphans = orphans::look(settings, &work, &look, known, seen, worker.deadline / 8);
+    let heartbeats = heartbeat::last(settings, now);
     let now = Now::take()?;
-    Ok(WorkerFacts { now, gates, look, survey, work, orphans, headroom, state, debts })
+    Ok(WorkerFacts { now, gates, look, survey, work, orphans, headroom, heartbeats, state, debts })
 }
 
 /// The needs that can be asked for their room.

@@ -11,9 +11,9 @@ use super::json::Head;
 use super::metrics::{Families, count, flag, seconds_of, whole};
 use crate::act::upkeep::Tended;
 use crate::decide::attempts::State;
-use crate::decide::heartbeat;
 use crate::decide::workers::Standing;
 use crate::manifest::OPERATOR;
+use crate::probes::heartbeat::State as Sign;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
 use crate::queue::store::listing::Worker;
@@ -75,7 +75,7 @@ pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
         }
     }
     for it in &tended.heartbeats {
-        for state in heartbeat::State::ALL {
+        for state in Sign::ALL {
             let labels = [("name", it.name.as_str()), ("state", state.name())];
             metrics.set("unwedge_heartbeat_state", &labels, flag(it.state == state))?;
         }

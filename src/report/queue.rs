@@ -10,9 +10,9 @@ use super::metrics::{self, Common, Families, flag, seconds_of, whole};
 use super::out;
 use crate::act::upkeep::{Done, Tended};
 use crate::config::{Settings, duration};
-use crate::decide::heartbeat;
 use crate::decide::plan::{Hold, Reason};
 use crate::manifest::JOBS;
+use crate::probes::heartbeat::State as Sign;
 use crate::probes::jobs::{Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, Touched};
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
@@ -216,7 +216,7 @@ pub fn journal(round: &QueueRound<'_>) {
 
 /// The signs of life that are not fresh.
 fn heartbeats(tended: &Tended) -> Vec<String> {
-    let bad = tended.heartbeats.iter().filter(|it| it.state != heartbeat::State::Fresh);
+    let bad = tended.heartbeats.iter().filter(|it| it.state != Sign::Fresh);
     bad.map(|it| {
         let age = it.age.map_or(String::new(), |age| format!(", {} old", text::duration(age)));
         let why = it.why.as_ref().map_or(String::new(), |why| format!(": {why}"));

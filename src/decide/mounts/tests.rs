@@ -163,6 +163,7 @@ impl Scene {
             table: &self.table,
             units: &self.units,
             worker: self.worker.as_ref(),
+            heartbeats: &BTreeMap::new(),
             gates: &self.gates,
             state: &self.state,
             debts: &self.debts,
