@@ -33,7 +33,11 @@ struct Server {
 }
 
 fn program() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/moto/bin/moto_server")
+    // a copy of the tree has none of its own
+    let there = std::env::var_os("UNWEDGE_MOTO").map(PathBuf::from);
+    there.unwrap_or_else(|| {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/moto/bin/moto_server")
+    })
 }
 
 fn start() -> Server {
