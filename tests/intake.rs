@@ -9,6 +9,7 @@ use std::time::Duration;
 use unwedge::config::jobs::Keep;
 use unwedge::config::queue::Database as Place;
 use unwedge::decide::attempts::State;
+use unwedge::probes::records::{self, UpkeepState};
 use unwedge::queue::store::Store;
 use unwedge::sys::clock::Deadline;
 
@@ -380,4 +381,34 @@ fn what_stays_is_known_for_as_long_as_it_is_there() {
         assert_eq!(remove(&mut store), 1);
         assert!(!Path::new(&desk.file("a")).exists());
     }
+}
+
+#[test]
+fn who_has_not_looked_for_as_long_as_a_lease_has_heard_no_silence() {
+    if !can("intake::who_has_not_looked_for_as_long_as_a_lease_has_heard_no_silence") {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "");
+    let mut store = db.open();
+    worker(&mut store, "elsewhere:1:2:3");
+    desk.put("a", "x");
+    desk.takes(1, 0);
+    assert_eq!(claim(&mut store, "elsewhere:1:2:3", &[], 1).len(), 1);
+    let own = desk.dir.path().join("state/queue");
+    let file = records::path_of::<UpkeepState>(&own);
+    // it was at its last beat for more than a lease, by the clock of who remembers it
+    let looked_ago = |seconds: u64| {
+        desk.pass();
+        let mut memory: UpkeepState = records::parse(&fs::read(&file).unwrap()).unwrap();
+        for first in memory.heard.values_mut() {
+            first.at.boot_ms -= 130_000;
+        }
+        memory.looked.as_mut().unwrap().boot_ms -= seconds * 1000;
+        fs::write(&file, records::render(&memory).unwrap()).unwrap();
+        desk.pass();
+        db.rows("SELECT state FROM unwedge_jobs").remove(0).remove(0)
+    };
+    assert_eq!(looked_ago(121), "running", "it may have beaten a hundred times meanwhile");
+    assert_eq!(looked_ago(110), "retryable");
 }

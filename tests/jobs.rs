@@ -1,7 +1,7 @@
 //! The operator's verbs on a queue of our own, on both databases: what they say, what they change, how they end.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -307,6 +307,40 @@ fn only_processes_whose_worker_is_seen_to_be_gone_are_ended() {
     assert!(parts(&said)[0].starts_with("of a worker that is gone, ended"), "{said}");
     all[0].0.wait().unwrap();
     assert!(all[1..].iter_mut().all(|it| it.0.try_wait().unwrap().is_none()), "{said}");
+}
+
+lab_test! {
+    fn where_processes_of_others_are_hidden_nobody_is_taken_for_gone(lab) {
+        let _ = &lab;
+        let db = Db::file();
+        let mut child = Command::new("/bin/true").spawn().unwrap();
+        let pid = child.id();
+        child.wait().unwrap();
+        let own = unwedge::probes::witness::own().unwrap();
+        let mut parts: Vec<&str> = own.split(':').collect();
+        let pid = pid.to_string();
+        parts[2] = &pid;
+        let gone = parts.join(":");
+        crate::store::worker(&mut db.open(), &gone);
+        let unwedge::config::queue::Database::Url(url) = &db.queue.database else { panic!() };
+        let told = |before: &str| {
+            let script = format!("{before} exec setpriv --reuid=65534 --regid=65534 --clear-groups -- \"$0\" workers cleanup --dry-run --queue \"$1\"");
+            let output = Command::new("/bin/sh")
+                .args(["-ec", &script, env!("CARGO_BIN_EXE_unwedge"), &url.0])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let dir = Path::new(url.0.strip_prefix("sqlite://").unwrap()).parent().unwrap();
+        let open = Command::new("chmod").args(["-R", "a+rwX"]).arg(dir).status().unwrap();
+        assert!(open.success());
+        // helpers of another user may be there, and see to their job
+        let hidden = told("mount -t proc -o hidepid=invisible proc /proc;");
+        assert!(!hidden.contains(&gone), "{hidden}");
+        let seen = told("mount -t proc -o hidepid=off proc /proc;");
+        assert!(seen.contains(&gone), "{seen}");
+    }
 }
 
 #[test]

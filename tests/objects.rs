@@ -539,3 +539,44 @@ fn a_runner_gives_a_sign_of_life_in_a_bucket_and_in_a_file() {
     runner.wait().unwrap();
     lives(&fs::read_to_string(desk.at("free/beat")).unwrap());
 }
+
+#[test]
+fn nothing_of_an_errand_is_left_when_its_helper_is_killed() {
+    let test = "objects::nothing_of_an_errand_is_left_when_its_helper_is_killed";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    let reached = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&reached);
+    desk.bucket.rule(move |question| {
+        if question.starts_with("GET /in/") && !seen.swap(true, Ordering::SeqCst) {
+            return Act::Mute;
+        }
+        Act::Pass
+    });
+    // long enough that it is still at it when that is looked for
+    let config = fs::read_to_string(desk.at("unwedge.toml")).unwrap();
+    fs::write(desk.at("unwedge.toml"), config.replace("timeout = \"2s\"", "timeout = \"1m\""))
+        .unwrap();
+    desk.bucket.put("in/a", "text");
+    let mut runner = desk.runner(&[]);
+    desk.until(|| reached.load(Ordering::SeqCst));
+    let of = |parent: u32| -> Vec<procfs::process::Stat> {
+        let all = procfs::process::all_processes().unwrap().flatten();
+        let all = all.filter_map(|it| it.stat().ok());
+        all.filter(|it| it.state != 'Z' && it.ppid.cast_unsigned() == parent).collect()
+    };
+    let helper = of(runner.id()).into_iter().find(|it| it.comm.starts_with("uj")).unwrap();
+    let errand = of(helper.pid.cast_unsigned()).remove(0);
+    kill_process(Pid::from_raw(helper.pid).unwrap(), Signal::KILL).unwrap();
+    let is_there = || {
+        let now = procfs::process::Process::new(errand.pid).and_then(|it| it.stat());
+        now.is_ok_and(|it| it.starttime == errand.starttime && it.state != 'Z')
+    };
+    let start = Instant::now();
+    while is_there() {
+        assert!(start.elapsed().as_secs() < 10, "{}: {}", errand.comm, desk.said());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+}

@@ -2,7 +2,7 @@
 //! like those of a tier, with a limit, and ended as they are. Those to a bucket are this program itself, under a word of
 //! its own; it is told where the key is and never the key.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::sys::s3::Trouble;
 /// The words that make this program do one.
 const FETCH: &str = "--fetch-object";
 const DELIVER: &str = "--deliver-object";
+/// What it calls itself.
+pub const NAME: &CStr = c"unwedge-errand";
 /// How long one may take; the client's own limits are shorter, but of a size that nobody knows before.
 pub const LIMIT: Duration = Duration::from_secs(3600);
 /// How often one is tried, and how long is waited before the second; the wait doubles.
@@ -121,6 +123,8 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     if verb != OsStr::new(FETCH) && verb != OsStr::new(DELIVER) {
         return None;
     }
+    // by its own name it is a job's, and no child that looks at storage for the runner
+    let _ = rustix::thread::set_name(NAME);
     let Some(errand) = told.to_str().and_then(|told| serde_json::from_str::<Errand>(told).ok())
     else {
         return Some(REFUSED);

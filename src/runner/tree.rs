@@ -10,6 +10,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait, waitpid,
 };
 
+use super::errand;
 use crate::sys::clock::{Deadline, pause};
 
 /// Between two looks at what is left.
@@ -80,7 +81,8 @@ pub fn kill_strays(known: &[Pid], limit: Duration) {
         let tree = children();
         let own = rustix::process::getpid().as_raw_nonzero().get();
         let is_known = |pid: &i32| known.iter().any(|it| it.as_raw_nonzero().get() == *pid);
-        // children that look at storage for this program are no strays, and are never killed while they wait
+        // children that look at storage for this program are no strays, and are never killed while they wait; errands are a
+        // job's
         let strays: Vec<i32> = tree
             .get(&own)
             .into_iter()
@@ -100,8 +102,12 @@ pub fn kill_strays(known: &[Pid], limit: Duration) {
     }
 }
 
-/// Whether a process is a copy of this program.
+/// Whether a process is a copy of this program, at its own work and not at a job's.
 fn is_own_program(pid: i32) -> bool {
+    let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    if comm.trim_ascii_end() == errand::NAME.to_bytes() {
+        return false;
+    }
     let own = std::fs::read_link("/proc/self/exe");
     own.is_ok_and(|own| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|it| it == own))
 }
