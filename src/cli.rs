@@ -448,6 +448,12 @@ pub enum JobsOf {
         /// Wait no longer than this
         #[arg(long, value_name = "TIME", default_value = "60s")]
         timeout: String,
+        /// Put --file into this intake instead, await the result of its job, and remove both
+        #[arg(long, value_name = "INTAKE", requires = "file")]
+        via: Option<String>,
+        /// An input that its type can do something with
+        #[arg(long, value_name = "FILE", requires = "via")]
+        file: Option<PathBuf>,
         /// Where
         #[command(flatten)]
         at: QueueAt,

@@ -580,3 +580,53 @@ fn nothing_of_an_errand_is_left_when_its_helper_is_killed() {
     runner.kill().unwrap();
     runner.wait().unwrap();
 }
+
+#[test]
+fn a_smoke_test_goes_through_an_intake_and_leaves_nothing() {
+    let test = "objects::a_smoke_test_goes_through_an_intake_and_leaves_nothing";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"FREE/{name}.out\"") else { return };
+    fs::create_dir(desk.at("free/in")).unwrap();
+    chown(desk.at("free/in"), Some(NOBODY), Some(NOBODY)).unwrap();
+    let dir = format!(
+        "{INTAKE}[[intake]]\nname = \"dir\"\ntype = \"t\"\npath = \"{}\"\nrule = \"marker\"\nevery = \"1s\"\n",
+        desk.at("free/in").display()
+    );
+    desk.configure(&dir);
+    fs::write(desk.at("free/one.txt"), "text").unwrap();
+    let smoke = |via: &str, timeout: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+            .arg("--config")
+            .arg(desk.at("unwedge.toml"))
+            .args(["jobs", "smoke", "--via", via, "--timeout", timeout, "--file"])
+            .arg(desk.at("free/one.txt"))
+            .current_dir("/")
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let left = || {
+        let files = |name: &str| fs::read_dir(desk.at(name)).unwrap().count();
+        (desk.jobs().len(), desk.bucket.all().len(), files("free/in"), files("free"))
+    };
+    // nobody is there to take it in
+    let (code, said) = smoke("in", "1s");
+    assert!(code == Some(1) && said.contains("nobody has taken it in in time"), "{said}");
+    let (code, said) = smoke("none", "1s");
+    assert!(code == Some(1) && said.contains("there is no [[intake]] called none"), "{said}");
+    assert_eq!(left(), (0, 0, 0, 2));
+    let mut runner = desk.runner(&[]);
+    for via in ["in", "dir"] {
+        let (code, said) = smoke(via, "60s");
+        assert!(
+            code == Some(0) && said.starts_with("the intake and its queue work"),
+            "{said} {}",
+            desk.said()
+        );
+    }
+    // what says that it ran is its type's
+    assert_eq!(left(), (0, 0, 0, 3));
+    runner.kill().unwrap();
+    runner.wait().unwrap();
+}

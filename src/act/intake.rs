@@ -321,7 +321,7 @@ fn delete(
     version: &str,
     there: &BTreeMap<String, &str>,
 ) -> Result<(), String> {
-    let path = path_of(input).ok_or("its name is no path")?;
+    let path = text::path_of(input).ok_or("its name is no path")?;
     delete_one(settings, &path, version)?;
     if intake.rule == Rule::Marker {
         let mut marker = path.into_os_string();
@@ -346,9 +346,4 @@ fn delete_one(settings: &Settings, path: &Path, version: &str) -> Result<(), Str
             }
         }
     }
-}
-
-fn path_of(written: &str) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt as _;
-    Some(std::ffi::OsString::from_vec(text::unwritten(written)?).into())
 }

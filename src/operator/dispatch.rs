@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use super::{
     Said, binds, config as check, debts, drill, hold, incidents, jobs, lanes, mounts, queue,
-    sentinel, smoke, start, state, status, submit, worker, workers,
+    sentinel, smoke, smoke_via, start, state, status, submit, worker, workers,
 };
 use crate::cli::{
     BindsVerb, ConfigVerb, DrillVerb, HoldVerb, JobsOf, LanesVerb, MountsVerb, QueueVerb,
@@ -104,7 +104,12 @@ fn of_jobs(settings: &Settings, verb: &JobsOf, json: bool, now: &Now) -> Result<
         JobsOf::Retry(asked) => jobs::change(settings, asked, &Change::Retry, json, now),
         JobsOf::Cancel(asked) => jobs::change(settings, asked, &Change::Cancel, json, now),
         JobsOf::Release(asked) => jobs::change(settings, asked, &Change::Release, json, now),
-        JobsOf::Smoke { timeout, at } => smoke::smoke(settings, timeout, at, json, now),
+        JobsOf::Smoke { timeout, via: Some(intake), file: Some(file), at } => {
+            smoke_via::smoke(settings, &smoke_via::Via { intake, file }, timeout, at, json, now)
+        }
+        JobsOf::Smoke { timeout, via: _, file: _, at } => {
+            smoke::smoke(settings, timeout, at, json, now)
+        }
         JobsOf::Quarantine { rule, because, dry_run, at } => {
             jobs::quarantine(settings, rule, because, *dry_run, at, json, now)
         }

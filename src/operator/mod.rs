@@ -22,6 +22,7 @@ pub mod rows;
 pub mod run;
 pub mod sentinel;
 pub mod smoke;
+mod smoke_via;
 pub mod start;
 pub mod state;
 pub mod status;

@@ -233,17 +233,15 @@ fn found(program: &str, base: &Path) -> Result<PathBuf> {
         .with_context(|| format!("{program}: no such program in PATH"))
 }
 
-fn path_of(written: &str) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt as _;
-    Some(PathBuf::from(std::ffi::OsString::from_vec(text::unwritten(written)?)))
-}
-
 /// Makes the directories of the outputs, but on storage that is not open now: its jobs wait. Storage that hangs all the
 /// same keeps nobody for ever.
 fn prepare(jobs: &[NewJob], open: &[String]) -> Result<()> {
     let is_open = |job: &&NewJob| job.needs.iter().all(|need| open.contains(need));
-    let mut dirs: Vec<PathBuf> =
-        jobs.iter().filter(is_open).filter_map(|job| path_of(job.output_dir.as_deref()?)).collect();
+    let mut dirs: Vec<PathBuf> = jobs
+        .iter()
+        .filter(is_open)
+        .filter_map(|job| text::path_of(job.output_dir.as_deref()?))
+        .collect();
     dirs.sort();
     dirs.dedup();
     let made = within(LOOK_LIMIT, move || {
@@ -277,7 +275,7 @@ fn to_do_again(
         .iter()
         .zip(jobs)
         .filter(|(put, _)| put.state == State::Done)
-        .filter_map(|(put, job)| Some((put.id, path_of(job.output.as_deref()?)?)))
+        .filter_map(|(put, job)| Some((put.id, text::path_of(job.output.as_deref()?)?)))
         .collect();
     let is_gone = |path: &PathBuf| {
         path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)

@@ -18,7 +18,7 @@ use crate::report::smoke as report;
 use crate::sys::clock::{Deadline, Now, boottime, pause};
 
 /// How often it is asked whether it is over.
-const ASK_EVERY: Duration = Duration::from_millis(5);
+pub const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// Does it.
 ///
@@ -66,7 +66,11 @@ pub fn smoke(
     Ok(if json { report::json(&stages, now)? } else { report::text(&stages) }.into())
 }
 
-fn wait(asking: &mut Asking, id: i64, deadline: Deadline) -> Result<Job> {
+/// Waits for the end of a job.
+///
+/// # Errors
+/// It has none in time.
+pub fn wait(asking: &mut Asking, id: i64, deadline: Deadline) -> Result<Job> {
     loop {
         let known = asking.ask(move |store| store.job(id))?;
         let (job, _) = known.with_context(|| format!("job {id}: somebody took it out"))?;

@@ -116,13 +116,12 @@ impl Watch {
     /// The watched paths that a path lies at or below, open or not: what a job that reads or writes there needs.
     #[must_use]
     pub fn needs_of(&self, paths: &[&Path]) -> Vec<String> {
-        let bytes = |text: String| {
-            use std::os::unix::ffi::OsStringExt as _;
-            text::unwritten(&text).map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
-        };
         let written = read(&self.run_dir).map_or_else(BTreeMap::new, |gate| gate.paths);
-        let watched: BTreeSet<PathBuf> =
-            written.into_keys().filter_map(bytes).chain(self.named.iter().cloned()).collect();
+        let watched: BTreeSet<PathBuf> = written
+            .keys()
+            .filter_map(|path| text::path_of(path))
+            .chain(self.named.iter().cloned())
+            .collect();
         let needed = watched.iter().filter(|it| paths.iter().any(|path| path.starts_with(it)));
         needed.map(|path| text::path(path)).collect()
     }

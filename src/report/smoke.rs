@@ -17,6 +17,9 @@ use crate::sys::clock::Now;
 pub struct Stages {
     /// Until it was put in.
     put_in_ms: u64,
+    /// From then until an intake made a job of it, where it came by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken_in_ms: Option<u64>,
     /// From then until a worker took it, by the clock of the queue.
     taken_ms: u64,
     /// Until its end was written down.
@@ -33,19 +36,31 @@ impl Stages {
         let (started, finished) = (job.started_ms?, job.finished_ms?);
         (job.state == State::Done).then(|| Self {
             put_in_ms: ms(put),
+            taken_in_ms: None,
             taken_ms: started.saturating_sub(job.created_ms),
             done_ms: finished.saturating_sub(started),
             all_ms: ms(all),
         })
+    }
+
+    /// The same of one that came by an intake, which had made a job of it so long after the beginning.
+    #[must_use]
+    pub fn with_intake(self, taken_in: Duration) -> Self {
+        let ms = u64::try_from(taken_in.as_millis()).unwrap_or(u64::MAX);
+        Self { taken_in_ms: Some(ms.saturating_sub(self.put_in_ms)), ..self }
     }
 }
 
 /// For a person.
 #[must_use]
 pub fn text(stages: &Stages) -> String {
-    let Stages { put_in_ms, taken_ms, done_ms, all_ms } = stages;
+    let Stages { put_in_ms, taken_in_ms, taken_ms, done_ms, all_ms } = stages;
+    let (what, by_intake) = match taken_in_ms {
+        None => ("queue works", String::new()),
+        Some(ms) => ("intake and its queue work", format!("  taken in {ms:>5} ms\n")),
+    };
     format!(
-        "the queue works\n  put in  {put_in_ms:>6} ms\n  taken   {taken_ms:>6} ms\n  done    {done_ms:>6} ms\n  in all  {all_ms:>6} ms\n"
+        "the {what}\n  put in  {put_in_ms:>6} ms\n{by_intake}  taken   {taken_ms:>6} ms\n  done    {done_ms:>6} ms\n  in all  {all_ms:>6} ms\n"
     )
 }
 

@@ -2,10 +2,10 @@
 //! byte that is no printable text is written `\xNN`, the same everywhere, and the backslash
 //! itself doubled, so that two different paths never look alike.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A path as text.
 #[must_use]
@@ -40,6 +40,13 @@ pub fn bytes(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// The path that [`path`] has written so; none where it has not.
+#[must_use]
+pub fn path_of(written: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    Some(PathBuf::from(OsString::from_vec(unwritten(written)?)))
 }
 
 /// The bytes that [`bytes`] wrote so. None where it could not have.

@@ -123,12 +123,8 @@ impl Runner {
 
     pub(super) fn begin(&mut self, kind: &Rc<JobType>, claimed: &Claimed) {
         let token = claimed.token;
-        let path = |written: &str| -> Option<PathBuf> {
-            use std::os::unix::ffi::OsStringExt as _;
-            Some(PathBuf::from(std::ffi::OsString::from_vec(text::unwritten(written)?)))
-        };
-        let input = path(&claimed.input);
-        let output = claimed.output.as_deref().map(path);
+        let input = text::path_of(&claimed.input);
+        let output = claimed.output.as_deref().map(text::path_of);
         let (Some(input), Some(output)) = (input, output.map_or(Some(None), |it| it.map(Some)))
         else {
             let why = "its paths are not as this program writes them";

@@ -1,0 +1,172 @@
+//! `unwedge jobs smoke --via INTAKE`: an input of one's own through an intake, its queue and its worker, until its result is
+//! there; then both go. It is done as the service user, and what is removed is what was made for this alone.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::Said;
+use super::asking::Asking;
+use super::smoke::{ASK_EVERY, wait};
+use crate::cli;
+use crate::config::Settings;
+use crate::config::duration;
+use crate::config::intake::{Intake, Rule};
+use crate::probes::bucket;
+use crate::queue::store::change::Change;
+use crate::queue::store::listing::{Order, Which};
+use crate::report::smoke as report;
+use crate::sys::clock::{Deadline, Now, boottime, pause};
+use crate::sys::limit::within;
+use crate::sys::s3::Trouble;
+use crate::sys::text;
+
+/// How long a deed on storage may take.
+const DEED_LIMIT: Duration = Duration::from_secs(30);
+
+/// What is put in, and where.
+pub struct Via<'a> {
+    /// The name of the intake.
+    pub intake: &'a str,
+    /// An input that its type can do something with.
+    pub file: &'a Path,
+}
+
+/// Does it.
+///
+/// # Errors
+/// There is no such intake, no answer, or the job was not done in time; what was put in is removed all the same.
+pub fn smoke(
+    settings: &Settings,
+    via: &Via<'_>,
+    timeout: &str,
+    at: &cli::QueueAt,
+    json: bool,
+    now: &Now,
+) -> Result<Said> {
+    let patience = duration::parse(timeout).map_err(|why| anyhow!("--timeout {timeout}: {why}"))?;
+    let intake = settings.intake.iter().find(|it| it.name == via.intake);
+    let intake = intake.with_context(|| format!("there is no [[intake]] called {}", via.intake))?;
+    let bytes = std::fs::read(via.file).with_context(|| text::path(via.file))?;
+    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    let ending = via.file.extension().map(|it| format!(".{}", it.to_string_lossy()));
+    let name = format!("unwedge-smoke-{}{}", boottime().as_nanos(), ending.unwrap_or_default());
+    let input = intake.source.file(Path::new(&name));
+    let start = boottime();
+    on_storage(settings, intake, &input, Deed::Put(bytes))?;
+    let put = boottime().saturating_sub(start);
+    let deadline = Deadline::after(patience);
+    let found = taken_in(&mut asking, &input, &deadline);
+    let taken_in = boottime().saturating_sub(start);
+    let done = found.and_then(|id| Ok((id, wait(&mut asking, id, deadline)?)));
+    let told = boottime().saturating_sub(start);
+    // whatever came of it, nothing of it stays: first what could be taken in again
+    let mut gone = on_storage(settings, intake, &input, Deed::Remove);
+    let (id, job) = match done {
+        Ok(done) => done,
+        Err(why) => {
+            // one that was taken in meanwhile is called off, and goes by its age
+            if let Ok(Some(id)) = job_of(&mut asking, &input) {
+                let call_off = move |store: &mut crate::queue::store::Store| {
+                    store.change(&Which::ids(&[id]), &Change::Cancel, "by its smoke test", false)
+                };
+                asking.ask(call_off)?;
+            }
+            gone?;
+            return Err(why);
+        }
+    };
+    if let Some(output) = job.output.as_deref().and_then(text::path_of) {
+        gone = gone.and(on_storage(settings, intake, &output, Deed::Remove));
+    }
+    gone?;
+    let removed = asking.ask(move |store| store.remove(id))?;
+    if !removed {
+        bail!("job {id} is still there: its worker has it");
+    }
+    let stages = report::Stages::of(&job, put, told).ok_or_else(|| {
+        anyhow!("job {id}: {}", job.message.as_deref().unwrap_or("it was not done"))
+    })?;
+    let stages = stages.with_intake(taken_in);
+    Ok(if json { report::json(&stages, now)? } else { report::text(&stages) }.into())
+}
+
+/// The job that the intake makes of it.
+fn taken_in(asking: &mut Asking, input: &Path, deadline: &Deadline) -> Result<i64> {
+    loop {
+        if let Some(id) = job_of(asking, input)? {
+            return Ok(id);
+        }
+        if deadline.passed() {
+            bail!(
+                "nobody has taken it in in time: does unwedge-runner run, and is the sentinel jobs there?"
+            );
+        }
+        pause(ASK_EVERY);
+    }
+}
+
+fn job_of(asking: &mut Asking, input: &Path) -> Result<Option<i64>> {
+    let which = Which { input: Some(text::path(input)), ..Which::default() };
+    let found = asking.ask(move |store| store.list(&which, Order::Newest, 1))?;
+    Ok(found.first().map(|job| job.id))
+}
+
+#[derive(Clone)]
+enum Deed {
+    Put(Vec<u8>),
+    Remove,
+}
+
+/// Puts it there complete, or takes it away with its marker, within a limit: storage may hang.
+fn on_storage(settings: &Settings, intake: &Intake, path: &Path, deed: Deed) -> Result<()> {
+    let marker = (intake.rule == Rule::Marker).then(|| {
+        let mut marker = path.as_os_str().to_owned();
+        marker.push(&intake.marker);
+        PathBuf::from(marker)
+    });
+    let (all, path) = (settings.bucket.clone(), path.to_owned());
+    let shown = text::path(&path);
+    let done = within(DEED_LIMIT, move || match deed {
+        Deed::Put(bytes) => {
+            put(&all, &path, &bytes)?;
+            marker.map_or(Ok(()), |marker| put(&all, &marker, b""))
+        }
+        Deed::Remove => {
+            marker.map_or(Ok(()), |marker| remove(&all, &marker))?;
+            remove(&all, &path)
+        }
+    });
+    match done {
+        Ok(done) => done.map_err(|why| anyhow!("{shown}: {why}")),
+        Err(why) => bail!("{shown}: {why}"),
+    }
+}
+
+fn put(all: &[crate::config::bucket::Bucket], path: &Path, bytes: &[u8]) -> Result<(), String> {
+    if let Some(way) = bucket::of(all, path) {
+        let (client, key) = way?;
+        return client.write(key, bytes).map_err(|why| why.to_string());
+    }
+    // complete at once, by its name
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let hidden = path.with_file_name(format!(".{name}"));
+    std::fs::write(&hidden, bytes)
+        .and_then(|()| std::fs::rename(&hidden, path))
+        .map_err(|error| error.to_string())
+}
+
+fn remove(all: &[crate::config::bucket::Bucket], path: &Path) -> Result<(), String> {
+    if let Some(way) = bucket::of(all, path) {
+        let (client, key) = way?;
+        return match client.head(key).and_then(|head| client.delete(key, &head.etag)) {
+            Ok(()) | Err(Trouble::Absent) => Ok(()),
+            Err(why) => Err(why.to_string()),
+        };
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
