@@ -42,11 +42,13 @@ mod claiming;
 #[allow(unused_imports, reason = "of the test only its scene is needed")]
 #[path = "../tests/incident.rs"]
 mod incident;
+mod many;
 mod queue;
 #[allow(unused_imports, reason = "of the tests only what furnishes a host is needed")]
 #[path = "../tests/queue_host.rs"]
 mod queue_host;
 mod rivals;
+mod spawning;
 
 use support::host::Host;
 use support::lab::{processes, verdict};
@@ -92,6 +94,14 @@ fn main() {
         rivals::rows();
         return;
     }
+    if std::env::args().any(|arg| arg == "spawning") {
+        spawning::rows();
+        return;
+    }
+    if std::env::args().any(|arg| arg == "many") {
+        many::rows();
+        return;
+    }
     no_config("this host as it is");
     if let Some(reason) = support::isolate::missing() {
         println!("\nThe rest is left out: {reason}.");
@@ -108,6 +118,8 @@ fn main() {
     queue::rounds();
     healing_under_systemd();
     claiming::rows();
+    many::rows();
+    spawning::rows();
     rivals::rows();
     print!("{READING}");
 }

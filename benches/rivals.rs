@@ -136,7 +136,7 @@ fn queue(database: &Database) -> Queue {
     Queue::at(&database.url("postgres"), Duration::from_secs(30))
 }
 
-fn put(store: &mut Store, from: usize, count: usize) {
+pub fn put(store: &mut Store, from: usize, count: usize) {
     let jobs: Vec<NewJob> = (from..from + count)
         .map(|nth| NewJob {
             kind: "t".to_owned(),
@@ -153,7 +153,7 @@ fn put(store: &mut Store, from: usize, count: usize) {
     store.submit(&jobs).unwrap();
 }
 
-fn enter(store: &mut Store, id: &str) {
+pub fn enter(store: &mut Store, id: &str) {
     let mark =
         TypeMark { digest: "d".to_owned(), first_tier: "1".to_owned(), uses: "1".to_owned() };
     store
@@ -171,11 +171,11 @@ fn enter(store: &mut Store, id: &str) {
         .unwrap();
 }
 
-fn ask(worker: &str, most: u32) -> Ask<'_> {
+pub fn ask(worker: &str, most: u32) -> Ask<'_> {
     Ask { worker, kind: "t", digest: "d", aged_ms: 0, open: &[], most, is_calm: false }
 }
 
-fn done(token: Token) -> Ending {
+pub fn done(token: Token) -> Ending {
     Ending {
         state: State::Done,
         counted: Counted::Nothing,
