@@ -38,6 +38,7 @@ use unwedge::sys::clock::Now;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+mod chaos;
 mod claiming;
 #[allow(unused_imports, reason = "of the test only its scene is needed")]
 #[path = "../tests/incident.rs"]
@@ -48,6 +49,9 @@ mod queue;
 #[path = "../tests/queue_host.rs"]
 mod queue_host;
 mod rivals;
+#[allow(unused_imports, reason = "of the tests only what furnishes a host is needed")]
+#[path = "../tests/runner.rs"]
+mod runner;
 mod spawning;
 
 use support::host::Host;
@@ -94,6 +98,10 @@ fn main() {
         rivals::rows();
         return;
     }
+    if std::env::args().any(|arg| arg == "chaos") {
+        chaos::rows();
+        return;
+    }
     if std::env::args().any(|arg| arg == "spawning") {
         spawning::rows();
         return;
@@ -118,6 +126,7 @@ fn main() {
     queue::rounds();
     healing_under_systemd();
     claiming::rows();
+    chaos::rows();
     many::rows();
     spawning::rows();
     rivals::rows();
