@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use unwedge::config::queue::Database as Place;
-use unwedge::sys::s3::{Client, Head, Trouble};
+use unwedge::sys::s3::{Client, Head, Trouble, Version};
 
 use crate::store::Db;
 use crate::support::isolate;
@@ -23,6 +23,8 @@ const NOBODY: u32 = 65534;
 const INTAKE: &str = "[[intake]]\nname = \"in\"\ntype = \"t\"\nbucket = \"scans\"\nprefix = \"in/\"\noutput_prefix = \"out/\"\nafter = \"delete\"\nevery = \"1s\"\n";
 /// In a directory that everybody may write, `$3`, it notes that it ran.
 const COPY: &str = r#"echo run >>$3/runs; tr a-z A-Z <\"$1\" >\"$2\""#;
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// A host with an intake on a bucket.
 struct Desk<'a> {
@@ -79,7 +81,7 @@ impl<'a> Desk<'a> {
         let Place::Url(url) = &self.db.queue.database else { panic!() };
         let text = format!(
             "[host]\nuser = \"nobody\"\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\nsentinel_dir = \"{at}/sentinels\"\ntextfile_dir = \"{at}/prom\"\n\
-             [jobs]\ndir = \"{at}/jobs.d\"\npoll = \"200ms\"\nbeat = \"1s\"\nsweep = \"1s\"\ngrace = \"1s\"\n\
+             [jobs]\ndir = \"{at}/jobs.d\"\npoll = \"200ms\"\nbeat = \"1s\"\nsweep = \"1s\"\ngrace = \"1s\"\ndrain = \"0s\"\n\
              [queue]\nadapter = \"unwedge\"\nlease = \"6s\"\nurl = \"{}\"\n\
              [[bucket]]\nname = \"scans\"\nendpoint = \"{}\"\nbucket = \"{}\"\nkey_file = \"{at}/key\"\ntimeout = \"2s\"\n{more}",
             url.0, place.endpoint, place.bucket
@@ -99,7 +101,7 @@ impl<'a> Desk<'a> {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
-    fn runner(&self, flags: &[&str]) -> Child {
+    fn runner(&self, flags: &[&str]) -> Runner {
         // one that is started often waits before it takes anything, and a test has no time for that
         let _ = fs::remove_file(self.at("state/queue/runner.json"));
         let said = fs::File::options().append(true).create(true).open(self.at("said")).unwrap();
@@ -114,6 +116,7 @@ impl<'a> Desk<'a> {
             .stdout(Stdio::null())
             .stderr(said)
             .spawn()
+            .map(Runner)
             .unwrap()
     }
 
@@ -163,6 +166,30 @@ impl<'a> Desk<'a> {
             assert!(start.elapsed().as_secs() < 90, "{}", told());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+/// A runner that does not outlive its test.
+struct Runner(Child);
+
+impl std::ops::Deref for Runner {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Runner {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -230,7 +257,7 @@ fn killed_after_each_step_the_next_one_ends_the_same() {
                 desk.bucket.rule(|_| Act::Pass);
                 let mut runner = desk.runner(&[]);
                 desk.until(|| {
-                    let all = desk.bucket.direct.list("").unwrap();
+                    let all = desk.bucket.list();
                     let all: BTreeSet<String> = all.into_iter().map(|it| it.key).collect();
                     all.contains(&format!("out/{key}.txt")) && !all.contains(&format!("in/{key}"))
                 });
@@ -342,6 +369,45 @@ fn a_result_that_cannot_be_delivered_is_kept_and_not_made_again() {
     assert_eq!(desk.bucket.all()["out/a"], "TEXT");
     assert_eq!(fs::read_to_string(desk.at("free/runs")).unwrap(), "run\n", "made once");
     assert_eq!(desk.spare(), 0);
+
+    // nor by a stop on the way
+    desk.bucket.put("in/b", "text");
+    desk.pass();
+    let reached = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&reached);
+    desk.bucket.rule(move |question| {
+        let is_it = question.starts_with("PUT") && !seen.swap(true, Ordering::SeqCst);
+        if is_it { Act::Mute } else { Act::Pass }
+    });
+    let mut runner = desk.runner(&[]);
+    desk.until(|| reached.load(Ordering::SeqCst));
+    kill_process(Pid::from_child(&runner), Signal::TERM).unwrap();
+    kill_process(Pid::from_child(&runner), Signal::TERM).unwrap();
+    runner.wait().unwrap();
+    desk.hasten();
+    desk.work();
+    assert_eq!(desk.bucket.all()["out/b"], "TEXT", "{:?}", desk.jobs());
+    assert_eq!(fs::read_to_string(desk.at("free/runs")).unwrap(), "run\nrun\n", "once each");
+
+    // but not where it was made of another input of the name
+    desk.bucket.put("c", "old");
+    desk.bucket.rule(|question| {
+        if question.starts_with("PUT") { Act::Answer(500, "InternalError") } else { Act::Pass }
+    });
+    let file = desk.at("jobs.d/t.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        text.replace("output = \"/srv/{name}\"", "output = \"s3://scans/out/{name}\""),
+    )
+    .unwrap();
+    desk.submit("s3://scans/c");
+    desk.work();
+    desk.bucket.put("c", "new");
+    desk.bucket.rule(|_| Act::Pass);
+    desk.hasten();
+    desk.work();
+    assert_eq!(desk.bucket.all()["out/c"], "NEW", "{:?}", desk.jobs());
 }
 
 #[test]
@@ -372,6 +438,65 @@ fn nothing_that_is_there_is_written_over() {
     desk.pass();
     desk.work();
     assert_eq!(desk.bucket.all()["out/late"], "mine", "{:?}", desk.jobs());
+    // nor is it taken for what a try before has put there, because that one was about to
+    desk.bucket.put("in/away", "text");
+    desk.bucket.put("out/away", "mine");
+    desk.bucket.rule(|question| {
+        if question == "HEAD /out/away" { Act::Answer(503, "SlowDown") } else { Act::Pass }
+    });
+    desk.pass();
+    desk.work();
+    desk.bucket.rule(|_| Act::Pass);
+    desk.hasten();
+    desk.work();
+    let row = desk.jobs().pop().unwrap();
+    assert_eq!(row[..2], ["quarantined", "conflict"], "{row:?}");
+    desk.pass();
+    let all = desk.bucket.all();
+    assert!(all["out/away"] == "mine" && all.contains_key("in/away"), "{all:?}");
+}
+
+#[test]
+fn the_same_bytes_put_there_again_are_another_job() {
+    let test = "objects::the_same_bytes_put_there_again_are_another_job";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    for count in 1..=2 {
+        desk.bucket.put("in/a", "text");
+        desk.pass();
+        desk.work();
+        desk.pass();
+        assert_eq!(desk.bucket.all(), texts(&[("out/a", "TEXT")]), "{:?}", desk.jobs());
+        assert_eq!(desk.jobs().len(), count);
+        // whoever takes the result away makes room for another, in another second
+        let version = desk.bucket.direct.head("out/a").unwrap().version();
+        desk.bucket.direct.delete("out/a", &version).unwrap();
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+}
+
+#[test]
+fn nothing_to_be_changed_is_done_only_where_something_is() {
+    let test = "objects::nothing_to_be_changed_is_done_only_where_something_is";
+    let db = Db::file();
+    let kind = "output = \"/srv/{name}\"\n[exit]\n1 = \"unchanged\"\n[retry]\nattempts = 1\n";
+    let Some(desk) = Desk::new(test, &db, kind) else { return };
+    let file = desk.at("jobs.d/t.toml");
+    let text = fs::read_to_string(&file).unwrap().replace(COPY, "exit 1");
+    fs::write(&file, text).unwrap();
+    desk.bucket.put("in/a", "text");
+    desk.bucket.put("in/b", "text");
+    desk.bucket.put("out/b", "there");
+    desk.pass();
+    desk.work();
+    let rows = db.rows("SELECT state, message FROM unwedge_jobs ORDER BY input");
+    assert!(
+        rows[0][0] == "quarantined" && rows[0][1].contains("nothing was to be changed there"),
+        "{rows:?}"
+    );
+    assert_eq!(rows[1][0], "done", "{rows:?}");
+    desk.pass();
+    assert_eq!(desk.bucket.all(), texts(&[("in/a", "text"), ("out/b", "there")]));
 }
 
 #[test]
@@ -383,8 +508,8 @@ fn a_job_works_on_the_version_that_it_was_made_of_or_on_none() {
     desk.bucket.put("in/gone", "x");
     desk.pass();
     desk.bucket.put("in/a", "new");
-    let etag = desk.bucket.direct.head("in/gone").unwrap().etag;
-    desk.bucket.direct.delete("in/gone", &etag).unwrap();
+    let version = desk.bucket.direct.head("in/gone").unwrap().version();
+    desk.bucket.direct.delete("in/gone", &version).unwrap();
     desk.work();
     let rows = desk.jobs();
     assert!(rows.iter().all(|row| row[..2] == ["quarantined", "permanent"]), "{rows:?}");
@@ -435,39 +560,58 @@ fn a_server_is_understood_in_all_that_it_says() {
     for nth in 0..1005 {
         bucket.put(&format!("many/{nth:04}"), "x");
     }
-    let found = client.list("many/").unwrap();
+    let found = client.list("many/", SOON).unwrap();
     let last = found.last().unwrap();
-    assert_eq!((found.len(), last.key.as_str(), last.size), (1005, "many/1004", 1));
-    assert_eq!(client.list("none/").unwrap(), []);
+    assert_eq!((found.len(), last.key.as_str()), (1005, "many/1004"));
+    assert_eq!(client.list("none/", SOON).unwrap(), []);
     let dir = tempfile::tempdir().unwrap();
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     let big: Vec<u8> = (0..3_000_000_u32).map(|nth| nth.to_le_bytes()[0] % 251).collect();
     fs::write(&from, &big).unwrap();
-    client.put("big", &from, false).unwrap();
-    let Head { etag, size, sha256, written_ms, now_ms } = client.head("big").unwrap();
-    assert_eq!((size, sha256.map(|it| it.len()), etag.len()), (3_000_000, Some(64), 32));
+    client.put("big", &from, "m-1", false).unwrap();
+    let head = client.head("big").unwrap();
+    assert!(head.is(&head.version()) && head.made_by.as_deref() == Some("m-1"), "{head:?}");
+    let Head { etag, size, sha256, written_ms, now_ms, .. } = head.clone();
+    assert_eq!((size, sha256.map(|it| it.len()), etag.len()), (Some(3_000_000), Some(64), 32));
     assert!(now_ms.unwrap() - written_ms.unwrap() < 60_000);
-    client.get("big", Some(&etag), &to).unwrap();
+    client.get("big", Some(&head.version()), &to).unwrap();
     assert_eq!(fs::read(&to).unwrap(), big);
     // what came otherwise than it was put there is nothing
     bucket.rule(|question| if question == "GET /big" { Act::Damage } else { Act::Pass });
     let told = client.get("big", None, &dir.path().join("damaged")).unwrap_err();
-    assert_eq!(told, Trouble::Away("what came is not what was put there".to_owned()));
+    assert!(matches!(told, Trouble::Damaged(_)), "{told:?}");
     bucket.rule(|_| Act::Pass);
     assert_eq!(client.head("none"), Err(Trouble::Absent));
-    assert_eq!(client.delete("big", "another"), Err(Trouble::Changed));
-    assert_eq!(client.delete("none", "any"), Ok(()));
+    let another = Version { etag: "another".to_owned(), ..head.version() };
+    let later = Version { written_s: head.version().written_s + 1, ..head.version() };
+    assert_eq!(client.delete("big", &another), Err(Trouble::Changed));
+    assert_eq!(
+        client.delete("big", &later),
+        Err(Trouble::Changed),
+        "the same bytes, put there again"
+    );
+    assert_eq!(client.delete("none", &another), Ok(()));
+    // a key that a URL takes for a way leads to another object
+    let elsewhere = "in/../big";
+    assert!(matches!(client.head(elsewhere), Err(Trouble::Unfit(_))));
+    assert!(matches!(client.get(elsewhere, None, &to), Err(Trouble::Unfit(_))));
+    assert!(matches!(client.put(elsewhere, &from, "m-1", false), Err(Trouble::Unfit(_))));
+    assert!(matches!(client.delete(elsewhere, &another), Err(Trouble::Unfit(_))));
     for (act, is_away) in [
         (Act::Answer(502, ""), true),
         (Act::Answer(503, "SlowDown"), true),
         (Act::Answer(429, ""), true),
+        // of whatever stands before it, or of nobody that knows of objects
+        (Act::Answer(404, ""), true),
+        (Act::Answer(200, "Login"), true),
+        (Act::Answer(400, "RequestTimeout"), true),
         (Act::Reset, true),
         (Act::Mute, true),
         (Act::Answer(403, "InvalidAccessKeyId"), false),
         (Act::Answer(403, "RequestTimeTooSkewed"), false),
     ] {
         bucket.rule(move |_| act);
-        let told = client.list("x").unwrap_err();
+        let told = client.list("x", SOON).unwrap_err();
         assert_eq!(matches!(told, Trouble::Away(_)), is_away, "{told:?}");
         assert!(!told.to_string().contains("Signature="), "{told}");
         assert!(client.answers().is_err());
@@ -476,6 +620,9 @@ fn a_server_is_understood_in_all_that_it_says() {
     assert_eq!(client.answers(), Ok(()), "who may not list may well fetch");
     bucket.rule(|_| Act::Answer(404, "NoSuchBucket"));
     assert!(matches!(client.answers(), Err(Trouble::Refused(_))));
+    assert!(matches!(client.head("big"), Err(Trouble::Refused(_))), "and no object that is gone");
+    bucket.rule(|_| Act::Answer(200, "Login"));
+    assert!(matches!(client.head("big"), Err(Trouble::Away(_))));
 }
 
 #[test]

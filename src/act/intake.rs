@@ -2,13 +2,12 @@
 //! last of all. Whatever is cut off in between, the next pass ends the same: a job is known by the path and the version of
 //! its file, and a file is deleted only while it is still that version.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::input;
-use super::offer::jobs_of;
+use super::offer::job_of;
 use super::permission::still_permitted;
 use crate::config::Settings;
 use crate::config::bucket::Address;
@@ -30,7 +29,9 @@ use crate::sys::text;
 const DELETE_LIMIT: Duration = Duration::from_secs(10);
 /// So many are put in at a time: nobody waits long for their lock.
 const AT_ONCE: usize = 500;
-/// What the queue has refused is tried again after this.
+/// A deletion that took so long is one of storage or of a server that does not answer.
+const SLOW: Duration = Duration::from_secs(1);
+/// What was refused is tried again after this.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// Between two looks at files that must stay the same, and how many there must be.
 const BETWEEN: Duration = Duration::from_secs(2);
@@ -81,6 +82,7 @@ pub fn pass(
     memory: &mut Memory,
     limit: Duration,
 ) -> Result<Passed, String> {
+    let deadline = Deadline::after(limit);
     let allowed = still_permitted(settings, Kind::Jobs, Deadline::after(limit));
     if let Err(why) = allowed {
         return Err(format!("not permitted: {}", why.words()));
@@ -120,9 +122,10 @@ pub fn pass(
             passed.trouble.push(why.clone());
             continue;
         }
-        let kind = with_prefix(&kind, intake, &entry.name);
-        for job in jobs_of(&kind, &[path], Path::new("/"), &watch)? {
-            new.push(NewJob { key: key.clone(), intake: Some(intake.name.clone()), ..job });
+        let output = output_of(&kind, intake, &entry.name, &path);
+        match job_of(&kind, &path, output.as_deref(), &watch) {
+            Ok(job) => new.push(NewJob { key, intake: Some(intake.name.clone()), ..job }),
+            Err(why) => passed.trouble.push(why),
         }
     }
     put_in(link, &new, memory, &mut passed)?;
@@ -130,7 +133,7 @@ pub fn pass(
         let settled = input::settle(dir, DELETE_LIMIT);
         passed.trouble.extend(settled.err().map(|why| format!("a deletion cut off: {why}")));
     }
-    sweep(link, settings, intake, &there.files, memory, &mut passed)?;
+    sweep(link, settings, intake, &there.files, memory, &mut passed, &deadline)?;
     Ok(passed)
 }
 
@@ -140,12 +143,12 @@ fn list(settings: &Settings, intake: &Intake, limit: Duration) -> Result<Listing
         Source::Dir(dir) => probe::list(dir, limit),
         Source::Bucket { name, prefix, .. } => {
             let client = bucket::client(&settings.bucket, name);
-            let found = client.and_then(|it| it.list(prefix).map_err(|why| why.to_string()));
+            let found = client.and_then(|it| it.list(prefix, limit).map_err(|why| why.to_string()));
             let found = found.map_err(|why| format!("bucket {name}: {why}"))?;
             let entry = |it: Object| {
                 let name = PathBuf::from(it.key.strip_prefix(prefix.as_str())?);
                 // what looks like a folder is none of them
-                (!it.key.ends_with('/')).then_some(Entry { name, version: it.etag })
+                (!it.key.ends_with('/')).then(|| Entry { name, version: it.version.to_string() })
             };
             let files = found.into_iter().filter_map(entry).collect();
             Ok(Listing { files, has_aside: false })
@@ -153,19 +156,17 @@ fn list(settings: &Settings, intake: &Intake, limit: Duration) -> Result<Listing
     }
 }
 
-/// The type, with results in the place that the intake has for them.
-fn with_prefix<'a>(kind: &'a JobType, intake: &Intake, name: &Path) -> Cow<'a, JobType> {
+/// Where the result goes: where its type says, or under the same name where the intake has a place for it.
+fn output_of(kind: &JobType, intake: &Intake, name: &Path, input: &Path) -> Option<PathBuf> {
+    let output = kind.output_of(input, Path::new("/"))?;
     let Source::Bucket { name: bucket, output_prefix: Some(prefix), .. } = &intake.source else {
-        return Cow::Borrowed(kind);
+        return Some(output);
     };
-    let output = kind.output.as_deref().map(|output| {
-        let last = output.rsplit('/').next().unwrap_or(output);
-        // what is a folder before is one after
-        let folder = name.parent().map(|it| it.to_string_lossy()).filter(|it| !it.is_empty());
-        let folder = folder.map_or_else(String::new, |it| format!("{it}/"));
-        Address { bucket, key: &format!("{prefix}{folder}{last}") }.path().display().to_string()
-    });
-    Cow::Owned(JobType { output, ..kind.clone() })
+    let last = output.file_name().unwrap_or_default().to_string_lossy();
+    // what is a folder before is one after
+    let folder = name.parent().map(|it| it.to_string_lossy()).filter(|it| !it.is_empty());
+    let folder = folder.map_or_else(String::new, |it| format!("{it}/"));
+    Some(Address { bucket, key: &format!("{prefix}{folder}{last}") }.path())
 }
 
 /// One pass over each, for a program that does not stay; what went wrong.
@@ -262,7 +263,7 @@ impl Memory {
 }
 
 fn is_wanted(intake: &Intake, name: &Path) -> bool {
-    let name = name.to_string_lossy();
+    let name = name.file_name().unwrap_or_default().to_string_lossy();
     let is_partial = name.starts_with('.') || name.ends_with(".part") || name.ends_with(".tmp");
     let is_marker = intake.rule == Rule::Marker && name.ends_with(&intake.marker);
     let ends = intake.suffixes.is_empty() || intake.suffixes.iter().any(|it| name.ends_with(it));
@@ -278,6 +279,7 @@ fn sweep(
     entries: &[Entry],
     memory: &mut Memory,
     passed: &mut Passed,
+    deadline: &Deadline,
 ) -> Result<(), String> {
     let there: BTreeMap<String, &str> = entries
         .iter()
@@ -298,8 +300,20 @@ fn sweep(
                 continue;
             }
             if is_there {
+                let waits = memory.refused.get(&key).filter(|(due, _)| *due > boottime());
+                if let Some((_, why)) = waits {
+                    passed.trouble.push(why.clone());
+                    continue;
+                }
+                let start = boottime();
                 if let Err(why) = delete(settings, intake, &input, version, &there) {
-                    passed.trouble.push(format!("delete {input}: {why}"));
+                    let why = format!("delete {input}: {why}");
+                    memory.refused.insert(key, (boottime() + REFUSED_AGAIN, why.clone()));
+                    passed.trouble.push(why);
+                    // who was waited for in vain is not asked again for the next one
+                    if boottime().saturating_sub(start) > SLOW || deadline.passed() {
+                        return Ok(());
+                    }
                     continue;
                 }
                 passed.deleted += 1;
@@ -313,7 +327,7 @@ fn sweep(
     }
 }
 
-/// Deletes an input, and its marker after it.
+/// Deletes an input, and its marker before it.
 fn delete(
     settings: &Settings,
     intake: &Intake,
@@ -322,16 +336,16 @@ fn delete(
     there: &BTreeMap<String, &str>,
 ) -> Result<(), String> {
     let path = text::path_of(input).ok_or("its name is no path")?;
-    delete_one(settings, &path, version)?;
     if intake.rule == Rule::Marker {
-        let mut marker = path.into_os_string();
+        // before its file: the next one of the name is not to be complete by it
+        let mut marker = path.clone().into_os_string();
         marker.push(&intake.marker);
         let marker = Path::new(&marker);
         if let Some(version) = there.get(&text::path(marker)) {
             delete_one(settings, marker, version).map_err(|why| format!("its marker: {why}"))?;
         }
     }
-    Ok(())
+    delete_one(settings, &path, version)
 }
 
 fn delete_one(settings: &Settings, path: &Path, version: &str) -> Result<(), String> {
@@ -339,7 +353,8 @@ fn delete_one(settings: &Settings, path: &Path, version: &str) -> Result<(), Str
         None => input::delete(path, version, DELETE_LIMIT),
         Some(way) => {
             let (client, key) = way?;
-            match client.delete(key, version) {
+            let version = version.parse().map_err(|()| "its version is not as it was written")?;
+            match client.delete(key, &version) {
                 // another one of the same name is another job's
                 Ok(()) | Err(Trouble::Changed) => Ok(()),
                 Err(why) => Err(why.to_string()),

@@ -8,12 +8,13 @@ use crate::config::bucket::{self, Address};
 use crate::config::job_type::JobType;
 use crate::probes::gate::Watch;
 use crate::queue::store::NewJob;
+use crate::sys::s3::is_askable;
 use crate::sys::text;
 
 /// The jobs, in the order of the files.
 ///
 /// # Errors
-/// Two of them would write one file.
+/// Two of them would write one file, or one is an object that cannot be asked for.
 pub fn jobs_of(
     kind: &JobType,
     files: &[PathBuf],
@@ -36,29 +37,44 @@ pub fn jobs_of(
                 text::path(output)
             ));
         }
-        let paths: Vec<&Path> =
-            [Some(input.as_path()), output.as_deref()].into_iter().flatten().collect();
-        let mut needs = watch.needs_of(&paths);
-        needs
-            .extend(paths.iter().filter_map(|it| Address::of(it)).map(|it| bucket::key(it.bucket)));
-        needs.extend(kind.needs.iter().cloned());
-        needs.sort();
-        needs.dedup();
-        jobs.push(NewJob {
-            kind: kind.name.clone(),
-            key: text::path(&input),
-            priority: kind.priority,
-            needs,
-            input: text::path(&input),
-            output_dir: output
-                .as_deref()
-                .filter(|it| Address::of(it).is_none())
-                .and_then(Path::parent)
-                .map(text::path),
-            output: output.as_deref().map(text::path),
-            stamp: None,
-            intake: None,
-        });
+        jobs.push(job_of(kind, &input, output.as_deref(), watch)?);
     }
     Ok(jobs)
+}
+
+/// A file as a job of a type whose result goes there.
+///
+/// # Errors
+/// It is an object that cannot be asked for.
+pub fn job_of(
+    kind: &JobType,
+    input: &Path,
+    output: Option<&Path>,
+    watch: &Watch,
+) -> Result<NewJob, String> {
+    let paths: Vec<&Path> = [Some(input), output].into_iter().flatten().collect();
+    let objects: Vec<Address<'_>> = paths.iter().filter_map(|it| Address::of(it)).collect();
+    if let Some(it) = objects.iter().find(|it| !is_askable(it.key)) {
+        return Err(format!(
+            "{}: a key with a part that is . or .. leads to another object",
+            text::path(&it.path())
+        ));
+    }
+    let mut needs = watch.needs_of(&paths);
+    needs.extend(objects.iter().map(|it| bucket::key(it.bucket)));
+    needs.extend(kind.needs.iter().cloned());
+    needs.sort();
+    needs.dedup();
+    let dir = output.filter(|it| Address::of(it).is_none()).and_then(Path::parent);
+    Ok(NewJob {
+        kind: kind.name.clone(),
+        key: text::path(input),
+        priority: kind.priority,
+        needs,
+        input: text::path(input),
+        output_dir: dir.map(text::path),
+        output: output.map(text::path),
+        stamp: None,
+        intake: None,
+    })
 }

@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::fs::FlockOperation;
+
 use super::permission::still_permitted;
 use super::{heartbeat, input, intake, store};
 use crate::config::Settings;
@@ -225,10 +227,16 @@ fn remove_spare(dir: &Path, keep: &Keep, now: &Now) {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
     for path in entries.filter(|path| is_of_try(path)) {
         let kept = if path.join(KEPT).exists() { keep.quarantined } else { keep.logs };
-        if !kept.is_zero() && is_older(&path, kept, now) {
+        if !kept.is_zero() && is_older(&path, kept, now) && !is_in_use(&path) {
             let _ = std::fs::remove_dir_all(path);
         }
     }
+}
+
+/// Whether a try is at work in it, which holds its lock.
+fn is_in_use(dir: &Path) -> bool {
+    let Ok(it) = std::fs::File::open(dir) else { return true };
+    rustix::fs::flock(&it, FlockOperation::NonBlockingLockExclusive).is_err()
 }
 
 /// Whether it was last written so long ago.
@@ -272,6 +280,10 @@ mod tests {
         now.utc_ms += 2 * day;
         assert_eq!(left(&now), 2);
         now.utc_ms += 23 * day;
+        let at_work = std::fs::File::open(dir.path().join("a1b2c3-2-1")).unwrap();
+        rustix::fs::flock(&at_work, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(left(&now), 2, "a try is at work there");
+        drop(at_work);
         assert_eq!(left(&now), 1, "what is called otherwise is somebody's own");
     }
 

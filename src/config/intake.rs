@@ -50,6 +50,21 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether a file could be one of both.
+    fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Dir(one), Self::Dir(other)) => one == other,
+            (
+                Self::Bucket { name, prefix, .. },
+                Self::Bucket { name: other, prefix: of_other, .. },
+            ) => {
+                let below = prefix.starts_with(of_other) || of_other.starts_with(prefix);
+                name == other && below
+            }
+            (Self::Dir(_), Self::Bucket { .. }) | (Self::Bucket { .. }, Self::Dir(_)) => false,
+        }
+    }
+
     /// The file of this name.
     #[must_use]
     pub fn file(&self, name: &Path) -> PathBuf {
@@ -144,7 +159,7 @@ pub(super) fn intakes(
                 Source::Dir(PathBuf::new())
             }
         };
-        let other = all.iter().find(|it| it.source == source);
+        let other = all.iter().find(|it| it.source.overlaps(&source));
         if let Some(other) = other {
             check.problem(&at.key("path"), format!("its files are those of {}", other.name));
         }

@@ -16,6 +16,7 @@ use super::asking;
 use crate::act::offer::jobs_of;
 use crate::cli;
 use crate::config::Host;
+use crate::config::bucket::Address;
 use crate::config::container::{Mode, Said};
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
@@ -57,6 +58,15 @@ const REASONS_MAX: usize = 20;
 pub fn run(asked: &cli::Run) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
     let kind = kind_of(asked, &base)?;
+    if let Some(file) = asked.files.iter().find(|it| Address::of(it).is_some()) {
+        bail!(
+            "{}: a run knows no [[bucket]]; put it in for unwedge-runner: unwedge jobs submit",
+            text::path(file)
+        );
+    }
+    if kind.fetch.is_some() || kind.deliver.is_some() {
+        bail!("a type that fetches or delivers is for unwedge-runner: it needs a place for that");
+    }
     let url = match &asked.queue {
         Some(url) => url.clone(),
         None => asking::own_url()?,

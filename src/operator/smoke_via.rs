@@ -13,6 +13,7 @@ use crate::cli;
 use crate::config::Settings;
 use crate::config::duration;
 use crate::config::intake::{Intake, Rule};
+use crate::decide::attempts::State;
 use crate::probes::bucket;
 use crate::queue::store::change::Change;
 use crate::queue::store::listing::{Order, Which};
@@ -77,7 +78,12 @@ pub fn smoke(
             return Err(why);
         }
     };
-    if let Some(output) = job.output.as_deref().and_then(text::path_of) {
+    // what it has made, and only what is called after it: another one's may be there by that name
+    let is_own = |path: &PathBuf| {
+        let last = path.file_name().unwrap_or_default().to_string_lossy();
+        job.state == State::Done && last.contains(name.split('.').next().unwrap_or(&name))
+    };
+    if let Some(output) = job.output.as_deref().and_then(text::path_of).filter(is_own) {
         gone = gone.and(on_storage(settings, intake, &output, Deed::Remove));
     }
     gone?;
@@ -160,7 +166,7 @@ fn put(all: &[crate::config::bucket::Bucket], path: &Path, bytes: &[u8]) -> Resu
 fn remove(all: &[crate::config::bucket::Bucket], path: &Path) -> Result<(), String> {
     if let Some(way) = bucket::of(all, path) {
         let (client, key) = way?;
-        return match client.head(key).and_then(|head| client.delete(key, &head.etag)) {
+        return match client.head(key).and_then(|head| client.delete(key, &head.version())) {
             Ok(()) | Err(Trouble::Absent) => Ok(()),
             Err(why) => Err(why.to_string()),
         };

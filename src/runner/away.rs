@@ -2,19 +2,26 @@
 //! try, `MARK-JOB-TRY`; what was made and could not be delivered stays there, and the next try delivers it without making
 //! it again.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
 
 use serde::{Deserialize, Serialize};
 
 use super::order::Order;
 use crate::act::upkeep::KEPT;
 use crate::config::bucket::Address;
+use crate::probes::intake::version_of;
+use crate::sys::text;
 
 /// What does not belong here, of a try.
 #[derive(Debug)]
 pub struct Away {
     dir: PathBuf,
+    /// Held as long as the try goes on: whoever tidies up leaves it alone.
+    _lock: File,
     /// The copy of its input; none where the input is on this host.
     pub input: Option<PathBuf>,
     /// Its result on its way; none where the result belongs on this host, or there is none to make.
@@ -26,8 +33,11 @@ pub struct Away {
 pub struct Kept {
     /// The type that it was made by.
     digest: String,
-    /// The version of its input.
-    version: Option<String>,
+    /// Its input, and which one of that name: a job may have been begun anew on another.
+    input: String,
+    version: String,
+    /// Where it belongs.
+    output: Option<String>,
     /// The tier that made it.
     pub tier: Option<String>,
 }
@@ -49,38 +59,42 @@ impl Away {
         }
         let spare = order.spare.as_ref().ok_or("this runner has no place for what is fetched")?;
         let dir = spare.join(name_of(order, order.token.nth));
-        let file = |below: &str, path: &Path| {
-            Some(dir.join(below).join(path.file_name().unwrap_or_default()))
-        };
+        let file = |below: &str, path: &Path| Some(dir.join(below).join(name_for(path)));
         let input = is_fetched.then(|| file("in", &order.input)).flatten();
         let output = order.output.as_ref().filter(|_| is_delivered).and_then(|it| file("out", it));
         for made in input.iter().chain(&output).filter_map(|it| it.parent()) {
             fs::create_dir_all(made).map_err(|error| format!("{}: {error}", made.display()))?;
         }
-        Ok(Some(Self { dir, input, output }))
+        let lock = File::open(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        // nobody else has any business there but who tidies up, and that one waits for nothing
+        let _ = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        Ok(Some(Self { dir, _lock: lock, input, output }))
     }
 
-    /// Keeps the result until it is delivered.
+    /// Keeps the result until it is delivered; whether it is kept.
     ///
     /// # Errors
     /// It may be lost with this host.
-    pub fn keep(&self, order: &Order, tier: Option<&str>) -> std::io::Result<()> {
+    pub fn keep(&self, order: &Order, tier: Option<&str>) -> std::io::Result<bool> {
         if let Some(output) = &self.output {
             fs::File::open(output)?.sync_all()?;
         }
-        let kept = Kept { tier: tier.map(str::to_owned), ..wanted(order) };
+        // of which input it was made nobody could tell later
+        let Some(wanted) = wanted(order) else { return Ok(false) };
+        let kept = Kept { tier: tier.map(str::to_owned), ..wanted };
         let file = self.dir.join(KEPT);
         fs::write(&file, serde_json::to_vec(&kept)?)?;
-        fs::File::open(file)?.sync_all()
+        fs::File::open(file)?.sync_all()?;
+        Ok(true)
     }
 
     /// The result that a try before has made of the same input by the same type: it is this one's from now on.
     #[must_use]
     pub fn kept(&self, order: &Order) -> Option<Kept> {
-        let output = self.output.as_ref()?;
+        let (output, wanted) = (self.output.as_ref()?, wanted(order)?);
         let before = tries_before(order).into_iter().find_map(|dir| {
             let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
-            let is_same = Kept { tier: kept.tier.clone(), ..wanted(order) } == kept;
+            let is_same = Kept { tier: kept.tier.clone(), ..wanted.clone() } == kept;
             let its = dir.join("out").join(output.file_name()?);
             (is_same && its.is_file()).then_some((its, kept))
         });
@@ -102,8 +116,36 @@ impl Away {
     }
 }
 
-fn wanted(order: &Order) -> Kept {
-    Kept { digest: order.kind.digest(), version: order.version.clone(), tier: None }
+/// What a result must have been made of to be this job's; none where nobody can tell which input it is.
+fn wanted(order: &Order) -> Option<Kept> {
+    let of_file = || {
+        let it = order.input.symlink_metadata().ok()?;
+        Some(version_of(&it))
+    };
+    Some(Kept {
+        digest: order.kind.digest(),
+        input: text::path(&order.input),
+        version: order.version.clone().or_else(of_file)?,
+        output: order.output.as_deref().map(text::path),
+        tier: None,
+    })
+}
+
+/// What a copy is called: as what it is a copy of, unless a file cannot be called so.
+fn name_for(path: &Path) -> OsString {
+    /// A key may be longer than a name, and whoever works on a file puts something behind its name.
+    const NAME_BYTES_MAX: usize = 180;
+    match path.file_name() {
+        Some(name) if name.len() <= NAME_BYTES_MAX => name.to_owned(),
+        Some(_) | None => {
+            let mut name = OsString::from("file");
+            if let Some(ending) = path.extension().filter(|it| it.len() <= 20) {
+                name.push(".");
+                name.push(ending);
+            }
+            name
+        }
+    }
 }
 
 fn name_of(order: &Order, nth: i64) -> String {

@@ -16,30 +16,30 @@ use crate::report::out;
 use crate::sys::clock::pause;
 use crate::sys::s3::Trouble;
 
-/// The words that make this program do one.
-const FETCH: &str = "--fetch-object";
-const DELIVER: &str = "--deliver-object";
+/// The word that makes this program do one.
+const VERB: &str = "--errand";
 /// What it calls itself.
 pub const NAME: &CStr = c"unwedge-errand";
-/// How long one may take; the client's own limits are shorter, but of a size that nobody knows before.
-pub const LIMIT: Duration = Duration::from_secs(3600);
+/// How long one may take: each question has its own, shorter limit, but by a size that nobody knows before.
+pub const LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// How often one is tried, and how long is waited before the second; the wait doubles.
 const TRIES: u32 = 4;
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Its exit codes, as sysexits.h has them.
+/// Its exit codes, as sysexits.h has them. The first is that of a server that is not to be had.
+pub const AWAY: i32 = 75;
 const NOT_THERE: i32 = 66;
-const AWAY: i32 = 75;
-const CANNOT_WRITE: i32 = 74;
-const IS_ANOTHER: i32 = 65;
+const UNFIT: i32 = 65;
+const DAMAGED: i32 = 74;
+const IS_ANOTHER: i32 = 73;
 const REFUSED: i32 = 78;
 
 /// What such a code means.
 #[must_use]
 pub fn meaning(code: i32) -> Option<Meaning> {
     match code {
-        NOT_THERE => Some(Meaning::Permanent),
-        AWAY | CANNOT_WRITE => Some(Meaning::Transient),
+        NOT_THERE | UNFIT => Some(Meaning::Permanent),
+        AWAY | DAMAGED => Some(Meaning::Transient),
         IS_ANOTHER => Some(Meaning::Conflict),
         REFUSED => Some(Meaning::Configuration),
         _ => None,
@@ -54,10 +54,19 @@ struct Errand {
     key: String,
     #[serde(with = "path_text")]
     file: PathBuf,
-    /// Of an object to be fetched, the version that is meant.
-    version: Option<String>,
-    /// Of a result, whether a try before may have delivered it.
-    may_be_there: bool,
+    /// What is to be done.
+    deed: Deed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Deed {
+    /// Fetch it, in the version that is meant.
+    Fetch { version: Option<String> },
+    /// Put it there for this job; a try before may have done so.
+    Deliver { job: String, may_be_there: bool },
+    /// Look whether it is there.
+    Look,
 }
 
 /// The command that fetches an object into a file.
@@ -70,7 +79,7 @@ pub fn fetch(
     version: Option<&str>,
     file: &Path,
 ) -> Result<Vec<PathBuf>, String> {
-    argv(FETCH, all, from, file, version, false)
+    argv(all, from, file, Deed::Fetch { version: version.map(str::to_owned) })
 }
 
 /// The command that puts a file there as an object.
@@ -81,32 +90,33 @@ pub fn deliver(
     all: &[Bucket],
     file: &Path,
     to: Address<'_>,
+    job: &str,
     may_be_there: bool,
 ) -> Result<Vec<PathBuf>, String> {
-    argv(DELIVER, all, to, file, None, may_be_there)
+    argv(all, to, file, Deed::Deliver { job: job.to_owned(), may_be_there })
+}
+
+/// The command that looks whether an object is there.
+///
+/// # Errors
+/// There is no such bucket.
+pub fn look(all: &[Bucket], at: Address<'_>) -> Result<Vec<PathBuf>, String> {
+    argv(all, at, Path::new("/dev/null"), Deed::Look)
 }
 
 fn argv(
-    verb: &str,
     all: &[Bucket],
     address: Address<'_>,
     file: &Path,
-    version: Option<&str>,
-    may_be_there: bool,
+    deed: Deed,
 ) -> Result<Vec<PathBuf>, String> {
     let bucket = all.iter().find(|it| it.name == address.bucket).cloned();
     let bucket =
         bucket.ok_or_else(|| format!("there is no [[bucket]] called {}", address.bucket))?;
-    let errand = Errand {
-        bucket,
-        key: address.key.to_owned(),
-        file: file.to_owned(),
-        version: version.map(str::to_owned),
-        may_be_there,
-    };
+    let errand = Errand { bucket, key: address.key.to_owned(), file: file.to_owned(), deed };
     let told = serde_json::to_string(&errand).map_err(|error| error.to_string())?;
     // this very program, whatever has been put in its place since it was started
-    Ok(vec!["/proc/self/exe".into(), verb.into(), told.into()])
+    Ok(vec!["/proc/self/exe".into(), VERB.into(), told.into()])
 }
 
 /// What it needs of the runner's environment: where systemd keeps the unit's credentials.
@@ -120,7 +130,7 @@ pub fn variables() -> Vec<(OsString, OsString)> {
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     let [verb, told] = args else { return None };
-    if verb != OsStr::new(FETCH) && verb != OsStr::new(DELIVER) {
+    if verb != OsStr::new(VERB) {
         return None;
     }
     // by its own name it is a job's, and no child that looks at storage for the runner
@@ -129,7 +139,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     else {
         return Some(REFUSED);
     };
-    Some(match run(verb == OsStr::new(FETCH), &errand) {
+    Some(match run(&errand) {
         Ok(()) => 0,
         Err(why) => {
             out::complain(&format!("s3://{}/{}: {why}", errand.bucket.name, errand.key));
@@ -137,24 +147,30 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
                 Trouble::Absent => NOT_THERE,
                 Trouble::Changed => IS_ANOTHER,
                 Trouble::Refused(_) => REFUSED,
+                Trouble::Unfit(_) => UNFIT,
                 Trouble::Away(_) => AWAY,
-                Trouble::Local(_) => CANNOT_WRITE,
+                Trouble::Damaged(_) | Trouble::Local(_) => DAMAGED,
             }
         }
     })
 }
 
-fn run(is_fetch: bool, errand: &Errand) -> Result<(), Trouble> {
+fn run(errand: &Errand) -> Result<(), Trouble> {
     let all = std::slice::from_ref(&errand.bucket);
     let client = bucket::client(all, &errand.bucket.name).map_err(Trouble::Refused)?;
     let mut wait = AGAIN;
     for nth in 1.. {
-        let done = if is_fetch {
-            // what an earlier try has left is nothing
-            let _ = std::fs::remove_file(&errand.file);
-            client.get(&errand.key, errand.version.as_deref(), &errand.file).map(|_| ())
-        } else {
-            client.put(&errand.key, &errand.file, errand.may_be_there)
+        let done = match &errand.deed {
+            Deed::Fetch { version } => {
+                // what an earlier try has left is nothing
+                let _ = std::fs::remove_file(&errand.file);
+                let version = version.as_deref().and_then(|it| it.parse().ok());
+                client.get(&errand.key, version.as_ref(), &errand.file).map(|_| ())
+            }
+            Deed::Deliver { job, may_be_there } => {
+                client.put(&errand.key, &errand.file, job, *may_be_there)
+            }
+            Deed::Look => client.head(&errand.key).map(|_| ()),
         };
         match done {
             Err(Trouble::Away(_)) if nth < TRIES => {

@@ -172,11 +172,12 @@ impl Job<'_> {
         self.away = away.map_err(|why| Halt::Over(failed(Class::Infrastructure, why)))?;
         let done = self.work();
         if let Some(away) = &self.away {
-            let waits = done.as_ref().is_ok_and(|it| it.class.is_some()) && self.is_kept;
-            if !waits {
+            // also where it was stopped on the way
+            let is_done = done.as_ref().is_ok_and(|it| it.class.is_none());
+            if !self.is_kept || is_done {
                 away.remove();
             }
-            if done.as_ref().is_ok_and(|it| it.class.is_none()) {
+            if is_done {
                 Away::remove_older(order);
             }
         }
@@ -189,8 +190,8 @@ impl Job<'_> {
         if let Some((away, kept)) =
             self.away.as_ref().and_then(|away| Some((away, away.kept(order)?)))
         {
-            away.keep(order, kept.tier.as_deref()).map_err(|error| not_kept(&error))?;
-            self.is_kept = true;
+            let is_kept = away.keep(order, kept.tier.as_deref());
+            self.is_kept = is_kept.map_err(|error| not_kept(&error))?;
             return self.deliver(Report { tier: kept.tier, ..Report::default() });
         }
         if let Some(failed) = self.fetch()? {
@@ -212,7 +213,9 @@ impl Job<'_> {
                 Outcome::Done => {
                     let is_wanted = tier.min_bytes > 0;
                     return match &self.away {
-                        Some(away) if away.output.is_some() => self.keep_and_deliver(report),
+                        Some(away) if away.output.is_some() => {
+                            self.keep_and_deliver(report, is_wanted)
+                        }
                         Some(_) | None => publish(order, scratch.as_deref(), is_wanted, report),
                     };
                 }
@@ -373,13 +376,13 @@ impl Job<'_> {
         let wrong = |why| Halt::Over(failed(Class::Configuration, why));
         let (outcome, report) = if let Some(from) = Address::of(&order.input) {
             let argv = errand::fetch(&order.buckets, from, order.version.as_deref(), &to);
-            self.errand("fetch", &argv.map_err(wrong)?, errand::LIMIT, &errand::meaning)?
+            self.errand("fetch", &argv.map_err(wrong)?)?
         } else {
             let Some(fetch) = &order.kind.fetch else { return Ok(None) };
             let (input, id) = (&*order.input, order.token.id);
             let argv = fetch.command(&Marks { input, output: None, local: Some(&to), id });
             let meaning = |code: i32| order.kind.exit.get(&code).copied();
-            self.errand("fetch", &argv, Duration::from_millis(fetch.limit_ms), &meaning)?
+            self.step("fetch", &argv, &[], fetch.limit_ms, &meaning)?
         };
         Ok(match outcome {
             Outcome::Done if to.is_file() => None,
@@ -390,22 +393,26 @@ impl Job<'_> {
             Outcome::Not(Class::Conflict) => {
                 Some(Report { class: Some(Class::Permanent), ..report })
             }
+            // a server that is away is nobody's fault; what comes damaged again and again is to be looked at
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
-                Some(Report { is_early: true, ..report })
+                let is_early = report.exit_code == Some(errand::AWAY);
+                Some(Report { is_early, ..report })
             }
         })
     }
 
     /// Keeps a result that belongs elsewhere, and delivers it.
-    fn keep_and_deliver(&mut self, report: Report) -> Result<Report, Halt> {
+    fn keep_and_deliver(&mut self, report: Report, is_wanted: bool) -> Result<Report, Halt> {
         let order = self.order;
+        let is_made =
+            self.away.as_ref().and_then(|it| it.output.as_ref()).is_some_and(|it| it.exists());
+        if !is_made {
+            // its type allows that, or says that what is there already is right
+            return if is_wanted { self.look(report) } else { Ok(report) };
+        }
         if let Some(away) = &self.away {
-            // its type says that nothing is to be made
-            if away.output.as_ref().is_some_and(|output| !output.exists()) {
-                return Ok(report);
-            }
-            away.keep(order, report.tier.as_deref()).map_err(|error| not_kept(&error))?;
-            self.is_kept = true;
+            let is_kept = away.keep(order, report.tier.as_deref());
+            self.is_kept = is_kept.map_err(|error| not_kept(&error))?;
         }
         self.deliver(report)
     }
@@ -420,15 +427,15 @@ impl Job<'_> {
         }
         let wrong = |why| Halt::Over(failed(Class::Configuration, why));
         let (outcome, ended) = if let Some(to) = Address::of(output) {
-            let argv = errand::deliver(&order.buckets, &from, to, order.may_be_there);
-            self.errand("deliver", &argv.map_err(wrong)?, errand::LIMIT, &errand::meaning)?
+            let job = format!("{}-{}", order.mark, order.token.id);
+            let argv = errand::deliver(&order.buckets, &from, to, &job, order.may_be_there);
+            self.errand("deliver", &argv.map_err(wrong)?)?
         } else {
             let Some(deliver) = &order.kind.deliver else { return Ok(report) };
             let (input, id) = (&*order.input, order.token.id);
             let marks = Marks { input, output: Some(output), local: Some(&from), id };
             let meaning = |code: i32| order.kind.exit.get(&code).copied();
-            let limit = Duration::from_millis(deliver.limit_ms);
-            self.errand("deliver", &deliver.command(&marks), limit, &meaning)?
+            self.step("deliver", &deliver.command(&marks), &[], deliver.limit_ms, &meaning)?
         };
         Ok(match outcome {
             Outcome::Done => report,
@@ -436,21 +443,55 @@ impl Job<'_> {
                 class: ended.class,
                 exit_code: ended.exit_code,
                 signal: ended.signal,
-                message: ended.message.map(|why| format!("deliver: {why}; its result is kept")),
+                message: ended.message.map(|why| {
+                    let kept = if self.is_kept { "; its result is kept" } else { "" };
+                    format!("deliver: {why}{kept}")
+                }),
                 ..report
             },
         })
     }
 
+    /// Nothing was to be changed where its result belongs: then there must be one.
+    fn look(&mut self, report: Report) -> Result<Report, Halt> {
+        let order = self.order;
+        let Some(at) = order.output.as_deref().and_then(Address::of) else { return Ok(report) };
+        let argv = errand::look(&order.buckets, at);
+        let argv = argv.map_err(|why| Halt::Over(failed(Class::Configuration, why)))?;
+        let (outcome, ended) = self.errand("look", &argv)?;
+        let class = match outcome {
+            Outcome::Done => return Ok(report),
+            Outcome::Not(Class::Permanent) => Class::Failed,
+            Outcome::Not(class) => class,
+            Outcome::GivenBack | Outcome::Early => Class::Infrastructure,
+        };
+        let message = ended.message.map(|why| format!("nothing was to be changed there: {why}"));
+        Ok(Report { class: Some(class), message, ..report })
+    }
+
+    /// Does an errand to a bucket. One that takes too long is the server's.
+    fn errand(&mut self, name: &str, argv: &[PathBuf]) -> Result<(Outcome, Report), Halt> {
+        let limit_ms = u64::try_from(errand::LIMIT.as_millis()).unwrap_or(u64::MAX);
+        let own = errand::variables();
+        let (outcome, report) = self.step(name, argv, &own, limit_ms, &errand::meaning)?;
+        Ok(match outcome {
+            Outcome::Not(Class::TimedOut) => {
+                let class = Some(Class::Infrastructure);
+                (Outcome::Not(Class::Infrastructure), Report { class, ..report })
+            }
+            outcome => (outcome, report),
+        })
+    }
+
     /// Runs a command that fetches or delivers.
-    fn errand(
+    fn step(
         &mut self,
         name: &str,
         argv: &[PathBuf],
-        limit: Duration,
+        own: &[(OsString, OsString)],
+        limit_ms: u64,
         meaning: &dyn Fn(i32) -> Option<Meaning>,
     ) -> Result<(Outcome, Report), Halt> {
-        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let argv_of = |word: &PathBuf| word.to_string_lossy().into_owned();
         let step = Tier {
             name: name.to_owned(),
@@ -460,7 +501,7 @@ impl Job<'_> {
             min_bytes: 0,
         };
         let mut variables = variables(self.order, self.worker);
-        variables.extend(errand::variables());
+        variables.extend_from_slice(own);
         self.command(&step, argv, &variables, None, meaning, &|| {})
     }
 

@@ -4,8 +4,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::cgroup::Cgroup;
+use super::errand;
 use super::hand::Hand;
 use super::order::{Report, Tell};
+use crate::config::bucket::SCHEME;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::Class;
 use crate::queue::store::Claimed;
@@ -65,7 +67,7 @@ impl Running {
     ) -> Self {
         let started_ms = crate::sys::clock::since_epoch().as_millis();
         Self {
-            kill_at: boottime() + longest(&kind, grace),
+            kill_at: boottime() + longest(&claimed, &kind, grace),
             claimed,
             kind,
             started_ms: u64::try_from(started_ms).unwrap_or_default(),
@@ -150,7 +152,12 @@ impl Running {
 }
 
 /// All the time that a job of a type may take, whatever it meets.
-fn longest(kind: &JobType, grace: Duration) -> Duration {
-    let limits = kind.tiers.iter().map(|tier| Duration::from_millis(tier.limit_ms));
+fn longest(claimed: &Claimed, kind: &JobType, grace: Duration) -> Duration {
+    let own = [&kind.fetch, &kind.deliver].into_iter().flatten().map(|it| it.limit_ms);
+    let limits = kind.tiers.iter().map(|tier| tier.limit_ms).chain(own).map(Duration::from_millis);
+    // what is in a bucket is fetched before, or looked at and put there after
+    let ends = [Some(&claimed.input), claimed.output.as_ref()].into_iter().flatten();
+    let of_buckets = ends.filter(|it| it.starts_with(SCHEME)).map(|_| errand::LIMIT);
+    let limits = limits.chain(of_buckets);
     limits.map(|limit| limit + grace + HELPER_END).sum::<Duration>() + PUT
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use md5::Md5;
-use rusty_s3::actions::ListObjectsV2;
+use rusty_s3::actions::{ListObjectsV2, ListObjectsV2Response};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body, SendBody};
 
+use super::clock::Deadline;
 use super::{http, text};
 
 /// How long a signature holds: a question is asked at once.
@@ -27,8 +28,14 @@ const REASON_BYTES_MAX: u64 = 64 * 1024;
 const PAGE_BYTES_MAX: u64 = 16 << 20;
 /// Most keys of a listing: nobody keeps more in memory by mistake.
 const KEYS_MAX: usize = 1_000_000;
-/// Where an object says what it is made of, whoever serves it.
-const DIGEST: &str = "x-amz-meta-sha256";
+/// Where an object says what it is made of, and which job made it.
+const DIGEST: &str = "x-amz-meta-unwedge-sha256";
+const MADE_BY: &str = "x-amz-meta-unwedge-job";
+/// Refusals that pass by themselves, though their status says otherwise.
+const PASSING: [&str; 4] =
+    ["RequestTimeout", "BadDigest", "IncompleteBody", "ConditionalRequestConflict"];
+/// Refusals of this object alone, and for ever.
+const OF_THE_OBJECT: [&str; 3] = ["EntityTooLarge", "KeyTooLongError", "KeyTooLong"];
 
 /// Where a bucket is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +67,12 @@ pub enum Trouble {
     /// The server does not let us: a key, a right, a clock. It would say so again.
     #[error("{0}")]
     Refused(String),
+    /// This object is none that could ever be had or put there.
+    #[error("{0}")]
+    Unfit(String),
+    /// What came is not what was put there.
+    #[error("what came is not what was put there: {0}")]
+    Damaged(String),
     /// The server is not to be had, or has trouble of its own.
     #[error("{0}")]
     Away(String),
@@ -68,15 +81,44 @@ pub enum Trouble {
     Local(String),
 }
 
+/// Which object of its key it is: the same bytes put there again are another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// As the server tells it, a digest of its bytes or of their parts.
+    pub etag: String,
+    /// When it was put there, seconds since 1970; 0 where a listing does not say.
+    pub written_s: u64,
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.etag, self.written_s)
+    }
+}
+
+impl std::str::FromStr for Version {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (etag, written) = text.rsplit_once('.').ok_or(())?;
+        Ok(Self { etag: etag.to_owned(), written_s: written.parse().map_err(|_| ())? })
+    }
+}
+
 /// An object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// Its key.
     pub key: String,
-    /// Its version, as the server tells it.
-    pub etag: String,
-    /// Bytes.
-    pub size: u64,
+    /// Which one.
+    pub version: Version,
+}
+
+/// Whether a key can be asked for: parts that are `.` or `..` are taken for a way by whoever reads a URL, and lead to
+/// another object.
+#[must_use]
+pub fn is_askable(key: &str) -> bool {
+    !key.is_empty() && key.split('/').all(|part| part != "." && part != "..")
 }
 
 /// What a server tells of an object without giving it.
@@ -84,14 +126,33 @@ pub struct Object {
 pub struct Head {
     /// Its version.
     pub etag: String,
-    /// Bytes.
-    pub size: u64,
-    /// What it is made of, where whoever put it there said so.
+    /// Bytes, where the server says so.
+    pub size: Option<u64>,
+    /// What it is made of, where it was put there by this program.
     pub sha256: Option<String>,
+    /// The job that made it, likewise.
+    pub made_by: Option<String>,
     /// When it was written, milliseconds since 1970.
     pub written_ms: Option<u64>,
     /// What the server takes the time for.
     pub now_ms: Option<u64>,
+}
+
+impl Head {
+    /// Which one it is.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        let written_s = self.written_ms.map_or(0, |ms| ms / 1000);
+        Version { etag: self.etag.clone(), written_s }
+    }
+
+    /// Whether it is this version.
+    #[must_use]
+    pub fn is(&self, version: &Version) -> bool {
+        let written_s = self.written_ms.map(|ms| ms / 1000);
+        self.etag == version.etag
+            && (version.written_s == 0 || written_s.is_none_or(|it| it == version.written_s))
+    }
 }
 
 /// The way to a bucket.
@@ -117,14 +178,21 @@ impl Client {
         Ok(Self { place: place.clone(), bucket, credentials: Credentials::new(key, secret) })
     }
 
-    /// The objects whose keys begin so.
+    /// The objects whose keys begin so, listed within `limit` and the time for one question.
     ///
     /// # Errors
     /// They are not known: that is another answer than none.
-    pub fn list(&self, prefix: &str) -> Result<Vec<Object>, Trouble> {
+    pub fn list(&self, prefix: &str, limit: Duration) -> Result<Vec<Object>, Trouble> {
+        let deadline = Deadline::after(limit);
         let mut found = Vec::new();
         let mut next: Option<String> = None;
         loop {
+            if deadline.passed() {
+                return Err(Trouble::Away(format!(
+                    "no whole listing within {}",
+                    text::duration(limit)
+                )));
+            }
             let mut action = self.bucket.list_objects_v2(Some(&self.credentials));
             action.with_prefix(prefix);
             if let Some(token) = &next {
@@ -132,18 +200,19 @@ impl Client {
             }
             let url = action.sign(SIGNED_FOR).to_string();
             let mut answer = self.ask(self.agent(0)?.get(&url).call())?;
-            let page = answer.body_mut().with_config().limit(PAGE_BYTES_MAX).read_to_string();
-            let page = page.map_err(|error| Trouble::Away(error.to_string()))?;
-            let page = ListObjectsV2::parse_response(&page).map_err(|error| {
-                Trouble::Away(format!("its listing is not understood: {error}"))
-            })?;
+            let page = page_of(&mut answer)?;
+            let before = next.replace(page.next_continuation_token.clone().unwrap_or_default());
+            if before == next {
+                return Err(Trouble::Away("its listing goes round in a circle".to_owned()));
+            }
             found.extend(page.contents.into_iter().map(|it| Object {
                 key: it.key,
-                etag: plain(&it.etag.unwrap_or_default()),
-                size: it.size.unwrap_or_default(),
+                version: Version {
+                    etag: plain(&it.etag.unwrap_or_default()),
+                    written_s: it.last_modified.as_deref().and_then(seconds).unwrap_or(0),
+                },
             }));
-            next = page.next_continuation_token;
-            if next.is_none() {
+            if page.next_continuation_token.is_none() {
                 return Ok(found);
             }
             if found.len() > KEYS_MAX {
@@ -161,12 +230,10 @@ impl Client {
         action.with_max_keys(1);
         let url = action.sign(SIGNED_FOR).to_string();
         match self.ask(self.agent(0)?.get(&url).call()) {
-            Ok(_) => Ok(()),
+            // a page of somebody else's is no answer
+            Ok(mut answer) => page_of(&mut answer).map(|_| ()),
             // whoever may not list may well fetch and put
             Err(Trouble::Refused(why)) if why.contains("AccessDenied") => Ok(()),
-            Err(Trouble::Absent) => {
-                Err(Trouble::Refused(format!("there is no bucket {}", self.place.bucket)))
-            }
             Err(why) => Err(why),
         }
     }
@@ -176,9 +243,17 @@ impl Client {
     /// # Errors
     /// It is not known.
     pub fn head(&self, key: &str) -> Result<Head, Trouble> {
+        askable(key)?;
         let url = self.bucket.head_object(Some(&self.credentials), key).sign(SIGNED_FOR);
-        let answer = self.ask(self.agent(0)?.head(url.as_str()).call())?;
-        Ok(head_of(answer.headers()))
+        match self.agent(0)?.head(url.as_str()).call() {
+            // without a body nobody says what is missing: the object, the bucket, or all of the server
+            Ok(answer) if answer.status().as_u16() == 404 => {
+                let url = self.bucket.get_object(Some(&self.credentials), key).sign(SIGNED_FOR);
+                let asked = self.agent(0)?.get(url.as_str()).header("range", "bytes=0-0").call();
+                head_of(self.ask(asked)?.headers())
+            }
+            answer => head_of(self.ask(answer)?.headers()),
+        }
     }
 
     /// Fetches an object, into a file that is new: this version of it, where one is meant. What came is checked by its
@@ -186,17 +261,17 @@ impl Client {
     ///
     /// # Errors
     /// What is in the file is nothing.
-    pub fn get(&self, key: &str, etag: Option<&str>, to: &Path) -> Result<Head, Trouble> {
-        let size = self.head(key)?.size;
+    pub fn get(&self, key: &str, version: Option<&Version>, to: &Path) -> Result<Head, Trouble> {
+        let size = self.head(key)?.size.unwrap_or(0);
         let url = self.bucket.get_object(Some(&self.credentials), key).sign(SIGNED_FOR);
         let mut request = self.agent(size)?.get(url.as_str());
-        if let Some(etag) = etag {
-            request = request.header("if-match", format!("\"{etag}\""));
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{}\"", version.etag));
         }
         let mut answer = self.ask(request.call())?;
-        let head = head_of(answer.headers());
-        // not every server heeds the wish
-        if etag.is_some_and(|etag| etag != head.etag) {
+        let head = head_of(answer.headers())?;
+        // not every server heeds the wish, and the same bytes may have been put there again
+        if version.is_some_and(|version| !head.is(version)) {
             return Err(Trouble::Changed);
         }
         let local = |error: std::io::Error| Trouble::Local(format!("{}: {error}", text::path(to)));
@@ -216,34 +291,41 @@ impl Client {
             file.write_all(bytes).map_err(local)?;
             came += length as u64;
         }
-        if came != head.size {
-            return Err(Trouble::Away(format!("{came} bytes came, {} were told", head.size)));
+        if let Some(size) = head.size.filter(|size| came != *size) {
+            return Err(Trouble::Away(format!("{came} bytes came, {size} were told")));
         }
-        let whole = match (&head.sha256, md5_of(answer.headers(), &head.etag)) {
-            (Some(said), _) => *said == hex(&sha.finalize()),
-            (None, Some(said)) => said == hex(&md5.finalize()),
-            (None, None) => true,
+        let (said, found) = match (&head.sha256, md5_of(answer.headers(), &head.etag)) {
+            (Some(said), _) => (said.clone(), hex(&sha.finalize())),
+            (None, Some(said)) => (said, hex(&md5.finalize())),
+            (None, None) => (String::new(), String::new()),
         };
-        if !whole {
-            return Err(Trouble::Away("what came is not what was put there".to_owned()));
+        if said != found {
+            return Err(Trouble::Damaged(format!("its digest is {found}, {said} was told")));
         }
         file.sync_all().map_err(local)?;
         Ok(head)
     }
 
     /// Puts a file there where nothing is, and makes sure that it is there. What is there already stays: the same bytes are
-    /// what was wanted, and with `may_be_there` others too, for a try before has put them there.
+    /// what was wanted, and with `may_be_there` those that the same job has put there in a try before.
     ///
     /// # Errors
     /// It is not known to be there; `Changed` where another one is.
-    pub fn put(&self, key: &str, from: &Path, may_be_there: bool) -> Result<(), Trouble> {
+    pub fn put(
+        &self,
+        key: &str,
+        from: &Path,
+        job: &str,
+        may_be_there: bool,
+    ) -> Result<(), Trouble> {
+        askable(key)?;
         let local =
             |error: std::io::Error| Trouble::Local(format!("{}: {error}", text::path(from)));
         let mut file = File::open(from).map_err(local)?;
         let size = file.metadata().map_err(local)?.len();
         let (sha, md5) = digests(&mut file).map_err(local)?;
         match self.head(key) {
-            Ok(_) if may_be_there => return Ok(()),
+            Ok(head) if may_be_there && head.made_by.as_deref() == Some(job) => return Ok(()),
             Ok(head) => return self.same(key, &head, size, &sha, from),
             Err(Trouble::Absent) => {}
             Err(why) => return Err(why),
@@ -251,11 +333,13 @@ impl Client {
         file.rewind().map_err(local)?;
         let mut action = self.bucket.put_object(Some(&self.credentials), key);
         action.headers_mut().insert(DIGEST, sha.as_str());
+        action.headers_mut().insert(MADE_BY, job);
         let url = action.sign(SIGNED_FOR);
         let request = self
             .agent(size)?
             .put(url.as_str())
             .header(DIGEST, &sha)
+            .header(MADE_BY, job)
             .header("content-md5", &md5)
             .header("content-length", size.to_string())
             // a server that does not know it writes over, and what was there a moment ago was nothing
@@ -278,14 +362,14 @@ impl Client {
         from: &Path,
     ) -> Result<(), Trouble> {
         let is_same = match &head.sha256 {
-            _ if head.size != size => false,
+            _ if head.size.is_some_and(|there| there != size) => false,
             Some(said) => said == sha,
             // whoever put it there says nothing of it: it is looked at
             None => {
                 let mut name = from.as_os_str().to_owned();
                 name.push(".there");
                 let there = PathBuf::from(name);
-                let got = self.get(key, Some(&head.etag), &there);
+                let got = self.get(key, None, &there);
                 let digest = File::open(&there).and_then(|mut file| digests(&mut file));
                 let _ = std::fs::remove_file(&there);
                 got?;
@@ -300,23 +384,27 @@ impl Client {
     /// # Errors
     /// It is not known to be written.
     pub fn write(&self, key: &str, bytes: &[u8]) -> Result<(), Trouble> {
+        askable(key)?;
         let url = self.bucket.put_object(Some(&self.credentials), key).sign(SIGNED_FOR);
         self.ask(self.agent(0)?.put(url.as_str()).send(bytes)).map(|_| ())
     }
 
-    /// Deletes an object, if it is still this version of it. One that is not there is deleted.
+    /// Deletes an object, if it is still this version of it. One that is not there is deleted. Where a server does not know
+    /// a deletion on a condition, one that is put there in the moment after the look goes with it.
     ///
     /// # Errors
     /// It is not known to be gone; `Changed` where it is another one.
-    pub fn delete(&self, key: &str, etag: &str) -> Result<(), Trouble> {
+    pub fn delete(&self, key: &str, version: &Version) -> Result<(), Trouble> {
         match self.head(key) {
-            Ok(head) if head.etag == etag => {}
+            Ok(head) if head.is(version) => {}
             Ok(_) => return Err(Trouble::Changed),
             Err(Trouble::Absent) => return Ok(()),
             Err(why) => return Err(why),
         }
         let url = self.bucket.delete_object(Some(&self.credentials), key).sign(SIGNED_FOR);
-        match self.ask(self.agent(0)?.delete(url.as_str()).call()) {
+        let request = self.agent(0)?.delete(url.as_str());
+        let request = request.header("if-match", format!("\"{}\"", version.etag));
+        match self.ask(request.call()) {
             Ok(_) | Err(Trouble::Absent) => Ok(()),
             Err(why) => Err(why),
         }
@@ -352,9 +440,15 @@ impl Client {
         let told = format!("{}: HTTP {} {code}", self.place.endpoint, status.as_u16());
         let told = told.trim_end().to_owned();
         Err(match status.as_u16() {
-            404 | 410 => Trouble::Absent,
-            409 | 412 => Trouble::Changed,
-            408 | 429 => Trouble::Away(told),
+            _ if OF_THE_OBJECT.contains(&code.as_str()) => Trouble::Unfit(told),
+            _ if PASSING.contains(&code.as_str()) => Trouble::Away(told),
+            404 | 410 if code == "NoSuchKey" => Trouble::Absent,
+            404 if code == "NoSuchBucket" => {
+                Trouble::Refused(format!("{told}: there is no bucket {}", self.place.bucket))
+            }
+            // of whatever stands before the server
+            404 | 408 | 409 | 410 | 425 | 429 => Trouble::Away(told),
+            412 => Trouble::Changed,
             400..=499 if code == "RequestTimeTooSkewed" => Trouble::Refused(format!(
                 "{told}: the clocks of this host and of the server differ"
             )),
@@ -364,15 +458,44 @@ impl Client {
     }
 }
 
-fn head_of(headers: &HeaderMap) -> Head {
+fn askable(key: &str) -> Result<(), Trouble> {
+    if is_askable(key) {
+        return Ok(());
+    }
+    Err(Trouble::Unfit("a key with a part that is . or .. leads to another object".to_owned()))
+}
+
+/// A page of a listing.
+fn page_of(answer: &mut Response<Body>) -> Result<ListObjectsV2Response, Trouble> {
+    let page = answer.body_mut().with_config().limit(PAGE_BYTES_MAX).read_to_string();
+    let page = page.map_err(|error| Trouble::Away(error.to_string()))?;
+    ListObjectsV2::parse_response(&page)
+        .map_err(|error| Trouble::Away(format!("its listing is not understood: {error}")))
+}
+
+/// `2026-11-29T05:40:31.000Z`, seconds since 1970.
+fn seconds(text: &str) -> Option<u64> {
+    let at = humantime::parse_rfc3339(text).ok()?;
+    Some(at.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
+}
+
+fn head_of(headers: &HeaderMap) -> Result<Head, Trouble> {
     let text = |name: &str| headers.get(name).and_then(|it| it.to_str().ok());
-    Head {
-        etag: plain(text("etag").unwrap_or_default()),
-        size: text("content-length").and_then(|it| it.parse().ok()).unwrap_or_default(),
-        sha256: text(DIGEST).map(str::to_owned),
+    let etag = plain(text("etag").unwrap_or_default());
+    if etag.is_empty() {
+        return Err(Trouble::Away("its answer is that of no server of objects".to_owned()));
+    }
+    // of a part that was asked for, the size of the whole stands behind it
+    let whole = text("content-range").and_then(|it| it.rsplit_once('/')).map(|(_, size)| size);
+    let is_digest = |it: &&str| it.len() == 64 && it.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Ok(Head {
+        etag,
+        size: whole.or_else(|| text("content-length")).and_then(|it| it.parse().ok()),
+        sha256: text(DIGEST).filter(is_digest).map(str::to_ascii_lowercase),
+        made_by: text(MADE_BY).map(str::to_owned),
         written_ms: text("last-modified").and_then(http::date),
         now_ms: text("date").and_then(http::date),
-    }
+    })
 }
 
 /// The MD5 that a server vouches for: the version of an object that was put there in one part and not encrypted by a key.
@@ -416,6 +539,20 @@ mod tests {
         assert_eq!(md5, "1B2M2Y8AsgTpgAmY7PhCfg==");
         assert_eq!(hex(&[0, 15, 255]), "000fff");
         assert_eq!(plain("\"abc\""), "abc");
+    }
+
+    #[test]
+    fn a_key_that_leads_elsewhere_is_not_asked_for_and_a_version_is_read_as_it_was_written() {
+        for key in ["a/../b", "..", "a/.", "./a", ""] {
+            assert!(!is_askable(key), "{key}");
+        }
+        for key in ["a/b", "a..b/...", ".hidden", "a//b"] {
+            assert!(is_askable(key), "{key}");
+        }
+        let version = Version { etag: "d41d-2".to_owned(), written_s: 1_700_000_000 };
+        assert_eq!(version.to_string().parse(), Ok(version));
+        assert_eq!("d41d".parse::<Version>(), Err(()));
+        assert_eq!(seconds("2026-11-29T05:40:31.000Z"), Some(1_795_930_831));
     }
 
     #[test]

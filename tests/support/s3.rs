@@ -148,6 +148,11 @@ impl Bucket {
         self.direct.write(key, text.as_bytes()).unwrap();
     }
 
+    /// The objects.
+    pub fn list(&self) -> Vec<unwedge::sys::s3::Object> {
+        self.direct.list("", Duration::from_secs(20)).unwrap()
+    }
+
     /// What is there, by key.
     pub fn all(&self) -> BTreeMap<String, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -157,7 +162,7 @@ impl Bucket {
             self.direct.get(key, None, &file).unwrap();
             std::fs::read_to_string(&file).unwrap()
         };
-        let all = self.direct.list("").unwrap();
+        let all = self.list();
         all.into_iter().map(|it| (it.key.clone(), text(&it.key))).collect()
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::decide::workers::Standing;
+use crate::probes::witness;
 use crate::queue::link::Link;
 use crate::queue::store::listing::Worker;
 use crate::runner::supervise::{self, Told};
@@ -131,6 +132,8 @@ fn other(link: &mut Link, (name, digest): &(String, String)) -> Option<String> {
     let all = link.ask(|store| store.all_workers(false)).ok()?;
     let works = |it: &&Worker| {
         matches!(it.standing(), Standing::Idle | Standing::Busy)
+            // the files of this host are nobody else's
+            && it.host == witness::host()
             && it.types.get(name).is_some_and(|mark| mark.digest == *digest)
     };
     all.iter().find(works).map(|it| format!("{} of {}", it.id, it.host))
