@@ -36,8 +36,8 @@ impl Default for Floor {
     }
 }
 
-/// Where each type writes, by name.
-pub type Places = BTreeMap<String, PathBuf>;
+/// Where types write, by name; one may write to several.
+pub type Places = Vec<(String, PathBuf)>;
 
 /// Tells of each type why there is no room for it; of one that is not in it there is. Types may come anew.
 pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sender<Event>) {
@@ -53,7 +53,7 @@ pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sen
         limit = EVERY;
         let open = gate::open(run_dir);
         let mut seen: BTreeMap<&PathBuf, Option<String>> = BTreeMap::new();
-        for path in wanted.values() {
+        for (_, path) in &wanted {
             if seen.contains_key(path) {
                 continue;
             }

@@ -143,13 +143,15 @@ impl Runner {
     /// Tells whoever looks at the room where the types write.
     pub(super) fn tell_places(&mut self) {
         let dir = &self.setup.dir;
-        // what belongs elsewhere waits here until it is delivered
+        // what comes from elsewhere, or goes there, lies here meanwhile
         let spare = self.setup.keep_dir.as_ref();
-        let place = |kind: &Rc<JobType>| {
-            kind.output.as_ref()?;
-            Some((kind.name.clone(), kind.output_root(dir).or_else(|| spare.cloned())?))
-        };
-        let places = self.types.iter().filter_map(place).collect();
+        let has_buckets = !self.setup.buckets.is_empty();
+        let places = self.types.iter().filter(|kind| !kind.is_smoke()).flat_map(|kind| {
+            let is_away = has_buckets || kind.fetch.is_some() || kind.deliver.is_some();
+            let here = kind.output_root(dir).into_iter();
+            here.chain(spare.filter(|_| is_away).cloned()).map(|path| (kind.name.clone(), path))
+        });
+        let places = places.collect();
         self.full = None;
         // one that is gone tells no more, and what is not known is closed
         let _ = self.places.send(places);
