@@ -412,3 +412,47 @@ fn who_has_not_looked_for_as_long_as_a_lease_has_heard_no_silence() {
     assert_eq!(looked_ago(121), "running", "it may have beaten a hundred times meanwhile");
     assert_eq!(looked_ago(110), "retryable");
 }
+
+#[test]
+fn scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else() {
+    if !can("intake::scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else") {
+        return;
+    }
+    for db in Db::both("scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else") {
+        let desk = Desk::new(&db, "");
+        let out = desk.dir.path().join("out");
+        fs::create_dir(&out).unwrap();
+        std::os::unix::fs::chown(&out, Some(NOBODY), None).unwrap();
+        let mut store = db.open();
+        desk.put("a.txt", "x");
+        desk.takes(1, 0);
+        let own = unwedge::probes::witness::own().unwrap();
+        // of this process by another start: gone, each time
+        let gone = |nth: u32| format!("{}:{nth}", own.rsplit_once(':').unwrap().0);
+        let queue = unwedge::config::queue::Queue { ..db.queue.clone() };
+        let mark = unwedge::act::scratch::mark_of(&queue);
+        let file =
+            |id: i64, nth: i64| unwedge::act::scratch::of_try(&out.join("a.txt"), &mark, id, nth);
+        for path in [file(1, 1), file(1, 3), file(2, 1), out.join("a.txt"), out.join(".a.txt")] {
+            fs::write(path, "").unwrap();
+        }
+        for nth in 1..=3 {
+            worker(&mut store, &gone(nth));
+            assert_eq!(claim(&mut store, &gone(nth), &[], 1).len(), 1);
+            assert!(file(1, 1).exists(), "a next try takes them away");
+            // a process that has no name yet, such as other tests start, could be one of its helpers
+            for _ in 0..100 {
+                desk.pass();
+                if db.rows("SELECT state FROM unwedge_jobs") != [["running"]] {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 RETURNING id");
+        }
+        assert_eq!(db.rows("SELECT state FROM unwedge_jobs"), [["quarantined"]]);
+        let left: BTreeSet<PathBuf> =
+            fs::read_dir(&out).unwrap().flatten().map(|it| it.path()).collect();
+        assert_eq!(left, BTreeSet::from([file(2, 1), out.join("a.txt"), out.join(".a.txt")]));
+    }
+}

@@ -549,6 +549,15 @@ fn what_is_not_here_is_fetched_and_delivered_by_the_types_own_commands() {
     desk.work();
     assert_eq!(fs::read_to_string(desk.at("free/here.done")).unwrap(), "NEAR", "{:?}", desk.jobs());
     assert_eq!(desk.spare(), 0);
+    // storage that this host watches, and that is not open, is left alone: another host may do it
+    let mut at = serde_json::to_value(unwedge::sys::clock::Now::take().unwrap().stamp()).unwrap();
+    let gate = serde_json::json!({ "schema": 1, "at": at.take(), "paths": { "/nowhere": { "verdict": "dead", "open": false } } });
+    fs::write(desk.at("run/storage.json"), gate.to_string()).unwrap();
+    desk.submit("/nowhere/in/b");
+    desk.work();
+    let row = desk.jobs().pop().unwrap();
+    assert_eq!(row[..5], ["pending", "infrastructure", "0", "0", "1"], "{row:?}");
+    assert_eq!(row[5], "/nowhere is not open on this host");
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod perform;
 pub mod permission;
 pub mod round;
+pub mod scratch;
 pub mod storage_gate;
 pub mod store;
 pub mod units;

@@ -60,7 +60,11 @@ pub fn job_of(
             text::path(&it.path())
         ));
     }
-    let mut needs = watch.needs_of(&paths);
+    // what can be fetched or delivered needs no storage of every host: whoever takes it looks at its own
+    let fixed =
+        [Some(input).filter(|_| kind.fetch.is_none()), output.filter(|_| kind.deliver.is_none())];
+    let fixed: Vec<&Path> = fixed.into_iter().flatten().collect();
+    let mut needs = watch.needs_of(&fixed);
     needs.extend(objects.iter().map(|it| bucket::key(it.bucket)));
     needs.extend(kind.needs.iter().cloned());
     needs.sort();

@@ -10,20 +10,22 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustix::fs::FlockOperation;
 
 use super::permission::still_permitted;
-use super::{heartbeat, input, intake, store};
+use super::{heartbeat, input, intake, scratch, store};
 use crate::config::Settings;
 use crate::config::jobs::{Jobs, Keep};
 use crate::config::queue::{Adapter, Queue};
 use crate::config::sentinel::Kind;
+use crate::decide::attempts::State;
 use crate::decide::leases::{Seen, over_rounds};
 use crate::decide::workers::Standing;
+use crate::probes::gate;
 use crate::probes::records::UpkeepState;
 use crate::probes::witness::{self, Fate};
 use crate::probes::{self, records};
 use crate::queue::Fault;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
-use crate::queue::store::listing::Worker;
+use crate::queue::store::listing::{Job, Worker};
 use crate::queue::store::upkeep::Removed;
 use crate::queue::store::{Rescued, Store};
 use crate::sys::clock::{Deadline, Now};
@@ -75,6 +77,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     probes::heartbeat::run_if_asked(args)
         .or_else(|| probes::intake::run_if_asked(args))
         .or_else(|| input::run_if_asked(args))
+        .or_else(|| scratch::run_if_asked(args))
 }
 
 /// What came of a round.
@@ -120,6 +123,13 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
             Ok(done) => {
                 let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
                 remove_spare(&own.join("spare"), &jobs.keep, now);
+                let open = gate::open(&settings.host.run_dir);
+                for job in &done.aside {
+                    let gone = scratch::remove(queue, job, &open);
+                    if let Err(why) = gone {
+                        tended.trouble.push(format!("scratch files of job {}: {why}", job.id));
+                    }
+                }
                 tended.done = Some(Done { logs, ..done });
             }
             Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
@@ -148,6 +158,19 @@ pub struct Done {
     pub removed: Removed,
     /// Logs that were taken away.
     pub logs: usize,
+    /// Jobs that were put aside for it.
+    pub aside: Vec<Job>,
+}
+
+/// Those of the jobs that were put aside and not given back.
+///
+/// # Errors
+/// They cannot be told.
+pub fn aside(store: &mut Store, back: &[Rescued]) -> Result<Vec<Job>, Fault> {
+    let aside = back.iter().filter(|it| it.state == State::Quarantined);
+    let jobs: Result<Vec<Option<Job>>, Fault> =
+        aside.map(|it| Ok(store.job(it.id)?.map(|(job, _)| job))).collect();
+    Ok(jobs?.into_iter().flatten().collect())
 }
 
 /// Does it, within `limit`; what is to be remembered is in `memory` then.
@@ -188,8 +211,9 @@ fn round(
         gone.dedup_by(|a, b| a.id == b.id);
         let names: Vec<String> = gone.iter().map(|it: &Seen| it.id.clone()).collect();
         let back = store.bury(&gone, rescues)?;
+        let aside = aside(&mut store, &back)?;
         let removed = store.remove_old(&keep, is_due, deadline)?;
-        Ok((heard, Done { gone: names, back, removed, logs: 0 }))
+        Ok((heard, Done { gone: names, back, removed, logs: 0, aside }))
     })
     .map_err(|why| Fault(why.to_string()))??;
     memory.heard = heard;

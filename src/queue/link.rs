@@ -33,6 +33,12 @@ impl Link {
         Self { queue, store: None, retry: RETRY_FIRST, not_before: Duration::ZERO, holds: false }
     }
 
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
     /// Asks. While the queue is away it is tried again after 5 s, then after twice as long, up to 2 min; until then
     /// the answer is that at once.
     ///

@@ -5,11 +5,10 @@
 //! It waits for three things at once: the end of the command, what the runner says, and the time limit. When the
 //! runner is gone its input ends, and then it ends too, with all that is below it.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use super::errand;
 use super::log::Said;
 use super::order::{GO, Order, Report, Step, Tell};
 use super::tree;
+use crate::act::scratch;
 use crate::config::bucket::Address;
 use crate::config::job_type::{Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
@@ -578,21 +578,7 @@ impl Job<'_> {
 
 /// Where a result is written first: beside its place, hidden, with the same ending.
 fn scratch_of(output: &Path, order: &Order) -> PathBuf {
-    scratch_of_try(output, order, order.token.nth)
-}
-
-fn scratch_of_try(output: &Path, order: &Order, nth: i64) -> PathBuf {
-    /// A name has 255 bytes at most, and more than the stem is in it.
-    const STEM_BYTES_MAX: usize = 120;
-    let stem = output.file_stem().unwrap_or(OsStr::new("out")).as_bytes();
-    let mut name = OsString::from(".");
-    name.push(OsStr::from_bytes(&stem[..stem.len().min(STEM_BYTES_MAX)]));
-    name.push(format!(".unwedge-{}-{}-{nth}", order.mark, order.token.id));
-    if let Some(ending) = output.extension() {
-        name.push(".");
-        name.push(ending);
-    }
-    output.with_file_name(name)
+    scratch::of_try(output, &order.mark, order.token.id, order.token.nth)
 }
 
 /// Takes away what tries before have left beside the result when they were killed.
@@ -602,7 +588,7 @@ fn sweep(order: &Order) {
     let Some(output) = &order.output else { return };
     let last = order.token.nth - 1;
     for nth in (1..=last).rev().take(BACK) {
-        remove(Some(&scratch_of_try(output, order, nth)));
+        remove(Some(&scratch::of_try(output, &order.mark, order.token.id, nth)));
     }
 }
 

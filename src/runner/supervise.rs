@@ -25,11 +25,12 @@ use super::room::{self, Places};
 use super::running::{News, Running};
 use super::setup::Setup;
 use super::tree;
+use crate::act::scratch;
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, Token};
 use crate::decide::leases::Leases;
-use crate::probes::{records, witness};
+use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
 use crate::queue::store::bell::{self, Rung};
@@ -37,7 +38,6 @@ use crate::queue::store::{Claimed, Ending};
 use crate::report::runner::Standing;
 use crate::sys::clock::boottime;
 use crate::sys::manager::{self, Manager};
-use crate::sys::text;
 
 /// The word that makes this program a runner.
 pub const VERB: &str = "--run-jobs";
@@ -214,13 +214,9 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
             .spawn(move || buckets::watch(&bucket, every, &answers))
             .map_err(|error| io("look at a bucket", error))?;
     }
-    let place = match &queue.database {
-        crate::config::queue::Database::Url(url) => url.0.clone(),
-        crate::config::queue::Database::UrlFile(path) => text::path(path),
-    };
     let now = boottime();
     let mut runner = Runner {
-        mark: records::digest(place.as_bytes()).chars().take(6).collect(),
+        mark: scratch::mark_of(&queue),
         lease: queue.lease,
         link: Link::to(queue),
         outbox: Outbox::open(setup.keep_dir.clone(), &id),

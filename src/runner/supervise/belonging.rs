@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Runner, names, say, with_smoke};
+use crate::act::scratch;
+use crate::act::upkeep::aside;
 use crate::config::bucket;
 use crate::config::container::Container;
 use crate::config::job_type::JobType;
@@ -15,6 +17,7 @@ use crate::probes::witness::{self, Fate};
 use crate::probes::{gate, load};
 use crate::queue::Fault;
 use crate::queue::link::RETRY_HOLDING;
+use crate::queue::store::listing::Job;
 use crate::queue::store::{Beat, Ending, Heard, Load, NewWorker, Registered, Store, TypeMark};
 use crate::report::runner::Standing;
 use crate::runner::ability::{self, Ability};
@@ -173,6 +176,29 @@ impl Runner {
             self.retype();
         }
         self.poll_due = self.poll_due.min(self.not_before);
+    }
+
+    /// Takes away the scratch files of jobs that were put aside, in a thread of its own: their storage may hang.
+    fn clear_up(&self, aside: Vec<Job>) {
+        if aside.is_empty() {
+            return;
+        }
+        let (queue, open) = (self.link.queue().clone(), self.open());
+        let started = std::thread::Builder::new().name("scratch".to_owned()).spawn(move || {
+            for job in aside {
+                match scratch::remove(&queue, &job, &open) {
+                    Ok(0) => {}
+                    Ok(count) => say(&format!(
+                        "job {}: it is put aside, and {count} scratch files of it are gone",
+                        job.id
+                    )),
+                    Err(why) => say(&format!("scratch files of job {}: {why}", job.id)),
+                }
+            }
+        });
+        if let Err(error) = started {
+            say(&format!("scratch files stay: start a thread: {error}"));
+        }
     }
 
     /// Hears whether a bucket answers.
@@ -380,10 +406,12 @@ impl Runner {
         let id = self.id.clone();
         let swept = self.link.ask(move |store| {
             let back = store.bury(&gone, numbers.rescues)?;
-            Ok((back, store.adopt(&id)?))
+            let aside = aside(store, &back)?;
+            Ok((back, aside, store.adopt(&id)?))
         });
         match swept {
-            Ok((back, differ)) => {
+            Ok((back, aside, differ)) => {
+                self.clear_up(aside);
                 if !ids.is_empty() || !back.is_empty() {
                     say(&format!("gone: {}; {} jobs given back", ids.join(", "), back.len()));
                     self.poll_due = self.poll_due.min(now);

@@ -10,6 +10,7 @@ use super::{Runner, TOGETHER, failed, millis, random, say};
 use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
 use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
+use crate::probes::gate::Watch;
 use crate::queue::Fault;
 use crate::queue::store::{Ask, Claimed, Ending};
 use crate::runner::ability::Ability;
@@ -136,6 +137,11 @@ impl Runner {
             let report = Report { is_given_up: true, ..Report::default() };
             return self.end(claimed, kind, report, None);
         }
+        if let Some(closed) = self.closed_here(kind, &input, output.as_deref(), &open) {
+            let why = format!("{closed} is not open on this host");
+            let report = Report { is_early: true, ..failed(Class::Infrastructure, &why) };
+            return self.end(claimed, kind, report, None);
+        }
         let cgroup = match &self.around.cgroups {
             None => None,
             Some(cgroups) => match cgroups.make(token, kind.memory_mib) {
@@ -173,6 +179,23 @@ impl Runner {
                 self.end(claimed, kind, failed(Class::Infrastructure, &why), None);
             }
         }
+    }
+
+    /// The storage of this host that a job whose type fetches or delivers would touch, and that is not open: a host
+    /// without it does the job by those.
+    fn closed_here(
+        &self,
+        kind: &JobType,
+        input: &Path,
+        output: Option<&Path>,
+        open: &[String],
+    ) -> Option<String> {
+        if kind.fetch.is_none() && kind.deliver.is_none() {
+            return None;
+        }
+        let paths: Vec<&Path> = [Some(input), output].into_iter().flatten().collect();
+        let needs = Watch::unnamed(self.setup.run_dir.clone()).needs_of(&paths);
+        needs.into_iter().find(|need| !open.contains(need))
     }
 
     /// Gives a job to a helper that waits, or to a new one.

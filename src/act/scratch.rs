@@ -1,0 +1,97 @@
+//! Scratch files: where a result is written before it goes to its place, beside it. Each try takes its own away, and those
+//! that tries before it have left; of a job that is put aside because its worker was lost with it again and again there is
+//! no next try, so whoever puts it aside does that. Only names that nobody else gives, and storage that is open; a child
+//! does it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::queue::{Database, Queue};
+use crate::probes::asked::{self, ask};
+use crate::probes::records::{self, path_text};
+use crate::queue::store::listing::Job;
+use crate::sys::clock::Deadline;
+use crate::sys::text;
+
+/// The word that makes this program such a child.
+const VERB: &str = "--remove-scratch";
+/// How long the removal for one job may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// So many tries back.
+const BACK: u32 = 40;
+
+/// What tells the scratch files of a queue from those of another.
+#[must_use]
+pub fn mark_of(queue: &Queue) -> String {
+    let place = match &queue.database {
+        Database::Url(url) => url.0.clone(),
+        Database::UrlFile(path) => text::path(path),
+    };
+    records::digest(place.as_bytes()).chars().take(6).collect()
+}
+
+/// Where a try writes its result first: hidden, with the same ending.
+#[must_use]
+pub fn of_try(output: &Path, mark: &str, id: i64, nth: i64) -> PathBuf {
+    /// A name has 255 bytes at most, and more than the stem is in it.
+    const STEM_BYTES_MAX: usize = 120;
+    let stem = output.file_stem().unwrap_or(OsStr::new("out")).as_bytes();
+    let mut name = OsString::from(".");
+    name.push(OsStr::from_bytes(&stem[..stem.len().min(STEM_BYTES_MAX)]));
+    name.push(format!(".unwedge-{mark}-{id}-{nth}"));
+    if let Some(ending) = output.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    output.with_file_name(name)
+}
+
+/// What a child is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    #[serde(with = "path_text")]
+    output: PathBuf,
+    mark: String,
+    id: i64,
+    tries: u32,
+}
+
+/// Takes away what the tries of a job have left; how many files. None where it has no output on a file system, or that
+/// is on storage that is not open.
+///
+/// # Errors
+/// Some are still there, or nobody knows.
+pub fn remove(queue: &Queue, job: &Job, open: &[String]) -> Result<usize, String> {
+    let output = job.output.as_deref().and_then(text::path_of).filter(|it| it.is_absolute());
+    let Some(output) = output.filter(|_| job.needs.iter().all(|need| open.contains(need))) else {
+        return Ok(0);
+    };
+    let told = Told { output, mark: mark_of(queue), id: job.id, tries: job.tries };
+    let word = serde_json::to_string(&told).map_err(|error| error.to_string())?;
+    let deadline = Deadline::after(LIMIT);
+    ask(VERB, Path::new(&word)).answer::<Result<usize, String>>(deadline, LIMIT, "no answer")?
+}
+
+/// When these arguments are for such a child: does its work, and says how the process should end.
+#[must_use]
+pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
+    asked::run_if_asked(VERB, args, |word| -> Result<usize, String> {
+        let told: Told = serde_json::from_str(&word.to_string_lossy())
+            .map_err(|error| format!("what it is told: {error}"))?;
+        let Told { output, mark, id, tries } = told;
+        let mut count = 0;
+        for nth in (1..=tries).rev().take(BACK as usize) {
+            let path = of_try(&output, &mark, id, i64::from(nth));
+            match std::fs::remove_file(&path) {
+                Ok(()) => count += 1,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(format!("{}: {error}", text::path(&path))),
+            }
+        }
+        Ok(count)
+    })
+}
