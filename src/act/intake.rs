@@ -294,6 +294,9 @@ fn sweep(
         after = last;
         let mut gone = Vec::new();
         for (id, input, key, is_done) in jobs {
+            if deadline.passed() {
+                break;
+            }
             let version = key.rsplit_once('@').map_or("", |(_, version)| version);
             let is_there = there.get(&input) == Some(&version);
             if is_there && !(is_done && intake.after == After::Delete) {
@@ -311,7 +314,7 @@ fn sweep(
                     memory.refused.insert(key, (boottime() + REFUSED_AGAIN, why.clone()));
                     passed.trouble.push(why);
                     // who was waited for in vain is not asked again for the next one
-                    if boottime().saturating_sub(start) > SLOW || deadline.passed() {
+                    if boottime().saturating_sub(start) > SLOW {
                         return Ok(());
                     }
                     continue;
@@ -323,6 +326,10 @@ fn sweep(
         }
         if !gone.is_empty() {
             link.ask(move |store| store.inputs_gone(&gone)).map_err(fault)?;
+        }
+        if deadline.passed() {
+            // the next pass goes on
+            return Ok(());
         }
     }
 }
