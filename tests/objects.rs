@@ -786,3 +786,28 @@ fn a_smoke_test_goes_through_an_intake_and_leaves_nothing() {
     runner.kill().unwrap();
     runner.wait().unwrap();
 }
+
+#[test]
+fn a_server_is_known_by_the_roots_that_are_named_and_by_no_other() {
+    let test = "objects::a_server_is_known_by_the_roots_that_are_named_and_by_no_other";
+    let Some(server) = crate::support::s3::with_tls(test) else { return };
+    let dir = crate::support::postgres::cluster(test).unwrap().dir.clone();
+    let client = |host: &str, roots: &str| {
+        let place = unwedge::sys::s3::Place {
+            endpoint: format!("https://{host}:{}", server.port),
+            region: "us-east-1".to_owned(),
+            bucket: "a-bucket".to_owned(),
+            path_style: true,
+            ca_file: Some(dir.join(roots)),
+            timeout_ms: 20_000,
+        };
+        Client::to(&place, "key:secret").unwrap()
+    };
+    // it is reached, and says that there is no such bucket
+    let told = client("localhost", "right.pem").answers().unwrap_err();
+    assert!(matches!(&told, Trouble::Refused(why) if why.contains("NoSuchBucket")), "{told:?}");
+    for (host, roots) in [("localhost", "wrong.pem"), ("127.0.0.1", "right.pem")] {
+        let told = client(host, roots).answers().unwrap_err();
+        assert!(matches!(&told, Trouble::Away(why) if why.contains("certificate")), "{told:?}");
+    }
+}

@@ -17,16 +17,19 @@ use super::isolate;
 /// Waits for the end of its input, which is ours, and then ends the server.
 const SCRIPT: &str = r#"
 set -eu
-"$1" -H 127.0.0.1 -p "$2" >"$3" 2>&1 &
+program=$1 port=$2 log=$3 way=http; shift 3
+[ $# = 0 ] || way=https
+"$program" -H 127.0.0.1 -p "$port" "$@" >"$log" 2>&1 &
 pid=$!
 trap 'kill $pid 2>/dev/null; wait $pid || :' EXIT
-until curl -so /dev/null "http://127.0.0.1:$2/"; do kill -0 $pid; sleep 0.1; done
+until curl -sko /dev/null "$way://127.0.0.1:$port/"; do kill -0 $pid; sleep 0.1; done
 echo ready
 read -r _ || :
 "#;
 
-struct Server {
-    port: u16,
+/// A server, for as long as it is kept.
+pub struct Server {
+    pub port: u16,
     /// As long as this is open it runs.
     _alive: Mutex<ChildStdin>,
     _log: tempfile::NamedTempFile,
@@ -40,7 +43,18 @@ fn program() -> PathBuf {
     })
 }
 
-fn start() -> Server {
+/// A server of its own that shows the certificate of the tests' PostgreSQL, `localhost`. None where there can be none.
+pub fn with_tls(test: &str) -> Option<Server> {
+    let cluster = super::postgres::cluster(test)?;
+    if !program().exists() {
+        isolate::skip(test, "needs moto_server, which tests/setup installs");
+        return None;
+    }
+    let file = |name: &str| cluster.dir.join(name).display().to_string();
+    Some(start(&["-s", "-c", &file("server.pem"), "-k", &file("server.key")]))
+}
+
+fn start(flags: &[&str]) -> Server {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let log = tempfile::NamedTempFile::new().unwrap();
     #[allow(clippy::zombie_processes, reason = "it ends when its input does, after this process")]
@@ -49,6 +63,7 @@ fn start() -> Server {
         .arg(program())
         .arg(port.to_string())
         .arg(log.path())
+        .args(flags)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -100,7 +115,7 @@ impl Bucket {
             isolate::skip(test, "needs moto_server, which tests/setup installs");
             return None;
         }
-        let server = SERVER.get_or_init(start);
+        let server = SERVER.get_or_init(|| start(&[]));
         let name = format!("bucket-{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let url = format!("http://127.0.0.1:{}", server.port);
         let agent = unwedge::sys::http::agent(&url, None, Duration::from_secs(20)).unwrap();
