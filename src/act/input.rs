@@ -14,9 +14,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::probes::asked::{self, ask};
+use crate::probes::asked;
 use crate::probes::intake::{ASIDE, version_of};
-use crate::sys::clock::Deadline;
 use crate::sys::{place, text};
 
 /// The words that make this program such a child.
@@ -30,8 +29,7 @@ const SETTLE: &str = "--intake-settle";
 pub fn delete(path: &Path, version: &str, limit: Duration) -> Result<(), String> {
     let mut word = OsString::from(format!("{version}:"));
     word.push(path);
-    let deadline = Deadline::after(limit);
-    ask(DELETE, Path::new(&word)).answer::<Result<(), String>>(deadline, limit, "no answer")?
+    asked::within(DELETE, Path::new(&word), limit)
 }
 
 /// Ends what deletions in this directory were cut off at.
@@ -39,8 +37,7 @@ pub fn delete(path: &Path, version: &str, limit: Duration) -> Result<(), String>
 /// # Errors
 /// Some of it is still aside, and why.
 pub fn settle(dir: &Path, limit: Duration) -> Result<(), String> {
-    let deadline = Deadline::after(limit);
-    ask(SETTLE, dir).answer::<Result<(), String>>(deadline, limit, "no answer")?
+    asked::within(SETTLE, dir, limit)
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

@@ -83,7 +83,7 @@ pub fn pass(
     limit: Duration,
 ) -> Result<Passed, String> {
     let deadline = Deadline::after(limit);
-    let allowed = still_permitted(settings, Kind::Jobs, Deadline::after(limit));
+    let allowed = still_permitted(settings, Kind::Jobs, deadline);
     if let Err(why) = allowed {
         return Err(format!("not permitted: {}", why.words()));
     }

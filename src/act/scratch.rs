@@ -11,10 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::queue::{Database, Queue};
-use crate::probes::asked::{self, ask};
+use crate::probes::asked;
 use crate::probes::records::{self, path_text};
 use crate::queue::store::listing::Job;
-use crate::sys::clock::Deadline;
 use crate::sys::text;
 
 /// The word that makes this program such a child.
@@ -72,8 +71,7 @@ pub fn remove(queue: &Queue, job: &Job, open: &[String]) -> Result<usize, String
     };
     let told = Told { output, mark: mark_of(queue), id: job.id, tries: job.tries };
     let word = serde_json::to_string(&told).map_err(|error| error.to_string())?;
-    let deadline = Deadline::after(LIMIT);
-    ask(VERB, Path::new(&word)).answer::<Result<usize, String>>(deadline, LIMIT, "no answer")?
+    asked::within(VERB, Path::new(&word), LIMIT)
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

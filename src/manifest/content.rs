@@ -113,14 +113,14 @@ fn overrides(tool: &Tool, settings: &Settings) -> Option<String> {
             lines.push(format!("ReadWritePaths={}", word("-", &queue_dir(host))));
         }
     }
+    // with its path: older ones than systemd 252 look for none by the name alone (systemd.exec(5))
+    let given = |name: &str| format!("LoadCredential={name}:/etc/credstore/{name}");
     if let ("notify", Some(notify)) = (tool.name, &settings.notify) {
-        // with its path: older ones than systemd 252 look for none by the name alone (systemd.exec(5))
-        let given = |name| format!("LoadCredential={name}:/etc/credstore/{name}");
         lines.extend(notify.credentials().map(given));
     }
     if let "jobs" | "runner" = tool.name {
         let named = settings.bucket.iter().filter_map(|it| it.secret.credential());
-        lines.extend(named.map(|name| format!("LoadCredential={name}:/etc/credstore/{name}")));
+        lines.extend(named.map(given));
     }
     let closed = unit_of(tool).is_some_and(|text| text.contains("ReadWritePaths="));
     if closed && host.textfile_dir != usual.textfile_dir {

@@ -21,6 +21,14 @@ pub fn ask(verb: &str, path: &Path) -> Asked {
     Asked(Spawned::start(&[OsString::from(verb), path.as_os_str().to_owned()]))
 }
 
+/// Asks, and takes an answer that may be a refusal, within `limit`.
+///
+/// # Errors
+/// The refusal, or that there is no answer.
+pub fn within<T: DeserializeOwned>(verb: &str, path: &Path, limit: Duration) -> Result<T, String> {
+    ask(verb, path).answer::<Result<T, String>>(Deadline::after(limit), limit, "no answer")?
+}
+
 impl Asked {
     /// Its answer, waited for until `deadline`, which was `limit` from the start; `late` says what is missing
     /// after that.

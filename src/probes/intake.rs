@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::asked::{self, ask};
+use super::asked;
 use super::records::path_text;
-use crate::sys::clock::Deadline;
 
 /// The word that makes this program such a child.
 const LIST: &str = "--intake-list";
@@ -40,7 +39,7 @@ pub struct Listing {
 /// # Errors
 /// It cannot be listed, or that was not known within `limit`.
 pub fn list(dir: &Path, limit: Duration) -> Result<Listing, String> {
-    ask(LIST, dir).answer::<Result<Listing, String>>(Deadline::after(limit), limit, "no answer")?
+    asked::within(LIST, dir, limit)
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

@@ -13,11 +13,11 @@ use super::supervise::say;
 use crate::act::store::{self, Durability};
 use crate::config::Settings;
 use crate::config::jobs::Sign;
-use crate::probes::asked::{self, ask};
+use crate::probes::asked;
 use crate::probes::records::path_text;
 use crate::probes::{bucket, witness};
 use crate::report::runner::Standing;
-use crate::sys::clock::{Deadline, boottime, utc_now};
+use crate::sys::clock::{boottime, utc_now};
 
 /// The word that makes this program such a child.
 const WRITE: &str = "--write-sign";
@@ -103,11 +103,7 @@ fn put(settings: &Settings, sign: &Sign, standing: &Standing) -> Result<(), Stri
             let path = PathBuf::from(path.display().to_string().replace("{host}", &host));
             let told = Told { path, text };
             let word = serde_json::to_string(&told).map_err(|error| error.to_string())?;
-            ask(WRITE, Path::new(&word)).answer::<Result<(), String>>(
-                Deadline::after(LIMIT),
-                LIMIT,
-                "no answer",
-            )?
+            asked::within(WRITE, Path::new(&word), LIMIT)
         }
         Sign::Object { bucket: name, key } => {
             let client = bucket::client(&settings.bucket, name)?;
