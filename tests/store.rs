@@ -267,6 +267,16 @@ fn a_job_that_its_worker_was_lost_with_three_times_is_put_aside() {
             // a batch is only of those that no worker was lost with
             let calm = store.claim(&Ask { is_calm: true, ..ask(&id, &[], 9) }).unwrap();
             assert_eq!(calm.len(), usize::from(nth == 0));
+            if nth == 2 {
+                assert_eq!(
+                    claim(&mut store, &id, &[], 1),
+                    [],
+                    "workers that fall one after another"
+                );
+                db.rows(
+                    "UPDATE unwedge_jobs SET not_before_ms = not_before_ms - 60000 RETURNING id",
+                );
+            }
             if nth > 0 {
                 assert_eq!(claim(&mut store, &id, &[], 1).len(), 1);
             }
@@ -281,6 +291,32 @@ fn a_job_that_its_worker_was_lost_with_three_times_is_put_aside() {
         );
         assert_eq!(row[0][..4], ["quarantined", "crashed", "3", "0"]);
         assert!(["1", "t"].contains(&row[0][4].as_str()), "{row:?}");
+    }
+}
+
+#[test]
+fn of_jobs_that_lost_their_worker_together_again_each_comes_a_minute_after_the_other() {
+    for db in Db::both(
+        "of_jobs_that_lost_their_worker_together_again_each_comes_a_minute_after_the_other",
+    ) {
+        let mut store = db.open();
+        store.submit(&["a", "b", "c"].map(job)).unwrap();
+        worker(&mut store, "x");
+        assert_eq!(claim(&mut store, "x", &[], 2).len(), 2);
+        let seen = store.workers().unwrap();
+        store.bury(&seen, 3).unwrap();
+        worker(&mut store, "y");
+        assert_eq!(claim(&mut store, "y", &[], 3).len(), 3, "the first time they come at once");
+        let seen = store.workers().unwrap();
+        store.bury(&seen, 3).unwrap();
+        let now = store.now_ms().unwrap();
+        let rows = db.rows("SELECT rescues, not_before_ms FROM unwedge_jobs ORDER BY id");
+        let waits = rows.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap()));
+        let waits: Vec<(&str, u64)> = waits.collect();
+        assert_eq!(waits[1].1 - waits[0].1, 60_000);
+        assert!(waits[0].1 > now + 50_000 && waits[0].1 <= now + 60_000, "{now} {waits:?}");
+        assert_eq!([waits[0].0, waits[1].0], ["2", "2"]);
+        assert_eq!(waits[2], ("1", 0), "what was with them once is nobody's suspect");
     }
 }
 
@@ -549,7 +585,7 @@ impl World<'_> {
                         job.used[2] += 1;
                         let over = job.used[2] >= 3;
                         job.state = if over { State::Quarantined } else { State::Retryable };
-                        (job.worker, job.waits) = (None, false);
+                        (job.worker, job.waits) = (None, !over && job.used[2] > 1);
                     }
                 }
             }

@@ -35,6 +35,9 @@ use session::Session;
 /// So many rows are put in at a time: the lock of a file is nobody else's for long.
 const SUBMIT_AT_ONCE: usize = 1000;
 
+/// Jobs that lost their worker again come so far apart, in milliseconds.
+const LOST_AGAIN_APART_MS: u64 = 60_000;
+
 /// A job to be put in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewJob {
@@ -619,7 +622,9 @@ impl Store {
 
     /// Declares workers dead that have not beaten since they were seen so, and gives back what they and any other dead
     /// one had: a claim that overlaps a burial leaves its rows to the next. A job that
-    /// was lost with its worker for the `limit`th time is put aside: it may be what ends them.
+    /// was lost with its worker for the `limit`th time is put aside: it may be what ends them. Those that were lost
+    /// before come again one by one, a minute apart: what ends a worker takes none of the others along once more, and
+    /// workers that fall one after another by no fault of any job use up nobody's tries within seconds.
     ///
     /// # Errors
     /// Nothing is changed.
@@ -637,8 +642,9 @@ impl Store {
             UPDATE unwedge_jobs SET rescues = rescues + 1, worker = NULL, cancel_ms = NULL,
                 state = CASE WHEN cancel_ms IS NOT NULL THEN 'cancelled' WHEN rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
                 finished_ms = CASE WHEN cancel_ms IS NOT NULL OR rescues + 1 >= $1 THEN {now} END,
-                not_before_ms = 0, changed_ms = {now}, class = 'crashed', message = 'its worker was lost'
-            WHERE state = 'running' AND worker IN (SELECT id FROM unwedge_workers WHERE state = 'dead')
+                not_before_ms = CASE WHEN rescues = 0 THEN 0 ELSE {now} + CAST(e.value->>'wait_ms' AS BIGINT) END,
+                changed_ms = {now}, class = 'crashed', message = 'its worker was lost'
+            FROM {each:2} WHERE id = CAST(e.value->>'id' AS BIGINT)
             RETURNING id, state";
         let gone: Vec<Value> =
             gone.iter().map(|seen| json!({ "id": seen.id, "beats": seen.beats })).collect();
@@ -646,13 +652,19 @@ impl Store {
         self.session.transaction(|session| {
             session.rows(BURY, vec![Param::Text(Value::Array(gone).to_string())])?;
             // locked first, so that none is written down that ended by itself meanwhile
-            session.rows(
-                "SELECT id FROM unwedge_jobs WHERE state = 'running'
-                     AND worker IN (SELECT id FROM unwedge_workers WHERE state = 'dead') {lock}",
+            let lost = session.rows(
+                "SELECT id, rescues FROM unwedge_jobs WHERE state = 'running'
+                     AND worker IN (SELECT id FROM unwedge_workers WHERE state = 'dead') ORDER BY id {lock}",
                 Vec::new(),
             )?;
             session.rows(NOTE, vec![limit.clone()])?;
-            let rows = session.rows(RESCUE, vec![limit])?;
+            let (again, first): (Vec<_>, Vec<_>) = lost.iter().partition(|row| number(row, 1) > 0);
+            let waits = again.iter().zip(1..).map(|(row, nth)| (row, nth * LOST_AGAIN_APART_MS));
+            let waits = first.iter().map(|row| (row, 0)).chain(waits);
+            let waits: Vec<Value> = waits
+                .map(|(row, wait_ms)| json!({ "id": number(row, 0), "wait_ms": wait_ms }))
+                .collect();
+            let rows = session.rows(RESCUE, vec![limit, Param::Text(Value::Array(waits).to_string())])?;
             session.keep_clock()?;
             rows.iter()
                 .map(|row| Ok(Rescued { id: number(row, 0), state: state(row, 1)? }))
