@@ -791,6 +791,38 @@ fn five_ends_in_a_row_whose_cause_is_the_type_open_its_lane_and_one_that_works_c
 }
 
 #[test]
+fn a_claim_is_found_by_its_index_though_its_plan_was_made_when_nothing_was_there() {
+    let name = "a_claim_is_found_by_its_index_though_its_plan_was_made_when_nothing_was_there";
+    for db in Db::both(name) {
+        let Kept::Server(server) = &db.kept else { continue };
+        let mut store = db.open();
+        worker(&mut store, "w");
+        for _ in 0..10 {
+            assert_eq!(claim(&mut store, "w", &[], 1), []);
+        }
+        let many: Vec<NewJob> = (0..20_000).map(|nth| job(&nth.to_string())).collect();
+        db.open().submit(&many).unwrap();
+        let read = || -> u64 {
+            let read =
+                "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'unwedge_jobs'";
+            server.value(read).parse().unwrap()
+        };
+        let before = read();
+        for _ in 0..50 {
+            let token = claim(&mut store, "w", &[], 1)[0].token;
+            assert_eq!(store.end(&[ending(token, State::Done)], "0", "w").unwrap(), [token]);
+        }
+        // what it read is told when it goes
+        drop(store);
+        let gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        while server.value(gone) != "0" {
+            std::thread::yield_now();
+        }
+        assert!(read() - before < 20_000, "{}", read() - before);
+    }
+}
+
+#[test]
 fn a_paused_lane_hands_out_nothing_until_it_is_resumed() {
     for db in Db::both("a_paused_lane_hands_out_nothing_until_it_is_resumed") {
         let mut store = db.open();
