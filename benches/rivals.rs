@@ -143,6 +143,7 @@ pub fn put(store: &mut Store, from: usize, count: usize) {
             key: nth.to_string(),
             priority: 0,
             needs: Vec::new(),
+            prefers: Vec::new(),
             input: format!("/in/{nth}"),
             output: None,
             output_dir: None,
@@ -172,7 +173,7 @@ pub fn enter(store: &mut Store, id: &str) {
 }
 
 pub fn ask(worker: &str, most: u32) -> Ask<'_> {
-    Ask { worker, kind: "t", digest: "d", aged_ms: 0, open: &[], most, is_calm: false }
+    Ask { worker, kind: "t", digest: "d", aged_ms: 0, leave_ms: 0, open: &[], most, is_calm: false }
 }
 
 pub fn done(token: Token) -> Ending {

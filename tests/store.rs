@@ -106,6 +106,7 @@ pub fn job(key: &str) -> NewJob {
         key: key.to_owned(),
         priority: 0,
         needs: Vec::new(),
+        prefers: Vec::new(),
         input: format!("/in/{key}"),
         output: None,
         output_dir: None,
@@ -144,7 +145,7 @@ pub fn claim(store: &mut Store, worker: &str, open: &[String], most: u32) -> Vec
 }
 
 pub fn ask<'a>(worker: &'a str, open: &'a [String], most: u32) -> Ask<'a> {
-    Ask { worker, kind: "t", digest: "d", aged_ms: 0, open, most, is_calm: false }
+    Ask { worker, kind: "t", digest: "d", aged_ms: 0, leave_ms: 0, open, most, is_calm: false }
 }
 
 pub fn ending(token: Token, state: State) -> Ending {
@@ -787,6 +788,42 @@ fn five_ends_in_a_row_whose_cause_is_the_type_open_its_lane_and_one_that_works_c
         ends(&mut store, one[0].token, None);
         assert_eq!(store.lanes().unwrap()[0].open, None);
         assert!(claim(&mut store, "w", &[], 9).len() > 5);
+    }
+}
+
+#[test]
+fn a_job_is_left_for_a_while_to_workers_that_have_its_paths_if_there_are_any() {
+    for db in Db::both("a_job_is_left_for_a_while_to_workers_that_have_its_paths_if_there_are_any")
+    {
+        let mut store = db.open();
+        let at =
+            |key: &str| NewJob { prefers: vec!["host:a".to_owned(), "/a".to_owned()], ..job(key) };
+        store.submit(&["1", "2", "3", "4"].map(at)).unwrap();
+        let near = ["/a".to_owned(), "/b".to_owned(), "host:a".to_owned()];
+        let comes = |store: &mut Store, id: &str, open: &[String]| {
+            let it = NewWorker { open: open.to_vec(), ..new_worker(id, "d") };
+            assert_eq!(store.register(&it).unwrap(), Registered::Entered);
+            store.adopt(id).unwrap();
+        };
+        comes(&mut store, "far", &near[..2]);
+        let far = Ask { leave_ms: 60_000, ..ask("far", &near[..2], 1) };
+        let taken = |store: &mut Store, ask: &Ask<'_>| -> Vec<String> {
+            store.claim(ask).unwrap().into_iter().map(|it| it.key).collect()
+        };
+        assert_eq!(taken(&mut store, &far), ["1"], "nobody has them");
+        // whoever has them and could not do it keeps nobody waiting
+        let other =
+            NewWorker { open: near.to_vec(), types: BTreeMap::new(), ..new_worker("u", "d") };
+        store.register(&other).unwrap();
+        assert_eq!(taken(&mut store, &far), ["2"]);
+        comes(&mut store, "near", &near);
+        assert_eq!(taken(&mut store, &far), [""; 0]);
+        let at_home = Ask { worker: "near", open: &near, ..far.clone() };
+        assert_eq!(taken(&mut store, &at_home), ["3"]);
+        db.rows("UPDATE unwedge_jobs SET created_ms = created_ms - 59000 WHERE state = 'pending' RETURNING id");
+        assert_eq!(taken(&mut store, &far), [""; 0]);
+        db.rows("UPDATE unwedge_jobs SET created_ms = created_ms - 1000 WHERE state = 'pending' RETURNING id");
+        assert_eq!(taken(&mut store, &far), ["4"]);
     }
 }
 

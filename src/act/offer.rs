@@ -1,12 +1,12 @@
 //! Files as jobs of a type: what tells each from others, where its result goes, what must be open for it. Nothing of
 //! the files themselves is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::bucket::{self, Address};
 use crate::config::job_type::JobType;
-use crate::probes::gate::Watch;
+use crate::probes::gate::{self, Watch};
 use crate::queue::store::NewJob;
 use crate::sys::s3::is_askable;
 use crate::sys::text;
@@ -60,7 +60,8 @@ pub fn job_of(
             text::path(&it.path())
         ));
     }
-    // what can be fetched or delivered needs no storage of every host: whoever takes it looks at its own
+    // what can be fetched or delivered needs no storage of every host: whoever takes it looks at its own, and who has
+    // its paths comes first
     let fixed =
         [Some(input).filter(|_| kind.fetch.is_none()), output.filter(|_| kind.deliver.is_none())];
     let fixed: Vec<&Path> = fixed.into_iter().flatten().collect();
@@ -69,12 +70,21 @@ pub fn job_of(
     needs.extend(kind.needs.iter().cloned());
     needs.sort();
     needs.dedup();
+    let others =
+        [Some(input).filter(|_| kind.fetch.is_some()), output.filter(|_| kind.deliver.is_some())];
+    let others = others.into_iter().flatten().filter(|it| Address::of(it).is_none());
+    let prefers = others.flat_map(|path| {
+        let at = watch.needs_of(&[path]);
+        if at.is_empty() { vec![gate::host_key()] } else { at }
+    });
+    let prefers: BTreeSet<String> = prefers.collect();
     let dir = output.filter(|it| Address::of(it).is_none()).and_then(Path::parent);
     Ok(NewJob {
         kind: kind.name.clone(),
         key: text::path(input),
         priority: kind.priority,
         needs,
+        prefers: prefers.into_iter().collect(),
         input: text::path(input),
         output_dir: dir.map(text::path),
         output: output.map(text::path),

@@ -47,7 +47,7 @@ pub struct Jobs {
     pub grace: Duration,
     /// How long running jobs may go on once the runner is to end. Default 90 s.
     pub drain: Duration,
-    /// How long jobs are left to workers that have the first tool of their type. Default 120 s.
+    /// How long jobs are left to workers that have their paths, and the first tool of their type. Default 120 s.
     pub prefer_wait: Duration,
     /// So often a job may lose its worker. Default 3, from 1 to 1000.
     pub rescues: u32,

@@ -23,11 +23,13 @@ pub struct Case<'a> {
     pub created_ms: u64,
     /// What must be open on a host that takes it.
     pub needs: &'a [String],
+    /// What is open on a host that has its paths.
+    pub prefers: &'a [String],
     /// Its lane; none where nobody knows its type.
     pub lane: Option<LaneCase<'a>>,
     /// The workers of the queue.
     pub workers: Vec<WorkerCase<'a>>,
-    /// How long it is left to hosts that have its first tool.
+    /// How long it is left to hosts that have its paths, and to those that have its first tool.
     pub prefer_wait_ms: u64,
 }
 
@@ -112,6 +114,13 @@ pub enum Why {
         /// `host: what`.
         closed: Vec<String>,
     },
+    /// It is left to those that have its paths; others would have to fetch and deliver.
+    LeftToItsHost {
+        /// Their hosts.
+        hosts: Vec<String>,
+        /// Until then, milliseconds since 1970.
+        until_ms: u64,
+    },
     /// It is left to a host that has its first tool; no such host is there now.
     LeftToOthers {
         /// Until then, milliseconds since 1970.
@@ -135,6 +144,7 @@ impl Why {
             Self::NoCapableWorker { .. } => "no-capable-worker",
             Self::OtherDefinition { .. } => "other-definition",
             Self::StorageClosed { .. } => "storage-closed",
+            Self::LeftToItsHost { .. } => "left-to-its-host",
             Self::LeftToOthers { .. } => "left-to-others",
             Self::ItsTurn => "waiting-its-turn",
         }
@@ -209,8 +219,20 @@ fn nobody(case: &Case<'_>) -> Option<Why> {
     }
     let first = case.lane.and_then(|lane| lane.first_tier);
     let until_ms = case.created_ms.max(case.not_before_ms).saturating_add(case.prefer_wait_ms);
+    if until_ms <= case.now_ms {
+        return None;
+    }
     let has_first = open.iter().any(|it| first.is_none() || it.first_tier == first);
-    (!has_first && until_ms > case.now_ms).then_some(Why::LeftToOthers { until_ms })
+    if !has_first {
+        return Some(Why::LeftToOthers { until_ms });
+    }
+    let is_near = |it: &WorkerCase<'_>| case.prefers.iter().all(|key| it.open.contains(key));
+    // also one that takes no work now: it may come back
+    let lives = case.workers.iter().filter(|it| it.standing != Standing::Dead);
+    let near = lives.filter(|it| it.digest.is_some() && is_near(it));
+    let hosts = sorted(near.map(|it| it.host.to_owned()));
+    let is_left = !hosts.is_empty() && !open.iter().all(|it| is_near(it));
+    is_left.then_some(Why::LeftToItsHost { hosts, until_ms })
 }
 
 fn sorted(all: impl Iterator<Item = String>) -> Vec<String> {
@@ -245,6 +267,7 @@ mod tests {
             not_before_ms: 0,
             created_ms: 500,
             needs: &[],
+            prefers: &[],
             lane: Some(LaneCase {
                 digest: Some("d"),
                 first_tier: Some("first"),
@@ -308,5 +331,19 @@ mod tests {
             check(&Case { created_ms, ..waiting(vec![second()]) }, &[expected]);
         }
         check(&waiting(vec![second(), worker("b")]), &["waiting-its-turn"]);
+        let prefers = ["host:a".to_owned()];
+        let at_home =
+            |created_ms, workers| Case { prefers: &prefers, created_ms, ..waiting(workers) };
+        let near = || WorkerCase { open: &prefers, ..worker("a") };
+        check(&at_home(500, vec![worker("b")]), &["waiting-its-turn"]);
+        check(&at_home(500, vec![near()]), &["waiting-its-turn"]);
+        for standing in [Standing::Busy, Standing::Stale, Standing::Draining] {
+            let near = || WorkerCase { standing, ..near() };
+            for (created_ms, expected) in [(400, "waiting-its-turn"), (401, "left-to-its-host")] {
+                check(&at_home(created_ms, vec![near(), worker("b")]), &[expected]);
+            }
+        }
+        let gone = WorkerCase { standing: Standing::Dead, ..near() };
+        check(&at_home(500, vec![gone, worker("b")]), &["waiting-its-turn"]);
     }
 }

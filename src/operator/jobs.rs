@@ -305,6 +305,7 @@ pub fn whys(
         not_before_ms: job.not_before_ms,
         created_ms: job.created_ms,
         needs: &job.needs,
+        prefers: &job.prefers,
         lane: lane.map(|lane| why::LaneCase {
             digest: lane.digest.as_deref(),
             first_tier: lane.first_tier.as_deref(),

@@ -40,6 +40,7 @@ pub fn smoke(
         key: format!("{}-{}", now.boot_id, boottime().as_nanos()),
         priority: JobType::smoke().priority,
         needs: Vec::new(),
+        prefers: Vec::new(),
         input: "/dev/null".to_owned(),
         output: None,
         output_dir: None,

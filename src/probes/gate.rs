@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::heartbeat::AGE_MAX as AGE_MAX_OF_SIGNS;
 use super::records::{self, Heartbeats};
+use super::witness;
 use crate::config::{Settings, heartbeat};
 use crate::sys::clock::{Now, Stamp};
 use crate::sys::text;
@@ -51,6 +52,12 @@ pub fn open(run_dir: &Path) -> Vec<String> {
         return Vec::new();
     }
     gate.paths.into_iter().filter(|(_, entry)| entry.open).map(|(path, _)| path).collect()
+}
+
+/// What is open on this host alone: a job whose paths lie below nothing that is watched has them here.
+#[must_use]
+pub fn host_key() -> String {
+    format!("host:{}", witness::host())
 }
 
 /// All that is open now: watched paths, and in `own`, the directory of the service user's records, the signs of life of

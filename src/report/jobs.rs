@@ -93,6 +93,9 @@ pub fn show(job: &Job, tries: &[Try], events: &[Event], whys: &[Why], now_ms: u6
     if !job.needs.is_empty() {
         line("needs", &job.needs.join(", "));
     }
+    if !job.prefers.is_empty() {
+        line("prefers", &job.prefers.join(", "));
+    }
     line("priority", &job.priority.to_string());
     line("put in", &format!("{}, {} ago", rfc3339(job.created_ms), ago(job.created_ms, now_ms)));
     line(
@@ -175,6 +178,9 @@ pub fn words(why: &Why, now_ms: u64) -> String {
                 "storage that it needs is not open: {}; unwedge-mounts there says why",
                 closed.join("; ")
             )
+        }
+        Why::LeftToItsHost { hosts, until_ms } => {
+            format!("left to {}, where its paths are, {}", hosts.join(", "), until(until_ms))
         }
         Why::LeftToOthers { until_ms } => {
             format!("left to a host that has the first tool of its type {}", until(until_ms))

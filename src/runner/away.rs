@@ -103,6 +103,21 @@ impl Away {
         Some(kept)
     }
 
+    /// What a try that is done says of it, where another host may have had its paths.
+    #[must_use]
+    pub fn told(&self, order: &Order) -> Option<String> {
+        let is_other = |path: &Path| Address::of(path).is_none();
+        let fetched = self.input.is_some() && is_other(&order.input);
+        let delivered = self.output.is_some() && order.output.as_deref().is_some_and(is_other);
+        let what = match (fetched, delivered) {
+            (true, true) => "fetched and delivered",
+            (true, false) => "fetched",
+            (false, true) => "delivered",
+            (false, false) => return None,
+        };
+        Some(format!("its paths are not on this host: {what}"))
+    }
+
     /// Takes away what is here of this try.
     pub fn remove(&self) {
         let _ = fs::remove_dir_all(&self.dir);

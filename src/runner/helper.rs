@@ -170,7 +170,13 @@ impl Job<'_> {
         sweep(order);
         let away = Away::of(order);
         self.away = away.map_err(|why| Halt::Over(failed(Class::Infrastructure, why)))?;
-        let done = self.work();
+        let mut done = self.work();
+        if let (Some(away), Ok(report)) = (&self.away, &mut done)
+            && report.class.is_none()
+            && report.message.is_none()
+        {
+            report.message = away.told(order);
+        }
         if let Some(away) = &self.away {
             // also where it was stopped on the way
             let is_done = done.as_ref().is_ok_and(|it| it.class.is_none());

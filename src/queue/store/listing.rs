@@ -128,6 +128,8 @@ pub struct Job {
     pub priority: i64,
     /// What must be open on a host that takes it.
     pub needs: Vec<String>,
+    /// What is open on a host that has its paths.
+    pub prefers: Vec<String>,
     /// What it works on.
     pub input: String,
     /// Where its result goes.
@@ -167,7 +169,7 @@ pub struct Job {
 /// What [`Job`] is made of.
 const JOB: &str = "id, type, key, state, priority, {text:needs}, input, output, created_ms, not_before_ms, started_ms,
     finished_ms, tries, failures, infra_errors, rescues, worker, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END,
-    progress, class, message, tier, stamp";
+    progress, class, message, tier, stamp, {text:prefers}";
 
 fn job(row: &[Cell]) -> Result<Job, Fault> {
     let text = |nth: usize| row.get(nth).and_then(Cell::text);
@@ -196,6 +198,7 @@ fn job(row: &[Cell]) -> Result<Job, Fault> {
         message: text(20),
         tier: text(21),
         stamp: text(22),
+        prefers: serde_json::from_str(&text_of(row, 23)).unwrap_or_default(),
     })
 }
 

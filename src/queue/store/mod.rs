@@ -50,6 +50,8 @@ pub struct NewJob {
     pub priority: i64,
     /// What must be open on a host that takes it.
     pub needs: Vec<String>,
+    /// What is open on a host that has its paths; others take it after a while, and fetch and deliver.
+    pub prefers: Vec<String>,
     /// What it works on, as `text::path` writes it.
     pub input: String,
     /// Where its result goes.
@@ -131,6 +133,8 @@ pub struct Ask<'a> {
     pub digest: &'a str,
     /// Only jobs that have been there for so long, milliseconds: others may do them better.
     pub aged_ms: u64,
+    /// How long a job is left to another worker that has its paths, milliseconds.
+    pub leave_ms: u64,
     /// What is open on this host.
     pub open: &'a [String],
     /// At most so many.
@@ -340,8 +344,8 @@ impl Store {
             JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')
             WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
         const PUT: &str = "
-            INSERT INTO unwedge_jobs (type, key, state, priority, needs, input, output, output_dir, stamp, intake, created_ms, not_before_ms, changed_ms)
-            SELECT e.value->>'type', e.value->>'key', 'pending', CAST(e.value->>'priority' AS BIGINT), {list:needs}, e.value->>'input',
+            INSERT INTO unwedge_jobs (type, key, state, priority, needs, prefers, input, output, output_dir, stamp, intake, created_ms, not_before_ms, changed_ms)
+            SELECT e.value->>'type', e.value->>'key', 'pending', CAST(e.value->>'priority' AS BIGINT), {list:needs}, {list:prefers}, e.value->>'input',
                 e.value->>'output', e.value->>'output_dir', e.value->>'stamp', e.value->>'intake', {now}, 0, {now}
             FROM {each:1} WHERE true ORDER BY CAST(e.value->>'nth' AS BIGINT)
             ON CONFLICT (type, key) DO NOTHING RETURNING id";
@@ -767,7 +771,10 @@ fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Cl
     const CLAIM: &str = "
         WITH free AS MATERIALIZED (
             SELECT id AS free_id FROM unwedge_jobs {by:unwedge_jobs_ready}
-            WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} - $6 AND created_ms <= {now} - $6 AND {open:3} AND CALM
+            WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} - $6 AND created_ms <= {now} - $6
+                AND {all:needs:$3} AND CALM
+                AND ({all:prefers:$3} OR (not_before_ms <= {now} - $7 AND created_ms <= {now} - $7)
+                    OR NOT EXISTS (SELECT 1 FROM unwedge_workers n WHERE n.state <> 'dead' AND n.types->$1 IS NOT NULL AND {all:prefers:n.open}))
                 AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
                 AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = $1 AND (l.digest <> $5 OR CLOSED))
             ORDER BY priority DESC, not_before_ms, id LIMIT $4 {skip})
@@ -785,6 +792,7 @@ fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Cl
             Param::Number(i64::from(ask.most)),
             Param::Text(ask.digest.to_owned()),
             Param::Number(i64::try_from(ask.aged_ms).unwrap_or(i64::MAX)),
+            Param::Number(i64::try_from(ask.leave_ms).unwrap_or(i64::MAX)),
         ],
     )?;
     let mut claimed: Vec<Claimed> = rows

@@ -51,6 +51,7 @@ pub const STEPS: [&str; 1] = ["
             ('pending', 'retryable', 'running', 'done', 'failed', 'cancelled', 'quarantined')),
         priority BIGINT NOT NULL DEFAULT 0,
         needs {json} NOT NULL,
+        prefers {json} NOT NULL DEFAULT '[]',
         input TEXT NOT NULL,
         output TEXT,
         output_dir TEXT,

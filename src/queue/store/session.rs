@@ -87,7 +87,7 @@ impl Session {
     ///
     /// - `{now}`: the present, milliseconds
     /// - `{each:1}`: the elements of the JSON list that is the first value, as `e.value`; `{element}`: one that is a text
-    /// - `{open:1}`: whether all that a job needs is in that list
+    /// - `{all:column:list}`: whether all of the list that a column holds is in the other, a column or `$1`
     /// - `{as_json:1}`: the first value, a text, as JSON; `{moment:column}`: whether a text is a moment of UTC
     /// - `{list:name}`, `{text:column}`: a list of the element, and a column that holds one as text
     /// - `{by:index}`: by this index, where that has to be said
@@ -214,17 +214,26 @@ impl Session {
                 ("each", Way::Postgres(_)) => {
                     text.push_str(&format!("jsonb_array_elements(${nth}::jsonb) AS e(value)"));
                 }
-                ("each", Way::Sqlite { .. }) => text.push_str(&format!("(SELECT value FROM json_each(${nth})) AS e")),
+                ("each", Way::Sqlite { .. }) => {
+                    text.push_str(&format!("(SELECT value FROM json_each(${nth})) AS e"));
+                }
                 ("element", Way::Postgres(_)) => text.push_str("e.value #>> '{}'"),
                 ("element", Way::Sqlite { .. }) => text.push_str("e.value"),
-                ("open", Way::Postgres(_)) => text.push_str(&format!("needs <@ ${nth}::jsonb")),
-                ("open", Way::Sqlite { .. }) => text.push_str(&format!(
-                    "NOT EXISTS (SELECT 1 FROM json_each(needs) WHERE value NOT IN (SELECT value FROM json_each(${nth})))"
-                )),
+                ("all", way) => {
+                    let (column, list) = nth.split_once(':').unwrap_or((nth, "NULL"));
+                    text.push_str(&match way {
+                        Way::Postgres(_) => format!("{column} <@ {list}::jsonb"),
+                        Way::Sqlite { .. } => format!(
+                            "NOT EXISTS (SELECT 1 FROM json_each({column}) WHERE value NOT IN (SELECT value FROM json_each({list})))"
+                        ),
+                    });
+                }
                 ("as_json", Way::Postgres(_)) => text.push_str(&format!("${nth}::jsonb")),
                 ("as_json", Way::Sqlite { .. }) => text.push_str(&format!("${nth}")),
                 ("moment", Way::Postgres(_)) => text.push_str(&format!("{nth} ~ '{MOMENT}'")),
-                ("moment", Way::Sqlite { .. }) => text.push_str(&format!("{nth} GLOB '{MOMENT_GLOB}'")),
+                ("moment", Way::Sqlite { .. }) => {
+                    text.push_str(&format!("{nth} GLOB '{MOMENT_GLOB}'"));
+                }
                 // without statistics SQLite would rather sort all that waits
                 ("by", Way::Sqlite { .. }) => text.push_str(&format!("INDEXED BY {nth}")),
                 ("list", Way::Postgres(_)) => text.push_str(&format!("e.value->'{nth}'")),

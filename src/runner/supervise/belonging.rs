@@ -84,6 +84,7 @@ impl Runner {
     /// What is open on this host now.
     pub(super) fn open(&self) -> Vec<String> {
         let mut open = gate::open_keys(&self.setup.run_dir, self.setup.keep_dir.as_deref());
+        open.push(gate::host_key());
         let answers = self.buckets.iter().filter(|(_, said)| said.is_ok());
         open.extend(answers.map(|(name, _)| bucket::key(name)));
         open

@@ -75,6 +75,7 @@ impl Runner {
                 continue;
             }
             let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());
+            let leave = self.setup.numbers.prefer_wait;
             let (batch, free) = (kind.batch, u32::try_from(free).unwrap_or(u32::MAX));
             let digest = kind.digest();
             let claimed = self.link.ask(move |store| {
@@ -84,6 +85,7 @@ impl Runner {
                     kind: &name,
                     digest: &digest,
                     aged_ms,
+                    leave_ms: millis(leave),
                     open: &open,
                     most,
                     is_calm,
