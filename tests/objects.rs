@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use unwedge::config::queue::Database as Place;
 use unwedge::sys::s3::{Client, Head, Trouble, Version};
 
+use crate::house::root;
 use crate::store::Db;
 use crate::support::isolate;
 use crate::support::s3::{Act, Bucket};
@@ -519,6 +520,90 @@ fn a_job_works_on_the_version_that_it_was_made_of_or_on_none() {
     desk.work();
     desk.pass();
     assert_eq!(desk.bucket.all(), texts(&[("out/a", "NEW")]));
+}
+
+#[test]
+fn documents_of_a_bucket_become_pages_and_a_first_tool_that_dies_half_way_is_seen() {
+    let test =
+        "objects::documents_of_a_bucket_become_pages_and_a_first_tool_that_dies_half_way_is_seen";
+    for needed in ["/usr/bin/soffice", "/usr/bin/pdftotext"] {
+        if !Path::new(needed).exists() {
+            return isolate::skip(test, &format!("needs {needed}"));
+        }
+    }
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    let free = |name: &str| desk.at("free").join(name).display().to_string();
+    let tool = |name: &str, text: &str| {
+        fs::write(free(name), text).unwrap();
+        fs::set_permissions(free(name), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let shipped = root().join("jobs.example");
+    tool("office", &fs::read_to_string(shipped.join("office-to-pdf")).unwrap());
+    // the tool as it is, until somebody breaks it
+    tool(
+        "first",
+        &format!(
+            "#!/bin/sh\ntest -e {} && exit 127\nexec {} \"$@\"\n",
+            free("dead"),
+            free("office")
+        ),
+    );
+    tool("second", "#!/bin/sh\n{ echo of the second; head -c 500 /dev/zero; } >\"$2\"\n");
+    let kind = fs::read_to_string(shipped.join("office.toml"))
+        .unwrap()
+        .replace("/srv/jobs/pdf/{stem}.pdf", "/srv/{stem}.pdf")
+        .replace("/usr/local/lib/unwedge/office-to-pdf", &free("first"));
+    let second = format!(
+        "[[tier]]\nname = \"second\"\nargv = [\"{}\", \"{{input}}\", \"{{output}}\"]\n\n[retry]",
+        free("second")
+    );
+    fs::write(desk.at("jobs.d/t.toml"), kind.replace("[retry]", &second)).unwrap();
+    for (key, text) in [
+        ("in/a.html", "<html><body><h1>Heading</h1><p>Some words</p></body></html>"),
+        ("in/b.txt", "plain words"),
+        ("in/c.rtf", "{\\rtf1\\ansi rich words}"),
+        ("in/broken.docx", "PK\u{3}\u{4}no such thing"),
+        ("in/empty.odt", ""),
+    ] {
+        desk.bucket.put(key, text);
+    }
+    desk.pass();
+    desk.work();
+    desk.pass();
+    let all = desk.bucket.all_bytes();
+    let keys: Vec<&str> = all.keys().map(String::as_str).collect();
+    let there = ["in/broken.docx", "in/empty.odt", "out/a.pdf", "out/b.pdf", "out/c.pdf"];
+    assert_eq!(keys, there, "{:?}", desk.jobs());
+    for (key, words) in
+        [("out/a.pdf", "Some words"), ("out/b.pdf", "plain words"), ("out/c.pdf", "rich words")]
+    {
+        fs::write(free("page.pdf"), &all[key]).unwrap();
+        let read =
+            Command::new("/usr/bin/pdftotext").args([&free("page.pdf"), "-"]).output().unwrap();
+        let read = String::from_utf8_lossy(&read.stdout).into_owned();
+        assert!(read.contains(words), "{key}: {read}");
+    }
+    let aside = db.rows("SELECT state, class, tier FROM unwedge_jobs WHERE state <> 'done'");
+    assert_eq!(aside, vec![["quarantined", "permanent", "libreoffice"]; 2]);
+    // every document goes on becoming something, and that is how it would stay unseen
+    fs::write(free("dead"), "").unwrap();
+    for nth in 0..10 {
+        desk.bucket.put(&format!("in/later{nth}.txt"), "words");
+    }
+    desk.pass();
+    desk.work();
+    desk.pass();
+    let all = desk.bucket.all_bytes();
+    assert!(all["out/later9.pdf"].starts_with(b"of the second"), "{:?}", desk.jobs());
+    let lanes = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+        .arg("--config")
+        .arg(desk.at("unwedge.toml"))
+        .args(["lanes", "list"])
+        .output()
+        .unwrap();
+    let lanes = String::from_utf8_lossy(&lanes.stdout).into_owned();
+    assert!(lanes.contains("degraded"), "{lanes}");
 }
 
 #[test]

@@ -170,15 +170,20 @@ impl Bucket {
 
     /// What is there, by key.
     pub fn all(&self) -> BTreeMap<String, String> {
+        let text = |it: Vec<u8>| String::from_utf8(it).unwrap();
+        self.all_bytes().into_iter().map(|(key, it)| (key, text(it))).collect()
+    }
+
+    pub fn all_bytes(&self) -> BTreeMap<String, Vec<u8>> {
         let dir = tempfile::tempdir().unwrap();
-        let text = |key: &str| {
+        let bytes = |key: &str| {
             let file = dir.path().join("x");
             let _ = std::fs::remove_file(&file);
             self.direct.get(key, None, &file).unwrap();
-            std::fs::read_to_string(&file).unwrap()
+            std::fs::read(&file).unwrap()
         };
         let all = self.list();
-        all.into_iter().map(|it| (it.key.clone(), text(&it.key))).collect()
+        all.into_iter().map(|it| (it.key.clone(), bytes(&it.key))).collect()
     }
 }
 
