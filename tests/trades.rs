@@ -83,18 +83,25 @@ impl Bench {
 
 /// A page with this text on it, as a PDF.
 fn pdf(text: &str) -> Vec<u8> {
+    pdf_of(text, 1)
+}
+
+/// So many pages with this text on each.
+fn pdf_of(text: &str, pages: usize) -> Vec<u8> {
     // some words a line, so that all of it is on the page
     let words: Vec<&str> = text.split(' ').collect();
     let lines: String =
         words.chunks(5).map(|some| format!("({}) Tj 0 -30 Td ", some.join(" "))).collect();
     let content = format!("BT /F1 24 Tf 40 700 Td {lines}ET");
-    let objects = [
+    let kids: String = (0..pages).map(|nth| format!("{} 0 R ", 5 + nth)).collect();
+    let mut objects = vec![
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>".to_owned(),
+        format!("<< /Type /Pages /Kids [{kids}] /Count {pages} >>"),
         format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
         "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
     ];
+    let page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 3 0 R /Resources << /Font << /F1 4 0 R >> >> >>";
+    objects.extend((0..pages).map(|_| page.to_owned()));
     let mut out = b"%PDF-1.4\n".to_vec();
     let mut places = Vec::new();
     for (nth, object) in objects.iter().enumerate() {
@@ -220,6 +227,65 @@ fn text_is_what_is_in_a_file_or_what_can_be_read_off_it_and_a_first_tool_that_di
     let lanes: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(lanes["lanes"][0]["troubles"], serde_json::json!(["degraded"]), "{lanes:#}");
     assert_eq!(lanes["lanes"][0]["tiers"]["ocr"], 13, "{lanes:#}");
+}
+
+/// The nth file of a kind.
+type Make<'a> = &'a dyn Fn(usize) -> Vec<u8>;
+
+#[test]
+fn two_thousand_files_end_as_what_they_are_each_by_the_tool_that_can_read_it() {
+    let test = "trades::two_thousand_files_end_as_what_they_are_each_by_the_tool_that_can_read_it";
+    if !has(test, &["/usr/bin/pdftotext", "/usr/bin/pdftoppm", "/usr/bin/tesseract"]) {
+        return;
+    }
+    let db = Db::file();
+    let bench = Bench::new(&db);
+    let long = "A sentence that is long enough to be worth a hundred bytes of a text, or so one would say of it all in all";
+    fs::write(bench.path("page.pdf"), pdf("LETTERS")).unwrap();
+    let page = Command::new("/usr/bin/pdftoppm")
+        .args(["-r", "100", "-gray", "-png", "-singlefile"])
+        .args([bench.path("page.pdf"), bench.path("page")])
+        .status();
+    assert!(page.unwrap().success());
+    let picture = fs::read(bench.path("page.png")).unwrap();
+    let mut damaged = picture.clone();
+    damaged.truncate(200);
+    let enormous = pdf_of(long, 3000);
+    let (done, aside) = (["done", ""], ["quarantined", "permanent"]);
+    let kinds: [(&str, usize, [&str; 2], &str, Make<'_>); 7] = [
+        ("whole.pdf", 1680, done, "pdftotext", &|nth| pdf(&format!("{long} {nth}"))),
+        ("enormous.pdf", 20, done, "pdftotext", &|_| enormous.clone()),
+        ("scan.pdf", 90, done, "ocr", &|_| pdf("LETTERS")),
+        ("picture.png", 90, done, "ocr", &|_| picture.clone()),
+        ("broken.pdf", 50, aside, "ocr", &|nth| pdf(long)[..60 + nth].to_vec()),
+        ("damaged.png", 20, aside, "ocr", &|_| damaged.clone()),
+        ("empty.pdf", 50, aside, "ocr", &|_| Vec::new()),
+    ];
+    let mut names = Vec::new();
+    for (name, count, .., make) in &kinds {
+        for nth in 0..*count {
+            let name = format!("{nth}-{name}");
+            fs::write(bench.path("in").join(&name), make(nth)).unwrap();
+            names.push(name);
+        }
+    }
+    assert_eq!(names.len(), 2000);
+    let kind = bench.kind("pdftext.toml", &[]);
+    let (code, said) = bench.run(&kind, &names.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("1880 done, 120 not"), "{said}");
+    for (name, count, [state, class], tier, _) in &kinds {
+        let rows = db.rows(&format!(
+            "SELECT state, coalesce(class, ''), tier, tries, count(*) FROM unwedge_jobs WHERE input LIKE '%-{name}' GROUP BY 1, 2, 3, 4"
+        ));
+        assert_eq!(rows, [[*state, *class, *tier, "1", &count.to_string()]], "{name}");
+    }
+    assert!(bench.out("1679-whole.txt").contains("1679"));
+    assert_eq!(bench.out("19-enormous.txt").matches("A sentence").count(), 3000);
+    for name in ["89-scan.txt", "89-picture.txt"] {
+        assert!(bench.out(name).to_uppercase().contains("LETTERS"), "{}", bench.out(name));
+    }
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 1880, "and nothing else");
 }
 
 #[test]
