@@ -523,6 +523,50 @@ fn a_job_works_on_the_version_that_it_was_made_of_or_on_none() {
 }
 
 #[test]
+fn what_is_too_large_for_this_host_is_not_begun_and_waits_until_there_is_room() {
+    let test =
+        "objects::what_is_too_large_for_this_host_is_not_begun_and_waits_until_there_is_room";
+    if let Some(reason) = isolate::missing() {
+        return isolate::skip(test, reason);
+    }
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    desk.bucket.put("in/large", &"x".repeat(3 << 20));
+    desk.bucket.put("in/small", "text");
+    desk.pass();
+    // it has a disk of so many MiB for what is fetched, one of which must stay free
+    let work = |mib: u32| {
+        let script = format!(
+            "mkdir -p {0} && mount -t tmpfs -o size={mib}m,mode=1777 none {0} && exec setpriv --reuid=65534 --regid=65534 --clear-groups -- {1} --config {2} --once",
+            desk.at("state/queue/spare").display(),
+            env!("CARGO_BIN_EXE_unwedge-runner"),
+            desk.at("unwedge.toml").display()
+        );
+        let _ = fs::remove_file(desk.at("state/queue/runner.json"));
+        let done = Command::new("/usr/bin/unshare")
+            .args(["--mount", "--", "/bin/sh", "-c", &script])
+            .env("UNWEDGE__JOBS__MIN_FREE_MIB", "1")
+            .env("UNWEDGE__JOBS__MIN_FREE_INODES", "1")
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    work(3);
+    let rows = desk.jobs();
+    assert_eq!(rows[0][..5], ["pending", "infrastructure", "0", "0", "1"], "{rows:?}");
+    assert!(
+        rows[0][5].contains("it has 3 MiB, and of ")
+            && rows[0][5].contains(" 3 MiB are free, 1 must stay so"),
+        "{rows:?}"
+    );
+    assert_eq!(rows[1][0], "done", "what fits is done meanwhile: {rows:?}");
+    desk.hasten();
+    work(8);
+    assert_eq!(desk.jobs()[0][0], "done", "{:?}", desk.jobs());
+}
+
+#[test]
 fn documents_of_a_bucket_become_pages_and_a_first_tool_that_dies_half_way_is_seen() {
     let test =
         "objects::documents_of_a_bucket_become_pages_and_a_first_tool_that_dies_half_way_is_seen";
@@ -668,11 +712,11 @@ fn a_server_is_understood_in_all_that_it_says() {
     let Head { etag, size, sha256, written_ms, now_ms, .. } = head.clone();
     assert_eq!((size, sha256.map(|it| it.len()), etag.len()), (Some(3_000_000), Some(64), 32));
     assert!(now_ms.unwrap() - written_ms.unwrap() < 60_000);
-    client.get("big", Some(&head.version()), &to).unwrap();
+    client.get("big", Some(&head.version()), &to, 0).unwrap();
     assert_eq!(fs::read(&to).unwrap(), big);
     // what came otherwise than it was put there is nothing
     bucket.rule(|question| if question == "GET /big" { Act::Damage } else { Act::Pass });
-    let told = client.get("big", None, &dir.path().join("damaged")).unwrap_err();
+    let told = client.get("big", None, &dir.path().join("damaged"), 0).unwrap_err();
     assert!(matches!(told, Trouble::Damaged(_)), "{told:?}");
     bucket.rule(|_| Act::Pass);
     assert_eq!(client.head("none"), Err(Trouble::Absent));
@@ -688,7 +732,7 @@ fn a_server_is_understood_in_all_that_it_says() {
     // a key that a URL takes for a way leads to another object
     let elsewhere = "in/../big";
     assert!(matches!(client.head(elsewhere), Err(Trouble::Unfit(_))));
-    assert!(matches!(client.get(elsewhere, None, &to), Err(Trouble::Unfit(_))));
+    assert!(matches!(client.get(elsewhere, None, &to, 0), Err(Trouble::Unfit(_))));
     assert!(matches!(client.put(elsewhere, &from, "m-1", false), Err(Trouble::Unfit(_))));
     assert!(matches!(client.delete(elsewhere, &another), Err(Trouble::Unfit(_))));
     for (act, is_away) in [

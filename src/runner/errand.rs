@@ -26,7 +26,7 @@ pub const LIMIT: Duration = Duration::from_secs(4 * 3600);
 const TRIES: u32 = 4;
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Its exit codes, as sysexits.h has them. The first is that of a server that is not to be had.
+/// Its exit codes, as sysexits.h has them. The first is that of what is not to be had just now.
 pub const AWAY: i32 = 75;
 const NOT_THERE: i32 = 66;
 const UNFIT: i32 = 65;
@@ -61,15 +61,15 @@ struct Errand {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Deed {
-    /// Fetch it, in the version that is meant.
-    Fetch { version: Option<String> },
+    /// Fetch it, in the version that is meant; so many bytes must stay free.
+    Fetch { version: Option<String>, keep_free: u64 },
     /// Put it there for this job; a try before may have done so.
     Deliver { job: String, may_be_there: bool },
     /// Look whether it is there.
     Look,
 }
 
-/// The command that fetches an object into a file.
+/// The command that fetches an object into a file where so many bytes stay free.
 ///
 /// # Errors
 /// There is no such bucket.
@@ -78,8 +78,9 @@ pub fn fetch(
     from: Address<'_>,
     version: Option<&str>,
     file: &Path,
+    keep_free: u64,
 ) -> Result<Vec<PathBuf>, String> {
-    argv(all, from, file, Deed::Fetch { version: version.map(str::to_owned) })
+    argv(all, from, file, Deed::Fetch { version: version.map(str::to_owned), keep_free })
 }
 
 /// The command that puts a file there as an object.
@@ -148,7 +149,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
                 Trouble::Changed => IS_ANOTHER,
                 Trouble::Refused(_) => REFUSED,
                 Trouble::Unfit(_) => UNFIT,
-                Trouble::Away(_) => AWAY,
+                Trouble::Away(_) | Trouble::NoRoom(_) => AWAY,
                 Trouble::Damaged(_) | Trouble::Local(_) => DAMAGED,
             }
         }
@@ -161,11 +162,11 @@ fn run(errand: &Errand) -> Result<(), Trouble> {
     let mut wait = AGAIN;
     for nth in 1.. {
         let done = match &errand.deed {
-            Deed::Fetch { version } => {
+            Deed::Fetch { version, keep_free } => {
                 // what an earlier try has left is nothing
                 let _ = std::fs::remove_file(&errand.file);
                 let version = version.as_deref().and_then(|it| it.parse().ok());
-                client.get(&errand.key, version.as_ref(), &errand.file).map(|_| ())
+                client.get(&errand.key, version.as_ref(), &errand.file, *keep_free).map(|_| ())
             }
             Deed::Deliver { job, may_be_there } => {
                 client.put(&errand.key, &errand.file, job, *may_be_there)

@@ -381,7 +381,9 @@ impl Job<'_> {
         };
         let wrong = |why| Halt::Over(failed(Class::Configuration, why));
         let (outcome, report) = if let Some(from) = Address::of(&order.input) {
-            let argv = errand::fetch(&order.buckets, from, order.version.as_deref(), &to);
+            let keep_free = order.keep_free_mib.saturating_mul(1 << 20);
+            let version = order.version.as_deref();
+            let argv = errand::fetch(&order.buckets, from, version, &to, keep_free);
             self.errand("fetch", &argv.map_err(wrong)?)?
         } else {
             let Some(fetch) = &order.kind.fetch else { return Ok(None) };
@@ -399,7 +401,7 @@ impl Job<'_> {
             Outcome::Not(Class::Conflict) => {
                 Some(Report { class: Some(Class::Permanent), ..report })
             }
-            // a server that is away is nobody's fault; what comes damaged again and again is to be looked at
+            // a server that is away or a disk that is full is nobody's fault; what comes damaged again and again is to be looked at
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
                 let is_early = report.exit_code == Some(errand::AWAY);
                 Some(Report { is_early, ..report })

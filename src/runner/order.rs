@@ -28,6 +28,8 @@ pub struct Order {
     /// Where on this host is place for what does not belong here.
     #[serde(with = "path_text::option")]
     pub spare: Option<PathBuf>,
+    /// How much must stay free there, MiB.
+    pub keep_free_mib: u64,
     /// Where its result goes.
     #[serde(with = "path_text::option")]
     pub output: Option<PathBuf>,

@@ -76,6 +76,9 @@ pub enum Trouble {
     /// The server is not to be had, or has trouble of its own.
     #[error("{0}")]
     Away(String),
+    /// On this side there is too little room for it.
+    #[error("{0}")]
+    NoRoom(String),
     /// On this side: a file that cannot be read or written.
     #[error("{0}")]
     Local(String),
@@ -257,11 +260,18 @@ impl Client {
     }
 
     /// Fetches an object, into a file that is new: this version of it, where one is meant. What came is checked by its
-    /// size, and by its digest where the server or whoever put it there says one.
+    /// size, and by its digest where the server or whoever put it there says one. Where so many bytes would not be free
+    /// afterwards it is not begun.
     ///
     /// # Errors
     /// What is in the file is nothing.
-    pub fn get(&self, key: &str, version: Option<&Version>, to: &Path) -> Result<Head, Trouble> {
+    pub fn get(
+        &self,
+        key: &str,
+        version: Option<&Version>,
+        to: &Path,
+        keep_free: u64,
+    ) -> Result<Head, Trouble> {
         let size = self.head(key)?.size.unwrap_or(0);
         let url = self.bucket.get_object(Some(&self.credentials), key).sign(SIGNED_FOR);
         let mut request = self.agent(size)?.get(url.as_str());
@@ -274,6 +284,7 @@ impl Client {
         if version.is_some_and(|version| !head.is(version)) {
             return Err(Trouble::Changed);
         }
+        has_room(to, head.size.unwrap_or(0), keep_free)?;
         let local = |error: std::io::Error| Trouble::Local(format!("{}: {error}", text::path(to)));
         let mut file = File::create_new(to).map_err(local)?;
         let mut reader = answer.body_mut().as_reader();
@@ -369,7 +380,7 @@ impl Client {
                 let mut name = from.as_os_str().to_owned();
                 name.push(".there");
                 let there = PathBuf::from(name);
-                let got = self.get(key, None, &there);
+                let got = self.get(key, None, &there, 0);
                 let digest = File::open(&there).and_then(|mut file| digests(&mut file));
                 let _ = std::fs::remove_file(&there);
                 got?;
@@ -463,6 +474,26 @@ fn askable(key: &str) -> Result<(), Trouble> {
         return Ok(());
     }
     Err(Trouble::Unfit("a key with a part that is . or .. leads to another object".to_owned()))
+}
+
+/// Whether a file of this size may be made there. A file system that does not say how large it is decides for itself.
+fn has_room(to: &Path, size: u64, keep_free: u64) -> Result<(), Trouble> {
+    let dir = to.parent().unwrap_or(to);
+    let local = |error| Trouble::Local(format!("{}: {error}", text::path(dir)));
+    let room = rustix::fs::statvfs(dir).map_err(local)?;
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    if room.f_blocks == 0 || size.saturating_add(keep_free) <= free {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let kept =
+        if keep_free == 0 { String::new() } else { format!(", {} must stay so", mib(keep_free)) };
+    Err(Trouble::NoRoom(format!(
+        "it has {} MiB, and of {} {} MiB are free{kept}",
+        mib(size),
+        text::path(dir),
+        free >> 20
+    )))
 }
 
 /// A page of a listing.

@@ -179,7 +179,7 @@ impl Bucket {
         let bytes = |key: &str| {
             let file = dir.path().join("x");
             let _ = std::fs::remove_file(&file);
-            self.direct.get(key, None, &file).unwrap();
+            self.direct.get(key, None, &file, 0).unwrap();
             std::fs::read(&file).unwrap()
         };
         let all = self.list();

@@ -161,6 +161,7 @@ impl Runner {
             version: version_of(&input, &claimed.key),
             buckets: buckets_of(&self.setup.buckets, [Some(&input), output.as_ref()]),
             spare: keep_dir.map(|dir| dir.join(SPARE)),
+            keep_free_mib: self.setup.numbers.floor.mib,
             input,
             output,
             may_be_there: claimed.may_be_there,
