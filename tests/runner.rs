@@ -280,6 +280,48 @@ host_test! {
 }
 
 host_test! {
+    fn what_is_wrong_with_types_lanes_and_signs_of_life_is_a_row_and_its_command_mends_it(host) {
+        furnish(&host, &[
+            ("good", &script("", "cp $1 $2")),
+            ("second", "output = \"/srv/out/{name}\"\n[[tier]]\nargv = [\"/nowhere/tool\"]\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n"),
+            ("lacking", "output = \"/srv/out/{name}\"\n[[tier]]\nargv = [\"/nowhere/tool\"]\n"),
+            ("wrong", "output = 7\n"),
+        ], "[[heartbeat]]\nname = \"scanner\"\npath = \"/srv/in/.sign\"\nmax_age = \"1h\"\n\
+            [[bucket]]\nname = \"far\"\nendpoint = \"http://127.0.0.1:9\"\nbucket = \"x\"\nkey_file = \"/etc/unwedge/key\"\n");
+        host.put("/etc/unwedge/key", b"some:secret\n", "600");
+        let rows = |check: &str| -> Vec<String> {
+            host.ok("unwedge-jobs --apply >/dev/null 2>&1 || test $? = 1");
+            let ran = host.bash("unwedge doctor --json");
+            let said: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+            let rows = said["rows"].as_array().unwrap().iter().filter(|row| row["check"] == check);
+            let word = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+            rows.map(|row| format!("{} {}: {}|{}", word(row, "grade"), word(row, "subject"), word(row, "evidence"), word(row, "command"))).collect()
+        };
+        host.ok("chown unwedge /etc/unwedge/key; touch /srv/in/.sign; systemctl start unwedge-runner");
+        host.until(&format!("grep -q '^unwedge_runner_bucket_answers.* 0' {TEXTFILES}/unwedge_runner.prom"));
+        let far = "fault far: it does not answer the runner, or not to its key: what lies there waits (journalctl -u unwedge-runner)|";
+        assert_eq!(rows("buckets"), [far]);
+        let types = rows("job-types");
+        for (row, expected) in types.iter().zip(["fault wrong: nothing of it is taken, or it stays as it was: /etc/unwedge/jobs.d/wrong.toml:1", "ok good: ", "fault lacking: none of its programs is here (/nowhere/tool)", "warn second: its first tool is not here; 2 does its jobs"]) {
+            assert!(row.starts_with(expected), "{types:#?}");
+        }
+        assert_eq!(types.len(), 4, "{types:#?}");
+        assert_eq!(rows("lanes"), ["good", "lacking", "second"].map(|lane| format!("ok {lane}: 0 jobs wait|")));
+        assert_eq!(rows("heartbeats"), ["ok scanner: fresh|"]);
+        host.ok("touch -d '2 hours ago' /srv/in/.sign; cd /srv/in; tee a b c <<<x; unwedge jobs submit --wait good a; unwedge lanes pause good --because test; unwedge jobs submit good b");
+        assert_eq!(rows("heartbeats"), ["warn scanner: stale: whatever needs it waits (unwedge incidents)|"]);
+        assert_eq!(rows("lanes")[0], "warn good: it is closed: a person paused it|unwedge lanes resume good");
+        host.ok("unwedge lanes resume good; systemctl stop unwedge-runner; cd /srv/in; unwedge jobs submit good c");
+        let found = rows("lanes");
+        let start = "systemctl start --no-block unwedge-runner.service";
+        assert!(found[0].starts_with("fault good: ") && found[0].ends_with(&format!("no worker takes them|{start}")), "{found:?}");
+        host.ok(start);
+        host.until("test -s /srv/out/c");
+        assert_eq!(rows("lanes")[0], "ok good: 0 jobs wait|");
+    }
+}
+
+host_test! {
     fn a_full_disk_keeps_the_jobs_that_write_there_and_no_others_and_they_start_by_themselves(host) {
         furnish(&host, &[
             ("big", "output = \"/srv/small/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n"),

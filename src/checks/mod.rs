@@ -6,6 +6,7 @@
 
 mod ground;
 mod host;
+mod jobs;
 mod journal;
 mod metrics;
 mod permissions;
@@ -349,6 +350,34 @@ pub static CHECKS: &[Check] = &[
         after: &["config", "service-user"],
         is_ground: false,
         look: host::queue,
+    },
+    Check {
+        name: "job-types",
+        about: "the types of jobs can be read, and their programs are here",
+        after: &["config"],
+        is_ground: false,
+        look: jobs::types,
+    },
+    Check {
+        name: "lanes",
+        about: "jobs of every type are taken, and done by its first tool",
+        after: &["config", "queue", "metrics", "last-run", "job-types"],
+        is_ground: false,
+        look: jobs::lanes,
+    },
+    Check {
+        name: "buckets",
+        about: "every bucket answers the runner",
+        after: &["config", "metrics"],
+        is_ground: false,
+        look: jobs::buckets,
+    },
+    Check {
+        name: "heartbeats",
+        about: "the signs of life that something waits for are fresh",
+        after: &["config", "metrics", "last-run"],
+        is_ground: false,
+        look: jobs::heartbeats,
     },
     Check {
         name: "journal",

@@ -2,6 +2,7 @@
 //! `parse` understands. Nothing here changes anything, and the calling process never touches a
 //! mount that could keep it: that is done by children that may be left behind.
 
+pub mod ability;
 pub mod asked;
 pub mod binds;
 pub mod bucket;

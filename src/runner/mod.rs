@@ -4,7 +4,6 @@
 
 use std::ffi::OsString;
 
-mod ability;
 mod away;
 mod buckets;
 pub mod cgroup;

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::ability::Ability;
 use super::buckets;
 use super::cgroup::Cgroups;
 use super::hand::Hand;
@@ -30,6 +29,7 @@ use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, Token};
 use crate::decide::leases::Leases;
+use crate::probes::ability::Ability;
 use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;

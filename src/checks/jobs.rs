@@ -1,0 +1,184 @@
+//! What a host that runs jobs of a queue of our own says of itself: its types, its lanes, its buckets, and the signs of
+//! life that it waits for. All but the types is told by metrics: whoever tends the queue has asked it, as its own user.
+
+use std::collections::BTreeSet;
+
+use super::{Finding, Host};
+use crate::config::job_type::JobType;
+use crate::config::metrics::Metrics;
+use crate::config::queue::Adapter;
+use crate::manifest::{JOBS, RUNNER, Tool};
+use crate::probes::ability::{self, Ability};
+use crate::probes::exposition::{self, Sample};
+
+pub fn types(host: &Host<'_>) -> Vec<Finding> {
+    let Some(jobs) = &host.settings.jobs else { return Vec::new() };
+    let read = match JobType::read_all(&jobs.dir) {
+        Ok(read) => read,
+        Err(why) => return vec![Finding::unknown("", why)],
+    };
+    let wrong = |name: &str, why: &str| {
+        Finding::fault(name, format!("nothing of it is taken, or it stays as it was: {why}"))
+    };
+    let mut found: Vec<Finding> = read.bad.iter().map(|(name, why)| wrong(name, why)).collect();
+    let mut good = Vec::new();
+    for kind in read.good {
+        let name = kind.name.clone();
+        match kind.on_host(&jobs.run) {
+            Ok(kind) => good.push(kind),
+            Err(why) => found.push(wrong(&name, &why)),
+        }
+    }
+    let Some(abilities) = ability::look(good.iter()) else {
+        found.push(Finding::unknown("", "its programs cannot be looked for: no answer"));
+        return found;
+    };
+    found.extend(abilities.into_iter().map(|(name, ability)| match ability {
+        Ability::First => Finding::ok(name, "its first tool is here"),
+        Ability::Other(tier) => {
+            Finding::warn(name, format!("its first tool is not here; {tier} does its jobs"))
+        }
+        Ability::None(programs) => Finding::fault(
+            name,
+            format!("none of its programs is here ({programs}): its jobs are left to others"),
+        ),
+    }));
+    found
+}
+
+pub fn lanes(host: &Host<'_>) -> Vec<Finding> {
+    if host.settings.queue.as_ref().is_none_or(|it| it.adapter != Adapter::Unwedge) {
+        return Vec::new();
+    }
+    let Some(told) = Told::by(host, &JOBS) else { return vec![untold()] };
+    let lanes: BTreeSet<String> = told.labels("unwedge_lane_jobs", "lane").collect();
+    lanes.iter().flat_map(|lane| of_lane(&told, lane)).collect()
+}
+
+fn of_lane(told: &Told<'_>, lane: &str) -> Vec<Finding> {
+    let jobs = |state| told.value("unwedge_lane_jobs", &[("lane", lane), ("state", state)]);
+    let waiting = jobs("pending").unwrap_or(0.0) + jobs("retryable").unwrap_or(0.0);
+    let mut found = Vec::new();
+    if waiting > 0.0 && told.value("unwedge_lane_workers", &[("lane", lane)]) == Some(0.0) {
+        found.push(
+            Finding::fault(lane, format!("{waiting} jobs wait, and no worker takes them"))
+                .mended_by(format!("systemctl start --no-block {}", RUNNER.service())),
+        );
+    }
+    let resume = format!("unwedge lanes resume {lane}");
+    for (trouble, is_closed, finding) in [
+        (
+            "open",
+            true,
+            Finding::fault(
+                lane,
+                "it is closed: five ends in a row had their cause in its type (unwedge lanes list)",
+            ),
+        ),
+        ("paused", true, Finding::warn(lane, "it is closed: a person paused it")),
+        (
+            "degraded",
+            false,
+            Finding::warn(lane, "none of its last ten results was made by its first tool"),
+        ),
+        (
+            "other-definition",
+            false,
+            Finding::warn(
+                lane,
+                "there are hosts that know its type otherwise, and take nothing of it",
+            ),
+        ),
+    ] {
+        if told.value("unwedge_lane_trouble", &[("lane", lane), ("trouble", trouble)]) == Some(1.0)
+        {
+            found.push(if is_closed { finding.mended_by(resume.clone()) } else { finding });
+        }
+    }
+    if found.is_empty() {
+        found.push(Finding::ok(lane, format!("{waiting} jobs wait")));
+    }
+    found
+}
+
+pub fn buckets(host: &Host<'_>) -> Vec<Finding> {
+    let runs = host.units().is_ok_and(|units| {
+        units.get(&RUNNER.service()).is_some_and(|unit| unit.main_pid().is_some())
+    });
+    if host.settings.bucket.is_empty() || !runs {
+        return Vec::new();
+    }
+    let told = Told::by(host, &RUNNER);
+    let of = |name: &String| {
+        let answers =
+            told.as_ref()?.value("unwedge_runner_bucket_answers", &[("name", name.as_str())]);
+        answers.map(|it| it > 0.0)
+    };
+    let names = host.settings.bucket.iter().map(|it| &it.name);
+    names
+        .map(|name| match of(name) {
+            Some(true) => Finding::ok(name, "it answered the runner"),
+            Some(false) => Finding::fault(
+                name,
+                "it does not answer the runner, or not to its key: what lies there waits (journalctl -u unwedge-runner)",
+            ),
+            None => Finding::unknown(name, "the runner has not said whether it answers"),
+        })
+        .collect()
+}
+
+pub fn heartbeats(host: &Host<'_>) -> Vec<Finding> {
+    if host.settings.heartbeat.is_empty() {
+        return Vec::new();
+    }
+    let Some(told) = Told::by(host, &JOBS) else { return vec![untold()] };
+    let is = |name: &str, state| {
+        told.value("unwedge_heartbeat_state", &[("name", name), ("state", state)]) == Some(1.0)
+    };
+    let one = |name: &String| match ["fresh", "stale", "absent"].iter().find(|it| is(name, it)) {
+        Some(&"fresh") => Finding::ok(name, "fresh"),
+        Some(state) => {
+            Finding::warn(name, format!("{state}: whatever needs it waits (unwedge incidents)"))
+        }
+        None => Finding::unknown(name, "nobody knows how it is"),
+    };
+    host.settings.heartbeat.iter().map(|it| one(&it.name)).collect()
+}
+
+fn untold() -> Finding {
+    Finding::unknown("", "no round has told of it yet")
+        .mended_by(format!("systemctl start --no-block {}", JOBS.service()))
+}
+
+/// What a tool's metrics tell.
+struct Told<'a> {
+    samples: Vec<Sample>,
+    settings: &'a Metrics,
+}
+
+impl<'a> Told<'a> {
+    fn by(host: &Host<'a>, tool: &Tool) -> Option<Self> {
+        let file = host.settings.host.textfile_dir.join(tool.metrics_file());
+        let samples = exposition::parse(&std::fs::read(file).ok()?).ok()?;
+        Some(Self { samples, settings: &host.settings.metrics })
+    }
+
+    /// The samples of a family by its usual name.
+    fn of(&self, family: &str) -> impl Iterator<Item = &Sample> {
+        let name = self.settings.name(family);
+        self.samples.iter().filter(move |it| it.name == name)
+    }
+
+    fn labels(&self, family: &str, label: &str) -> impl Iterator<Item = String> {
+        let labels = self.of(family).flat_map(|it| &it.labels);
+        labels.filter(move |(name, _)| name == label).map(|(_, value)| value.clone())
+    }
+
+    fn value(&self, family: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let has = |it: &Sample, (name, value): &(&str, &str)| {
+            it.labels.iter().any(|(other, said)| other == name && said == value)
+        };
+        let is = |it: &&Sample| labels.iter().all(|label| has(it, label));
+        self.of(family).find(is).map(|it| it.value)
+    }
+}
