@@ -827,6 +827,30 @@ fn a_job_is_left_for_a_while_to_workers_that_have_its_paths_if_there_are_any() {
     }
 }
 
+/// How many rows of the jobs were read otherwise than by an index, by `deed` and whoever went before; `store` ends with it.
+fn read_one_by_one(
+    db: &Db,
+    server: &Database,
+    mut store: Store,
+    deed: impl FnOnce(&mut Store),
+) -> u64 {
+    let many: Vec<NewJob> = (0..20_000).map(|nth| job(&nth.to_string())).collect();
+    db.open().submit(&many).unwrap();
+    let read = || -> u64 {
+        let read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'unwedge_jobs'";
+        server.value(read).parse().unwrap()
+    };
+    let before = read();
+    deed(&mut store);
+    // what it read is told when it goes
+    drop(store);
+    let gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    while server.value(gone) != "0" {
+        std::thread::yield_now();
+    }
+    read() - before
+}
+
 #[test]
 fn a_claim_is_found_by_its_index_though_its_plan_was_made_when_nothing_was_there() {
     let name = "a_claim_is_found_by_its_index_though_its_plan_was_made_when_nothing_was_there";
@@ -837,25 +861,28 @@ fn a_claim_is_found_by_its_index_though_its_plan_was_made_when_nothing_was_there
         for _ in 0..10 {
             assert_eq!(claim(&mut store, "w", &[], 1), []);
         }
-        let many: Vec<NewJob> = (0..20_000).map(|nth| job(&nth.to_string())).collect();
-        db.open().submit(&many).unwrap();
-        let read = || -> u64 {
-            let read =
-                "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'unwedge_jobs'";
-            server.value(read).parse().unwrap()
-        };
-        let before = read();
-        for _ in 0..50 {
-            let token = claim(&mut store, "w", &[], 1)[0].token;
-            assert_eq!(store.end(&[ending(token, State::Done)], "0", "w").unwrap(), [token]);
-        }
-        // what it read is told when it goes
-        drop(store);
-        let gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        while server.value(gone) != "0" {
-            std::thread::yield_now();
-        }
-        assert!(read() - before < 20_000, "{}", read() - before);
+        let read = read_one_by_one(&db, server, store, |store| {
+            for _ in 0..50 {
+                let token = claim(store, "w", &[], 1)[0].token;
+                assert_eq!(store.end(&[ending(token, State::Done)], "0", "w").unwrap(), [token]);
+            }
+        });
+        assert!(read < 20_000, "{read}");
+    }
+}
+
+#[test]
+fn a_worker_is_forgotten_without_a_look_at_every_job() {
+    for db in Db::both("a_worker_is_forgotten_without_a_look_at_every_job") {
+        let Kept::Server(server) = &db.kept else { continue };
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let read = read_one_by_one(&db, server, store, |store| {
+            assert_eq!(claim(store, "w", &[], 1).len(), 1);
+            assert_eq!(store.leave("w").unwrap(), 1);
+            assert_eq!(store.forget_dead().unwrap(), 1);
+        });
+        assert!(read < 20_000, "{read}");
     }
 }
 

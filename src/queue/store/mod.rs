@@ -303,13 +303,12 @@ const END: &str = "
     FROM {each:1}
     WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
     RETURNING id, tries, type";
-/// What is kept of a try, of the same.
+/// What is kept of a try, of the same elements; where they are from stands behind it.
 const NOTE: &str = "
     INSERT INTO unwedge_attempts (job, try, worker, end_state, tier, exit_code, signal, class, message, version, digest, started_ms, ended_ms)
     SELECT CAST(e.value->>'id' AS BIGINT), CAST(e.value->>'try' AS BIGINT), $2, e.value->>'state', e.value->>'tier',
         CAST(e.value->>'exit_code' AS BIGINT), CAST(e.value->>'signal' AS BIGINT), e.value->>'class', e.value->>'message',
-        $3, e.value->>'digest', CAST(e.value->>'started_ms' AS BIGINT), {now}
-    FROM {each:1}";
+        $3, e.value->>'digest', CAST(e.value->>'started_ms' AS BIGINT), {now}";
 
 /// Our queue.
 pub struct Store {
@@ -583,7 +582,7 @@ impl Store {
                 .collect::<Result<_, Fault>>()?;
             if !noted.is_empty() {
                 let noted = Param::Text(Value::Array(noted).to_string());
-                session.rows(NOTE, vec![noted, worker, version])?;
+                session.rows(&format!("{NOTE} FROM {{each:1}}"), vec![noted, worker, version])?;
             }
             Ok(accepted)
         })
@@ -592,9 +591,8 @@ impl Store {
     /// The same in one statement, where the database takes that, and where no lane may have to be closed.
     fn end_at_once(&mut self, params: Vec<Param>) -> Result<Vec<Token>, Fault> {
         let text = format!(
-            "WITH ended AS ({END}), noted AS ({NOTE} JOIN ended ON ended.id = CAST(e.value->>'id' AS BIGINT) AND ended.tries = CAST(e.value->>'try' AS BIGINT)),
-                 works AS (UPDATE unwedge_lanes {} WHERE (streak > 0 OR opened_ms IS NOT NULL) AND type IN (SELECT ended.type FROM ended
-                     JOIN {{each:1}} ON ended.id = CAST(e.value->>'id' AS BIGINT) AND ended.tries = CAST(e.value->>'try' AS BIGINT)
+            "WITH ended AS ({END}, e.value), noted AS ({NOTE} FROM ended e),
+                 works AS (UPDATE unwedge_lanes {} WHERE (streak > 0 OR opened_ms IS NOT NULL) AND type IN (SELECT e.type FROM ended e
                      WHERE coalesce(e.value->>'class', '') <> 'infrastructure' AND (e.value->>'class' IS NOT NULL OR e.value->>'state' = 'done')))
              SELECT id, tries FROM ended ORDER BY id, tries",
             lanes::CLOSE

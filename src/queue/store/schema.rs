@@ -81,7 +81,7 @@ pub const STEPS: [&str; 1] = ["
     CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, priority DESC, not_before_ms, id)
         WHERE state IN ('pending', 'retryable');
     CREATE INDEX unwedge_jobs_taken_in ON unwedge_jobs (intake, id) WHERE intake IS NOT NULL AND gone_ms IS NULL;
-    CREATE INDEX unwedge_jobs_held ON unwedge_jobs (worker) WHERE state = 'running';
+    CREATE INDEX unwedge_jobs_held ON unwedge_jobs (worker) WHERE worker IS NOT NULL;
     CREATE INDEX unwedge_jobs_state ON unwedge_jobs (state, type, finished_ms);
     CREATE UNIQUE INDEX unwedge_jobs_output ON unwedge_jobs (output)
         WHERE output IS NOT NULL AND state IN ('pending', 'retryable', 'running');
