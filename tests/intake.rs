@@ -414,6 +414,48 @@ fn who_has_not_looked_for_as_long_as_a_lease_has_heard_no_silence() {
 }
 
 #[test]
+fn what_a_person_puts_aside_leaves_no_scratch_files_and_a_dry_run_touches_none() {
+    if !can("intake::what_a_person_puts_aside_leaves_no_scratch_files_and_a_dry_run_touches_none") {
+        return;
+    }
+    for db in
+        Db::both("what_a_person_puts_aside_leaves_no_scratch_files_and_a_dry_run_touches_none")
+    {
+        let desk = Desk::new(&db, "");
+        let out = desk.dir.path().join("out");
+        fs::create_dir(&out).unwrap();
+        std::os::unix::fs::chown(&out, Some(NOBODY), None).unwrap();
+        let mut store = db.open();
+        desk.put("a.txt", "x");
+        desk.takes(1, 0);
+        worker(&mut store, "w");
+        let token = claim(&mut store, "w", &[], 1)[0].token;
+        store.leave("w").unwrap();
+        let mark = unwedge::act::scratch::mark_of(&db.queue);
+        let file =
+            |id: i64, nth: i64| unwedge::act::scratch::of_try(&out.join("a.txt"), &mark, id, nth);
+        for path in [file(token.id, 1), file(token.id + 1, 1), out.join("a.txt")] {
+            fs::write(path, "").unwrap();
+        }
+        let say = |more: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+            command.arg("--config").arg(desk.dir.path().join("unwedge.toml"));
+            command.args(["jobs", "quarantine", "--where", "type=t", "--because", "test"]);
+            command.args(more).current_dir("/").output().unwrap()
+        };
+        let left = || fs::read_dir(&out).unwrap().count();
+        let said = say(&["--dry-run"]);
+        assert!(said.status.success() && left() == 3, "{said:?}");
+        let said = say(&[]);
+        assert!(said.status.success(), "{said:?}");
+        let told = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(told.contains("1 scratch files of their tries are gone"), "{told}");
+        assert_eq!(db.rows("SELECT state FROM unwedge_jobs"), [["quarantined"]]);
+        assert!(left() == 2 && !file(token.id, 1).exists());
+    }
+}
+
+#[test]
 fn scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else() {
     if !can("intake::scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else") {
         return;
@@ -454,5 +496,7 @@ fn scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else() {
         let left: BTreeSet<PathBuf> =
             fs::read_dir(&out).unwrap().flatten().map(|it| it.path()).collect();
         assert_eq!(left, BTreeSet::from([file(2, 1), out.join("a.txt"), out.join(".a.txt")]));
+        let told = fs::read_to_string(desk.dir.path().join("prom/unwedge_jobs.prom")).unwrap();
+        assert!(told.contains("unwedge_scratch_files_removed 2\n"), "{told}");
     }
 }

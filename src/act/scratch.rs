@@ -1,6 +1,6 @@
 //! Scratch files: where a result is written before it goes to its place, beside it. Each try takes its own away, and those
 //! that tries before it have left; of a job that is put aside because its worker was lost with it again and again there is
-//! no next try, so whoever puts it aside does that. Only names that nobody else gives, and storage that is open; a child
+//! no next try, nor is there of one that a person puts aside, so whoever does that takes them away. Only names that nobody else gives, and storage that is open; a child
 //! does it.
 
 use std::ffi::{OsStr, OsString};
@@ -14,6 +14,7 @@ use crate::config::queue::{Database, Queue};
 use crate::probes::asked;
 use crate::probes::records::{self, path_text};
 use crate::queue::store::listing::Job;
+use crate::sys::clock::Deadline;
 use crate::sys::text;
 
 /// The word that makes this program such a child.
@@ -57,6 +58,35 @@ struct Told {
     mark: String,
     id: i64,
     tries: u32,
+}
+
+/// What became of scratch files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// How many are gone.
+    pub count: u64,
+    /// Why others are not.
+    pub trouble: Vec<String>,
+}
+
+/// Takes away what the tries of these jobs have left, one job after the other, until `deadline`.
+#[must_use]
+pub fn remove_all(queue: &Queue, jobs: &[Job], open: &[String], deadline: Deadline) -> Gone {
+    let mut gone = Gone::default();
+    for (nth, job) in jobs.iter().enumerate().filter(|(_, job)| job.tries > 0) {
+        if deadline.passed() {
+            gone.trouble.push(format!(
+                "scratch files of {} jobs stay where they are: there was no time for them",
+                jobs.len() - nth
+            ));
+            break;
+        }
+        match remove(queue, job, open) {
+            Ok(count) => gone.count += count as u64,
+            Err(why) => gone.trouble.push(format!("scratch files of job {}: {why}", job.id)),
+        }
+    }
+    gone
 }
 
 /// Takes away what the tries of a job have left; how many files. None where it has no output on a file system, or that

@@ -89,6 +89,8 @@ pub struct Tended {
     pub done: Option<Done>,
     /// How many jobs were taken out so far, by how they stood.
     pub removed: BTreeMap<String, u64>,
+    /// How many scratch files of jobs that were put aside were taken away so far.
+    pub scratch_files: u64,
     /// Signs of life of others.
     pub heartbeats: Vec<heartbeat::Seen>,
     /// What could not be done.
@@ -124,12 +126,9 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
                 let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
                 remove_spare(&own.join("spare"), &jobs.keep, now);
                 let open = gate::open(&settings.host.run_dir);
-                for job in &done.aside {
-                    let gone = scratch::remove(queue, job, &open);
-                    if let Err(why) = gone {
-                        tended.trouble.push(format!("scratch files of job {}: {why}", job.id));
-                    }
-                }
+                let gone = scratch::remove_all(queue, &done.aside, &open, deadline);
+                memory.scratch_files += gone.count;
+                tended.trouble.extend(gone.trouble);
                 tended.done = Some(Done { logs, ..done });
             }
             Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
@@ -139,7 +138,7 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
         }
     }
     tended.trouble.extend(intake::once(settings, deadline.less(deadline.left() / 2)));
-    tended.removed = memory.removed;
+    (tended.removed, tended.scratch_files) = (memory.removed, memory.scratch_files);
     match look(queue, most(deadline.left())) {
         Ok(look) => tended.look = Some(look),
         Err(Fault(why)) => tended.trouble.push(format!("look at the lanes: {why}")),

@@ -51,6 +51,12 @@ impl Asking {
         Ok(Self { link: Link::to(queue) })
     }
 
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        self.link.queue()
+    }
+
     /// Asks.
     ///
     /// # Errors

@@ -1,25 +1,32 @@
 //! `unwedge jobs`: what there is, why it stands as it does, and what a person may change of it.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::Asking;
 use super::{Said, by};
+use crate::act::scratch;
 use crate::cli;
 use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
 use crate::decide::attempts::{State, Token};
 use crate::decide::why::{self, Why};
 use crate::manifest;
+use crate::probes::gate;
 use crate::queue::store::change::{Change, Changed, Event, Progress};
 use crate::queue::store::lanes::Lane;
 use crate::queue::store::listing::{Job, Order, StampIs, Try, Which, Worker};
 use crate::report::jobs as report;
+use crate::report::out;
 use crate::runner::log;
-use crate::sys::clock::Now;
+use crate::sys::clock::{Deadline, Now};
 use crate::sys::text;
 
 /// So much of a log is read; more than a runner keeps.
 const LOG_BYTES_MAX: u64 = 4 << 20;
+/// So many jobs are asked for at once.
+const AT_ONCE: u32 = 1000;
 
 /// Lists jobs.
 ///
@@ -155,7 +162,28 @@ pub fn quarantine(
     let change = Change::Quarantine(because.to_owned());
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let changed = carry_out(&mut asking, &which, &change, dry_run)?;
+    if !dry_run && !changed.jobs.is_empty() {
+        clear_up(&mut asking, &changed.jobs, settings)?;
+    }
     tell(&change, &changed, 0, dry_run, json, now)
+}
+
+/// Takes away what tries have left of jobs that have no next one, and says so.
+fn clear_up(asking: &mut Asking, ids: &[i64], settings: &Settings) -> Result<()> {
+    /// Storage may be slow, and a person waits.
+    const LIMIT: Duration = Duration::from_secs(60);
+    let mut jobs = Vec::new();
+    for some in ids.chunks(AT_ONCE as usize) {
+        let which = Which::ids(some);
+        jobs.extend(asking.ask(move |store| store.list(&which, Order::Turn, AT_ONCE))?);
+    }
+    let open = gate::open(&settings.host.run_dir);
+    let gone = scratch::remove_all(asking.queue(), &jobs, &open, Deadline::after(LIMIT));
+    if gone.count > 0 {
+        out::complain(&format!("{} scratch files of their tries are gone", gone.count));
+    }
+    gone.trouble.iter().for_each(|why| out::complain(why));
+    Ok(())
 }
 
 /// A thousand at a time, each within its own limit.

@@ -447,6 +447,9 @@ pub struct UpkeepState {
     pub heard: BTreeMap<String, FirstSeen>,
     /// How many jobs were taken out, by how they stood.
     pub removed: BTreeMap<String, u64>,
+    /// How many scratch files of jobs that are put aside were taken away.
+    #[serde(default)]
+    pub scratch_files: u64,
 }
 
 /// What `unwedge-jobs` saw of the signs of life of others.

@@ -84,6 +84,7 @@ pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
             metrics.set(name, &[("name", &it.name)], age.as_secs_f64())?;
         }
     }
+    metrics.set("unwedge_scratch_files_removed", &[], whole(tended.scratch_files))?;
     for (state, total) in &tended.removed {
         metrics.set("unwedge_jobs_removed", &[("state", state)], whole(*total))?;
     }
