@@ -1,62 +1,124 @@
 //! Several hosts on one PostgreSQL, and what becomes of a queue when everything around it is broken while it works.
 //!
-//! The hosts are runners with a name, a process table and a way to the database of their own: none sees the processes of
-//! another, so only beats and leases tell who lives; and the way of one can be cut.
+//! The hosts are runners with a name, a process table and a network of their own: none sees the processes of another, so
+//! only beats and leases tell who lives; and the line of one to the database can be cut.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rustix::thread::LinkNameSpaceType;
 use serde_json::Value;
 
 use crate::support::host::program;
 use crate::support::isolate;
 use crate::support::lab::await_that;
-use crate::support::postgres::{Database, PASSWORD, cluster};
+use crate::support::postgres::{Cluster, Database, PASSWORD, cluster};
 
-/// A way to the database that can be cut: what is under way stays unanswered, and so does what comes.
-struct Way {
-    port: u16,
-    is_cut: Arc<AtomicBool>,
+/// A network of its own, as long as this is there.
+struct Net(Child);
+
+impl Net {
+    fn new() -> Self {
+        let mut child = Command::new("/usr/bin/unshare")
+            .args(["--net", "--kill-child", "--fork", "--", "/bin/sh", "-c"])
+            // it ends with its input, which is ours
+            .arg("ip link set lo up && echo up && read -r _")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = [0; 3];
+        child.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+        Self(child)
+    }
+
+    /// The process whose network it is: the child of `unshare`.
+    fn pid(&self) -> String {
+        let pid = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.trim().to_owned()
+    }
+
+    fn file(&self) -> String {
+        format!("/proc/{}/ns/net", self.pid())
+    }
+
+    /// Runs `ip` in it.
+    #[track_caller]
+    fn ip(&self, words: &str) {
+        let mut command = Command::new("/usr/bin/nsenter");
+        command.arg(format!("--net={}", self.file())).arg("ip").args(words.split(' '));
+        assert!(command.status().unwrap().success(), "ip {words}");
+    }
 }
 
-impl Way {
-    fn to(target: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let is_cut = Arc::new(AtomicBool::new(false));
-        let cut = Arc::clone(&is_cut);
+impl Drop for Net {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// What stands between the hosts and the database: a network with a line to each, and the database at its end of them.
+struct Middle {
+    net: Net,
+    port: u16,
+}
+
+impl Middle {
+    fn of(cluster: &'static Cluster) -> Self {
+        let net = Net::new();
+        let file = net.file();
+        let (tell, told) = mpsc::channel();
+        let (come, came) = mpsc::channel::<TcpStream>();
         std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
+            let net = fs::File::open(file).unwrap();
+            let kind = LinkNameSpaceType::Network;
+            rustix::thread::move_into_link_name_space(net.as_fd(), Some(kind)).unwrap();
+            let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+            tell.send(listener.local_addr().unwrap().port()).unwrap();
+            listener.incoming().flatten().for_each(|client| come.send(client).unwrap());
+        });
+        // out of that network, where the database is
+        std::thread::spawn(move || {
+            for client in came {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", cluster.port)) else { continue };
                 for (from, to) in
                     [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
                 {
-                    let cut = Arc::clone(&cut);
-                    std::thread::spawn(move || carry(from, to, &cut));
+                    std::thread::spawn(move || carry(from, to));
                 }
             }
         });
-        Self { port, is_cut }
+        Self { net, port: told.recv().unwrap() }
     }
 
-    fn cut(&self, is_cut: bool) {
-        self.is_cut.store(is_cut, Ordering::SeqCst);
+    /// A network with a line to it, whose other end has this number.
+    fn line(&self, nth: usize) -> Net {
+        let net = Net::new();
+        self.net.ip(&format!("link add to{nth} type veth peer name line netns {}", net.pid()));
+        self.net.ip(&format!("addr add 10.9.{nth}.1/24 dev to{nth}"));
+        self.net.ip(&format!("link set to{nth} up"));
+        net.ip(&format!("addr add 10.9.{nth}.2/24 dev line"));
+        net.ip("link set line up");
+        net
+    }
+
+    /// Cuts a line, or mends it: nothing arrives, and nobody says so.
+    fn cut(&self, nth: usize, is_cut: bool) {
+        self.net.ip(&format!("link set to{nth} {}", if is_cut { "down" } else { "up" }));
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: &AtomicBool) {
+fn carry(mut from: TcpStream, mut to: TcpStream) {
     let mut buffer = [0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        // as on a road that is gone: nothing arrives, and nobody says so
-        while is_cut.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(20));
-        }
         if to.write_all(&buffer[..length]).is_err() {
             break;
         }
@@ -69,7 +131,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: &AtomicBool) {
 struct Box_ {
     name: &'static str,
     dir: PathBuf,
-    way: Way,
+    net: Net,
     /// What is mounted over what there, and nowhere else.
     over: Vec<(PathBuf, PathBuf)>,
     runner: Option<Child>,
@@ -88,8 +150,9 @@ impl Box_ {
             env!("CARGO_BIN_EXE_unwedge-runner"),
             self.dir.join("unwedge.toml").display()
         );
-        let child = Command::new("/usr/bin/unshare")
-            .args(["--uts", "--mount", "--pid", "--fork", "--mount-proc", "--"])
+        let child = Command::new("/usr/bin/nsenter")
+            .arg(format!("--net={}", self.net.file()))
+            .args(["/usr/bin/unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc", "--"])
             .args(["/bin/sh", "-c", &script])
             .current_dir("/")
             .stdin(Stdio::null())
@@ -145,6 +208,7 @@ struct Fleet {
     database: Database,
     role: String,
     boxes: Vec<Box_>,
+    middle: Middle,
 }
 
 impl Fleet {
@@ -152,6 +216,10 @@ impl Fleet {
         let cluster = cluster(test)?;
         if let Some(reason) = isolate::missing() {
             isolate::skip(test, reason);
+            return None;
+        }
+        if Command::new("ip").arg("-V").output().is_err() {
+            isolate::skip(test, "needs ip");
             return None;
         }
         let database = cluster.database();
@@ -201,7 +269,8 @@ impl Fleet {
             at("shipped").display()
         );
         fs::write(at("jobs.d/homely.toml"), fetch + &text).unwrap();
-        let boxes = ["alpha", "beta", "gamma"].map(|name| {
+        let middle = Middle::of(cluster);
+        let boxes = [(0, "alpha"), (1, "beta"), (2, "gamma")].map(|(nth, name)| {
             let own = at(name);
             for part in ["", "state", "state/queue", "run", "prom"] {
                 fs::create_dir(own.join(part)).unwrap();
@@ -209,8 +278,15 @@ impl Fleet {
             for part in ["state/queue", "prom"] {
                 std::os::unix::fs::chown(own.join(part), Some(65534), Some(65534)).unwrap();
             }
-            let way = Way::to(cluster.port);
-            let url = format!("postgres://{role}:{PASSWORD}@127.0.0.1:{}/{}?sslmode=disable", way.port, database.name);
+            let net = middle.line(nth);
+// the certificate is that of this name
+            fs::write(own.join("hosts"), format!("10.9.{nth}.1 localhost\n")).unwrap();
+            let url = format!(
+                "postgres://{role}:{PASSWORD}@localhost:{}/{}?sslrootcert={}",
+                middle.port,
+                database.name,
+                cluster.dir.join("right.pem").display()
+            );
             fs::write(own.join("queue.url"), format!("{url}\n")).unwrap();
             std::os::unix::fs::chown(own.join("queue.url"), Some(65534), None).unwrap();
             fs::set_permissions(own.join("queue.url"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -222,10 +298,11 @@ impl Fleet {
                 at("jobs.d").display()
             );
             fs::write(own.join("unwedge.toml"), text).unwrap();
-            Box_ { name, dir: own, way, over: Vec::new(), runner: None }
+            let hosts = (own.join("hosts"), PathBuf::from("/etc/hosts"));
+            Box_ { name, dir: own, net, over: vec![hosts], runner: None }
         });
         let (tools, home) = ((at("none"), at("tools")), (at("at-home"), at("home")));
-        let mut fleet = Self { dir, database, role, boxes: boxes.into() };
+        let mut fleet = Self { dir, database, role, boxes: boxes.into(), middle };
         fleet.boxes[0].over.push(home);
         fleet.boxes[2].over.push(tools);
         fleet.say(&["queue", "check"]);
@@ -366,7 +443,7 @@ fn what_lies_on_one_host_is_done_there_and_fetched_by_others_only_when_it_did_no
         assert_eq!(fleet.out(&format!("homely-{name}")), "alpha own", "{name}");
     }
     // it takes nothing, and whether it ever will is not known yet
-    fleet.boxes[0].way.cut(true);
+    fleet.middle.cut(0, true);
     fleet.say(&["jobs", "submit", "homely", &path("late")]);
     let id: u64 = fleet.value("SELECT max(id) FROM unwedge_jobs").parse().unwrap();
     let why = fleet.say(&["jobs", "why", &id.to_string()]);
@@ -391,7 +468,7 @@ fn a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_
         fleet.value("SELECT count(*) FROM unwedge_workers WHERE state <> 'dead'") == "3"
     });
     // longer than its lease
-    fleet.boxes[0].way.cut(true);
+    fleet.middle.cut(0, true);
     await_that("both are begun elsewhere", || {
         fleet.out("begun").lines().filter(|it| *it != "alpha").count() == 2
     });
@@ -413,7 +490,7 @@ fn a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_
             fleet.out(name)
         );
     }
-    fleet.boxes[0].way.cut(false);
+    fleet.middle.cut(0, false);
     let start = Instant::now();
     let code = loop {
         if let Some(status) = fleet.boxes[0].runner.as_mut().unwrap().try_wait().unwrap() {
