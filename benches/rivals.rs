@@ -21,7 +21,7 @@ use crate::{note, row};
 const HANDS: usize = 4;
 /// How often each is measured; they alternate.
 const RUNS: usize = 3;
-const RIVALS: [&str; 3] = ["graphile-worker", "pg-boss", "procrastinate"];
+const RIVALS: [&str; 4] = ["graphile-worker", "pg-boss", "procrastinate", "apalis"];
 
 /// How jobs are taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
