@@ -477,6 +477,31 @@ fn the_same_bytes_put_there_again_are_another_job() {
 }
 
 #[test]
+fn where_a_listing_tells_no_version_an_object_is_known_by_its_time() {
+    let test = "objects::where_a_listing_tells_no_version_an_object_is_known_by_its_time";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"/srv/{name}\"") else { return };
+    desk.bucket.rule(|question| if question == "GET /" { Act::NoVersions } else { Act::Pass });
+    desk.bucket.put("in/a", "text");
+    desk.bucket.put("in/b", "old");
+    desk.pass();
+    std::thread::sleep(Duration::from_millis(1100));
+    desk.bucket.put("in/b", "new");
+    desk.work();
+    let rows = desk.jobs();
+    assert_eq!((rows[0][0].as_str(), rows[1][0].as_str()), ("done", "quarantined"), "{rows:?}");
+    desk.pass();
+    desk.work();
+    desk.pass();
+    assert_eq!(
+        desk.bucket.all(),
+        texts(&[("out/a", "TEXT"), ("out/b", "NEW")]),
+        "{:?}",
+        desk.jobs()
+    );
+}
+
+#[test]
 fn nothing_to_be_changed_is_done_only_where_something_is() {
     let test = "objects::nothing_to_be_changed_is_done_only_where_something_is";
     let db = Db::file();

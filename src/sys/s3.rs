@@ -87,7 +87,7 @@ pub enum Trouble {
 /// Which object of its key it is: the same bytes put there again are another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
-    /// As the server tells it, a digest of its bytes or of their parts.
+    /// As the server tells it, a digest of its bytes or of their parts; empty where a listing does not say.
     pub etag: String,
     /// When it was put there, seconds since 1970; 0 where a listing does not say.
     pub written_s: u64,
@@ -149,10 +149,13 @@ impl Head {
         Version { etag: self.etag.clone(), written_s }
     }
 
-    /// Whether it is this version.
+    /// Whether it is this version, by what is known of both; of which nothing is known is none.
     #[must_use]
     pub fn is(&self, version: &Version) -> bool {
         let written_s = self.written_ms.map(|ms| ms / 1000);
+        if version.etag.is_empty() {
+            return version.written_s != 0 && written_s == Some(version.written_s);
+        }
         self.etag == version.etag
             && (version.written_s == 0 || written_s.is_none_or(|it| it == version.written_s))
     }
@@ -272,11 +275,14 @@ impl Client {
         to: &Path,
         keep_free: u64,
     ) -> Result<Head, Trouble> {
-        let size = self.head(key)?.size.unwrap_or(0);
+        let there = self.head(key)?;
+        if version.is_some_and(|version| !there.is(version)) {
+            return Err(Trouble::Changed);
+        }
         let url = self.bucket.get_object(Some(&self.credentials), key).sign(SIGNED_FOR);
-        let mut request = self.agent(size)?.get(url.as_str());
-        if let Some(version) = version {
-            request = request.header("if-match", format!("\"{}\"", version.etag));
+        let mut request = self.agent(there.size.unwrap_or(0))?.get(url.as_str());
+        if version.is_some() {
+            request = request.header("if-match", format!("\"{}\"", there.etag));
         }
         let mut answer = self.ask(request.call())?;
         let head = head_of(answer.headers())?;
@@ -406,15 +412,15 @@ impl Client {
     /// # Errors
     /// It is not known to be gone; `Changed` where it is another one.
     pub fn delete(&self, key: &str, version: &Version) -> Result<(), Trouble> {
-        match self.head(key) {
-            Ok(head) if head.is(version) => {}
+        let there = match self.head(key) {
+            Ok(head) if head.is(version) => head,
             Ok(_) => return Err(Trouble::Changed),
             Err(Trouble::Absent) => return Ok(()),
             Err(why) => return Err(why),
-        }
+        };
         let url = self.bucket.delete_object(Some(&self.credentials), key).sign(SIGNED_FOR);
         let request = self.agent(0)?.delete(url.as_str());
-        let request = request.header("if-match", format!("\"{}\"", version.etag));
+        let request = request.header("if-match", format!("\"{}\"", there.etag));
         match self.ask(request.call()) {
             Ok(_) | Err(Trouble::Absent) => Ok(()),
             Err(why) => Err(why),
@@ -584,6 +590,25 @@ mod tests {
         assert_eq!(version.to_string().parse(), Ok(version));
         assert_eq!("d41d".parse::<Version>(), Err(()));
         assert_eq!(seconds("2026-11-29T05:40:31.000Z"), Some(1_795_930_831));
+    }
+
+    #[test]
+    fn an_object_is_known_by_its_digest_and_its_time_or_by_the_one_that_is_told() {
+        let head = Head { etag: "a".to_owned(), written_ms: Some(7_300), ..Head::default() };
+        let version = |etag: &str, written_s| Version { etag: etag.to_owned(), written_s };
+        for (etag, written_s, is_it) in [
+            ("a", 7, true),
+            ("a", 0, true),
+            ("", 7, true),
+            ("b", 7, false),
+            ("a", 8, false),
+            ("", 8, false),
+            ("", 0, false),
+        ] {
+            assert_eq!(head.is(&version(etag, written_s)), is_it, "{etag} {written_s}");
+        }
+        let timeless = Head { written_ms: None, ..head };
+        assert!(timeless.is(&version("a", 7)) && !timeless.is(&version("", 7)));
     }
 
     #[test]

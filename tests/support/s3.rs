@@ -91,6 +91,8 @@ pub enum Act {
     LoseAnswer,
     /// Passes it on, and changes the last byte of the answer.
     Damage,
+    /// Passes it on, and takes the versions out of the listing.
+    NoVersions,
 }
 
 type Rule = Box<dyn FnMut(&str) -> Act + Send>;
@@ -217,7 +219,7 @@ fn serve(mut stream: TcpStream, port: u16, rule: &Mutex<Rule>, asked: &Mutex<Vec
     let act = (rule.lock().unwrap())(&question);
     let mut body = vec![0; length];
     match act {
-        Act::Pass | Act::LoseAnswer | Act::Damage => {
+        Act::Pass | Act::LoseAnswer | Act::Damage | Act::NoVersions => {
             if reader.read_exact(&mut body).is_err() {
                 return;
             }
@@ -228,6 +230,9 @@ fn serve(mut stream: TcpStream, port: u16, rule: &Mutex<Rule>, asked: &Mutex<Vec
             let _ = up.read_to_end(&mut answer);
             if let (Act::Damage, Some(last)) = (act, answer.last_mut()) {
                 *last = !*last;
+            }
+            if act == Act::NoVersions {
+                answer = without_versions(&answer);
             }
             if act != Act::LoseAnswer {
                 let _ = stream.write_all(&answer);
@@ -246,4 +251,14 @@ fn serve(mut stream: TcpStream, port: u16, rule: &Mutex<Rule>, asked: &Mutex<Vec
         Act::Mute => std::thread::sleep(Duration::from_secs(30)),
     }
     let _ = stream.shutdown(Shutdown::Both);
+}
+
+/// The same length, so that what was said of it holds.
+fn without_versions(answer: &[u8]) -> Vec<u8> {
+    let mut text = String::from_utf8(answer.to_vec()).unwrap();
+    while let Some((from, to)) = text.find("<ETag>").zip(text.find("</ETag>")) {
+        let end = to + "</ETag>".len();
+        text.replace_range(from..end, &" ".repeat(end - from));
+    }
+    text.into_bytes()
 }
