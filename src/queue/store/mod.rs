@@ -179,18 +179,25 @@ pub struct Ending {
     /// It waits at least so long, milliseconds.
     pub wait_ms: u64,
     /// The tier that was the last to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// What it exited with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
     /// The signal that ended it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i64>,
     /// What kind of failure; none of a success.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
     /// In words.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// When it was begun, milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<u64>,
     /// A digest of the type it was run by.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
 
