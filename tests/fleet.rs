@@ -451,7 +451,7 @@ fn what_lies_on_one_host_is_done_there_and_fetched_by_others_only_when_it_did_no
     await_that("another does it", || fleet.out("homely-late").ends_with(" copy"));
     await_that("and says so", || fleet.job(id)["job"]["state"] == "done");
     let told = fleet.job(id);
-    assert_eq!(told["tries"][0]["message"], "its paths are not on this host: fetched", "{told}");
+    assert_eq!(told["tries"][0]["message"], "its input is not on this host", "{told}");
 }
 
 #[test]

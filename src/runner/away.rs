@@ -110,12 +110,12 @@ impl Away {
         let fetched = self.input.is_some() && is_other(&order.input);
         let delivered = self.output.is_some() && order.output.as_deref().is_some_and(is_other);
         let what = match (fetched, delivered) {
-            (true, true) => "fetched and delivered",
-            (true, false) => "fetched",
-            (false, true) => "delivered",
+            (true, true) => "neither its input nor the place of its result is on this host",
+            (true, false) => "its input is not on this host",
+            (false, true) => "the place of its result is not on this host",
             (false, false) => return None,
         };
-        Some(format!("its paths are not on this host: {what}"))
+        Some(what.to_owned())
     }
 
     /// Takes away what is here of this try.
