@@ -275,7 +275,7 @@ fn a_job_that_its_worker_was_lost_with_three_times_is_put_aside() {
                     "workers that fall one after another"
                 );
                 db.rows(
-                    "UPDATE unwedge_jobs SET not_before_ms = not_before_ms - 60000 RETURNING id",
+                    "UPDATE unwedge_jobs SET not_before_ms = not_before_ms - 30000 RETURNING id",
                 );
             }
             if nth > 0 {
@@ -296,9 +296,9 @@ fn a_job_that_its_worker_was_lost_with_three_times_is_put_aside() {
 }
 
 #[test]
-fn of_jobs_that_lost_their_worker_together_again_each_comes_a_minute_after_the_other() {
+fn of_jobs_that_lost_their_worker_together_again_each_comes_half_a_minute_after_the_other() {
     for db in Db::both(
-        "of_jobs_that_lost_their_worker_together_again_each_comes_a_minute_after_the_other",
+        "of_jobs_that_lost_their_worker_together_again_each_comes_half_a_minute_after_the_other",
     ) {
         let mut store = db.open();
         store.submit(&["a", "b", "c"].map(job)).unwrap();
@@ -314,8 +314,8 @@ fn of_jobs_that_lost_their_worker_together_again_each_comes_a_minute_after_the_o
         let rows = db.rows("SELECT rescues, not_before_ms FROM unwedge_jobs ORDER BY id");
         let waits = rows.iter().map(|row| (row[0].as_str(), row[1].parse().unwrap()));
         let waits: Vec<(&str, u64)> = waits.collect();
-        assert_eq!(waits[1].1 - waits[0].1, 60_000);
-        assert!(waits[0].1 > now + 50_000 && waits[0].1 <= now + 60_000, "{now} {waits:?}");
+        assert_eq!(waits[1].1 - waits[0].1, 30_000);
+        assert!(waits[0].1 > now + 20_000 && waits[0].1 <= now + 30_000, "{now} {waits:?}");
         assert_eq!([waits[0].0, waits[1].0], ["2", "2"]);
         assert_eq!(waits[2], ("1", 0), "what was with them once is nobody's suspect");
     }

@@ -265,7 +265,7 @@ fn prepare(jobs: &[NewJob], open: &[String]) -> Result<()> {
 }
 
 /// Of the jobs that are over already: those whose failure another try may end otherwise, and those whose result is gone.
-/// What was put aside for a person only where that person says so.
+/// What was put aside for a person only where that person says so, and then what waits for its time, too.
 fn to_do_again(
     jobs: &[NewJob],
     put: &[Submitted],
@@ -275,9 +275,12 @@ fn to_do_again(
     let passes = [Class::Failed, Class::TimedOut, Class::Infrastructure, Class::Configuration];
     let mut again: Vec<i64> = stand
         .iter()
-        .filter(|it| matches!(it.state, State::Failed | State::Quarantined))
-        .filter(|it| {
-            aside_too || passes.iter().any(|class| it.class.as_deref() == Some(class.name()))
+        .filter(|it| match it.state {
+            State::Failed | State::Quarantined => {
+                aside_too || passes.iter().any(|class| it.class.as_deref() == Some(class.name()))
+            }
+            State::Retryable => aside_too,
+            State::Pending | State::Running | State::Done | State::Cancelled => false,
         })
         .map(|it| it.id)
         .collect();

@@ -105,7 +105,10 @@ fn look(path: &Path) -> Written {
     match path.metadata() {
         Ok(it) => {
             let ms = it.mtime().saturating_mul(1000).saturating_add(it.mtime_nsec() / 1_000_000);
-            Written::At(u64::try_from(ms).unwrap_or_default())
+            u64::try_from(ms).map_or_else(
+                |_| Written::Unknown("its time lies before 1970".to_owned()),
+                Written::At,
+            )
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Written::Absent,
         Err(error) => Written::Unknown(error.to_string()),
@@ -114,7 +117,26 @@ fn look(path: &Path) -> Written {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
+
+    #[test]
+    fn a_time_that_no_clock_has_shown_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sign");
+        let file = std::fs::File::create(&path).unwrap();
+        for (at, expected) in [
+            (UNIX_EPOCH, Written::At(0)),
+            (
+                UNIX_EPOCH - Duration::from_secs(1),
+                Written::Unknown("its time lies before 1970".to_owned()),
+            ),
+        ] {
+            file.set_modified(at).unwrap();
+            assert_eq!(look(&path), expected);
+        }
+    }
 
     #[test]
     fn a_file_that_is_not_there_is_absent_and_one_below_a_file_cannot_be_looked_at() {

@@ -36,7 +36,7 @@ use session::Session;
 const SUBMIT_AT_ONCE: usize = 1000;
 
 /// Jobs that lost their worker again come so far apart, in milliseconds.
-const LOST_AGAIN_APART_MS: u64 = 60_000;
+const LOST_AGAIN_APART_MS: u64 = 30_000;
 
 /// A job to be put in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -632,7 +632,7 @@ impl Store {
     /// Declares workers dead that have not beaten since they were seen so, and gives back what they and any other dead
     /// one had: a claim that overlaps a burial leaves its rows to the next. A job that
     /// was lost with its worker for the `limit`th time is put aside: it may be what ends them. Those that were lost
-    /// before come again one by one, a minute apart: what ends a worker takes none of the others along once more, and
+    /// before come again one by one, half a minute apart: what ends a worker takes none of the others along once more, and
     /// workers that fall one after another by no fault of any job use up nobody's tries within seconds.
     ///
     /// # Errors
