@@ -163,19 +163,23 @@ pub fn quarantine(
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let changed = carry_out(&mut asking, &which, &change, dry_run)?;
     if !dry_run && !changed.jobs.is_empty() {
-        clear_up(&mut asking, &changed.jobs, settings)?;
+        clear_up(&mut asking, &changed.jobs, settings);
     }
     tell(&change, &changed, 0, dry_run, json, now)
 }
 
-/// Takes away what tries have left of jobs that have no next one, and says so.
-fn clear_up(asking: &mut Asking, ids: &[i64], settings: &Settings) -> Result<()> {
+/// Takes away what tries have left of jobs that have no next one, and says so. Where that cannot be done they are put
+/// aside all the same.
+fn clear_up(asking: &mut Asking, ids: &[i64], settings: &Settings) {
     /// Storage may be slow, and a person waits.
     const LIMIT: Duration = Duration::from_secs(60);
     let mut jobs = Vec::new();
     for some in ids.chunks(AT_ONCE as usize) {
         let which = Which::ids(some);
-        jobs.extend(asking.ask(move |store| store.list(&which, Order::Turn, AT_ONCE))?);
+        match asking.ask(move |store| store.list(&which, Order::Turn, AT_ONCE)) {
+            Ok(more) => jobs.extend(more),
+            Err(why) => out::complain(&format!("scratch files of their tries stay: {why:#}")),
+        }
     }
     let open = gate::open(&settings.host.run_dir);
     let gone = scratch::remove_all(asking.queue(), &jobs, &open, Deadline::after(LIMIT));
@@ -183,7 +187,6 @@ fn clear_up(asking: &mut Asking, ids: &[i64], settings: &Settings) -> Result<()>
         out::complain(&format!("{} scratch files of their tries are gone", gone.count));
     }
     gone.trouble.iter().for_each(|why| out::complain(why));
-    Ok(())
 }
 
 /// A thousand at a time, each within its own limit.
