@@ -279,7 +279,7 @@ impl Fleet {
                 std::os::unix::fs::chown(own.join(part), Some(65534), Some(65534)).unwrap();
             }
             let net = middle.line(nth);
-// the certificate is that of this name
+            // the certificate is that of this name
             fs::write(own.join("hosts"), format!("10.9.{nth}.1 localhost\n")).unwrap();
             let url = format!(
                 "postgres://{role}:{PASSWORD}@localhost:{}/{}?sslrootcert={}",

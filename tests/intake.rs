@@ -84,6 +84,14 @@ impl<'a> Desk<'a> {
         String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
+    /// The directory of the results, made.
+    fn out(&self) -> PathBuf {
+        let out = self.dir.path().join("out");
+        fs::create_dir(&out).unwrap();
+        std::os::unix::fs::chown(&out, Some(NOBODY), None).unwrap();
+        out
+    }
+
     /// So many jobs are new and so many files gone after a round.
     #[track_caller]
     fn takes(&self, new: usize, gone: usize) {
@@ -422,9 +430,7 @@ fn what_a_person_puts_aside_leaves_no_scratch_files_and_a_dry_run_touches_none()
         Db::both("what_a_person_puts_aside_leaves_no_scratch_files_and_a_dry_run_touches_none")
     {
         let desk = Desk::new(&db, "");
-        let out = desk.dir.path().join("out");
-        fs::create_dir(&out).unwrap();
-        std::os::unix::fs::chown(&out, Some(NOBODY), None).unwrap();
+        let out = desk.out();
         let mut store = db.open();
         desk.put("a.txt", "x");
         desk.takes(1, 0);
@@ -462,9 +468,7 @@ fn scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else() {
     }
     for db in Db::both("scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else") {
         let desk = Desk::new(&db, "");
-        let out = desk.dir.path().join("out");
-        fs::create_dir(&out).unwrap();
-        std::os::unix::fs::chown(&out, Some(NOBODY), None).unwrap();
+        let out = desk.out();
         let mut store = db.open();
         desk.put("a.txt", "x");
         desk.takes(1, 0);

@@ -62,17 +62,17 @@ pub fn job_of(
     }
     // what can be fetched or delivered needs no storage of every host: whoever takes it looks at its own, and who has
     // its paths comes first
-    let fixed =
-        [Some(input).filter(|_| kind.fetch.is_none()), output.filter(|_| kind.deliver.is_none())];
-    let fixed: Vec<&Path> = fixed.into_iter().flatten().collect();
+    let both = [(Some(input), kind.fetch.is_some()), (output, kind.deliver.is_some())];
+    let of = |moves: bool| {
+        both.into_iter().filter(move |(_, it)| *it == moves).filter_map(|(path, _)| path)
+    };
+    let fixed: Vec<&Path> = of(false).collect();
     let mut needs = watch.needs_of(&fixed);
     needs.extend(objects.iter().map(|it| bucket::key(it.bucket)));
     needs.extend(kind.needs.iter().cloned());
     needs.sort();
     needs.dedup();
-    let others =
-        [Some(input).filter(|_| kind.fetch.is_some()), output.filter(|_| kind.deliver.is_some())];
-    let others = others.into_iter().flatten().filter(|it| Address::of(it).is_none());
+    let others = of(true).filter(|it| Address::of(it).is_none());
     let prefers = others.flat_map(|path| {
         let at = watch.needs_of(&[path]);
         if at.is_empty() { vec![gate::host_key()] } else { at }

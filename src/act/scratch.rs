@@ -1,7 +1,7 @@
 //! Scratch files: where a result is written before it goes to its place, beside it. Each try takes its own away, and those
 //! that tries before it have left; of a job that is put aside because its worker was lost with it again and again there is
-//! no next try, nor is there of one that a person puts aside, so whoever does that takes them away. Only names that nobody else gives, and storage that is open; a child
-//! does it.
+//! no next try, nor is there of one that a person puts aside, so whoever does that takes them away. Only names that nobody
+//! else gives, and storage that is open; a child does it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

@@ -3,33 +3,24 @@
 
 use std::collections::BTreeSet;
 
+use super::metrics::Told;
 use super::{Finding, Host};
 use crate::config::job_type::JobType;
-use crate::config::metrics::Metrics;
 use crate::config::queue::Adapter;
-use crate::manifest::{JOBS, RUNNER, Tool};
+use crate::manifest::{JOBS, RUNNER};
 use crate::probes::ability::{self, Ability};
-use crate::probes::exposition::{self, Sample};
 
 pub fn types(host: &Host<'_>) -> Vec<Finding> {
     let Some(jobs) = &host.settings.jobs else { return Vec::new() };
-    let read = match JobType::read_all(&jobs.dir) {
-        Ok(read) => read,
+    let types = match JobType::read_all(&jobs.dir) {
+        Ok(types) => types.on_host(&jobs.run),
         Err(why) => return vec![Finding::unknown("", why)],
     };
-    let wrong = |name: &str, why: &str| {
+    let wrong = |(name, why): (String, String)| {
         Finding::fault(name, format!("nothing of it is taken, or it stays as it was: {why}"))
     };
-    let mut found: Vec<Finding> = read.bad.iter().map(|(name, why)| wrong(name, why)).collect();
-    let mut good = Vec::new();
-    for kind in read.good {
-        let name = kind.name.clone();
-        match kind.on_host(&jobs.run) {
-            Ok(kind) => good.push(kind),
-            Err(why) => found.push(wrong(&name, &why)),
-        }
-    }
-    let Some(abilities) = ability::look(good.iter()) else {
+    let mut found: Vec<Finding> = types.bad.into_iter().map(wrong).collect();
+    let Some(abilities) = ability::look(types.good.iter()) else {
         found.push(Finding::unknown("", "its programs cannot be looked for: no answer"));
         return found;
     };
@@ -66,33 +57,24 @@ fn of_lane(told: &Told<'_>, lane: &str) -> Vec<Finding> {
         );
     }
     let resume = format!("unwedge lanes resume {lane}");
-    for (trouble, is_closed, finding) in [
-        (
-            "open",
-            true,
-            Finding::fault(
-                lane,
-                "it is closed: five ends in a row had their cause in its type (unwedge lanes list)",
-            ),
-        ),
-        ("paused", true, Finding::warn(lane, "it is closed: a person paused it")),
+    let open = "it is closed: five ends in a row had their cause in its type (unwedge lanes list)";
+    for (trouble, finding) in [
+        ("open", Finding::fault(lane, open).mended_by(&resume)),
+        ("paused", Finding::warn(lane, "it is closed: a person paused it").mended_by(&resume)),
         (
             "degraded",
-            false,
             Finding::warn(lane, "none of its last ten results was made by its first tool"),
         ),
         (
             "other-definition",
-            false,
             Finding::warn(
                 lane,
                 "there are hosts that know its type otherwise, and take nothing of it",
             ),
         ),
     ] {
-        if told.value("unwedge_lane_trouble", &[("lane", lane), ("trouble", trouble)]) == Some(1.0)
-        {
-            found.push(if is_closed { finding.mended_by(resume.clone()) } else { finding });
+        if told.is("unwedge_lane_trouble", &[("lane", lane), ("trouble", trouble)]) {
+            found.push(finding);
         }
     }
     if found.is_empty() {
@@ -102,10 +84,7 @@ fn of_lane(told: &Told<'_>, lane: &str) -> Vec<Finding> {
 }
 
 pub fn buckets(host: &Host<'_>) -> Vec<Finding> {
-    let runs = host.units().is_ok_and(|units| {
-        units.get(&RUNNER.service()).is_some_and(|unit| unit.main_pid().is_some())
-    });
-    if host.settings.bucket.is_empty() || !runs {
+    if host.settings.bucket.is_empty() || !host.runs(&RUNNER) {
         return Vec::new();
     }
     let told = Told::by(host, &RUNNER);
@@ -132,9 +111,8 @@ pub fn heartbeats(host: &Host<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     let Some(told) = Told::by(host, &JOBS) else { return vec![untold()] };
-    let is = |name: &str, state| {
-        told.value("unwedge_heartbeat_state", &[("name", name), ("state", state)]) == Some(1.0)
-    };
+    let is =
+        |name: &str, state| told.is("unwedge_heartbeat_state", &[("name", name), ("state", state)]);
     let one = |name: &String| match ["fresh", "stale", "absent"].iter().find(|it| is(name, it)) {
         Some(&"fresh") => Finding::ok(name, "fresh"),
         Some(state) => {
@@ -148,37 +126,4 @@ pub fn heartbeats(host: &Host<'_>) -> Vec<Finding> {
 fn untold() -> Finding {
     Finding::unknown("", "no round has told of it yet")
         .mended_by(format!("systemctl start --no-block {}", JOBS.service()))
-}
-
-/// What a tool's metrics tell.
-struct Told<'a> {
-    samples: Vec<Sample>,
-    settings: &'a Metrics,
-}
-
-impl<'a> Told<'a> {
-    fn by(host: &Host<'a>, tool: &Tool) -> Option<Self> {
-        let file = host.settings.host.textfile_dir.join(tool.metrics_file());
-        let samples = exposition::parse(&std::fs::read(file).ok()?).ok()?;
-        Some(Self { samples, settings: &host.settings.metrics })
-    }
-
-    /// The samples of a family by its usual name.
-    fn of(&self, family: &str) -> impl Iterator<Item = &Sample> {
-        let name = self.settings.name(family);
-        self.samples.iter().filter(move |it| it.name == name)
-    }
-
-    fn labels(&self, family: &str, label: &str) -> impl Iterator<Item = String> {
-        let labels = self.of(family).flat_map(|it| &it.labels);
-        labels.filter(move |(name, _)| name == label).map(|(_, value)| value.clone())
-    }
-
-    fn value(&self, family: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let has = |it: &Sample, (name, value): &(&str, &str)| {
-            it.labels.iter().any(|(other, said)| other == name && said == value)
-        };
-        let is = |it: &&Sample| labels.iter().all(|label| has(it, label));
-        self.of(family).find(is).map(|it| it.value)
-    }
 }

@@ -1,15 +1,15 @@
 //! Metrics: whether they can be written, whether they are, and whether a parser takes them.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::{Finding, Host};
+use crate::config::metrics::Metrics;
 use crate::manifest::{Start, Tool, WATCH};
 use crate::manifest::{content, files};
-use crate::probes::services::Shown;
-use crate::probes::{exposition, install};
+use crate::probes::exposition::{self, Sample};
+use crate::probes::install;
 use crate::sys::{clock, command, text};
 
 /// A watch writes every minute, whatever happens.
@@ -103,18 +103,12 @@ fn names_of(answer: &[u8]) -> Option<Vec<String>> {
 
 pub fn old_config(host: &Host<'_>) -> Vec<Finding> {
     let Ok(loaded) = &host.config else { return Vec::new() };
-    let runs = |units: &BTreeMap<String, Shown>| {
-        units.get(&WATCH.service()).is_some_and(|unit| unit.main_pid().is_some())
-    };
-    if !host.has_systemd() || !host.units().is_ok_and(runs) {
+    if !host.has_systemd() || !host.runs(&WATCH) {
         return Vec::new();
     }
-    let file = host.settings.host.textfile_dir.join(WATCH.metrics_file());
-    let told = std::fs::read(file).ok().and_then(|bytes| exposition::parse(&bytes).ok());
-    let name = host.settings.metrics.name("unwedge_watch_config");
-    let sample = told.and_then(|samples| samples.into_iter().find(|it| it.name == name));
-    let digest = sample.and_then(|it| it.labels.into_iter().find(|label| label.0 == "digest"));
-    let Some((_, digest)) = digest else {
+    let told = Told::by(host, &WATCH);
+    let Some(digest) = told.and_then(|it| it.labels("unwedge_watch_config", "digest").next())
+    else {
         return vec![Finding::unknown(WATCH.name, "it has not said yet which one it goes by")];
     };
     let places = loaded.files.iter().flat_map(|file| file.ancestors().take(2));
@@ -146,6 +140,44 @@ fn changed_ago(place: &Path) -> Option<Duration> {
     let changed = std::fs::metadata(place).and_then(|it| it.modified()).ok()?;
     let changed = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Some(clock::since_epoch().saturating_sub(changed))
+}
+
+/// What a tool's metrics tell.
+pub(super) struct Told<'a> {
+    samples: Vec<Sample>,
+    settings: &'a Metrics,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn by(host: &Host<'a>, tool: &Tool) -> Option<Self> {
+        let file = host.settings.host.textfile_dir.join(tool.metrics_file());
+        let samples = exposition::parse(&std::fs::read(file).ok()?).ok()?;
+        Some(Self { samples, settings: &host.settings.metrics })
+    }
+
+    /// The samples of a family by its usual name.
+    fn of(&self, family: &str) -> impl Iterator<Item = &Sample> {
+        let name = self.settings.name(family);
+        self.samples.iter().filter(move |it| it.name == name)
+    }
+
+    pub(super) fn labels(&self, family: &str, label: &str) -> impl Iterator<Item = String> {
+        let labels = self.of(family).flat_map(|it| &it.labels);
+        labels.filter(move |(name, _)| name == label).map(|(_, value)| value.clone())
+    }
+
+    pub(super) fn value(&self, family: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let has = |it: &Sample, (name, value): &(&str, &str)| {
+            it.labels.iter().any(|(other, said)| other == name && said == value)
+        };
+        let is = |it: &&Sample| labels.iter().all(|label| has(it, label));
+        self.of(family).find(is).map(|it| it.value)
+    }
+
+    /// Whether it is told, and so.
+    pub(super) fn is(&self, family: &str, labels: &[(&str, &str)]) -> bool {
+        self.value(family, labels) == Some(1.0)
+    }
 }
 
 fn of(host: &Host<'_>, tool: &Tool) -> Option<Finding> {

@@ -471,6 +471,12 @@ impl<'a> Host<'a> {
         asked.as_ref().map_err(String::as_str)
     }
 
+    /// Whether a tool that is a service is at work.
+    fn runs(&self, tool: &Tool) -> bool {
+        let unit = self.units().ok().and_then(|units| units.get(&tool.service()));
+        unit.is_some_and(|unit| unit.main_pid().is_some())
+    }
+
     /// The units that the configuration names.
     #[must_use]
     pub fn named_units(&self) -> Vec<String> {

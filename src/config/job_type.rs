@@ -63,6 +63,22 @@ pub struct Types {
     pub bad: Vec<(String, String)>,
 }
 
+impl Types {
+    /// The same as this host runs them; those that it cannot run so are wrong here.
+    #[must_use]
+    pub fn on_host(self, host: &Said) -> Self {
+        let mut types = Self { good: Vec::new(), bad: self.bad };
+        for kind in self.good {
+            let name = kind.name.clone();
+            match kind.on_host(host) {
+                Ok(kind) => types.good.push(kind),
+                Err(why) => types.bad.push((name.clone(), format!("{name}: {why}"))),
+            }
+        }
+        types
+    }
+}
+
 /// One way to do a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tier {

@@ -171,15 +171,13 @@ impl Job<'_> {
         let away = Away::of(order);
         self.away = away.map_err(|why| Halt::Over(failed(Class::Infrastructure, why)))?;
         let mut done = self.work();
-        if let (Some(away), Ok(report)) = (&self.away, &mut done)
-            && report.class.is_none()
-            && report.message.is_none()
-        {
-            report.message = away.told(order);
-        }
         if let Some(away) = &self.away {
             // also where it was stopped on the way
-            let is_done = done.as_ref().is_ok_and(|it| it.class.is_none());
+            let mut report = done.as_mut().ok().filter(|it| it.class.is_none());
+            let is_done = report.is_some();
+            if let Some(report) = report.as_mut().filter(|it| it.message.is_none()) {
+                report.message = away.told(order);
+            }
             if !self.is_kept || is_done {
                 away.remove();
             }
@@ -401,7 +399,8 @@ impl Job<'_> {
             Outcome::Not(Class::Conflict) => {
                 Some(Report { class: Some(Class::Permanent), ..report })
             }
-            // a server that is away or a disk that is full is nobody's fault; what comes damaged again and again is to be looked at
+            // a server that is away or a disk that is full is nobody's fault; what comes damaged again and again is to be
+            // looked at
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
                 let is_early = report.exit_code == Some(errand::AWAY);
                 Some(Report { is_early, ..report })

@@ -39,15 +39,8 @@ pub fn read(config: Option<&Path>) -> Result<Wish, (Exit, String)> {
         let why = "there is no [jobs] in the configuration: this host runs none";
         return Err((Exit::Unfit, why.to_owned()));
     };
-    let read = JobType::read_all(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
-    let mut types = Types { good: Vec::new(), bad: read.bad };
-    for kind in read.good {
-        let name = kind.name.clone();
-        match kind.on_host(&jobs.run) {
-            Ok(kind) => types.good.push(kind),
-            Err(why) => types.bad.push((name.clone(), format!("{name}: {why}"))),
-        }
-    }
+    let types = JobType::read_all(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
+    let types = types.on_host(&jobs.run);
     Ok(Wish { loaded, jobs, types })
 }
 

@@ -667,12 +667,13 @@ impl Store {
                 Vec::new(),
             )?;
             session.rows(NOTE, vec![limit.clone()])?;
-            let (again, first): (Vec<_>, Vec<_>) = lost.iter().partition(|row| number(row, 1) > 0);
-            let waits = again.iter().zip(1..).map(|(row, nth)| (row, nth * LOST_AGAIN_APART_MS));
-            let waits = first.iter().map(|row| (row, 0)).chain(waits);
-            let waits: Vec<Value> = waits
-                .map(|(row, wait_ms)| json!({ "id": number(row, 0), "wait_ms": wait_ms }))
-                .collect();
+            // heeded only by those that were lost before
+            let mut wait_ms = 0;
+            let waits = lost.iter().map(|row| {
+                wait_ms += u64::from(number(row, 1) > 0) * LOST_AGAIN_APART_MS;
+                json!({ "id": number(row, 0), "wait_ms": wait_ms })
+            });
+            let waits: Vec<Value> = waits.collect();
             let rows = session.rows(RESCUE, vec![limit, Param::Text(Value::Array(waits).to_string())])?;
             session.keep_clock()?;
             rows.iter()
