@@ -17,7 +17,7 @@ use unwedge::queue::store::{Ask, Claimed, Ending, NewJob, NewWorker, Store, Type
 use crate::support::postgres::{Database, cluster};
 use crate::{note, row};
 
-/// How many work at once, of each.
+/// How many of the others' handlers work at once.
 const HANDS: usize = 4;
 /// How often each is measured; they alternate.
 const RUNS: usize = 3;
@@ -35,6 +35,14 @@ impl Mode {
         match self {
             Self::One => "one",
             Self::Batch => "batch",
+        }
+    }
+
+    /// How many of our own work at once. Of batches as many as there are cores: more pass over each other's rows.
+    fn hands(self) -> usize {
+        match self {
+            Self::One => HANDS,
+            Self::Batch => std::thread::available_parallelism().map_or(1, usize::from).min(HANDS),
         }
     }
 
@@ -190,7 +198,7 @@ pub fn done(token: Token) -> Ending {
 fn throughput(database: &Database, mode: Mode) -> f64 {
     let mut store = Store::open(&queue(database)).unwrap();
     put(&mut store, 0, mode.jobs());
-    let mut hands: Vec<Store> = (0..HANDS)
+    let mut hands: Vec<Store> = (0..mode.hands())
         .map(|nth| {
             let mut hand = Store::open(&queue(database)).unwrap();
             enter(&mut hand, &nth.to_string());

@@ -126,7 +126,8 @@ pub fn show(job: &Job, tries: &[Try], events: &[Event], whys: &[Why], now_ms: u6
             &format!("try {}", it.nth),
             &format!("{} {}{took}{tier}{end}{class}", rfc3339(it.ended_ms), it.end_state),
         );
-        line("", &format!("worker {}, version {}", it.worker, it.version));
+        let version = it.version.as_deref().unwrap_or("unknown");
+        line("", &format!("worker {}, version {version}", it.worker));
         if let Some(message) = &it.message {
             line("", message);
         }

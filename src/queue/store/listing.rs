@@ -222,8 +222,8 @@ pub struct Try {
     pub class: Option<String>,
     /// In words.
     pub message: Option<String>,
-    /// The version of its worker.
-    pub version: String,
+    /// The version of its worker, where that was still in the list when it was lost.
+    pub version: Option<String>,
     /// A digest of the type it was run by.
     pub digest: Option<String>,
     /// When it began, milliseconds since 1970.
@@ -344,7 +344,7 @@ impl Store {
                 signal: whole(5),
                 class: text(6),
                 message: text(7),
-                version: text_of(row, 8),
+                version: text(8),
                 digest: text(9),
                 started_ms: row.get(10).and_then(Cell::number),
                 ended_ms: row.get(11).and_then(Cell::number).unwrap_or_default(),

@@ -629,8 +629,8 @@ impl Store {
             .collect())
     }
 
-    /// Declares workers dead that have not beaten since they were seen so, and gives back what they and any other dead
-    /// one had: a claim that overlaps a burial leaves its rows to the next. A job that
+    /// Declares workers dead that have not beaten since they were seen so, and gives back what they and any other that is
+    /// dead or not in the list had: a claim that overlaps a burial leaves its rows to the next. A job that
     /// was lost with its worker for the `limit`th time is put aside: it may be what ends them. Those that were lost
     /// before come again one by one, half a minute apart: what ends a worker takes none of the others along once more, and
     /// workers that fall one after another by no fault of any job use up nobody's tries within seconds.
@@ -645,16 +645,18 @@ impl Store {
             INSERT INTO unwedge_attempts (job, try, worker, end_state, class, message, version, started_ms, ended_ms)
             SELECT j.id, j.tries, j.worker, CASE WHEN j.rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
                 'crashed', 'its worker was lost', w.version, j.started_ms, {now}
-            FROM unwedge_jobs j JOIN unwedge_workers w ON w.id = j.worker
-            WHERE j.state = 'running' AND w.state = 'dead'";
+            FROM unwedge_jobs j LEFT JOIN unwedge_workers w ON w.id = j.worker
+            WHERE j.state = 'running' AND coalesce(w.state, 'dead') = 'dead'";
         const RESCUE: &str = "
             UPDATE unwedge_jobs SET rescues = rescues + 1, worker = NULL, cancel_ms = NULL,
                 state = CASE WHEN cancel_ms IS NOT NULL THEN 'cancelled' WHEN rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
                 finished_ms = CASE WHEN cancel_ms IS NOT NULL OR rescues + 1 >= $1 THEN {now} END,
                 not_before_ms = CASE WHEN rescues = 0 THEN 0 ELSE {now} + CAST(e.value->>'wait_ms' AS BIGINT) END,
                 changed_ms = {now}, class = 'crashed', message = 'its worker was lost'
-            FROM {each:2} WHERE id = CAST(e.value->>'id' AS BIGINT)
+            FROM {each:2} WHERE id = CAST(e.value->>'id' AS BIGINT) AND state = 'running' AND LOST
             RETURNING id, state";
+        /// Of nobody who is alive, at the moment of the statement.
+        const LOST: &str = "NOT EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = worker AND w.state <> 'dead')";
         let gone: Vec<Value> =
             gone.iter().map(|seen| json!({ "id": seen.id, "beats": seen.beats })).collect();
         let limit = Param::Number(i64::from(limit));
@@ -662,8 +664,7 @@ impl Store {
             session.rows(BURY, vec![Param::Text(Value::Array(gone).to_string())])?;
             // locked first, so that none is written down that ended by itself meanwhile
             let lost = session.rows(
-                "SELECT id, rescues FROM unwedge_jobs WHERE state = 'running'
-                     AND worker IN (SELECT id FROM unwedge_workers WHERE state = 'dead') ORDER BY id {lock}",
+                &format!("SELECT id, rescues FROM unwedge_jobs WHERE state = 'running' AND {LOST} ORDER BY id {{lock}}"),
                 Vec::new(),
             )?;
             session.rows(NOTE, vec![limit.clone()])?;
@@ -674,7 +675,7 @@ impl Store {
                 json!({ "id": number(row, 0), "wait_ms": wait_ms })
             });
             let waits: Vec<Value> = waits.collect();
-            let rows = session.rows(RESCUE, vec![limit, Param::Text(Value::Array(waits).to_string())])?;
+            let rows = session.rows(&RESCUE.replace("LOST", LOST), vec![limit, Param::Text(Value::Array(waits).to_string())])?;
             session.keep_clock()?;
             rows.iter()
                 .map(|row| Ok(Rescued { id: number(row, 0), state: state(row, 1)? }))
@@ -776,7 +777,7 @@ impl Store {
 fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Claimed>, Fault> {
     const CLAIM: &str = "
         WITH free AS MATERIALIZED (
-            SELECT id AS free_id FROM unwedge_jobs {by:unwedge_jobs_ready}
+            SELECT {row} AS place FROM unwedge_jobs {by:unwedge_jobs_ready}
             WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} - $6 AND created_ms <= {now} - $6
                 AND {all:needs:$3} AND CALM
                 AND ({all:prefers:$3} OR (not_before_ms <= {now} - $7 AND created_ms <= {now} - $7)
@@ -785,7 +786,7 @@ fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Cl
                 AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = $1 AND (l.digest <> $5 OR CLOSED))
             ORDER BY priority DESC, not_before_ms, id LIMIT $4 {skip})
         UPDATE unwedge_jobs SET state = 'running', worker = $2, tries = tries + 1, started_ms = {now}, changed_ms = {now}, progress = NULL
-        FROM free WHERE id = free_id
+        WHERE {row:free}
         RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues,
             CASE WHEN placed_ms IS NULL THEN 0 ELSE 1 END";
     let calm = if ask.is_calm { "rescues = 0" } else { "true" };

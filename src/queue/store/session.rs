@@ -26,6 +26,8 @@ const MOMENT_GLOB: &str =
     "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]*Z";
 /// Pages that are given back to the disk at a time: some 4 MiB.
 const PAGES_AT_ONCE: u32 = 1000;
+/// No list is as long.
+const LIST_MAX: u32 = 1_000_000_000;
 
 /// A connection.
 pub struct Session {
@@ -49,10 +51,11 @@ impl Session {
             Address::Postgres(server) => {
                 let mut client = postgres::connect(server, queue)?;
                 let limit = millis(queue.timeout) * 4 / 5;
-                // a plan that is made for each claim is half of what it costs, and always the same: by index
+                // a plan that is made for each claim is half of what it costs, and always the same: by index. To read a table
+                // as a whole is cheapest while it is empty, which is when such a plan may be made
                 let settings = format!(
                     "SET statement_timeout = {limit}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {limit}; \
-                     SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan",
+                     SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off",
                     (limit / 2).max(1)
                 );
                 client.batch_execute(&settings).map_err(|error| Fault(postgres::said(&error)))?;
@@ -89,6 +92,8 @@ impl Session {
     /// - `{each:1}`: the elements of the JSON list that is the first value, as `e.value`; `{element}`: one that is a text
     /// - `{all:column:list}`: whether all of the list that a column holds is in the other, a column or `$1`
     /// - `{as_json:1}`: the first value, a text, as JSON; `{moment:column}`: whether a text is a moment of UTC
+    /// - `{row}`: where a row is, which is good as long as it is locked; `{row:these}`: whether it is at one of the places
+    ///   that the query of that name has as `place`
     /// - `{list:name}`, `{text:column}`: a list of the element, and a column that holds one as text
     /// - `{by:index}`: by this index, where that has to be said
     /// - `{skip}`, `{lock}`: rows are locked, those of others left out or waited for
@@ -202,7 +207,10 @@ impl Session {
             let (word, nth) = word.split_once(':').unwrap_or((word, ""));
             match (word, &self.way) {
                 ("now", Way::Postgres(_)) => {
-                    text.push_str("(extract(epoch FROM statement_timestamp()) * 1000)::bigint");
+                    // as a question of its own it is answered once and not for each row
+                    text.push_str(
+                        "(SELECT (extract(epoch FROM statement_timestamp()) * 1000)::bigint)",
+                    );
                 }
                 ("now", Way::Sqlite { anchor, .. }) => {
                     let nth = *present.get_or_insert_with(|| {
@@ -212,7 +220,9 @@ impl Session {
                     text.push_str(&format!("${nth}"));
                 }
                 ("each", Way::Postgres(_)) => {
-                    text.push_str(&format!("jsonb_array_elements(${nth}::jsonb) AS e(value)"));
+                    // how many there are is not known when the plan is made, and 100 is what would be taken for it:
+                    // more than enough to have other tables read as a whole
+                    text.push_str(&format!("(SELECT value FROM jsonb_array_elements(${nth}::jsonb) LIMIT (SELECT {LIST_MAX})) AS e"));
                 }
                 ("each", Way::Sqlite { .. }) => {
                     text.push_str(&format!("(SELECT value FROM json_each(${nth})) AS e"));
@@ -228,6 +238,15 @@ impl Session {
                         ),
                     });
                 }
+                ("row", way) => text.push_str(&match (way, nth) {
+                    (Way::Postgres(_), "") => "ctid".to_owned(),
+                    (Way::Sqlite { .. }, "") => "rowid".to_owned(),
+                    // as a list each is gone to at once; joined, it takes a fifth longer
+                    (Way::Postgres(_), these) => {
+                        format!("ctid = ANY (ARRAY (SELECT place FROM {these}))")
+                    }
+                    (Way::Sqlite { .. }, these) => format!("rowid IN (SELECT place FROM {these})"),
+                }),
                 ("as_json", Way::Postgres(_)) => text.push_str(&format!("${nth}::jsonb")),
                 ("as_json", Way::Sqlite { .. }) => text.push_str(&format!("${nth}")),
                 ("moment", Way::Postgres(_)) => text.push_str(&format!("{nth} ~ '{MOMENT}'")),
@@ -390,9 +409,7 @@ fn file(path: &Path) -> Result<Connection, Fault> {
     connection.busy_handler(Some(is_waited_for)).map_err(wrong)?;
     // FULL: what was taken in is on the disk when that is said, also where the power fails
     connection
-        .execute_batch(
-            "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON",
-        )
+        .execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA synchronous = FULL")
         .map_err(wrong)?;
     // of several that open a new file at once only one can do this, and SQLite has the others wait for nothing
     let mut times = 0;

@@ -171,15 +171,16 @@ impl Store {
     /// # Errors
     /// It is not known.
     pub fn remove(&mut self, id: i64) -> Result<bool, Fault> {
-        let rows = self.session.rows(
-            "DELETE FROM unwedge_jobs WHERE id = $1 AND state <> 'running' RETURNING id",
-            vec![Param::Number(id)],
-        )?;
-        self.session.rows(
-            "DELETE FROM unwedge_events WHERE job = $1 RETURNING id",
-            vec![Param::Number(id)],
-        )?;
-        Ok(!rows.is_empty())
+        self.session.transaction(|session| {
+            let id = vec![Param::Number(id)];
+            let rows = session.rows(
+                "DELETE FROM unwedge_jobs WHERE id = $1 AND state <> 'running' RETURNING id",
+                id.clone(),
+            )?;
+            forget_tries(session, &rows)?;
+            session.rows("DELETE FROM unwedge_events WHERE job = $1 RETURNING id", id)?;
+            Ok(!rows.is_empty())
+        })
     }
 
     /// Some of one type that stand so: number, type and input of each.
@@ -190,21 +191,34 @@ impl Store {
         kept: Duration,
         more: &str,
     ) -> Result<Vec<(i64, String, String)>, Fault> {
-        let rows = self.session.rows(
-            &format!(
-                "DELETE FROM unwedge_jobs WHERE id IN (SELECT id FROM unwedge_jobs
-                     WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 AND {UNKNOWN} {more} ORDER BY finished_ms LIMIT $4)
-                 RETURNING id, type, input"
-            ),
-            vec![
-                Param::Text(kind.to_owned()),
-                Param::Text(state.name().to_owned()),
-                millis(kept),
-                at_once(),
-            ],
-        )?;
+        let text = format!(
+            "DELETE FROM unwedge_jobs WHERE id IN (SELECT id FROM unwedge_jobs
+                 WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 AND {UNKNOWN} {more} ORDER BY finished_ms LIMIT $4) AND state = $2
+             RETURNING id, type, input"
+        );
+        let params = vec![
+            Param::Text(kind.to_owned()),
+            Param::Text(state.name().to_owned()),
+            millis(kept),
+            at_once(),
+        ];
+        let rows = self.session.transaction(|session| {
+            let rows = session.rows(&text, params)?;
+            forget_tries(session, &rows)?;
+            Ok(rows)
+        })?;
         Ok(rows.iter().map(|row| (number(row, 0), text_of(row, 1), text_of(row, 2))).collect())
     }
+}
+
+/// The tries of jobs that are out, whose numbers come first in these rows.
+fn forget_tries(session: &mut Session, jobs: &[Vec<Cell>]) -> Result<(), Fault> {
+    let ids: Vec<i64> = jobs.iter().map(|row| number(row, 0)).collect();
+    session.rows(
+        "DELETE FROM unwedge_attempts WHERE job IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1}) RETURNING job",
+        vec![Param::Text(serde_json::json!(ids).to_string())],
+    )?;
+    Ok(())
 }
 
 fn some(
