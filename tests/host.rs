@@ -71,6 +71,8 @@ fn jobs_metrics() -> String {
         oldest_pending_ms: Some(1),
         infra_errors: InfraErrors { window_ms: 600_000, count: Some(0) },
         stale_running: None,
+        dead: None,
+        rescue: None,
         hold_back: false,
         advice: vec![],
     });

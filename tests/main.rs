@@ -42,6 +42,8 @@ mod install;
 mod intake;
 /// The verbs on a queue of our own.
 mod jobs;
+/// Queues of other people's libraries.
+mod libraries;
 /// Messages to people, and signs of life.
 mod notify;
 /// Objects of buckets as inputs and results.

@@ -892,6 +892,8 @@ fn the_answer_has_this_shape() {
         "oldest_pending_ms": null,
         "infra_errors": { "window_ms": 600_000, "count": 0 },
         "stale_running": 1,
+        "dead": null,
+        "rescue": null,
         "hold_back": false,
         "advice": ["no job can be held back: SQLite has no time of its own, so what the worker compares a not-before \
             column with is not known"],

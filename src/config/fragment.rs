@@ -261,6 +261,16 @@ pub struct QueueFragment {
     pub quiet: Option<DurationText>,
     pub lease: Option<DurationText>,
     pub table: Option<TableFragment>,
+    pub library: Option<LibraryFragment>,
+}
+
+/// `[queue.library]` as written.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+#[allow(missing_docs)]
+pub struct LibraryFragment {
+    pub schema: Option<String>,
+    pub output: Option<String>,
 }
 
 /// `[queue.table]` as written.

@@ -83,23 +83,31 @@ pub enum Adapter {
     Healtharchive,
     /// Our own table, as `unwedge run` makes it. Written `unwedge`.
     Unwedge,
+    /// That of a library, which is only ever read. Written by its name.
+    Library(Library),
 }
 
 impl Adapter {
-    /// Names of this version.
+    /// Names of those that are no library's.
     pub const NAMES: [&str; 3] = ["table", "healtharchive", "unwedge"];
+    /// Names of libraries.
+    pub const LIBRARIES: [&str; 3] = ["graphile-worker", "pg-boss", "procrastinate"];
+    /// Libraries that say nothing of what a job was put in with.
+    pub const WITHOUT_ARGUMENTS: [&str; 1] = ["graphile-worker"];
     /// Names of later versions.
-    pub const LATER: [&str; 9] = [
-        "river",
-        "graphile-worker",
-        "pg-boss",
-        "oban",
-        "procrastinate",
-        "solid-queue",
-        "good-job",
-        "que",
-        "pgmq",
-    ];
+    pub const LATER: [&str; 6] = ["river", "oban", "solid-queue", "good-job", "que", "pgmq"];
+}
+
+/// A library's queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    /// Which one, of [`Adapter::LIBRARIES`].
+    pub name: &'static str,
+    /// The schema that it lives in; none: the one that it makes unless it was told otherwise.
+    pub schema: Option<String>,
+    /// The keys by which a job's output is found in what the job was put in with, outermost first; none: every running
+    /// job counts as on every need.
+    pub output: Vec<String>,
 }
 
 impl Queue {
@@ -108,7 +116,8 @@ impl Queue {
     pub fn rescue(&self) -> Option<Rescue> {
         match &self.adapter {
             Adapter::Table(map) => map.rescue.clone(),
-            Adapter::Healtharchive => None,
+            // a library's reading says it itself
+            Adapter::Healtharchive | Adapter::Library(_) => None,
             Adapter::Unwedge => {
                 Some(Rescue { by: "any other runner of the queue".to_owned(), after: self.lease })
             }

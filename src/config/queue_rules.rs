@@ -9,10 +9,11 @@ use super::defaults;
 use super::duration::DURATION_MAX;
 use super::error::nearest;
 use super::fragment::{
-    CooldownFragment, InfraFragment, QueueFragment, RescueFragment, StatesFragment, TableFragment,
+    CooldownFragment, InfraFragment, LibraryFragment, QueueFragment, RescueFragment,
+    StatesFragment, TableFragment,
 };
 use super::queue::{
-    Adapter, Cooldown, Database, Infra, NEXT_JOBS_MAX, OrderBy, Place, QUEUE_TIMEOUT_MAX,
+    Adapter, Cooldown, Database, Infra, Library, NEXT_JOBS_MAX, OrderBy, Place, QUEUE_TIMEOUT_MAX,
     QUEUE_TIMEOUT_MIN, Queue, Rescue, Secret, States, TableMap,
 };
 use super::tree::{KeyPath, Origin};
@@ -30,7 +31,7 @@ pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) 
     let positive = Duration::from_nanos(1)..=DURATION_MAX;
     Queue {
         database: database(check, &at, written.url, written.url_file, open),
-        adapter: adapter(check, &at, written.adapter.as_deref(), written.table),
+        adapter: adapter(check, &at, written.adapter.as_deref(), written.table, written.library),
         next_jobs: check.count(
             &at.key("next_jobs"),
             written.next_jobs,
@@ -132,9 +133,21 @@ fn adapter(
     at: &KeyPath,
     name: Option<&str>,
     table: Option<TableFragment>,
+    library: Option<LibraryFragment>,
 ) -> Adapter {
     let (key, below) = (at.key("adapter"), at.key("table"));
-    let known = format!("{:?}", Adapter::NAMES).replace(['[', ']'], "").replace(", ", " or ");
+    let names = || Adapter::NAMES.into_iter().chain(Adapter::LIBRARIES);
+    let known: Vec<String> = names().map(|it| format!("{it:?}")).collect();
+    let known = known.join(" or ");
+    if let Some(found) = Adapter::LIBRARIES.into_iter().find(|it| Some(*it) == name) {
+        if table.is_some() {
+            check.problem(&below, "only with adapter = \"table\"; a library's tables are known");
+        }
+        return Adapter::Library(self::library(check, at, found, library.unwrap_or_default()));
+    }
+    if library.is_some() {
+        check.problem(&at.key("library"), "only with an adapter that is a library's");
+    }
     match (name, table) {
         (Some("table"), Some(table)) => {
             return Adapter::Table(Box::new(table_map(check, &below, table)));
@@ -151,13 +164,45 @@ fn adapter(
             check.problem(&key, format!("{name:?} is not in this version yet, expected {known}"));
         }
         (Some(name), _) => {
-            let hint = nearest(name, Adapter::NAMES)
+            let hint = nearest(name, names())
                 .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
             check.problem(&key, format!("{name:?} found, expected {known}{hint}"));
         }
         (None, _) => check.problem(&key, format!("missing, expected {known}")),
     }
     Adapter::Healtharchive
+}
+
+fn library(
+    check: &mut Checker<'_>,
+    at: &KeyPath,
+    name: &'static str,
+    written: LibraryFragment,
+) -> Library {
+    let below = at.key("library");
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text.chars().all(|it| it.is_alphanumeric() || matches!(it, '_' | '-' | '$'))
+    };
+    if let Some(schema) = written.schema.as_deref().filter(|it| !plain(it)) {
+        check.problem(
+            &below.key("schema"),
+            format!("{schema:?} found, expected the name of a schema"),
+        );
+    }
+    let keys: Vec<String> =
+        written.output.iter().flat_map(|text| text.split('.').map(str::to_owned)).collect();
+    let output = below.key("output");
+    if keys.iter().any(|key| key.is_empty() || key.contains(char::is_control)) {
+        check.problem(
+            &output,
+            "expected key or key.key, the way to it in what a job was put in with",
+        );
+    }
+    if !keys.is_empty() && Adapter::WITHOUT_ARGUMENTS.contains(&name) {
+        check.problem(&output, format!("{name} shows nobody what a job was put in with"));
+    }
+    Library { name, schema: written.schema, output: keys }
 }
 
 fn table_map(check: &mut Checker<'_>, at: &KeyPath, written: TableFragment) -> TableMap {

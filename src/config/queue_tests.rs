@@ -81,7 +81,7 @@ fn where_the_database_is_must_be_said_once_and_in_a_known_way() {
 #[test]
 fn an_adapter_is_one_of_this_version() {
     let with = |adapter: &str| format!("[queue]\nurl = \"sqlite:///q\"\n{adapter}\n");
-    let known = "expected \"table\" or \"healtharchive\" or \"unwedge\"";
+    let known = "expected \"table\" or \"healtharchive\" or \"unwedge\" or \"graphile-worker\" or \"pg-boss\" or \"procrastinate\"";
     for (adapter, told) in [
         ("", format!("1: [queue] adapter: missing, {known}")),
         (
@@ -105,6 +105,26 @@ fn an_adapter_is_one_of_this_version() {
             "adapter = \"unwedge\"\n[queue.table]",
             "4: [queue] table: only with adapter = \"table\"; this adapter has its own map"
                 .to_owned(),
+        ),
+        (
+            "adapter = \"pg-boss\"\n[queue.table]",
+            "4: [queue] table: only with adapter = \"table\"; a library's tables are known".to_owned(),
+        ),
+        (
+            "adapter = \"unwedge\"\n[queue.library]",
+            "4: [queue] library: only with an adapter that is a library's".to_owned(),
+        ),
+        (
+            "adapter = \"pg-boss\"\n[queue.library]\nschema = \"a'b\"",
+            "5: [queue.library] schema: \"a'b\" found, expected the name of a schema".to_owned(),
+        ),
+        (
+            "adapter = \"pg-boss\"\n[queue.library]\noutput = \"out.\"",
+            "5: [queue.library] output: expected key or key.key, the way to it in what a job was put in with".to_owned(),
+        ),
+        (
+            "adapter = \"graphile-worker\"\n[queue.library]\noutput = \"out\"",
+            "5: [queue.library] output: graphile-worker shows nobody what a job was put in with".to_owned(),
         ),
     ] {
         check_refused(&with(adapter), &[&told]);

@@ -403,11 +403,14 @@ fn the_example_has_every_key_with_its_default() {
     for key in ["manifest", "cold", "hot", "dependents"] {
         assert!(EXAMPLE.contains(&format!("#{key}")), "the example lacks {key}");
     }
+    for key in ["[queue.library]", "schema ", "output "] {
+        assert!(EXAMPLE.contains(&format!("# {key}")), "the example lacks {key}");
+    }
     let keys =
         [keys::<WorkerFragment>(), keys::<QueueFragment>(), keys::<TableFragment>()].concat();
     assert!(keys.contains(&"quiet".to_owned()), "{keys:?}");
     // commands that take a unit's place, the address and the budget stand in words or in a table of their own
-    let elsewhere = ["start", "stop", "status", "budget", "url", "table"];
+    let elsewhere = ["start", "stop", "status", "budget", "url", "table", "library"];
     for key in keys.iter().filter(|key| !elsewhere.contains(&key.as_str())) {
         let written = EXAMPLE.lines().any(|line| {
             line.trim_start_matches('#').split(' ').next() == Some(key) && line.contains('=')

@@ -13,14 +13,14 @@ use super::budget::DAY;
 use super::gates;
 use super::plan::{Cost, Hold, Need, Plan, Planned, Reason, Repair, Step};
 use super::recover::{self, Judged};
-use crate::config::queue::Rescue;
+
 use crate::config::sentinel::Kind;
 use crate::config::{COOLDOWN_MAX, Settings, Worker, WorkerBudget};
 use crate::probes::binds::{Fault, Place};
 use crate::probes::gates::Gates;
 use crate::probes::headroom::Headroom;
 use crate::probes::heartbeat::State as Sign;
-use crate::probes::jobs::{Job, QueueFacts, Row, State as JobState};
+use crate::probes::jobs::{Job, QueueFacts, Rescue, Row, State as JobState};
 use crate::probes::mounts::{Observation, governing};
 use crate::probes::orphans::Orphan;
 use crate::probes::records::{Debt, Debts, Watched, WorkerState};
@@ -388,7 +388,7 @@ impl World<'_> {
         let rows: Vec<Row> = judged.iter().filter_map(Judged::gone).collect();
         let facts = self.work.known()?;
         if rows.is_empty()
-            || self.rescue().is_some()
+            || facts.rescue.is_some()
             || !gates::shut(self.gates, Kind::Recover, self.now).is_empty()
         {
             return None;
@@ -432,8 +432,8 @@ impl World<'_> {
         };
         let all_gone = left.iter().all(|it| it.gone().is_some() || untold(it));
         let known_all = !is_down || u64::try_from(left.len()).is_ok_and(|left| left == count);
-        if let (Some(rescue), true) = (self.rescue(), all_gone && known_all) {
-            return Some(rescued(facts, &rescue, &left));
+        if let (Some(rescue), true) = (&facts.rescue, all_gone && known_all) {
+            return Some(rescued(facts, rescue, &left));
         }
         let detail = self.of_rows(facts, count - going.min(count), &left);
         let kept_down = is_down && !(self.is_owed() && self.look.is_gone());
@@ -442,11 +442,6 @@ impl World<'_> {
         } else {
             Hold::of_queue(&facts.queue, Reason::RunningJobsPresent, detail)
         })
-    }
-
-    /// What the queue's library does with its rows by itself.
-    fn rescue(&self) -> Option<Rescue> {
-        self.settings.queue.as_ref()?.rescue()
     }
 
     fn of_rows(&self, facts: &QueueFacts, count: u64, left: &[&Judged<'_>]) -> String {
@@ -600,14 +595,13 @@ fn is_ours(debt: &Debt, stop: &Stamp, started: Option<&Stamp>) -> bool {
 
 /// Nobody is at these rows, and its own library gives them back: nothing is written, and nobody waits for it.
 fn rescued(facts: &QueueFacts, rescue: &Rescue, left: &[&Judged<'_>]) -> Hold {
-    let after = u64::try_from(rescue.after.as_millis()).unwrap_or(u64::MAX);
     let rows = left.iter().filter_map(|it| it.orphan.job.row());
-    let until = rows.map(|row| row.started_utc_ms.saturating_add(after)).max();
+    let until = rows.map(|row| row.started_utc_ms.saturating_add(rescue.after_ms)).max();
     let named: Vec<String> = left.iter().take(NAMED_MAX).map(|it| it.words()).collect();
     let detail = format!(
         "{} takes a row back {} after its start, and nothing is written for it: {}",
         rescue.by,
-        text::duration(rescue.after),
+        text::duration(Duration::from_millis(rescue.after_ms)),
         named.join(", ")
     );
     Hold::of_queue(&facts.queue, Reason::QueueRecoversItself, detail).until(until)

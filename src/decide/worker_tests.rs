@@ -111,6 +111,8 @@ fn facts(waits: u64, runs: u64, next: Vec<Job>) -> QueueFacts {
         oldest_pending_ms: None,
         infra_errors: InfraErrors { window_ms: 1, count: None },
         stale_running: None,
+        dead: None,
+        rescue: None,
         hold_back: false,
         advice: vec![],
     }
@@ -124,7 +126,7 @@ fn scene() -> Scene {
         faults: vec![],
         look: WorkerLook { enabled: "enabled".to_owned(), ..WorkerLook::of(UNIT, State::Inactive) },
         observations: vec![seen(BOX, Verdict::Live, 7), seen(HOT, Verdict::Live, 8)],
-        work: Work::Known(facts(3, 0, vec![job("1", Some("/srv/a/1"))])),
+        work: Work::Known(Box::new(facts(3, 0, vec![job("1", Some("/srv/a/1"))]))),
         heartbeats: BTreeMap::new(),
         headroom: [(BOX.into(), room()), (HOT.into(), room())].into(),
         orphans: vec![],
@@ -575,12 +577,9 @@ fn orphan(s: &mut Scene, id: &str, still: u64) {
     assert_eq!(s.settings.queue.as_ref().unwrap().quiet, quiet);
 }
 
-/// The queue is a table whose library gives its rows back.
+/// The queue is one whose library gives its rows back.
 fn rescued(s: &mut Scene) {
-    let queue = "[queue]\nurl = \"sqlite:///q\"\nadapter = \"table\"\nquiet = \"1m\"\n[queue.table]\n\
-        name = \"jobs\"\nid = \"id\"\nstatus = \"status\"\norder = [\"id\"]\nstarted_at = \"began\"\n\
-        states = { pending = [\"a\"], running = [\"b\"] }\nrescue = { by = \"its janitor\", after = \"1h\" }\n";
-    s.settings.queue = crate::config::from_str(queue).unwrap().queue;
+    known(s).rescue = Some(Rescue { by: "its janitor".to_owned(), after_ms: 3_600_000 });
 }
 
 #[test]
@@ -716,8 +715,8 @@ proptest! {
         s.work = match queue {
             0 => Work::NoQueue,
             1 => Work::Unknown("x".to_owned()),
-            2 => Work::Known(facts(0, 1, vec![])),
-            _ => Work::Known(facts(2, 0, vec![job("1", Some("/srv/a/x")), job("2", None)])),
+            2 => Work::Known(Box::new(facts(0, 1, vec![]))),
+            _ => Work::Known(Box::new(facts(2, 0, vec![job("1", Some("/srv/a/x")), job("2", None)]))),
         };
         let decision = decided(&s);
         if steps(&decision).contains(&Verb::StartWorker) {

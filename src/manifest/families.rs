@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 51] = [
+pub static FAMILIES: [Family; 53] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -61,6 +61,8 @@ pub static FAMILIES: [Family; 51] = [
     family(Of::One(&JOBS), "unwedge_jobs", &["queue", "state"], "Unfinished jobs of the queue, by state."),
     family(Of::One(&JOBS), "unwedge_jobs_oldest_pending_seconds", &[], "How long the oldest job that could run has waited."),
     family(Of::One(&JOBS), "unwedge_jobs_infra_errors_recent", &["window"], "Unfinished jobs with a recent infrastructure error."),
+    family(Of::One(&JOBS), "unwedge_jobs_stale", &["queue"], "Jobs that run by their row, and that by their age or their library's rule nobody is at."),
+    family(Of::One(&JOBS), "unwedge_jobs_dead", &["queue"], "Jobs that failed for good and are kept, where the queue tells that."),
     family(Of::One(&JOBS), "unwedge_queue_readable", &[], "Whether the last round could read the queue."),
     family(Of::One(&JOBS), "unwedge_queue_last_good_timestamp_seconds", &[], "When the queue was last read, Unix time."),
     family(Of::One(&JOBS), "unwedge_lane_jobs", &["lane", "state"], "Jobs of our own queue that are not done or cancelled, by lane."),

@@ -1,12 +1,14 @@
-//! `unwedge queue`: whether the queue can be used, and what it wants of its workers.
+//! `unwedge queue`: whether the queue can be used or read, and what it wants of its workers.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use super::Said;
 use super::asking::Asking;
 use crate::cli;
 use crate::config::Settings;
+use crate::config::queue::Adapter;
 use crate::queue::store::Store;
+use crate::queue::{self, Fault};
 use crate::report::queue_about as report;
 use crate::sys::clock::{Now, boottime};
 
@@ -15,6 +17,19 @@ use crate::sys::clock::{Now, boottime};
 /// # Errors
 /// It cannot be used, with all that is known of why.
 pub fn check(settings: &Settings, at: &cli::QueueAt, json: bool, now: &Now) -> Result<Said> {
+    if let (None, Some(queue)) = (&at.queue, &settings.queue)
+        && let Adapter::Library(_) = queue.adapter
+    {
+        queue::leave_root(settings)?;
+        let about =
+            queue::about_library(queue).map_err(|Fault(why)| anyhow!("the queue: {why}"))?;
+        return Ok(if json {
+            report::json_of_library(&about, now)?
+        } else {
+            report::of_library(&about)
+        }
+        .into());
+    }
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let start = boottime();
     asking.ask(Store::now_ms)?;

@@ -94,6 +94,12 @@ pub struct QueueFacts {
     /// Running jobs that were started longer ago than `[queue] stale_after`; those without a start time
     /// are not counted. None if the map has no start time.
     pub stale_running: Option<u64>,
+    /// Jobs that failed for good and are kept. None where that is not told.
+    #[serde(default)]
+    pub dead: Option<u64>,
+    /// What gives back the rows of a worker that is gone, where that is not us.
+    #[serde(default)]
+    pub rescue: Option<Rescue>,
     /// Whether the map names a not-before column by which jobs could be held back.
     pub hold_back: bool,
     /// What would make the reading better or cheaper, such as an index; for people.
@@ -115,6 +121,16 @@ impl QueueFacts {
     pub fn count(&self, state: State) -> u64 {
         self.counts.get(&state).copied().unwrap_or_default()
     }
+}
+
+/// What a queue's library does by itself with rows of a worker that is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rescue {
+    /// What does it, for people.
+    pub by: String,
+    /// How long after its start a row is taken back, milliseconds.
+    pub after_ms: u64,
 }
 
 /// How a job stands.

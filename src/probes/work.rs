@@ -14,7 +14,7 @@ pub enum Work {
     /// There is a queue, and this is why nobody knows what it holds.
     Unknown(String),
     /// What the queue holds.
-    Known(QueueFacts),
+    Known(Box<QueueFacts>),
 }
 
 impl Work {
@@ -23,7 +23,7 @@ impl Work {
     pub fn look(settings: &Settings) -> Self {
         let Some(queue) = &settings.queue else { return Self::NoQueue };
         match jobs::ask(settings, jobs::limit(queue)) {
-            QueueLook::Known(facts) => Self::Known(facts),
+            QueueLook::Known(facts) => Self::Known(Box::new(facts)),
             QueueLook::Unknown { why, .. } => Self::Unknown(why),
         }
     }

@@ -11,6 +11,7 @@ pub mod address;
 mod cells;
 mod healtharchive;
 mod hold_back;
+pub mod library;
 pub mod link;
 mod local;
 mod own;
@@ -75,7 +76,7 @@ pub fn hold_back(
 ) -> Result<Touched, Fault> {
     bounded(queue, move |queue| {
         let address = Address::of(&queue.database)?;
-        let (map, _) = map_of(&queue.adapter);
+        let (map, _) = map_of(&queue.adapter)?;
         let held = match &address {
             Address::Sqlite(path) => sqlite::open(path, queue.timeout, sqlite::Access::Read)
                 .and_then(|mut session| {
@@ -120,7 +121,7 @@ pub fn hold_back(
 pub fn recover(queue: &Queue, rows: Vec<Row>, dry_run: bool) -> Result<Touched, Fault> {
     bounded(queue, move |queue| {
         let address = Address::of(&queue.database)?;
-        let (map, _) = map_of(&queue.adapter);
+        let (map, _) = map_of(&queue.adapter)?;
         let given = match &address {
             Address::Sqlite(path) => sqlite::open(path, queue.timeout, sqlite::Access::Write)
                 .and_then(|mut session| {
@@ -177,7 +178,10 @@ fn read(queue: &Queue) -> Result<QueueFacts, Fault> {
 }
 
 fn ask(address: &Address, queue: &Queue) -> Result<QueueFacts, Fault> {
-    let (map, name) = map_of(&queue.adapter);
+    if let Adapter::Library(written) = &queue.adapter {
+        return library::facts(server_of(address)?, queue, written);
+    }
+    let (map, name) = map_of(&queue.adapter)?;
     let facts = match address {
         Address::Sqlite(path) => {
             let mut session = sqlite::open(path, queue.timeout, sqlite::Access::Read)?;
@@ -193,12 +197,38 @@ fn ask(address: &Address, queue: &Queue) -> Result<QueueFacts, Fault> {
     Ok(QueueFacts { queue: name, ..facts })
 }
 
-fn map_of(adapter: &Adapter) -> (TableMap, String) {
-    match adapter {
+/// What a library's queue is and holds, for people; within `[queue] timeout`.
+///
+/// # Errors
+/// It cannot be told, and what would mend that.
+pub fn about_library(queue: &Queue) -> Result<library::About, Fault> {
+    bounded(queue, |queue| {
+        let Adapter::Library(written) = &queue.adapter else {
+            return Err(Fault::new("[queue] adapter names no library"));
+        };
+        let address = Address::of(&queue.database)?;
+        let about = server_of(&address).and_then(|server| library::about(server, queue, written));
+        about.map_err(|Fault(why)| Fault(address.scrub(&why)))
+    })
+}
+
+fn server_of(address: &Address) -> Result<&address::Server, Fault> {
+    match address {
+        Address::Postgres(server) => Ok(server),
+        Address::Sqlite(_) => Err(Fault::new("libraries' queues are read on PostgreSQL alone")),
+    }
+}
+
+/// The map by which a table is read; a library's is not, and nothing is ever written to it.
+fn map_of(adapter: &Adapter) -> Result<(TableMap, String), Fault> {
+    Ok(match adapter {
         Adapter::Table(map) => ((**map).clone(), map.name.clone()),
         Adapter::Healtharchive => (healtharchive::map(), "healtharchive".to_owned()),
         Adapter::Unwedge => (own::map(), "unwedge".to_owned()),
-    }
+        Adapter::Library(written) => {
+            return Err(Fault(format!("nothing is ever written to a queue of {}", written.name)));
+        }
+    })
 }
 
 /// Milliseconds of a duration of the config, which are far from overflow.

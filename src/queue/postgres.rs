@@ -104,6 +104,11 @@ fn begin(queue: &Queue, map: &TableMap, access: Access) -> String {
         Access::Read => "ISOLATION LEVEL REPEATABLE READ, READ ONLY",
         Access::Write | Access::Try => "ISOLATION LEVEL READ COMMITTED, READ WRITE",
     };
+    format!("START TRANSACTION {mode}{}", settings(queue, &map.zone))
+}
+
+/// What holds in a transaction of ours alone, to be said behind its beginning.
+pub fn settings(queue: &Queue, zone: &str) -> String {
     // earlier than our own limit, so that a server that is well says by itself what took so long
     let limit = millis(queue.timeout) * 4 / 5;
     let settings = [
@@ -116,10 +121,9 @@ fn begin(queue: &Queue, map: &TableMap, access: Access) -> String {
         // and no compiler for statements that touch twenty rows
         ("jit", "off".to_owned()),
         ("client_min_messages", "error".to_owned()),
-        ("TimeZone", literal(&map.zone)),
+        ("TimeZone", literal(zone)),
     ];
-    let set = settings.map(|(name, value)| format!("; SET LOCAL {name} = {value}"));
-    format!("START TRANSACTION {mode}{}", set.concat())
+    settings.map(|(name, value)| format!("; SET LOCAL {name} = {value}")).concat()
 }
 
 /// A transaction.

@@ -154,6 +154,9 @@ fn known(facts: &QueueFacts, now: &Now) -> String {
     if let Some(stale) = facts.stale_running.filter(|stale| *stale > 0) {
         out += &format!("  {stale} running for longer than they should\n");
     }
+    if let Some(dead) = facts.dead.filter(|dead| *dead > 0) {
+        out += &format!("  {dead} failed for good, and are kept\n");
+    }
     for (title, jobs) in
         [("running", &facts.running), ("next", &facts.next), ("cooling", &facts.cooling)]
     {
@@ -170,7 +173,8 @@ fn known(facts: &QueueFacts, now: &Now) -> String {
     out
 }
 
-fn counts(facts: &QueueFacts) -> String {
+/// How many are in which state.
+pub(super) fn counts(facts: &QueueFacts) -> String {
     let count = |state: State| format!("{} {}", facts.count(state), state.name());
     State::ALL.map(count).join(", ")
 }
@@ -282,6 +286,14 @@ pub fn render_metrics(round: &QueueRound<'_>) -> Result<String> {
     for state in State::ALL {
         let labels = [("queue", facts.queue.as_str()), ("state", state.name())];
         metrics.set("unwedge_jobs", &labels, whole(facts.count(state)))?;
+    }
+    let queue = [("queue", facts.queue.as_str())];
+    for (name, count) in
+        [("unwedge_jobs_stale", facts.stale_running), ("unwedge_jobs_dead", facts.dead)]
+    {
+        if let Some(count) = count {
+            metrics.set(name, &queue, whole(count))?;
+        }
     }
     if let Some(ms) = facts.oldest_pending_ms {
         metrics.set("unwedge_jobs_oldest_pending_seconds", &[], seconds_of(ms))?;

@@ -1,4 +1,5 @@
-//! Our own queue itself, told: where it is, which version, how fast it answers.
+//! The queue itself, told: our own, where it is, which version, how fast it answers; a library's, which version, what cannot
+//! be known of it, and what its user needs.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use serde::Serialize;
 use super::json::Head;
 use crate::decide::attempts::State;
 use crate::manifest::OPERATOR;
+use crate::probes::jobs::QueueFacts;
+use crate::queue::library;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -61,6 +64,71 @@ pub fn json(about: &About<'_>, now: &Now) -> Result<String> {
         jobs: about.counts.iter().map(|(_, _, count)| count).sum(),
         connected_ms: ms(about.opened),
         answered_ms: ms(about.answered),
+    };
+    Ok(serde_json::to_string(&told)? + "\n")
+}
+
+/// A library's queue, for a person.
+#[must_use]
+pub fn of_library(about: &library::About) -> String {
+    let (facts, (from, to)) = (&about.facts, about.versions);
+    let mut out = String::from("the queue can be read\n");
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:11} {value}");
+    };
+    let version = about.version;
+    line(
+        "library",
+        &format!("{}, tables of version {version}; {from} to {to} are read", about.called),
+    );
+    line("jobs", &super::queue::counts(facts));
+    for (count, what) in
+        [(facts.stale_running, "run, and nobody is at them"), (facts.dead, "failed for good")]
+    {
+        if let Some(count) = count {
+            line("", &format!("{count} {what}"));
+        }
+    }
+    if let Some(rescue) = &facts.rescue {
+        let after = text::duration(Duration::from_millis(rescue.after_ms));
+        line("given back", &format!("by {}, {after} after its start; never by unwedge", rescue.by));
+    }
+    line("not known", about.unknown);
+    for advice in &facts.advice {
+        line("advice", advice);
+    }
+    line("grants", "the least that its user needs, as the owner of the tables:");
+    for grant in &about.grants {
+        let _ = writeln!(out, "{grant}");
+    }
+    out
+}
+
+#[derive(Serialize)]
+struct LibraryObject<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
+    library: &'a str,
+    version: i64,
+    versions: (i64, i64),
+    not_known: &'a str,
+    grants: &'a [String],
+    facts: &'a QueueFacts,
+}
+
+/// The same for a program.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn json_of_library(about: &library::About, now: &Now) -> Result<String> {
+    let told = LibraryObject {
+        head: Head::of(OPERATOR, now),
+        library: about.called,
+        version: about.version,
+        versions: about.versions,
+        not_known: about.unknown,
+        grants: &about.grants,
+        facts: &about.facts,
     };
     Ok(serde_json::to_string(&told)? + "\n")
 }

@@ -54,7 +54,7 @@ pub enum Queue {
     /// Nobody knows, and why.
     Unknown(String),
     /// Another program's.
-    Foreign(QueueFacts),
+    Foreign(Box<QueueFacts>),
     /// Our own.
     Own {
         /// Its lanes.

@@ -14,6 +14,8 @@ fn facts() -> QueueFacts {
         oldest_pending_ms: None,
         infra_errors: InfraErrors { window_ms: 1, count: None },
         stale_running: None,
+        dead: None,
+        rescue: None,
         hold_back: false,
         advice: Vec::new(),
     }

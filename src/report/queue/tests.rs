@@ -38,6 +38,8 @@ fn facts() -> QueueFacts {
         oldest_pending_ms: Some(90_500),
         infra_errors: InfraErrors { window_ms: 600_000, count: Some(3) },
         stale_running: Some(1),
+        dead: None,
+        rescue: None,
         hold_back: false,
         advice: vec!["an index".to_owned()],
     }

@@ -264,7 +264,7 @@ fn runs_on(outputs: &[&str]) -> Work {
 }
 
 pub(super) fn nothing_runs() -> Work {
-    Work::Known(crate::probes::jobs::QueueFacts {
+    Work::Known(Box::new(crate::probes::jobs::QueueFacts {
         queue: "jobs".to_owned(),
         at_utc_ms: 0,
         running: vec![],
@@ -274,9 +274,11 @@ pub(super) fn nothing_runs() -> Work {
         oldest_pending_ms: None,
         infra_errors: crate::probes::jobs::InfraErrors { window_ms: 0, count: None },
         stale_running: None,
+        dead: None,
+        rescue: None,
         hold_back: false,
         advice: vec![],
-    })
+    }))
 }
 
 #[test]

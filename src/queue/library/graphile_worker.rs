@@ -1,0 +1,44 @@
+//! Graphile Worker. Its tables have row-level security and show nobody but their owner a row, without an error; its view
+//! `jobs` shows all, but for what a job was put in with.
+
+use std::time::Duration;
+
+use super::{Library, Rescue, Row, Version};
+
+/// How it is read. The version is that of its migrations, which 0.16 brought to 17.
+pub const LIBRARY: Library = Library {
+    name: "graphile-worker",
+    called: "Graphile Worker",
+    schema: "graphile_worker",
+    reads: &["jobs", "migrations"],
+    version: Version {
+        ask: "SELECT max(id) FROM {schema}.migrations",
+        from: 17,
+        to: 20,
+        older: "update graphile-worker to 0.16 or later, and start it once",
+    },
+    from: "{schema}.jobs",
+    running: "locked_at IS NOT NULL",
+    waiting: "locked_at IS NULL AND attempts < max_attempts",
+    dead: "SELECT count(*) FROM {schema}.jobs WHERE locked_at IS NULL AND attempts >= max_attempts",
+    row: Row {
+        id: "id::text",
+        nth: "id",
+        rank: "priority",
+        lane: "task_identifier",
+        arguments: None,
+        started: "locked_at",
+        until: "run_at",
+        held: "false",
+        again: "attempts > 0",
+        tries: "attempts",
+        since: "run_at",
+        // what it takes over by itself
+        stale: "locked_at < now() - interval '4 hours'",
+    },
+    oldest: None,
+    index: "jobs_main_index",
+    rescue: Rescue { by: "graphile-worker", after: Duration::from_secs(4 * 3600) },
+    unknown: "where a job writes: its view does not show what jobs were put in with. With a local queue, jobs that its worker has \
+              fetched and not begun count as running. A job whose named queue is busy counts as one that could be taken",
+};

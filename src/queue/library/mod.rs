@@ -1,0 +1,126 @@
+//! Queues of other people's libraries, each read by one statement that is made of what its file here says: which
+//! version it is for, which rows run and which wait, and what of a row means what. A tenth is one file more, a name in
+//! [`ALL`], and a fixture.
+//!
+//! Nothing is ever written to one of them. Nor is anything guessed: a version that nobody has looked at, a table that is
+//! not there, a policy that hides rows make the queue unknown, with what mends it.
+
+mod graphile_worker;
+mod pg_boss;
+mod procrastinate;
+mod reading;
+
+use std::time::Duration;
+
+pub use reading::{About, about, facts};
+
+/// Every one.
+pub const ALL: [&Library; 3] =
+    [&graphile_worker::LIBRARY, &pg_boss::LIBRARY, &procrastinate::LIBRARY];
+
+/// A library, and how its queue is read. `{schema}` in any of its texts is the schema that it lives in.
+#[derive(Debug)]
+pub struct Library {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// Its name for people.
+    pub called: &'static str,
+    /// The schema that it lives in unless it was told otherwise.
+    pub schema: &'static str,
+    /// Every relation that is read, for the grants.
+    pub reads: &'static [&'static str],
+    /// Which versions of its tables this is for.
+    pub version: Version,
+    /// Where its rows are.
+    pub from: &'static str,
+    /// Which of them are at work.
+    pub running: &'static str,
+    /// Which of them will be.
+    pub waiting: &'static str,
+    /// How many failed for good and are kept, as a question of one number.
+    pub dead: &'static str,
+    /// What of a row means what.
+    pub row: Row,
+    /// Since when the oldest that could be taken has waited, as a question of one moment; none: the rows say it.
+    pub oldest: Option<&'static str>,
+    /// The index by which unfinished rows are found without the finished ones.
+    pub index: &'static str,
+    /// What it does by itself with rows of a worker that is gone.
+    pub rescue: Rescue,
+    /// What cannot be known of it, for people.
+    pub unknown: &'static str,
+}
+
+/// Which versions of a library's tables its file here is for.
+#[derive(Debug)]
+pub struct Version {
+    /// A question of one whole number.
+    pub ask: &'static str,
+    /// The first.
+    pub from: i64,
+    /// The last that was looked at.
+    pub to: i64,
+    /// What an older one wants.
+    pub older: &'static str,
+}
+
+/// Expressions over a row.
+#[derive(Debug)]
+pub struct Row {
+    /// What tells it from others, as text.
+    pub id: &'static str,
+    /// In which order those of the same rank were put in.
+    pub nth: &'static str,
+    /// Smaller ones are taken first.
+    pub rank: &'static str,
+    /// Its share of the queue, as text.
+    pub lane: &'static str,
+    /// What it was put in with, as JSON; none where that is not shown.
+    pub arguments: Option<&'static str>,
+    /// When it was started.
+    pub started: &'static str,
+    /// Before when it is not taken; null where it is.
+    pub until: &'static str,
+    /// Whether it waits for something else than a time.
+    pub held: &'static str,
+    /// Whether it was tried before.
+    pub again: &'static str,
+    /// How often it was tried.
+    pub tries: &'static str,
+    /// Since when it could be taken.
+    pub since: &'static str,
+    /// Whether it runs by the row, and by the library's own rule nobody is at it.
+    pub stale: &'static str,
+}
+
+/// What a library does by itself with rows of a worker that is gone.
+#[derive(Debug)]
+pub struct Rescue {
+    /// What does it.
+    pub by: &'static str,
+    /// How long after its start, or after the last sign of life, a row is taken back.
+    pub after: Duration,
+}
+
+/// The library of this name.
+#[must_use]
+pub fn named(name: &str) -> Option<&'static Library> {
+    ALL.into_iter().find(|it| it.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::queue::Adapter;
+
+    #[test]
+    fn the_configuration_knows_each_of_them_by_name() {
+        let mut names = ALL.map(|it| it.name).to_vec();
+        let mut known = Adapter::LIBRARIES.to_vec();
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+        let silent = ALL.into_iter().filter(|it| it.row.arguments.is_none());
+        assert_eq!(silent.map(|it| it.name).collect::<Vec<_>>(), Adapter::WITHOUT_ARGUMENTS);
+    }
+}

@@ -1,0 +1,43 @@
+//! pg-boss. What is in a dead-letter queue looks like work that waits, and is none.
+
+use std::time::Duration;
+
+use super::{Library, Rescue, Row, Version};
+
+/// How it is read. The version is that of its tables: 31 has each column that is read, 46 came with 12.38.
+pub const LIBRARY: Library = Library {
+    name: "pg-boss",
+    called: "pg-boss",
+    schema: "pgboss",
+    reads: &["job", "queue", "version"],
+    version: Version {
+        ask: "SELECT max(version) FROM {schema}.version",
+        from: 31,
+        to: 46,
+        older: "update pg-boss, and start it once",
+    },
+    from: "{schema}.job",
+    running: "state = 'active'",
+    waiting: "state IN ('created', 'retry') AND NOT EXISTS (SELECT 1 FROM {schema}.queue q WHERE q.dead_letter = job.name)",
+    dead: "SELECT count(*) FROM {schema}.job WHERE state = 'failed'",
+    row: Row {
+        id: "id::text",
+        nth: "created_on",
+        rank: "-priority",
+        lane: "name",
+        arguments: Some("data"),
+        started: "started_on",
+        until: "start_after",
+        held: "blocked",
+        again: "state = 'retry'",
+        tries: "retry_count",
+        since: "start_after",
+        stale: "started_on + expire_seconds * interval '1 s' < now() OR coalesce(heartbeat_on + heartbeat_seconds * interval '1 s' < now(), false)",
+    },
+    oldest: None,
+    index: "job_common_i14",
+    // as it is unless a queue was made with another
+    rescue: Rescue { by: "pg-boss", after: Duration::from_secs(15 * 60) },
+    unknown: "which jobs are begun: those that a worker fetched together count as running from then on. Jobs of a queue that is \
+              another's dead letters count as none that wait",
+};

@@ -1,0 +1,53 @@
+//! Procrastinate. A row has no time of its start and none of when it was put in; its events have both. Of its versions
+//! nothing tells but the functions that each brought.
+
+use std::time::Duration;
+
+use super::{Library, Rescue, Row, Version};
+
+/// How it is read. The version is that of the function that fetches jobs: the second came with 3.1, and workers' heartbeats
+/// with it.
+pub const LIBRARY: Library = Library {
+    name: "procrastinate",
+    called: "Procrastinate",
+    schema: "public",
+    reads: &["procrastinate_jobs", "procrastinate_workers", "procrastinate_events"],
+    version: Version {
+        ask: "SELECT CASE WHEN to_regclass('{schema}.procrastinate_jobs') IS NULL THEN NULL \
+              WHEN to_regproc('{schema}.procrastinate_fetch_job_v3') IS NOT NULL THEN 3 \
+              WHEN to_regproc('{schema}.procrastinate_fetch_job_v2') IS NOT NULL THEN 2 ELSE 1 END",
+        from: 2,
+        to: 2,
+        older: "update procrastinate to 3.1 or later, and apply its migrations",
+    },
+    from: "{schema}.procrastinate_jobs j",
+    running: "status IN ('doing', 'aborting')",
+    waiting: "status = 'todo'",
+    dead: "SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'",
+    row: Row {
+        id: "id::text",
+        nth: "id",
+        rank: "-priority",
+        lane: "queue_name",
+        arguments: Some("args"),
+        started: "(SELECT max(at) FROM {schema}.procrastinate_events e WHERE e.job_id = j.id AND e.type = 'started')",
+        until: "scheduled_at",
+        // one of the same lock is at work
+        held: "false",
+        again: "attempts > 0",
+        tries: "attempts",
+        since: "scheduled_at",
+        stale: "NOT EXISTS (SELECT 1 FROM {schema}.procrastinate_workers w WHERE w.id = j.worker_id AND w.last_heartbeat >= now() - interval '30 s')",
+    },
+    oldest: Some(
+        "SELECT least((SELECT min(scheduled_at) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at <= now()), \
+         (SELECT min(at) FROM {schema}.procrastinate_events WHERE job_id = \
+         (SELECT min(id) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at IS NULL)))",
+    ),
+    index: "procrastinate_jobs_priority_idx_v1",
+    rescue: Rescue {
+        by: "a task of the application's that calls retry_job for get_stalled_jobs",
+        after: Duration::from_secs(30),
+    },
+    unknown: "whether a job waits for another of the same lock: it counts as one that could be taken",
+};

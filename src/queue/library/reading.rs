@@ -1,0 +1,318 @@
+//! A reading of a library's queue: its version first, then all of it in one statement, and so of one moment. Each is sent
+//! with the beginning and the end of its transaction in one message: the server is never between them with nothing to do,
+//! no snapshot is held, and what is set for it does not outlast it behind a pooler.
+
+use ::postgres::error::SqlState;
+use ::postgres::{Client, SimpleQueryMessage};
+use serde::Deserialize;
+
+use super::Library;
+use crate::config::queue::{Library as Written, Queue};
+use crate::probes::jobs::{InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, State, plain_path};
+use crate::queue::address::Server;
+use crate::queue::postgres::{connect, said, settings};
+use crate::queue::sql::{literal, quote};
+use crate::queue::{Fault, millis};
+
+/// What is to be known of the queue itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Whose it is.
+    pub called: &'static str,
+    /// The version of its tables.
+    pub version: i64,
+    /// The versions that are read.
+    pub versions: (i64, i64),
+    /// The least that has to be granted, as SQL.
+    pub grants: Vec<String>,
+    /// What cannot be known of it.
+    pub unknown: &'static str,
+    /// What was read.
+    pub facts: QueueFacts,
+}
+
+/// What a queue holds.
+pub fn facts(server: &Server, queue: &Queue, written: &Written) -> Result<QueueFacts, Fault> {
+    Ok(about(server, queue, written)?.facts)
+}
+
+/// That, and what the queue is.
+pub fn about(server: &Server, queue: &Queue, written: &Written) -> Result<About, Fault> {
+    let library = super::named(written.name)
+        .ok_or_else(|| Fault(format!("{} is read by no program of this version", written.name)))?;
+    let user = server.config.get_user().unwrap_or("unwedge").to_owned();
+    let reading = Reading { library, written, queue, user };
+    let mut client = connect(server, queue)?;
+    let version = reading.version(&mut client)?;
+    Ok(About {
+        called: library.called,
+        version,
+        versions: (library.version.from, library.version.to),
+        grants: reading.grants(),
+        unknown: library.unknown,
+        facts: reading.facts(&mut client)?,
+    })
+}
+
+struct Reading<'a> {
+    library: &'static Library,
+    written: &'a Written,
+    queue: &'a Queue,
+    user: String,
+}
+
+/// The answer, as the statement makes it.
+#[derive(Deserialize)]
+struct Answer {
+    now_ms: u64,
+    waiting: Waiting,
+    at_work: AtWork,
+    dead: u64,
+    has_index: bool,
+    running: Vec<Found>,
+    next: Vec<Found>,
+    cooling: Vec<Found>,
+}
+
+#[derive(Deserialize)]
+struct Waiting {
+    pending: u64,
+    retryable: u64,
+    cooling: u64,
+    oldest_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct AtWork {
+    running: u64,
+    stale: u64,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    id: String,
+    lane: Option<String>,
+    output: Option<String>,
+    started_ms: Option<u64>,
+    until_ms: Option<u64>,
+    tries: Option<u64>,
+    again: bool,
+}
+
+impl Reading<'_> {
+    fn schema(&self) -> &str {
+        self.written.schema.as_deref().unwrap_or(self.library.schema)
+    }
+
+    /// A text of the library's with its schema.
+    fn of(&self, text: &str) -> String {
+        text.replace("{schema}", &quote(self.schema()))
+    }
+
+    /// The version of its tables, which is one that is read.
+    fn version(&self, client: &mut Client) -> Result<i64, Fault> {
+        let (version, called) = (&self.library.version, self.library.called);
+        let told = self.ask(client, &self.of(version.ask))?;
+        let range = format!("{} to {} are read here", version.from, version.to);
+        match told.as_deref().map(str::parse::<i64>) {
+            Some(Ok(found)) if found < version.from => Err(Fault(format!(
+                "the tables of {called} are of version {found}, and {range}: {}",
+                version.older
+            ))),
+            Some(Ok(found)) if found > version.to => Err(Fault(format!(
+                "the tables of {called} are of version {found}, and {range}: nobody has looked at a later one yet; update unwedge"
+            ))),
+            Some(Ok(found)) => Ok(found),
+            Some(Err(_)) | None => Err(Fault(format!(
+                "nothing in the schema {:?} says which version of {called} it is: it was never started there, or lives in another, \
+                 which [queue.library] schema names",
+                self.schema()
+            ))),
+        }
+    }
+
+    fn facts(&self, client: &mut Client) -> Result<QueueFacts, Fault> {
+        let told = self.ask(client, &self.statement())?;
+        let told = told.ok_or_else(|| Fault::new("the database gave no row"))?;
+        let answer: Answer = serde_json::from_str(&told)
+            .map_err(|error| Fault(format!("the database's answer is not understood: {error}")))?;
+        if answer.running.len() > RUNNING_MAX {
+            return Err(Fault(format!("more than {RUNNING_MAX} jobs are running")));
+        }
+        let mut advice = Vec::new();
+        if !answer.has_index {
+            advice.push(format!(
+                "{} has no index {:?} here: each reading goes through finished jobs too",
+                self.library.called, self.library.index
+            ));
+        }
+        let mut odd = 0;
+        let mut jobs = |found: Vec<Found>, state: Option<State>| -> Vec<Job> {
+            found.into_iter().map(|it| it.job(state, &mut odd)).collect()
+        };
+        let running = jobs(answer.running, Some(State::Running));
+        let next = jobs(answer.next, None);
+        let cooling = jobs(answer.cooling, Some(State::Cooling));
+        if odd > 0 {
+            advice.push(format!(
+                "{odd} of the jobs listed have an output that is no plain absolute path: it may be anywhere"
+            ));
+        }
+        let waits = answer.waiting;
+        Ok(QueueFacts {
+            queue: self.library.name.to_owned(),
+            at_utc_ms: answer.now_ms,
+            running,
+            next,
+            cooling,
+            counts: [
+                (State::Pending, waits.pending),
+                (State::Retryable, waits.retryable),
+                (State::Cooling, waits.cooling),
+                (State::Running, answer.at_work.running),
+            ]
+            .into(),
+            oldest_pending_ms: waits.oldest_ms.filter(|_| waits.pending + waits.retryable > 0),
+            infra_errors: InfraErrors { window_ms: millis(self.queue.infra_window), count: None },
+            stale_running: Some(answer.at_work.stale),
+            dead: Some(answer.dead),
+            hold_back: false,
+            rescue: Some(Rescue {
+                by: self.library.rescue.by.to_owned(),
+                after_ms: millis(self.library.rescue.after),
+            }),
+            advice,
+        })
+    }
+
+    /// All of it.
+    fn statement(&self) -> String {
+        let (library, row) = (self.library, &self.library.row);
+        let ms = |moment: &str| format!("(extract(epoch FROM {moment}) * 1000)::bigint");
+        let output = match (row.arguments, self.written.output.as_slice()) {
+            (Some(arguments), [_, ..]) => {
+                let keys: Vec<String> = self.written.output.iter().map(|it| literal(it)).collect();
+                format!("({arguments} #>> ARRAY[{}])", keys.join(", "))
+            }
+            (None, _) | (Some(_), []) => "NULL::text".to_owned(),
+        };
+        let free = format!("(coalesce(({}) <= now(), true) AND NOT ({}))", row.until, row.held);
+        let oldest = library.oldest.map_or_else(
+            || format!("min({}) FILTER (WHERE {free})", row.since),
+            |ask| format!("({ask})"),
+        );
+        let columns = format!(
+            "{} AS id, ({})::text AS lane, {output} AS output, {} AS started_ms, {} AS until_ms, ({})::bigint AS tries, ({}) AS again",
+            row.id,
+            row.lane,
+            ms(&format!("({})", row.started)),
+            ms(&format!("({})", row.until)),
+            row.tries,
+            row.again
+        );
+        let list = |condition: &str, order: &str, most: usize| {
+            format!(
+                "(SELECT coalesce(json_agg(l), '[]') FROM (SELECT {columns} FROM {} WHERE {condition} ORDER BY {order} LIMIT {most}) AS l)",
+                library.from
+            )
+        };
+        let next = usize::try_from(self.queue.next_jobs).unwrap_or(RUNNING_MAX);
+        let (running, waiting) = (library.running, library.waiting);
+        let turn = format!("{}, {}, {}", row.rank, row.until, row.nth);
+        let text = format!(
+            "SELECT json_build_object('now_ms', {now}, \
+             'waiting', (SELECT json_build_object('pending', count(*) FILTER (WHERE {free} AND NOT ({again})), \
+                 'retryable', count(*) FILTER (WHERE {free} AND ({again})), 'cooling', count(*) FILTER (WHERE NOT {free}), \
+                 'oldest_ms', greatest({now} - {oldest_ms}, 0)) FROM {from} WHERE {waiting}), \
+             'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE {stale})) FROM {from} WHERE {running}), \
+             'dead', ({dead}), 'has_index', to_regclass({index}) IS NOT NULL, \
+             'running', {at_work}, 'next', {comes_next}, 'cooling', {cools})",
+            now = ms("now()"),
+            again = row.again,
+            oldest_ms = ms(&oldest),
+            from = library.from,
+            stale = row.stale,
+            dead = library.dead,
+            index = literal(&format!("{}.{}", quote(self.schema()), quote(library.index))),
+            at_work = list(running, row.nth, RUNNING_MAX + 1),
+            comes_next = list(&format!("({waiting}) AND {free}"), &turn, next),
+            cools = list(
+                &format!("({waiting}) AND NOT {free}"),
+                &format!("{}, {}", row.until, row.nth),
+                next
+            ),
+        );
+        self.of(&text)
+    }
+
+    /// One value, as text.
+    fn ask(&self, client: &mut Client, question: &str) -> Result<Option<String>, Fault> {
+        let text = format!(
+            "START TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY{}; {question}; COMMIT",
+            settings(self.queue, "UTC")
+        );
+        let answer = client.simple_query(&text).map_err(|error| self.explained(&error))?;
+        Ok(answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        }))
+    }
+
+    /// The least that has to be granted.
+    fn grants(&self) -> Vec<String> {
+        let (schema, user) = (quote(self.schema()), quote(&self.user));
+        let tables: Vec<String> =
+            self.library.reads.iter().map(|it| format!("{schema}.{}", quote(it))).collect();
+        vec![
+            format!("GRANT USAGE ON SCHEMA {schema} TO {user};"),
+            format!("GRANT SELECT ON {} TO {user};", tables.join(", ")),
+        ]
+    }
+
+    /// What the server said, and what mends it.
+    fn explained(&self, error: &::postgres::Error) -> Fault {
+        let (said, called) = (said(error), self.library.called);
+        let code = error.code();
+        let is_hidden = said.contains("row-level security");
+        let is_missing = [
+            SqlState::UNDEFINED_TABLE,
+            SqlState::UNDEFINED_COLUMN,
+            SqlState::UNDEFINED_FUNCTION,
+            SqlState::UNDEFINED_OBJECT,
+            SqlState::INVALID_SCHEMA_NAME,
+        ];
+        Fault(if is_hidden {
+            format!(
+                "{said}: a count of the rows that are left would mean nothing; as an administrator: ALTER ROLE {} BYPASSRLS;",
+                quote(&self.user)
+            )
+        } else if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            format!("{said}; as the owner of {called}'s tables: {}", self.grants().join(" "))
+        } else if code.is_some_and(|code| is_missing.contains(code)) {
+            format!(
+                "{said}: {called} was never started in the schema {:?}, or lives in another, which [queue.library] schema names",
+                self.schema()
+            )
+        } else {
+            said
+        })
+    }
+}
+
+impl Found {
+    fn job(self, state: Option<State>, odd: &mut usize) -> Job {
+        let written = self.output.filter(|it| !it.is_empty());
+        let output = written.as_ref().and_then(|it| plain_path(it.as_bytes()));
+        *odd += usize::from(written.is_some() && output.is_none());
+        let waits = if self.again { State::Retryable } else { State::Pending };
+        Job {
+            id: self.id,
+            state: state.unwrap_or(waits),
+            lane: self.lane,
+            output,
+            started_utc_ms: self.started_ms,
+            not_before_utc_ms: self.until_ms,
+            attempts: self.tries,
+        }
+    }
+}

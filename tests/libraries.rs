@@ -1,0 +1,488 @@
+//! Queues of other people's libraries, on the tables that their own packages make: rows in every state, versions too old
+//! and too new, a role that may read and no more, policies, missing tables, another time zone.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+
+use unwedge::config::{self, queue::Queue};
+use unwedge::probes::jobs::{Job, QueueFacts, QueueLook, State};
+use unwedge::queue::{self, Fault, library::About};
+
+use crate::support::isolate;
+use crate::support::postgres::{Database, cluster};
+
+/// A library, what its tables are made of, and rows of every kind.
+struct Fixture {
+    name: &'static str,
+    /// Its schema, for what the tests change.
+    schema: &'static str,
+    /// Makes its tables as they are at a version.
+    install: fn(&Packages, &Database, i64),
+    /// The oldest that is read, the newest, and one before.
+    versions: [i64; 3],
+    /// Makes a version of it that nobody has looked at.
+    later: &'static str,
+    /// Rows: 1 and 2 at work, 2 of them stale; 3 comes first, then 4, and 5 again; 6 and 7 wait for a time, or for
+    /// another; 8 failed for good; 9 is done.
+    rows: &'static str,
+    /// How its rows are told, by the numbers above.
+    ids: &'static str,
+    /// Whether it shows where a job writes.
+    has_output: bool,
+}
+
+const ALL: [Fixture; 3] = [
+    Fixture {
+        name: "graphile-worker",
+        schema: "graphile_worker",
+        install: graphile_worker,
+        versions: [17, 20, 16],
+        later: "INSERT INTO graphile_worker.migrations (id) VALUES (99)",
+        rows: "
+            INSERT INTO graphile_worker._private_tasks (identifier) VALUES ('t');
+            INSERT INTO graphile_worker._private_jobs (task_id, payload, key, priority, run_at, attempts, max_attempts, locked_at)
+            SELECT t.id, json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)), r.key, r.priority,
+                now() + r.run_at::interval, r.attempts, 3, now() + r.locked::interval
+            FROM graphile_worker._private_tasks t, (VALUES
+                ('1', 0, '-2 h', 1, '-10 min'), ('2', 0, '-6 h', 1, '-5 h'), ('3', -1, '-1 min', 0, NULL), ('4', 0, '-1 h', 0, NULL),
+                ('5', 1, '-3 min', 2, NULL), ('6', 0, '1 h', 0, NULL), ('7', 0, '2 h', 1, NULL), ('8', 0, '-1 h', 3, NULL))
+                AS r (key, priority, run_at, attempts, locked)",
+        ids: "SELECT id::text, key FROM graphile_worker._private_jobs",
+        has_output: false,
+    },
+    Fixture {
+        name: "pg-boss",
+        schema: "pgboss",
+        install: pg_boss,
+        versions: [31, 46, 30],
+        later: "UPDATE pgboss.version SET version = 99",
+        rows: "
+            INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+                deletion_seconds, partition, table_name, dead_letter)
+            VALUES ('dead', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common', NULL),
+                ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common', 'dead');
+            INSERT INTO pgboss.job (name, singleton_key, data, priority, state, start_after, started_on, retry_count, blocked, heartbeat_on, heartbeat_seconds)
+            SELECT r.name, r.key, json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)), r.priority, r.state::pgboss.job_state,
+                now() + r.after::interval, now() + r.started::interval, r.count, r.blocked, now() + r.beat::interval, 60
+            FROM (VALUES
+                ('t', '1', 0, 'active', '-2 h', '-10 min', 0, false, '-10 s'), ('t', '2', 0, 'active', '-6 h', '-5 min', 0, false, '-3 min'),
+                ('t', '3', 1, 'created', '-1 min', NULL, 0, false, NULL), ('t', '4', 0, 'created', '-1 h', NULL, 0, false, NULL),
+                ('t', '5', -1, 'retry', '-3 min', '-1 h', 2, false, NULL), ('t', '6', 0, 'created', '1 h', NULL, 0, false, NULL),
+                ('t', '7', 0, 'created', '1 day', NULL, 0, true, NULL), ('t', '8', 0, 'failed', '-1 h', '-1 h', 2, false, NULL),
+                ('t', '9', 0, 'completed', '-1 h', '-1 h', 0, false, NULL), ('dead', '10', 0, 'created', '-1 h', NULL, 0, false, NULL))
+                AS r (name, key, priority, state, after, started, count, blocked, beat)",
+        ids: "SELECT id::text, singleton_key FROM pgboss.job",
+        has_output: true,
+    },
+    Fixture {
+        name: "procrastinate",
+        schema: "public",
+        install: procrastinate,
+        versions: [2, 2, 1],
+        later: "CREATE FUNCTION procrastinate_fetch_job_v3() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        rows: "
+            INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '10 s'), (now() - interval '1 min');
+            INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, args, priority, scheduled_at, attempts)
+            SELECT 'q', 't', r.key, json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)), r.priority,
+                now() + r.at::interval, r.attempts
+            FROM (VALUES ('1', 0, NULL, 0), ('2', 0, NULL, 0), ('3', 1, NULL, 0), ('4', 0, '-1 h', 0), ('5', -1, '-3 min', 2),
+                ('6', 0, '1 h', 0), ('7', 0, '2 h', 1), ('8', 0, NULL, 0), ('9', 0, NULL, 0)) AS r (key, priority, at, attempts);
+            UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT min(id) FROM procrastinate_workers) WHERE queueing_lock = '1';
+            UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT max(id) FROM procrastinate_workers) WHERE queueing_lock = '2';
+            UPDATE procrastinate_jobs SET status = 'failed' WHERE queueing_lock = '8';
+            UPDATE procrastinate_jobs SET status = 'succeeded' WHERE queueing_lock = '9';
+            UPDATE procrastinate_events SET at = at - interval '10 min' WHERE type = 'started'",
+        ids: "SELECT id::text, queueing_lock FROM procrastinate_jobs",
+        has_output: true,
+    },
+];
+
+/// Where `tests/setup` puts what they are made of.
+struct Packages(PathBuf);
+
+impl Packages {
+    fn of(test: &str) -> Option<Self> {
+        let dir = std::env::var_os("UNWEDGE_RIVALS").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rivals"),
+            PathBuf::from,
+        );
+        let stamps = ["node.installed", "python.installed"];
+        if let Some(missing) = stamps.iter().find(|it| !dir.join(it).exists()) {
+            isolate::skip(
+                test,
+                &format!("needs {missing} in target/rivals, which tests/setup makes"),
+            );
+            return None;
+        }
+        Some(Self(dir))
+    }
+
+    /// What a script for Node says.
+    fn node(&self, script: &str) -> String {
+        let ran = Command::new(self.0.join("node"))
+            .args(["--input-type=module", "-e", script])
+            .current_dir(&self.0)
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    }
+
+    /// Files of a directory of theirs, in the order of their names.
+    fn files(&self, dir: &str) -> Vec<PathBuf> {
+        let mut dir_of = self.0.clone();
+        for part in dir.split('/') {
+            dir_of = match part {
+                // whichever Python it is
+                "python*" => fs::read_dir(&dir_of).unwrap().next().unwrap().unwrap().path(),
+                part => dir_of.join(part),
+            };
+        }
+        let mut all: Vec<PathBuf> = fs::read_dir(dir_of)
+            .unwrap()
+            .map(|it| it.unwrap().path())
+            .filter(|it| it.extension().is_some_and(|it| it == "sql"))
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+/// Its own migrations up to one.
+fn graphile_worker(packages: &Packages, database: &Database, version: i64) {
+    database.sql(
+        "CREATE SCHEMA graphile_worker;
+         CREATE TABLE graphile_worker.migrations (id int PRIMARY KEY, ts timestamptz DEFAULT now() NOT NULL, breaking boolean)",
+    );
+    for file in packages.files("node_modules/graphile-worker/sql") {
+        let number: i64 = file.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        if number <= version {
+            let text = fs::read_to_string(&file).unwrap();
+            database.sql(&text.replace(":GRAPHILE_WORKER_SCHEMA", "graphile_worker"));
+            database.sql(&format!("INSERT INTO graphile_worker.migrations (id) VALUES ({number})"));
+        }
+    }
+}
+
+/// Its own plan to make its tables, and its own plans back from there.
+fn pg_boss(packages: &Packages, database: &Database, version: i64) {
+    let plans = packages.node(&format!(
+        "import {{ getConstructionPlans, getRollbackPlans }} from 'pg-boss';
+         const now = JSON.parse((await import('node:fs')).readFileSync('node_modules/pg-boss/package.json')).pgboss.schema;
+         const all = [getConstructionPlans('pgboss')];
+         for (let at = now; at > {version}; at--) all.push(getRollbackPlans('pgboss', at));
+         console.log(all.join('\\n;\\n'))"
+    ));
+    database.sql(&plans);
+}
+
+/// Its whole schema, or its migrations from before the second function that fetches jobs.
+fn procrastinate(packages: &Packages, database: &Database, version: i64) {
+    let sql = "venv/lib/python*/site-packages/procrastinate/sql";
+    if version == 2 {
+        let all = packages.files(sql);
+        let whole = all.iter().find(|it| it.ends_with("schema.sql")).unwrap();
+        database.sql(&fs::read_to_string(whole).unwrap());
+        return;
+    }
+    for file in packages.files(&format!("{sql}/migrations")) {
+        if file.file_name().unwrap() < std::ffi::OsStr::new("03.01") {
+            database.sql(&fs::read_to_string(file).unwrap());
+        }
+    }
+}
+
+fn queue(fixture: &Fixture, url: &str) -> Queue {
+    let output = if fixture.has_output { "[queue.library]\noutput = \"out.dir\"\n" } else { "" };
+    let text = format!("[queue]\nurl = \"{url}\"\nadapter = \"{}\"\n{output}", fixture.name);
+    config::from_str(&text).unwrap().queue.unwrap()
+}
+
+fn about(fixture: &Fixture, database: &Database, role: &str) -> Result<About, String> {
+    queue::about_library(&queue(fixture, &database.url(role))).map_err(|Fault(why)| why)
+}
+
+/// Grants what a reading says is the least, and reads.
+fn read(fixture: &Fixture, database: &Database, role: &str) -> QueueFacts {
+    let grants = about(fixture, database, "postgres").unwrap().grants;
+    for grant in &grants {
+        assert!(grant.contains("\"postgres\""), "{grant}");
+        database.sql(&grant.replace("\"postgres\"", &format!("\"{role}\"")));
+    }
+    match queue::look(&queue(fixture, &database.url(role))) {
+        QueueLook::Known(facts) => facts,
+        QueueLook::Unknown { why, .. } => panic!("{}: {why}", fixture.name),
+    }
+}
+
+/// Each library on a database of its own, at a version.
+fn each(test: &str, mut check: impl FnMut(&Fixture, &Packages, &Database)) {
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    for fixture in &ALL {
+        check(fixture, &packages, &cluster.database());
+    }
+}
+
+#[test]
+fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session() {
+    let test =
+        "libraries::each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    for fixture in &ALL {
+        for version in &fixture.versions[..2] {
+            let database = cluster.database();
+            (fixture.install)(&packages, &database, *version);
+            database.sql(fixture.rows);
+            let role = database.role("reader");
+            // UTC+14
+            database.sql(&format!("ALTER ROLE {role} SET timezone = 'Pacific/Kiritimati'"));
+            let facts = read(fixture, &database, &role);
+            let shown = format!("{} at {version}: {facts:?}", fixture.name);
+            let counts = State::ALL.map(|state| facts.count(state));
+            assert_eq!(counts, [2, 1, 2, 2], "{shown}");
+            assert_eq!((facts.dead, facts.stale_running), (Some(1), Some(1)), "{shown}");
+            let rows = database.client().query(fixture.ids, &[]).unwrap();
+            let number = |job: &Job| -> String {
+                let row = rows.iter().find(|row| row.get::<_, String>(0) == job.id).unwrap();
+                row.get(1)
+            };
+            let numbers = |jobs: &[Job]| jobs.iter().map(number).collect::<Vec<_>>();
+            let mut running = numbers(&facts.running);
+            running.sort();
+            assert_eq!(running, ["1", "2"], "{shown}");
+            assert_eq!(numbers(&facts.next), ["3", "4", "5"], "{shown}");
+            assert_eq!(numbers(&facts.cooling), ["6", "7"], "{shown}");
+            assert_eq!(
+                facts.next.iter().map(|it| it.state).collect::<Vec<_>>(),
+                [State::Pending, State::Pending, State::Retryable]
+            );
+            for job in facts.running.iter().chain(&facts.next) {
+                let output =
+                    fixture.has_output.then(|| PathBuf::from(format!("/srv/out/{}", number(job))));
+                assert_eq!(job.output, output, "{shown}");
+            }
+            let ago = |ms: u64| facts.at_utc_ms.saturating_sub(ms) / 60_000;
+            let first = facts.running.iter().find(|it| number(it) == "1").unwrap();
+            assert_eq!(ago(first.started_utc_ms.unwrap()), 10, "{shown}");
+            assert_eq!(facts.oldest_pending_ms.unwrap() / 60_000, 60, "{shown}");
+            assert!(facts.rescue.is_some() && !facts.hold_back, "{shown}");
+            // that of pg-boss came later
+            let has_index = fixture.name != "pg-boss" || *version == fixture.versions[1];
+            assert_eq!(facts.advice.is_empty(), has_index, "{shown}");
+        }
+    }
+}
+
+#[test]
+fn tables_without_a_row_are_a_queue_without_a_job() {
+    each(
+        "libraries::tables_without_a_row_are_a_queue_without_a_job",
+        |fixture, packages, database| {
+            (fixture.install)(packages, database, fixture.versions[1]);
+            let facts = read(fixture, database, &database.role("reader"));
+            assert_eq!(State::ALL.map(|state| facts.count(state)), [0; 4]);
+            assert_eq!(
+                (facts.dead, facts.stale_running, facts.oldest_pending_ms),
+                (Some(0), Some(0), None)
+            );
+            assert_eq!((facts.running.len(), facts.next.len(), facts.cooling.len()), (0, 0, 0));
+        },
+    );
+}
+
+#[test]
+fn a_version_that_nobody_has_looked_at_is_unknown_and_never_empty() {
+    let test = "libraries::a_version_that_nobody_has_looked_at_is_unknown_and_never_empty";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    for fixture in &ALL {
+        let (old, new) = (cluster.database(), cluster.database());
+        (fixture.install)(&packages, &old, fixture.versions[2]);
+        let why = about(fixture, &old, "postgres").unwrap_err();
+        assert!(why.contains(&format!("version {}", fixture.versions[2])), "{why}");
+        assert!(why.contains("are read here: update "), "{why}");
+        (fixture.install)(&packages, &new, fixture.versions[1]);
+        about(fixture, &new, "postgres").unwrap();
+        new.sql(fixture.later);
+        let why = about(fixture, &new, "postgres").unwrap_err();
+        assert!(why.contains("nobody has looked at a later one"), "{why}");
+        let look = queue::look(&queue(fixture, &new.url("postgres")));
+        assert!(matches!(look, QueueLook::Unknown { .. }), "{look:?}");
+    }
+}
+
+#[test]
+fn what_may_not_be_read_says_the_grant_that_mends_it() {
+    each(
+        "libraries::what_may_not_be_read_says_the_grant_that_mends_it",
+        |fixture, packages, database| {
+            (fixture.install)(packages, database, fixture.versions[1]);
+            database.sql("REVOKE ALL ON SCHEMA public FROM public");
+            database.sql(fixture.rows);
+            let role = database.role("reader");
+            let why = about(fixture, database, &role).unwrap_err();
+            let (said, grants) = why.split_once("tables: ").unwrap_or_else(|| panic!("{why}"));
+            assert!(said.contains("permission denied"), "{why}");
+            database.sql(grants);
+            assert_eq!(about(fixture, database, &role).unwrap().facts.count(State::Running), 2);
+            // none of it could be left out
+            for grant in grants.split_inclusive(';').filter(|it| !it.trim().is_empty()) {
+                database.sql(&grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "));
+                about(fixture, database, &role).unwrap_err();
+                database.sql(grant);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_policy_that_hides_rows_is_no_empty_queue() {
+    each("libraries::a_policy_that_hides_rows_is_no_empty_queue", |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql(fixture.rows);
+        let role = database.role("reader");
+        assert_eq!(read(fixture, database, &role).count(State::Running), 2);
+        if fixture.name == "graphile-worker" {
+            // its tables have policies, and its view shows past them what its owner sees: unless that is another
+            let owner = database.role("owner");
+            database.sql(&format!("GRANT USAGE ON SCHEMA graphile_worker TO {owner}; GRANT SELECT ON ALL TABLES IN SCHEMA graphile_worker TO {owner};
+                ALTER VIEW graphile_worker.jobs OWNER TO {owner}; GRANT SELECT ON graphile_worker.jobs TO {role}"));
+        } else {
+            let table = if fixture.name == "pg-boss" { "job" } else { "procrastinate_jobs" };
+            database
+                .sql(&format!("ALTER TABLE {}.{table} ENABLE ROW LEVEL SECURITY", fixture.schema));
+        }
+        let why = about(fixture, database, &role).unwrap_err();
+        assert!(why.contains("row-level security") && why.contains("BYPASSRLS"), "{why}");
+    });
+}
+
+#[test]
+fn tables_that_are_not_there_are_told_with_where_they_were_looked_for() {
+    each(
+        "libraries::tables_that_are_not_there_are_told_with_where_they_were_looked_for",
+        |fixture, packages, database| {
+            let why = about(fixture, database, "postgres").unwrap_err();
+            assert!(why.contains(&format!("in the schema {:?}", fixture.schema)), "{why}");
+            // and where they are elsewhere
+            (fixture.install)(packages, database, fixture.versions[1]);
+            if fixture.schema != "public" {
+                database.sql(&format!("ALTER SCHEMA {} RENAME TO elsewhere", fixture.schema));
+                let text = format!(
+                    "[queue]\nurl = \"{}\"\nadapter = \"{}\"\n[queue.library]\nschema = \"elsewhere\"\n",
+                    database.url("postgres"),
+                    fixture.name
+                );
+                let queue = config::from_str(&text).unwrap().queue.unwrap();
+                let about = queue::about_library(&queue).unwrap();
+                assert!(about.grants[0].contains("\"elsewhere\""), "{:?}", about.grants);
+            }
+        },
+    );
+}
+
+/// A way to the server that stands still, each time the server has answered and before that is passed on, for `look`.
+fn stand_still(to: u16, look: impl Fn() + Send + 'static) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(("127.0.0.1", to)).unwrap();
+        let (mut from, mut into) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut from, &mut into));
+        let mut some = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = server.read(&mut some) {
+            // all of an answer ends with this: ready, and in no transaction
+            if some[..count].ends_with(b"Z\0\0\0\x05I") {
+                look();
+            }
+            if client.write_all(&some[..count]).is_err() {
+                break;
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn between_two_questions_no_snapshot_is_held_and_nothing_is_ever_written() {
+    let test = "libraries::between_two_questions_no_snapshot_is_held_and_nothing_is_ever_written";
+    each(test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql(fixture.rows);
+        let role = database.role("reader");
+        read(fixture, database, &role);
+        let written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables";
+        let alone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let settled = || {
+            while database.value(alone) != "0" {
+                std::thread::yield_now();
+            }
+            database.value(written)
+        };
+        let before = settled();
+        let (seen, looks) = mpsc::channel();
+        let url = database.url("postgres");
+        let (port, name) = (database.cluster.port, database.name.clone());
+        let dir = database.cluster.dir.display().to_string();
+        let proxy = stand_still(port, move || {
+            let config = format!("host={dir} port={port} user=postgres dbname={name}");
+            let mut client = postgres::Client::connect(&config, postgres::NoTls).unwrap();
+            let held = "SELECT count(*), count(*) FILTER (WHERE state = 'idle' AND backend_xmin IS NULL AND xact_start IS NULL) \
+                FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'unwedge-jobs'";
+            let row = client.query_one(held, &[]).unwrap();
+            let _ = seen.send((row.get::<_, i64>(0), row.get::<_, i64>(1)));
+        });
+        let through = database.tcp_url(&role, "127.0.0.1", "?sslmode=disable");
+        let through = through.replace(&format!(":{port}/"), &format!(":{proxy}/"));
+        assert_ne!(through, url);
+        let look = queue::look(&queue(fixture, &through));
+        assert_eq!(look.known().map(|facts| facts.count(State::Running)), Some(2), "{look:?}");
+        let looks: Vec<_> = looks.into_iter().collect();
+        assert_eq!(looks, [(1, 1); 3], "after the connection, the version, the rows");
+        assert_eq!(settled(), before);
+    });
+}
+
+#[test]
+fn what_would_write_while_it_is_read_is_refused() {
+    each(
+        "libraries::what_would_write_while_it_is_read_is_refused",
+        |fixture, packages, database| {
+            (fixture.install)(packages, database, fixture.versions[1]);
+            let (schema, table) = match fixture.name {
+                "graphile-worker" => ("graphile_worker", "migrations"),
+                "pg-boss" => ("pgboss", "version"),
+                _ => ("public", "procrastinate_workers"),
+            };
+            database.sql(fixture.rows);
+            database.sql(&format!(
+            "CREATE TABLE touched (at timestamptz);
+             CREATE FUNCTION touch() RETURNS bool LANGUAGE plpgsql AS 'BEGIN INSERT INTO touched VALUES (now()); RETURN true; END';
+             ALTER TABLE {schema}.{table} RENAME TO a_real_one;
+             CREATE VIEW {schema}.{table} AS SELECT * FROM {schema}.a_real_one WHERE touch()"
+        ));
+            let why = about(fixture, database, "postgres").unwrap_err();
+            assert!(why.contains("read-only transaction"), "{why}");
+            assert_eq!(database.value("SELECT count(*) FROM touched"), "0");
+        },
+    );
+}
+
+#[test]
+fn a_server_that_stays_mute_costs_the_timeout_and_is_no_empty_queue() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for fixture in &ALL {
+        let mut asked = queue(fixture, &format!("postgres://u@127.0.0.1:{port}/d?sslmode=disable"));
+        asked.timeout = std::time::Duration::from_millis(300);
+        let look = queue::look(&asked);
+        assert!(
+            matches!(&look, QueueLook::Unknown { why, .. } if why.contains("no answer within 300 ms")),
+            "{look:?}"
+        );
+    }
+}
