@@ -24,18 +24,20 @@ struct Fixture {
     install: fn(&Packages, &Database, i64),
     /// The oldest that is read, the newest, and one before.
     versions: [i64; 3],
-    /// Makes a version of it that nobody has looked at.
+    /// Makes a version of it that nobody has looked at; none where nothing would tell it.
     later: &'static str,
     /// Rows: 1 and 2 at work, 2 of them stale; 3 comes first, then 4, and 5 again; 6 and 7 wait for a time, or for
     /// another; 8 failed for good; 9 is done.
     rows: &'static str,
     /// How its rows are told, by the numbers above.
     ids: &'static str,
-    /// Whether it shows where a job writes.
-    has_output: bool,
+    /// Where in what a job was put in with its output stands, where that is shown.
+    output: Option<&'static str>,
+    /// A table of it that can have a policy, and one that can be a view.
+    tables: [&'static str; 2],
 }
 
-const ALL: [Fixture; 3] = [
+const ALL: [Fixture; 8] = [
     Fixture {
         name: "graphile-worker",
         schema: "graphile_worker",
@@ -52,7 +54,8 @@ const ALL: [Fixture; 3] = [
                 ('5', 1, '-3 min', 2, NULL), ('6', 0, '1 h', 0, NULL), ('7', 0, '2 h', 1, NULL), ('8', 0, '-1 h', 3, NULL))
                 AS r (key, priority, run_at, attempts, locked)",
         ids: "SELECT id::text, key FROM graphile_worker._private_jobs",
-        has_output: false,
+        output: None,
+        tables: ["_private_jobs", "migrations"],
     },
     Fixture {
         name: "pg-boss",
@@ -76,7 +79,8 @@ const ALL: [Fixture; 3] = [
                 ('t', '9', 0, 'completed', '-1 h', '-1 h', 0, false, NULL), ('dead', '10', 0, 'created', '-1 h', NULL, 0, false, NULL))
                 AS r (name, key, priority, state, after, started, count, blocked, beat)",
         ids: "SELECT id::text, singleton_key FROM pgboss.job",
-        has_output: true,
+        output: Some("out.dir"),
+        tables: ["job", "version"],
     },
     Fixture {
         name: "procrastinate",
@@ -97,7 +101,124 @@ const ALL: [Fixture; 3] = [
             UPDATE procrastinate_jobs SET status = 'succeeded' WHERE queueing_lock = '9';
             UPDATE procrastinate_events SET at = at - interval '10 min' WHERE type = 'started'",
         ids: "SELECT id::text, queueing_lock FROM procrastinate_jobs",
-        has_output: true,
+        output: Some("out.dir"),
+        tables: ["procrastinate_jobs", "procrastinate_workers"],
+    },
+    Fixture {
+        name: "river",
+        schema: "public",
+        install: river,
+        versions: [4, 7, 3],
+        later: "INSERT INTO river_migration (line, version) VALUES ('pro', 99), ('main', 8)",
+        rows: "
+            INSERT INTO river_job (kind, args, priority, state, scheduled_at, attempt, attempted_at, finalized_at)
+            SELECT r.key, json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)), r.priority, r.state::river_job_state,
+                now() + r.at::interval, r.attempt, now() + r.began::interval, now() + r.ended::interval
+            FROM (VALUES
+                ('1', 1, 'running', '-2 h', 1, '-10 min', NULL), ('2', 1, 'running', '-6 h', 1, '-2 h', NULL),
+                ('3', 1, 'available', '-1 min', 0, NULL, NULL), ('4', 2, 'available', '-1 h', 0, NULL, NULL),
+                ('5', 3, 'retryable', '-3 min', 2, '-1 h', NULL), ('6', 1, 'scheduled', '1 h', 0, NULL, NULL),
+                ('7', 1, 'pending', '2 h', 0, NULL, NULL), ('8', 1, 'discarded', '-1 h', 3, '-1 h', '-1 h'),
+                ('9', 1, 'completed', '-1 h', 1, '-1 h', '-1 h')) AS r (key, priority, state, at, attempt, began, ended)",
+        ids: "SELECT id::text, kind FROM river_job",
+        output: Some("out.dir"),
+        tables: ["river_job", "river_migration"],
+    },
+    Fixture {
+        name: "oban",
+        schema: "public",
+        install: oban,
+        versions: [9, 14, 8],
+        later: "COMMENT ON TABLE oban_jobs IS '15'",
+        rows: "
+            INSERT INTO oban_jobs (worker, args, priority, state, scheduled_at, attempt, attempted_at)
+            SELECT r.key, json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)), r.priority, r.state::oban_job_state,
+                timezone('UTC', now() + r.at::interval), r.attempt, timezone('UTC', now() + r.began::interval)
+            FROM (VALUES
+                ('1', 0, 'executing', '-2 h', 1, '-10 min'), ('2', 0, 'executing', '-6 h', 1, '-2 h'),
+                ('3', 0, 'available', '-1 min', 0, NULL), ('4', 1, 'available', '-1 h', 0, NULL),
+                ('5', 2, 'retryable', '-3 min', 2, '-1 h'), ('6', 0, 'scheduled', '1 h', 0, NULL),
+                ('7', 0, 'retryable', '2 h', 1, '-1 h'), ('8', 0, 'discarded', '-1 h', 3, '-1 h'),
+                ('9', 0, 'completed', '-1 h', 1, '-1 h')) AS r (key, priority, state, at, attempt, began);
+            DO $$ BEGIN
+                IF EXISTS (SELECT 1 FROM pg_enum WHERE enumtypid = 'oban_job_state'::regtype AND enumlabel = 'suspended') THEN
+                    EXECUTE $q$UPDATE oban_jobs SET state = 'suspended' WHERE worker = '7'$q$;
+                END IF;
+            END $$",
+        ids: "SELECT id::text, worker FROM oban_jobs",
+        output: Some("out.dir"),
+        tables: ["oban_jobs", "oban_jobs"],
+    },
+    Fixture {
+        name: "good-job",
+        schema: "public",
+        install: good_job,
+        versions: [4, 4, 3],
+        later: "",
+        rows: "
+            INSERT INTO good_job_processes (created_at, updated_at) SELECT timezone('UTC', now() - interval '1 h'), timezone('UTC', now() + beat::interval)
+            FROM (VALUES ('-10 s'), ('-6 min')) AS p (beat);
+            INSERT INTO good_jobs (job_class, serialized_params, priority, scheduled_at, created_at, updated_at, executions_count, performed_at, finished_at, error, locked_by_id)
+            SELECT r.key, json_build_object('arguments', json_build_array(json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)))),
+                r.priority, timezone('UTC', now() + r.at::interval), timezone('UTC', now() - interval '1 h'), timezone('UTC', now()), r.count,
+                timezone('UTC', now() + r.began::interval), timezone('UTC', now() + r.ended::interval), r.error,
+                (SELECT id FROM good_job_processes p WHERE (r.key = '1' AND p.updated_at = (SELECT max(updated_at) FROM good_job_processes))
+                    OR (r.key = '2' AND p.updated_at = (SELECT min(updated_at) FROM good_job_processes)))
+            FROM (VALUES
+                ('1', 0, '-2 h', 1, '-10 min', NULL, NULL), ('2', 0, '-6 h', 1, '-20 min', NULL, NULL),
+                ('3', -1, '-1 min', 0, NULL, NULL, NULL), ('4', 0, NULL, 0, NULL, NULL, NULL),
+                ('5', NULL, '-3 min', 2, NULL, NULL, NULL), ('6', 0, '1 h', 0, NULL, NULL, NULL),
+                ('7', 0, '2 h', 1, NULL, NULL, NULL), ('8', 0, '-1 h', 3, '-1 h', '-1 h', 'e'),
+                ('9', 0, '-1 h', 1, '-1 h', '-1 h', NULL)) AS r (key, priority, at, count, began, ended, error)",
+        ids: "SELECT id::text, job_class FROM good_jobs",
+        output: Some("arguments.0.out.dir"),
+        tables: ["good_jobs", "good_job_processes"],
+    },
+    Fixture {
+        name: "que",
+        schema: "public",
+        install: que,
+        versions: [5, 7, 4],
+        later: "COMMENT ON TABLE que_jobs IS '8'",
+        rows: "
+            INSERT INTO que_jobs (job_class, args, priority, run_at, error_count, finished_at, expired_at)
+            SELECT r.key, json_build_array(json_build_object('out', json_build_object('dir', '/srv/out/' || r.key))), r.priority,
+                now() + r.at::interval, r.errors, now() + r.ended::interval, now() + r.expired::interval
+            FROM (VALUES
+                ('1', 1, '-2 h', 0, NULL, NULL), ('2', 1, '-6 h', 0, NULL, NULL), ('3', 1, '-1 min', 0, NULL, NULL),
+                ('4', 2, '-1 h', 0, NULL, NULL), ('5', 3, '-3 min', 2, NULL, NULL), ('6', 1, '1 h', 0, NULL, NULL),
+                ('7', 1, '2 h', 1, NULL, NULL), ('8', 1, '-1 h', 15, NULL, '-1 h'), ('9', 1, '-1 h', 0, '-1 h', NULL))
+                AS r (key, priority, at, errors, ended, expired)",
+        ids: "SELECT id::text, job_class FROM que_jobs",
+        output: Some("0.out.dir"),
+        tables: ["que_jobs", "que_lockers"],
+    },
+    Fixture {
+        name: "solid-queue",
+        schema: "public",
+        install: solid_queue,
+        versions: [1, 1, 0],
+        later: "",
+        rows: "
+            INSERT INTO solid_queue_processes (kind, name, pid, created_at, last_heartbeat_at)
+            SELECT 'Worker', 'w', 1, timezone('UTC', now()), timezone('UTC', now() + beat::interval) FROM (VALUES ('-10 s'), ('-6 min')) AS p (beat);
+            INSERT INTO solid_queue_jobs (id, queue_name, class_name, arguments, priority, finished_at)
+            SELECT r.key, 'q', r.key, json_build_object('executions', r.count, 'arguments', json_build_array(json_build_object('out',
+                json_build_object('dir', '/srv/out/' || r.key)))), r.priority, timezone('UTC', now() + r.ended::interval)
+            FROM (VALUES (1, 0, 0, NULL), (2, 0, 0, NULL), (3, -1, 0, NULL), (4, 0, 0, NULL), (5, 1, 2, NULL), (6, 0, 0, NULL),
+                (7, 0, 1, NULL), (8, 0, 3, NULL), (9, 0, 0, '-1 h')) AS r (key, priority, count, ended);
+            INSERT INTO solid_queue_claimed_executions (job_id, process_id, created_at)
+            VALUES (1, 1, timezone('UTC', now() - interval '10 min')), (2, 2, timezone('UTC', now() - interval '20 min'));
+            INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at)
+            SELECT key, 'q', timezone('UTC', now() + at::interval) FROM (VALUES (3, '-1 min'), (4, '-1 h'), (5, '-3 min')) AS r (key, at);
+            INSERT INTO solid_queue_scheduled_executions (job_id, queue_name, scheduled_at, created_at)
+            VALUES (6, 'q', timezone('UTC', now() + interval '1 h'), timezone('UTC', now()));
+            INSERT INTO solid_queue_blocked_executions (job_id, queue_name, concurrency_key, expires_at, created_at)
+            VALUES (7, 'q', 'k', timezone('UTC', now() + interval '1 h'), timezone('UTC', now()));
+            INSERT INTO solid_queue_failed_executions (job_id, created_at) VALUES (8, timezone('UTC', now()))",
+        ids: "SELECT id::text, class_name FROM solid_queue_jobs",
+        output: Some("arguments.0.out.dir"),
+        tables: ["solid_queue_claimed_executions", "solid_queue_processes"],
     },
 ];
 
@@ -196,8 +317,79 @@ fn procrastinate(packages: &Packages, database: &Database, version: i64) {
     }
 }
 
+/// Tables that were put together again from what their project publishes, as no registry here has the package.
+fn rebuilt(name: &str) -> String {
+    let file = format!("{}/tests/lab/libraries/{name}.sql", env!("CARGO_MANIFEST_DIR"));
+    fs::read_to_string(file).unwrap()
+}
+
+fn river(_: &Packages, database: &Database, version: i64) {
+    database.sql(&rebuilt("river"));
+    if version < 5 {
+        database.sql(
+            "ALTER TABLE river_migration DROP COLUMN line;
+             ALTER TABLE river_job DROP COLUMN unique_key, DROP COLUMN unique_states",
+        );
+    }
+    let line = if version < 5 { ["", ""] } else { ["line, ", "'main', "] };
+    database.sql(&format!(
+        "INSERT INTO river_migration ({}version) SELECT {}v FROM generate_series(1, {version}) v",
+        line[0], line[1]
+    ));
+}
+
+fn oban(_: &Packages, database: &Database, version: i64) {
+    let suspended = if version < 14 { "" } else { "'suspended', " };
+    let states = format!(
+        "'available', {suspended}'scheduled', 'executing', 'retryable', 'completed', 'discarded', 'cancelled'"
+    );
+    database.sql(&rebuilt("oban").replace("(STATES)", &format!("({states})")));
+    database.sql(&format!("COMMENT ON TABLE oban_jobs IS '{version}'"));
+}
+
+fn good_job(_: &Packages, database: &Database, version: i64) {
+    database.sql(&rebuilt("good_job"));
+    if version < 4 {
+        database.sql("ALTER TABLE good_jobs DROP COLUMN locked_by_id");
+    }
+}
+
+fn que(_: &Packages, database: &Database, version: i64) {
+    database.sql(&rebuilt("que"));
+    if version < 6 {
+        database.sql("ALTER TABLE que_jobs DROP COLUMN kwargs");
+    }
+    database.sql(&format!("COMMENT ON TABLE que_jobs IS '{version}'"));
+}
+
+fn solid_queue(_: &Packages, database: &Database, version: i64) {
+    database.sql(&rebuilt("solid_queue"));
+    if version < 1 {
+        database.sql("ALTER TABLE solid_queue_processes DROP COLUMN name");
+    }
+}
+
+/// The rows, and whoever has to be there with them.
+fn plant(fixture: &Fixture, database: &Database) -> Vec<postgres::Client> {
+    database.sql(fixture.rows);
+    if fixture.name != "que" {
+        return Vec::new();
+    }
+    let mut all = vec![database.client(), database.client()];
+    for (client, key) in all.iter_mut().zip(["1", "2"]) {
+        let lock = "SELECT pg_advisory_lock(id) FROM que_jobs WHERE job_class = $1";
+        client.query(lock, &[&key]).unwrap();
+    }
+    all[0]
+        .batch_execute("INSERT INTO que_lockers VALUES (pg_backend_pid(), 1, '{1}', 1, 'h', '{default}', true)")
+        .unwrap();
+    all
+}
+
 fn queue(fixture: &Fixture, url: &str) -> Queue {
-    let output = if fixture.has_output { "[queue.library]\noutput = \"out.dir\"\n" } else { "" };
+    let output = fixture
+        .output
+        .map_or_else(String::new, |it| format!("[queue.library]\noutput = \"{it}\"\n"));
     let text = format!("[queue]\nurl = \"{url}\"\nadapter = \"{}\"\n{output}", fixture.name);
     config::from_str(&text).unwrap().queue.unwrap()
 }
@@ -236,7 +428,7 @@ fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session
         for version in &fixture.versions[..2] {
             let database = cluster.database();
             (fixture.install)(&packages, &database, *version);
-            database.sql(fixture.rows);
+            let _held = plant(fixture, &database);
             let role = database.role("reader");
             // UTC+14
             database.sql(&format!("ALTER ROLE {role} SET timezone = 'Pacific/Kiritimati'"));
@@ -262,12 +454,14 @@ fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session
             );
             for job in facts.running.iter().chain(&facts.next) {
                 let output =
-                    fixture.has_output.then(|| PathBuf::from(format!("/srv/out/{}", number(job))));
+                    fixture.output.map(|_| PathBuf::from(format!("/srv/out/{}", number(job))));
                 assert_eq!(job.output, output, "{shown}");
             }
             let ago = |ms: u64| facts.at_utc_ms.saturating_sub(ms) / 60_000;
             let first = facts.running.iter().find(|it| number(it) == "1").unwrap();
-            assert_eq!(ago(first.started_utc_ms.unwrap()), 10, "{shown}");
+            // Que keeps no time of it
+            let started = (fixture.name != "que").then_some(10);
+            assert_eq!(first.started_utc_ms.map(ago), started, "{shown}");
             assert_eq!(facts.oldest_pending_ms.unwrap() / 60_000, 60, "{shown}");
             assert!(facts.rescue.is_some() && !facts.hold_back, "{shown}");
             // that of pg-boss came later
@@ -306,6 +500,9 @@ fn a_version_that_nobody_has_looked_at_is_unknown_and_never_empty() {
         assert!(why.contains("are read here: update "), "{why}");
         (fixture.install)(&packages, &new, fixture.versions[1]);
         about(fixture, &new, "postgres").unwrap();
+        if fixture.later.is_empty() {
+            continue;
+        }
         new.sql(fixture.later);
         let why = about(fixture, &new, "postgres").unwrap_err();
         assert!(why.contains("nobody has looked at a later one"), "{why}");
@@ -321,7 +518,7 @@ fn what_may_not_be_read_says_the_grant_that_mends_it() {
         |fixture, packages, database| {
             (fixture.install)(packages, database, fixture.versions[1]);
             database.sql("REVOKE ALL ON SCHEMA public FROM public");
-            database.sql(fixture.rows);
+            let _held = plant(fixture, database);
             let role = database.role("reader");
             let why = about(fixture, database, &role).unwrap_err();
             let (said, grants) = why.split_once("tables: ").unwrap_or_else(|| panic!("{why}"));
@@ -342,7 +539,7 @@ fn what_may_not_be_read_says_the_grant_that_mends_it() {
 fn a_policy_that_hides_rows_is_no_empty_queue() {
     each("libraries::a_policy_that_hides_rows_is_no_empty_queue", |fixture, packages, database| {
         (fixture.install)(packages, database, fixture.versions[1]);
-        database.sql(fixture.rows);
+        let held = plant(fixture, database);
         let role = database.role("reader");
         assert_eq!(read(fixture, database, &role).count(State::Running), 2);
         if fixture.name == "graphile-worker" {
@@ -351,37 +548,36 @@ fn a_policy_that_hides_rows_is_no_empty_queue() {
             database.sql(&format!("GRANT USAGE ON SCHEMA graphile_worker TO {owner}; GRANT SELECT ON ALL TABLES IN SCHEMA graphile_worker TO {owner};
                 ALTER VIEW graphile_worker.jobs OWNER TO {owner}; GRANT SELECT ON graphile_worker.jobs TO {role}"));
         } else {
-            let table = if fixture.name == "pg-boss" { "job" } else { "procrastinate_jobs" };
+            let table = fixture.tables[0];
             database
                 .sql(&format!("ALTER TABLE {}.{table} ENABLE ROW LEVEL SECURITY", fixture.schema));
         }
         let why = about(fixture, database, &role).unwrap_err();
         assert!(why.contains("row-level security") && why.contains("BYPASSRLS"), "{why}");
+        drop(held);
     });
 }
 
 #[test]
 fn tables_that_are_not_there_are_told_with_where_they_were_looked_for() {
-    each(
-        "libraries::tables_that_are_not_there_are_told_with_where_they_were_looked_for",
-        |fixture, packages, database| {
-            let why = about(fixture, database, "postgres").unwrap_err();
-            assert!(why.contains(&format!("in the schema {:?}", fixture.schema)), "{why}");
-            // and where they are elsewhere
-            (fixture.install)(packages, database, fixture.versions[1]);
-            if fixture.schema != "public" {
-                database.sql(&format!("ALTER SCHEMA {} RENAME TO elsewhere", fixture.schema));
-                let text = format!(
-                    "[queue]\nurl = \"{}\"\nadapter = \"{}\"\n[queue.library]\nschema = \"elsewhere\"\n",
-                    database.url("postgres"),
-                    fixture.name
-                );
-                let queue = config::from_str(&text).unwrap().queue.unwrap();
-                let about = queue::about_library(&queue).unwrap();
-                assert!(about.grants[0].contains("\"elsewhere\""), "{:?}", about.grants);
-            }
-        },
-    );
+    let test = "libraries::tables_that_are_not_there_are_told_with_where_they_were_looked_for";
+    each(test, |fixture, packages, database| {
+        let why = about(fixture, database, "postgres").unwrap_err();
+        assert!(why.contains(&format!("in the schema {:?}", fixture.schema)), "{why}");
+        // and where they are elsewhere
+        (fixture.install)(packages, database, fixture.versions[1]);
+        if fixture.schema != "public" {
+            database.sql(&format!("ALTER SCHEMA {} RENAME TO elsewhere", fixture.schema));
+            let text = format!(
+                "[queue]\nurl = \"{}\"\nadapter = \"{}\"\n[queue.library]\nschema = \"elsewhere\"\n",
+                database.url("postgres"),
+                fixture.name
+            );
+            let queue = config::from_str(&text).unwrap().queue.unwrap();
+            let about = queue::about_library(&queue).unwrap();
+            assert!(about.grants[0].contains("\"elsewhere\""), "{:?}", about.grants);
+        }
+    });
 }
 
 /// A way to the server that stands still, each time the server has answered and before that is passed on, for `look`.
@@ -412,13 +608,13 @@ fn between_two_questions_no_snapshot_is_held_and_nothing_is_ever_written() {
     let test = "libraries::between_two_questions_no_snapshot_is_held_and_nothing_is_ever_written";
     each(test, |fixture, packages, database| {
         (fixture.install)(packages, database, fixture.versions[1]);
-        database.sql(fixture.rows);
+        let held = plant(fixture, database);
         let role = database.role("reader");
         read(fixture, database, &role);
         let written = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables";
         let alone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         let settled = || {
-            while database.value(alone) != "0" {
+            while database.value(alone) != held.len().to_string() {
                 std::thread::yield_now();
             }
             database.value(written)
@@ -453,17 +649,15 @@ fn what_would_write_while_it_is_read_is_refused() {
         "libraries::what_would_write_while_it_is_read_is_refused",
         |fixture, packages, database| {
             (fixture.install)(packages, database, fixture.versions[1]);
-            let (schema, table) = match fixture.name {
-                "graphile-worker" => ("graphile_worker", "migrations"),
-                "pg-boss" => ("pgboss", "version"),
-                _ => ("public", "procrastinate_workers"),
-            };
-            database.sql(fixture.rows);
+            let (schema, table) = (fixture.schema, fixture.tables[1]);
+            let _held = plant(fixture, database);
             database.sql(&format!(
             "CREATE TABLE touched (at timestamptz);
              CREATE FUNCTION touch() RETURNS bool LANGUAGE plpgsql AS 'BEGIN INSERT INTO touched VALUES (now()); RETURN true; END';
              ALTER TABLE {schema}.{table} RENAME TO a_real_one;
-             CREATE VIEW {schema}.{table} AS SELECT * FROM {schema}.a_real_one WHERE touch()"
+             CREATE VIEW {schema}.{table} AS SELECT * FROM {schema}.a_real_one WHERE touch();
+             COMMENT ON VIEW {schema}.{table} IS '{version}'",
+            version = fixture.versions[1]
         ));
             let why = about(fixture, database, "postgres").unwrap_err();
             assert!(why.contains("read-only transaction"), "{why}");

@@ -91,11 +91,20 @@ impl Adapter {
     /// Names of those that are no library's.
     pub const NAMES: [&str; 3] = ["table", "healtharchive", "unwedge"];
     /// Names of libraries.
-    pub const LIBRARIES: [&str; 3] = ["graphile-worker", "pg-boss", "procrastinate"];
+    pub const LIBRARIES: [&str; 8] = [
+        "good-job",
+        "graphile-worker",
+        "oban",
+        "pg-boss",
+        "procrastinate",
+        "que",
+        "river",
+        "solid-queue",
+    ];
     /// Libraries that say nothing of what a job was put in with.
     pub const WITHOUT_ARGUMENTS: [&str; 1] = ["graphile-worker"];
     /// Names of later versions.
-    pub const LATER: [&str; 6] = ["river", "oban", "solid-queue", "good-job", "que", "pgmq"];
+    pub const LATER: [&str; 1] = ["pgmq"];
 }
 
 /// A library's queue.

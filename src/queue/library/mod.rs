@@ -5,18 +5,31 @@
 //! Nothing is ever written to one of them. Nor is anything guessed: a version that nobody has looked at, a table that is
 //! not there, a policy that hides rows make the queue unknown, with what mends it.
 
+mod good_job;
 mod graphile_worker;
+mod oban;
 mod pg_boss;
 mod procrastinate;
+mod que;
 mod reading;
+mod river;
+mod solid_queue;
 
 use std::time::Duration;
 
 pub use reading::{About, about, facts};
 
 /// Every one.
-pub const ALL: [&Library; 3] =
-    [&graphile_worker::LIBRARY, &pg_boss::LIBRARY, &procrastinate::LIBRARY];
+pub const ALL: [&Library; 8] = [
+    &good_job::LIBRARY,
+    &graphile_worker::LIBRARY,
+    &oban::LIBRARY,
+    &pg_boss::LIBRARY,
+    &procrastinate::LIBRARY,
+    &que::LIBRARY,
+    &river::LIBRARY,
+    &solid_queue::LIBRARY,
+];
 
 /// A library, and how its queue is read. `{schema}` in any of its texts is the schema that it lives in.
 #[derive(Debug)]

@@ -1,0 +1,46 @@
+//! Oban. Its times are UTC without a zone, and its version is a comment of its table.
+
+use std::time::Duration;
+
+use super::{Library, Rescue, Row, Version};
+
+/// How it is read.
+pub const LIBRARY: Library = Library {
+    name: "oban",
+    called: "Oban",
+    schema: "public",
+    reads: &["oban_jobs"],
+    version: Version {
+        // a restore may lose it: COMMENT ON TABLE oban_jobs IS '14' puts it back
+        ask: "SELECT obj_description(to_regclass('{schema}.oban_jobs'), 'pg_class')",
+        from: 9,
+        to: 14,
+        older: "update Oban, and run its migrations",
+    },
+    from: "{schema}.oban_jobs",
+    running: "state = 'executing'",
+    // of the order in which the states were made, as 14 came with one that earlier versions do not know
+    waiting: "state < 'completed' AND state <> 'executing'",
+    dead: "SELECT count(*) FROM {schema}.oban_jobs WHERE state = 'discarded'",
+    row: Row {
+        id: "id::text",
+        nth: "id",
+        rank: "priority",
+        lane: "queue",
+        arguments: Some("args"),
+        started: "attempted_at AT TIME ZONE 'UTC'",
+        until: "scheduled_at AT TIME ZONE 'UTC'",
+        held: "state::text = 'suspended'",
+        again: "attempt > 0",
+        tries: "attempt",
+        since: "scheduled_at AT TIME ZONE 'UTC'",
+        stale: "attempted_at AT TIME ZONE 'UTC' < now() - interval '60 min'",
+    },
+    oldest: None,
+    index: "oban_jobs_state_queue_priority_scheduled_at_id_index",
+    rescue: Rescue {
+        by: "Oban's Lifeline, where that plugin is on",
+        after: Duration::from_secs(3600),
+    },
+    unknown: "whether a queue is paused: its jobs count as some that could be taken",
+};

@@ -1,0 +1,46 @@
+//! River. Its migrations are of several lines since version 5; its jobs are of the line `main`.
+
+use std::time::Duration;
+
+use super::{Library, Rescue, Row, Version};
+
+/// How it is read.
+pub const LIBRARY: Library = Library {
+    name: "river",
+    called: "River",
+    schema: "public",
+    reads: &["river_job", "river_migration"],
+    version: Version {
+        // before version 5 there was one line, without a name
+        ask: "SELECT max(version) FROM {schema}.river_migration m WHERE coalesce(to_jsonb(m)->>'line', 'main') = 'main'",
+        from: 4,
+        to: 7,
+        older: "update River, and let it migrate (river migrate-up)",
+    },
+    from: "{schema}.river_job",
+    running: "state = 'running'",
+    waiting: "state IN ('available', 'retryable', 'scheduled', 'pending')",
+    dead: "SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded'",
+    row: Row {
+        id: "id::text",
+        nth: "id",
+        rank: "priority",
+        lane: "queue",
+        arguments: Some("args"),
+        started: "attempted_at",
+        until: "scheduled_at",
+        held: "state = 'pending'",
+        again: "attempt > 0",
+        tries: "attempt",
+        since: "scheduled_at",
+        // what it rescues by itself
+        stale: "attempted_at < now() - interval '1 hour'",
+    },
+    oldest: None,
+    index: "river_job_prioritized_fetching_index",
+    rescue: Rescue {
+        by: "River's leader, or what JobRescuer was told",
+        after: Duration::from_secs(3600),
+    },
+    unknown: "whether a queue is paused: its jobs count as some that could be taken",
+};

@@ -1,0 +1,62 @@
+//! Solid Queue. How a job stands is said by which table has a row for it. Its times are UTC without a zone.
+
+use std::time::Duration;
+
+use super::{Library, Rescue, Row, Version};
+
+/// How it is read. The version is that of its schema, which has not changed since 1.0.
+pub const LIBRARY: Library = Library {
+    name: "solid-queue",
+    called: "Solid Queue",
+    schema: "public",
+    reads: &[
+        "solid_queue_jobs",
+        "solid_queue_ready_executions",
+        "solid_queue_claimed_executions",
+        "solid_queue_scheduled_executions",
+        "solid_queue_blocked_executions",
+        "solid_queue_failed_executions",
+        "solid_queue_processes",
+    ],
+    version: Version {
+        ask: "SELECT CASE WHEN to_regclass('{schema}.solid_queue_jobs') IS NULL THEN NULL \
+              WHEN to_regclass('{schema}.solid_queue_blocked_executions') IS NULL OR NOT EXISTS (SELECT 1 FROM pg_attribute \
+              WHERE attrelid = to_regclass('{schema}.solid_queue_processes') AND attname = 'name') THEN 0 ELSE 1 END",
+        from: 1,
+        to: 1,
+        older: "update Solid Queue to 1.0 or later, and run its migrations",
+    },
+    // of each branch only what is asked of it is read
+    from: "(SELECT job_id, 'claimed' AS stand, created_at AS began, NULL::timestamp AS due, process_id FROM {schema}.solid_queue_claimed_executions \
+           UNION ALL SELECT job_id, 'ready', NULL, created_at, NULL FROM {schema}.solid_queue_ready_executions \
+           UNION ALL SELECT job_id, 'scheduled', NULL, scheduled_at, NULL FROM {schema}.solid_queue_scheduled_executions \
+           UNION ALL SELECT job_id, 'blocked', NULL, NULL, NULL FROM {schema}.solid_queue_blocked_executions) e \
+           JOIN {schema}.solid_queue_jobs j ON j.id = e.job_id",
+    running: "stand = 'claimed'",
+    waiting: "stand IN ('ready', 'scheduled', 'blocked')",
+    dead: "SELECT count(*) FROM {schema}.solid_queue_failed_executions",
+    row: Row {
+        id: "j.id::text",
+        nth: "j.id",
+        rank: "j.priority",
+        lane: "j.queue_name",
+        arguments: Some("j.arguments::jsonb"),
+        started: "began AT TIME ZONE 'UTC'",
+        until: "due AT TIME ZONE 'UTC'",
+        held: "stand = 'blocked'",
+        // how often it was tried stands in what it was put in with
+        again: "coalesce((j.arguments::jsonb->>'executions')::int, 0) > 0",
+        tries: "coalesce((j.arguments::jsonb->>'executions')::int, 0)",
+        since: "due AT TIME ZONE 'UTC'",
+        stale: "NOT EXISTS (SELECT 1 FROM {schema}.solid_queue_processes p WHERE p.id = e.process_id \
+                AND p.last_heartbeat_at AT TIME ZONE 'UTC' >= now() - interval '5 min')",
+    },
+    oldest: None,
+    index: "index_solid_queue_poll_all",
+    rescue: Rescue {
+        by: "Solid Queue's supervisor, which lets them fail",
+        after: Duration::from_secs(300),
+    },
+    unknown: "whether a queue is paused: its jobs count as some that could be taken. A row of a worker that is gone fails for good: \
+              somebody has to have it tried again",
+};

@@ -1,0 +1,28 @@
+-- Que's tables at version 7, put together again from its migrations 1 to 7: the columns and the index of what is read.
+CREATE TABLE que_jobs (
+    priority smallint NOT NULL DEFAULT 100,
+    run_at timestamptz NOT NULL DEFAULT now(),
+    id bigserial PRIMARY KEY,
+    job_class text NOT NULL,
+    error_count integer NOT NULL DEFAULT 0,
+    last_error_message text,
+    queue text NOT NULL DEFAULT 'default',
+    last_error_backtrace text,
+    finished_at timestamptz,
+    expired_at timestamptz,
+    args jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(args) = 'array'),
+    data jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(data) = 'object'),
+    job_schema_version integer DEFAULT 1,
+    kwargs jsonb NOT NULL DEFAULT '{}'
+) WITH (fillfactor = 90);
+CREATE INDEX que_poll_idx ON que_jobs (queue, priority, run_at, id) WHERE finished_at IS NULL AND expired_at IS NULL;
+CREATE UNLOGGED TABLE que_lockers (
+    pid integer PRIMARY KEY,
+    worker_count integer NOT NULL,
+    worker_priorities integer[] NOT NULL,
+    ruby_pid integer NOT NULL,
+    ruby_hostname text NOT NULL,
+    queues text[] NOT NULL,
+    listening boolean NOT NULL,
+    job_schema_version integer DEFAULT 1
+);
