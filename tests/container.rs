@@ -92,3 +92,48 @@ host_test! {
         }
     }
 }
+
+host_test! {
+    fn a_container_that_cannot_be_taken_away_is_nobodys_fault_and_no_try_runs_beside_it(
+        host, needs "/usr/bin/podman", needs "/bin/busybox"
+    ) {
+        furnish(&host);
+        host.put(
+            "/run/engine",
+            b"#!/bin/sh\necho \"$@\" >>/run/asked\n[ ! -e /run/away ] || case $1 in rm|ps) echo it does not answer >&2; exit 125 ;; esac\nexec /usr/bin/podman \"$@\"\n",
+            "755",
+        );
+        // where commands run is said for the whole host
+        let jobs = "[jobs]\nmode = \"container\"\nimage = \"tools:1\"\nengine = [\"/run/engine\"]\n";
+        host.put("/etc/unwedge/unwedge.toml", jobs.as_bytes(), "644");
+        let kind = "output = \"/srv/out/{name}\"\n[[tier]]\nname = \"only\"\nlimit = \"1s\"\n\
+            argv = [\"/bin/sh\", \"-c\", \"test -e /srv/in/go || sleep 4321; cat $1 >$2\", \"job\", \"{input}\", \"{output}\"]\n";
+        host.put("/srv/held.toml", kind.as_bytes(), "644");
+        host.ok(&format!("touch /run/away; cd /; (setsid sh -c '{RUN} held.toml in/a' >/run/said 2>&1 & echo $! >/run/pid)"));
+        let list = "cd /; unwedge jobs list --queue sqlite:///srv/queue.db --class infrastructure";
+        host.until(&format!("{list} | grep -q /srv/in/a"));
+        let shown = host.ok("unwedge jobs show --queue sqlite:///srv/queue.db 1");
+        assert!(shown.contains("its container cannot be taken away"), "{shown}");
+        // what an engine that is stopped ends with itself is no end of the job either
+        let ended = kind.replace("1s", "20s").replace("test -e /srv/in/go || sleep 4321; cat $1 >$2", "exit 137");
+        host.put("/srv/ended.toml", (ended + "[retry]\nattempts = 1\n").as_bytes(), "644");
+        let said = host.bash(&format!("timeout 8 sh -c '{RUN} ended.toml in/b'"));
+        assert_ne!(said.code, Some(1), "{said:?}");
+        let shown = host.ok("unwedge jobs show --queue sqlite:///srv/queue.db 2");
+        assert!(shown.contains("infrastructure: exit 137") && shown.contains("the engine does not answer"), "{shown}");
+        host.ok("test -n \"$(podman ps --all --quiet)\"; kill -TERM $(pgrep -x unwedge); rm /run/away; touch /srv/in/go");
+        host.until("test -z \"$(pgrep -x unwedge)\"");
+        host.ok(&format!("{RUN} held.toml --again in/a"));
+        let said = host.bash(&format!("{RUN} ended.toml --again in/b"));
+        assert!(said.code == Some(1) && said.stdout.contains("(failed): exit 137"), "{said:?}");
+        host.ok("test -z \"$(podman ps --all --quiet)\"; test \"$(cat /srv/out/a)\" = x");
+        let rows = host.ok("unwedge jobs show --json --queue sqlite:///srv/queue.db 1");
+        assert!(rows.contains("\"failures\":0"), "{rows}");
+        let asked = host.ok("cat /run/asked");
+        let asked: Vec<&str> = asked.lines().collect();
+        let taken = |line: &str| line.starts_with("rm ") && line.ends_with("-1-1-0");
+        let taken = asked.iter().rposition(|line| taken(line));
+        let begun = asked.iter().position(|it| it.starts_with("run ") && it.contains("-1-2-0 "));
+        assert!(taken.is_some() && taken < begun, "the first goes before the second is begun: {asked:?}");
+    }
+}

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Parser as _;
 use unwedge::act::child;
-use unwedge::cli::{Unwedge, Verb};
-use unwedge::config::{self, ConfigErrors, Loaded, Request};
+use unwedge::cli::{Run, Unwedge, Verb};
+use unwedge::config::{self, ConfigErrors, Loaded, Request, container};
 use unwedge::kit;
 use unwedge::operator::{Said, dispatch, doctor, generate, install, run};
 use unwedge::probes::mountinfo::mount_points;
@@ -32,9 +32,7 @@ fn main() -> ExitCode {
         Verb::Install(asked) => put(&cli, |loaded, now| install::install(asked, loaded, now)),
         Verb::Uninstall(asked) => put(&cli, |loaded, now| install::uninstall(asked, loaded, now)),
         Verb::Doctor => return doctor(&cli),
-        Verb::Run(asked) => {
-            return run::run(asked).map_or_else(|why| finish(Err(why)), ExitCode::from);
-        }
+        Verb::Run(asked) => return run_files(&cli, asked),
         _ => match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
             Ok(loaded) => dispatch::with_config(&cli, &loaded),
             Err(errors) => {
@@ -47,6 +45,22 @@ fn main() -> ExitCode {
         Ok(((), code)) => ExitCode::from(code),
         Err(error) => finish(Err(error)),
     }
+}
+
+/// Works through files: without any configuration too, but not past one that may say where commands have to run.
+fn run_files(cli: &Unwedge, asked: &Run) -> ExitCode {
+    let host = match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
+        Ok(loaded) => loaded.settings.jobs.map(|jobs| jobs.run).unwrap_or_default(),
+        Err(_) if asked.mode.as_deref() == Some("direct") => container::Said::default(),
+        Err(errors) => {
+            out::complain(&errors.to_string());
+            out::complain(
+                "unwedge run: [jobs] may say where commands run; --mode direct goes without it",
+            );
+            return Exit::Usage.into();
+        }
+    };
+    run::run(asked, &host).map_or_else(|why| finish(Err(why)), ExitCode::from)
 }
 
 fn finish(done: Result<()>) -> ExitCode {

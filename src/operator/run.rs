@@ -51,13 +51,13 @@ const BATCH: u32 = 64;
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
-/// Works through the files; the exit code: 0 all are done, 1 some are not, 130 it was interrupted.
+/// Works through the files, where `[jobs]` of the host says unless it was told otherwise; the exit code: 0 all are done, 1 some are not, 130 it was interrupted.
 ///
 /// # Errors
 /// It could not begin; nothing was done.
-pub fn run(asked: &cli::Run) -> Result<u8> {
+pub fn run(asked: &cli::Run, host: &Said) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
-    let kind = kind_of(asked, &base)?;
+    let kind = kind_of(asked, &base, host)?;
     if let Some(file) = asked.files.iter().find(|it| Address::of(it).is_some()) {
         bail!(
             "{}: a run knows no [[bucket]]; put it in for unwedge-runner: unwedge jobs submit",
@@ -160,7 +160,7 @@ pub fn run(asked: &cli::Run) -> Result<u8> {
 }
 
 /// The type: of a file, or of the command that was given.
-fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
+fn kind_of(asked: &cli::Run, base: &Path, host: &Said) -> Result<JobType> {
     let cores = std::thread::available_parallelism()
         .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     let run_as = |mut kind: JobType| {
@@ -170,7 +170,7 @@ fn kind_of(asked: &cli::Run, base: &Path) -> Result<JobType> {
         });
         kind.said.mode = mode.or(kind.said.mode);
         kind.said.image = asked.image.clone().or(kind.said.image);
-        kind.on_host(&Said::default()).map_err(Error::msg)
+        kind.on_host(host).map_err(Error::msg)
     };
     if let Some(file) = &asked.r#type {
         let said = std::fs::read_to_string(file).with_context(|| text::path(file))?;

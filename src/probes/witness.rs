@@ -72,10 +72,14 @@ pub fn is_over(id: &str) -> bool {
     }
 }
 
+/// Whether processes of others are hidden (hidepid, a sandbox): what is not seen may be there.
+fn are_hidden() -> bool {
+    !std::path::Path::new("/proc/1").exists()
+}
+
 /// Whether a process that a worker has started for a job is still at it. One that was started just now has no name yet.
 fn has_helpers(id: &str) -> bool {
-    // where processes of others are hidden (hidepid, a sandbox), what is not seen may be there
-    if !std::path::Path::new("/proc/1").exists() {
+    if are_hidden() {
         return true;
     }
     let Ok(all) = procfs::process::all_processes() else { return true };
@@ -90,9 +94,12 @@ fn has_helpers(id: &str) -> bool {
     })
 }
 
-/// Whether a process is called so.
+/// Whether a process is called so, or may be.
 #[must_use]
 pub fn is_called(name: &str) -> bool {
+    if are_hidden() {
+        return true;
+    }
     let Ok(all) = procfs::process::all_processes() else { return true };
     all.flatten().any(|process| process.stat().is_ok_and(|it| it.state != 'Z' && it.comm == name))
 }

@@ -1,6 +1,7 @@
 //! A command in a container: the words for the engine, and taking away what is left. Inside is what its type needs and
 //! nothing of ours: no store, no credential, no socket, no network that was not named.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Duration;
@@ -19,13 +20,31 @@ const PREFIX: &str = "unwedge-";
 pub const ENGINE_FAILED: std::ops::RangeInclusive<i32> = 125..=127;
 
 /// What the engine needs of the runner's environment; nothing of it is handed on into the container.
-pub const ENGINE_VARIABLES: [&str; 6] =
-    ["HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DOCKER_HOST"];
+pub const ENGINE_VARIABLES: [&str; 10] = [
+    "HOME",
+    "PATH",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+];
 
-/// The name of the container of a try: whose it is stands in it.
+/// The name of the container of a command: whose it is stands in it, and which of a try's commands, as one whose client was
+/// ended while the engine made it may be there when the next begins.
 #[must_use]
-pub fn name_of(worker: &str, token: Token) -> String {
-    format!("{PREFIX}{}-{}-{}", witness::helper_name(worker), token.id, token.nth)
+pub fn name_of(worker: &str, token: Token, tier: usize) -> String {
+    format!("{PREFIX}{}-{}-{}-{tier}", witness::helper_name(worker), token.id, token.nth)
+}
+
+/// Whose helper and which try a name tells.
+fn of_name(name: &str) -> Option<(&str, Token)> {
+    let mut parts = name.strip_prefix(PREFIX)?.split('-');
+    let (key, id, nth) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((key, Token { id: id.parse().ok()?, nth: nth.parse().ok()? }))
 }
 
 /// A command as it is to be run.
@@ -37,6 +56,8 @@ pub struct Command<'a> {
     pub name: &'a str,
     /// The try.
     pub token: Token,
+    /// What tells its queue from others.
+    pub mark: &'a str,
     /// What it works on.
     pub input: &'a Path,
     /// Where it writes.
@@ -64,6 +85,8 @@ impl Command<'_> {
         add(&["--user", &format!("{uid}:{gid}")]);
         for (key, value) in [
             ("host", witness::host()),
+            ("uid", uid.to_string()),
+            ("queue", self.mark.to_owned()),
             ("job", self.token.id.to_string()),
             ("try", self.token.nth.to_string()),
         ] {
@@ -111,22 +134,80 @@ fn is_of_engine(name: &OsStr) -> bool {
 }
 
 /// Takes a container away, whatever it does; one that is gone is none.
-pub fn remove(container: &Container, name: &str) {
-    let _ = engine(container, &["rm", "--force", name]);
+///
+/// # Errors
+/// It may still be there.
+pub fn remove(container: &Container, name: &str) -> Result<(), String> {
+    let done = engine(container, &["rm", "--force", name]).map_err(|error| error.to_string())?;
+    // an engine that has none of this name may call that an error
+    if done.ok() || listed(container, &[format!("name=^{name}$")])?.is_empty() {
+        return Ok(());
+    }
+    Err(done.describe())
 }
 
-/// Takes away the containers of workers that are gone: whoever started one watches it, and is seen by its name.
-pub fn remove_orphans(container: &Container) {
-    let own = format!("label=unwedge.host={}", witness::host());
-    let words =
-        ["ps", "--all", "--filter", "name=unwedge-uj", "--filter", &own, "--format", "{{.Names}}"];
-    let Ok(done) = engine(container, &words) else { return };
-    for name in String::from_utf8_lossy(&done.stdout).lines() {
-        let key = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-        if key.is_some_and(|key| !witness::is_called(key)) {
-            remove(container, name);
+/// Takes away what is left of the tries of a job; a next one never runs beside it.
+///
+/// # Errors
+/// Something may still be there.
+pub fn remove_of_job(container: &Container, mark: &str, job: i64) -> Result<(), String> {
+    let of = [format!("label=unwedge.queue={mark}"), format!("label=unwedge.job={job}")];
+    listed(container, &of)?.iter().try_for_each(|name| remove(container, name))
+}
+
+/// Who looks for containers that nobody watches any more.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    /// The worker.
+    pub worker: &'a str,
+    /// Its tries that run.
+    pub running: &'a BTreeSet<Token>,
+    /// What was there when it looked before.
+    pub before: &'a BTreeSet<String>,
+}
+
+/// Takes away the containers of this user's workers that are gone: whoever started one watches it, and is seen by its name.
+/// Of its own those whose try is over, if they were there the time before: one that was begun since is none of them. What
+/// is there now.
+///
+/// # Errors
+/// What the engine could not do.
+pub fn remove_orphans(
+    container: &Container,
+    watch: &Watch<'_>,
+) -> Result<BTreeSet<String>, String> {
+    let own = [
+        "name=unwedge-uj".to_owned(),
+        format!("label=unwedge.host={}", witness::host()),
+        format!("label=unwedge.uid={}", rustix::process::geteuid().as_raw()),
+    ];
+    let all = listed(container, &own)?;
+    let own = witness::helper_name(watch.worker);
+    for name in &all {
+        let Some((key, token)) = of_name(name) else { continue };
+        let is_over = key == own && watch.before.contains(name) && !watch.running.contains(&token);
+        if is_over || !witness::is_called(key) {
+            remove(container, name)?;
         }
     }
+    Ok(all)
+}
+
+/// Whether the engine is there to do anything.
+#[must_use]
+pub fn answers(container: &Container) -> bool {
+    listed(container, &["name=^unwedge-none$".to_owned()]).is_ok()
+}
+
+/// Names of the containers that are so, ended ones too.
+fn listed(container: &Container, filters: &[String]) -> Result<BTreeSet<String>, String> {
+    let mut words = vec!["ps", "--all", "--format", "{{.Names}}"];
+    words.extend(filters.iter().flat_map(|it| ["--filter", it]));
+    let done = engine(container, &words).map_err(|error| error.to_string())?;
+    if !done.ok() {
+        return Err(done.describe());
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect())
 }
 
 fn engine(container: &Container, words: &[&str]) -> Result<command::Finished, command::Failure> {
@@ -158,6 +239,7 @@ mod tests {
             container: &container,
             name: "unwedge-x-7-1",
             token: Token { id: 7, nth: 1 },
+            mark: "m",
             input: Path::new(input),
             output: output.map(Path::new),
             memory_mib: Some(32),
@@ -183,5 +265,15 @@ mod tests {
         let said = words("/srv/a", Some("/srv/out/b")).unwrap();
         assert!(said.contains("|--volume|/srv:/srv:ro|--volume|/srv/out:/srv/out|"), "{said}");
         assert!(words("/srv/a:b/c", None).unwrap_err().contains("colon"));
+    }
+
+    #[test]
+    fn a_name_tells_whose_it_is_and_of_which_try() {
+        let token = Token { id: 7, nth: 2 };
+        let name = name_of("boot:1:2", token, 0);
+        assert_eq!(of_name(&name), Some((witness::helper_name("boot:1:2").as_str(), token)));
+        assert_ne!(name, name_of("boot:1:2", token, 1));
+        assert_eq!(of_name("x-unwedge-uj-7-2-0"), None);
+        assert_eq!(of_name("unwedge-uj-x"), None);
     }
 }

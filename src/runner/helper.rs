@@ -24,10 +24,11 @@ use super::order::{GO, Order, Report, Step, Tell};
 use super::tree;
 use crate::act::scratch;
 use crate::config::bucket::Address;
+use crate::config::container::Container;
 use crate::config::job_type::{Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
 use crate::probes::witness;
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{Deadline, pause};
 use crate::sys::command::{Work, pull, wait_any};
 use crate::sys::{place, text};
 
@@ -41,6 +42,11 @@ pub const WORKER: &str = "UNWEDGE_WORKER";
 const SAID_BYTES: usize = 2048;
 /// How long killed processes may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// How often an engine is asked to take a container away, and how far apart.
+const CLEAR_UP_TIMES: u32 = 3;
+const CLEAR_UP_APART: Duration = Duration::from_secs(2);
+/// Exit codes of what was ended from outside: by KILL, by TERM.
+const ENDED: [i32; 2] = [137, 143];
 
 /// Why a try is not gone on with.
 enum Halt {
@@ -122,6 +128,21 @@ fn tell(what: &Tell) -> std::io::Result<()> {
     out.flush()
 }
 
+/// Takes a container away, however the engine is for a while.
+fn taken_away(container: &Container, name: &str) -> Result<(), String> {
+    let mut last = Ok(());
+    for nth in 0..CLEAR_UP_TIMES {
+        if nth > 0 {
+            pause(CLEAR_UP_APART);
+        }
+        last = container::remove(container, name);
+        if last.is_ok() {
+            return last;
+        }
+    }
+    last.map_err(|why| format!("its container cannot be taken away: {why}"))
+}
+
 /// A result that is not safe on this host is not delivered.
 fn not_kept(error: &std::io::Error) -> Halt {
     Halt::Over(failed(Class::Infrastructure, format!("keep the result: {error}")))
@@ -168,6 +189,12 @@ impl Job<'_> {
             return Ok(Report { message, ..Report::default() });
         }
         sweep(order);
+        if let Some(inside) = order.kind.container.as_ref().filter(|_| order.token.nth > 1) {
+            container::remove_of_job(inside, &order.mark, order.token.id).map_err(|why| {
+                let why = format!("whether a try before is still at work cannot be told: {why}");
+                Halt::Over(failed(Class::Infrastructure, why))
+            })?;
+        }
         let away = Away::of(order);
         self.away = away.map_err(|why| Halt::Over(failed(Class::Infrastructure, why)))?;
         let mut done = self.work();
@@ -202,7 +229,7 @@ impl Job<'_> {
             return Ok(failed);
         }
         let mut last = None;
-        for tier in &order.kind.tiers {
+        for (nth, tier) in order.kind.tiers.iter().enumerate() {
             let argv = order.kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
             let program = Path::new(argv.first().map_or("", String::as_str));
             if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
@@ -212,7 +239,7 @@ impl Job<'_> {
             if let Some(scratch) = &scratch {
                 clear(scratch)?;
             }
-            let (outcome, report) = self.one(tier, scratch.as_deref())?;
+            let (outcome, report) = self.one(nth, tier, scratch.as_deref())?;
             match outcome {
                 Outcome::Done => {
                     let is_wanted = tier.min_bytes > 0;
@@ -235,12 +262,11 @@ impl Job<'_> {
             remove(scratch.as_deref());
         }
         Ok(last.unwrap_or_else(|| {
-            let programs: Vec<&str> = order
-                .kind
-                .tiers
-                .iter()
-                .filter_map(|tier| Some(tier.argv.first()?.as_str()))
-                .collect();
+            let engine = order.kind.container.as_ref().map(|it| &it.engine);
+            let of = |tier| engine.unwrap_or(tier).first().map(String::as_str);
+            let mut programs: Vec<&str> =
+                order.kind.tiers.iter().filter_map(|tier| of(&tier.argv)).collect();
+            programs.dedup();
             failed(
                 Class::Configuration,
                 format!("none of its programs is here: {}", programs.join(", ")),
@@ -249,14 +275,19 @@ impl Job<'_> {
     }
 
     /// Runs one tier to its end.
-    fn one(&mut self, tier: &Tier, scratch: Option<&Path>) -> Result<(Outcome, Report), Halt> {
+    fn one(
+        &mut self,
+        nth: usize,
+        tier: &Tier,
+        scratch: Option<&Path>,
+    ) -> Result<(Outcome, Report), Halt> {
         let order = self.order;
         let input = self.input();
         let marks = Marks { input: &input, output: scratch, local: None, id: order.token.id };
         let argv = tier.command(&marks);
         let own = variables(order, self.worker);
         let inside = order.kind.container.as_ref();
-        let name = container::name_of(self.worker, order.token);
+        let name = container::name_of(self.worker, order.token, nth);
         let argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
         let (argv, variables) = match inside {
             None => (argv, own),
@@ -265,6 +296,7 @@ impl Job<'_> {
                     container: it,
                     name: &name,
                     token: order.token,
+                    mark: &order.mark,
                     input: &input,
                     output: scratch,
                     memory_mib: order.kind.memory_mib,
@@ -287,12 +319,24 @@ impl Job<'_> {
             let of_engine = is_of_engine.then_some(Meaning::Configuration);
             order.kind.exit.get(&code).copied().or(of_engine)
         };
-        let clear_up = || {
-            if let Some(it) = inside {
-                container::remove(it, &name);
-            }
+        let Some(inside) = inside else {
+            return self.command(tier, &argv, &variables, scratch, &meaning, &|| Ok(()));
         };
-        self.command(tier, &argv, &variables, scratch, &meaning, &clear_up)
+        let clear_up = || taken_away(inside, &name);
+        let done = self.command(tier, &argv, &variables, scratch, &meaning, &clear_up);
+        match done {
+            // an engine that is stopped ends what it runs
+            Ok((Outcome::Not(Class::Failed), report))
+                if report.exit_code.is_some_and(|code| ENDED.contains(&code))
+                    && !container::answers(inside) =>
+            {
+                let message = report.message.unwrap_or_default();
+                let class = Class::Infrastructure;
+                let message = Some(format!("{message}; the engine does not answer"));
+                Ok((Outcome::Not(class), Report { class: Some(class), message, ..report }))
+            }
+            done => done,
+        }
     }
 
     /// Runs a command to its end, and says how that was.
@@ -303,7 +347,7 @@ impl Job<'_> {
         variables: &[(OsString, OsString)],
         scratch: Option<&Path>,
         meaning: &dyn Fn(i32) -> Option<Meaning>,
-        clear_up: &dyn Fn(),
+        clear_up: &dyn Fn() -> Result<(), String>,
     ) -> Result<(Outcome, Report), Halt> {
         let order = self.order;
         let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
@@ -331,9 +375,15 @@ impl Job<'_> {
         let waited = self.wait(tier, &work);
         // what it left in the background is no part of its result
         self.kill_all();
-        clear_up();
+        let cleared = clear_up();
         let (status, timed_out) = waited?;
         let exit = status.and_then(WaitStatus::exit_status);
+        let is_over =
+            !timed_out && exit.is_some_and(|code| !container::ENGINE_FAILED.contains(&code));
+        if let (Err(why), false) = (cleared, is_over) {
+            // it may still be at work, and that is no job's fault
+            return Err(Halt::Over(failed(Class::Infrastructure, why)));
+        }
         let signal = status.and_then(WaitStatus::terminating_signal);
         let evidence = Evidence {
             exit,
@@ -509,7 +559,7 @@ impl Job<'_> {
         };
         let mut variables = variables(self.order, self.worker);
         variables.extend_from_slice(own);
-        self.command(&step, argv, &variables, None, meaning, &|| {})
+        self.command(&step, argv, &variables, None, meaning, &|| Ok(()))
     }
 
     /// Waits for the end of a command; how it ended, and whether its time was over.

@@ -6,11 +6,12 @@ mod belonging;
 mod handling;
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Read as _;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -140,6 +141,8 @@ struct Runner {
     /// What tells scratch files of this queue from those of another.
     mark: String,
     running: BTreeMap<Token, Running>,
+    /// The containers that were there when somebody looked for those that nobody watches.
+    containers: Arc<Mutex<BTreeSet<String>>>,
     /// What was handed out and is not begun yet.
     claimed: VecDeque<(Rc<JobType>, Claimed)>,
     /// Helpers that wait for a job.
@@ -225,6 +228,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         around,
         id,
         running: BTreeMap::new(),
+        containers: Arc::default(),
         claimed: VecDeque::new(),
         hands: Vec::new(),
         hands_made: 0,

@@ -1,8 +1,9 @@
 //! What a runner is to its queue and to its host: how it makes itself known and what it can take, its beats, and whom it
 //! finds gone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Runner, names, say, with_smoke};
@@ -23,7 +24,7 @@ use crate::queue::store::{Beat, Ending, Heard, Load, NewWorker, Registered, Stor
 use crate::report::runner::Standing;
 use crate::runner::running::Running;
 use crate::runner::{container, tree};
-use crate::sys::clock::boottime;
+use crate::sys::clock::{boottime, pause};
 
 impl Runner {
     /// Makes itself known. What workers before have left on this host is handed in first: they are about to be found
@@ -121,8 +122,10 @@ impl Runner {
         engines.sort_by(|a, b| a.engine.cmp(&b.engine));
         engines.dedup_by(|a, b| a.engine == b.engine);
         if !engines.is_empty() {
+            let (worker, seen) = (self.id.clone(), Arc::clone(&self.containers));
+            let running: BTreeSet<Token> = self.running.keys().copied().collect();
             // an engine may take its time, and nobody waits for it
-            std::thread::spawn(move || engines.iter().for_each(container::remove_orphans));
+            std::thread::spawn(move || clear_containers(&engines, &worker, &running, &seen));
         }
         let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) else {
             return self
@@ -431,4 +434,37 @@ impl Runner {
             Err(Fault(why)) => self.trouble("queue", &why),
         }
     }
+}
+
+/// An engine that does not answer is asked again so often, and so far apart, before the next look at the tools.
+const ENGINE_TIMES: u32 = 10;
+const ENGINE_APART: Duration = Duration::from_secs(15);
+
+/// Takes away containers that nobody watches any more; `seen` are those that were there the time before.
+fn clear_containers(
+    engines: &[Container],
+    worker: &str,
+    running: &BTreeSet<Token>,
+    seen: &Mutex<BTreeSet<String>>,
+) {
+    let before = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let watch = container::Watch { worker, running, before: &before };
+    let mut there = BTreeSet::new();
+    for engine in engines {
+        for nth in 1..=ENGINE_TIMES {
+            match container::remove_orphans(engine, &watch) {
+                Ok(found) => {
+                    there.extend(found);
+                    break;
+                }
+                Err(why) => {
+                    if nth == 1 {
+                        say(&format!("containers of workers that are gone may be left: {why}"));
+                    }
+                    pause(ENGINE_APART);
+                }
+            }
+        }
+    }
+    *seen.lock().unwrap_or_else(PoisonError::into_inner) = there;
 }

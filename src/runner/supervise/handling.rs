@@ -239,8 +239,12 @@ impl Runner {
             tree::kill_strays(&self.helpers(), Duration::from_millis(500));
             if let Some(container) = kind.container.clone() {
                 // what the engine keeps elsewhere is none of our processes
-                let name = container::name_of(&self.id, token);
-                std::thread::spawn(move || container::remove(&container, &name));
+                let mark = self.mark.clone();
+                std::thread::spawn(move || {
+                    if let Err(why) = container::remove_of_job(&container, &mark, token.id) {
+                        say(&format!("job {}: its container: {why}", token.id));
+                    }
+                });
             }
         }
         self.end(&claimed, &kind, report, Some(started_ms));
