@@ -680,3 +680,49 @@ fn a_server_that_stays_mute_costs_the_timeout_and_is_no_empty_queue() {
         );
     }
 }
+
+#[test]
+fn the_check_of_the_queue_says_what_it_is_and_what_its_user_needs() {
+    let test = "libraries::the_check_of_the_queue_says_what_it_is_and_what_its_user_needs";
+    each(test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let _held = plant(fixture, database);
+        let role = database.role("reader");
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("unwedge.toml");
+        let shown = dir.path().display();
+        let text = format!(
+            "[host]\nuser = \"nobody\"\nstate_dir = \"{shown}\"\nrun_dir = \"{shown}\"\n\
+             [queue]\nurl = \"{}\"\nadapter = \"{}\"\n",
+            database.url(&role),
+            fixture.name
+        );
+        fs::write(&file, text).unwrap();
+        let check = |more: &[&str]| {
+            Command::new(env!("CARGO_BIN_EXE_unwedge"))
+                .args(["--config".as_ref(), file.as_os_str()])
+                .args(["queue", "check"])
+                .args(more)
+                .output()
+                .unwrap()
+        };
+        // what it says is missing is what it says when all is there
+        let refused = check(&[]);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        let (_, grants) = said.split_once("tables: ").unwrap_or_else(|| panic!("{said}"));
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        database.sql(grants);
+        let done = check(&[]);
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert!(done.status.success() && said.starts_with("the queue can be read\n"), "{said}");
+        for part in ["2 pending, 1 retryable, 2 cooling, 2 running", "1 failed for good"] {
+            assert!(said.contains(part), "{said}");
+        }
+        for grant in grants.trim().split_inclusive(';') {
+            assert!(said.contains(grant.trim()), "{grant}: {said}");
+        }
+        let told: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).unwrap();
+        assert_eq!(told["version"], fixture.versions[1], "{told}");
+        assert_eq!(told["facts"]["counts"]["running"], 2, "{told}");
+    });
+}
