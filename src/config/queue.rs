@@ -91,11 +91,12 @@ impl Adapter {
     /// Names of those that are no library's.
     pub const NAMES: [&str; 3] = ["table", "healtharchive", "unwedge"];
     /// Names of libraries.
-    pub const LIBRARIES: [&str; 8] = [
+    pub const LIBRARIES: [&str; 9] = [
         "good-job",
         "graphile-worker",
         "oban",
         "pg-boss",
+        "pgmq",
         "procrastinate",
         "que",
         "river",
@@ -103,8 +104,6 @@ impl Adapter {
     ];
     /// Libraries that say nothing of what a job was put in with.
     pub const WITHOUT_ARGUMENTS: [&str; 1] = ["graphile-worker"];
-    /// Names of later versions.
-    pub const LATER: [&str; 1] = ["pgmq"];
 }
 
 /// A library's queue.

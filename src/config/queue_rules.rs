@@ -160,9 +160,6 @@ fn adapter(
         }
         (Some("unwedge"), None) => return Adapter::Unwedge,
         (Some("healtharchive"), None) => {}
-        (Some(name), _) if Adapter::LATER.contains(&name) => {
-            check.problem(&key, format!("{name:?} is not in this version yet, expected {known}"));
-        }
         (Some(name), _) => {
             let hint = nearest(name, names())
                 .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));

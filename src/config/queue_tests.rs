@@ -81,13 +81,9 @@ fn where_the_database_is_must_be_said_once_and_in_a_known_way() {
 #[test]
 fn an_adapter_is_one_of_this_version() {
     let with = |adapter: &str| format!("[queue]\nurl = \"sqlite:///q\"\n{adapter}\n");
-    let known = "expected \"table\" or \"healtharchive\" or \"unwedge\" or \"good-job\" or \"graphile-worker\" or \"oban\" or \"pg-boss\" or \"procrastinate\" or \"que\" or \"river\" or \"solid-queue\"";
+    let known = "expected \"table\" or \"healtharchive\" or \"unwedge\" or \"good-job\" or \"graphile-worker\" or \"oban\" or \"pg-boss\" or \"pgmq\" or \"procrastinate\" or \"que\" or \"river\" or \"solid-queue\"";
     for (adapter, told) in [
         ("", format!("1: [queue] adapter: missing, {known}")),
-        (
-            "adapter = \"pgmq\"",
-            format!("3: [queue] adapter: \"pgmq\" is not in this version yet, {known}"),
-        ),
         (
             "adapter = \"tabel\"",
             format!("3: [queue] adapter: \"tabel\" found, {known}; did you mean \"table\"?"),

@@ -18,10 +18,13 @@ pub const LIBRARY: Library = Library {
         to: 4,
         older: "update GoodJob to 4, and run its migrations",
     },
+    parts: None,
     from: "{schema}.good_jobs j",
     running: "performed_at IS NOT NULL AND finished_at IS NULL",
     waiting: "performed_at IS NULL AND finished_at IS NULL",
-    dead: "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL",
+    dead: Some(
+        "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL",
+    ),
     row: Row {
         id: "id::text",
         nth: "created_at",

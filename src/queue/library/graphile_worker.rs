@@ -17,10 +17,13 @@ pub const LIBRARY: Library = Library {
         to: 20,
         older: "update graphile-worker to 0.16 or later, and start it once",
     },
+    parts: None,
     from: "{schema}.jobs",
     running: "locked_at IS NOT NULL",
     waiting: "locked_at IS NULL AND attempts < max_attempts",
-    dead: "SELECT count(*) FROM {schema}.jobs WHERE locked_at IS NULL AND attempts >= max_attempts",
+    dead: Some(
+        "SELECT count(*) FROM {schema}.jobs WHERE locked_at IS NULL AND attempts >= max_attempts",
+    ),
     row: Row {
         id: "id::text",
         nth: "id",

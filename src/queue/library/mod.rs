@@ -9,6 +9,7 @@ mod good_job;
 mod graphile_worker;
 mod oban;
 mod pg_boss;
+mod pgmq;
 mod procrastinate;
 mod que;
 mod reading;
@@ -20,11 +21,12 @@ use std::time::Duration;
 pub use reading::{About, about, facts};
 
 /// Every one.
-pub const ALL: [&Library; 8] = [
+pub const ALL: [&Library; 9] = [
     &good_job::LIBRARY,
     &graphile_worker::LIBRARY,
     &oban::LIBRARY,
     &pg_boss::LIBRARY,
+    &pgmq::LIBRARY,
     &procrastinate::LIBRARY,
     &que::LIBRARY,
     &river::LIBRARY,
@@ -44,14 +46,16 @@ pub struct Library {
     pub reads: &'static [&'static str],
     /// Which versions of its tables this is for.
     pub version: Version,
-    /// Where its rows are.
+    /// Its tables, where each queue has one.
+    pub parts: Option<Parts>,
+    /// Where its rows are; `{parts}` are those of all parts.
     pub from: &'static str,
     /// Which of them are at work.
     pub running: &'static str,
     /// Which of them will be.
     pub waiting: &'static str,
-    /// How many failed for good and are kept, as a question of one number.
-    pub dead: &'static str,
+    /// How many failed for good and are kept, as a question of one number; none where it has no such rows.
+    pub dead: Option<&'static str>,
     /// What of a row means what.
     pub row: Row,
     /// Since when the oldest that could be taken has waited, as a question of one moment; none: the rows say it.
@@ -62,6 +66,17 @@ pub struct Library {
     pub rescue: Rescue,
     /// What cannot be known of it, for people.
     pub unknown: &'static str,
+}
+
+/// Tables that are known only once somebody has asked.
+#[derive(Debug)]
+pub struct Parts {
+    /// A question of one list, as JSON, of pairs: the name of a part, and its table.
+    pub ask: &'static str,
+    /// Rows of one: `{part}` is its name as a value, `{table}` its table.
+    pub each: &'static str,
+    /// The same of none.
+    pub none: &'static str,
 }
 
 /// Which versions of a library's tables its file here is for.

@@ -17,11 +17,12 @@ pub const LIBRARY: Library = Library {
         to: 14,
         older: "update Oban, and run its migrations",
     },
+    parts: None,
     from: "{schema}.oban_jobs",
     running: "state = 'executing'",
     // of the order in which the states were made, as 14 came with one that earlier versions do not know
     waiting: "state < 'completed' AND state <> 'executing'",
-    dead: "SELECT count(*) FROM {schema}.oban_jobs WHERE state = 'discarded'",
+    dead: Some("SELECT count(*) FROM {schema}.oban_jobs WHERE state = 'discarded'"),
     row: Row {
         id: "id::text",
         nth: "id",

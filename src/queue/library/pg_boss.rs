@@ -16,10 +16,11 @@ pub const LIBRARY: Library = Library {
         to: 46,
         older: "update pg-boss, and start it once",
     },
+    parts: None,
     from: "{schema}.job",
     running: "state = 'active'",
     waiting: "state IN ('created', 'retry') AND NOT EXISTS (SELECT 1 FROM {schema}.queue q WHERE q.dead_letter = job.name)",
-    dead: "SELECT count(*) FROM {schema}.job WHERE state = 'failed'",
+    dead: Some("SELECT count(*) FROM {schema}.job WHERE state = 'failed'"),
     row: Row {
         id: "id::text",
         nth: "created_on",

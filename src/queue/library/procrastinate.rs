@@ -20,11 +20,12 @@ pub const LIBRARY: Library = Library {
         to: 2,
         older: "update procrastinate to 3.1 or later, and apply its migrations",
     },
+    parts: None,
     from: "{schema}.procrastinate_jobs j",
     // in this form the index of locks serves it, and no other has these rows
     running: "status = 'doing'",
     waiting: "status = 'todo'",
-    dead: "SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'",
+    dead: Some("SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'"),
     row: Row {
         id: "id::text",
         nth: "id",

@@ -18,12 +18,15 @@ pub const LIBRARY: Library = Library {
         to: 7,
         older: "update Que, and run its migrations",
     },
+    parts: None,
     from: "{schema}.que_jobs j LEFT JOIN (SELECT (classid::bigint << 32) | objid::bigint AS locked, pid FROM pg_locks \
            WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) l ON l.locked = j.id",
     running: "locked IS NOT NULL AND finished_at IS NULL AND expired_at IS NULL",
     waiting: "locked IS NULL AND finished_at IS NULL AND expired_at IS NULL",
-    dead: "SELECT count(*) FROM {schema}.que_jobs WHERE expired_at IS NOT NULL AND finished_at IS NULL",
+    dead: Some(
+        "SELECT count(*) FROM {schema}.que_jobs WHERE expired_at IS NOT NULL AND finished_at IS NULL",
+    ),
     row: Row {
         id: "id::text",
         nth: "id",

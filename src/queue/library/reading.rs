@@ -41,9 +41,10 @@ pub fn about(server: &Server, queue: &Queue, written: &Written) -> Result<About,
     let library = super::named(written.name)
         .ok_or_else(|| Fault(format!("{} is read by no program of this version", written.name)))?;
     let user = server.config.get_user().unwrap_or("unwedge").to_owned();
-    let reading = Reading { library, written, queue, user };
+    let mut reading = Reading { library, written, queue, user, parts: String::new() };
     let mut client = connect(server, queue)?;
     let version = reading.version(&mut client)?;
+    reading.look_for_parts(&mut client)?;
     Ok(About {
         called: library.called,
         version,
@@ -59,6 +60,8 @@ struct Reading<'a> {
     written: &'a Written,
     queue: &'a Queue,
     user: String,
+    /// Rows of all its parts, where it has some.
+    parts: String,
 }
 
 /// The answer, as the statement makes it.
@@ -67,7 +70,7 @@ struct Answer {
     now_ms: u64,
     waiting: Waiting,
     at_work: AtWork,
-    dead: u64,
+    dead: Option<u64>,
     has_index: bool,
     running: Vec<Found>,
     next: Vec<Found>,
@@ -106,7 +109,7 @@ impl Reading<'_> {
 
     /// A text of the library's with its schema.
     fn of(&self, text: &str) -> String {
-        text.replace("{schema}", &quote(self.schema()))
+        text.replace("{parts}", &self.parts).replace("{schema}", &quote(self.schema()))
     }
 
     /// The version of its tables, which is one that is read.
@@ -129,6 +132,20 @@ impl Reading<'_> {
                 self.schema()
             ))),
         }
+    }
+
+    /// Asks which tables there are, where each queue has one.
+    fn look_for_parts(&mut self, client: &mut Client) -> Result<(), Fault> {
+        let Some(parts) = &self.library.parts else { return Ok(()) };
+        let told = self.ask(client, &self.of(parts.ask))?.unwrap_or_default();
+        let all: Vec<(String, String)> = serde_json::from_str(&told)
+            .map_err(|error| Fault(format!("the database's answer is not understood: {error}")))?;
+        let each = |(part, table): &(String, String)| {
+            parts.each.replace("{part}", &literal(part)).replace("{table}", &quote(table))
+        };
+        let rows: Vec<String> = all.iter().map(each).collect();
+        self.parts = if rows.is_empty() { parts.none.to_owned() } else { rows.join(" UNION ALL ") };
+        Ok(())
     }
 
     fn facts(&self, client: &mut Client) -> Result<QueueFacts, Fault> {
@@ -175,7 +192,7 @@ impl Reading<'_> {
             oldest_pending_ms: waits.oldest_ms.filter(|_| waits.pending + waits.retryable > 0),
             infra_errors: InfraErrors { window_ms: millis(self.queue.infra_window), count: None },
             stale_running: Some(answer.at_work.stale),
-            dead: Some(answer.dead),
+            dead: answer.dead,
             hold_back: false,
             rescue: Some(Rescue {
                 by: self.library.rescue.by.to_owned(),
@@ -232,7 +249,7 @@ impl Reading<'_> {
             oldest_ms = ms(&oldest),
             from = library.from,
             stale = row.stale,
-            dead = library.dead,
+            dead = library.dead.unwrap_or("SELECT NULL"),
             index = literal(&format!("{}.{}", quote(self.schema()), quote(library.index))),
             at_work = list(running, row.nth, RUNNING_MAX + 1),
             comes_next = list(&format!("({waiting}) AND {free}"), &turn, next),
@@ -263,9 +280,13 @@ impl Reading<'_> {
         let (schema, user) = (quote(self.schema()), quote(&self.user));
         let tables: Vec<String> =
             self.library.reads.iter().map(|it| format!("{schema}.{}", quote(it))).collect();
+        let tables = match self.library.parts {
+            None => tables.join(", "),
+            Some(_) => format!("ALL TABLES IN SCHEMA {schema}"),
+        };
         vec![
             format!("GRANT USAGE ON SCHEMA {schema} TO {user};"),
-            format!("GRANT SELECT ON {} TO {user};", tables.join(", ")),
+            format!("GRANT SELECT ON {tables} TO {user};"),
         ]
     }
 

@@ -17,10 +17,11 @@ pub const LIBRARY: Library = Library {
         to: 7,
         older: "update River, and let it migrate (river migrate-up)",
     },
+    parts: None,
     from: "{schema}.river_job",
     running: "state = 'running'",
     waiting: "state IN ('available', 'retryable', 'scheduled', 'pending')",
-    dead: "SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded'",
+    dead: Some("SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded'"),
     row: Row {
         id: "id::text",
         nth: "id",

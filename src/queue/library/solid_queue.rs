@@ -26,6 +26,7 @@ pub const LIBRARY: Library = Library {
         to: 1,
         older: "update Solid Queue to 1.0 or later, and run its migrations",
     },
+    parts: None,
     // of each branch only what is asked of it is read
     from: "(SELECT job_id, 'claimed' AS stand, created_at AS began, NULL::timestamp AS due, process_id FROM {schema}.solid_queue_claimed_executions \
            UNION ALL SELECT job_id, 'ready', NULL, created_at, NULL FROM {schema}.solid_queue_ready_executions \
@@ -34,7 +35,7 @@ pub const LIBRARY: Library = Library {
            JOIN {schema}.solid_queue_jobs j ON j.id = e.job_id",
     running: "stand = 'claimed'",
     waiting: "stand IN ('ready', 'scheduled', 'blocked')",
-    dead: "SELECT count(*) FROM {schema}.solid_queue_failed_executions",
+    dead: Some("SELECT count(*) FROM {schema}.solid_queue_failed_executions"),
     row: Row {
         id: "j.id::text",
         nth: "j.id",
