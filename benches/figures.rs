@@ -43,11 +43,15 @@ mod claiming;
 #[allow(unused_imports, reason = "of the test only its scene is needed")]
 #[path = "../tests/incident.rs"]
 mod incident;
+#[allow(unused_imports, reason = "the bench is no test")]
+#[path = "../tests/libraries.rs"]
+mod libraries;
 mod many;
 mod queue;
 #[allow(unused_imports, reason = "of the tests only what furnishes a host is needed")]
 #[path = "../tests/queue_host.rs"]
 mod queue_host;
+mod reading;
 mod rivals;
 #[allow(unused_imports, reason = "of the tests only what furnishes a host is needed")]
 #[path = "../tests/runner.rs"]
@@ -110,6 +114,10 @@ fn main() {
         many::rows();
         return;
     }
+    if std::env::args().any(|arg| arg == "reading") {
+        reading::rows();
+        return;
+    }
     no_config("this host as it is");
     if let Some(reason) = support::isolate::missing() {
         println!("\nThe rest is left out: {reason}.");
@@ -128,6 +136,7 @@ fn main() {
     claiming::rows();
     chaos::rows();
     many::rows();
+    reading::rows();
     spawning::rows();
     rivals::rows();
     print!("{READING}");

@@ -16,28 +16,28 @@ use crate::support::isolate;
 use crate::support::postgres::{Database, cluster};
 
 /// A library, what its tables are made of, and rows of every kind.
-struct Fixture {
-    name: &'static str,
+pub struct Fixture {
+    pub name: &'static str,
     /// Its schema, for what the tests change.
-    schema: &'static str,
+    pub schema: &'static str,
     /// Makes its tables as they are at a version.
-    install: fn(&Packages, &Database, i64),
+    pub install: fn(&Packages, &Database, i64),
     /// The oldest that is read, the newest, and one before.
-    versions: [i64; 3],
+    pub versions: [i64; 3],
     /// Makes a version of it that nobody has looked at; none where nothing would tell it.
-    later: &'static str,
+    pub later: &'static str,
     /// Rows: 1 and 2 at work, 2 of them stale; 3 comes first, then 4, and 5 again; 6 and 7 wait for a time, or for
     /// another; 8 failed for good; 9 is done.
-    rows: &'static str,
+    pub rows: &'static str,
     /// How its rows are told, by the numbers above.
-    ids: &'static str,
+    pub ids: &'static str,
     /// Where in what a job was put in with its output stands, where that is shown.
-    output: Option<&'static str>,
+    pub output: Option<&'static str>,
     /// A table of it that can have a policy, and one that can be a view.
-    tables: [&'static str; 2],
+    pub tables: [&'static str; 2],
 }
 
-const ALL: [Fixture; 9] = [
+pub const ALL: [Fixture; 9] = [
     Fixture {
         name: "graphile-worker",
         schema: "graphile_worker",
@@ -242,10 +242,10 @@ const ALL: [Fixture; 9] = [
 ];
 
 /// Where `tests/setup` puts what they are made of.
-struct Packages(PathBuf);
+pub struct Packages(PathBuf);
 
 impl Packages {
-    fn of(test: &str) -> Option<Self> {
+    pub fn of(test: &str) -> Option<Self> {
         let dir = std::env::var_os("UNWEDGE_RIVALS").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/rivals"),
             PathBuf::from,
@@ -412,7 +412,7 @@ fn plant(fixture: &Fixture, database: &Database) -> Vec<postgres::Client> {
     all
 }
 
-fn queue(fixture: &Fixture, url: &str) -> Queue {
+pub fn queue(fixture: &Fixture, url: &str) -> Queue {
     let output = fixture
         .output
         .map_or_else(String::new, |it| format!("[queue.library]\noutput = \"{it}\"\n"));
@@ -759,6 +759,7 @@ fn the_check_of_the_queue_says_what_it_is_and_what_its_user_needs() {
         }
         let told: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).unwrap();
         assert_eq!(told["version"], fixture.versions[1], "{told}");
+        assert!(told["indexes"].as_array().is_some_and(|it| !it.is_empty()), "{told}");
         assert_eq!(told["facts"]["counts"]["running"], 2, "{told}");
     });
 }

@@ -51,7 +51,8 @@ const BATCH: u32 = 64;
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
-/// Works through the files, where `[jobs]` of the host says unless it was told otherwise; the exit code: 0 all are done, 1 some are not, 130 it was interrupted.
+/// Works through the files, where `[jobs]` of the host says unless it was told otherwise; the exit code: 0 all are done,
+/// 1 some are not, 130 it was interrupted.
 ///
 /// # Errors
 /// It could not begin; nothing was done.

@@ -1,6 +1,7 @@
 //! The queue itself, told: our own, where it is, which version, how fast it answers; a library's, which version, what cannot
 //! be known of it, and what its user needs.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -93,6 +94,11 @@ pub fn of_library(about: &library::About) -> String {
         let after = text::duration(Duration::from_millis(rescue.after_ms));
         line("given back", &format!("by {}, {after} after its start; never by unwedge", rescue.by));
     }
+    let named = |all: &BTreeSet<String>| all.iter().cloned().collect::<Vec<_>>().join(", ");
+    line("read by", &named(&about.indexes));
+    if !about.whole.is_empty() {
+        line("as a whole", &named(&about.whole));
+    }
     line("not known", about.unknown);
     for advice in &facts.advice {
         line("advice", advice);
@@ -111,6 +117,8 @@ struct LibraryObject<'a> {
     library: &'a str,
     version: i64,
     versions: (i64, i64),
+    indexes: &'a BTreeSet<String>,
+    read_as_a_whole: &'a BTreeSet<String>,
     not_known: &'a str,
     grants: &'a [String],
     facts: &'a QueueFacts,
@@ -126,6 +134,8 @@ pub fn json_of_library(about: &library::About, now: &Now) -> Result<String> {
         library: about.called,
         version: about.version,
         versions: about.versions,
+        indexes: &about.indexes,
+        read_as_a_whole: &about.whole,
         not_known: about.unknown,
         grants: &about.grants,
         facts: &about.facts,

@@ -146,13 +146,27 @@ pub fn remove(container: &Container, name: &str) -> Result<(), String> {
     Err(done.describe())
 }
 
-/// Takes away what is left of the tries of a job; a next one never runs beside it.
+/// Takes away what is left of a job's tries up to this one; a next one never runs beside it, and may have begun already.
 ///
 /// # Errors
 /// Something may still be there.
-pub fn remove_of_job(container: &Container, mark: &str, job: i64) -> Result<(), String> {
-    let of = [format!("label=unwedge.queue={mark}"), format!("label=unwedge.job={job}")];
-    listed(container, &of)?.iter().try_for_each(|name| remove(container, name))
+pub fn remove_up_to(container: &Container, mark: &str, last: Token) -> Result<(), String> {
+    let of = [format!("label=unwedge.queue={mark}"), format!("label=unwedge.job={}", last.id)];
+    let mut all = listed(container, &of)?;
+    all.retain(|name| of_name(name).is_some_and(|(_, token)| token.nth <= last.nth));
+    remove_all(container, all.iter())
+}
+
+/// Takes each away; that one cannot be keeps no other.
+fn remove_all<'a>(
+    container: &Container,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(), String> {
+    let mut first = Ok(());
+    for name in names {
+        first = first.and(remove(container, name));
+    }
+    first
 }
 
 /// Who looks for containers that nobody watches any more.
@@ -183,13 +197,13 @@ pub fn remove_orphans(
     ];
     let all = listed(container, &own)?;
     let own = witness::helper_name(watch.worker);
-    for name in &all {
-        let Some((key, token)) = of_name(name) else { continue };
-        let is_over = key == own && watch.before.contains(name) && !watch.running.contains(&token);
-        if is_over || !witness::is_called(key) {
-            remove(container, name)?;
-        }
-    }
+    let is_nobodys = |name: &&String| {
+        of_name(name).is_some_and(|(key, token)| {
+            let is_over = watch.before.contains(*name) && !watch.running.contains(&token);
+            if key == own { is_over } else { !witness::is_called(key) }
+        })
+    };
+    remove_all(container, all.iter().filter(is_nobodys))?;
     Ok(all)
 }
 

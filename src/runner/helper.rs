@@ -26,7 +26,7 @@ use crate::act::scratch;
 use crate::config::bucket::Address;
 use crate::config::container::Container;
 use crate::config::job_type::{Marks, Meaning, Tier};
-use crate::decide::attempts::{Class, Evidence, Outcome, Output, classify};
+use crate::decide::attempts::{Class, Evidence, Outcome, Output, Token, classify};
 use crate::probes::witness;
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::command::{Work, pull, wait_any};
@@ -190,7 +190,8 @@ impl Job<'_> {
         }
         sweep(order);
         if let Some(inside) = order.kind.container.as_ref().filter(|_| order.token.nth > 1) {
-            container::remove_of_job(inside, &order.mark, order.token.id).map_err(|why| {
+            let before = Token { nth: order.token.nth - 1, ..order.token };
+            container::remove_up_to(inside, &order.mark, before).map_err(|why| {
                 let why = format!("whether a try before is still at work cannot be told: {why}");
                 Halt::Over(failed(Class::Infrastructure, why))
             })?;

@@ -2,9 +2,12 @@
 //! with the beginning and the end of its transaction in one message: the server is never between them with nothing to do,
 //! no snapshot is held, and what is set for it does not outlast it behind a pooler.
 
+use std::collections::BTreeSet;
+
 use ::postgres::error::SqlState;
 use ::postgres::{Client, SimpleQueryMessage};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::Library;
 use crate::config::queue::{Library as Written, Queue};
@@ -27,17 +30,44 @@ pub struct About {
     pub grants: Vec<String>,
     /// What cannot be known of it.
     pub unknown: &'static str,
+    /// The indexes that a reading goes by.
+    pub indexes: BTreeSet<String>,
+    /// The tables that it goes through as a whole.
+    pub whole: BTreeSet<String>,
     /// What was read.
     pub facts: QueueFacts,
 }
 
 /// What a queue holds.
 pub fn facts(server: &Server, queue: &Queue, written: &Written) -> Result<QueueFacts, Fault> {
-    Ok(about(server, queue, written)?.facts)
+    let (reading, mut client, _) = begun(server, queue, written)?;
+    reading.facts(&mut client)
 }
 
 /// That, and what the queue is.
 pub fn about(server: &Server, queue: &Queue, written: &Written) -> Result<About, Fault> {
+    let (reading, mut client, version) = begun(server, queue, written)?;
+    let library = reading.library;
+    let (mut indexes, mut whole) = (BTreeSet::new(), BTreeSet::new());
+    tell(&reading.plan(&mut client)?, &mut indexes, &mut whole);
+    Ok(About {
+        called: library.called,
+        version,
+        versions: (library.version.from, library.version.to),
+        grants: reading.grants(),
+        unknown: library.unknown,
+        indexes,
+        whole,
+        facts: reading.facts(&mut client)?,
+    })
+}
+
+/// Connected, and of a version that is read: which one, too.
+fn begun<'a>(
+    server: &Server,
+    queue: &'a Queue,
+    written: &'a Written,
+) -> Result<(Reading<'a>, Client, i64), Fault> {
     let library = super::named(written.name)
         .ok_or_else(|| Fault(format!("{} is read by no program of this version", written.name)))?;
     let user = server.config.get_user().unwrap_or("unwedge").to_owned();
@@ -45,14 +75,23 @@ pub fn about(server: &Server, queue: &Queue, written: &Written) -> Result<About,
     let mut client = connect(server, queue)?;
     let version = reading.version(&mut client)?;
     reading.look_for_parts(&mut client)?;
-    Ok(About {
-        called: library.called,
-        version,
-        versions: (library.version.from, library.version.to),
-        grants: reading.grants(),
-        unknown: library.unknown,
-        facts: reading.facts(&mut client)?,
-    })
+    Ok((reading, client, version))
+}
+
+/// What a plan goes by, and what it goes through.
+fn tell(plan: &Value, indexes: &mut BTreeSet<String>, whole: &mut BTreeSet<String>) {
+    match plan {
+        Value::Array(all) => all.iter().for_each(|it| tell(it, indexes, whole)),
+        Value::Object(node) => {
+            let named = |key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
+            indexes.extend(named("Index Name"));
+            if named("Node Type").as_deref() == Some("Seq Scan") {
+                whole.extend(named("Relation Name"));
+            }
+            node.values().for_each(|it| tell(it, indexes, whole));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 struct Reading<'a> {
@@ -200,6 +239,14 @@ impl Reading<'_> {
             }),
             advice,
         })
+    }
+
+    /// How the server would go about it.
+    fn plan(&self, client: &mut Client) -> Result<Value, Fault> {
+        let question = format!("EXPLAIN (COSTS off, FORMAT json) {}", self.statement());
+        let told = self.ask(client, &question)?.unwrap_or_default();
+        serde_json::from_str(&told)
+            .map_err(|error| Fault(format!("the database's plan is not understood: {error}")))
     }
 
     /// All of it.

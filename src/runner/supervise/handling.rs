@@ -241,7 +241,7 @@ impl Runner {
                 // what the engine keeps elsewhere is none of our processes
                 let mark = self.mark.clone();
                 std::thread::spawn(move || {
-                    if let Err(why) = container::remove_of_job(&container, &mark, token.id) {
+                    if let Err(why) = container::remove_up_to(&container, &mark, token) {
                         say(&format!("job {}: its container: {why}", token.id));
                     }
                 });
