@@ -12,7 +12,7 @@ use unwedge::probes::jobs::{self, QueueLook};
 use unwedge::queue::store::change::{Change, Changed, Progress};
 use unwedge::queue::store::listing::{Order, StampIs, Which};
 use unwedge::queue::store::{
-    Ask, Beat, Claimed, Ending, Load, NewJob, NewWorker, Registered, Store, TypeMark,
+    Ask, Beat, Claimed, Ending, Load, NewJob, NewWorker, Registered, Rescued, Store, TypeMark,
 };
 
 use unwedge::sys::clock::Deadline;
@@ -723,6 +723,35 @@ fn no_hand_at_the_console_makes_a_row_that_is_nowhere() {
             }));
             assert!(done.unwrap(), "{set}");
         }
+    }
+}
+
+#[test]
+fn what_a_dead_worker_claims_during_a_burial_is_given_back_by_the_next() {
+    for db in Db::both("what_a_dead_worker_claims_during_a_burial_is_given_back_by_the_next") {
+        // a file has one who writes at a time
+        let Kept::Server(server) = &db.kept else { continue };
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&[job("a"), job("b")]).unwrap();
+        let first = claim(&mut store, "w", &[], 1)[0].token.id;
+        server.sql("UPDATE unwedge_workers SET state = 'dead', ended_ms = 1");
+        let mut other = server.client();
+        let mut holds = other.transaction().unwrap();
+        holds.query("SELECT 1 FROM unwedge_jobs WHERE id = $1 FOR UPDATE", &[&first]).unwrap();
+        let ids = |back: Vec<Rescued>| back.iter().map(|it| it.id).collect::<Vec<_>>();
+        std::thread::scope(|scope| {
+            let buries = scope.spawn(|| ids(store.bury(&[], 3).unwrap()));
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            while server.value(waits) == "0" {
+                std::thread::yield_now();
+            }
+            server.sql("UPDATE unwedge_jobs SET state = 'running', worker = 'w', tries = 1 WHERE key = 'b'");
+            holds.rollback().unwrap();
+            assert_eq!(buries.join().unwrap(), [first]);
+        });
+        assert_eq!(ids(store.bury(&[], 3).unwrap()), [first + 1]);
+        assert_eq!(db.rows("SELECT count(*) FROM unwedge_attempts"), [["2"]]);
     }
 }
 

@@ -645,7 +645,7 @@ impl Store {
             INSERT INTO unwedge_attempts (job, try, worker, end_state, class, message, version, started_ms, ended_ms)
             SELECT j.id, j.tries, j.worker, CASE WHEN j.rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
                 'crashed', 'its worker was lost', w.version, j.started_ms, {now}
-            FROM unwedge_jobs j LEFT JOIN unwedge_workers w ON w.id = j.worker
+            FROM {each:2} JOIN unwedge_jobs j ON j.id = CAST(e.value->>'id' AS BIGINT) LEFT JOIN unwedge_workers w ON w.id = j.worker
             WHERE j.state = 'running' AND coalesce(w.state, 'dead') = 'dead'";
         const RESCUE: &str = "
             UPDATE unwedge_jobs SET rescues = rescues + 1, worker = NULL, cancel_ms = NULL,
@@ -667,15 +667,16 @@ impl Store {
                 &format!("SELECT id, rescues FROM unwedge_jobs WHERE state = 'running' AND {LOST} ORDER BY id {{lock}}"),
                 Vec::new(),
             )?;
-            session.rows(NOTE, vec![limit.clone()])?;
             // heeded only by those that were lost before
             let mut wait_ms = 0;
             let waits = lost.iter().map(|row| {
                 wait_ms += u64::from(number(row, 1) > 0) * LOST_AGAIN_APART_MS;
                 json!({ "id": number(row, 0), "wait_ms": wait_ms })
             });
-            let waits: Vec<Value> = waits.collect();
-            let rows = session.rows(&RESCUE.replace("LOST", LOST), vec![limit, Param::Text(Value::Array(waits).to_string())])?;
+            let waits = Param::Text(Value::Array(waits.collect()).to_string());
+            // of these alone: what was claimed by a dead one meanwhile is the next burial's
+            session.rows(NOTE, vec![limit.clone(), waits.clone()])?;
+            let rows = session.rows(&RESCUE.replace("LOST", LOST), vec![limit, waits])?;
             session.keep_clock()?;
             rows.iter()
                 .map(|row| Ok(Rescued { id: number(row, 0), state: state(row, 1)? }))
