@@ -100,7 +100,7 @@ host_test! {
         furnish(&host);
         host.put(
             "/run/engine",
-            b"#!/bin/sh\necho \"$@\" >>/run/asked\n[ ! -e /run/away ] || case $1 in rm|ps) echo it does not answer >&2; exit 125 ;; esac\nexec /usr/bin/podman \"$@\"\n",
+            b"#!/bin/sh\necho \"$@\" >>/run/asked\n[ ! -e /run/away ] || case $1 in rm|ps) echo it does not answer >&2; exit 125 ;; esac\n[ ! -e /srv/out/mute ] || case $1 in rm) exit 125 ;; ps) rm /srv/out/mute; exit 125 ;; esac\nexec /usr/bin/podman \"$@\"\n",
             "755",
         );
         // where commands run is said for the whole host
@@ -116,16 +116,24 @@ host_test! {
         assert!(shown.contains("its container cannot be taken away"), "{shown}");
         // what an engine that is stopped ends with itself is no end of the job either
         let ended = kind.replace("1s", "20s").replace("test -e /srv/in/go || sleep 4321; cat $1 >$2", "exit 137");
-        host.put("/srv/ended.toml", (ended + "[retry]\nattempts = 1\n").as_bytes(), "644");
+        let ended = ended + "[retry]\nattempts = 1\n";
+        host.put("/srv/ended.toml", ended.as_bytes(), "644");
+        let back = ended.replace("exit 137", "touch /srv/out/mute; exit 137");
+        host.put("/srv/back.toml", back.as_bytes(), "644");
         let said = host.bash(&format!("timeout 8 sh -c '{RUN} ended.toml in/b'"));
         assert_ne!(said.code, Some(1), "{said:?}");
         let shown = host.ok("unwedge jobs show --queue sqlite:///srv/queue.db 2");
-        assert!(shown.contains("infrastructure: exit 137") && shown.contains("the engine does not answer"), "{shown}");
+        assert!(shown.contains("infrastructure: exit 137") && shown.contains("the engine did not answer then"), "{shown}");
         host.ok("test -n \"$(podman ps --all --quiet)\"; kill -TERM $(pgrep -x unwedge); rm /run/away; touch /srv/in/go");
         host.until("test -z \"$(pgrep -x unwedge)\"");
         host.ok(&format!("{RUN} held.toml --again in/a"));
         let said = host.bash(&format!("{RUN} ended.toml --again in/b"));
         assert!(said.code == Some(1) && said.stdout.contains("(failed): exit 137"), "{said:?}");
+        // it may be back when it is asked for the second time
+        let said = host.bash(&format!("timeout 8 sh -c '{RUN} back.toml in/b'"));
+        assert_ne!(said.code, Some(1), "{said:?}");
+        let shown = host.ok("test ! -e /srv/out/mute; for id in 3 4 5 6; do unwedge jobs show --queue sqlite:///srv/queue.db $id || :; done");
+        assert!(shown.contains("infrastructure: exit 137") && shown.contains("the engine did not answer then"), "{shown}");
         host.ok("test -z \"$(podman ps --all --quiet)\"; test \"$(cat /srv/out/a)\" = x");
         let rows = host.ok("unwedge jobs show --json --queue sqlite:///srv/queue.db 1");
         assert!(rows.contains("\"failures\":0"), "{rows}");

@@ -207,12 +207,6 @@ pub fn remove_orphans(
     Ok(all)
 }
 
-/// Whether the engine is there to do anything.
-#[must_use]
-pub fn answers(container: &Container) -> bool {
-    listed(container, &["name=^unwedge-none$".to_owned()]).is_ok()
-}
-
 /// Names of the containers that are so, ended ones too.
 fn listed(container: &Container, filters: &[String]) -> Result<BTreeSet<String>, String> {
     let mut words = vec!["ps", "--all", "--format", "{{.Names}}"];

@@ -5,6 +5,7 @@
 //! It waits for three things at once: the end of the command, what the runner says, and the time limit. When the
 //! runner is gone its input ends, and then it ends too, with all that is below it.
 
+use std::cell::Cell;
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -128,8 +129,8 @@ fn tell(what: &Tell) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Takes a container away, however the engine is for a while.
-fn taken_away(container: &Container, name: &str) -> Result<(), String> {
+/// Takes a container away, however the engine is for a while; whether it was mute at first.
+fn taken_away(container: &Container, name: &str, was_mute: &Cell<bool>) -> Result<(), String> {
     let mut last = Ok(());
     for nth in 0..CLEAR_UP_TIMES {
         if nth > 0 {
@@ -139,6 +140,7 @@ fn taken_away(container: &Container, name: &str) -> Result<(), String> {
         if last.is_ok() {
             return last;
         }
+        was_mute.set(true);
     }
     last.map_err(|why| format!("its container cannot be taken away: {why}"))
 }
@@ -323,17 +325,17 @@ impl Job<'_> {
         let Some(inside) = inside else {
             return self.command(tier, &argv, &variables, scratch, &meaning, &|| Ok(()));
         };
-        let clear_up = || taken_away(inside, &name);
+        let was_mute = Cell::new(false);
+        let clear_up = || taken_away(inside, &name, &was_mute);
         let done = self.command(tier, &argv, &variables, scratch, &meaning, &clear_up);
         match done {
-            // an engine that is stopped ends what it runs
+            // an engine that is stopped ends what it runs, and may be back before anybody asks again
             Ok((Outcome::Not(Class::Failed), report))
-                if report.exit_code.is_some_and(|code| ENDED.contains(&code))
-                    && !container::answers(inside) =>
+                if report.exit_code.is_some_and(|code| ENDED.contains(&code)) && was_mute.get() =>
             {
                 let message = report.message.unwrap_or_default();
                 let class = Class::Infrastructure;
-                let message = Some(format!("{message}; the engine does not answer"));
+                let message = Some(format!("{message}; the engine did not answer then"));
                 Ok((Outcome::Not(class), Report { class: Some(class), message, ..report }))
             }
             done => done,
