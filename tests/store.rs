@@ -742,10 +742,7 @@ fn what_a_dead_worker_claims_during_a_burial_is_given_back_by_the_next() {
         let ids = |back: Vec<Rescued>| back.iter().map(|it| it.id).collect::<Vec<_>>();
         std::thread::scope(|scope| {
             let buries = scope.spawn(|| ids(store.bury(&[], 3).unwrap()));
-            let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            while server.value(waits) == "0" {
-                std::thread::yield_now();
-            }
+            wait_for_a_lock(server);
             server.sql("UPDATE unwedge_jobs SET state = 'running', worker = 'w', tries = 1 WHERE key = 'b'");
             holds.rollback().unwrap();
             assert_eq!(buries.join().unwrap(), [first]);
@@ -916,6 +913,14 @@ fn a_claim_is_found_by_its_index_though_its_plan_was_made_when_nothing_was_there
             }
         });
         assert!(read < 20_000, "{read}");
+    }
+}
+
+/// Returns once somebody waits for a row of another's.
+fn wait_for_a_lock(server: &Database) {
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while server.value(waits) == "0" {
+        std::thread::yield_now();
     }
 }
 
@@ -1394,10 +1399,7 @@ fn what_is_taken_up_again_while_what_is_old_goes_stays() {
         std::thread::scope(|scope| {
             let removes =
                 scope.spawn(|| store.remove_old(&Keep::default(), true, soon()).unwrap().jobs);
-            let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            while server.value(waits) == "0" {
-                std::thread::yield_now();
-            }
+            wait_for_a_lock(server);
             again.commit().unwrap();
             assert_eq!(
                 removes.join().unwrap().into_iter().collect::<Vec<_>>(),

@@ -69,15 +69,8 @@ pub fn facts_of(
     let mut lists = Lists::of(map, &session.rows(&statements.lists()?).map_err(explained)?)?;
     let mut list = |which| lists.jobs.remove(&which).unwrap_or_default();
     let (running, next, cooling) = (list(Which::Running), list(Which::Next), list(Which::Cooling));
-    if running.len() > RUNNING_MAX {
-        return Err(Fault(format!("more than {RUNNING_MAX} jobs are running")));
-    }
-    if lists.odd_outputs > 0 {
-        advice.push(format!(
-            "{} of the jobs listed have an output that is no plain absolute path: it may be anywhere",
-            lists.odd_outputs
-        ));
-    }
+    refuse_too_many(running.len())?;
+    advice.extend(odd_outputs(lists.odd_outputs));
     Ok(QueueFacts {
         queue: String::new(),
         at_utc_ms: counts.now_ms,
@@ -95,6 +88,21 @@ pub fn facts_of(
         rescue: queue.rescue().map(|it| Rescue { by: it.by, after_ms: millis(it.after) }),
         hold_back,
         advice,
+    })
+}
+
+/// A list that is cut short would be taken for all that runs.
+pub fn refuse_too_many(running: usize) -> Result<(), Fault> {
+    if running > RUNNING_MAX {
+        return Err(Fault(format!("more than {RUNNING_MAX} jobs are running")));
+    }
+    Ok(())
+}
+
+/// What is said of outputs that lead nowhere certain.
+pub fn odd_outputs(count: usize) -> Option<String> {
+    (count > 0).then(|| {
+        format!("{count} of the jobs listed have an output that is no plain absolute path: it may be anywhere")
     })
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use ::postgres::error::SqlState;
 use ::postgres::{Client, SimpleQueryMessage};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Library;
@@ -14,6 +15,7 @@ use crate::config::queue::{Library as Written, Queue};
 use crate::probes::jobs::{InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, State, plain_path};
 use crate::queue::address::Server;
 use crate::queue::postgres::{connect, said, settings};
+use crate::queue::read::{odd_outputs, refuse_too_many};
 use crate::queue::sql::{literal, quote};
 use crate::queue::{Fault, millis};
 
@@ -176,9 +178,7 @@ impl Reading<'_> {
     /// Asks which tables there are, where each queue has one.
     fn look_for_parts(&mut self, client: &mut Client) -> Result<(), Fault> {
         let Some(parts) = &self.library.parts else { return Ok(()) };
-        let told = self.ask(client, &self.of(parts.ask))?.unwrap_or_default();
-        let all: Vec<(String, String)> = serde_json::from_str(&told)
-            .map_err(|error| Fault(format!("the database's answer is not understood: {error}")))?;
+        let all: Vec<(String, String)> = self.answer(client, &self.of(parts.ask))?;
         let each = |(part, table): &(String, String)| {
             parts.each.replace("{part}", &literal(part)).replace("{table}", &quote(table))
         };
@@ -188,13 +188,8 @@ impl Reading<'_> {
     }
 
     fn facts(&self, client: &mut Client) -> Result<QueueFacts, Fault> {
-        let told = self.ask(client, &self.statement())?;
-        let told = told.ok_or_else(|| Fault::new("the database gave no row"))?;
-        let answer: Answer = serde_json::from_str(&told)
-            .map_err(|error| Fault(format!("the database's answer is not understood: {error}")))?;
-        if answer.running.len() > RUNNING_MAX {
-            return Err(Fault(format!("more than {RUNNING_MAX} jobs are running")));
-        }
+        let answer: Answer = self.answer(client, &self.statement())?;
+        refuse_too_many(answer.running.len())?;
         let mut advice = Vec::new();
         if !answer.has_index {
             advice.push(format!(
@@ -209,11 +204,7 @@ impl Reading<'_> {
         let running = jobs(answer.running, Some(State::Running));
         let next = jobs(answer.next, None);
         let cooling = jobs(answer.cooling, Some(State::Cooling));
-        if odd > 0 {
-            advice.push(format!(
-                "{odd} of the jobs listed have an output that is no plain absolute path: it may be anywhere"
-            ));
-        }
+        advice.extend(odd_outputs(odd));
         let waits = answer.waiting;
         Ok(QueueFacts {
             queue: self.library.name.to_owned(),
@@ -244,9 +235,7 @@ impl Reading<'_> {
     /// How the server would go about it.
     fn plan(&self, client: &mut Client) -> Result<Value, Fault> {
         let question = format!("EXPLAIN (COSTS off, FORMAT json) {}", self.statement());
-        let told = self.ask(client, &question)?.unwrap_or_default();
-        serde_json::from_str(&told)
-            .map_err(|error| Fault(format!("the database's plan is not understood: {error}")))
+        self.answer(client, &question)
     }
 
     /// All of it.
@@ -307,6 +296,14 @@ impl Reading<'_> {
             ),
         );
         self.of(&text)
+    }
+
+    /// One value that is JSON.
+    fn answer<T: DeserializeOwned>(&self, client: &mut Client, question: &str) -> Result<T, Fault> {
+        let told = self.ask(client, question)?;
+        let told = told.ok_or_else(|| Fault::new("the database gave no row"))?;
+        serde_json::from_str(&told)
+            .map_err(|error| Fault(format!("the database's answer is not understood: {error}")))
     }
 
     /// One value, as text.
