@@ -724,7 +724,7 @@ pub struct Install {
     #[arg(long, requires = "enable")]
     pub start: bool,
     /// Drop-ins for units of this host: worker-after-binds, worker-after-storage, worker-stop-limit,
-    /// binds-after-storage, mount-unit-on-failure
+    /// binds-after-storage, mount-unit-on-failure, runner-docker
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub drop_ins: Option<Vec<String>>,
     /// Restart who runs old code at once, the worker too, whether jobs run or not

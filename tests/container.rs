@@ -1,26 +1,35 @@
 //! Jobs in containers, by a real engine on a throw-away host: what is inside and what is not, how an end is told, and that
 //! none is left by whatever is killed.
 
-use crate::support::host::Host;
+use crate::runner;
+use crate::support::host::{Host, shipped};
 
-/// An engine without a registry, and an image of nothing but busybox.
-fn furnish(host: &Host) {
-    for (name, text) in [
-        (
-            "storage.conf",
-            "[storage]\ndriver = \"vfs\"\ngraphroot = \"/run/ctr\"\nrunroot = \"/run/ctrr\"\n",
-        ),
-        (
-            "containers.conf",
-            "[containers]\ncgroups = \"disabled\"\ndefault_sysctls = []\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n",
-        ),
-        ("policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n"),
-    ] {
+/// An engine without a registry.
+fn engine(host: &Host, storage: &str, cgroups: &str) {
+    let limits =
+        "default_sysctls = []\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\n";
+    let containers = format!("[containers]\n{cgroups}{limits}");
+    let policy = "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n";
+    for (name, text) in
+        [("storage.conf", storage), ("containers.conf", &containers), ("policy.json", policy)]
+    {
         host.put(&format!("/etc/containers/{name}"), text.as_bytes(), "644");
     }
-    host.ok("mkdir -p /run/image/bin /srv/in /srv/out; cp /bin/busybox /run/image/bin; for name in sh cp cat id ls sleep env touch hostname; do ln -s busybox /run/image/bin/$name; done
-         tar -C /run/image -c . | podman import - tools:1 >/dev/null 2>&1; podman image exists tools:1
-         echo secret >/etc/secret; echo x >/srv/in/a; echo y >/srv/in/b");
+    image(host);
+}
+
+/// What an image is made of: nothing but busybox.
+fn image(host: &Host) {
+    host.ok("mkdir -p /run/image/bin /srv/in /srv/out; cp /bin/busybox /run/image/bin; for name in sh cp cat id ls sleep env touch hostname grep; do ln -s busybox /run/image/bin/$name; done
+         tar -C /run/image -cf /srv/image.tar .; echo secret >/etc/secret; echo x >/srv/in/a; echo y >/srv/in/b; echo z >/srv/in/c");
+}
+
+/// One of root, which makes no cgroups.
+fn furnish(host: &Host) {
+    let storage =
+        "[storage]\ndriver = \"vfs\"\ngraphroot = \"/run/ctr\"\nrunroot = \"/run/ctrr\"\n";
+    engine(host, storage, "cgroups = \"disabled\"\n");
+    host.ok("podman import - tools:1 </srv/image.tar >/dev/null 2>&1; podman image exists tools:1");
 }
 
 fn kind(host: &Host, name: &str, more: &str, script: &str) {
@@ -124,7 +133,7 @@ host_test! {
         assert_ne!(said.code, Some(1), "{said:?}");
         let shown = host.ok("unwedge jobs show --queue sqlite:///srv/queue.db 2");
         assert!(shown.contains("infrastructure: exit 137") && shown.contains("the engine did not answer then"), "{shown}");
-        host.ok("test -n \"$(podman ps --all --quiet)\"; kill -TERM $(pgrep -x unwedge); rm /run/away; touch /srv/in/go");
+        host.ok("kill -TERM $(pgrep -x unwedge); rm /run/away; touch /srv/in/go");
         host.until("test -z \"$(pgrep -x unwedge)\"");
         host.ok(&format!("{RUN} held.toml --again in/a"));
         let said = host.bash(&format!("{RUN} ended.toml --again in/b"));
@@ -143,5 +152,107 @@ host_test! {
         let taken = asked.iter().rposition(|line| taken(line));
         let begun = asked.iter().position(|it| it.starts_with("run ") && it.contains("-1-2-0 "));
         assert!(taken.is_some() && taken < begun, "the first goes before the second is begun: {asked:?}");
+    }
+}
+
+/// As the service's user, with what its unit gives it.
+const AS_SERVICE: &str = "cd /; setpriv --reuid=unwedge --regid=unwedge --init-groups env HOME=/var/lib/unwedge/home XDG_RUNTIME_DIR=/run/unwedge-runner";
+
+host_test! {
+    fn the_service_runs_containers_with_an_engine_of_its_own_user_and_no_more_rights_than_it_has(
+        host, needs "/usr/bin/podman", needs "/bin/busybox"
+    ) {
+        let tells = "{ cat $1; id -u; grep CapEff /proc/self/status; ls /etc; } >$2";
+        let waits = "test -e /srv/in/go || sleep 4321; cat $1 >$2";
+        let of = |text: &str| {
+            let text = runner::script("", text).replace("/bin/bash", "/bin/sh");
+            format!("{text}[retry]\nattempts = 1\n")
+        };
+        let jobs = "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/run/engine\"]\nconcurrency = 2\ndrain = \"1s\"\n";
+        runner::furnish(&host, &[("tells", &of(tells)), ("waits", &of(waits))], jobs);
+        // one user, and no numbers of its own beside that: nothing that only root could have given it
+        engine(&host, "[storage]\ndriver = \"vfs\"\n[storage.options.vfs]\nignore_chown_errors = \"true\"\n", "");
+        host.put("/run/engine", b"#!/bin/sh\n[ ! -e /run/away ] || { echo no such daemon >&2; exit 1; }\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
+        // a kernel shows a new /proc only to whoever sees a whole one, as on a host, and here parts of it are covered
+        host.ok("mkdir /run/proc; mount -t proc proc /run/proc; touch /run/away; systemctl start unwedge-runner");
+
+        // it does not answer: the lane waits and says why, and no job is charged for it
+        let submit = "cd /srv/in; unwedge jobs submit";
+        let said = host.bash(&format!("{submit} --require-capable tells a 2>&1"));
+        assert!(said.code != Some(0) && said.stdout.contains("its engine does not answer: exit 1; it said: no such daemon"), "{said:?}");
+        host.ok(&format!("{submit} tells a"));
+        host.until("cd /; unwedge jobs why 1 | grep -q 'no such daemon'");
+        host.ok(&format!("{AS_SERVICE} podman import - tools:1 </srv/image.tar >/dev/null 2>&1; pkill -KILL -u unwedge podman; rm /run/away"));
+        host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/a");
+        let shown = host.ok("cd /; unwedge jobs show --json 1");
+        assert!(shown.contains("\"tries\":1") && shown.contains("\"failures\":0"), "{shown}");
+
+        let told = host.ok("cat /srv/out/a; stat -c %U:%G /srv/out/a");
+        assert!(told.starts_with("x\n0\n") && told.ends_with("\nunwedge:unwedge"), "{told}");
+        assert!(told.contains("CapEff:\t0000000000000000\n") && !told.contains("secret"), "{told}");
+        host.ok("systemctl show -P NoNewPrivileges unwedge-runner | grep -qx yes; ! test -s /etc/subuid || ! grep -q unwedge /etc/subuid");
+
+        // whatever ends the service, nothing of it is left, and the job is done all the same
+        let nothing = "test -z \"$(pgrep -x sleep)\"; test -z \"$(pgrep -u unwedge)\"";
+        for (nth, how) in ["systemctl stop unwedge-runner", "systemctl kill -s KILL --kill-who=main unwedge-runner; systemctl stop unwedge-runner"].iter().enumerate() {
+            host.ok(&format!("echo {nth} >/srv/in/w{nth}; {submit} waits w{nth}"));
+            host.until("pgrep -x sleep");
+            // it is in the cgroup of its job, which limits it and ends it
+            host.ok("grep -q '/unwedge-runner.service/job-.*/work$' /proc/$(pgrep -x sleep)/cgroup");
+            host.ok(how);
+            host.until(nothing);
+            host.ok("touch /srv/in/go; systemctl start unwedge-runner");
+            host.until(&format!("test \"$(cat /srv/out/w{nth})\" = {nth}"));
+            host.ok("rm /srv/in/go");
+        }
+        host.until(&format!("test -z \"$({AS_SERVICE} podman ps --all --quiet)\""));
+    }
+}
+
+/// Docker's engine, without a network and with all that it keeps in memory.
+const DOCKER: &[u8] = b"[Service]\nType=notify\nExecStart=/usr/sbin/dockerd --bridge=none --iptables=false --ip6tables=false \
+    --storage-driver=vfs --data-root=/run/dk/data --exec-root=/run/dk/exec --pidfile=/run/dk/pid --group=docker -H unix:///run/docker.sock\n";
+
+host_test! {
+    fn the_service_runs_containers_with_docker_once_it_may(
+        host, needs "/usr/sbin/dockerd", needs "/bin/busybox"
+    ) {
+        let tells = "{ cat $1; id; grep CapEff /proc/self/status; ls /etc; } >$2; test -e /srv/in/go || sleep 4321";
+        let text = runner::script("", tells).replace("/bin/bash", "/bin/sh");
+        let jobs = "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/usr/bin/docker\"]\ndrain = \"1s\"\n";
+        runner::furnish(&host, &[("tells", &format!("{text}[retry]\nattempts = 1\n"))], jobs);
+        image(&host);
+        host.put("/etc/systemd/system/docker.service", DOCKER, "644");
+        host.ok("systemctl daemon-reload; systemctl start docker unwedge-runner; docker import /srv/image.tar tools:1 >/dev/null");
+
+        // it may not, and says what would let it
+        let said = host.bash("cd /srv/in; touch go; unwedge jobs submit --require-capable tells a 2>&1");
+        assert!(said.code != Some(0) && said.stdout.contains("`unwedge install --drop-ins runner-docker`"), "{said:?}");
+        host.put("/etc/systemd/system/unwedge-runner.service.d/docker.conf", &shipped("runner-docker.conf"), "644");
+        host.ok("systemctl daemon-reload; systemctl restart unwedge-runner; cd /srv/in; unwedge jobs submit --wait tells a");
+        let told = host.ok("cat /srv/out/a; stat -c %U:%G /srv/out/a; id -u unwedge");
+        let uid = told.lines().last().unwrap();
+        assert!(told.starts_with(&format!("x\nuid={uid} gid={uid} groups={uid}\n")), "{told}");
+        assert!(told.contains("CapEff:\t0000000000000000\n") && told.contains("\nunwedge:unwedge\n"), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+
+        // an engine that is stopped under a job charges it with nothing, and the lane waits for it
+        host.ok("rm /srv/in/go; cd /srv/in; unwedge jobs submit tells b");
+        host.until("pgrep -x sleep");
+        host.ok("systemctl stop docker; touch /srv/in/go");
+        host.until("cd /; unwedge workers list --json | grep -q 'systemctl start docker'");
+        let shown = host.ok("cd /; unwedge jobs show --json 2");
+        assert!(shown.contains("\"failures\":0") && !shown.contains("quarantined"), "{shown}");
+        host.ok("systemctl start docker");
+        host.until("docker ps --quiet >/dev/null && cd / && unwedge workers list --json | grep -q 'tells' && ! unwedge workers list --json | grep -q 'start docker'");
+        // whatever ends the service, its containers are gone before the next goes on
+        host.ok("cd /; unwedge jobs retry 2");
+        host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/b");
+        host.ok("rm /srv/in/go; cd /srv/in; unwedge jobs submit tells c");
+        host.until("pgrep -x sleep");
+        host.ok("systemctl kill -s KILL --kill-who=main unwedge-runner");
+        host.ok("touch /srv/in/go");
+        host.until("test -z \"$(docker ps --all --quiet)\"");
+        host.until("cd /; unwedge jobs list --state done | grep -c tells | grep -qx 3");
     }
 }

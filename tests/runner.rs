@@ -8,7 +8,7 @@ use crate::support::host::{BASE, Host, listed, program, shipped};
 const TEXTFILES: &str = "/var/lib/prometheus/node-exporter";
 
 /// The program, its unit, the service user, a queue in a file, and types.
-fn furnish(host: &Host, types: &[(&str, &str)], jobs: &str) {
+pub fn furnish(host: &Host, types: &[(&str, &str)], jobs: &str) {
     for name in ["unwedge-runner", "unwedge-jobs"] {
         host.put(&format!("/usr/bin/{name}"), &program(name), "755");
     }

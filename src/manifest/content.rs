@@ -229,16 +229,19 @@ pub enum DropIn {
     BindsAfterStorage,
     /// A round is started when a unit that mounts fails.
     MountUnitOnFailure,
+    /// The runner may use docker's engine, which makes it as mighty as root.
+    RunnerDocker,
 }
 
 impl DropIn {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::WorkerAfterBinds,
         Self::WorkerAfterStorage,
         Self::WorkerStopLimit,
         Self::BindsAfterStorage,
         Self::MountUnitOnFailure,
+        Self::RunnerDocker,
     ];
 
     /// Its name, and that of the example.
@@ -250,6 +253,7 @@ impl DropIn {
             Self::WorkerStopLimit => "worker-stop-limit",
             Self::BindsAfterStorage => "binds-after-storage",
             Self::MountUnitOnFailure => "mount-unit-on-failure",
+            Self::RunnerDocker => "runner-docker",
         }
     }
 
@@ -281,6 +285,10 @@ impl DropIn {
             Self::MountUnitOnFailure => {
                 (storage, "[Unit]\nOnFailure=unwedge-mounts.service\n".to_owned())
             }
+            Self::RunnerDocker => (
+                settings.jobs.iter().map(|_| "unwedge-runner.service").collect(),
+                "[Service]\nSupplementaryGroups=docker\n".to_owned(),
+            ),
         };
         let name = self.name();
         let head = format!(
@@ -384,6 +392,10 @@ mod tests {
             [format!("{dir}/unwedge-binds.service.d/50-unwedge-binds-after-storage.conf")]
         );
         assert_eq!(places(DropIn::MountUnitOnFailure, text).len(), 2);
+        assert_eq!(
+            places(DropIn::RunnerDocker, "[jobs]\n"),
+            [format!("{dir}/unwedge-runner.service.d/50-unwedge-runner-docker.conf")]
+        );
         assert_eq!(places(DropIn::WorkerAfterStorage, "[worker]\nunit = \"w.service\"\n").len(), 0);
         for drop_in in DropIn::ALL {
             assert_eq!(places(drop_in, ""), [] as [String; 0]);

@@ -124,9 +124,10 @@ pub static DIRECTORIES: [File; 1] = shipped!(Place::Directories, "systemd":
 
 #[rustfmt::skip]
 /// Drop-ins for units of the host, as examples.
-pub static DROP_INS: [File; 5] = shipped!(Place::Doc("drop-ins"), "systemd":
+pub static DROP_INS: [File; 6] = shipped!(Place::Doc("drop-ins"), "systemd":
     "binds-after-storage.conf"
     "mount-unit-on-failure.conf"
+    "runner-docker.conf"
     "worker-after-binds.conf"
     "worker-after-storage.conf"
     "worker-stop-limit.conf"

@@ -8,6 +8,7 @@ pub mod binds;
 pub mod bucket;
 pub mod canary;
 pub mod connections;
+pub mod engine;
 pub mod errno;
 pub mod exporters;
 pub mod exposition;

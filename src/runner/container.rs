@@ -2,14 +2,14 @@
 //! nothing of ours: no store, no credential, no socket, no network that was not named.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::config::container::Container;
 use crate::decide::attempts::Token;
+use crate::probes::engine::{self, Ground};
 use crate::probes::witness;
-use crate::sys::command;
 use crate::sys::text;
 
 /// How long the engine may take to list, and to take one away.
@@ -18,20 +18,6 @@ const LIMIT: Duration = Duration::from_secs(15);
 const PREFIX: &str = "unwedge-";
 /// Engines say so of themselves: they could not run it, or what is to be run is not in the image.
 pub const ENGINE_FAILED: std::ops::RangeInclusive<i32> = 125..=127;
-
-/// What the engine needs of the runner's environment; nothing of it is handed on into the container.
-pub const ENGINE_VARIABLES: [&str; 10] = [
-    "HOME",
-    "PATH",
-    "XDG_RUNTIME_DIR",
-    "XDG_CONFIG_HOME",
-    "XDG_DATA_HOME",
-    "DOCKER_HOST",
-    "DOCKER_CONFIG",
-    "DOCKER_CONTEXT",
-    "DOCKER_TLS_VERIFY",
-    "DOCKER_CERT_PATH",
-];
 
 /// The name of the container of a command: whose it is stands in it, and which of a try's commands, as one whose client was
 /// ended while the engine made it may be there when the next begins.
@@ -52,6 +38,10 @@ fn of_name(name: &str) -> Option<(&str, Token)> {
 pub struct Command<'a> {
     /// The container.
     pub container: &'a Container,
+    /// Whose the engine's containers are.
+    pub ground: Ground,
+    /// Whether the runner has made a cgroup for the try.
+    pub has_cgroup: bool,
     /// Its name.
     pub name: &'a str,
     /// The try.
@@ -82,7 +72,16 @@ impl Command<'_> {
         add(&["run", "--rm", "--name", self.name, "--stop-timeout", "1", "--workdir", "/"]);
         add(&["--pull", self.container.pull.name()]);
         add(&["--network", self.container.network.as_deref().unwrap_or("none")]);
-        add(&["--user", &format!("{uid}:{gid}")]);
+        // it is the service user on the host in any case, and has no more rights inside than that has out there
+        match self.ground {
+            Ground::Root => add(&["--user", &format!("{uid}:{gid}")]),
+            Ground::User | Ground::UserBelow => add(&["--user", "0:0", "--cap-drop", "all"]),
+        }
+        // where it stays in the cgroup of its try, that limits it, and ends all of it at once
+        let stays = self.ground == Ground::UserBelow && self.has_cgroup;
+        if stays {
+            add(&["--cgroups", "disabled"]);
+        }
         for (key, value) in [
             ("host", witness::host()),
             ("uid", uid.to_string()),
@@ -92,13 +91,13 @@ impl Command<'_> {
         ] {
             add(&["--label", &format!("unwedge.{key}={value}")]);
         }
-        if let Some(mib) = self.memory_mib {
+        if let Some(mib) = self.memory_mib.filter(|_| !stays) {
             add(&["--memory", &format!("{mib}m"), "--memory-swap", &format!("{mib}m")]);
         }
         // by name alone: anybody may read a command line, and a value may be a secret
         for (name, value) in self.variables {
             let mut word = name.clone();
-            if is_of_engine(name) {
+            if engine::is_variable(name) {
                 word.push("=");
                 word.push(value);
             }
@@ -128,19 +127,15 @@ impl Command<'_> {
     }
 }
 
-/// Whether it is one that the engine itself goes by.
-fn is_of_engine(name: &OsStr) -> bool {
-    ENGINE_VARIABLES.iter().any(|it| name == *it)
-}
-
 /// Takes a container away, whatever it does; one that is gone is none.
 ///
 /// # Errors
 /// It may still be there.
-pub fn remove(container: &Container, name: &str) -> Result<(), String> {
-    let done = engine(container, &["rm", "--force", name]).map_err(|error| error.to_string())?;
+pub fn remove(engine: &[String], name: &str) -> Result<(), String> {
+    let done =
+        engine::run(engine, &["rm", "--force", name], LIMIT).map_err(|error| error.to_string())?;
     // an engine that has none of this name may call that an error
-    if done.ok() || listed(container, &[format!("name=^{name}$")])?.is_empty() {
+    if done.ok() || listed(engine, &[format!("name=^{name}$")])?.is_empty() {
         return Ok(());
     }
     Err(done.describe())
@@ -150,21 +145,21 @@ pub fn remove(container: &Container, name: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// Something may still be there.
-pub fn remove_up_to(container: &Container, mark: &str, last: Token) -> Result<(), String> {
+pub fn remove_up_to(engine: &[String], mark: &str, last: Token) -> Result<(), String> {
     let of = [format!("label=unwedge.queue={mark}"), format!("label=unwedge.job={}", last.id)];
-    let mut all = listed(container, &of)?;
+    let mut all = listed(engine, &of)?;
     all.retain(|name| of_name(name).is_some_and(|(_, token)| token.nth <= last.nth));
-    remove_all(container, all.iter())
+    remove_all(engine, all.iter())
 }
 
 /// Takes each away; that one cannot be keeps no other.
 fn remove_all<'a>(
-    container: &Container,
+    engine: &[String],
     names: impl Iterator<Item = &'a String>,
 ) -> Result<(), String> {
     let mut first = Ok(());
     for name in names {
-        first = first.and(remove(container, name));
+        first = first.and(remove(engine, name));
     }
     first
 }
@@ -186,16 +181,13 @@ pub struct Watch<'a> {
 ///
 /// # Errors
 /// What the engine could not do.
-pub fn remove_orphans(
-    container: &Container,
-    watch: &Watch<'_>,
-) -> Result<BTreeSet<String>, String> {
+pub fn remove_orphans(engine: &[String], watch: &Watch<'_>) -> Result<BTreeSet<String>, String> {
     let own = [
         "name=unwedge-uj".to_owned(),
         format!("label=unwedge.host={}", witness::host()),
         format!("label=unwedge.uid={}", rustix::process::geteuid().as_raw()),
     ];
-    let all = listed(container, &own)?;
+    let all = listed(engine, &own)?;
     let own = witness::helper_name(watch.worker);
     let is_nobodys = |name: &&String| {
         of_name(name).is_some_and(|(key, token)| {
@@ -203,32 +195,19 @@ pub fn remove_orphans(
             if key == own { is_over } else { !witness::is_called(key) }
         })
     };
-    remove_all(container, all.iter().filter(is_nobodys))?;
+    remove_all(engine, all.iter().filter(is_nobodys))?;
     Ok(all)
 }
 
 /// Names of the containers that are so, ended ones too.
-fn listed(container: &Container, filters: &[String]) -> Result<BTreeSet<String>, String> {
+fn listed(engine: &[String], filters: &[String]) -> Result<BTreeSet<String>, String> {
     let mut words = vec!["ps", "--all", "--format", "{{.Names}}"];
     words.extend(filters.iter().flat_map(|it| ["--filter", it]));
-    let done = engine(container, &words).map_err(|error| error.to_string())?;
+    let done = engine::run(engine, &words, LIMIT).map_err(|error| error.to_string())?;
     if !done.ok() {
         return Err(done.describe());
     }
     Ok(String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect())
-}
-
-fn engine(container: &Container, words: &[&str]) -> Result<command::Finished, command::Failure> {
-    let mut argv: Vec<OsString> = container.engine.iter().map(OsString::from).collect();
-    argv.extend(words.iter().map(OsString::from));
-    command::run_with(&argv, &variables(), LIMIT)
-}
-
-/// What the engine finds in its environment.
-#[must_use]
-pub fn variables() -> Vec<(OsString, OsString)> {
-    let of = |name: &&str| Some((OsStr::new(name).to_owned(), std::env::var_os(name)?));
-    ENGINE_VARIABLES.iter().filter_map(of).collect()
 }
 
 #[cfg(test)]
@@ -237,6 +216,10 @@ mod tests {
     use crate::config::container::Pull;
 
     fn words(input: &str, output: Option<&str>) -> Result<String, String> {
+        words_on(Ground::Root, input, output)
+    }
+
+    fn words_on(ground: Ground, input: &str, output: Option<&str>) -> Result<String, String> {
         let container = Container {
             engine: vec!["/usr/bin/podman".to_owned(), "--root".to_owned(), "/r".to_owned()],
             image: "tools:1".to_owned(),
@@ -245,6 +228,8 @@ mod tests {
         };
         let command = Command {
             container: &container,
+            ground,
+            has_cgroup: true,
             name: "unwedge-x-7-1",
             token: Token { id: 7, nth: 1 },
             mark: "m",
@@ -273,6 +258,19 @@ mod tests {
         let said = words("/srv/a", Some("/srv/out/b")).unwrap();
         assert!(said.contains("|--volume|/srv:/srv:ro|--volume|/srv/out:/srv/out|"), "{said}");
         assert!(words("/srv/a:b/c", None).unwrap_err().contains("colon"));
+    }
+
+    #[test]
+    fn it_is_the_service_user_on_the_host_whosever_the_engine_is() {
+        let own = rustix::process::geteuid().as_raw();
+        let said = words_on(Ground::Root, "/srv/a", None).unwrap();
+        assert!(said.contains(&format!("|--user|{own}:")) && !said.contains("cap-drop"), "{said}");
+        for (ground, stays) in [(Ground::User, false), (Ground::UserBelow, true)] {
+            let said = words_on(ground, "/srv/a", None).unwrap();
+            assert!(said.contains("|--user|0:0|--cap-drop|all|"), "{said}");
+            assert_eq!(said.contains("|--cgroups|disabled|"), stays, "{said}");
+            assert_eq!(said.contains("|--memory|"), !stays, "{said}");
+        }
     }
 
     #[test]

@@ -25,9 +25,9 @@ use super::order::{GO, Order, Report, Step, Tell};
 use super::tree;
 use crate::act::scratch;
 use crate::config::bucket::Address;
-use crate::config::container::Container;
 use crate::config::job_type::{Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, Token, classify};
+use crate::probes::engine;
 use crate::probes::witness;
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::command::{Work, pull, wait_any};
@@ -130,13 +130,13 @@ fn tell(what: &Tell) -> std::io::Result<()> {
 }
 
 /// Takes a container away, however the engine is for a while; whether it was mute at first.
-fn taken_away(container: &Container, name: &str, was_mute: &Cell<bool>) -> Result<(), String> {
+fn taken_away(engine: &[String], name: &str, was_mute: &Cell<bool>) -> Result<(), String> {
     let mut last = Ok(());
     for nth in 0..CLEAR_UP_TIMES {
         if nth > 0 {
             pause(CLEAR_UP_APART);
         }
-        last = container::remove(container, name);
+        last = container::remove(engine, name);
         if last.is_ok() {
             return last;
         }
@@ -193,7 +193,7 @@ impl Job<'_> {
         sweep(order);
         if let Some(inside) = order.kind.container.as_ref().filter(|_| order.token.nth > 1) {
             let before = Token { nth: order.token.nth - 1, ..order.token };
-            container::remove_up_to(inside, &order.mark, before).map_err(|why| {
+            container::remove_up_to(&inside.engine, &order.mark, before).map_err(|why| {
                 let why = format!("whether a try before is still at work cannot be told: {why}");
                 Halt::Over(failed(Class::Infrastructure, why))
             })?;
@@ -289,14 +289,24 @@ impl Job<'_> {
         let marks = Marks { input: &input, output: scratch, local: None, id: order.token.id };
         let argv = tier.command(&marks);
         let own = variables(order, self.worker);
-        let inside = order.kind.container.as_ref();
+        let inside = match (&order.kind.container, order.ground) {
+            (None, _) => None,
+            (Some(it), Some(ground)) => Some((it, ground)),
+            // never on the host instead
+            (Some(_), None) => {
+                let why = "whose its engine's containers are is not known";
+                return Err(Halt::Over(failed(Class::Infrastructure, why)));
+            }
+        };
         let name = container::name_of(self.worker, order.token, nth);
         let argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
         let (argv, variables) = match inside {
             None => (argv, own),
-            Some(it) => {
+            Some((it, ground)) => {
                 let command = container::Command {
                     container: it,
+                    ground,
+                    has_cgroup: self.cgroup.is_some(),
                     name: &name,
                     token: order.token,
                     mark: &order.mark,
@@ -309,7 +319,7 @@ impl Job<'_> {
                 match command.words() {
                     Ok(words) => {
                         // what is the engine's own comes last, and counts
-                        let all = own.iter().cloned().chain(container::variables());
+                        let all = own.iter().cloned().chain(engine::variables());
                         (words, all.collect())
                     }
                     Err(why) => return Err(Halt::Over(failed(Class::Permanent, why))),
@@ -322,11 +332,11 @@ impl Job<'_> {
             let of_engine = is_of_engine.then_some(Meaning::Configuration);
             order.kind.exit.get(&code).copied().or(of_engine)
         };
-        let Some(inside) = inside else {
+        let Some((inside, _)) = inside else {
             return self.command(tier, &argv, &variables, scratch, &meaning, &|| Ok(()));
         };
         let was_mute = Cell::new(false);
-        let clear_up = || taken_away(inside, &name, &was_mute);
+        let clear_up = || taken_away(&inside.engine, &name, &was_mute);
         let done = self.command(tier, &argv, &variables, scratch, &meaning, &clear_up);
         match done {
             // an engine that is stopped ends what it runs, and may be back before anybody asks again

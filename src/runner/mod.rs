@@ -8,6 +8,7 @@ mod away;
 mod buckets;
 pub mod cgroup;
 pub mod container;
+mod engines;
 mod errand;
 mod hand;
 pub mod helper;

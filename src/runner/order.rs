@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::bucket::Bucket;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::{Class, Token};
+use crate::probes::engine::Ground;
 use crate::probes::records::path_text;
 
 /// What a helper is to do: a line. One that has done it well waits for the next, so that not every job costs the start
@@ -40,6 +41,8 @@ pub struct Order {
     /// Where its commands run.
     #[serde(with = "path_text")]
     pub dir: PathBuf,
+    /// Whose the containers of its engine are, where it is done in one.
+    pub ground: Option<Ground>,
     /// Its cgroup, where it has one.
     #[serde(with = "path_text::option")]
     pub cgroup: Option<PathBuf>,

@@ -6,18 +6,18 @@ mod belonging;
 mod handling;
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Read as _;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::buckets;
 use super::cgroup::Cgroups;
+use super::engines::{self, Look};
 use super::hand::Hand;
 use super::order::{Report, Tell};
 use super::outbox::Outbox;
@@ -31,6 +31,7 @@ use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, Token};
 use crate::decide::leases::Leases;
 use crate::probes::ability::Ability;
+use crate::probes::engine::Ground;
 use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
@@ -128,6 +129,8 @@ pub enum Event {
     Room(BTreeMap<String, String>),
     /// A bucket answers, or why it does not.
     Bucket(String, Result<(), String>),
+    /// An engine of containers answers, or why it does not.
+    Engine(Vec<String>, Result<Ground, String>),
 }
 
 struct Runner {
@@ -141,8 +144,6 @@ struct Runner {
     /// What tells scratch files of this queue from those of another.
     mark: String,
     running: BTreeMap<Token, Running>,
-    /// The containers that were there when somebody looked for those that nobody watches.
-    containers: Arc<Mutex<BTreeSet<String>>>,
     /// What was handed out and is not begun yet.
     claimed: VecDeque<(Rc<JobType>, Claimed)>,
     /// Helpers that wait for a job.
@@ -181,6 +182,10 @@ struct Runner {
     full: Option<BTreeMap<String, String>>,
     /// What buckets were last found to be; those that are not in it were not asked yet.
     buckets: BTreeMap<String, Result<(), String>>,
+    /// What engines of containers were last found to be; those that are not in it were not asked yet.
+    engines: BTreeMap<Vec<String>, Result<Ground, String>>,
+    /// For whoever asks them.
+    looks: Sender<Look>,
     /// Where the types write, for whoever looks at the room there.
     places: Sender<Places>,
     said: BTreeMap<&'static str, String>,
@@ -210,6 +215,12 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         .name("room".to_owned())
         .spawn(move || room::watch(floor, &run_dir, &wanted, &full))
         .map_err(|error| io("look at the room", error))?;
+    let (looks, wanted) = mpsc::channel();
+    let (worker, said) = (id.clone(), send.clone());
+    std::thread::Builder::new()
+        .name("engines".to_owned())
+        .spawn(move || engines::watch(&worker, &wanted, &said))
+        .map_err(|error| io("look at engines of containers", error))?;
     for bucket in setup.buckets.clone() {
         let (answers, every) = (send.clone(), setup.numbers.sweep);
         std::thread::Builder::new()
@@ -228,7 +239,6 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         around,
         id,
         running: BTreeMap::new(),
-        containers: Arc::default(),
         claimed: VecDeque::new(),
         hands: Vec::new(),
         hands_made: 0,
@@ -253,6 +263,8 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         deaf: None,
         full: None,
         buckets: BTreeMap::new(),
+        engines: BTreeMap::new(),
+        looks,
         places,
         said: BTreeMap::new(),
         setup,
@@ -313,7 +325,9 @@ impl Runner {
                 if self.stopping.is_some() {
                     return Ok(End::Asked);
                 }
-                if let Some(why) = self.enter(now) {
+                if self.knows_engines()
+                    && let Some(why) = self.enter(now)
+                {
                     return Ok(End::TooOld(why));
                 }
             }
@@ -426,6 +440,7 @@ impl Runner {
             }
             Event::Room(full) => self.hear_room(&full),
             Event::Bucket(name, said) => self.hear_bucket(&name, &said),
+            Event::Engine(engine, said) => self.hear_engine(engine, &said),
             Event::Rung(Rung::Hears) => self.deaf = None,
             Event::Rung(Rung::Deaf(why)) => {
                 self.trouble("bell", &format!("jobs are looked for now and then alone: {why}"));

@@ -3,18 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Runner, names, say, with_smoke};
 use crate::act::scratch;
 use crate::act::upkeep::aside;
 use crate::config::bucket;
-use crate::config::container::Container;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::Token;
 use crate::decide::leases::{Patience, Seen};
 use crate::probes::ability::{self, Ability};
+use crate::probes::engine::Ground;
 use crate::probes::witness::{self, Fate};
 use crate::probes::{gate, load};
 use crate::queue::Fault;
@@ -22,9 +21,10 @@ use crate::queue::link::RETRY_HOLDING;
 use crate::queue::store::listing::Job;
 use crate::queue::store::{Beat, Ending, Heard, Load, NewWorker, Registered, Store, TypeMark};
 use crate::report::runner::Standing;
+use crate::runner::engines::Look;
 use crate::runner::running::Running;
-use crate::runner::{container, tree};
-use crate::sys::clock::{boottime, pause};
+use crate::runner::tree;
+use crate::sys::clock::boottime;
 
 impl Runner {
     /// Makes itself known. What workers before have left on this host is handed in first: they are about to be found
@@ -100,6 +100,14 @@ impl Runner {
                 lacks.insert(kind.name.clone(), format!("none of {programs} is there"));
                 continue;
             }
+            match kind.container.as_ref().map(|it| self.engines.get(&it.engine)) {
+                None | Some(Some(Ok(_))) => {}
+                Some(None) => continue,
+                Some(Some(Err(why))) => {
+                    lacks.insert(kind.name.clone(), format!("its engine does not answer: {why}"));
+                    continue;
+                }
+            }
             if let Some(why) = self.full.as_ref().and_then(|full| full.get(&kind.name)) {
                 lacks.insert(kind.name.clone(), format!("no room: {why}"));
                 continue;
@@ -114,19 +122,10 @@ impl Runner {
         (types, lacks)
     }
 
-    /// Which tools are here now; and containers that nobody watches any more are taken away.
+    /// Which tools are here now, and whether engines of containers answer.
     pub(super) fn look_for_tools(&mut self, now: Duration) {
         self.tools_due = now + self.setup.numbers.tools;
-        let mut engines: Vec<Container> =
-            self.types.iter().filter_map(|kind| kind.container.clone()).collect();
-        engines.sort_by(|a, b| a.engine.cmp(&b.engine));
-        engines.dedup_by(|a, b| a.engine == b.engine);
-        if !engines.is_empty() {
-            let (worker, seen) = (self.id.clone(), Arc::clone(&self.containers));
-            let running: BTreeSet<Token> = self.running.keys().copied().collect();
-            // an engine may take its time, and nobody waits for it
-            std::thread::spawn(move || clear_containers(&engines, &worker, &running, &seen));
-        }
+        self.look_at_engines();
         let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) else {
             return self
                 .trouble("tools", "the programs of the types cannot be looked for: no answer");
@@ -217,6 +216,41 @@ impl Runner {
             }
         }
         self.poll_due = self.poll_due.min(self.not_before);
+    }
+
+    /// Hears whether an engine of containers answers.
+    pub(super) fn hear_engine(&mut self, engine: Vec<String>, said: &Result<Ground, String>) {
+        let name = engine.join(" ");
+        let before = self.engines.insert(engine, said.clone());
+        match (&before, said) {
+            (Some(before), said) if before == said => return,
+            (Some(Err(_)), Ok(_)) => say(&format!("{name}: it answers again")),
+            (_, Ok(_)) => {}
+            (_, Err(why)) => {
+                say(&format!("{name}: nothing that it is to run is taken: {why}"));
+            }
+        }
+        self.retype();
+    }
+
+    /// Has all of them asked.
+    pub(super) fn look_at_engines(&mut self) {
+        let engines = self.engines_of_types();
+        self.engines.retain(|engine, _| engines.contains(engine));
+        // where nobody is left to ask, nothing is known, and nothing is taken
+        let _ = self.looks.send(Look { engines, running: self.running.keys().copied().collect() });
+    }
+
+    /// The engines that types are run by here.
+    fn engines_of_types(&self) -> BTreeSet<Vec<String>> {
+        let engines =
+            self.types.iter().filter_map(|kind| Some(kind.container.as_ref()?.engine.clone()));
+        engines.collect()
+    }
+
+    /// Whether all of them were asked: before that nobody knows what this host can do.
+    pub(super) fn knows_engines(&self) -> bool {
+        self.engines_of_types().iter().all(|engine| self.engines.contains_key(engine))
     }
 
     /// Tells the queue what it can take from now on.
@@ -434,37 +468,4 @@ impl Runner {
             Err(Fault(why)) => self.trouble("queue", &why),
         }
     }
-}
-
-/// An engine that does not answer is asked again so often, and so far apart, before the next look at the tools.
-const ENGINE_TIMES: u32 = 10;
-const ENGINE_APART: Duration = Duration::from_secs(15);
-
-/// Takes away containers that nobody watches any more; `seen` are those that were there the time before.
-fn clear_containers(
-    engines: &[Container],
-    worker: &str,
-    running: &BTreeSet<Token>,
-    seen: &Mutex<BTreeSet<String>>,
-) {
-    let before = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let watch = container::Watch { worker, running, before: &before };
-    let mut there = BTreeSet::new();
-    for engine in engines {
-        for nth in 1..=ENGINE_TIMES {
-            match container::remove_orphans(engine, &watch) {
-                Ok(found) => {
-                    there.extend(found);
-                    break;
-                }
-                Err(why) => {
-                    if nth == 1 {
-                        say(&format!("containers of workers that are gone may be left: {why}"));
-                    }
-                    pause(ENGINE_APART);
-                }
-            }
-        }
-    }
-    *seen.lock().unwrap_or_else(PoisonError::into_inner) = there;
 }

@@ -11,6 +11,7 @@ use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
 use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
 use crate::probes::ability::Ability;
+use crate::probes::engine::Ground;
 use crate::probes::gate::Watch;
 use crate::queue::Fault;
 use crate::queue::store::{Ask, Claimed, Ending};
@@ -53,6 +54,11 @@ impl Runner {
             return;
         }
         let open = self.open();
+        // the same for engines of types that were read anew
+        if self.setup.once && !self.knows_engines() {
+            self.poll_due = Duration::MAX;
+            return;
+        }
         let mut none = true;
         let is_probing = self.probe_due <= now;
         let count = self.types.len();
@@ -67,7 +73,7 @@ impl Runner {
                 Some(Ability::Other(_)) => self.setup.numbers.prefer_wait,
                 Some(Ability::None(_)) | None => continue,
             };
-            if free == 0 || full.contains_key(&kind.name) {
+            if free == 0 || full.contains_key(&kind.name) || self.ground_of(&kind).is_err() {
                 continue;
             }
             // what was taken many at a time is done first, and keeps no other type back
@@ -124,6 +130,13 @@ impl Runner {
         self.poll_due = if is_full && self.setup.slots > 0 { Duration::MAX } else { now + again };
     }
 
+    /// Whose the containers of a type are; none where it needs none, an error where its engine does not answer.
+    fn ground_of(&self, kind: &JobType) -> Result<Option<Ground>, String> {
+        let Some(container) = &kind.container else { return Ok(None) };
+        let said = self.engines.get(&container.engine);
+        said.map_or_else(|| Err("it was not asked yet".to_owned()), |it| it.clone().map(Some))
+    }
+
     pub(super) fn begin(&mut self, kind: &Rc<JobType>, claimed: &Claimed) {
         let token = claimed.token;
         let input = text::path_of(&claimed.input);
@@ -144,6 +157,11 @@ impl Runner {
             let report = Report { is_early: true, ..failed(Class::Infrastructure, &why) };
             return self.end(claimed, kind, report, None);
         }
+        let Ok(ground) = self.ground_of(kind) else {
+            // it was claimed before that was known
+            let report = Report { is_given_up: true, ..Report::default() };
+            return self.end(claimed, kind, report, None);
+        };
         let cgroup = match &self.around.cgroups {
             None => None,
             Some(cgroups) => match cgroups.make(token, kind.memory_mib) {
@@ -167,6 +185,7 @@ impl Runner {
             may_be_there: claimed.may_be_there,
             dir: self.setup.dir.clone(),
             mark: self.mark.clone(),
+            ground,
             cgroup: cgroup.as_ref().map(|it| it.path().to_owned()),
             log: keep_dir.map(|dir| log::path_of(dir, token)),
             grace_ms: millis(self.setup.numbers.grace),
@@ -241,7 +260,7 @@ impl Runner {
                 // what the engine keeps elsewhere is none of our processes
                 let mark = self.mark.clone();
                 std::thread::spawn(move || {
-                    if let Err(why) = container::remove_up_to(&container, &mark, token) {
+                    if let Err(why) = container::remove_up_to(&container.engine, &mark, token) {
                         say(&format!("job {}: its container: {why}", token.id));
                     }
                 });
@@ -303,6 +322,11 @@ impl Runner {
             Some(class) => Outcome::Not(class),
             None => Outcome::Done,
         };
+        // what an engine could not do it may not be able to do for others either
+        let is_around = matches!(report.class, Some(Class::Configuration | Class::Infrastructure));
+        if kind.container.is_some() && is_around {
+            self.look_at_engines();
+        }
         match outcome {
             Outcome::Done => self.done += 1,
             Outcome::Not(_) => self.failed += 1,

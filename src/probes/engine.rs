@@ -1,0 +1,174 @@
+//! Whether an engine of containers answers, and whose its containers are as the host sees them: the same number is another
+//! user inside of an engine of root and inside of one that a user has for itself.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::sys::command;
+use crate::sys::text;
+
+/// How long it may take to tell of itself.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the engine needs of this program's environment; nothing of it is handed on into the container.
+pub const VARIABLES: [&str; 10] = [
+    "HOME",
+    "PATH",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+];
+
+/// Whose an engine's containers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ground {
+    /// Root's: a number inside is the same user outside.
+    Root,
+    /// The user's who runs the engine, which is root inside and nobody else.
+    User,
+    /// The same, of an engine that is the parent of what it runs: that can stay in the cgroup of whoever started it.
+    UserBelow,
+}
+
+/// Asks an engine for it.
+///
+/// # Errors
+/// It does not answer, or not so that it is understood.
+pub fn ask(engine: &[String]) -> Result<Ground, String> {
+    let done = run(engine, &["info", "--format", "{{json .}}"], ASK_LIMIT);
+    let done = done.map_err(|error| error.to_string())?;
+    let with_mend = |why: &str| match mended_by(why) {
+        Some(mend) => format!("{why}; {mend}"),
+        None => why.to_owned(),
+    };
+    if !done.ok() {
+        return Err(with_mend(&done.describe()));
+    }
+    let odd = || format!("`info` is not understood: {}", text::tail(&done.stdout, 200));
+    let told: Value = serde_json::from_slice(&done.stdout).map_err(|_| odd())?;
+    // docker exits with 0 also where nobody answered it
+    if let Some([Value::String(why), ..]) = told.pointer("/ServerErrors").and_then(as_list) {
+        return Err(with_mend(why));
+    }
+    ground(&told).ok_or_else(odd)
+}
+
+/// What mends what an engine complains of, where that is known by its words.
+fn mended_by(why: &str) -> Option<&'static str> {
+    let all = [
+        (
+            "permission denied while trying to connect to the Docker daemon",
+            "`unwedge install --drop-ins runner-docker` lets the runner's service use it",
+        ),
+        ("Cannot connect to the Docker daemon", "`systemctl start docker` starts it"),
+        (
+            "XDG_RUNTIME_DIR",
+            "an engine of one user keeps there what runs: the runner's unit sets it",
+        ),
+    ];
+    all.into_iter().find(|(words, _)| why.contains(words)).map(|(_, mend)| mend)
+}
+
+fn as_list(value: &Value) -> Option<&[Value]> {
+    value.as_array().map(Vec::as_slice)
+}
+
+/// Podman says it in a word of its own, docker among what is for its safety.
+fn ground(told: &Value) -> Option<Ground> {
+    if let Some(is_users) = told.pointer("/host/security/rootless").and_then(Value::as_bool) {
+        let is_elsewhere = told.pointer("/host/serviceIsRemote").and_then(Value::as_bool);
+        return Some(match (is_users, is_elsewhere) {
+            (false, _) => Ground::Root,
+            (true, Some(false)) => Ground::UserBelow,
+            (true, _) => Ground::User,
+        });
+    }
+    // of no server at all it has no version
+    told.pointer("/ServerVersion").and_then(Value::as_str).filter(|it| !it.is_empty())?;
+    let all = told.pointer("/SecurityOptions").and_then(as_list).unwrap_or_default();
+    let is_users = all.iter().any(|it| it.as_str().is_some_and(|it| it.contains("name=rootless")));
+    Some(if is_users { Ground::User } else { Ground::Root })
+}
+
+/// Has the engine do something.
+///
+/// # Errors
+/// See [`command::Failure`].
+pub fn run(
+    engine: &[String],
+    words: &[&str],
+    limit: Duration,
+) -> Result<command::Finished, command::Failure> {
+    let mut argv: Vec<OsString> = engine.iter().map(OsString::from).collect();
+    argv.extend(words.iter().map(OsString::from));
+    command::run_with(&argv, &variables(), limit)
+}
+
+/// What the engine finds in its environment.
+#[must_use]
+pub fn variables() -> Vec<(OsString, OsString)> {
+    let of = |name: &&str| Some((OsStr::new(name).to_owned(), std::env::var_os(name)?));
+    VARIABLES.iter().filter_map(of).collect()
+}
+
+/// Whether it is one that the engine itself goes by.
+#[must_use]
+pub fn is_variable(name: &OsStr) -> bool {
+    VARIABLES.iter().any(|it| name == *it)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_engine_says_in_its_own_words_whose_its_containers_are() {
+        let podman = |rootless: bool, remote: bool| json!({"host": {"serviceIsRemote": remote, "security": {"rootless": rootless}}});
+        let docker = |all: Value| json!({"ServerVersion": "20.10.24", "SecurityOptions": all});
+        for (told, expected) in [
+            (podman(false, false), Some(Ground::Root)),
+            (podman(false, true), Some(Ground::Root)),
+            (podman(true, false), Some(Ground::UserBelow)),
+            (podman(true, true), Some(Ground::User)),
+            (docker(json!(["name=seccomp,profile=default"])), Some(Ground::Root)),
+            (docker(json!(["name=seccomp,profile=default", "name=rootless"])), Some(Ground::User)),
+            (docker(Value::Null), Some(Ground::Root)),
+            // a client that reached no server, and what is no engine
+            (json!({"ServerVersion": "", "SecurityOptions": null}), None),
+            (json!({"host": {"security": {}}}), None),
+        ] {
+            assert_eq!(ground(&told), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_cannot_be_asked_is_not_guessed_at() {
+        let engine = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        assert!(ask(&engine(&["/nowhere/podman"])).unwrap_err().contains("/nowhere/podman"));
+        assert!(ask(&engine(&["/bin/false"])).unwrap_err().contains("exit 1"));
+        assert!(ask(&engine(&["/bin/echo"])).unwrap_err().contains("not understood"));
+    }
+
+    #[test]
+    fn what_mends_it_is_told_where_its_words_are_known() {
+        // docker 20.10 and 28.2, as they say it
+        let denied = "Got permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock";
+        assert!(mended_by(denied).unwrap().contains("runner-docker"));
+        let newer = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock";
+        assert!(mended_by(newer).unwrap().contains("runner-docker"));
+        let away = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
+        assert!(mended_by(away).unwrap().contains("systemctl start docker"));
+        assert_eq!(mended_by("exit 1"), None);
+    }
+}
