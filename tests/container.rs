@@ -163,7 +163,7 @@ host_test! {
         host, needs "/usr/bin/podman", needs "/bin/busybox"
     ) {
         let tells = "{ cat $1; id -u; grep CapEff /proc/self/status; ls /etc; } >$2";
-        let waits = "test -e /srv/in/go || sleep 4321; cat $1 >$2";
+        let waits = "echo 1/2 half >&$UNWEDGE_PROGRESS_FD; test -e /srv/in/go || sleep 4321; cat $1 >$2";
         let of = |text: &str| {
             let text = runner::script("", text).replace("/bin/bash", "/bin/sh");
             format!("{text}[retry]\nattempts = 1\n")
@@ -199,6 +199,7 @@ host_test! {
             host.until("pgrep -x sleep");
             // it is in the cgroup of its job, which limits it and ends it
             host.ok("grep -q '/unwedge-runner.service/job-.*/work$' /proc/$(pgrep -x sleep)/cgroup");
+            host.until(&format!("cd /; unwedge jobs show --json {} | grep -q '1/2 half'", nth + 2));
             host.ok(how);
             host.until(nothing);
             host.ok("touch /srv/in/go; systemctl start unwedge-runner");

@@ -27,16 +27,15 @@ pub const VARIABLES: [&str; 10] = [
     "DOCKER_CERT_PATH",
 ];
 
-/// Whose an engine's containers are.
+/// Whose an engine's containers are, and how near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ground {
-    /// Root's: a number inside is the same user outside.
-    Root,
-    /// The user's who runs the engine, which is root inside and nobody else.
-    User,
-    /// The same, of an engine that is the parent of what it runs: that can stay in the cgroup of whoever started it.
-    UserBelow,
+#[serde(deny_unknown_fields)]
+pub struct Ground {
+    /// Whether they are the user's who runs the engine, which is root inside and nobody else. Of an engine of root a number
+    /// inside is the same user outside.
+    pub is_users: bool,
+    /// Whether the client itself starts them, and no daemon: then they can stay in its cgroup and have its descriptors.
+    pub is_near: bool,
 }
 
 /// Asks an engine for it.
@@ -86,17 +85,13 @@ fn as_list(value: &Value) -> Option<&[Value]> {
 fn ground(told: &Value) -> Option<Ground> {
     if let Some(is_users) = told.pointer("/host/security/rootless").and_then(Value::as_bool) {
         let is_elsewhere = told.pointer("/host/serviceIsRemote").and_then(Value::as_bool);
-        return Some(match (is_users, is_elsewhere) {
-            (false, _) => Ground::Root,
-            (true, Some(false)) => Ground::UserBelow,
-            (true, _) => Ground::User,
-        });
+        return Some(Ground { is_users, is_near: is_elsewhere == Some(false) });
     }
     // of no server at all it has no version
     told.pointer("/ServerVersion").and_then(Value::as_str).filter(|it| !it.is_empty())?;
     let all = told.pointer("/SecurityOptions").and_then(as_list).unwrap_or_default();
     let is_users = all.iter().any(|it| it.as_str().is_some_and(|it| it.contains("name=rootless")));
-    Some(if is_users { Ground::User } else { Ground::Root })
+    Some(Ground { is_users, is_near: false })
 }
 
 /// Has the engine do something.
@@ -136,14 +131,15 @@ mod tests {
     fn each_engine_says_in_its_own_words_whose_its_containers_are() {
         let podman = |rootless: bool, remote: bool| json!({"host": {"serviceIsRemote": remote, "security": {"rootless": rootless}}});
         let docker = |all: Value| json!({"ServerVersion": "20.10.24", "SecurityOptions": all});
+        let as_is = |is_users, is_near| Some(Ground { is_users, is_near });
         for (told, expected) in [
-            (podman(false, false), Some(Ground::Root)),
-            (podman(false, true), Some(Ground::Root)),
-            (podman(true, false), Some(Ground::UserBelow)),
-            (podman(true, true), Some(Ground::User)),
-            (docker(json!(["name=seccomp,profile=default"])), Some(Ground::Root)),
-            (docker(json!(["name=seccomp,profile=default", "name=rootless"])), Some(Ground::User)),
-            (docker(Value::Null), Some(Ground::Root)),
+            (podman(false, false), as_is(false, true)),
+            (podman(false, true), as_is(false, false)),
+            (podman(true, false), as_is(true, true)),
+            (podman(true, true), as_is(true, false)),
+            (docker(json!(["name=seccomp,profile=default"])), as_is(false, false)),
+            (docker(json!(["name=seccomp,profile=default", "name=rootless"])), as_is(true, false)),
+            (docker(Value::Null), as_is(false, false)),
             // a client that reached no server, and what is no engine
             (json!({"ServerVersion": "", "SecurityOptions": null}), None),
             (json!({"host": {"security": {}}}), None),

@@ -10,6 +10,7 @@ use crate::config::container::Container;
 use crate::decide::attempts::Token;
 use crate::probes::engine::{self, Ground};
 use crate::probes::witness;
+use crate::sys::command::PROGRESS;
 use crate::sys::text;
 
 /// How long the engine may take to list, and to take one away.
@@ -42,6 +43,8 @@ pub struct Command<'a> {
     pub ground: Ground,
     /// Whether the runner has made a cgroup for the try.
     pub has_cgroup: bool,
+    /// Whether the descriptor for progress is where the engine hands it on.
+    pub has_seat: bool,
     /// Its name.
     pub name: &'a str,
     /// The try.
@@ -73,12 +76,18 @@ impl Command<'_> {
         add(&["--pull", self.container.pull.name()]);
         add(&["--network", self.container.network.as_deref().unwrap_or("none")]);
         // it is the service user on the host in any case, and has no more rights inside than that has out there
-        match self.ground {
-            Ground::Root => add(&["--user", &format!("{uid}:{gid}")]),
-            Ground::User | Ground::UserBelow => add(&["--user", "0:0", "--cap-drop", "all"]),
+        let Ground { is_users, is_near } = self.ground;
+        if is_users {
+            add(&["--user", "0:0", "--cap-drop", "all"]);
+        } else {
+            add(&["--user", &format!("{uid}:{gid}")]);
+        }
+        // the descriptor for progress is the first one after the standard streams
+        if is_near && self.has_seat {
+            add(&["--preserve-fds", "1", "--env", PROGRESS]);
         }
         // where it stays in the cgroup of its try, that limits it, and ends all of it at once
-        let stays = self.ground == Ground::UserBelow && self.has_cgroup;
+        let stays = is_users && is_near && self.has_cgroup;
         if stays {
             add(&["--cgroups", "disabled"]);
         }
@@ -215,8 +224,11 @@ mod tests {
     use super::*;
     use crate::config::container::Pull;
 
+    /// Of root, behind a daemon.
+    const ROOT: Ground = Ground { is_users: false, is_near: false };
+
     fn words(input: &str, output: Option<&str>) -> Result<String, String> {
-        words_on(Ground::Root, input, output)
+        words_on(ROOT, input, output)
     }
 
     fn words_on(ground: Ground, input: &str, output: Option<&str>) -> Result<String, String> {
@@ -230,6 +242,7 @@ mod tests {
             container: &container,
             ground,
             has_cgroup: true,
+            has_seat: true,
             name: "unwedge-x-7-1",
             token: Token { id: 7, nth: 1 },
             mark: "m",
@@ -263,13 +276,15 @@ mod tests {
     #[test]
     fn it_is_the_service_user_on_the_host_whosever_the_engine_is() {
         let own = rustix::process::geteuid().as_raw();
-        let said = words_on(Ground::Root, "/srv/a", None).unwrap();
+        let said = words_on(ROOT, "/srv/a", None).unwrap();
         assert!(said.contains(&format!("|--user|{own}:")) && !said.contains("cap-drop"), "{said}");
-        for (ground, stays) in [(Ground::User, false), (Ground::UserBelow, true)] {
+        for stays in [false, true] {
+            let ground = Ground { is_users: true, is_near: stays };
             let said = words_on(ground, "/srv/a", None).unwrap();
             assert!(said.contains("|--user|0:0|--cap-drop|all|"), "{said}");
             assert_eq!(said.contains("|--cgroups|disabled|"), stays, "{said}");
             assert_eq!(said.contains("|--memory|"), !stays, "{said}");
+            assert_eq!(said.contains("|--preserve-fds|1|"), stays, "{said}");
         }
     }
 

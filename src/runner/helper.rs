@@ -30,7 +30,7 @@ use crate::decide::attempts::{Class, Evidence, Outcome, Output, Token, classify}
 use crate::probes::engine;
 use crate::probes::witness;
 use crate::sys::clock::{Deadline, pause};
-use crate::sys::command::{Work, pull, wait_any};
+use crate::sys::command::{Seat, Work, pull, wait_any};
 use crate::sys::{place, text};
 
 /// The word that makes this program such a helper.
@@ -60,6 +60,8 @@ enum Halt {
 /// Does what each line of the standard input says, until there is none; the exit code.
 #[must_use]
 pub fn run(worker: &str) -> i32 {
+    // before anything else is open
+    let Ok(mut seat) = Seat::take() else { return 1 };
     // its name says whose it is, to whoever looks for those of a worker that is gone
     if let Ok(name) = CString::new(witness::helper_name(worker)) {
         let _ = rustix::thread::set_name(&name);
@@ -72,20 +74,21 @@ pub fn run(worker: &str) -> i32 {
             Err(_) => return 1,
         }
         let Ok(order) = serde_json::from_str::<Order>(&line) else { return 2 };
-        if !serve(&order, worker) {
+        if !serve(&order, worker, &mut seat) {
             return 0;
         }
     }
 }
 
 /// Makes a try; whether another may follow.
-fn serve(order: &Order, worker: &str) -> bool {
+fn serve(order: &Order, worker: &str, seat: &mut Seat) -> bool {
     let mut job = Job {
         cgroup: order.cgroup.clone().map(Cgroup::at),
         said: Said::default(),
         out_of_memory: 0,
         away: None,
         is_kept: false,
+        seat,
         worker,
         order,
     };
@@ -158,6 +161,7 @@ fn failed(class: Class, message: impl Into<String>) -> Report {
 struct Job<'a> {
     order: &'a Order,
     worker: &'a str,
+    seat: &'a mut Seat,
     cgroup: Option<Cgroup>,
     said: Said,
     /// How often commands were killed for their memory so far.
@@ -307,6 +311,7 @@ impl Job<'_> {
                     container: it,
                     ground,
                     has_cgroup: self.cgroup.is_some(),
+                    has_seat: self.seat.is_first(),
                     name: &name,
                     token: order.token,
                     mark: &order.mark,
@@ -365,7 +370,8 @@ impl Job<'_> {
         let order = self.order;
         let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
         self.said.begin(&tier.name);
-        let start = || Work::start(argv, &order.dir, variables);
+        let seat = &mut *self.seat;
+        let mut start = || Work::start(argv, &order.dir, variables, seat);
         let started = match &self.cgroup {
             None => start(),
             Some(cgroup) => cgroup.at_work(start),

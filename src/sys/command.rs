@@ -473,6 +473,44 @@ pub struct Work {
 /// The variable that names the descriptor for progress.
 pub const PROGRESS: &str = "UNWEDGE_PROGRESS_FD";
 
+/// The place of that descriptor in whoever starts commands: the same number for each, and taken early the first after the
+/// standard streams, as an engine of containers hands on only those that follow them without a gap.
+#[derive(Debug)]
+pub struct Seat {
+    fd: OwnedFd,
+    nothing: OwnedFd,
+}
+
+impl Seat {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// There is no `/dev/null`, or no descriptor left.
+    pub fn take() -> std::io::Result<Self> {
+        let fd = OwnedFd::from(std::fs::File::open("/dev/null")?);
+        let nothing = fd.try_clone()?;
+        Ok(Self { fd, nothing })
+    }
+
+    /// Whether nothing lies between it and the standard streams.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.fd.as_raw_fd() == 3
+    }
+
+    /// Does something while this is in it, and is handed on to whoever is started.
+    fn with<T>(
+        &mut self,
+        it: &OwnedFd,
+        deed: impl FnOnce(i32) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        rustix::io::dup2(it, &mut self.fd)?;
+        let done = deed(self.fd.as_raw_fd());
+        rustix::io::dup3(&self.nothing, &mut self.fd, rustix::io::DupFlags::CLOEXEC)?;
+        done
+    }
+}
+
 impl Work {
     /// Starts `argv` in `dir`, in a group of its own, with these variables beside the clean environment's.
     ///
@@ -482,6 +520,7 @@ impl Work {
         argv: &[PathBuf],
         dir: &Path,
         variables: &[(OsString, OsString)],
+        seat: &mut Seat,
     ) -> std::io::Result<Self> {
         let (program, args) = match argv {
             [program, args @ ..] if program.is_absolute() => (program, args),
@@ -491,14 +530,12 @@ impl Work {
         rustix::io::ioctl_fionbio(&said, true)?;
         let (progress, steps) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&progress, true)?;
-        // this one alone goes along, and is closed here right after
-        rustix::io::fcntl_setfd(&steps, rustix::io::FdFlags::empty())?;
         let mut command = clean(program.as_os_str());
         command.args(args).current_dir(dir).stdin(Stdio::null());
         command.envs(variables.iter().map(|(name, value)| (name, value)));
-        command.env(PROGRESS, steps.as_raw_fd().to_string());
         command.stdout(end.try_clone()?).stderr(end);
-        let child = command.spawn()?;
+        let child =
+            seat.with(&steps, |number| command.env(PROGRESS, number.to_string()).spawn())?;
         Ok(Self { pid: Pid::from_child(&child), said, progress })
     }
 }
