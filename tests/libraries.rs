@@ -272,6 +272,18 @@ impl Packages {
         String::from_utf8(ran.stdout).unwrap()
     }
 
+    /// What starts a worker of one, or what its API does.
+    pub fn worker(&self, name: &str) -> Command {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/libraries/workers");
+        let (program, script) = match name {
+            "procrastinate" => ("venv/bin/python", format!("{dir}/procrastinate-worker.py")),
+            name => ("node", format!("{dir}/{name}.mjs")),
+        };
+        let mut command = Command::new(self.0.join(program));
+        command.arg(script).current_dir(&self.0);
+        command
+    }
+
     /// Files of a directory of theirs, in the order of their names.
     fn files(&self, dir: &str) -> Vec<PathBuf> {
         let mut dir_of = self.0.clone();
@@ -425,7 +437,7 @@ fn about(fixture: &Fixture, database: &Database, role: &str) -> Result<About, St
 }
 
 /// Grants what a reading says is the least, and reads.
-fn read(fixture: &Fixture, database: &Database, role: &str) -> QueueFacts {
+pub fn read(fixture: &Fixture, database: &Database, role: &str) -> QueueFacts {
     let grants = about(fixture, database, "postgres").unwrap().grants;
     for grant in &grants {
         assert!(grant.contains("\"postgres\""), "{grant}");

@@ -44,6 +44,8 @@ mod intake;
 mod jobs;
 /// Queues of other people's libraries.
 mod libraries;
+/// The same with their workers killed in mid-job.
+mod libraries_live;
 /// Messages to people, and signs of life.
 mod notify;
 /// Objects of buckets as inputs and results.
