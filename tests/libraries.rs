@@ -209,8 +209,9 @@ pub const ALL: [Fixture; 9] = [
                 (7, 0, 1, NULL), (8, 0, 3, NULL), (9, 0, 0, '-1 h')) AS r (key, priority, count, ended);
             INSERT INTO solid_queue_claimed_executions (job_id, process_id, created_at)
             VALUES (1, 1, timezone('UTC', now() - interval '10 min')), (2, 2, timezone('UTC', now() - interval '20 min'));
-            INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at)
-            SELECT key, 'q', timezone('UTC', now() + at::interval) FROM (VALUES (3, '-1 min'), (4, '-1 h'), (5, '-3 min')) AS r (key, at);
+            INSERT INTO solid_queue_ready_executions (job_id, queue_name, priority, created_at)
+            SELECT key, 'q', j.priority, timezone('UTC', now() + at::interval) FROM solid_queue_jobs j
+                JOIN (VALUES (3, '-1 min'), (4, '-1 h'), (5, '-3 min')) AS r (key, at) ON j.id = r.key;
             INSERT INTO solid_queue_scheduled_executions (job_id, queue_name, scheduled_at, created_at)
             VALUES (6, 'q', timezone('UTC', now() + interval '1 h'), timezone('UTC', now()));
             INSERT INTO solid_queue_blocked_executions (job_id, queue_name, concurrency_key, expires_at, created_at)
@@ -408,7 +409,7 @@ fn solid_queue(_: &Packages, database: &Database, version: i64) {
 }
 
 /// The rows, and whoever has to be there with them.
-fn plant(fixture: &Fixture, database: &Database) -> Vec<postgres::Client> {
+pub fn plant(fixture: &Fixture, database: &Database) -> Vec<postgres::Client> {
     database.sql(fixture.rows);
     if fixture.name != "que" {
         return Vec::new();

@@ -44,6 +44,8 @@ mod intake;
 mod jobs;
 /// Queues of other people's libraries.
 mod libraries;
+/// The same as a whole host's, whose worker is one of them.
+mod libraries_host;
 /// The same with their workers killed in mid-job.
 mod libraries_live;
 /// Messages to people, and signs of life.

@@ -3,7 +3,7 @@
 
 use crate::support::host::{Host, listed, program, shipped, shipped_path};
 
-const METRICS: &str = "/var/lib/prometheus/node-exporter/unwedge_jobs.prom";
+pub const METRICS: &str = "/var/lib/prometheus/node-exporter/unwedge_jobs.prom";
 
 const POSTGRES: &[u8] = b"[Service]\nUser=postgres\nKillSignal=SIGINT\n\
     ExecStart=/usr/lib/postgresql/15/bin/postgres -D /var/lib/pg -k /run/pg -c listen_addresses= -c fsync=off\n";

@@ -20,7 +20,7 @@ use crate::probes::binds::{Fault, Place};
 use crate::probes::gates::Gates;
 use crate::probes::headroom::Headroom;
 use crate::probes::heartbeat::State as Sign;
-use crate::probes::jobs::{Job, QueueFacts, Rescue, Row, State as JobState};
+use crate::probes::jobs::{Job, QueueFacts, Rescue, Row, Since, State as JobState};
 use crate::probes::mounts::{Observation, governing};
 use crate::probes::orphans::Orphan;
 use crate::probes::records::{Debt, Debts, Watched, WorkerState};
@@ -596,12 +596,14 @@ fn is_ours(debt: &Debt, stop: &Stamp, started: Option<&Stamp>) -> bool {
 /// Nobody is at these rows, and its own library gives them back: nothing is written, and nobody waits for it.
 fn rescued(facts: &QueueFacts, rescue: &Rescue, left: &[&Judged<'_>]) -> Hold {
     let rows = left.iter().filter_map(|it| it.orphan.job.row());
+    // when it was last heard of, nobody knows but the library
+    let rows = rows.filter(|_| rescue.since == Since::Start);
     let until = rows.map(|row| row.started_utc_ms.saturating_add(rescue.after_ms)).max();
     let named: Vec<String> = left.iter().take(NAMED_MAX).map(|it| it.words()).collect();
     let detail = format!(
-        "{} takes a row back {} after its start, and nothing is written for it: {}",
+        "{} takes a row back {}, and nothing is written for it: {}",
         rescue.by,
-        text::duration(Duration::from_millis(rescue.after_ms)),
+        rescue.when(),
         named.join(", ")
     );
     Hold::of_queue(&facts.queue, Reason::QueueRecoversItself, detail).until(until)

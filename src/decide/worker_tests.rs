@@ -579,7 +579,27 @@ fn orphan(s: &mut Scene, id: &str, still: u64) {
 
 /// The queue is one whose library gives its rows back.
 fn rescued(s: &mut Scene) {
-    known(s).rescue = Some(Rescue { by: "its janitor".to_owned(), after_ms: 3_600_000 });
+    known(s).rescue =
+        Some(Rescue { by: "its janitor".to_owned(), after_ms: 3_600_000, since: Since::Start });
+}
+
+#[test]
+fn a_library_that_goes_by_silence_says_so_and_tells_no_time() {
+    let held = |since: Since, after_ms: u64| {
+        let mut s = scene();
+        orphan(&mut s, "7", 60);
+        known(&mut s).rescue = Some(Rescue { by: "its janitor".to_owned(), after_ms, since });
+        let hold = decided(&s).plan.holds.remove(0);
+        (hold.detail.split(", and").next().unwrap().to_owned(), hold.until_utc_ms.is_some())
+    };
+    let start = "its janitor takes a row back 30 s after its start".to_owned();
+    assert_eq!(held(Since::Start, 30_000), (start, true));
+    let silence =
+        "its janitor takes a row back 30 s after the last sign of life of whoever was at it"
+            .to_owned();
+    assert_eq!(held(Since::Silence, 30_000), (silence, false));
+    let at_once = "its janitor takes a row back as soon as nobody is at it".to_owned();
+    assert_eq!(held(Since::Silence, 0), (at_once, false));
 }
 
 #[test]

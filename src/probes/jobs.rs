@@ -19,6 +19,7 @@ use crate::config::queue::Queue;
 use crate::manifest;
 use crate::sys::clock::{Deadline, Now, Stamp};
 use crate::sys::command::{self, Failure, Finished};
+use crate::sys::text;
 
 /// The schema of the answer; another one is not understood.
 pub const SCHEMA: u32 = 1;
@@ -129,8 +130,35 @@ impl QueueFacts {
 pub struct Rescue {
     /// What does it, for people.
     pub by: String,
-    /// How long after its start a row is taken back, milliseconds.
+    /// How long after that a row is taken back, milliseconds.
     pub after_ms: u64,
+    /// After what.
+    #[serde(default)]
+    pub since: Since,
+}
+
+impl Rescue {
+    /// When a row is taken back, for people.
+    #[must_use]
+    pub fn when(&self) -> String {
+        let after = text::duration(Duration::from_millis(self.after_ms));
+        match self.since {
+            _ if self.after_ms == 0 => "as soon as nobody is at it".to_owned(),
+            Since::Start => format!("{after} after its start"),
+            Since::Silence => format!("{after} after the last sign of life of whoever was at it"),
+        }
+    }
+}
+
+/// What a library goes by when it takes a row back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Since {
+    /// When the row was started.
+    #[default]
+    Start,
+    /// When whoever was at it was last heard of.
+    Silence,
 }
 
 /// How a job stands.

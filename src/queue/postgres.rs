@@ -120,6 +120,8 @@ pub fn settings(queue: &Queue, zone: &str) -> String {
         ("enable_seqscan", "off".to_owned()),
         // and no compiler for statements that touch twenty rows
         ("jit", "off".to_owned()),
+        // nor the server's other cores
+        ("max_parallel_workers_per_gather", "0".to_owned()),
         ("client_min_messages", "error".to_owned()),
         ("TimeZone", literal(zone)),
     ];

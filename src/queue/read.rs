@@ -8,7 +8,9 @@ use super::sql::{Dialect, Statement, Table};
 use super::statements::{ROWS_WITHOUT_INDEX, Scan, Statements, Which};
 use super::{Fault, hold_back, millis};
 use crate::config::queue::{Queue, TableMap};
-use crate::probes::jobs::{InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, State, plain_path};
+use crate::probes::jobs::{
+    InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
+};
 
 /// An open database.
 pub trait Session {
@@ -85,7 +87,11 @@ pub fn facts_of(
         },
         stale_running: map.started_at.as_ref().map(|_| counts.stale),
         dead: None,
-        rescue: queue.rescue().map(|it| Rescue { by: it.by, after_ms: millis(it.after) }),
+        rescue: queue.rescue().map(|it| Rescue {
+            by: it.by,
+            after_ms: millis(it.after),
+            since: Since::Start,
+        }),
         hold_back,
         advice,
     })

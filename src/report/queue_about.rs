@@ -91,8 +91,7 @@ pub fn of_library(about: &library::About) -> String {
         }
     }
     if let Some(rescue) = &facts.rescue {
-        let after = text::duration(Duration::from_millis(rescue.after_ms));
-        line("given back", &format!("by {}, {after} after its start; never by unwedge", rescue.by));
+        line("given back", &format!("by {}, {}; never by unwedge", rescue.by, rescue.when()));
     }
     let named = |all: &BTreeSet<String>| all.iter().cloned().collect::<Vec<_>>().join(", ");
     line("read by", &named(&about.indexes));

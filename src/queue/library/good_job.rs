@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Library, Rescue, Row, Version};
+use crate::probes::jobs::Since;
 
 /// How it is read. The version is the first number of its own: the fourth has one row a job, however often that is tried.
 pub const LIBRARY: Library = Library {
@@ -43,10 +44,7 @@ pub const LIBRARY: Library = Library {
     },
     oldest: None,
     index: "index_good_jobs_on_scheduled_at",
-    rescue: Rescue {
-        by: "GoodJob, once its process is known to be gone",
-        after: Duration::from_secs(300),
-    },
+    rescue: Rescue { by: "GoodJob", after: Duration::from_secs(300), since: Since::Silence },
     unknown: "whether a queue is paused or a concurrency key keeps a job back: they count as some that could be taken; and whether \
               its tables are of a later version than 4",
 };

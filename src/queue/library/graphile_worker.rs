@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Library, Rescue, Row, Version};
+use crate::probes::jobs::Since;
 
 /// How it is read. The version is that of its migrations, which 0.16 brought to 17.
 pub const LIBRARY: Library = Library {
@@ -41,7 +42,11 @@ pub const LIBRARY: Library = Library {
     },
     oldest: None,
     index: "jobs_main_index",
-    rescue: Rescue { by: "graphile-worker", after: Duration::from_secs(4 * 3600) },
+    rescue: Rescue {
+        by: "graphile-worker",
+        after: Duration::from_secs(4 * 3600),
+        since: Since::Start,
+    },
     unknown: "where a job writes: its view does not show what jobs were put in with. With a local queue, jobs that its worker has \
               fetched and not begun count as running. A job whose named queue is busy counts as one that could be taken",
 };

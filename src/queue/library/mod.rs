@@ -18,6 +18,8 @@ mod solid_queue;
 
 use std::time::Duration;
 
+use crate::probes::jobs::Since;
+
 pub use reading::{About, about, facts};
 
 /// Every one.
@@ -126,8 +128,10 @@ pub struct Row {
 pub struct Rescue {
     /// What does it.
     pub by: &'static str,
-    /// How long after its start, or after the last sign of life, a row is taken back.
+    /// How long after that a row is taken back.
     pub after: Duration,
+    /// After what.
+    pub since: Since,
 }
 
 /// The library of this name.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Library, Rescue, Row, Version};
+use crate::probes::jobs::Since;
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
@@ -42,6 +43,7 @@ pub const LIBRARY: Library = Library {
     rescue: Rescue {
         by: "Oban's Lifeline, where that plugin is on",
         after: Duration::from_secs(3600),
+        since: Since::Start,
     },
     unknown: "whether a queue is paused: its jobs count as some that could be taken",
 };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Library, Rescue, Row, Version};
+use crate::probes::jobs::Since;
 
 /// How it is read. The version is that of its tables: 31 has each column that is read, 46 came with 12.38.
 pub const LIBRARY: Library = Library {
@@ -38,7 +39,7 @@ pub const LIBRARY: Library = Library {
     oldest: None,
     index: "job_common_i14",
     // as it is unless a queue was made with another
-    rescue: Rescue { by: "pg-boss", after: Duration::from_secs(15 * 60) },
+    rescue: Rescue { by: "pg-boss", after: Duration::from_secs(15 * 60), since: Since::Start },
     unknown: "which jobs are begun: those that a worker fetched together count as running from then on. Jobs of a queue that is \
               another's dead letters count as none that wait",
 };

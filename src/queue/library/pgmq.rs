@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Library, Parts, Rescue, Row, Version};
+use crate::probes::jobs::Since;
 
 /// How it is read. The version is that of the extension, 104 for 1.4; where there is none, as its SQL was applied by hand,
 /// the columns tell it.
@@ -48,9 +49,10 @@ pub const LIBRARY: Library = Library {
     oldest: None,
     index: "meta_queue_name_key",
     rescue: Rescue {
-        by: "pgmq, once it is in sight again",
+        by: "pgmq's visibility timeout",
         // as its examples have it; who reads it says how long
         after: Duration::from_secs(30),
+        since: Since::Start,
     },
     unknown: "when a message was read, and whether whoever read it is still at it: one that is out of sight counts as running. One \
               that was read five times or more and is out of sight counts as one that nobody gets done",

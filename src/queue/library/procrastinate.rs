@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Library, Rescue, Row, Version};
+use crate::probes::jobs::Since;
 
 /// How it is read. The version is that of the function that fetches jobs: the second came with 3.1, and workers' heartbeats
 /// with it.
@@ -50,6 +51,7 @@ pub const LIBRARY: Library = Library {
     rescue: Rescue {
         by: "a task of the application's that calls retry_job for get_stalled_jobs",
         after: Duration::from_secs(30),
+        since: Since::Silence,
     },
     unknown: "whether a job waits for another of the same lock: it counts as one that could be taken",
 };

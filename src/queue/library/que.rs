@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Library, Rescue, Row, Version};
+use crate::probes::jobs::Since;
 
 /// How it is read. The version is what its migrator wrote as a comment of its table.
 pub const LIBRARY: Library = Library {
@@ -44,7 +45,11 @@ pub const LIBRARY: Library = Library {
     },
     oldest: None,
     index: "que_poll_idx",
-    rescue: Rescue { by: "PostgreSQL, with the connection", after: Duration::ZERO },
+    rescue: Rescue {
+        by: "PostgreSQL, with the connection",
+        after: Duration::ZERO,
+        since: Since::Silence,
+    },
     unknown: "when a job was started; and which jobs are begun: what a worker has fetched ahead is locked as well, and counts as \
               running",
 };

@@ -227,6 +227,7 @@ impl Reading<'_> {
             rescue: Some(Rescue {
                 by: self.library.rescue.by.to_owned(),
                 after_ms: millis(self.library.rescue.after),
+                since: self.library.rescue.since,
             }),
             advice,
         })
@@ -254,8 +255,10 @@ impl Reading<'_> {
             || format!("min({}) FILTER (WHERE {free})", row.since),
             |ask| format!("({ask})"),
         );
-        let columns = format!(
-            "{} AS id, ({})::text AS lane, {output} AS output, {} AS started_ms, {} AS until_ms, ({})::bigint AS tries, ({}) AS again",
+        // of the rows that are left in the end, not of all that are put in order: the server waits until then with what may
+        // differ from row to row by itself, as the clock does (PostgreSQL 9.6, release notes)
+        let job = format!(
+            "json_build_object('id', {}, 'lane', ({})::text, 'output', {output}, 'started_ms', {}, 'until_ms', {}, 'tries', ({})::bigint, 'again', ({}))",
             row.id,
             row.lane,
             ms(&format!("({})", row.started)),
@@ -265,7 +268,7 @@ impl Reading<'_> {
         );
         let list = |condition: &str, order: &str, most: usize| {
             format!(
-                "(SELECT coalesce(json_agg(l), '[]') FROM (SELECT {columns} FROM {} WHERE {condition} ORDER BY {order} LIMIT {most}) AS l)",
+                "(SELECT coalesce(json_agg(job), '[]') FROM (SELECT CASE WHEN clock_timestamp() IS NOT NULL THEN {job} END AS job FROM {} WHERE {condition} ORDER BY {order} LIMIT {most}) AS l)",
                 library.from
             )
         };
@@ -274,9 +277,9 @@ impl Reading<'_> {
         let turn = format!("{}, {}, {}", row.rank, row.until, row.nth);
         let text = format!(
             "SELECT json_build_object('now_ms', {now}, \
-             'waiting', (SELECT json_build_object('pending', count(*) FILTER (WHERE {free} AND NOT ({again})), \
-                 'retryable', count(*) FILTER (WHERE {free} AND ({again})), 'cooling', count(*) FILTER (WHERE NOT {free}), \
-                 'oldest_ms', greatest({now} - {oldest_ms}, 0)) FROM {from} WHERE {waiting}), \
+             'waiting', (SELECT json_build_object('pending', free - again, 'retryable', again, 'cooling', waiting - free, 'oldest_ms', greatest({now} - oldest, 0)) \
+                 FROM (SELECT count(*) AS waiting, count(*) FILTER (WHERE {free}) AS free, count(*) FILTER (WHERE {free} AND ({again})) AS again, \
+                 {oldest_ms} AS oldest FROM {from} WHERE {waiting}) w), \
              'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE {stale})) FROM {from} WHERE {running}), \
              'dead', ({dead}), 'has_index', to_regclass({index}) IS NOT NULL, \
              'running', {at_work}, 'next', {comes_next}, 'cooling', {cools})",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Library, Rescue, Row, Version};
+use crate::probes::jobs::Since;
 
 /// How it is read. The version is that of its schema, which has not changed since 1.0.
 pub const LIBRARY: Library = Library {
@@ -27,27 +28,29 @@ pub const LIBRARY: Library = Library {
         older: "update Solid Queue to 1.0 or later, and run its migrations",
     },
     parts: None,
-    // of each branch only what is asked of it is read
-    from: "(SELECT job_id, 'claimed' AS stand, created_at AS began, NULL::timestamp AS due, process_id FROM {schema}.solid_queue_claimed_executions \
-           UNION ALL SELECT job_id, 'ready', NULL, created_at, NULL FROM {schema}.solid_queue_ready_executions \
-           UNION ALL SELECT job_id, 'scheduled', NULL, scheduled_at, NULL FROM {schema}.solid_queue_scheduled_executions \
-           UNION ALL SELECT job_id, 'blocked', NULL, NULL, NULL FROM {schema}.solid_queue_blocked_executions) e \
-           JOIN {schema}.solid_queue_jobs j ON j.id = e.job_id",
+    // of each branch only what is asked of it is read, and what only the job tells only of those that are shown
+    from: "(SELECT job_id, 'claimed' AS stand, NULL::text AS queue_name, 0 AS priority, created_at AS began, NULL::timestamp AS due, process_id \
+           FROM {schema}.solid_queue_claimed_executions \
+           UNION ALL SELECT job_id, 'ready', queue_name, priority, NULL, created_at, NULL FROM {schema}.solid_queue_ready_executions \
+           UNION ALL SELECT job_id, 'scheduled', queue_name, priority, NULL, scheduled_at, NULL FROM {schema}.solid_queue_scheduled_executions \
+           UNION ALL SELECT job_id, 'blocked', queue_name, priority, NULL, NULL, NULL FROM {schema}.solid_queue_blocked_executions) e",
     running: "stand = 'claimed'",
     waiting: "stand IN ('ready', 'scheduled', 'blocked')",
     dead: Some("SELECT count(*) FROM {schema}.solid_queue_failed_executions"),
     row: Row {
-        id: "j.id::text",
-        nth: "j.id",
-        rank: "j.priority",
-        lane: "j.queue_name",
-        arguments: Some("j.arguments::jsonb"),
+        id: "job_id::text",
+        nth: "job_id",
+        rank: "priority",
+        lane: "coalesce(queue_name, (SELECT j.queue_name FROM {schema}.solid_queue_jobs j WHERE j.id = job_id))",
+        arguments: Some(
+            "(SELECT j.arguments::jsonb FROM {schema}.solid_queue_jobs j WHERE j.id = job_id)",
+        ),
         started: "began AT TIME ZONE 'UTC'",
         until: "due AT TIME ZONE 'UTC'",
         held: "stand = 'blocked'",
         // how often it was tried stands in what it was put in with
-        again: "coalesce((j.arguments::jsonb->>'executions')::int, 0) > 0",
-        tries: "coalesce((j.arguments::jsonb->>'executions')::int, 0)",
+        again: "coalesce((SELECT (j.arguments::jsonb->>'executions')::int FROM {schema}.solid_queue_jobs j WHERE j.id = job_id), 0) > 0",
+        tries: "coalesce((SELECT (j.arguments::jsonb->>'executions')::int FROM {schema}.solid_queue_jobs j WHERE j.id = job_id), 0)",
         since: "due AT TIME ZONE 'UTC'",
         stale: "NOT EXISTS (SELECT 1 FROM {schema}.solid_queue_processes p WHERE p.id = e.process_id \
                 AND p.last_heartbeat_at AT TIME ZONE 'UTC' >= now() - interval '5 min')",
@@ -57,6 +60,7 @@ pub const LIBRARY: Library = Library {
     rescue: Rescue {
         by: "Solid Queue's supervisor, which lets them fail",
         after: Duration::from_secs(300),
+        since: Since::Silence,
     },
     unknown: "whether a queue is paused: its jobs count as some that could be taken. A row of a worker that is gone fails for good: \
               somebody has to have it tried again",

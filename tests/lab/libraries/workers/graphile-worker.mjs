@@ -20,7 +20,10 @@ async function work() {
     console.log(`begun ${job.id}`);
     await new Promise((resolve) => setTimeout(resolve, 600_000));
   };
-  await run({ connectionString, logger, concurrency: 1, noHandleSignals: true, taskList: { wait } });
+  // it looks for locks that are too old within a minute of its start, and then every ten
+  const often = { minResetLockedInterval: 500, maxResetLockedInterval: 1_000 };
+  const preset = { worker: { connectionString, logger, concurrentJobs: 1, ...often } };
+  await run({ preset, noHandleSignals: true, taskList: { wait } });
 }
 
 // its view is what it shows of its jobs
