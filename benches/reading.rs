@@ -43,18 +43,19 @@ fn many(name: &str) -> &'static str {
              INSERT INTO good_jobs (created_at, updated_at) SELECT now(), now() FROM generate_series(1, 50000)"
         }
         "que" => {
-            "INSERT INTO que_jobs (job_class, finished_at) SELECT 'k', now() FROM generate_series(1, 1000000);
-             INSERT INTO que_jobs (job_class) SELECT 'k' FROM generate_series(1, 50000)"
+            "INSERT INTO que_jobs (job_class, job_schema_version, finished_at) SELECT 'k', 1, now() FROM generate_series(1, 1000000);
+             INSERT INTO que_jobs (job_class, job_schema_version) SELECT 'k', 1 FROM generate_series(1, 50000)"
         }
         "solid-queue" => {
             "INSERT INTO solid_queue_jobs (queue_name, class_name, arguments, finished_at) SELECT 'q', 'k', '{}', now() FROM generate_series(1, 1000000);
              WITH put AS (INSERT INTO solid_queue_jobs (queue_name, class_name, arguments) SELECT 'q', 'k', '{}' FROM generate_series(1, 50000) RETURNING id)
                  INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at) SELECT id, 'q', now() FROM put"
         }
-        _ => {
+        "pgmq" => {
             "INSERT INTO pgmq.a_q (msg_id, vt, message) SELECT g, now(), '{}' FROM generate_series(1, 1000000) g;
              INSERT INTO pgmq.q_q (vt, message) SELECT now(), '{}' FROM generate_series(1, 50000)"
         }
+        other => panic!("{other}: no rows for it"),
     }
 }
 
@@ -86,7 +87,12 @@ pub fn rows() {
         };
         let by = format!("{}{whole}", named(&about.indexes));
         row(
-            &format!("a reading of {}, 50000 jobs wait and 1000000 are done", fixture.name),
+            // this one keeps none that are done
+            &format!(
+                "a reading of {}, 50000 jobs wait and {} are done",
+                fixture.name,
+                if fixture.name == "graphile-worker" { 0 } else { 1_000_000 }
+            ),
             &ms(median(times.collect())),
             &by,
             "",

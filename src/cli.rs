@@ -348,8 +348,8 @@ pub struct Run {
     #[arg(long, value_name = "TEMPLATE")]
     pub output: Option<String>,
 
-    /// By this file of a job type, in place of a command
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "output"])]
+    /// By this file of a job type, or the type of this name in [jobs] dir, in place of a command
+    #[arg(long, value_name = "TYPE", conflicts_with_all = ["command", "output"])]
     pub r#type: Option<PathBuf>,
 
     /// The queue, a URL of SQLite or PostgreSQL; a file of the user's own where it is not given

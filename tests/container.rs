@@ -168,11 +168,11 @@ host_test! {
             let text = runner::script("", text).replace("/bin/bash", "/bin/sh");
             format!("{text}[retry]\nattempts = 1\n")
         };
-        let jobs = "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/run/engine\"]\nconcurrency = 2\ndrain = \"1s\"\n";
+        let jobs = "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/run/bin/podman\"]\nconcurrency = 2\ndrain = \"1s\"\n";
         runner::furnish(&host, &[("tells", &of(tells)), ("waits", &of(waits))], jobs);
         // one user, and no numbers of its own beside that: nothing that only root could have given it
         engine(&host, "[storage]\ndriver = \"vfs\"\n[storage.options.vfs]\nignore_chown_errors = \"true\"\n", "");
-        host.put("/run/engine", b"#!/bin/sh\n[ ! -e /run/away ] || { echo no such daemon >&2; exit 1; }\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
+        host.put("/run/bin/podman", b"#!/bin/sh\n[ ! -e /run/away ] || { echo no such daemon >&2; exit 1; }\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
         // a kernel shows a new /proc only to whoever sees a whole one, as on a host, and here parts of it are covered
         host.ok("mkdir /run/proc; mount -t proc proc /run/proc; touch /run/away; systemctl start unwedge-runner");
 
@@ -207,6 +207,19 @@ host_test! {
             host.ok("rm /srv/in/go");
         }
         host.until(&format!("test -z \"$({AS_SERVICE} podman ps --all --quiet)\""));
+
+        // an engine that fails before there is a container has failed itself, whatever it exits with
+        host.put("/run/bin/podman", b"#!/bin/sh\n[ $1 != run ] || exit 1\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
+        host.ok(&format!("echo f >/srv/in/f; {submit} tells f"));
+        host.until("cd /; unwedge jobs show --json 4 | grep -q 'the engine began nothing'");
+        let shown = host.ok("cd /; unwedge jobs show --json 4");
+        assert!(shown.contains("\"failures\":0"), "{shown}");
+
+        // with ranges of numbers it would need a program that gains rights
+        if host.bash("test -x /usr/bin/newuidmap").code == Some(0) {
+            host.ok("for it in subuid subgid; do echo unwedge:100000:65536 >>/etc/$it; done; pkill -KILL -u unwedge podman || :; systemctl restart unwedge-runner");
+            host.until("cd /; unwedge workers list --json | grep -q '/etc/subuid'");
+        }
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Fixture {
     /// Rows: 1 and 2 at work, 2 of them stale; 3 comes first, then 4, and 5 again; 6 and 7 wait for a time, or for
     /// another; 8 failed for good; 9 is done.
     pub rows: &'static str,
+    /// Two rows of one rank, `a` put in first and `b` due first, and which of them is taken first.
+    pub equals: (&'static str, [&'static str; 2]),
     /// How its rows are told, by the numbers above.
     pub ids: &'static str,
     /// Where in what a job was put in with its output stands, where that is shown.
@@ -53,6 +55,12 @@ pub const ALL: [Fixture; 9] = [
                 ('1', 0, '-2 h', 1, '-10 min'), ('2', 0, '-6 h', 1, '-5 h'), ('3', -1, '-1 min', 0, NULL), ('4', 0, '-1 h', 0, NULL),
                 ('5', 1, '-3 min', 2, NULL), ('6', 0, '1 h', 0, NULL), ('7', 0, '2 h', 1, NULL), ('8', 0, '-1 h', 3, NULL))
                 AS r (key, priority, run_at, attempts, locked)",
+        equals: (
+            "INSERT INTO graphile_worker._private_tasks (identifier) VALUES ('t');
+             INSERT INTO graphile_worker._private_jobs (task_id, payload, key, run_at) SELECT t.id, '{}', key, now() + at::interval
+                FROM graphile_worker._private_tasks t, (VALUES ('a', '-2 min'), ('b', '-1 h')) AS r (key, at)",
+            ["b", "a"],
+        ),
         ids: "SELECT id::text, key FROM graphile_worker._private_jobs",
         output: None,
         tables: ["_private_jobs", "migrations"],
@@ -78,6 +86,13 @@ pub const ALL: [Fixture; 9] = [
                 ('t', '7', 0, 'created', '1 day', NULL, 0, true, NULL), ('t', '8', 0, 'failed', '-1 h', '-1 h', 2, false, NULL),
                 ('t', '9', 0, 'completed', '-1 h', '-1 h', 0, false, NULL), ('dead', '10', 0, 'created', '-1 h', NULL, 0, false, NULL))
                 AS r (name, key, priority, state, after, started, count, blocked, beat)",
+        equals: (
+            "INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+                deletion_seconds, partition, table_name) VALUES ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common');
+            INSERT INTO pgboss.job (name, singleton_key, created_on, start_after) SELECT 't', key, now() + put::interval, now() + at::interval
+                FROM (VALUES ('a', '-3 h', '-2 min'), ('b', '-2 h', '-1 h')) AS r (key, put, at)",
+            ["a", "b"],
+        ),
         ids: "SELECT id::text, singleton_key FROM pgboss.job",
         output: Some("out.dir"),
         tables: ["job", "version"],
@@ -100,6 +115,11 @@ pub const ALL: [Fixture; 9] = [
             UPDATE procrastinate_jobs SET status = 'failed' WHERE queueing_lock = '8';
             UPDATE procrastinate_jobs SET status = 'succeeded' WHERE queueing_lock = '9';
             UPDATE procrastinate_events SET at = at - interval '10 min' WHERE type = 'started'",
+        equals: (
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, scheduled_at) SELECT 'q', 't', key, now() + at::interval
+                FROM (VALUES ('a', NULL), ('b', '-1 h')) AS r (key, at)",
+            ["a", "b"],
+        ),
         ids: "SELECT id::text, queueing_lock FROM procrastinate_jobs",
         output: Some("out.dir"),
         tables: ["procrastinate_jobs", "procrastinate_workers"],
@@ -120,6 +140,10 @@ pub const ALL: [Fixture; 9] = [
                 ('5', 3, 'retryable', '-3 min', 2, '-1 h', NULL), ('6', 1, 'scheduled', '1 h', 0, NULL, NULL),
                 ('7', 1, 'pending', '2 h', 0, NULL, NULL), ('8', 1, 'discarded', '-1 h', 3, '-1 h', '-1 h'),
                 ('9', 1, 'completed', '-1 h', 1, '-1 h', '-1 h')) AS r (key, priority, state, at, attempt, began, ended)",
+        equals: (
+            "INSERT INTO river_job (kind, args, scheduled_at) SELECT key, '{}', now() + at::interval FROM (VALUES ('a', '-2 min'), ('b', '-1 h')) AS r (key, at)",
+            ["b", "a"],
+        ),
         ids: "SELECT id::text, kind FROM river_job",
         output: Some("out.dir"),
         tables: ["river_job", "river_migration"],
@@ -145,6 +169,10 @@ pub const ALL: [Fixture; 9] = [
                     EXECUTE $q$UPDATE oban_jobs SET state = 'suspended' WHERE worker = '7'$q$;
                 END IF;
             END $$",
+        equals: (
+            "INSERT INTO oban_jobs (worker, scheduled_at) SELECT key, timezone('UTC', now() + at::interval) FROM (VALUES ('a', '-2 min'), ('b', '-1 h')) AS r (key, at)",
+            ["b", "a"],
+        ),
         ids: "SELECT id::text, worker FROM oban_jobs",
         output: Some("out.dir"),
         tables: ["oban_jobs", "oban_jobs"],
@@ -170,6 +198,11 @@ pub const ALL: [Fixture; 9] = [
                 ('5', NULL, '-3 min', 2, NULL, NULL, NULL), ('6', 0, '1 h', 0, NULL, NULL, NULL),
                 ('7', 0, '2 h', 1, NULL, NULL, NULL), ('8', 0, '-1 h', 3, '-1 h', '-1 h', 'e'),
                 ('9', 0, '-1 h', 1, '-1 h', '-1 h', NULL)) AS r (key, priority, at, count, began, ended, error)",
+        equals: (
+            "INSERT INTO good_jobs (job_class, created_at, updated_at, scheduled_at) SELECT key, timezone('UTC', now() + put::interval), timezone('UTC', now()),
+                timezone('UTC', now() + at::interval) FROM (VALUES ('a', '-3 h', '-2 min'), ('b', '-2 h', '-1 h')) AS r (key, put, at)",
+            ["a", "b"],
+        ),
         ids: "SELECT id::text, job_class FROM good_jobs",
         output: Some("arguments.0.out.dir"),
         tables: ["good_jobs", "good_job_processes"],
@@ -181,16 +214,20 @@ pub const ALL: [Fixture; 9] = [
         versions: [5, 7, 4],
         later: "COMMENT ON TABLE que_jobs IS '8'",
         rows: "
-            INSERT INTO que_jobs (job_class, args, priority, run_at, error_count, finished_at, expired_at)
-            SELECT r.key, json_build_array(json_build_object('out', json_build_object('dir', '/srv/out/' || r.key))), r.priority,
+            INSERT INTO que_jobs (job_class, job_schema_version, args, priority, run_at, error_count, finished_at, expired_at)
+            SELECT r.key, 1, json_build_array(json_build_object('out', json_build_object('dir', '/srv/out/' || r.key))), r.priority,
                 now() + r.at::interval, r.errors, now() + r.ended::interval, now() + r.expired::interval
             FROM (VALUES
                 ('1', 1, '-2 h', 0, NULL, NULL), ('2', 1, '-6 h', 0, NULL, NULL), ('3', 1, '-1 min', 0, NULL, NULL),
                 ('4', 2, '-1 h', 0, NULL, NULL), ('5', 3, '-3 min', 2, NULL, NULL), ('6', 1, '1 h', 0, NULL, NULL),
                 ('7', 1, '2 h', 1, NULL, NULL), ('8', 1, '-1 h', 15, NULL, '-1 h'), ('9', 1, '-1 h', 0, '-1 h', NULL))
                 AS r (key, priority, at, errors, ended, expired)",
+        equals: (
+            "INSERT INTO que_jobs (job_class, job_schema_version, run_at) SELECT key, 1, now() + at::interval FROM (VALUES ('a', '-2 min'), ('b', '-1 h')) AS r (key, at)",
+            ["b", "a"],
+        ),
         ids: "SELECT id::text, job_class FROM que_jobs",
-        output: Some("0.out.dir"),
+        output: Some("args.0.out.dir"),
         tables: ["que_jobs", "que_lockers"],
     },
     Fixture {
@@ -217,6 +254,12 @@ pub const ALL: [Fixture; 9] = [
             INSERT INTO solid_queue_blocked_executions (job_id, queue_name, concurrency_key, expires_at, created_at)
             VALUES (7, 'q', 'k', timezone('UTC', now() + interval '1 h'), timezone('UTC', now()));
             INSERT INTO solid_queue_failed_executions (job_id, created_at) VALUES (8, timezone('UTC', now()))",
+        equals: (
+            "INSERT INTO solid_queue_jobs (id, queue_name, class_name, arguments) VALUES (1, 'q', 'a', '{}'), (2, 'q', 'b', '{}');
+            INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at)
+                SELECT id, 'q', timezone('UTC', now() + at::interval) FROM (VALUES (1, '-2 min'), (2, '-1 h')) AS r (id, at)",
+            ["a", "b"],
+        ),
         ids: "SELECT id::text, class_name FROM solid_queue_jobs",
         output: Some("arguments.0.out.dir"),
         tables: ["solid_queue_claimed_executions", "solid_queue_processes"],
@@ -226,7 +269,8 @@ pub const ALL: [Fixture; 9] = [
         schema: "pgmq",
         install: pgmq,
         versions: [104, 104, 103],
-        later: "",
+        later: "SET allow_system_table_mods = on; INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)
+            VALUES (99999, 'pgmq', 10, 'pgmq'::regnamespace, false, '1.14.0')",
         rows: "
             INSERT INTO pgmq.q_q (message, vt, read_ct, enqueued_at)
             SELECT json_build_object('key', r.key, 'out', json_build_object('dir', '/srv/out/' || r.key)), now() + r.vt::interval, r.count,
@@ -236,6 +280,10 @@ pub const ALL: [Fixture; 9] = [
             INSERT INTO pgmq.q_other (message, vt, read_ct)
             SELECT json_build_object('key', '2', 'out', json_build_object('dir', '/srv/out/2')), now() + interval '1 min', 5;
             INSERT INTO pgmq.a_q (msg_id, vt) VALUES (99, now())",
+        equals: (
+            "INSERT INTO pgmq.q_q (message, vt) SELECT json_build_object('key', key), now() + at::interval FROM (VALUES ('a', '-2 min'), ('b', '-1 h')) AS r (key, at)",
+            ["a", "b"],
+        ),
         ids: "SELECT 'q:' || msg_id, message->>'key' FROM pgmq.q_q UNION ALL SELECT 'Other:' || msg_id, message->>'key' FROM pgmq.q_other",
         output: Some("out.dir"),
         tables: ["q_q", "meta"],
@@ -396,7 +444,11 @@ fn good_job(_: &Packages, database: &Database, version: i64) {
 fn que(_: &Packages, database: &Database, version: i64) {
     database.sql(&rebuilt("que"));
     if version < 6 {
-        database.sql("ALTER TABLE que_jobs DROP COLUMN kwargs");
+        database.sql(
+            "ALTER TABLE que_jobs DROP COLUMN kwargs, ALTER job_schema_version DROP NOT NULL;
+             ALTER INDEX que_poll_idx RENAME TO que_poll_idx_with_job_schema_version;
+             CREATE INDEX que_poll_idx ON que_jobs (queue, priority, run_at, id) WHERE finished_at IS NULL AND expired_at IS NULL",
+        );
     }
     database.sql(&format!("COMMENT ON TABLE que_jobs IS '{version}'"));
 }
@@ -510,6 +562,94 @@ fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session
             assert_eq!(facts.advice.is_empty(), has_index, "{shown}");
         }
     }
+}
+
+#[test]
+fn what_comes_next_is_what_the_library_would_take_next() {
+    let test = "libraries::what_comes_next_is_what_the_library_would_take_next";
+    each(test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let (rows, order) = fixture.equals;
+        database.sql(rows);
+        let facts = read(fixture, database, "postgres");
+        let known = database.client().query(fixture.ids, &[]).unwrap();
+        let key = |job: &Job| -> String {
+            known.iter().find(|row| row.get::<_, String>(0) == job.id).unwrap().get(1)
+        };
+        assert_eq!(facts.next.iter().map(key).collect::<Vec<_>>(), order, "{}", fixture.name);
+    });
+}
+
+#[test]
+fn a_row_that_says_when_it_goes_back_is_believed() {
+    let test = "libraries::a_row_that_says_when_it_goes_back_is_believed";
+    each(test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let _held = plant(fixture, database);
+        let facts = read(fixture, database, "postgres");
+        let backs: Vec<Option<i64>> = facts
+            .running
+            .iter()
+            .map(|job| {
+                let back = i64::try_from(job.back_utc_ms?).unwrap();
+                Some((back - i64::try_from(facts.at_utc_ms).unwrap()) / 1000)
+            })
+            .collect();
+        let mut backs: Vec<i64> = backs.into_iter().flatten().collect();
+        backs.sort_unstable();
+        match fixture.name {
+            // a beat of 10 s ago is good for 60, and one of 3 min ago is not any more; not the 15 min of its queue
+            "pg-boss" => assert!(
+                (-125..=-115).contains(&backs[0]) && (40..=50).contains(&backs[1]),
+                "{backs:?}"
+            ),
+            "pgmq" => assert!(
+                (55..=60).contains(&backs[0]) && (590..=600).contains(&backs[1]),
+                "{backs:?}"
+            ),
+            _ => assert!(backs.is_empty(), "{}: {backs:?}", fixture.name),
+        }
+    });
+}
+
+#[test]
+fn what_a_job_was_put_in_with_by_keywords_is_found_too() {
+    let test = "libraries::what_a_job_was_put_in_with_by_keywords_is_found_too";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    let database = cluster.database();
+    que(&packages, &database, 7);
+    database.sql("INSERT INTO que_jobs (job_class, job_schema_version, kwargs) VALUES ('k', 1, '{\"dir\": \"/srv/out/k\"}')");
+    let text = format!(
+        "[queue]\nurl = \"{}\"\nadapter = \"que\"\n[queue.library]\noutput = \"kwargs.dir\"\n",
+        database.url("postgres")
+    );
+    let queue = config::from_str(&text).unwrap().queue.unwrap();
+    let QueueLook::Known(facts) = queue::look(&queue) else { panic!("not known") };
+    assert_eq!(facts.next[0].output, Some(PathBuf::from("/srv/out/k")));
+}
+
+#[test]
+fn an_extension_tells_its_version_itself() {
+    let test = "libraries::an_extension_tells_its_version_itself";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    let fixture = ALL.iter().find(|it| it.name == "pgmq").unwrap();
+    let database = cluster.database();
+    pgmq(&packages, &database, 104);
+    database.sql(fixture.later);
+    for (version, expected) in
+        [("1.3.9", "version 103"), ("1.4.0", ""), ("1.13.0", ""), ("1.14.0", "version 114")]
+    {
+        database.sql(&format!(
+            "SET allow_system_table_mods = on; UPDATE pg_extension SET extversion = '{version}' WHERE extname = 'pgmq'"
+        ));
+        let why = about(fixture, &database, "postgres").err().unwrap_or_default();
+        assert!(
+            why.contains(expected) && why.is_empty() == expected.is_empty(),
+            "{version}: {why}"
+        );
+    }
+    database
+        .sql("SET allow_system_table_mods = on; DELETE FROM pg_extension WHERE extname = 'pgmq'");
 }
 
 #[test]

@@ -360,7 +360,7 @@ fn a_result_that_cannot_be_delivered_is_kept_and_not_made_again() {
     });
     desk.work();
     let row = desk.jobs().remove(0);
-    assert_eq!(row[..5], ["retryable", "infrastructure", "0", "1", "1"], "{row:?}");
+    assert_eq!(row[..5], ["pending", "infrastructure", "0", "0", "1"], "{row:?}");
     assert!(row[5].contains("HTTP 500 InternalError") && row[5].contains("is kept"), "{row:?}");
     assert_eq!((desk.spare(), desk.bucket.all().len()), (1, 1));
     desk.bucket.rule(|_| Act::Pass);

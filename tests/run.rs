@@ -558,3 +558,66 @@ fn wrong_usage_begins_nothing() {
     assert!(!desk.path("o").exists());
     assert_eq!(db.open().counts().unwrap(), []);
 }
+
+#[test]
+fn a_type_of_the_host_is_named_as_it_is_for_jobs_that_are_put_in() {
+    for db in Db::both("a_type_of_the_host_is_named_as_it_is_for_jobs_that_are_put_in") {
+        let desk = Desk::new(&db);
+        let file = desk.input("a", "x");
+        let dir = desk.dir.path().display().to_string();
+        fs::create_dir(desk.path("types")).unwrap();
+        let kind = format!(
+            "output = \"{dir}/out/{{name}}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{{input}}\", \"{{output}}\"]\n"
+        );
+        fs::create_dir(desk.path("out")).unwrap();
+        fs::write(desk.path("types/copy.toml"), kind).unwrap();
+        let config = format!("{dir}/unwedge.toml");
+        fs::write(&config, format!("[jobs]\ndir = \"{dir}/types\"\n")).unwrap();
+        let of = |kind| {
+            desk.run(&["--config", &config, "--type", kind], std::slice::from_ref(&file), &[])
+        };
+        let (code, said) = of("copy");
+        assert_eq!(
+            (code, fs::read(desk.path("out/a")).ok()),
+            (Some(0), Some(b"x".to_vec())),
+            "{said}"
+        );
+        let (code, said) = of("none");
+        assert!(code != Some(0) && said.contains("types/none.toml"), "{said}");
+    }
+}
+
+#[test]
+fn a_result_is_one_by_what_must_be_in_it_and_by_a_command_that_looks_at_it() {
+    for db in Db::both("a_result_is_one_by_what_must_be_in_it_and_by_a_command_that_looks_at_it") {
+        let desk = Desk::new(&db);
+        let files: Vec<PathBuf> =
+            ["good", "odd", "bad", "late"].iter().map(|name| desk.input(name, name)).collect();
+        let out = desk.path("out").display().to_string();
+        fs::create_dir(&out).unwrap();
+        let check = "case $(cat $0) in \"it is bad\") echo no good >&2; exit 1;; \"it is late\") exit 75;; esac";
+        let kind = desk.kind(&format!(
+            "output = \"{out}/{{name}}\"\n[[tier]]\nname = \"one\"\nargv = [\"/bin/bash\", \"-c\", 'case $0 in *odd) echo odd;; *) echo it is $(cat $0);; esac >$1', \"{{input}}\", \"{{output}}\"]\n\
+             accept = {{ must_match = '(?m)^it is \\w+$', check = {{ argv = [\"/bin/bash\", \"-c\", '{check}', \"{{output}}\"], limit = \"5s\" }} }}\n\
+             [[tier]]\nname = \"two\"\nargv = [\"/bin/bash\", \"-c\", 'case $0 in *odd) cp $0 $1;; *) exit 1;; esac', \"{{input}}\", \"{{output}}\"]\n\
+             [retry]\nattempts = 1\n[exit]\n75 = \"permanent\"\n"));
+        let (code, said) = desk.run(&["--type", &kind], &files, &[]);
+        assert_eq!(code, Some(1), "{said}");
+        let rows =
+            db.rows("SELECT key, state, coalesce(class, ''), coalesce(tier, '') FROM unwedge_jobs");
+        for (name, expected) in [
+            ("good", ["done", "", "one"]),
+            // what lacks it is done by the next
+            ("odd", ["done", "", "two"]),
+            ("bad", ["quarantined", "failed", "two"]),
+            // an exit code of the command that looks means what it means of any
+            ("late", ["quarantined", "permanent", "one"]),
+        ] {
+            let row = rows.iter().find(|row| row[0].ends_with(&format!("/{name}"))).unwrap();
+            assert_eq!(row[1..], expected, "{name}: {said}");
+        }
+        let wrong = "output = \"/o/{name}\"\n[[tier]]\nargv = [\"/bin/true\"]\naccept = { must_match = \"(\" }\n";
+        let (code, said) = desk.run(&["--type", &desk.kind(wrong)], &files, &[]);
+        assert!(code != Some(0) && said.contains("must_match: error: unclosed group"), "{said}");
+    }
+}

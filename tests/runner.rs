@@ -178,7 +178,8 @@ host_test! {
         // what it had is what it does; a job that was put in elsewhere shows it
         host.ok("cp /etc/unwedge/jobs.d/copy.toml /srv/t.toml; cd /srv/in; unwedge jobs submit --wait /srv/t.toml c; grep -qx two /srv/out/c");
         let journal = host.ok("journalctl -b -q -o cat -u unwedge-runner");
-        assert!(journal.lines().any(|line| line.contains("begins: t; at most 1 at once; settings from /etc/unwedge/unwedge.toml")), "{journal}");
+        assert!(journal.lines().any(|line| line.contains(": t; direct; at most 1 at once; settings from /etc/unwedge/unwedge.toml") && line.contains("begins as ")), "{journal}");
+        host.ok("systemctl stop unwedge-runner; journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -Eq '[0-9a-f]+:[0-9]+ ends after [0-9]+ s: [1-9][0-9]* done, 0 failed; it was asked to$'");
 
         // nothing to run: it stays down until a person changes that
         host.put("/etc/unwedge/unwedge.toml", b"[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\n", "644");

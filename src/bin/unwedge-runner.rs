@@ -11,12 +11,13 @@ use unwedge::cli;
 use unwedge::config::Settings;
 use unwedge::manifest::{self, RUNNER};
 use unwedge::probes::facts;
+use unwedge::probes::witness;
 use unwedge::queue::{self, Fault};
 use unwedge::report::exit::Exit;
 use unwedge::report::runner::Standing;
 use unwedge::runner::cgroup::Cgroups;
 use unwedge::runner::setup::Setup;
-use unwedge::runner::supervise::{self, Around, End, names, say};
+use unwedge::runner::supervise::{self, Around, End, mode_of, names, say};
 use unwedge::runner::{sign, taking_in, wish};
 use unwedge::sys::clock::{Now, boottime};
 use unwedge::sys::manager::Manager;
@@ -85,8 +86,10 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         None
     });
     say(&format!(
-        "begins: {}; at most {slots} at once; settings from {}{}",
+        "begins as {}: {}; {}; at most {slots} at once; settings from {}{}",
+        witness::own().map_err(failed)?,
         names(setup.types.iter()),
+        mode_of(setup.types.iter()),
         if files.is_empty() { "no file".to_owned() } else { files.join(", ") },
         if wait.is_zero() {
             String::new()
@@ -117,8 +120,11 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         })),
     };
     let end = supervise::run(setup, queue, around);
+    let done = end
+        .as_ref()
+        .map_or_else(|_| String::new(), |it| format!(" {} done, {} failed;", it.done, it.failed));
     let uptime = boottime().saturating_sub(began).as_secs();
-    let (exit, why) = match end {
+    let (exit, why) = match end.map(|it| it.end) {
         Ok(End::Asked) => (Exit::Fine.into(), "it was asked to".to_owned()),
         Ok(End::WorkedOff) => (Exit::Fine.into(), "nothing more can be claimed".to_owned()),
         Ok(End::Lost) => {
@@ -128,7 +134,8 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         Ok(End::TooOld(why)) => (Exit::Unfit.into(), why),
         Err(Fault(why)) => (Exit::Failed.into(), why),
     };
-    say(&format!("ends after {uptime} s: {why}"));
+    let id = witness::own().map_err(failed)?;
+    say(&format!("{id} ends after {uptime} s:{done} {why}"));
     Ok(exit)
 }
 

@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 use clap::Parser as _;
 use unwedge::act::child;
 use unwedge::cli::{Run, Unwedge, Verb};
-use unwedge::config::{self, ConfigErrors, Loaded, Request, container};
+use unwedge::config::jobs::Jobs;
+use unwedge::config::{self, ConfigErrors, Loaded, Request};
 use unwedge::kit;
 use unwedge::operator::{Said, dispatch, doctor, generate, install, run};
 use unwedge::probes::mountinfo::mount_points;
@@ -49,9 +50,9 @@ fn main() -> ExitCode {
 
 /// Works through files: without any configuration too, but not past one that may say where commands have to run.
 fn run_files(cli: &Unwedge, asked: &Run) -> ExitCode {
-    let host = match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
-        Ok(loaded) => loaded.settings.jobs.map(|jobs| jobs.run).unwrap_or_default(),
-        Err(_) if asked.mode.as_deref() == Some("direct") => container::Said::default(),
+    let jobs = match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
+        Ok(loaded) => loaded.settings.jobs.unwrap_or_default(),
+        Err(_) if asked.mode.as_deref() == Some("direct") => Jobs::default(),
         Err(errors) => {
             out::complain(&errors.to_string());
             out::complain(
@@ -60,7 +61,7 @@ fn run_files(cli: &Unwedge, asked: &Run) -> ExitCode {
             return Exit::Usage.into();
         }
     };
-    run::run(asked, &host).map_or_else(|why| finish(Err(why)), ExitCode::from)
+    run::run(asked, &jobs.run, &jobs.dir).map_or_else(|why| finish(Err(why)), ExitCode::from)
 }
 
 fn finish(done: Result<()>) -> ExitCode {

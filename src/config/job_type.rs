@@ -92,6 +92,12 @@ pub struct Tier {
     pub exit: Vec<i32>,
     /// The least size of what it writes, bytes.
     pub min_bytes: u64,
+    /// What must be in what it writes: a regular expression over bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub must_match: Option<String>,
+    /// The command that says whether what it wrote is a result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Errand>,
 }
 
 /// A command before or after those of the tiers.
@@ -188,6 +194,8 @@ struct WrittenTier {
 struct WrittenAccept {
     exit: Option<Vec<i32>>,
     min_bytes: Option<u64>,
+    must_match: Option<String>,
+    check: Option<WrittenErrand>,
 }
 
 #[derive(Default, Deserialize)]
@@ -353,6 +361,8 @@ impl JobType {
                 limit_ms: 10_000,
                 exit: vec![0],
                 min_bytes: 0,
+                must_match: None,
+                check: None,
             }],
             attempts: 1,
             backoff_ms: 0,
@@ -464,12 +474,32 @@ impl Tier {
             Some(other) => return Err(format!("empty: {other:?} found, \"allowed\" is expected")),
         };
         let least = u64::from(makes_file && !may_be_empty);
+        let WrittenAccept { exit, min_bytes, must_match, check } = written.accept;
+        if !makes_file && (must_match.is_some() || check.is_some()) {
+            return Err(
+                "accept: must_match and check are of an output, and there is none".to_owned()
+            );
+        }
+        if let Some(pattern) = &must_match {
+            // of its two lines the last says what is wrong
+            regex::bytes::Regex::new(pattern).map_err(|error| {
+                let why = error.to_string();
+                format!("accept: must_match: {}", why.lines().last().unwrap_or_default())
+            })?;
+        }
+        let check = check.map(|it| {
+            let limit = checked(&it.argv, it.limit.as_deref(), known)
+                .map_err(|why| format!("accept: check: {why}"))?;
+            Ok::<_, String>(Errand { argv: it.argv, limit_ms: millis(limit) })
+        });
         Ok(Self {
             name: written.name.unwrap_or_else(|| (nth + 1).to_string()),
             argv: written.argv,
             limit_ms: millis(limit),
-            exit: written.accept.exit.unwrap_or_else(|| vec![0]),
-            min_bytes: written.accept.min_bytes.unwrap_or(least),
+            exit: exit.unwrap_or_else(|| vec![0]),
+            min_bytes: min_bytes.unwrap_or(least),
+            must_match,
+            check: check.transpose()?,
         })
     }
 

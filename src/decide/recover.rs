@@ -189,6 +189,7 @@ mod tests {
             output: Some("/srv/box/x".into()),
             started_utc_ms: Some(900_000),
             not_before_utc_ms: None,
+            back_utc_ms: None,
             attempts: None,
         };
         Orphan {

@@ -265,7 +265,9 @@ impl World<'_> {
                 holds.push(self.hold(Reason::QueueUnknown, why.clone()));
             }
             Work::Known(facts) => {
-                if waiting(facts) == 0 && !self.is_owed() {
+                // what takes rows back may be part of the very worker
+                let lost = facts.rescue.as_ref().map_or(0, |_| facts.count(JobState::Running));
+                if waiting(facts) == 0 && lost == 0 && !self.is_owed() {
                     let cooling = facts.count(JobState::Cooling);
                     let detail = format!("no job can be taken now; {cooling} wait for a time");
                     holds.push(self.hold(Reason::NothingPending, detail));
@@ -595,10 +597,13 @@ fn is_ours(debt: &Debt, stop: &Stamp, started: Option<&Stamp>) -> bool {
 
 /// Nobody is at these rows, and its own library gives them back: nothing is written, and nobody waits for it.
 fn rescued(facts: &QueueFacts, rescue: &Rescue, left: &[&Judged<'_>]) -> Hold {
-    let rows = left.iter().filter_map(|it| it.orphan.job.row());
-    // when it was last heard of, nobody knows but the library
-    let rows = rows.filter(|_| rescue.since == Since::Start);
-    let until = rows.map(|row| row.started_utc_ms.saturating_add(rescue.after_ms)).max();
+    let of = |it: &&Judged<'_>| match rescue.since {
+        Since::Start => Some(it.orphan.job.row()?.started_utc_ms.saturating_add(rescue.after_ms)),
+        // when it was last heard of, nobody knows but the library
+        Since::Silence => None,
+        Since::Row => it.orphan.job.back_utc_ms,
+    };
+    let until = left.iter().filter_map(of).max();
     let named: Vec<String> = left.iter().take(NAMED_MAX).map(|it| it.words()).collect();
     let detail = format!(
         "{} takes a row back {}, and nothing is written for it: {}",

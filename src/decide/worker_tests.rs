@@ -90,6 +90,7 @@ fn job(id: &str, output: Option<&str>) -> Job {
         output: output.map(PathBuf::from),
         started_utc_ms: None,
         not_before_utc_ms: None,
+        back_utc_ms: None,
         attempts: None,
     }
 }
@@ -581,6 +582,23 @@ fn orphan(s: &mut Scene, id: &str, still: u64) {
 fn rescued(s: &mut Scene) {
     known(s).rescue =
         Some(Rescue { by: "its janitor".to_owned(), after_ms: 3_600_000, since: Since::Start });
+}
+
+#[test]
+fn a_worker_is_started_for_rows_that_only_it_takes_back() {
+    let decision = |change: fn(&mut Scene)| {
+        let mut s = scene();
+        orphan(&mut s, "7", 60);
+        known(&mut s).counts.extend([(JobState::Pending, 0), (JobState::Retryable, 0)]);
+        known(&mut s).next.clear();
+        change(&mut s);
+        let decision = decided(&s);
+        (steps(&decision), reasons(&decision))
+    };
+    let start = vec![Verb::StartWorker];
+    assert_eq!(decision(rescued), (start, vec![Reason::QueueRecoversItself]));
+    // nobody but us gives these back, and they alone are nothing to do
+    assert!(decision(|_| {}).1.contains(&Reason::NothingPending));
 }
 
 #[test]

@@ -51,14 +51,15 @@ const BATCH: u32 = 64;
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
-/// Works through the files, where `[jobs]` of the host says unless it was told otherwise; the exit code: 0 all are done,
+/// Works through the files, where `[jobs]` of the host says unless it was told otherwise, by a type of its own in `types` where one
+/// is named; the exit code: 0 all are done,
 /// 1 some are not, 130 it was interrupted.
 ///
 /// # Errors
 /// It could not begin; nothing was done.
-pub fn run(asked: &cli::Run, host: &Said) -> Result<u8> {
+pub fn run(asked: &cli::Run, host: &Said, types: &Path) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
-    let kind = kind_of(asked, &base, host)?;
+    let kind = kind_of(asked, &base, host, types)?;
     if let Some(file) = asked.files.iter().find(|it| Address::of(it).is_some()) {
         bail!(
             "{}: a run knows no [[bucket]]; put it in for unwedge-runner: unwedge jobs submit",
@@ -161,7 +162,7 @@ pub fn run(asked: &cli::Run, host: &Said) -> Result<u8> {
 }
 
 /// The type: of a file, or of the command that was given.
-fn kind_of(asked: &cli::Run, base: &Path, host: &Said) -> Result<JobType> {
+fn kind_of(asked: &cli::Run, base: &Path, host: &Said, types: &Path) -> Result<JobType> {
     let cores = std::thread::available_parallelism()
         .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     let run_as = |mut kind: JobType| {
@@ -174,6 +175,11 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Said) -> Result<JobType> {
         kind.on_host(host).map_err(Error::msg)
     };
     if let Some(file) = &asked.r#type {
+        // a name alone is that of a type of this host, unless a file is called so
+        let is_name = file.file_name() == Some(file.as_os_str()) && file.extension().is_none();
+        let is_of_host = is_name && !file.exists();
+        let of_host = || types.join(file).with_extension("toml");
+        let file = &if is_of_host { of_host() } else { file.clone() };
         let said = std::fs::read_to_string(file).with_context(|| text::path(file))?;
         let kind = JobType::parse(file, &said).map_err(Error::msg)?;
         let count = count_of(asked, Some(&kind.name))?;

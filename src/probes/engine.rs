@@ -11,7 +11,7 @@ use crate::sys::command;
 use crate::sys::text;
 
 /// How long it may take to tell of itself.
-const ASK_LIMIT: Duration = Duration::from_secs(5);
+const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the engine needs of this program's environment; nothing of it is handed on into the container.
 pub const VARIABLES: [&str; 10] = [
@@ -34,8 +34,22 @@ pub struct Ground {
     /// Whether they are the user's who runs the engine, which is root inside and nobody else. Of an engine of root a number
     /// inside is the same user outside.
     pub is_users: bool,
-    /// Whether the client itself starts them, and no daemon: then they can stay in its cgroup and have its descriptors.
-    pub is_near: bool,
+    /// Who starts them.
+    pub start: Start,
+    /// Whether the host labels its files, and keeps containers from those that are not labelled as theirs (`SELinux`).
+    pub is_labelled: bool,
+}
+
+/// Who starts an engine's containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// A daemon.
+    Daemon,
+    /// The client itself: they can have its descriptors.
+    Client,
+    /// The client by crun, which alone lets them stay in its cgroup, too.
+    Crun,
 }
 
 /// Asks an engine for it.
@@ -65,10 +79,16 @@ pub fn ask(engine: &[String]) -> Result<Ground, String> {
 fn mended_by(why: &str) -> Option<&'static str> {
     let all = [
         (
-            "permission denied while trying to connect to the Docker daemon",
+            "permission denied while trying to connect to the ",
             "`unwedge install --drop-ins runner-docker` lets the runner's service use it",
         ),
         ("Cannot connect to the Docker daemon", "`systemctl start docker` starts it"),
+        // as docker 29 says it
+        ("failed to connect to the docker API", "`systemctl start docker` starts it"),
+        (
+            "newuidmap",
+            "under the runner's unit nothing gains rights: take its user out of /etc/subuid and /etc/subgid",
+        ),
         (
             "XDG_RUNTIME_DIR",
             "an engine of one user keeps there what runs: the runner's unit sets it",
@@ -84,14 +104,22 @@ fn as_list(value: &Value) -> Option<&[Value]> {
 /// Podman says it in a word of its own, docker among what is for its safety.
 fn ground(told: &Value) -> Option<Ground> {
     if let Some(is_users) = told.pointer("/host/security/rootless").and_then(Value::as_bool) {
-        let is_elsewhere = told.pointer("/host/serviceIsRemote").and_then(Value::as_bool);
-        return Some(Ground { is_users, is_near: is_elsewhere == Some(false) });
+        let is = |path: &str| told.pointer(path).and_then(Value::as_bool);
+        let runtime = told.pointer("/host/ociRuntime/name").and_then(Value::as_str);
+        let start = match (is("/host/serviceIsRemote"), runtime) {
+            (Some(false), Some("crun" | "krun")) => Start::Crun,
+            (Some(false), _) => Start::Client,
+            (_, _) => Start::Daemon,
+        };
+        let is_labelled = is("/host/security/selinuxEnabled") == Some(true);
+        return Some(Ground { is_users, start, is_labelled });
     }
     // of no server at all it has no version
     told.pointer("/ServerVersion").and_then(Value::as_str).filter(|it| !it.is_empty())?;
     let all = told.pointer("/SecurityOptions").and_then(as_list).unwrap_or_default();
-    let is_users = all.iter().any(|it| it.as_str().is_some_and(|it| it.contains("name=rootless")));
-    Some(Ground { is_users, is_near: false })
+    let has = |name: &str| all.iter().any(|it| it.as_str().is_some_and(|it| it.contains(name)));
+    let (is_users, is_labelled) = (has("name=rootless"), has("name=selinux"));
+    Some(Ground { is_users, start: Start::Daemon, is_labelled })
 }
 
 /// Has the engine do something.
@@ -129,17 +157,21 @@ mod tests {
 
     #[test]
     fn each_engine_says_in_its_own_words_whose_its_containers_are() {
-        let podman = |rootless: bool, remote: bool| json!({"host": {"serviceIsRemote": remote, "security": {"rootless": rootless}}});
+        let podman = |rootless: bool, remote: bool, runtime: &str, selinux: bool| {
+            json!({"host": {"serviceIsRemote": remote, "ociRuntime": {"name": runtime},
+                "security": {"rootless": rootless, "selinuxEnabled": selinux}}})
+        };
         let docker = |all: Value| json!({"ServerVersion": "20.10.24", "SecurityOptions": all});
-        let as_is = |is_users, is_near| Some(Ground { is_users, is_near });
+        let as_is = |is_users, start, is_labelled| Some(Ground { is_users, start, is_labelled });
         for (told, expected) in [
-            (podman(false, false), as_is(false, true)),
-            (podman(false, true), as_is(false, false)),
-            (podman(true, false), as_is(true, true)),
-            (podman(true, true), as_is(true, false)),
-            (docker(json!(["name=seccomp,profile=default"])), as_is(false, false)),
-            (docker(json!(["name=seccomp,profile=default", "name=rootless"])), as_is(true, false)),
-            (docker(Value::Null), as_is(false, false)),
+            (podman(false, false, "crun", false), as_is(false, Start::Crun, false)),
+            (podman(false, true, "crun", true), as_is(false, Start::Daemon, true)),
+            (podman(true, false, "crun", false), as_is(true, Start::Crun, false)),
+            (podman(true, false, "runc", true), as_is(true, Start::Client, true)),
+            (podman(true, true, "crun", false), as_is(true, Start::Daemon, false)),
+            (docker(json!(["name=seccomp,profile=default"])), as_is(false, Start::Daemon, false)),
+            (docker(json!(["name=rootless", "name=selinux"])), as_is(true, Start::Daemon, true)),
+            (docker(Value::Null), as_is(false, Start::Daemon, false)),
             // a client that reached no server, and what is no engine
             (json!({"ServerVersion": "", "SecurityOptions": null}), None),
             (json!({"host": {"security": {}}}), None),
@@ -165,6 +197,10 @@ mod tests {
         assert!(mended_by(newer).unwrap().contains("runner-docker"));
         let away = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
         assert!(mended_by(away).unwrap().contains("systemctl start docker"));
+        let last = "failed to connect to the docker API at unix:///var/run/docker.sock";
+        assert!(mended_by(last).unwrap().contains("systemctl start docker"));
+        let ranges = "cannot set up namespace using \"/usr/bin/newuidmap\": exit status 1";
+        assert!(mended_by(ranges).unwrap().contains("/etc/subuid"));
         assert_eq!(mended_by("exit 1"), None);
     }
 }

@@ -143,9 +143,10 @@ impl Rescue {
     pub fn when(&self) -> String {
         let after = text::duration(Duration::from_millis(self.after_ms));
         match self.since {
-            _ if self.after_ms == 0 => "as soon as nobody is at it".to_owned(),
+            Since::Silence if self.after_ms == 0 => "as soon as nobody is at it".to_owned(),
             Since::Start => format!("{after} after its start"),
             Since::Silence => format!("{after} after the last sign of life of whoever was at it"),
+            Since::Row => "when the row says".to_owned(),
         }
     }
 }
@@ -159,6 +160,8 @@ pub enum Since {
     Start,
     /// When whoever was at it was last heard of.
     Silence,
+    /// A time of its own, which each row says.
+    Row,
 }
 
 /// How a job stands.
@@ -209,6 +212,9 @@ pub struct Job {
     pub started_utc_ms: Option<u64>,
     /// Before when it is not taken, milliseconds since 1970 UTC.
     pub not_before_utc_ms: Option<u64>,
+    /// When its library takes it back, where each row says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_utc_ms: Option<u64>,
     /// How often it was tried.
     pub attempts: Option<u64>,
 }

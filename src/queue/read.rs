@@ -268,6 +268,7 @@ impl Lists {
                 output,
                 started_utc_ms: started.number(),
                 not_before_utc_ms: not_before.number(),
+                back_utc_ms: None,
                 attempts: attempts.number(),
             });
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::container::Container;
 use crate::decide::attempts::Token;
-use crate::probes::engine::{self, Ground};
+use crate::probes::engine::{self, Ground, Start};
 use crate::probes::witness;
 use crate::sys::command::PROGRESS;
 use crate::sys::text;
@@ -47,6 +47,8 @@ pub struct Command<'a> {
     pub has_seat: bool,
     /// Its name.
     pub name: &'a str,
+    /// The file that the engine writes once there is a container.
+    pub begun: &'a Path,
     /// The try.
     pub token: Token,
     /// What tells its queue from others.
@@ -73,21 +75,30 @@ impl Command<'_> {
         let mut words: Vec<OsString> = self.container.engine.iter().map(OsString::from).collect();
         let mut add = |all: &[&str]| words.extend(all.iter().map(OsString::from));
         add(&["run", "--rm", "--name", self.name, "--stop-timeout", "1", "--workdir", "/"]);
+        words.extend([OsString::from("--cidfile"), self.begun.into()]);
+        let mut add = |all: &[&str]| words.extend(all.iter().map(OsString::from));
         add(&["--pull", self.container.pull.name()]);
         add(&["--network", self.container.network.as_deref().unwrap_or("none")]);
         // it is the service user on the host in any case, and has no more rights inside than that has out there
-        let Ground { is_users, is_near } = self.ground;
+        let Ground { is_users, start, is_labelled } = self.ground;
+        // nobody's configuration makes it another
+        add(&["--userns", "host"]);
         if is_users {
             add(&["--user", "0:0", "--cap-drop", "all"]);
         } else {
             add(&["--user", &format!("{uid}:{gid}")]);
         }
-        // the descriptor for progress is the first one after the standard streams
-        if is_near && self.has_seat {
+        if is_labelled {
+            // a host's files are its own, and are not labelled anew
+            add(&["--security-opt", "label=disable"]);
+        }
+        // the descriptor for progress is the first one after the standard streams; what stands before the engine may close it
+        let is_itself = self.container.engine.first().is_some_and(|it| it.ends_with("/podman"));
+        if start >= Start::Client && is_itself && self.has_seat {
             add(&["--preserve-fds", "1", "--env", PROGRESS]);
         }
         // where it stays in the cgroup of its try, that limits it, and ends all of it at once
-        let stays = is_users && is_near && self.has_cgroup;
+        let stays = is_users && start == Start::Crun && self.has_cgroup;
         if stays {
             add(&["--cgroups", "disabled"]);
         }
@@ -225,7 +236,7 @@ mod tests {
     use crate::config::container::Pull;
 
     /// Of root, behind a daemon.
-    const ROOT: Ground = Ground { is_users: false, is_near: false };
+    const ROOT: Ground = Ground { is_users: false, start: Start::Daemon, is_labelled: false };
 
     fn words(input: &str, output: Option<&str>) -> Result<String, String> {
         words_on(ROOT, input, output)
@@ -244,6 +255,7 @@ mod tests {
             has_cgroup: true,
             has_seat: true,
             name: "unwedge-x-7-1",
+            begun: Path::new("/run/begun"),
             token: Token { id: 7, nth: 1 },
             mark: "m",
             input: Path::new(input),
@@ -279,12 +291,15 @@ mod tests {
         let said = words_on(ROOT, "/srv/a", None).unwrap();
         assert!(said.contains(&format!("|--user|{own}:")) && !said.contains("cap-drop"), "{said}");
         for stays in [false, true] {
-            let ground = Ground { is_users: true, is_near: stays };
+            let start = if stays { Start::Crun } else { Start::Daemon };
+            let ground = Ground { is_users: true, start, is_labelled: stays };
             let said = words_on(ground, "/srv/a", None).unwrap();
             assert!(said.contains("|--user|0:0|--cap-drop|all|"), "{said}");
             assert_eq!(said.contains("|--cgroups|disabled|"), stays, "{said}");
             assert_eq!(said.contains("|--memory|"), !stays, "{said}");
             assert_eq!(said.contains("|--preserve-fds|1|"), stays, "{said}");
+            assert_eq!(said.contains("|--security-opt|label=disable|"), stays, "{said}");
+            assert!(said.contains("|--userns|host|"), "{said}");
         }
     }
 

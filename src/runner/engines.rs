@@ -9,9 +9,11 @@ use super::container::{self, Watch};
 use super::supervise::{Event, say};
 use crate::decide::attempts::Token;
 use crate::probes::engine;
+use crate::sys::clock::boottime;
 
-/// One that does not answer is asked again after so long.
-const AGAIN: Duration = Duration::from_secs(5);
+/// One that does not answer is asked again after so long, then after twice as long, up to the second.
+const AGAIN_FIRST: Duration = Duration::from_secs(5);
+const AGAIN_LAST: Duration = Duration::from_secs(60);
 
 /// What is to be looked at.
 #[derive(Debug)]
@@ -20,42 +22,70 @@ pub struct Look {
     pub engines: BTreeSet<Vec<String>>,
     /// The worker's tries that run.
     pub running: BTreeSet<Token>,
+    /// When that was so, on the clock of this boot.
+    pub at: Duration,
+}
+
+/// What was there, and when it was asked for.
+#[derive(Default)]
+struct Seen {
+    names: BTreeSet<String>,
+    at: Duration,
 }
 
 /// Looks when it is told to, and tells how each engine is; ends when nobody is left to tell.
 pub fn watch(worker: &str, looks: &Receiver<Look>, send: &Sender<Event>) {
-    let mut seen: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
-    let mut look = Look { engines: BTreeSet::new(), running: BTreeSet::new() };
+    let mut seen: BTreeMap<Vec<String>, Seen> = BTreeMap::new();
+    let mut look = Look { engines: BTreeSet::new(), running: BTreeSet::new(), at: Duration::ZERO };
+    let mut again = AGAIN_FIRST;
+    let mut said = BTreeMap::new();
     loop {
         let next = if look.engines.is_empty() {
             looks.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            looks.recv_timeout(AGAIN)
+            looks.recv_timeout(again)
         };
         match next {
             // what was asked for meanwhile is one look
-            Ok(next) => look = looks.try_iter().last().unwrap_or(next),
-            Err(RecvTimeoutError::Timeout) => {}
+            Ok(next) => {
+                look = looks.try_iter().last().unwrap_or(next);
+                again = AGAIN_FIRST;
+            }
+            Err(RecvTimeoutError::Timeout) => again = (again * 2).min(AGAIN_LAST),
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let mut mute = BTreeSet::new();
-        for engine in std::mem::take(&mut look.engines) {
-            let said = engine::ask(&engine);
-            let cleared = said.as_ref().map(|_| {
-                let before = seen.entry(engine.clone()).or_default();
-                let watch = Watch { worker, running: &look.running, before };
-                container::remove_orphans(&engine, &watch).map(|found| *before = found)
-            });
-            if let Ok(Err(why)) = &cleared {
-                say(&format!("containers of workers that are gone may be left: {why}"));
-            }
-            if !matches!(cleared, Ok(Ok(()))) {
-                mute.insert(engine.clone());
-            }
-            if send.send(Event::Engine(engine, said)).is_err() {
+        for engine in look.engines.clone() {
+            let answer = engine::ask(&engine);
+            let is_well = answer.is_ok();
+            if send.send(Event::Engine(engine.clone(), answer)).is_err() {
                 return;
             }
+            if !is_well {
+                continue;
+            }
+            let cleared = clear(worker, &engine, &look, seen.entry(engine.clone()).or_default());
+            match cleared {
+                Ok(()) => {
+                    said.remove(&engine);
+                    look.engines.remove(&engine);
+                }
+                // once while it lasts
+                Err(why) if said.insert(engine, why.clone()).is_none() => {
+                    say(&format!("containers of workers that are gone may be left: {why}"));
+                }
+                Err(_) => {}
+            }
         }
-        look.engines = mute;
     }
+}
+
+/// Takes away what nobody watches any more.
+fn clear(worker: &str, engine: &[String], look: &Look, seen: &mut Seen) -> Result<(), String> {
+    // what was there before the look and did not run then is over; of what came since nothing is known
+    let none = BTreeSet::new();
+    let before = if seen.at <= look.at { &seen.names } else { &none };
+    let watch = Watch { worker, running: &look.running, before };
+    let names = container::remove_orphans(engine, &watch)?;
+    *seen = Seen { names, at: boottime() };
+    Ok(())
 }

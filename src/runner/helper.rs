@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
 
+use super::accept;
 use super::away::Away;
 use super::cgroup::Cgroup;
 use super::container;
@@ -25,7 +26,7 @@ use super::order::{GO, Order, Report, Step, Tell};
 use super::tree;
 use crate::act::scratch;
 use crate::config::bucket::Address;
-use crate::config::job_type::{Marks, Meaning, Tier};
+use crate::config::job_type::{Errand, Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, Token, classify};
 use crate::probes::engine;
 use crate::probes::witness;
@@ -130,6 +131,13 @@ fn tell(what: &Tell) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(&line)?;
     out.flush()
+}
+
+/// A directory of its own for what an engine tells of its container: for as long as this boot at most, where there is such.
+fn place_of_begun() -> std::io::Result<tempfile::TempDir> {
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|it| it.is_dir());
+    let place = own.unwrap_or_else(std::env::temp_dir);
+    tempfile::Builder::new().prefix("unwedge-").tempdir_in(place)
 }
 
 /// Takes a container away, however the engine is for a while; whether it was mute at first.
@@ -246,7 +254,10 @@ impl Job<'_> {
             if let Some(scratch) = &scratch {
                 clear(scratch)?;
             }
-            let (outcome, report) = self.one(nth, tier, scratch.as_deref())?;
+            let (outcome, report) = match self.one(nth, tier, scratch.as_deref())? {
+                (Outcome::Done, report) => self.accepted(nth, tier, scratch.as_deref(), report)?,
+                other => other,
+            };
             match outcome {
                 Outcome::Done => {
                     let is_wanted = tier.min_bytes > 0;
@@ -281,6 +292,56 @@ impl Job<'_> {
         }))
     }
 
+    /// Whether what a tier wrote is a result by the rules of its type. What it did not have to write is.
+    fn accepted(
+        &mut self,
+        nth: usize,
+        tier: &Tier,
+        scratch: Option<&Path>,
+        report: Report,
+    ) -> Result<(Outcome, Report), Halt> {
+        let Some(scratch) = scratch.filter(|it| it.exists()) else {
+            return Ok((Outcome::Done, report));
+        };
+        let class = Class::Failed;
+        let refused = |why: String| {
+            let report = Report { class: Some(class), message: Some(why), ..report.clone() };
+            (Outcome::Not(class), report)
+        };
+        if let Some(pattern) = &tier.must_match {
+            let is_there = accept::matches(scratch, pattern).map_err(|error| {
+                Halt::Over(failed(Class::Infrastructure, format!("read its result: {error}")))
+            })?;
+            if !is_there {
+                return Ok(refused(format!("nothing in its result matches {pattern:?}")));
+            }
+        }
+        let Some(Errand { argv, limit_ms }) = tier.check.clone() else {
+            return Ok((Outcome::Done, report));
+        };
+        let check = Tier {
+            name: format!("check of {}", tier.name),
+            argv,
+            limit_ms,
+            exit: vec![0],
+            min_bytes: tier.min_bytes,
+            must_match: None,
+            check: None,
+        };
+        let (outcome, checked) =
+            self.one(self.order.kind.tiers.len() + nth, &check, Some(scratch))?;
+        Ok(match outcome {
+            Outcome::Done => (Outcome::Done, report),
+            Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => {
+                let why = checked.message.unwrap_or_default();
+                refused(format!("its result is not accepted: {why}"))
+            }
+            Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
+                (outcome, Report { tier: report.tier, ..checked })
+            }
+        })
+    }
+
     /// Runs one tier to its end.
     fn one(
         &mut self,
@@ -304,6 +365,11 @@ impl Job<'_> {
         };
         let name = container::name_of(self.worker, order.token, nth);
         let argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
+        let place = inside.map(|_| place_of_begun()).transpose().map_err(|error| {
+            let why = format!("make a place for what the engine tells: {error}");
+            Halt::Over(failed(Class::Infrastructure, why))
+        })?;
+        let begun = place.as_ref().map(|it| it.path().join("begun")).unwrap_or_default();
         let (argv, variables) = match inside {
             None => (argv, own),
             Some((it, ground)) => {
@@ -313,6 +379,7 @@ impl Job<'_> {
                     has_cgroup: self.cgroup.is_some(),
                     has_seat: self.seat.is_first(),
                     name: &name,
+                    begun: &begun,
                     token: order.token,
                     mark: &order.mark,
                     input: &input,
@@ -344,6 +411,15 @@ impl Job<'_> {
         let clear_up = || taken_away(&inside.engine, &name, &was_mute);
         let done = self.command(tier, &argv, &variables, scratch, &meaning, &clear_up);
         match done {
+            // an engine that made no container has not begun the job, whatever it exits with
+            Ok((Outcome::Not(Class::Failed), report))
+                if report.exit_code.is_some() && !begun.exists() =>
+            {
+                let message = report.message.unwrap_or_default();
+                let class = Class::Infrastructure;
+                let message = Some(format!("the engine began nothing: {message}"));
+                Ok((Outcome::Not(class), Report { class: Some(class), message, ..report }))
+            }
             // an engine that is stopped ends what it runs, and may be back before anybody asks again
             Ok((Outcome::Not(Class::Failed), report))
                 if report.exit_code.is_some_and(|code| ENDED.contains(&code)) && was_mute.get() =>
@@ -517,6 +593,8 @@ impl Job<'_> {
             Outcome::Done => report,
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => Report {
                 class: ended.class,
+                // a server that is away is no error of the job's surroundings, and what is kept waits for it no longer than needed
+                is_early: self.is_kept && ended.class == Some(Class::Infrastructure),
                 exit_code: ended.exit_code,
                 signal: ended.signal,
                 message: ended.message.map(|why| {
@@ -575,6 +653,8 @@ impl Job<'_> {
             limit_ms,
             exit: vec![0],
             min_bytes: 0,
+            must_match: None,
+            check: None,
         };
         let mut variables = variables(self.order, self.worker);
         variables.extend_from_slice(own);

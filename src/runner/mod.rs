@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 
+mod accept;
 mod away;
 mod buckets;
 pub mod cgroup;

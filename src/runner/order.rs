@@ -85,7 +85,7 @@ pub struct Report {
     pub class: Option<Class>,
     /// Whether it was given up because the runner said so: it counts for nothing.
     pub is_given_up: bool,
-    /// Whether it never came to its commands: what it needs from elsewhere is not to be had just now.
+    /// Whether it waits for what is elsewhere and cannot be reached just now: before its commands, or with a result that is kept.
     #[serde(default)]
     pub is_early: bool,
     /// The tier that was the last to run.

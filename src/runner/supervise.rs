@@ -65,7 +65,7 @@ pub fn as_told() -> i32 {
     let told: Option<Told> =
         std::io::stdin().read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
     let Some(Told { url, timeout, setup }) = told else { return 2 };
-    match run(setup, Queue::at(&url, timeout), Around::default()) {
+    match run(setup, Queue::at(&url, timeout), Around::default()).map(|it| it.end) {
         Ok(End::Asked | End::WorkedOff) => 0,
         Ok(End::Lost) => LOST,
         Ok(End::TooOld(why)) | Err(Fault(why)) => {
@@ -92,6 +92,17 @@ pub enum End {
     Lost,
     /// The queue wants a later version, and says so in these words.
     TooOld(String),
+}
+
+/// That, and what it did.
+#[derive(Debug)]
+pub struct Ended {
+    /// Why it ended.
+    pub end: End,
+    /// How many jobs it did.
+    pub done: u64,
+    /// How many tries of its failed.
+    pub failed: u64,
 }
 
 /// Tells on how it stands.
@@ -195,7 +206,7 @@ struct Runner {
 ///
 /// # Errors
 /// It could not begin.
-pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
+pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
     let io = |what: &str, error: std::io::Error| Fault(format!("{what}: {error}"));
     tree::adopt().map_err(|error| io("become a subreaper", error))?;
     let id = witness::own().map_err(|error| io("tell this process from others", error))?;
@@ -270,7 +281,8 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<End, Fault> {
         setup,
     };
     runner.tell_places();
-    runner.work()
+    let end = runner.work()?;
+    Ok(Ended { end, done: runner.done, failed: runner.failed })
 }
 
 /// A stop comes as a signal, or as the end of the standard input; a hang-up asks for the types.
@@ -526,6 +538,18 @@ impl Runner {
 /// These types, and the one that every runner knows.
 fn with_smoke(types: impl Iterator<Item = JobType>) -> Vec<Rc<JobType>> {
     types.chain([JobType::smoke()]).map(Rc::new).collect()
+}
+
+/// How these types are run.
+#[must_use]
+pub fn mode_of<'a>(types: impl Iterator<Item = &'a JobType> + Clone) -> &'static str {
+    let own = types.filter(|kind| !kind.is_smoke());
+    let inside = own.clone().filter(|kind| kind.container.is_some()).count();
+    match inside {
+        0 => "direct",
+        all if all == own.count() => "container",
+        _ => "direct and container",
+    }
 }
 
 /// The names of types.

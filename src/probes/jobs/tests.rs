@@ -88,6 +88,7 @@ fn a_path_that_is_no_text_comes_back_as_it_was() {
         output: plain_path(b"/srv/\xff"),
         started_utc_ms: None,
         not_before_utc_ms: None,
+        back_utc_ms: None,
         attempts: None,
     };
     let text = serde_json::to_string(&job).unwrap();

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is the first number of its own: the fourth has one row a job, however often that is tried.
 pub const LIBRARY: Library = Library {
@@ -29,8 +28,7 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "id::text",
         nth: "created_at",
-        // none comes last
-        rank: "coalesce(priority, 2147483647)",
+        turn: "priority NULLS LAST, created_at",
         lane: "queue_name",
         arguments: Some("serialized_params"),
         started: "performed_at AT TIME ZONE 'UTC'",
@@ -43,8 +41,15 @@ pub const LIBRARY: Library = Library {
                 AND p.updated_at AT TIME ZONE 'UTC' >= now() - interval '5 min')",
     },
     oldest: None,
-    index: "index_good_jobs_on_scheduled_at",
-    rescue: Rescue { by: "GoodJob", after: Duration::from_secs(300), since: Since::Silence },
-    unknown: "whether a queue is paused or a concurrency key keeps a job back: they count as some that could be taken; and whether \
-              its tables are of a later version than 4",
+    indexes: &[
+        &["index_good_job_jobs_for_candidate_lookup", "index_good_jobs_on_scheduled_at"],
+        &["index_good_jobs_on_discarded"],
+    ],
+    rescue: Rescue {
+        by: "GoodJob, or at once the end of the connection that has a lock on it, which is its default",
+        taken: Taken::AfterSilence(Duration::from_secs(300)),
+    },
+    unknown: "whether a queue is paused or a concurrency key keeps a job back: they count as some that could be taken; whether \
+              its tables are of a later version than 4, or of 3.29 to 3.99, where the larger priority goes first; and whether a \
+              running job's connection is gone: it is stale once its process was silent for 5 min",
 };

@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is that of its migrations, which 0.16 brought to 17.
 pub const LIBRARY: Library = Library {
@@ -28,7 +27,7 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "id::text",
         nth: "id",
-        rank: "priority",
+        turn: "priority, run_at, id",
         lane: "task_identifier",
         arguments: None,
         started: "locked_at",
@@ -41,11 +40,10 @@ pub const LIBRARY: Library = Library {
         stale: "locked_at < now() - interval '4 hours'",
     },
     oldest: None,
-    index: "jobs_main_index",
+    indexes: &[],
     rescue: Rescue {
         by: "graphile-worker",
-        after: Duration::from_secs(4 * 3600),
-        since: Since::Start,
+        taken: Taken::AfterStart(Duration::from_secs(4 * 3600)),
     },
     unknown: "where a job writes: its view does not show what jobs were put in with. With a local queue, jobs that its worker has \
               fetched and not begun count as running. A job whose named queue is busy counts as one that could be taken",

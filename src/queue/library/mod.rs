@@ -18,8 +18,6 @@ mod solid_queue;
 
 use std::time::Duration;
 
-use crate::probes::jobs::Since;
-
 pub use reading::{About, about, facts};
 
 /// Every one.
@@ -62,8 +60,9 @@ pub struct Library {
     pub row: Row,
     /// Since when the oldest that could be taken has waited, as a question of one moment; none: the rows say it.
     pub oldest: Option<&'static str>,
-    /// The index by which unfinished rows are found without the finished ones.
-    pub index: &'static str,
+    /// The indexes by which rows are found without going through the finished ones, of each list one. None where no finished
+    /// rows lie among them.
+    pub indexes: &'static [&'static [&'static str]],
     /// What it does by itself with rows of a worker that is gone.
     pub rescue: Rescue,
     /// What cannot be known of it, for people.
@@ -99,10 +98,10 @@ pub struct Version {
 pub struct Row {
     /// What tells it from others, as text.
     pub id: &'static str,
-    /// In which order those of the same rank were put in.
+    /// In which order they were put in.
     pub nth: &'static str,
-    /// Smaller ones are taken first.
-    pub rank: &'static str,
+    /// In which order they are taken.
+    pub turn: &'static str,
     /// Its share of the queue, as text.
     pub lane: &'static str,
     /// What it was put in with, as JSON; none where that is not shown.
@@ -128,10 +127,19 @@ pub struct Row {
 pub struct Rescue {
     /// What does it.
     pub by: &'static str,
-    /// How long after that a row is taken back.
-    pub after: Duration,
-    /// After what.
-    pub since: Since,
+    /// When it does.
+    pub taken: Taken,
+}
+
+/// When a row is taken back.
+#[derive(Debug)]
+pub enum Taken {
+    /// So long after it was started.
+    AfterStart(Duration),
+    /// So long after whoever was at it was last heard of.
+    AfterSilence(Duration),
+    /// When the row itself says, as an expression over it.
+    At(&'static str),
 }
 
 /// The library of this name.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Rescue, Row, Taken, Version};
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
@@ -27,7 +26,7 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "id::text",
         nth: "id",
-        rank: "priority",
+        turn: "priority, scheduled_at, id",
         lane: "queue",
         arguments: Some("args"),
         started: "attempted_at AT TIME ZONE 'UTC'",
@@ -39,11 +38,11 @@ pub const LIBRARY: Library = Library {
         stale: "attempted_at AT TIME ZONE 'UTC' < now() - interval '60 min'",
     },
     oldest: None,
-    index: "oban_jobs_state_queue_priority_scheduled_at_id_index",
+    indexes: &[&["oban_jobs_state_queue_priority_scheduled_at_id_index"]],
     rescue: Rescue {
-        by: "Oban's Lifeline, where that plugin is on",
-        after: Duration::from_secs(3600),
-        since: Since::Start,
+        by: "Oban's Lifeline, where that is on and rescue_after is as it comes,",
+        taken: Taken::AfterStart(Duration::from_secs(3600)),
     },
-    unknown: "whether a queue is paused: its jobs count as some that could be taken",
+    unknown: "whether a queue is paused: its jobs count as some that could be taken; and what Lifeline's rescue_after says: a job is \
+              called stale after an hour all the same",
 };

@@ -1,9 +1,6 @@
 //! pg-boss. What is in a dead-letter queue looks like work that waits, and is none.
 
-use std::time::Duration;
-
-use super::{Library, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is that of its tables: 31 has each column that is read, 46 came with 12.38.
 pub const LIBRARY: Library = Library {
@@ -25,7 +22,7 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "id::text",
         nth: "created_on",
-        rank: "-priority",
+        turn: "priority DESC, created_on, id",
         lane: "name",
         arguments: Some("data"),
         started: "started_on",
@@ -37,9 +34,13 @@ pub const LIBRARY: Library = Library {
         stale: "started_on + expire_seconds * interval '1 s' < now() OR coalesce(heartbeat_on + heartbeat_seconds * interval '1 s' < now(), false)",
     },
     oldest: None,
-    index: "job_common_i14",
-    // as it is unless a queue was made with another
-    rescue: Rescue { by: "pg-boss", after: Duration::from_secs(15 * 60), since: Since::Start },
+    indexes: &[&["job_common_i14"]],
+    rescue: Rescue {
+        by: "pg-boss",
+        taken: Taken::At(
+            "least(started_on + expire_seconds * interval '1 s', heartbeat_on + heartbeat_seconds * interval '1 s')",
+        ),
+    },
     unknown: "which jobs are begun: those that a worker fetched together count as running from then on. Jobs of a queue that is \
               another's dead letters count as none that wait",
 };

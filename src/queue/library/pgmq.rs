@@ -1,10 +1,7 @@
 //! pgmq. Each queue is a table of its own, which the table `meta` names. A message has no state: it is at work as long as it
 //! is out of sight after it was read, and whoever wants it gone for good archives or deletes it.
 
-use std::time::Duration;
-
-use super::{Library, Parts, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Parts, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is that of the extension, 104 for 1.4; where there is none, as its SQL was applied by hand,
 /// the columns tell it.
@@ -24,8 +21,9 @@ pub const LIBRARY: Library = Library {
     },
     parts: Some(Parts {
         ask: "SELECT coalesce(json_agg(json_build_array(queue_name, 'q_' || lower(queue_name)) ORDER BY queue_name), '[]') FROM {schema}.meta",
-        each: "SELECT {part}::text AS queue, msg_id, read_ct, vt, enqueued_at, message FROM {schema}.{table}",
-        none: "SELECT ''::text AS queue, 0::bigint AS msg_id, 0 AS read_ct, now() AS vt, now() AS enqueued_at, '{}'::jsonb AS message WHERE false",
+        each: "SELECT {part}::text AS queue, msg_id, read_ct, vt, enqueued_at, message, \
+               (to_jsonb(t)->>'last_read_at')::timestamptz AS began FROM {schema}.{table} t",
+        none: "SELECT ''::text AS queue, 0::bigint AS msg_id, 0 AS read_ct, now() AS vt, now() AS enqueued_at, '{}'::jsonb AS message, now() AS began WHERE false",
     }),
     from: "({parts}) m",
     running: "vt > now() AND read_ct > 0",
@@ -34,10 +32,11 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "queue || ':' || msg_id",
         nth: "msg_id",
-        rank: "msg_id",
+        turn: "msg_id",
         lane: "queue",
         arguments: Some("message"),
-        started: "NULL::timestamptz",
+        // from 1.10 on
+        started: "began",
         until: "vt",
         held: "false",
         again: "read_ct > 0",
@@ -47,13 +46,8 @@ pub const LIBRARY: Library = Library {
         stale: "read_ct >= 5",
     },
     oldest: None,
-    index: "meta_queue_name_key",
-    rescue: Rescue {
-        by: "pgmq's visibility timeout",
-        // as its examples have it; who reads it says how long
-        after: Duration::from_secs(30),
-        since: Since::Start,
-    },
-    unknown: "when a message was read, and whether whoever read it is still at it: one that is out of sight counts as running. One \
+    indexes: &[],
+    rescue: Rescue { by: "pgmq's visibility timeout", taken: Taken::At("vt") },
+    unknown: "when a message was read, before version 1.10; and whether whoever read it is still at it: one that is out of sight counts as running. One \
               that was read five times or more and is out of sight counts as one that nobody gets done",
 };

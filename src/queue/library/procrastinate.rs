@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is that of the function that fetches jobs: the second came with 3.1, and workers' heartbeats
 /// with it.
@@ -30,12 +29,12 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "id::text",
         nth: "id",
-        rank: "-priority",
+        turn: "priority DESC, id",
         lane: "queue_name",
         arguments: Some("args"),
         started: "(SELECT max(at) FROM {schema}.procrastinate_events e WHERE e.job_id = j.id AND e.type = 'started')",
         until: "scheduled_at",
-        // one of the same lock is at work
+        // whether one of the same lock is at work is not looked at
         held: "false",
         again: "attempts > 0",
         tries: "attempts",
@@ -47,11 +46,10 @@ pub const LIBRARY: Library = Library {
          (SELECT min(at) FROM {schema}.procrastinate_events WHERE job_id = \
          (SELECT min(id) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at IS NULL)))",
     ),
-    index: "procrastinate_jobs_priority_idx_v1",
+    indexes: &[&["procrastinate_jobs_queueing_lock_idx_v1"]],
     rescue: Rescue {
         by: "a task of the application's that calls retry_job for get_stalled_jobs",
-        after: Duration::from_secs(30),
-        since: Since::Silence,
+        taken: Taken::AfterSilence(Duration::from_secs(30)),
     },
     unknown: "whether a job waits for another of the same lock: it counts as one that could be taken",
 };

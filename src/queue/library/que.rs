@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is what its migrator wrote as a comment of its table.
 pub const LIBRARY: Library = Library {
@@ -31,9 +30,10 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "id::text",
         nth: "id",
-        rank: "priority",
+        turn: "priority, run_at, id",
         lane: "queue",
-        arguments: Some("args"),
+        // keywords came with version 6
+        arguments: Some("jsonb_build_object('args', args, 'kwargs', to_jsonb(j)->'kwargs')"),
         started: "NULL::timestamptz",
         until: "run_at",
         held: "false",
@@ -44,11 +44,10 @@ pub const LIBRARY: Library = Library {
         stale: "NOT EXISTS (SELECT 1 FROM {schema}.que_lockers q WHERE q.pid = l.pid)",
     },
     oldest: None,
-    index: "que_poll_idx",
+    indexes: &[&["que_poll_idx"]],
     rescue: Rescue {
-        by: "PostgreSQL, with the connection",
-        after: Duration::ZERO,
-        since: Since::Silence,
+        by: "PostgreSQL, with the connection,",
+        taken: Taken::AfterSilence(Duration::ZERO),
     },
     unknown: "when a job was started; and which jobs are begun: what a worker has fetched ahead is locked as well, and counts as \
               running",

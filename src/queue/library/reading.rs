@@ -3,6 +3,7 @@
 //! no snapshot is held, and what is set for it does not outlast it behind a pooler.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ::postgres::error::SqlState;
 use ::postgres::{Client, SimpleQueryMessage};
@@ -10,9 +11,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Library;
+use super::{Library, Taken};
 use crate::config::queue::{Library as Written, Queue};
-use crate::probes::jobs::{InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, State, plain_path};
+use crate::probes::jobs::{
+    InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
+};
 use crate::queue::address::Server;
 use crate::queue::postgres::{connect, said, settings};
 use crate::queue::read::{odd_outputs, refuse_too_many};
@@ -112,7 +115,7 @@ struct Answer {
     waiting: Waiting,
     at_work: AtWork,
     dead: Option<u64>,
-    has_index: bool,
+    missing: Vec<String>,
     running: Vec<Found>,
     next: Vec<Found>,
     cooling: Vec<Found>,
@@ -139,6 +142,7 @@ struct Found {
     output: Option<String>,
     started_ms: Option<u64>,
     until_ms: Option<u64>,
+    back_ms: Option<u64>,
     tries: Option<u64>,
     again: bool,
 }
@@ -191,12 +195,12 @@ impl Reading<'_> {
         let answer: Answer = self.answer(client, &self.statement())?;
         refuse_too_many(answer.running.len())?;
         let mut advice = Vec::new();
-        if !answer.has_index {
-            advice.push(format!(
-                "{} has no index {:?} here: each reading goes through finished jobs too",
-                self.library.called, self.library.index
-            ));
-        }
+        advice.extend(answer.missing.iter().map(|index| {
+            format!(
+                "{} has no index {index} here: each reading goes through finished jobs too",
+                self.library.called
+            )
+        }));
         let mut odd = 0;
         let mut jobs = |found: Vec<Found>, state: Option<State>| -> Vec<Job> {
             found.into_iter().map(|it| it.job(state, &mut odd)).collect()
@@ -224,13 +228,32 @@ impl Reading<'_> {
             stale_running: Some(answer.at_work.stale),
             dead: answer.dead,
             hold_back: false,
-            rescue: Some(Rescue {
-                by: self.library.rescue.by.to_owned(),
-                after_ms: millis(self.library.rescue.after),
-                since: self.library.rescue.since,
-            }),
+            rescue: Some(self.rescue()),
             advice,
         })
+    }
+
+    fn rescue(&self) -> Rescue {
+        let (since, after) = match self.library.rescue.taken {
+            Taken::AfterStart(after) => (Since::Start, after),
+            Taken::AfterSilence(after) => (Since::Silence, after),
+            Taken::At(_) => (Since::Row, Duration::ZERO),
+        };
+        Rescue { by: self.library.rescue.by.to_owned(), after_ms: millis(after), since }
+    }
+
+    /// The names of indexes that are not there, as a question of one list.
+    fn missing(&self) -> String {
+        let each = self.library.indexes.iter().map(|any| {
+            let is_there = any.iter().map(|index| {
+                let whole = format!("{}.{}", quote(self.schema()), quote(index));
+                format!("to_regclass({}) IS NULL", literal(&whole))
+            });
+            let is_missing = is_there.collect::<Vec<_>>().join(" AND ");
+            format!("CASE WHEN {is_missing} THEN {} END", literal(&any.join(" or ")))
+        });
+        let each: Vec<String> = each.collect();
+        format!("array_remove(ARRAY[{}]::text[], NULL)", each.join(", "))
     }
 
     /// How the server would go about it.
@@ -255,14 +278,19 @@ impl Reading<'_> {
             || format!("min({}) FILTER (WHERE {free})", row.since),
             |ask| format!("({ask})"),
         );
+        let back = match library.rescue.taken {
+            Taken::At(moment) => moment,
+            Taken::AfterStart(_) | Taken::AfterSilence(_) => "NULL::timestamptz",
+        };
         // of the rows that are left in the end, not of all that are put in order: the server waits until then with what may
         // differ from row to row by itself, as the clock does (PostgreSQL 9.6, release notes)
         let job = format!(
-            "json_build_object('id', {}, 'lane', ({})::text, 'output', {output}, 'started_ms', {}, 'until_ms', {}, 'tries', ({})::bigint, 'again', ({}))",
+            "json_build_object('id', {}, 'lane', ({})::text, 'output', {output}, 'started_ms', {}, 'until_ms', {}, 'back_ms', {}, 'tries', ({})::bigint, 'again', ({}))",
             row.id,
             row.lane,
             ms(&format!("({})", row.started)),
             ms(&format!("({})", row.until)),
+            ms(&format!("({back})")),
             row.tries,
             row.again
         );
@@ -274,14 +302,13 @@ impl Reading<'_> {
         };
         let next = usize::try_from(self.queue.next_jobs).unwrap_or(RUNNING_MAX);
         let (running, waiting) = (library.running, library.waiting);
-        let turn = format!("{}, {}, {}", row.rank, row.until, row.nth);
         let text = format!(
             "SELECT json_build_object('now_ms', {now}, \
              'waiting', (SELECT json_build_object('pending', free - again, 'retryable', again, 'cooling', waiting - free, 'oldest_ms', greatest({now} - oldest, 0)) \
                  FROM (SELECT count(*) AS waiting, count(*) FILTER (WHERE {free}) AS free, count(*) FILTER (WHERE {free} AND ({again})) AS again, \
                  {oldest_ms} AS oldest FROM {from} WHERE {waiting}) w), \
              'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE {stale})) FROM {from} WHERE {running}), \
-             'dead', ({dead}), 'has_index', to_regclass({index}) IS NOT NULL, \
+             'dead', ({dead}), 'missing', {missing}, \
              'running', {at_work}, 'next', {comes_next}, 'cooling', {cools})",
             now = ms("now()"),
             again = row.again,
@@ -289,9 +316,9 @@ impl Reading<'_> {
             from = library.from,
             stale = row.stale,
             dead = library.dead.unwrap_or("SELECT NULL"),
-            index = literal(&format!("{}.{}", quote(self.schema()), quote(library.index))),
+            missing = self.missing(),
             at_work = list(running, row.nth, RUNNING_MAX + 1),
-            comes_next = list(&format!("({waiting}) AND {free}"), &turn, next),
+            comes_next = list(&format!("({waiting}) AND {free}"), row.turn, next),
             cools = list(
                 &format!("({waiting}) AND NOT {free}"),
                 &format!("{}, {}", row.until, row.nth),
@@ -380,6 +407,7 @@ impl Found {
             output,
             started_utc_ms: self.started_ms,
             not_before_utc_ms: self.until_ms,
+            back_utc_ms: self.back_ms,
             attempts: self.tries,
         }
     }

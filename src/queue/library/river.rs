@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Rescue, Row, Taken, Version};
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
@@ -26,7 +25,7 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "id::text",
         nth: "id",
-        rank: "priority",
+        turn: "priority, scheduled_at, id",
         lane: "queue",
         arguments: Some("args"),
         started: "attempted_at",
@@ -39,11 +38,11 @@ pub const LIBRARY: Library = Library {
         stale: "attempted_at < now() - interval '1 hour'",
     },
     oldest: None,
-    index: "river_job_prioritized_fetching_index",
+    indexes: &[&["river_job_prioritized_fetching_index"]],
     rescue: Rescue {
-        by: "River's leader, or what JobRescuer was told",
-        after: Duration::from_secs(3600),
-        since: Since::Start,
+        by: "River's leader, where RescueStuckJobsAfter is as it comes,",
+        taken: Taken::AfterStart(Duration::from_secs(3600)),
     },
-    unknown: "whether a queue is paused: its jobs count as some that could be taken",
+    unknown: "whether a queue is paused: its jobs count as some that could be taken; and whether RescueStuckJobsAfter or a job's own \
+              timeout is longer than an hour: a job is called stale after an hour all the same",
 };

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Version};
-use crate::probes::jobs::Since;
+use super::{Library, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is that of its schema, which has not changed since 1.0.
 pub const LIBRARY: Library = Library {
@@ -40,7 +39,7 @@ pub const LIBRARY: Library = Library {
     row: Row {
         id: "job_id::text",
         nth: "job_id",
-        rank: "priority",
+        turn: "priority, job_id",
         lane: "coalesce(queue_name, (SELECT j.queue_name FROM {schema}.solid_queue_jobs j WHERE j.id = job_id))",
         arguments: Some(
             "(SELECT j.arguments::jsonb FROM {schema}.solid_queue_jobs j WHERE j.id = job_id)",
@@ -56,11 +55,10 @@ pub const LIBRARY: Library = Library {
                 AND p.last_heartbeat_at AT TIME ZONE 'UTC' >= now() - interval '5 min')",
     },
     oldest: None,
-    index: "index_solid_queue_poll_all",
+    indexes: &[],
     rescue: Rescue {
-        by: "Solid Queue's supervisor, which lets them fail",
-        after: Duration::from_secs(300),
-        since: Since::Silence,
+        by: "Solid Queue's supervisor, which lets them fail,",
+        taken: Taken::AfterSilence(Duration::from_secs(300)),
     },
     unknown: "whether a queue is paused: its jobs count as some that could be taken. A row of a worker that is gone fails for good: \
               somebody has to have it tried again",

@@ -17,6 +17,7 @@ fn job(id: &str, state: State) -> Job {
         output: Some(PathBuf::from("/srv/x")),
         started_utc_ms: Some(1_699_999_940_000),
         not_before_utc_ms: Some(1_700_000_600_000),
+        back_utc_ms: None,
         attempts: Some(2),
     }
 }

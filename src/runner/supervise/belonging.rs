@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Runner, names, say, with_smoke};
+use super::{Runner, mode_of, names, say, with_smoke};
 use crate::act::scratch;
 use crate::act::upkeep::aside;
 use crate::config::bucket;
@@ -43,7 +43,7 @@ impl Runner {
             host: witness::host(),
             unit: self.setup.unit.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            mode: self.mode().to_owned(),
+            mode: mode_of(self.types.iter().map(Rc::as_ref)).to_owned(),
             types,
             lacks,
             open: self.open(),
@@ -69,17 +69,6 @@ impl Runner {
             Err(Fault(why)) => self.trouble("queue", &why),
         }
         None
-    }
-
-    /// How it runs jobs.
-    pub(super) fn mode(&self) -> &'static str {
-        let own = self.types.iter().filter(|kind| !kind.is_smoke());
-        let inside = own.clone().filter(|kind| kind.container.is_some()).count();
-        match inside {
-            0 => "direct",
-            all if all == own.count() => "container",
-            _ => "direct and container",
-        }
     }
 
     /// What is open on this host now.
@@ -224,6 +213,8 @@ impl Runner {
         let before = self.engines.insert(engine, said.clone());
         match (&before, said) {
             (Some(before), said) if before == said => return,
+            // in other words, and the same
+            (Some(Err(_)), Err(_)) => return,
             (Some(Err(_)), Ok(_)) => say(&format!("{name}: it answers again")),
             (_, Ok(_)) => {}
             (_, Err(why)) => {
@@ -238,7 +229,8 @@ impl Runner {
         let engines = self.engines_of_types();
         self.engines.retain(|engine, _| engines.contains(engine));
         // where nobody is left to ask, nothing is known, and nothing is taken
-        let _ = self.looks.send(Look { engines, running: self.running.keys().copied().collect() });
+        let running = self.running.keys().copied().collect();
+        let _ = self.looks.send(Look { engines, running, at: boottime() });
     }
 
     /// The engines that types are run by here.

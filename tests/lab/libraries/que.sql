@@ -12,10 +12,10 @@ CREATE TABLE que_jobs (
     expired_at timestamptz,
     args jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(args) = 'array'),
     data jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(data) = 'object'),
-    job_schema_version integer DEFAULT 1,
+    job_schema_version integer NOT NULL,
     kwargs jsonb NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 90);
-CREATE INDEX que_poll_idx ON que_jobs (queue, priority, run_at, id) WHERE finished_at IS NULL AND expired_at IS NULL;
+CREATE INDEX que_poll_idx ON que_jobs (job_schema_version, queue, priority, run_at, id) WHERE finished_at IS NULL AND expired_at IS NULL;
 CREATE UNLOGGED TABLE que_lockers (
     pid integer PRIMARY KEY,
     worker_count integer NOT NULL,

@@ -61,3 +61,9 @@ CREATE TABLE solid_queue_processes (
     created_at timestamp(6) NOT NULL,
     name varchar NOT NULL
 );
+CREATE INDEX index_solid_queue_jobs_on_finished_at ON solid_queue_jobs (finished_at);
+CREATE INDEX index_solid_queue_poll_by_queue ON solid_queue_ready_executions (queue_name, priority, job_id);
+CREATE INDEX index_solid_queue_dispatch_all ON solid_queue_scheduled_executions (scheduled_at, priority, job_id);
+CREATE INDEX index_solid_queue_blocked_executions_for_release ON solid_queue_blocked_executions (concurrency_key, priority, job_id);
+CREATE INDEX index_solid_queue_blocked_executions_for_maintenance ON solid_queue_blocked_executions (expires_at, concurrency_key);
+CREATE INDEX index_solid_queue_claimed_executions_on_process_id_and_job_id ON solid_queue_claimed_executions (process_id, job_id);

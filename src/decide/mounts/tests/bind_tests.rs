@@ -256,6 +256,7 @@ fn runs_on(outputs: &[&str]) -> Work {
             output: Some(PathBuf::from(output)),
             started_utc_ms: None,
             not_before_utc_ms: None,
+            back_utc_ms: None,
             attempts: None,
         });
     }
