@@ -40,6 +40,7 @@ mod support;
 
 mod chaos;
 mod claiming;
+mod idle;
 #[allow(unused_imports, reason = "of the test only its scene is needed")]
 #[path = "../tests/incident.rs"]
 mod incident;
@@ -112,6 +113,10 @@ fn main() {
     }
     if std::env::args().any(|arg| arg == "many") {
         many::rows();
+        return;
+    }
+    if std::env::args().any(|arg| arg == "idle") {
+        idle::rows();
         return;
     }
     if std::env::args().any(|arg| arg == "reading") {

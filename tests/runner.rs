@@ -224,7 +224,10 @@ host_test! {
     fn a_database_that_goes_away_costs_no_job_a_try_and_what_was_done_meanwhile_is_handed_in(
         host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
     ) {
-        furnish_with_postgres(&host, &[("slow", &script("", "until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2"))], "poll = \"200ms\"");
+        let fails = "[[tier]]\nargv = [\"/bin/bash\", \"-c\", \"until test -e /srv/in/fail; do sleep 0.05; done; exit 9\"]\n[exit]\n9 = \"permanent\"\n";
+        furnish_with_postgres(&host, &[
+            ("slow", &script("", "until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2")), ("fails", fails),
+        ], "poll = \"200ms\"");
         // it waits for its queue, and that is a start like any other
         host.ok("systemctl stop lab-pg; systemctl start --no-block unwedge-runner; sleep 1; test $(systemctl is-active unwedge-runner) = activating || :");
         host.ok("systemctl start lab-pg");
@@ -240,6 +243,14 @@ host_test! {
         assert_eq!((&it["tries"], &it["failures"], &it["infra_errors"], &it["rescues"]), (&1.into(), &0.into(), &0.into(), &0.into()), "{it}");
         assert_eq!(host.ok("main_pid unwedge-runner"), pid, "it was the same all the while");
         host.ok("cd /srv/in; unwedge jobs submit --wait slow b");
+
+        // how a try ended is kept on disk meanwhile, and handed in by whoever comes next
+        host.ok("cd /srv/in; unwedge jobs submit fails a");
+        host.until("cd /; unwedge jobs why 3 | grep -q '^running'");
+        host.ok("systemctl stop lab-pg; touch /srv/in/fail; sleep 2; systemctl kill -s KILL --kill-who=main unwedge-runner; sleep 2; systemctl start lab-pg");
+        host.until("cd /; unwedge jobs list --state quarantined | grep -q /srv/in/a");
+        let it = job(&host, 3);
+        assert_eq!((&it["tries"], &it["failures"], &it["rescues"]), (&1.into(), &1.into(), &0.into()), "{it}");
     }
 }
 
