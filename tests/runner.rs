@@ -190,6 +190,26 @@ host_test! {
 }
 
 host_test! {
+    fn a_type_whose_program_comes_is_begun_by_itself_and_no_try_was_used(host) {
+        furnish(&host, &[
+            ("late", "output = \"/srv/out/{name}\"\n[[tier]]\nargv = [\"/usr/local/bin/late\", \"{input}\", \"{output}\"]\n"),
+        ], "tools = \"1s\"\npoll = \"200ms\"");
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit late a");
+        host.until("cd /; unwedge jobs why 1 | grep -q 'none of /usr/local/bin/late is there'");
+        host.ok("sleep 1");
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        host.put("/usr/local/bin/late", b"#!/bin/sh\ncp \"$1\" \"$2\"\n", "755");
+        host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/a");
+        let it = job(&host, 1);
+        assert_eq!((&it["tries"], &it["failures"]), (&1.into(), &0.into()), "{it}");
+        // and one that goes is missed before a job waits for it
+        host.ok("rm /usr/local/bin/late");
+        host.until("cd /; unwedge workers list --json | grep -q 'none of /usr/local/bin/late is there'");
+    }
+}
+
+host_test! {
     fn a_dead_mount_stops_only_its_own_jobs_and_they_go_on_when_it_is_back(host) {
         furnish(&host, &[
             ("far", "output = \"/srv/storagebox/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n"),

@@ -356,6 +356,7 @@ pub struct JobsFragment {
     pub poll: Option<DurationText>,
     pub beat: Option<DurationText>,
     pub sweep: Option<DurationText>,
+    pub tools: Option<DurationText>,
     pub grace: Option<DurationText>,
     pub drain: Option<DurationText>,
     pub prefer_wait: Option<DurationText>,
@@ -384,7 +385,7 @@ pub struct JobsFragment {
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, autostart, min_free_mib, min_free_inodes, sign_path, sign_bucket, sign_key, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
+    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, tools, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, autostart, min_free_mib, min_free_inodes, sign_path, sign_bucket, sign_key, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
 )]
 #[allow(missing_docs)]
 pub struct OfTypeFragment {
@@ -412,6 +413,7 @@ impl<'de> Deserialize<'de> for JobsFragment {
                         "poll" => jobs.poll = map.next_value()?,
                         "beat" => jobs.beat = map.next_value()?,
                         "sweep" => jobs.sweep = map.next_value()?,
+                        "tools" => jobs.tools = map.next_value()?,
                         "grace" => jobs.grace = map.next_value()?,
                         "drain" => jobs.drain = map.next_value()?,
                         "prefer_wait" => jobs.prefer_wait = map.next_value()?,

@@ -43,6 +43,8 @@ pub struct Jobs {
     pub beat: Duration,
     /// How often others are looked at. Default 30 s.
     pub sweep: Duration,
+    /// How often programs of types are looked for. Default 5 min.
+    pub tools: Duration,
     /// How long a command that is asked to end may take. Default 10 s.
     pub grace: Duration,
     /// How long running jobs may go on once the runner is to end. Default 90 s.
@@ -129,6 +131,7 @@ impl Default for Jobs {
             poll: secs(2),
             beat: secs(15),
             sweep: secs(30),
+            tools: secs(300),
             grace: secs(10),
             drain: secs(90),
             prefer_wait: secs(120),
@@ -188,6 +191,7 @@ pub(super) fn jobs(
         poll: time(check, "poll", written.poll, default.poll),
         beat: time(check, "beat", written.beat, default.beat),
         sweep: time(check, "sweep", written.sweep, default.sweep),
+        tools: time(check, "tools", written.tools, default.tools),
         grace: time(check, "grace", written.grace, default.grace),
         drain: check.duration(
             &at.key("drain"),
@@ -318,6 +322,7 @@ pub(super) fn defaults() -> Value {
         ("poll", time(default.poll)),
         ("beat", time(default.beat)),
         ("sweep", time(default.sweep)),
+        ("tools", time(default.tools)),
         ("grace", time(default.grace)),
         ("drain", time(default.drain)),
         ("prefer_wait", time(default.prefer_wait)),

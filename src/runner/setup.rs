@@ -28,7 +28,7 @@ pub struct Numbers {
     /// How long jobs are left to workers that have the first tool of their type, by one that has only another.
     /// Default 120 s.
     pub prefer_wait: Duration,
-    /// How often tools that were missing are looked for. Default 5 min.
+    /// How often tools are looked for. Default 5 min.
     pub tools: Duration,
     /// So often a job may lose its worker. Default 3.
     pub rescues: u32,

@@ -92,6 +92,7 @@ impl Wish {
             poll: jobs.poll,
             beat: jobs.beat,
             sweep: jobs.sweep,
+            tools: jobs.tools,
             grace: jobs.grace,
             drain: jobs.drain,
             prefer_wait: jobs.prefer_wait,
