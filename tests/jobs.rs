@@ -146,6 +146,14 @@ fn a_lane_is_paused_by_a_person_with_a_reason_and_the_screen_says_so() {
         assert_eq!(desk.ok("lanes pause kind --because new_tool --dry-run"), "would pause kind\n");
         assert_eq!(desk.ok("lanes pause kind --because new_tool"), "kind: paused\n");
         assert_eq!(desk.ok("lanes pause kind --because again"), "kind: paused already\n");
+        // what has no form of its own for a program says its lines, and whether it could
+        let told: serde_json::Value =
+            serde_json::from_str(&desk.ok("lanes pause kind --because again --json")).unwrap();
+        assert_eq!(
+            (&told["code"], &told["said"][0]),
+            (&0.into(), &"kind: paused already".into()),
+            "{told}"
+        );
         let why = desk.ok("jobs why 1");
         assert!(
             why.starts_with(

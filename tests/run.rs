@@ -567,7 +567,7 @@ fn a_type_of_the_host_is_named_as_it_is_for_jobs_that_are_put_in() {
         let dir = desk.dir.path().display().to_string();
         fs::create_dir(desk.path("types")).unwrap();
         let kind = format!(
-            "output = \"{dir}/out/{{name}}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{{input}}\", \"{{output}}\"]\n"
+            "output = \"{dir}/out/{{name}}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{{input}}\", \"{{output}}\"]\n[retry]\nattempts = 1\n"
         );
         fs::create_dir(desk.path("out")).unwrap();
         fs::write(desk.path("types/copy.toml"), kind).unwrap();
@@ -582,6 +582,20 @@ fn a_type_of_the_host_is_named_as_it_is_for_jobs_that_are_put_in() {
             (Some(0), Some(b"x".to_vec())),
             "{said}"
         );
+        // and for a program in one object
+        let (code, said) = desk.run(
+            &["--json", "--config", &config, "--type", "copy"],
+            &[file.clone(), desk.path("in/gone")],
+            &[],
+        );
+        let told: serde_json::Value =
+            serde_json::from_str(said.lines().find(|it| it.starts_with('{')).unwrap()).unwrap();
+        assert_eq!(
+            (code, &told["done"], &told["schema"]),
+            (Some(1), &1.into(), &1.into()),
+            "{said}"
+        );
+        assert!(told["not"][0]["input"].as_str().unwrap().ends_with("/in/gone"), "{said}");
         let (code, said) = of("none");
         assert!(code != Some(0) && said.contains("types/none.toml"), "{said}");
     }

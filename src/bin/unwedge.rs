@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Parser as _;
 use unwedge::act::child;
 use unwedge::cli::{Run, Unwedge, Verb};
@@ -13,7 +13,7 @@ use unwedge::kit;
 use unwedge::operator::{Said, dispatch, doctor, generate, install, run};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::Exit;
-use unwedge::report::out;
+use unwedge::report::{out, said};
 use unwedge::runner;
 use unwedge::sys::clock::Now;
 
@@ -61,7 +61,8 @@ fn run_files(cli: &Unwedge, asked: &Run) -> ExitCode {
             return Exit::Usage.into();
         }
     };
-    run::run(asked, &jobs.run, &jobs.dir).map_or_else(|why| finish(Err(why)), ExitCode::from)
+    run::run(asked, &jobs.run, &jobs.dir, cli.common.json)
+        .map_or_else(|why| finish(Err(why)), ExitCode::from)
 }
 
 fn finish(done: Result<()>) -> ExitCode {
@@ -90,9 +91,8 @@ fn put(
     cli: &Unwedge,
     act: impl FnOnce(std::result::Result<&Loaded, &ConfigErrors>, &Now) -> Result<String>,
 ) -> Result<Said> {
-    if cli.common.json {
-        bail!("this verb has no JSON");
-    }
     let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
-    act(loaded.as_ref(), &Now::take()?).map(Said::from)
+    let now = Now::take()?;
+    let text = act(loaded.as_ref(), &now)?;
+    Ok(if cli.common.json { said::json(&text, 0, &now)? } else { text }.into())
 }

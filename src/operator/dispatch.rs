@@ -1,6 +1,6 @@
 //! From a verb of the command line to the file that does it.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::{
     Said, binds, config as check, debts, drill, hold, incidents, jobs, lanes, mounts, queue,
@@ -13,15 +13,16 @@ use crate::cli::{
 use crate::config::{Loaded, Settings};
 use crate::probes::facts;
 use crate::queue::store::change::Change;
+use crate::report::said as report;
 use crate::sys::clock::Now;
 
 /// Does what the verb says.
 ///
 /// # Errors
-/// It could not be done, or this verb has no JSON.
+/// It could not be done.
 pub fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<Said> {
     facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
-    let (now, settings, json) = (Now::take()?, &loaded.settings, cli.common.json);
+    let (now, json) = (Now::take()?, cli.common.json);
     let has_json = matches!(
         cli.verb,
         Verb::Debts
@@ -34,16 +35,21 @@ pub fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<Said> {
             | Verb::Queue(QueueVerb::Check { .. })
     );
     let is_of_jobs = matches!(&cli.verb, Verb::Jobs(verb) if !matches!(verb, JobsOf::Logs { .. }));
+    let said = said(cli, loaded, json, &now)?;
     if json && !has_json && !is_of_jobs {
-        bail!(
-            "this verb has no JSON; those with one are status, jobs, lanes list, workers list, queue check, debts, incidents, hold list and sentinel list"
-        );
+        return Ok(Said { text: report::json(&said.text, said.code, &now)?, code: said.code });
     }
+    Ok(said)
+}
+
+/// What a verb says; as JSON where it has a form of its own for that.
+fn said(cli: &Unwedge, loaded: &Loaded, json: bool, now: &Now) -> Result<Said> {
+    let settings = &loaded.settings;
     let said = match &cli.verb {
-        Verb::Jobs(verb) => return of_jobs(settings, verb, json, &now),
-        Verb::Lanes(verb) => return of_lanes(settings, verb, json, &now),
-        Verb::Workers(verb) => return of_workers(settings, verb, json, &now),
-        Verb::Queue(QueueVerb::Check { at }) => return queue::check(settings, at, json, &now),
+        Verb::Jobs(verb) => return of_jobs(settings, verb, json, now),
+        Verb::Lanes(verb) => return of_lanes(settings, verb, json, now),
+        Verb::Workers(verb) => return of_workers(settings, verb, json, now),
+        Verb::Queue(QueueVerb::Check { at }) => return queue::check(settings, at, json, now),
         Verb::Queue(QueueVerb::WantVersion { version, dry_run, at }) => {
             return queue::want_version(settings, version, *dry_run, at);
         }
@@ -52,36 +58,34 @@ pub fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<Said> {
         Verb::Config(ConfigVerb::Show) => Ok(loaded.show()),
         Verb::Sentinel(SentinelVerb::List) => sentinel::list(loaded, json),
         Verb::Sentinel(SentinelVerb::Arm { kind, because, dry_run }) => {
-            sentinel::arm(loaded, kind, because.as_deref(), *dry_run, &now)
+            sentinel::arm(loaded, kind, because.as_deref(), *dry_run, now)
         }
         Verb::Sentinel(SentinelVerb::Disarm { kind, dry_run }) => {
             sentinel::disarm(loaded, kind, *dry_run)
         }
         Verb::Hold(HoldVerb::Set { kind, time, because, dry_run }) => {
-            hold::set(settings, kind, time, because, *dry_run, &now)
+            hold::set(settings, kind, time, because, *dry_run, now)
         }
-        Verb::Hold(HoldVerb::List) => hold::list(settings, json, &now),
-        Verb::Hold(HoldVerb::Clear { kind, dry_run }) => {
-            hold::clear(settings, kind, *dry_run, &now)
-        }
+        Verb::Hold(HoldVerb::List) => hold::list(settings, json, now),
+        Verb::Hold(HoldVerb::Clear { kind, dry_run }) => hold::clear(settings, kind, *dry_run, now),
         Verb::State(StateVerb::Reset { record, dry_run }) => {
-            state::reset(settings, record, *dry_run, &now)
+            state::reset(settings, record, *dry_run, now)
         }
         Verb::Mounts(MountsVerb::Forget { path, dry_run }) => {
-            mounts::forget(settings, path, *dry_run, &now)
+            mounts::forget(settings, path, *dry_run, now)
         }
         Verb::Binds(BindsVerb::Guard { undo, dry_run }) => {
-            binds::guard(settings, *undo, *dry_run, &now)
+            binds::guard(settings, *undo, *dry_run, now)
         }
         Verb::Worker(WorkerVerb::Restart { when_idle, time, dry_run }) => {
             worker::restart(settings, *when_idle, time, *dry_run)
         }
         Verb::Drill(DrillVerb::Mount { path, verdict }) => drill::mount(settings, path, verdict),
         Verb::Drill(DrillVerb::Alert { time, dry_run }) => {
-            drill::alert(settings, time, *dry_run, &now)
+            drill::alert(settings, time, *dry_run, now)
         }
-        Verb::Debts => debts::list(settings, json, &now),
-        Verb::Incidents { id } => incidents::tell(settings, id.as_deref(), json, &now),
+        Verb::Debts => debts::list(settings, json, now),
+        Verb::Incidents { id } => incidents::tell(settings, id.as_deref(), json, now),
         Verb::Demo { .. }
         | Verb::Faultfs(_)
         | Verb::Generate { .. }

@@ -27,10 +27,10 @@ use crate::queue::link::Link;
 use crate::queue::store::change::Change;
 use crate::queue::store::listing::Which;
 use crate::queue::store::{NewJob, Standing, Store, Submitted};
-use crate::report::out;
+use crate::report::{out, worked};
 use crate::runner::setup::{Numbers, Setup};
 use crate::runner::supervise::Told;
-use crate::sys::clock::boottime;
+use crate::sys::clock::{Now, boottime};
 use crate::sys::limit::within;
 use crate::sys::{manager, text};
 use hands::Hands;
@@ -57,7 +57,7 @@ const REASONS_MAX: usize = 20;
 ///
 /// # Errors
 /// It could not begin; nothing was done.
-pub fn run(asked: &cli::Run, host: &Said, types: &Path) -> Result<u8> {
+pub fn run(asked: &cli::Run, host: &Said, types: &Path, json: bool) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
     let kind = kind_of(asked, &base, host, types)?;
     if let Some(file) = asked.files.iter().find(|it| Address::of(it).is_some()) {
@@ -120,7 +120,7 @@ pub fn run(asked: &cli::Run, host: &Said, types: &Path) -> Result<u8> {
         let ids = ids.to_vec();
         link.ask(move |store| store.stand(&ids))
     };
-    let mut progress = Progress::new(ids.len());
+    let mut progress = Progress::new(ids.len(), json);
     let mut hands = Hands::begin(setup, asked.fresh, &mut link)?;
     if let Some(who) = hands.other() {
         out::complain(&format!(
@@ -143,7 +143,7 @@ pub fn run(asked: &cli::Run, host: &Said, types: &Path) -> Result<u8> {
                 }
                 if stand.iter().all(|it| it.state.is_over()) {
                     hands.end();
-                    return finish(&stand, &names);
+                    return finish(&stand, &names, json);
                 }
             }
             // it may come back; what runs goes on, and its results wait
@@ -324,16 +324,18 @@ fn closed(jobs: &[NewJob], run_dir: &Path) -> Vec<String> {
 struct Progress {
     all: usize,
     is_terminal: bool,
+    is_for_program: bool,
     last: String,
     due: Duration,
     said: Option<String>,
 }
 
 impl Progress {
-    fn new(all: usize) -> Self {
+    fn new(all: usize, is_for_program: bool) -> Self {
         Self {
             all,
-            is_terminal: std::io::stdout().is_terminal(),
+            is_terminal: !is_for_program && std::io::stdout().is_terminal(),
+            is_for_program,
             last: String::new(),
             due: boottime() + TELL_EVERY,
             said: None,
@@ -350,7 +352,8 @@ impl Progress {
         let line =
             format!("{done} of {all} done, {running} running, {left} waiting, {failed} failed");
         let now = boottime();
-        if line == self.last || (!self.is_terminal && now < self.due) {
+        // whoever reads JSON waits for its one object
+        if self.is_for_program || line == self.last || (!self.is_terminal && now < self.due) {
             return Ok(());
         }
         (self.last, self.due) = (line.clone(), now + TELL_EVERY);
@@ -384,9 +387,14 @@ impl Progress {
     }
 }
 
-fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>) -> Result<u8> {
+fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>, json: bool) -> Result<u8> {
     let (done, not): (Vec<&Standing>, Vec<&Standing>) =
         stand.iter().partition(|it| it.state == State::Done);
+    let code = u8::from(!not.is_empty());
+    if json {
+        out::print(&worked::json(stand, names, &Now::take()?)?)?;
+        return Ok(code);
+    }
     let mut said = format!(
         "{}{} done, {} not\n",
         if std::io::stdout().is_terminal() { "\r\x1b[K" } else { "" },
@@ -406,5 +414,5 @@ fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>) -> Result<u8> {
         said += &format!("  and {} more\n", not.len() - REASONS_MAX);
     }
     out::print(&said)?;
-    Ok(u8::from(!not.is_empty()))
+    Ok(code)
 }

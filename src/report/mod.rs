@@ -18,11 +18,13 @@ pub mod queue;
 pub mod queue_about;
 pub mod round;
 pub mod runner;
+pub mod said;
 pub mod smoke;
 pub mod status;
 pub mod submit;
 pub mod text;
 pub mod watch;
+pub mod worked;
 pub mod worker;
 pub mod workers;
 
