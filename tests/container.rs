@@ -264,8 +264,13 @@ host_test! {
         host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/b");
         host.ok("rm /srv/in/go; cd /srv/in; unwedge jobs submit tells c");
         host.until("pgrep -x sleep");
-        host.ok("systemctl kill -s KILL --kill-who=main unwedge-runner");
-        host.ok("touch /srv/in/go");
+        host.ok("systemctl kill -s KILL --kill-who=main unwedge-runner; systemctl stop unwedge-runner");
+        // where none comes it is a person who looks
+        let said = host.ok("docker ps --quiet | grep -q .; cd /; unwedge workers reap --dry-run; docker ps --quiet | grep -q .");
+        assert!(said.contains("of the containers whose worker is gone, would be removed: unwedge-uj"), "{said}");
+        let said = host.ok("cd /; unwedge workers reap; test -z \"$(docker ps --all --quiet)\"; unwedge workers reap");
+        assert!(said.contains("gone, removed: unwedge-uj"), "{said}");
+        host.ok("touch /srv/in/go; systemctl start unwedge-runner");
         host.until("test -z \"$(docker ps --all --quiet)\"");
         host.until("cd /; unwedge jobs list --state done | grep -c tells | grep -qx 3");
     }

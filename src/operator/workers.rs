@@ -1,6 +1,7 @@
 //! `unwedge workers`: who works for the queue, and a person's hand on them. The list in the queue is the only record
 //! there is of them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -9,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::Said;
 use super::asking::Asking;
 use crate::cli;
+use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
 use crate::decide::leases::Seen;
@@ -17,7 +19,7 @@ use crate::probes::witness::{self, Fate, OfJob};
 use crate::queue::store::Store;
 use crate::queue::store::listing::Worker;
 use crate::report::workers as report;
-use crate::runner::helper;
+use crate::runner::{container, helper};
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::command::wait_any;
 use crate::sys::limit::within;
@@ -105,11 +107,11 @@ pub fn stop(
     }
 }
 
-/// Shows the processes of jobs, and ends those whose worker is gone.
+/// Shows the processes and the containers of jobs, and ends those whose worker is gone.
 ///
 /// # Errors
 /// The process table gave no answer.
-pub fn reap(dry_run: bool) -> Result<Said> {
+pub fn reap(settings: &Settings, dry_run: bool) -> Result<Said> {
     let all = within(REAP_LIMIT, || witness::of_jobs(helper::WORKER)).map_err(|why| {
         anyhow!("the process table: {why}; something waits for storage that hangs: unwedge-mounts")
     })?;
@@ -137,7 +139,42 @@ pub fn reap(dry_run: bool) -> Result<Said> {
             "{left} of them cannot be ended: they wait for storage, unwedge-mounts says which\n"
         );
     }
-    Ok(Said { text, code: u8::from(left > 0) })
+    let (containers, is_left) = reap_containers(settings, dry_run);
+    Ok(Said { text: text + &containers, code: u8::from(left > 0 || is_left) })
+}
+
+/// The same for containers of the engines that types are run by here; whether some may be left.
+fn reap_containers(settings: &Settings, dry_run: bool) -> (String, bool) {
+    let Some(jobs) = &settings.jobs else { return (String::new(), false) };
+    let types = match JobType::read_all(&jobs.dir) {
+        Ok(types) => types.on_host(&jobs.run),
+        Err(why) => return (format!("containers were not looked for: {why}\n"), true),
+    };
+    let engines: BTreeSet<Vec<String>> =
+        types.good.into_iter().filter_map(|kind| Some(kind.container?.engine)).collect();
+    let (mut text, mut is_left) = (String::new(), false);
+    for engine in engines {
+        let removed = container::orphans(&engine).and_then(|names| {
+            for name in names.iter().filter(|_| !dry_run) {
+                container::remove(&engine, name)?;
+            }
+            Ok(names)
+        });
+        match removed {
+            Ok(names) => {
+                let what = if dry_run { "would be removed" } else { "removed" };
+                text += &report::named(
+                    &format!("of the containers whose worker is gone, {what}"),
+                    &names,
+                );
+            }
+            Err(why) => {
+                text += &format!("{}: containers may be left: {why}\n", engine.join(" "));
+                is_left = true;
+            }
+        }
+    }
+    (text, is_left)
 }
 
 /// Ends a process, if it is still the same; whether it is gone.

@@ -202,12 +202,7 @@ pub struct Watch<'a> {
 /// # Errors
 /// What the engine could not do.
 pub fn remove_orphans(engine: &[String], watch: &Watch<'_>) -> Result<BTreeSet<String>, String> {
-    let own = [
-        "name=unwedge-uj".to_owned(),
-        format!("label=unwedge.host={}", witness::host()),
-        format!("label=unwedge.uid={}", rustix::process::geteuid().as_raw()),
-    ];
-    let all = listed(engine, &own)?;
+    let all = of_this_host(engine, false)?;
     let own = witness::helper_name(watch.worker);
     let is_nobodys = |name: &&String| {
         of_name(name).is_some_and(|(key, token)| {
@@ -217,6 +212,26 @@ pub fn remove_orphans(engine: &[String], watch: &Watch<'_>) -> Result<BTreeSet<S
     };
     remove_all(engine, all.iter().filter(is_nobodys))?;
     Ok(all)
+}
+
+/// The containers of workers of this host that are gone: this user's, and for root everybody's.
+///
+/// # Errors
+/// What the engine could not do.
+pub fn orphans(engine: &[String]) -> Result<Vec<String>, String> {
+    let all = of_this_host(engine, rustix::process::geteuid().is_root())?;
+    let is_nobodys = |name: &String| of_name(name).is_some_and(|(key, _)| !witness::is_called(key));
+    Ok(all.into_iter().filter(is_nobodys).collect())
+}
+
+/// Those of workers of this host.
+fn of_this_host(engine: &[String], of_everybody: bool) -> Result<BTreeSet<String>, String> {
+    let mut those =
+        vec!["name=unwedge-uj".to_owned(), format!("label=unwedge.host={}", witness::host())];
+    if !of_everybody {
+        those.push(format!("label=unwedge.uid={}", rustix::process::geteuid().as_raw()));
+    }
+    listed(engine, &those)
 }
 
 /// Names of the containers that are so, ended ones too.
