@@ -613,6 +613,25 @@ fn a_row_that_says_when_it_goes_back_is_believed() {
 }
 
 #[test]
+fn procrastinate_is_read_from_the_first_version_on_that_is_told() {
+    let test = "libraries::procrastinate_is_read_from_the_first_version_on_that_is_told";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    let database = cluster.database();
+    for file in packages.files("venv/lib/python*/site-packages/procrastinate/sql/migrations") {
+        // 3.1 brought heartbeats
+        if file.file_name().unwrap() < std::ffi::OsStr::new("03.02") {
+            database.sql(&fs::read_to_string(file).unwrap());
+        }
+    }
+    let fixture = ALL.iter().find(|it| it.name == "procrastinate").unwrap();
+    let _held = plant(fixture, &database);
+    let facts = read(fixture, &database, &database.role("reader"));
+    assert_eq!(State::ALL.map(|state| facts.count(state)), [2, 1, 2, 2], "{facts:?}");
+    assert_eq!((facts.stale_running, facts.dead), (Some(1), Some(1)), "{facts:?}");
+    assert!(facts.advice.is_empty(), "{facts:?}");
+}
+
+#[test]
 fn what_a_job_was_put_in_with_by_keywords_is_found_too() {
     let test = "libraries::what_a_job_was_put_in_with_by_keywords_is_found_too";
     let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };

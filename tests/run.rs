@@ -246,6 +246,11 @@ fn an_end_is_what_its_type_says_and_the_next_tier_does_what_the_first_could_not(
             let row = rows.iter().find(|row| row[0].ends_with(&format!("/{name}"))).unwrap();
             assert_eq!(row[1..], expected, "{name}: {said}");
         }
+        // what a signal ended is known by it
+        let kind = desk.kind(&format!("output = \"{out}/s-{{name}}\"\n[[tier]]\nargv = [\"/bin/bash\", \"-c\", \"kill -9 $$\"]\n[retry]\nattempts = 1\n"));
+        desk.run(&["--type", &kind], &files[..1], &[]);
+        let signals = db.rows("SELECT coalesce(signal, 0), coalesce(exit_code, -1) FROM unwedge_attempts WHERE signal IS NOT NULL");
+        assert_eq!(signals, [["9", "-1"]]);
         let there: BTreeSet<OsString> =
             fs::read_dir(desk.path("out")).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(there, ["first", "second", "unchanged"].map(OsString::from).into());

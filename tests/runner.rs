@@ -206,6 +206,15 @@ host_test! {
         // and one that goes is missed before a job waits for it
         host.ok("rm /usr/local/bin/late");
         host.until("cd /; unwedge workers list --json | grep -q 'none of /usr/local/bin/late is there'");
+
+        // a key of one type is set by a variable as any other is: none at once is none
+        host.put("/usr/local/bin/late", b"#!/bin/sh\ncp \"$1\" \"$2\"\n", "755");
+        host.put("/etc/systemd/system/unwedge-runner.service.d/none.conf", b"[Service]\nEnvironment=UNWEDGE__JOBS__LATE__CONCURRENCY=0\n", "644");
+        host.ok("systemctl daemon-reload; systemctl restart unwedge-runner; echo y >/srv/in/b; cd /srv/in; unwedge jobs submit late b; sleep 2");
+        let it = job(&host, 2);
+        assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        host.ok("rm /etc/systemd/system/unwedge-runner.service.d/none.conf; systemctl daemon-reload; systemctl restart unwedge-runner");
+        host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/b");
     }
 }
 
