@@ -115,6 +115,8 @@ pub fn reap(settings: &Settings, dry_run: bool) -> Result<Said> {
     let all = within(REAP_LIMIT, || witness::of_jobs(helper::WORKER)).map_err(|why| {
         anyhow!("the process table: {why}; something waits for storage that hangs: unwedge-mounts")
     })?;
+    // before processes, as what runs in one is one of those, too
+    let (containers, is_left) = reap_containers(settings, dry_run);
     let own = rustix::process::geteuid().as_raw();
     let (mut matched, mut foreign, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for it in all {
@@ -139,7 +141,6 @@ pub fn reap(settings: &Settings, dry_run: bool) -> Result<Said> {
             "{left} of them cannot be ended: they wait for storage, unwedge-mounts says which\n"
         );
     }
-    let (containers, is_left) = reap_containers(settings, dry_run);
     Ok(Said { text: text + &containers, code: u8::from(left > 0 || is_left) })
 }
 
