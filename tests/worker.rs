@@ -9,7 +9,7 @@ use unwedge::probes::records::{self, Debt, Debts, WorkerState};
 use unwedge::sys::clock::Stamp;
 
 use crate::support::Lab;
-use crate::support::host::{BASE, Host, UNIT, listed, program, shipped};
+use crate::support::host::{BASE, Host, STOP, UNIT, listed, program, shipped};
 use crate::support::lab::{all_ok, holds, steps};
 
 const METRICS: &str = "/var/lib/metrics/unwedge_worker.prom";
@@ -184,8 +184,8 @@ host_test! {
         furnish(&host);
         for binding in ["BindsTo", "Requires"] {
             unit(&host, &format!("[Unit]\n{binding}={UNIT}\nAfter={UNIT}\n{ALONE}"));
-            host.ok("systemctl restart worker; systemctl stop storagebox
-                     timeout 5 bash -c 'while systemctl is-active -q worker; do sleep 0.02; done'");
+            host.ok(&format!("systemctl restart worker; {STOP}
+                     timeout 5 bash -c 'while systemctl is-active -q worker; do sleep 0.02; done'"));
             let seen = round(&host, "--apply");
             assert!(holds(&seen).contains(&format!("{WORKER} storage-not-live")), "{seen:#}");
             assert!(steps(&seen).is_empty(), "{seen:#}");
