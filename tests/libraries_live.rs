@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use unwedge::probes::jobs::{QueueFacts, State};
 
 use crate::libraries::{ALL, Fixture, Packages, read};
-use crate::support::postgres::{Cluster, Database, cluster};
+use crate::support::postgres::{Database, cluster};
 
 /// Nothing that is waited for takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,11 +29,12 @@ struct Worker {
 }
 
 impl Live {
-    fn of(cluster: &'static Cluster, packages: Packages, name: &str) -> Self {
+    fn of(test: &str, name: &str) -> Option<Self> {
+        let (cluster, packages) = (cluster(test)?, Packages::of(test)?);
         let fixture = ALL.iter().find(|it| it.name == name).unwrap();
         let database = cluster.database();
         let role = database.role("reader");
-        Self { fixture, packages, database, role }
+        Some(Self { fixture, packages, database, role })
     }
 
     #[allow(clippy::disallowed_methods, reason = "tests start processes")]
@@ -97,8 +98,7 @@ impl Drop for Worker {
 #[test]
 fn graphile_workers_killed_job_runs_until_four_hours_are_over_and_then_it_takes_it_again() {
     let test = "libraries_live::graphile_workers_killed_job_runs_until_four_hours_are_over_and_then_it_takes_it_again";
-    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
-    let live = Live::of(cluster, packages, "graphile-worker");
+    let Some(live) = Live::of(test, "graphile-worker") else { return };
     live.does(&["put", "3"]);
     assert_eq!(live.told(), (vec![], 3, 0, Some(0)));
     assert_eq!(live.view(), json!({"running": [], "waiting": 3}));
@@ -137,8 +137,7 @@ fn graphile_workers_killed_job_runs_until_four_hours_are_over_and_then_it_takes_
 fn pg_bosss_killed_job_runs_until_its_time_is_over_and_then_it_takes_it_back() {
     let test =
         "libraries_live::pg_bosss_killed_job_runs_until_its_time_is_over_and_then_it_takes_it_back";
-    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
-    let live = Live::of(cluster, packages, "pg-boss");
+    let Some(live) = Live::of(test, "pg-boss") else { return };
     live.does(&["put", "3"]);
     assert_eq!(live.told(), (vec![], 3, 0, Some(0)));
     assert_eq!(live.view(), json!({"running": [], "waiting": 3}));
@@ -164,8 +163,7 @@ fn pg_bosss_killed_job_runs_until_its_time_is_over_and_then_it_takes_it_back() {
 #[test]
 fn procrastinates_killed_job_runs_until_its_worker_was_silent_for_long_and_stays_so() {
     let test = "libraries_live::procrastinates_killed_job_runs_until_its_worker_was_silent_for_long_and_stays_so";
-    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
-    let live = Live::of(cluster, packages, "procrastinate");
+    let Some(live) = Live::of(test, "procrastinate") else { return };
     live.does(&["put", "3"]);
     assert_eq!(live.told(), (vec![], 3, 0, Some(0)));
     assert_eq!(live.view(), json!({"running": [], "waiting": 3, "stale": []}));

@@ -10,8 +10,7 @@ use unwedge::act::store;
 use unwedge::cli;
 use unwedge::config::Settings;
 use unwedge::manifest::{self, RUNNER};
-use unwedge::probes::facts;
-use unwedge::probes::witness;
+use unwedge::probes::{facts, witness};
 use unwedge::queue::{self, Fault};
 use unwedge::report::exit::Exit;
 use unwedge::report::runner::Standing;
@@ -85,9 +84,10 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         ));
         None
     });
+    let id = witness::own().map_err(failed)?;
     say(&format!(
         "begins as {}: {}; {}; at most {slots} at once; settings from {}{}",
-        witness::own().map_err(failed)?,
+        id,
         names(setup.types.iter()),
         mode_of(setup.types.iter()),
         if files.is_empty() { "no file".to_owned() } else { files.join(", ") },
@@ -134,7 +134,6 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         Ok(End::TooOld(why)) => (Exit::Unfit.into(), why),
         Err(Fault(why)) => (Exit::Failed.into(), why),
     };
-    let id = witness::own().map_err(failed)?;
     say(&format!("{id} ends after {uptime} s:{done} {why}"));
     Ok(exit)
 }

@@ -487,11 +487,6 @@ impl Tier {
                 format!("accept: must_match: {}", why.lines().last().unwrap_or_default())
             })?;
         }
-        let check = check.map(|it| {
-            let limit = checked(&it.argv, it.limit.as_deref(), known)
-                .map_err(|why| format!("accept: check: {why}"))?;
-            Ok::<_, String>(Errand { argv: it.argv, limit_ms: millis(limit) })
-        });
         Ok(Self {
             name: written.name.unwrap_or_else(|| (nth + 1).to_string()),
             argv: written.argv,
@@ -499,7 +494,7 @@ impl Tier {
             exit: exit.unwrap_or_else(|| vec![0]),
             min_bytes: min_bytes.unwrap_or(least),
             must_match,
-            check: check.transpose()?,
+            check: errand("accept: check", check, known)?,
         })
     }
 

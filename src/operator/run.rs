@@ -51,9 +51,8 @@ const BATCH: u32 = 64;
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
-/// Works through the files, where `[jobs]` of the host says unless it was told otherwise, by a type of its own in `types` where one
-/// is named; the exit code: 0 all are done,
-/// 1 some are not, 130 it was interrupted.
+/// Works through the files, where `[jobs]` of the host says unless it was told otherwise, and by a type of its own in `types`
+/// where one is named; the exit code: 0 all are done, 1 some are not, 130 it was interrupted.
 ///
 /// # Errors
 /// It could not begin; nothing was done.

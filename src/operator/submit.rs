@@ -71,10 +71,7 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
 }
 
 /// The type of this name, or of this file.
-///
-/// # Errors
-/// There is none, or it is wrong.
-pub fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
+fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
     let host =
         settings.jobs.as_ref().map_or_else(container::Said::default, |jobs| jobs.run.clone());
     if named.contains('/') {

@@ -156,9 +156,7 @@ fn reap_containers(settings: &Settings, dry_run: bool) -> (String, bool) {
     let (mut text, mut is_left) = (String::new(), false);
     for engine in engines {
         let removed = container::orphans(&engine).and_then(|names| {
-            for name in names.iter().filter(|_| !dry_run) {
-                container::remove(&engine, name)?;
-            }
+            container::remove_all(&engine, names.iter().filter(|_| !dry_run))?;
             Ok(names)
         });
         match removed {

@@ -173,7 +173,10 @@ pub fn remove_up_to(engine: &[String], mark: &str, last: Token) -> Result<(), St
 }
 
 /// Takes each away; that one cannot be keeps no other.
-fn remove_all<'a>(
+///
+/// # Errors
+/// The first that may still be there.
+pub fn remove_all<'a>(
     engine: &[String],
     names: impl Iterator<Item = &'a String>,
 ) -> Result<(), String> {
