@@ -10,6 +10,8 @@ use crate::support::host::{Host, listed, shipped, storage_unit};
 const HELP: &str = r#"
 gauge() { sed -n "s/^unwedge_watch_$1 //p" /var/lib/metrics/unwedge_watch.prom; }
 said() { journalctl --sync; journalctl -b -q -o cat --no-pager _COMM=unwedge-watch; }
+# an end that is seen before the mount goes: what has no mount any more is no longer waited for
+end() { local pid=$(main_pid ${1:-storagebox}); kill -KILL $pid; timeout 5 tail --pid=$pid -s 0.01 -f /dev/null; }
 "#;
 /// Longer than the debounce and the gap between two starts.
 const QUIET: &str = "sleep 7";
@@ -210,7 +212,7 @@ host_test! {
         assert_eq!(ok(&host, "gauge daemons"), "1");
         host.configure("", &(listed("") + "[[mount]]\npath = \"/mnt/other\"\n"));
         // what makes it look through the processes makes it read the config too; else it is the minute
-        ok(&host, "kill -KILL $(main_pid); umount --lazy /srv/storagebox; systemctl reset-failed storagebox
+        ok(&host, "end; umount --lazy /srv/storagebox; systemctl reset-failed storagebox
                    systemctl start storagebox; await_data");
         until(&host, "test $(gauge daemons) = 2");
 
@@ -218,7 +220,7 @@ host_test! {
         for nth in 2..=3 {
             ok(&host, QUIET);
             let before = starts(&host);
-            ok(&host, "kill -KILL $(main_pid other); umount --lazy /mnt/other; systemctl reset-failed other
+            ok(&host, "end other; umount --lazy /mnt/other; systemctl reset-failed other
                        systemctl start other; await_data /mnt/other");
             until(&host, &format!("test $(gauge starts) -gt {before}"));
             until(&host, "test $(gauge daemons) = 2");
