@@ -715,6 +715,62 @@ fn what_is_not_here_is_fetched_and_delivered_by_the_types_own_commands() {
 }
 
 #[test]
+fn what_was_carried_must_be_what_the_other_side_says_that_it_has() {
+    const SUM: &str =
+        "set -- \"$1\" \"$2\" $(sha256sum \"$1\"); echo unwedge-sum: $(stat -c %s \"$1\") $3";
+    let test = "objects::what_was_carried_must_be_what_the_other_side_says_that_it_has";
+    let db = Db::file();
+    let kind = "output = \"/nowhere/out/{name}\"\n\
+        fetch = { argv = [\"/bin/bash\", \"FREE/fetch\", \"FREE/{name}\", \"{to}\"] }\n\
+        deliver = { argv = [\"/bin/bash\", \"FREE/deliver\", \"{from}\", \"FREE/{name}.done\"], sum = \"required\" }\n";
+    let Some(desk) = Desk::new(test, &db, kind) else { return };
+    let script = |name: &str, text: &str| fs::write(desk.at(name), text).unwrap();
+    let good = format!("cp \"$1\" \"$2\"; {SUM}");
+    for name in ["a", "b", "c", "d"] {
+        fs::write(desk.at(&format!("free/{name}")), "far").unwrap();
+    }
+    let last = |desk: &Desk<'_>| desk.jobs().pop().unwrap();
+    script("free/fetch", &good);
+    script("free/deliver", &good);
+    desk.submit("/nowhere/in/a");
+    desk.work();
+    assert_eq!(fs::read_to_string(desk.at("free/a.done")).unwrap(), "FAR", "{:?}", desk.jobs());
+
+    // one that was cut short, by a command that ends with 0, comes to no command of the job
+    script("free/fetch", &good.replace("cp \"$1\"", "head -c 2 \"$1\" >"));
+    desk.submit("/nowhere/in/b");
+    desk.work();
+    let row = last(&desk);
+    assert_eq!(row[..5], ["retryable", "infrastructure", "0", "1", "1"], "{row:?}");
+    assert!(row[5].starts_with("there are 3 bytes, sha256 "), "{row:?}");
+    assert!(row[5].contains(" there and 2 bytes, "), "{row:?}");
+    assert!(!desk.at("free/b.done").exists());
+
+    // a result that arrives otherwise is kept, and the next try delivers the same
+    script("free/deliver", &good.replace("$3", "${3//[0-4]/5}"));
+    let here = desk.at("free/c").display().to_string();
+    desk.submit(&here);
+    desk.work();
+    let row = last(&desk);
+    assert_eq!(row[..5], ["retryable", "infrastructure", "0", "1", "1"], "{row:?}");
+    assert!(row[5].starts_with("deliver: there are 3 bytes"), "{row:?}");
+    assert!(row[5].ends_with("; its result is kept"), "{row:?}");
+    fs::remove_file(desk.at("free/c.done")).unwrap();
+    script("free/deliver", &good);
+    db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 WHERE id = 3 RETURNING id");
+    desk.work();
+    assert_eq!(fs::read_to_string(desk.at("free/c.done")).unwrap(), "FAR", "{:?}", desk.jobs());
+
+    // what has to be said and is not is the type's fault
+    script("free/deliver", "cp \"$1\" \"$2\"");
+    desk.submit(&desk.at("free/d").display().to_string());
+    desk.work();
+    let row = last(&desk);
+    assert_eq!(row[..5], ["pending", "configuration", "0", "0", "1"], "{row:?}");
+    assert!(row[5].contains("it did not say `unwedge-sum: BYTES SHA256`"), "{row:?}");
+}
+
+#[test]
 fn a_server_is_understood_in_all_that_it_says() {
     let test = "objects::a_server_is_understood_in_all_that_it_says";
     let Some(bucket) = Bucket::new(test) else { return };

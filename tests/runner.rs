@@ -250,6 +250,48 @@ host_test! {
 }
 
 host_test! {
+    fn a_job_that_runs_is_working_slow_hung_on_io_unknown_or_gone_and_says_why(host) {
+        furnish(&host, &[
+            ("far", "output = \"/srv/storagebox/{name}\"\n[[tier]]\nargv = [\"/bin/bash\", \"-c\", '''echo x >$1; until test -e /srv/in/go; do sleep 0.2; done; cat /srv/storagebox/hello >$1; for nth in {1..15}; do sleep 0.2; done''', \"job\", \"{output}\"]\n"),
+            ("sleepy", &script("", "sleep 4321")),
+            ("busy", &script("", "while :; do :; done")),
+        ], "");
+        let mounts = format!("[mounts]\nrepair_under = [\"/srv\"]\n{}", listed(""));
+        configure(&host, "slow = \"2s\"\nslots = 3", &format!("[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nworker_stale = \"2s\"\n{mounts}"));
+        host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; cd /srv/in; touch a b c
+                 unwedge jobs submit far a; unwedge jobs submit sleepy b; unwedge jobs submit busy c");
+        let is = |id: u32, words: &str| format!("cd /; unwedge jobs why {id} | grep -q '^running: worker .* has it; {words}'");
+        host.until(&is(2, "slow: nothing of it has moved for 2.0 s$"));
+        // a shell that looks again and again moves, and so does one that never sleeps
+        for id in [1, 3] {
+            host.ok(&is(id, "working$"));
+        }
+        // the server behind the mount hears nothing any more, and a round sees that
+        host.ok("kill -STOP $(server_pid); touch /srv/in/go; sleep 0.5; unwedge-mounts --apply >/dev/null || :");
+        host.until(&is(1, "hung-on-io: nothing of it has moved for 2.0 s; .*/srv/storagebox is not open$"));
+        host.ok(&is(2, "slow"));
+        host.ok(&is(3, "working$"));
+        let list = host.ok("cd /; unwedge jobs list --state running");
+        for words in ["hung-on-io: nothing of it", "slow: nothing of it"] {
+            assert!(list.contains(words), "{list}");
+        }
+        host.ok(&format!("unwedge-jobs --apply >/dev/null || :; grep -qx 'unwedge_lane_stalled{{how=\"hung-on-io\",lane=\"far\"}} 1' {TEXTFILES}/unwedge_jobs.prom"));
+        let lanes = host.ok("cd /; unwedge lanes list");
+        assert!(lanes.contains("hung-on-io: 1 of 1 that run"), "{lanes}");
+        // nobody ended it, nobody took it: it goes on where it was
+        host.ok("kill -CONT $(server_pid)");
+        host.until("cd /; unwedge jobs show 1 | grep -qx 'state      done'");
+        assert_eq!(job(&host, 1)["tries"], 1);
+        host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q '^unwedge-runner: job 1: it moves again'");
+        // a worker that is not heard says nothing of its jobs, and one that is gone has none
+        host.ok("kill -STOP $(main_pid unwedge-runner)");
+        host.until(&is(3, "unknown$"));
+        host.ok("systemctl mask --runtime unwedge-runner 2>/dev/null; kill -KILL $(main_pid unwedge-runner)");
+        host.until(&is(3, "gone$"));
+    }
+}
+
+host_test! {
     fn a_database_that_goes_away_costs_no_job_a_try_and_what_was_done_meanwhile_is_handed_in(
         host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
     ) {

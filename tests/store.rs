@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use unwedge::config::jobs::Keep;
-use unwedge::config::queue::{Adapter, Database as Place, Queue, Secret};
+use unwedge::config::queue::{Adapter, Breaker, Database as Place, Queue, Reconnect, Secret};
+use unwedge::decide::at_work::{Stall, Still};
 use unwedge::decide::attempts::{Counted, State, Token};
 use unwedge::probes::jobs::{self, QueueLook};
 use unwedge::queue::store::change::{Change, Changed, Progress};
@@ -41,6 +42,9 @@ pub fn queue(url: String) -> Queue {
         stale_after: std::time::Duration::from_secs(3600),
         quiet: std::time::Duration::from_secs(60),
         lease: std::time::Duration::from_secs(120),
+        worker_stale: std::time::Duration::from_secs(60),
+        reconnect: Reconnect::default(),
+        breaker: Breaker::default(),
     }
 }
 
@@ -161,6 +165,7 @@ pub fn ending(token: Token, state: State) -> Ending {
         message: None,
         started_ms: None,
         digest: None,
+        bytes: None,
     }
 }
 
@@ -174,6 +179,7 @@ fn beat(worker: &str) -> Beat<'_> {
         failed: 0,
         load,
         progress: &[],
+        stalls: &[],
         open: &[],
         deaf: None,
     }
@@ -408,7 +414,7 @@ fn many_that_come_at_once_find_the_tables_made_once() {
                 scope.spawn(|| db.open().counts().unwrap());
             }
         });
-        assert_eq!(db.rows("SELECT value FROM unwedge_meta WHERE name = 'schema'"), [["1"]]);
+        assert_eq!(db.rows("SELECT value FROM unwedge_meta WHERE name = 'schema'"), [["2"]]);
         db.rows("UPDATE unwedge_meta SET value = '99' WHERE name = 'schema'");
         let why = Store::open(&db.queue).err().unwrap().0;
         assert!(why.contains("later version (schema 99"), "{why}");
@@ -831,6 +837,111 @@ fn five_ends_in_a_row_whose_cause_is_the_type_open_its_lane_and_one_that_works_c
         ends(&mut store, one[0].token, None);
         assert_eq!(store.lanes().unwrap()[0].open, None);
         assert!(claim(&mut store, "w", &[], 9).len() > 5);
+    }
+}
+
+#[test]
+fn a_lane_is_closed_after_as_many_as_it_is_told_and_lets_one_through_when_it_is_told() {
+    for mut db in Db::both("a_lane_is_closed_after_as_many_as_it_is_told") {
+        let waits = [7, 9].map(std::time::Duration::from_secs).to_vec();
+        db.queue.breaker = Breaker { after: 2, waits };
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&["1", "2"].map(job)).unwrap();
+        let waits = |store: &mut Store| {
+            let open = store.lanes().unwrap()[0].open.clone()?;
+            Some((open.retry_ms - store.now_ms().unwrap()).div_ceil(1000))
+        };
+        try_one(&mut store, Some("configuration"), State::Pending);
+        assert_eq!(waits(&mut store), None);
+        try_one(&mut store, Some("configuration"), State::Pending);
+        assert_eq!(waits(&mut store), Some(7));
+        for _ in 0..2 {
+            db.rows("UPDATE unwedge_lanes SET retry_ms = 1 RETURNING type");
+            assert_eq!(store.probe(&ask("w", &[], 1)).unwrap().len(), 1);
+            assert_eq!(waits(&mut store), Some(9), "the last counts for all that follow");
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_a_job_that_stands_still_is_of_its_try_alone() {
+    for db in Db::both("what_is_said_of_a_job_that_stands_still_is_of_its_try_alone") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&["1", "2"].map(job)).unwrap();
+        let tokens: Vec<Token> = claim(&mut store, "w", &[], 2).iter().map(|it| it.token).collect();
+        let hung = Stall { how: Still::HungOnIo, why: "it waits".to_owned() };
+        let say = |store: &mut Store, stalls: &[(Token, Option<Stall>)]| {
+            store.beat(&Beat { stalls, ..beat("w") }).unwrap().unwrap();
+        };
+        let seen = |store: &mut Store| -> (Option<Stall>, BTreeMap<Still, u64>) {
+            let job = store.job(tokens[0].id).unwrap().unwrap().0;
+            (job.stall, store.figures().unwrap()["t"].stalled.clone())
+        };
+        let nothing = (None, BTreeMap::new());
+        assert_eq!(seen(&mut store), nothing);
+        say(&mut store, &[(tokens[0], Some(hung.clone()))]);
+        let one = (Some(hung.clone()), [(Still::HungOnIo, 1)].into());
+        assert_eq!(seen(&mut store), one);
+        // another beat that says nothing leaves it
+        say(&mut store, &[]);
+        assert_eq!(seen(&mut store), one);
+        say(&mut store, &[(tokens[0], None)]);
+        assert_eq!(seen(&mut store), nothing);
+        // of a try that is another's, or over, nothing is said
+        let other = Token { nth: tokens[0].nth + 1, ..tokens[0] };
+        say(&mut store, &[(other, Some(hung.clone()))]);
+        assert_eq!(seen(&mut store), nothing);
+        say(&mut store, &[(tokens[0], Some(hung))]);
+        store.end(&[ending(tokens[0], State::Pending)], "0", "w").unwrap();
+        assert_eq!(seen(&mut store), nothing);
+        assert_eq!(claim(&mut store, "w", &[], 1)[0].token, other);
+        assert_eq!(seen(&mut store), nothing, "the next try begins without it");
+    }
+}
+
+#[test]
+fn an_empty_result_is_counted_apart_and_one_of_unknown_size_is_not_empty() {
+    for db in Db::both("an_empty_result_is_counted_apart_and_one_of_unknown_size_is_not_empty") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&["1", "2", "3", "4"].map(job)).unwrap();
+        for (bytes, state) in [
+            (Some(0), State::Done),
+            (Some(1), State::Done),
+            (None, State::Done),
+            (None, State::Failed),
+        ] {
+            let token = claim(&mut store, "w", &[], 1)[0].token;
+            store.end(&[Ending { bytes, ..ending(token, state) }], "0", "w").unwrap();
+            assert_eq!(store.job(token.id).unwrap().unwrap().0.bytes, bytes);
+        }
+        assert_eq!(store.figures().unwrap()["t"].empty, 1);
+    }
+}
+
+#[test]
+fn a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds() {
+    for db in Db::both("a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&[job("1")]).unwrap();
+        drop(store);
+        // as the first version left it
+        for undone in [
+            "ALTER TABLE unwedge_jobs DROP COLUMN bytes",
+            "ALTER TABLE unwedge_jobs DROP COLUMN stall",
+            "UPDATE unwedge_meta SET value = '1' WHERE name = 'schema'",
+        ] {
+            db.rows(undone);
+        }
+        let mut store = db.open();
+        let token = claim(&mut store, "w", &[], 1)[0].token;
+        store.end(&[Ending { bytes: Some(3), ..ending(token, State::Done) }], "0", "w").unwrap();
+        let (job, _) = store.job(token.id).unwrap().unwrap();
+        assert_eq!((job.key.as_str(), job.bytes), ("1", Some(3)));
+        assert_eq!(db.rows("SELECT value FROM unwedge_meta WHERE name = 'schema'")[0], ["2"]);
     }
 }
 

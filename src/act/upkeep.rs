@@ -31,8 +31,6 @@ use crate::queue::store::{Rescued, Store};
 use crate::sys::clock::{Deadline, Now};
 use crate::sys::limit::within;
 
-/// What is put aside is looked through no more often than this.
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// In the directory of a try: what is known of a result that waits to be delivered.
 pub const KEPT: &str = "kept.json";
 /// Most logs that are taken away in a round.
@@ -186,7 +184,7 @@ fn round(
     let is_due = memory
         .swept
         .as_ref()
-        .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= SWEEP_EVERY));
+        .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= jobs.tidy));
     // who did not look for a whole lease, or could not, has heard no silence
     let is_deaf = memory
         .looked

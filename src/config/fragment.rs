@@ -260,6 +260,11 @@ pub struct QueueFragment {
     pub stale_after: Option<DurationText>,
     pub quiet: Option<DurationText>,
     pub lease: Option<DurationText>,
+    pub worker_stale: Option<DurationText>,
+    pub reconnect: Option<DurationText>,
+    pub reconnect_max: Option<DurationText>,
+    pub breaker: Option<i64>,
+    pub breaker_waits: Option<Vec<DurationText>>,
     pub table: Option<TableFragment>,
     pub library: Option<LibraryFragment>,
 }
@@ -355,7 +360,9 @@ pub struct JobsFragment {
     pub slots: Option<i64>,
     pub poll: Option<DurationText>,
     pub beat: Option<DurationText>,
+    pub slow: Option<DurationText>,
     pub sweep: Option<DurationText>,
+    pub tidy: Option<DurationText>,
     pub tools: Option<DurationText>,
     pub grace: Option<DurationText>,
     pub drain: Option<DurationText>,
@@ -385,7 +392,7 @@ pub struct JobsFragment {
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(
     deny_unknown_fields,
-    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, sweep, tools, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, autostart, min_free_mib, min_free_inodes, sign_path, sign_bucket, sign_key, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
+    expecting = "a key of [jobs] or a table for one type: dir, concurrency, slots, poll, beat, slow, sweep, tidy, tools, grace, drain, prefer_wait, rescues, mode, engine, image, network, pull, autostart, min_free_mib, min_free_inodes, sign_path, sign_bucket, sign_key, keep_done, keep_failed, keep_cancelled, keep_quarantined, keep_events, keep_logs"
 )]
 #[allow(missing_docs)]
 pub struct OfTypeFragment {
@@ -412,7 +419,9 @@ impl<'de> Deserialize<'de> for JobsFragment {
                         "slots" => jobs.slots = map.next_value()?,
                         "poll" => jobs.poll = map.next_value()?,
                         "beat" => jobs.beat = map.next_value()?,
+                        "slow" => jobs.slow = map.next_value()?,
                         "sweep" => jobs.sweep = map.next_value()?,
+                        "tidy" => jobs.tidy = map.next_value()?,
                         "tools" => jobs.tools = map.next_value()?,
                         "grace" => jobs.grace = map.next_value()?,
                         "drain" => jobs.drain = map.next_value()?,

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::bucket::{self, Address};
 use super::container::{Container, Mode, Pull, Said};
 use super::duration;
+use super::retry::{self, Retry};
 
 /// How long a command may take where its type says nothing. None at all is not to be had.
 pub const LIMIT: Duration = Duration::from_secs(600);
@@ -32,10 +33,8 @@ pub struct JobType {
     pub priority: i64,
     /// The commands, in the order they are tried.
     pub tiers: Vec<Tier>,
-    /// Tries that may fail, and the wait after the first.
-    pub attempts: u32,
-    /// See `attempts`.
-    pub backoff_ms: u64,
+    /// How often it may fail, and how long is waited between.
+    pub retry: Retry,
     /// What an exit code means, beside being accepted or not.
     pub exit: BTreeMap<i32, Meaning>,
     /// Variables of the runner's environment that its commands get.
@@ -107,6 +106,27 @@ pub struct Errand {
     pub argv: Vec<String>,
     /// How long it may take, milliseconds.
     pub limit_ms: u64,
+    /// Of one that fetches or delivers: whether it is to say what the other side has.
+    #[serde(default, skip_serializing_if = "SumRule::is_default")]
+    pub sum: SumRule,
+}
+
+/// Whether a command that fetches or delivers is to say what the other side has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SumRule {
+    /// It may; what it says must be so.
+    #[default]
+    IfSaid,
+    /// It has to.
+    Required,
+}
+
+impl SumRule {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What an exit code means.
@@ -156,7 +176,7 @@ struct Written {
     #[serde(default)]
     tier: Vec<WrittenTier>,
     #[serde(default)]
-    retry: WrittenRetry,
+    retry: retry::Written,
     #[serde(default)]
     exit: BTreeMap<String, Meaning>,
     #[serde(default)]
@@ -176,6 +196,7 @@ struct Written {
 struct WrittenErrand {
     argv: Vec<String>,
     limit: Option<String>,
+    sum: Option<SumRule>,
 }
 
 #[derive(Deserialize)]
@@ -196,13 +217,6 @@ struct WrittenAccept {
     min_bytes: Option<u64>,
     must_match: Option<String>,
     check: Option<WrittenErrand>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenRetry {
-    attempts: Option<u32>,
-    backoff: Option<String>,
 }
 
 impl JobType {
@@ -250,7 +264,7 @@ impl JobType {
                 batch: None,
                 priority: None,
                 tier: vec![tier],
-                retry: WrittenRetry::default(),
+                retry: retry::Written::default(),
                 exit: BTreeMap::new(),
                 environment: Vec::new(),
                 needs: Vec::new(),
@@ -312,14 +326,6 @@ impl JobType {
             let code = code.parse().ok().filter(|code| (0..=255).contains(code));
             code.map(|code| (code, meaning)).ok_or("[exit]: a code from 0 to 255 is expected")
         });
-        let attempts = written.retry.attempts.unwrap_or(3);
-        if attempts == 0 {
-            return Err("[retry] attempts: at least 1".to_owned());
-        }
-        let backoff = match &written.retry.backoff {
-            None => Duration::from_secs(30),
-            Some(text) => duration::parse(text).map_err(|why| format!("[retry] backoff: {why}"))?,
-        };
         Ok(Self {
             name: name.to_owned(),
             output: written.output,
@@ -328,8 +334,7 @@ impl JobType {
             batch,
             priority: written.priority.unwrap_or(0),
             tiers: tiers?,
-            attempts,
-            backoff_ms: millis(backoff),
+            retry: written.retry.read()?,
             exit: exit.collect::<Result<_, _>>()?,
             environment: written.environment,
             needs: written.needs,
@@ -364,8 +369,7 @@ impl JobType {
                 must_match: None,
                 check: None,
             }],
-            attempts: 1,
-            backoff_ms: 0,
+            retry: Retry::never(),
             exit: BTreeMap::new(),
             environment: Vec::new(),
             needs: Vec::new(),
@@ -487,6 +491,9 @@ impl Tier {
                 format!("accept: must_match: {}", why.lines().last().unwrap_or_default())
             })?;
         }
+        if check.as_ref().is_some_and(|it| it.sum.is_some()) {
+            return Err("accept: check: sum: a check carries nothing".to_owned());
+        }
         Ok(Self {
             name: written.name.unwrap_or_else(|| (nth + 1).to_string()),
             argv: written.argv,
@@ -541,10 +548,10 @@ fn errand(
     known: &[&str],
 ) -> Result<Option<Errand>, String> {
     written
-        .map(|WrittenErrand { argv, limit }| {
+        .map(|WrittenErrand { argv, limit, sum }| {
             let limit = checked(&argv, limit.as_deref(), known);
             let limit = limit.map_err(|why| format!("{key}: {why}"))?;
-            Ok(Errand { argv, limit_ms: millis(limit) })
+            Ok(Errand { argv, limit_ms: millis(limit), sum: sum.unwrap_or_default() })
         })
         .transpose()
 }
@@ -648,7 +655,10 @@ backoff  = "30s"
     #[test]
     fn a_file_is_a_type_with_every_number_it_says() {
         let kind = parse(PDFTEXT).unwrap();
-        assert_eq!((kind.name.as_str(), kind.concurrency, kind.attempts), ("pdftext", Some(2), 3));
+        assert_eq!(
+            (kind.name.as_str(), kind.concurrency, kind.retry.attempts),
+            ("pdftext", Some(2), 3)
+        );
         let least: Vec<u64> = kind.tiers.iter().map(|tier| tier.min_bytes).collect();
         assert_eq!((least, kind.tiers[1].limit_ms), (vec![100, 0], 600_000));
         assert_eq!(kind.exit[&75], Meaning::Transient);
@@ -657,7 +667,7 @@ backoff  = "30s"
     #[test]
     fn what_a_file_does_not_say_has_a_default_and_never_none() {
         let kind = parse("[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
-        assert_eq!((kind.concurrency, kind.attempts, kind.backoff_ms), (None, 3, 30_000));
+        assert_eq!((kind.concurrency, kind.retry), (None, Retry::default()));
         assert_eq!((kind.tiers[0].limit_ms, &kind.tiers[0].exit), (600_000, &vec![0]));
         assert_eq!(kind.tiers[0].min_bytes, 0, "there is no file to make");
         let kind = parse("output = \"/o/{stem}\"\n[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();

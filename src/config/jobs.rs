@@ -12,7 +12,7 @@ use super::bucket::{Bucket, is_known};
 use super::check::Checker;
 use super::container::Said;
 use super::defaults::{table, time};
-use super::fragment::{JobsFragment, OfTypeFragment};
+use super::fragment::{DurationText, JobsFragment, OfTypeFragment};
 use super::queue::{Adapter, Queue};
 use super::tree::{KeyPath, Node, Origin, Tree};
 
@@ -21,6 +21,8 @@ pub const CONCURRENCY_MAX: u32 = 1000;
 /// Shortest and longest of the runner's times: 10 ms and 1 h.
 const TIME_MIN: Duration = Duration::from_millis(10);
 const TIME_MAX: Duration = Duration::from_secs(3600);
+/// Longest `tidy`: 1 day.
+const TIDY_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Most that must be free, MiB or inodes.
 const FREE_MAX: u32 = 1_000_000_000;
 /// Longest time that anything is kept: 10 years.
@@ -41,8 +43,12 @@ pub struct Jobs {
     pub poll: Duration,
     /// How often it beats. Default 15 s.
     pub beat: Duration,
+    /// How long nothing of a job may move until it is shown as slow, or as hanging on its storage. Default 60 s.
+    pub slow: Duration,
     /// How often others are looked at. Default 30 s.
     pub sweep: Duration,
+    /// How often it is looked what was kept for long enough, at most. Default 1 h.
+    pub tidy: Duration,
     /// How often programs of types are looked for. Default 5 min.
     pub tools: Duration,
     /// How long a command that is asked to end may take. Default 10 s.
@@ -130,7 +136,9 @@ impl Default for Jobs {
             slots: None,
             poll: secs(2),
             beat: secs(15),
+            slow: secs(60),
             sweep: secs(30),
+            tidy: secs(3600),
             tools: secs(300),
             grace: secs(10),
             drain: secs(90),
@@ -169,11 +177,9 @@ pub(super) fn jobs(
     let time = |check: &mut Checker<'_>, key, written, default| {
         check.duration(&at.key(key), written, default, TIME_MIN..=TIME_MAX)
     };
-    let kept = |check: &mut Checker<'_>, key, written, default| {
-        check.duration(&at.key(key), written, default, Duration::ZERO..=KEEP_MAX)
-    };
     let run = run(check, &at, &written);
     let sign = sign(check, &at, &written, buckets);
+    let keep = keep(check, &at, &written);
     let jobs = Jobs {
         dir: written
             .dir
@@ -190,7 +196,14 @@ pub(super) fn jobs(
             .map(|slots| check.count(&at.key("slots"), Some(slots), 1, many.clone())),
         poll: time(check, "poll", written.poll, default.poll),
         beat: time(check, "beat", written.beat, default.beat),
+        slow: time(check, "slow", written.slow, default.slow),
         sweep: time(check, "sweep", written.sweep, default.sweep),
+        tidy: check.duration(
+            &at.key("tidy"),
+            written.tidy,
+            default.tidy,
+            Duration::ZERO..=TIDY_MAX,
+        ),
         tools: time(check, "tools", written.tools, default.tools),
         grace: time(check, "grace", written.grace, default.grace),
         drain: check.duration(
@@ -226,24 +239,7 @@ pub(super) fn jobs(
         )),
         sign,
         run,
-        keep: Keep {
-            done: kept(check, "keep_done", written.keep_done, default.keep.done),
-            failed: kept(check, "keep_failed", written.keep_failed, default.keep.failed),
-            cancelled: kept(
-                check,
-                "keep_cancelled",
-                written.keep_cancelled,
-                default.keep.cancelled,
-            ),
-            quarantined: kept(
-                check,
-                "keep_quarantined",
-                written.keep_quarantined,
-                default.keep.quarantined,
-            ),
-            events: kept(check, "keep_events", written.keep_events, default.keep.events),
-            logs: kept(check, "keep_logs", written.keep_logs, default.keep.logs),
-        },
+        keep,
         each: written
             .each
             .into_iter()
@@ -263,6 +259,21 @@ pub(super) fn jobs(
         Some(_) | None => {}
     }
     jobs
+}
+
+fn keep(check: &mut Checker<'_>, at: &KeyPath, written: &JobsFragment) -> Keep {
+    let default = Keep::default();
+    let mut kept = |key, written: &Option<DurationText>, default| {
+        check.duration(&at.key(key), written.clone(), default, Duration::ZERO..=KEEP_MAX)
+    };
+    Keep {
+        done: kept("keep_done", &written.keep_done, default.done),
+        failed: kept("keep_failed", &written.keep_failed, default.failed),
+        cancelled: kept("keep_cancelled", &written.keep_cancelled, default.cancelled),
+        quarantined: kept("keep_quarantined", &written.keep_quarantined, default.quarantined),
+        events: kept("keep_events", &written.keep_events, default.events),
+        logs: kept("keep_logs", &written.keep_logs, default.logs),
+    }
 }
 
 fn sign(
@@ -321,7 +332,9 @@ pub(super) fn defaults() -> Value {
         ("concurrency", Value::from(default.concurrency)),
         ("poll", time(default.poll)),
         ("beat", time(default.beat)),
+        ("slow", time(default.slow)),
         ("sweep", time(default.sweep)),
+        ("tidy", time(default.tidy)),
         ("tools", time(default.tools)),
         ("grace", time(default.grace)),
         ("drain", time(default.drain)),

@@ -25,6 +25,7 @@ pub mod queue;
 mod queue_rules;
 mod read;
 mod request;
+pub mod retry;
 pub mod secret;
 pub mod sentinel;
 mod settings;

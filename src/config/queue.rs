@@ -34,6 +34,53 @@ pub struct Queue {
     pub quiet: Duration,
     /// How long a worker of our own queue may be silent. Default 120 s, from 1 s to 1 day.
     pub lease: Duration,
+    /// From which silence on such a worker is shown as stale. Default 60 s, from 1 s to 1 day.
+    pub worker_stale: Duration,
+    /// How a worker of our own queue waits for one that is away.
+    pub reconnect: Reconnect,
+    /// What closes a lane of our own queue.
+    pub breaker: Breaker,
+}
+
+/// How a queue that is away is asked again: after the first wait, then after twice as long each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconnect {
+    /// `reconnect`. Default 5 s, from 10 ms to 1 h.
+    pub first: Duration,
+    /// `reconnect_max`. Default 2 min, from 10 ms to 1 h.
+    pub most: Duration,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(5), most: Duration::from_secs(120) }
+    }
+}
+
+/// What closes a lane whose type does not work, and when one job is let through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breaker {
+    /// `breaker`: so many in a row. Default 5, from 1 to 1000.
+    pub after: u32,
+    /// `breaker_waits`: before the first is let through, the second, and so on; the last counts for all that follow.
+    /// Default 1, 5, 15 and 30 min, each from 10 ms to 1 day.
+    pub waits: Vec<Duration>,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        let waits = [1, 5, 15, 30].map(|minutes| Duration::from_secs(minutes * 60));
+        Self { after: 5, waits: waits.to_vec() }
+    }
+}
+
+impl Breaker {
+    /// The wait before the job that is let through after so many.
+    #[must_use]
+    pub fn wait(&self, probes: usize) -> Duration {
+        let wait = self.waits.get(probes).or(self.waits.last());
+        wait.copied().unwrap_or_default()
+    }
 }
 
 impl Queue {
@@ -51,6 +98,9 @@ impl Queue {
             stale_after: minutes(60),
             quiet: minutes(1),
             lease: minutes(2),
+            worker_stale: minutes(1),
+            reconnect: Reconnect::default(),
+            breaker: Breaker::default(),
         }
     }
 }

@@ -9,12 +9,12 @@ use super::defaults;
 use super::duration::DURATION_MAX;
 use super::error::nearest;
 use super::fragment::{
-    CooldownFragment, InfraFragment, LibraryFragment, QueueFragment, RescueFragment,
+    CooldownFragment, DurationText, InfraFragment, LibraryFragment, QueueFragment, RescueFragment,
     StatesFragment, TableFragment,
 };
 use super::queue::{
-    Adapter, Cooldown, Database, Infra, Library, NEXT_JOBS_MAX, OrderBy, Place, QUEUE_TIMEOUT_MAX,
-    QUEUE_TIMEOUT_MIN, Queue, Rescue, Secret, States, TableMap,
+    Adapter, Breaker, Cooldown, Database, Infra, Library, NEXT_JOBS_MAX, OrderBy, Place,
+    QUEUE_TIMEOUT_MAX, QUEUE_TIMEOUT_MIN, Queue, Reconnect, Rescue, Secret, States, TableMap,
 };
 use super::tree::{KeyPath, Origin};
 
@@ -24,6 +24,11 @@ const SCHEMES: [&str; 3] = ["sqlite:///", "postgres://", "postgresql://"];
 /// Shortest and longest `[queue] lease`: 1 s and 1 day.
 const LEASE_MIN: Duration = Duration::from_secs(1);
 const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Shortest and longest `[queue] reconnect`: 10 ms and 1 h.
+const RECONNECT_MIN: Duration = Duration::from_millis(10);
+const RECONNECT_MAX: Duration = Duration::from_secs(3600);
+/// Largest `[queue] breaker`.
+const BREAKER_MAX: u32 = 1000;
 
 /// Makes settings of `[queue]`. `open` are the files of the configuration that everybody may read.
 pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) -> Queue {
@@ -64,7 +69,55 @@ pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) 
             defaults::LEASE,
             LEASE_MIN..=LEASE_MAX,
         ),
+        worker_stale: check.duration(
+            &at.key("worker_stale"),
+            written.worker_stale,
+            defaults::WORKER_STALE,
+            LEASE_MIN..=LEASE_MAX,
+        ),
+        reconnect: reconnect(check, &at, written.reconnect, written.reconnect_max),
+        breaker: breaker(check, &at, written.breaker, written.breaker_waits),
     }
+}
+
+fn reconnect(
+    check: &mut Checker<'_>,
+    at: &KeyPath,
+    first: Option<DurationText>,
+    most: Option<DurationText>,
+) -> Reconnect {
+    let default = Reconnect::default();
+    let mut time = |key, written, default| {
+        check.duration(&at.key(key), written, default, RECONNECT_MIN..=RECONNECT_MAX)
+    };
+    let first = time("reconnect", first, default.first);
+    let most = time("reconnect_max", most, default.most);
+    if most < first {
+        check.problem(&at.key("reconnect_max"), "is less than reconnect");
+    }
+    Reconnect { first, most }
+}
+
+fn breaker(
+    check: &mut Checker<'_>,
+    at: &KeyPath,
+    after: Option<i64>,
+    waits: Option<Vec<DurationText>>,
+) -> Breaker {
+    let default = Breaker::default();
+    let after = check.count(&at.key("breaker"), after, default.after, 1..=BREAKER_MAX);
+    let at = at.key("breaker_waits");
+    let waits: Vec<Duration> = match waits {
+        None => default.waits,
+        Some(waits) => waits
+            .into_iter()
+            .map(|it| check.duration(&at, Some(it), Duration::ZERO, RECONNECT_MIN..=LEASE_MAX))
+            .collect(),
+    };
+    if waits.is_empty() {
+        check.problem(&at, "at least one is expected");
+    }
+    Breaker { after, waits }
 }
 
 fn database(

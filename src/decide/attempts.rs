@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::job_type::Meaning;
+use crate::config::retry::Retry;
 
 /// How a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -238,33 +239,6 @@ pub struct Used {
     pub rescues: u32,
 }
 
-/// How much there is to use up, and how long is waited between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Tries that may fail. Default 3.
-    pub attempts: u32,
-    /// The wait after the first failure; each further one is four times as long. Default 30 s.
-    pub backoff: Duration,
-    /// The longest wait after a failure. Default 1 h.
-    pub backoff_max: Duration,
-    /// Failures of the surroundings. Default 20.
-    pub infra_attempts: u32,
-    /// The wait after one of those. Default 10 min.
-    pub infra_cooldown: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            attempts: 3,
-            backoff: Duration::from_secs(30),
-            backoff_max: Duration::from_secs(3600),
-            infra_attempts: 20,
-            infra_cooldown: Duration::from_secs(600),
-        }
-    }
-}
-
 /// A job of which no try was at fault waits so long where the type itself is.
 const CONFIGURATION_WAIT: Duration = Duration::from_secs(60);
 
@@ -285,7 +259,7 @@ pub struct Next {
 /// What becomes of a job that has used up so much when a try ends so. `jitter` is from 0 to 1: what failed together
 /// is not tried again together.
 #[must_use]
-pub fn next(used: Used, outcome: Outcome, limits: &Limits, jitter: f64) -> Next {
+pub fn next(used: Used, outcome: Outcome, retry: &Retry, jitter: f64) -> Next {
     let over = |state, counted| Next { state, counted, wait: Duration::ZERO };
     let again = |counted, wait| Next { state: State::Retryable, counted, wait };
     let is_fresh = used == Used::default();
@@ -295,7 +269,7 @@ pub fn next(used: Used, outcome: Outcome, limits: &Limits, jitter: f64) -> Next 
         Outcome::GivenBack => over(back, Counted::Nothing),
         // for ever, since nothing of it ran: a server that is away for a week costs no job anything
         Outcome::Early => {
-            Next { state: back, counted: Counted::Nothing, wait: spread(EARLY_WAIT, jitter) }
+            Next { state: back, counted: Counted::Nothing, wait: retry.spread(EARLY_WAIT, jitter) }
         }
         Outcome::Not(Class::Configuration) => {
             Next { state: back, counted: Counted::Nothing, wait: CONFIGURATION_WAIT }
@@ -303,28 +277,22 @@ pub fn next(used: Used, outcome: Outcome, limits: &Limits, jitter: f64) -> Next 
         Outcome::Not(Class::Permanent | Class::Conflict) => {
             over(State::Quarantined, Counted::Failure)
         }
-        Outcome::Not(Class::Infrastructure) if used.infra_errors + 1 >= limits.infra_attempts => {
+        Outcome::Not(Class::Infrastructure) if used.infra_errors + 1 >= retry.infra_attempts => {
             over(State::Failed, Counted::Infra)
         }
         Outcome::Not(Class::Infrastructure) => {
-            again(Counted::Infra, spread(limits.infra_cooldown, jitter))
+            let wait = Duration::from_millis(retry.infra_wait_ms);
+            again(Counted::Infra, retry.spread(wait, jitter))
         }
         Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed)
-            if used.failures + 1 >= limits.attempts =>
+            if used.failures + 1 >= retry.attempts =>
         {
             over(State::Quarantined, Counted::Failure)
         }
         Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => {
-            let times = 4_u32.saturating_pow(used.failures.min(16));
-            let wait = limits.backoff.saturating_mul(times).min(limits.backoff_max);
-            again(Counted::Failure, spread(wait, jitter))
+            again(Counted::Failure, retry.spread(retry.backoff(used.failures), jitter))
         }
     }
-}
-
-/// A tenth less to a tenth more.
-fn spread(wait: Duration, jitter: f64) -> Duration {
-    wait.mul_f64(0.2f64.mul_add(jitter.clamp(0.0, 1.0), 0.9))
 }
 
 #[cfg(test)]
@@ -338,7 +306,7 @@ mod tests {
     #[track_caller]
     fn check(used: (u32, u32, u32), outcome: Outcome, state: State, counted: Counted, wait: u64) {
         let used = Used { failures: used.0, infra_errors: used.1, rescues: used.2 };
-        let found = next(used, outcome, &Limits::default(), 0.5);
+        let found = next(used, outcome, &Retry::default(), 0.5);
         assert_eq!(found, Next { state, counted, wait: secs(wait) }, "{used:?} {outcome:?}");
     }
 
@@ -403,10 +371,10 @@ mod tests {
 
     #[test]
     fn a_wait_has_an_end_and_never_two_the_same() {
-        let limits = Limits { attempts: u32::MAX, ..Limits::default() };
+        let retry = Retry { attempts: u32::MAX, ..Retry::default() };
         let wait = |failures, jitter| {
             let used = Used { failures, ..Used::default() };
-            next(used, Outcome::Not(Class::Failed), &limits, jitter).wait
+            next(used, Outcome::Not(Class::Failed), &retry, jitter).wait
         };
         assert_eq!(wait(40, 0.5), secs(3600));
         assert_eq!((wait(0, 0.0), wait(0, 1.0)), (secs(27), secs(33)));

@@ -1,6 +1,7 @@
 //! Deciding. Facts, limits, history and the present moment go in, a plan comes out. There is no
 //! clock here, no file, no process, no socket and no log, and what is unknown is never acted on.
 
+pub mod at_work;
 pub mod attempts;
 pub mod binds;
 pub mod budget;

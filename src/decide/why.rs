@@ -1,6 +1,7 @@
 //! Why a job is not running. Everything that keeps it back is told, the first of it first; where nothing does, it is
 //! its turn that it waits for.
 
+use crate::decide::at_work::{self, AtWork, Stall};
 use crate::decide::attempts::State;
 use crate::decide::workers::Standing;
 
@@ -9,8 +10,10 @@ use crate::decide::workers::Standing;
 pub struct Case<'a> {
     /// How it stands.
     pub state: State,
-    /// Who has it.
-    pub worker: Option<&'a str>,
+    /// Who has it, and how that worker stands; none of one that is not in the list.
+    pub worker: Option<(&'a str, Option<Standing>)>,
+    /// What that worker says of it while it does not move.
+    pub stall: Option<&'a Stall>,
     /// What kind of failure its last was, and what was said of it.
     pub class: Option<&'a str>,
     /// In words.
@@ -70,6 +73,10 @@ pub enum Why {
     Runs {
         /// Who has it.
         worker: String,
+        /// How it is getting on.
+        how: AtWork,
+        /// What was seen, where it does not move.
+        seen: Option<String>,
     },
     /// Nothing more becomes of it by itself.
     Over {
@@ -161,7 +168,11 @@ pub fn why(case: &Case<'_>) -> Vec<Why> {
     };
     match case.state {
         State::Running => {
-            return vec![Why::Runs { worker: case.worker.unwrap_or("nobody").to_owned() }];
+            let (worker, standing) = case.worker.unwrap_or(("nobody", None));
+            let how = at_work::judge(standing, case.stall);
+            let said = case.stall.filter(|it| it.how.at_work() == how);
+            let seen = said.map(|it| it.why.clone());
+            return vec![Why::Runs { worker: worker.to_owned(), how, seen }];
         }
         State::Done | State::Failed | State::Cancelled | State::Quarantined => {
             return vec![Why::Over { state: case.state, reason: reason() }];
@@ -261,6 +272,7 @@ mod tests {
         Case {
             state: State::Pending,
             worker: None,
+            stall: None,
             class: None,
             message: None,
             now_ms: 1_000,

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// So long a worker may be silent until it is called stale: four beats.
-pub const STALE_AFTER: Duration = Duration::from_secs(60);
-
 /// How a worker stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -38,10 +35,11 @@ impl Standing {
     pub const ALL: [Self; 6] =
         [Self::Idle, Self::Busy, Self::Draining, Self::Hung, Self::Stale, Self::Dead];
 
-    /// How one stands that says so of itself, was last heard so long ago, and is seen so.
+    /// How one stands that says so of itself, was last heard so long ago, and is seen so; `stale` is the silence from
+    /// which on it is not heard any more.
     #[must_use]
-    pub fn of(said: &str, silent: Duration, seen: Seen) -> Self {
-        match (said, seen, silent >= STALE_AFTER) {
+    pub fn of(said: &str, silent: Duration, stale: Duration, seen: Seen) -> Self {
+        match (said, seen, silent >= stale) {
             ("dead", _, _) | (_, Seen::Gone, _) => Self::Dead,
             (_, Seen::There, true) => Self::Hung,
             (_, Seen::NotSeen, true) => Self::Stale,
@@ -100,7 +98,11 @@ mod tests {
             ("busy", 0, Seen::Gone, Standing::Dead),
             ("dead", 0, Seen::There, Standing::Dead),
         ] {
-            assert_eq!(Standing::of(said, s(silent), seen), expected, "{said} {silent} {seen:?}");
+            assert_eq!(
+                Standing::of(said, s(silent), s(60), seen),
+                expected,
+                "{said} {silent} {seen:?}"
+            );
         }
     }
 }

@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 53] = [
+pub static FAMILIES: [Family; 55] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -68,6 +68,8 @@ pub static FAMILIES: [Family; 53] = [
     family(Of::One(&JOBS), "unwedge_lane_jobs", &["lane", "state"], "Jobs of our own queue that are not done or cancelled, by lane."),
     family(Of::One(&JOBS), "unwedge_lane_trouble", &["lane", "trouble"], "1 for what is wrong with the lane, 0 for what is not."),
     family(Of::One(&JOBS), "unwedge_lane_workers", &["lane"], "Living workers that can take jobs of the lane."),
+    family(Of::One(&JOBS), "unwedge_lane_stalled", &["how", "lane"], "Jobs of the lane that run and do not move."),
+    family(Of::One(&JOBS), "unwedge_lane_empty_results", &["lane"], "How many of the last 1000 results of the lane are empty."),
     family(Of::One(&JOBS), "unwedge_lane_oldest_waiting_seconds", &["lane"], "How long the oldest job of the lane that waits has waited."),
     family(Of::One(&JOBS), "unwedge_lane_last_done_timestamp_seconds", &["lane"], "When the last job of the lane was done, Unix time."),
     family(Of::One(&JOBS), "unwedge_queue_workers", &["state"], "Workers of our own queue, by how they stand."),

@@ -329,7 +329,11 @@ pub fn whys(
     let lane = lanes.iter().find(|lane| lane.kind == job.kind);
     why::why(&why::Case {
         state: job.state,
-        worker: job.worker.as_deref(),
+        worker: job
+            .worker
+            .as_deref()
+            .map(|id| (id, workers.iter().find(|it| it.id == id).map(Worker::standing))),
+        stall: job.stall.as_ref(),
         class: job.class.as_deref(),
         message: job.message.as_deref(),
         now_ms,

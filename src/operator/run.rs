@@ -202,7 +202,7 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Said, types: &Path) -> Result<J
         .map_err(|why| anyhow!(why))?;
     kind.concurrency = Some(count_of(asked, None)?.unwrap_or(cores));
     // whoever gives a command on the spot sees it fail, and says by the next run that it is to be tried again
-    kind.attempts = 1;
+    kind.retry.attempts = 1;
     // the jobs of this run are nobody else's
     kind.batch = BATCH;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();

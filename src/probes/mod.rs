@@ -29,6 +29,7 @@ pub mod judge;
 pub mod liveness;
 pub mod load;
 pub mod messages;
+pub mod motion;
 pub mod mountinfo;
 pub mod mounts;
 pub mod orphans;

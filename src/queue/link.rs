@@ -10,10 +10,6 @@ use crate::sys::clock::boottime;
 use crate::sys::limit::{NoAnswer, within};
 use crate::sys::text;
 
-/// The first wait after a queue that was not to be had; it doubles.
-const RETRY_FIRST: Duration = Duration::from_secs(5);
-/// The longest.
-const RETRY_LAST: Duration = Duration::from_secs(120);
 /// The longest while jobs are at work: their lease is to be renewed before anybody can have heard a silence.
 pub const RETRY_HOLDING: Duration = Duration::from_secs(15);
 
@@ -30,7 +26,8 @@ impl Link {
     /// To this queue.
     #[must_use]
     pub fn to(queue: Queue) -> Self {
-        Self { queue, store: None, retry: RETRY_FIRST, not_before: Duration::ZERO, holds: false }
+        let retry = queue.reconnect.first;
+        Self { queue, store: None, retry, not_before: Duration::ZERO, holds: false }
     }
 
     /// The queue.
@@ -39,7 +36,7 @@ impl Link {
         &self.queue
     }
 
-    /// Asks. While the queue is away it is tried again after 5 s, then after twice as long, up to 2 min; until then
+    /// Asks. While the queue is away it is tried again after `[queue] reconnect`, then after twice as long, up to `reconnect_max`; until then
     /// the answer is that at once.
     ///
     /// # Errors
@@ -62,7 +59,7 @@ impl Link {
         });
         match answer {
             Ok(Ok((store, Ok(answer)))) => {
-                (self.store, self.retry) = (Some(store), RETRY_FIRST);
+                (self.store, self.retry) = (Some(store), self.queue.reconnect.first);
                 Ok(answer)
             }
             // a server that refuses (a full disk, a replica that was demoted) is asked anew on another connection
@@ -96,7 +93,8 @@ impl Link {
     }
 
     fn is_away(&mut self) {
-        let most = if self.holds { RETRY_HOLDING } else { RETRY_LAST };
+        let most = self.queue.reconnect.most;
+        let most = if self.holds { most.min(RETRY_HOLDING) } else { most };
         self.not_before = boottime() + self.retry.min(most);
         self.retry = (self.retry * 2).min(most);
     }

@@ -41,7 +41,11 @@ pub fn list(jobs: &[Job], now_ms: u64) -> String {
             job.tries,
             job.input
         );
-        let more = job.progress.clone().filter(|_| job.worker.is_some()).or_else(|| reason(job));
+        let stall = job.stall.as_ref().map(|it| format!("{}: {}", it.how.at_work().name(), it.why));
+        let more = stall
+            .or_else(|| job.progress.clone())
+            .filter(|_| job.worker.is_some())
+            .or_else(|| reason(job));
         if let Some(more) = more {
             let _ = writeln!(out, "{:10}{}", "", cut(&more));
         }
@@ -108,6 +112,9 @@ pub fn show(job: &Job, tries: &[Try], events: &[Event], whys: &[Why], now_ms: u6
     if let Some(progress) = &job.progress {
         line("progress", progress);
     }
+    if let Some(bytes) = job.bytes {
+        line("result", &if bytes == 0 { "empty".to_owned() } else { format!("{bytes} bytes") });
+    }
     for it in tries {
         let took = it.started_ms.map_or_else(String::new, |from| {
             format!(
@@ -153,7 +160,10 @@ pub fn words(why: &Why, now_ms: u64) -> String {
         format!("until {}, {} from now", rfc3339(*at_ms), text::duration(left))
     };
     let more = match why {
-        Why::Runs { worker } => format!("worker {worker} has it"),
+        Why::Runs { worker, how, seen } => {
+            let seen = seen.as_ref().map(|it| format!(": {it}")).unwrap_or_default();
+            format!("worker {worker} has it; {}{seen}", how.name())
+        }
         Why::Over { state: State::Done, .. } => "its result is there".to_owned(),
         Why::Over { reason, .. } => reason.clone(),
         Why::CoolingDown { until_ms, reason } => format!("{}; {reason}", until(until_ms)),

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::json::Head;
 use super::metrics::{Families, count, flag, seconds_of, whole};
 use crate::act::upkeep::Tended;
+use crate::decide::at_work::Still;
 use crate::decide::attempts::State;
 use crate::decide::workers::Standing;
 use crate::manifest::OPERATOR;
@@ -48,6 +49,12 @@ pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
                 let labels = [("lane", kind), ("state", state.name())];
                 metrics.set("unwedge_lane_jobs", &labels, whole(of.count(state)))?;
             }
+            for how in Still::ALL {
+                let labels = [("how", how.at_work().name()), ("lane", kind)];
+                let some = of.stalled.get(&how).copied().unwrap_or_default();
+                metrics.set("unwedge_lane_stalled", &labels, whole(some))?;
+            }
+            metrics.set("unwedge_lane_empty_results", &[("lane", kind)], whole(of.empty))?;
             for (word, is_so) in lane.map(all_troubles).into_iter().flatten() {
                 let labels = [("lane", kind), ("trouble", word)];
                 metrics.set("unwedge_lane_trouble", &labels, flag(is_so))?;
@@ -138,6 +145,17 @@ fn more(of: &Figures) -> String {
     };
     if of.tiers.len() > 1 {
         let _ = writeln!(out, "    results by tier: {}", list(&of.tiers));
+    }
+    if of.empty > 0 {
+        let made: u64 = of.tiers.values().sum();
+        let _ = writeln!(out, "    empty results: {} of the last {made}", of.empty);
+    }
+    for (how, some) in &of.stalled {
+        let (word, run) = (how.at_work().name(), of.count(State::Running));
+        let _ = writeln!(
+            out,
+            "    {word}: {some} of {run} that run; unwedge jobs list --state running"
+        );
     }
     if !of.classes.is_empty() {
         let _ = writeln!(out, "    failures by class: {}", list(&of.classes));

@@ -23,6 +23,7 @@ use super::container;
 use super::errand;
 use super::log::Said;
 use super::order::{GO, Order, Report, Step, Tell};
+use super::sum;
 use super::tree;
 use crate::act::scratch;
 use crate::config::bucket::Address;
@@ -238,7 +239,9 @@ impl Job<'_> {
         {
             let is_kept = away.keep(order, kept.tier.as_deref());
             self.is_kept = is_kept.map_err(|error| not_kept(&error))?;
-            return self.deliver(Report { tier: kept.tier, ..Report::default() });
+            let made = away.output.as_deref().and_then(|it| fs::metadata(it).ok());
+            let bytes = made.map(|it| it.len());
+            return self.deliver(Report { tier: kept.tier, bytes, ..Report::default() });
         }
         if let Some(failed) = self.fetch()? {
             return Ok(failed);
@@ -261,6 +264,8 @@ impl Job<'_> {
             match outcome {
                 Outcome::Done => {
                     let is_wanted = tier.min_bytes > 0;
+                    let report =
+                        Report { bytes: size(order, scratch.as_deref(), &report), ..report };
                     return match &self.away {
                         Some(away) if away.output.is_some() => {
                             self.keep_and_deliver(report, is_wanted)
@@ -316,7 +321,7 @@ impl Job<'_> {
                 return Ok(refused(format!("nothing in its result matches {pattern:?}")));
             }
         }
-        let Some(Errand { argv, limit_ms }) = tier.check.clone() else {
+        let Some(Errand { argv, limit_ms, .. }) = tier.check.clone() else {
             return Ok((Outcome::Done, report));
         };
         let check = Tier {
@@ -533,7 +538,8 @@ impl Job<'_> {
             let (input, id) = (&*order.input, order.token.id);
             let argv = fetch.command(&Marks { input, output: None, local: Some(&to), id });
             let meaning = |code: i32| order.kind.exit.get(&code).copied();
-            self.step("fetch", &argv, &[], fetch.limit_ms, &meaning)?
+            let done = self.step("fetch", &argv, &[], fetch.limit_ms, &meaning)?;
+            self.carried(done, fetch, &to)
         };
         Ok(match outcome {
             Outcome::Done if to.is_file() => None,
@@ -551,6 +557,22 @@ impl Job<'_> {
                 Some(Report { is_early, ..report })
             }
         })
+    }
+
+    /// What came of a command that fetched or delivered this file, which must be what the other side has.
+    fn carried(&self, done: (Outcome, Report), errand: &Errand, file: &Path) -> (Outcome, Report) {
+        match done {
+            (Outcome::Done, report) if file.is_file() => {
+                match sum::check(&self.said.end(), file, errand.sum) {
+                    Ok(()) => (Outcome::Done, report),
+                    Err((class, why)) => {
+                        let report = Report { class: Some(class), message: Some(why), ..report };
+                        (Outcome::Not(class), report)
+                    }
+                }
+            }
+            done => done,
+        }
     }
 
     /// Keeps a result that belongs elsewhere, and delivers it.
@@ -587,14 +609,19 @@ impl Job<'_> {
             let (input, id) = (&*order.input, order.token.id);
             let marks = Marks { input, output: Some(output), local: Some(&from), id };
             let meaning = |code: i32| order.kind.exit.get(&code).copied();
-            self.step("deliver", &deliver.command(&marks), &[], deliver.limit_ms, &meaning)?
+            let argv = deliver.command(&marks);
+            let done = self.step("deliver", &argv, &[], deliver.limit_ms, &meaning)?;
+            self.carried(done, deliver, &from)
         };
         Ok(match outcome {
             Outcome::Done => report,
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => Report {
                 class: ended.class,
-                // a server that is away is no error of the job's surroundings, and what is kept waits for it no longer than needed
-                is_early: self.is_kept && ended.class == Some(Class::Infrastructure),
+                // a server that is away is no error of the job's surroundings, and what is kept waits for it no longer than
+                // needed; one that has something else than it was given is
+                is_early: self.is_kept
+                    && ended.class == Some(Class::Infrastructure)
+                    && ended.exit_code != Some(0),
                 exit_code: ended.exit_code,
                 signal: ended.signal,
                 message: ended.message.map(|why| {
@@ -821,6 +848,19 @@ fn look(scratch: &Path, least: u64) -> Output {
             Output::Short("it wrote no result".to_owned())
         }
         Err(error) => Output::Unseen(format!("its result: {error}")),
+    }
+}
+
+/// How large the result of a try that went well is. One that its type lets it leave out is empty, unless it says that
+/// what is there already is right.
+fn size(order: &Order, scratch: Option<&Path>, report: &Report) -> Option<u64> {
+    let meaning = report.exit_code.and_then(|code| order.kind.exit.get(&code));
+    match fs::metadata(scratch?) {
+        Ok(made) => Some(made.len()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            (meaning != Some(&Meaning::Unchanged)).then_some(0)
+        }
+        Err(_) => None,
     }
 }
 

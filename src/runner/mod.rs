@@ -20,6 +20,7 @@ pub mod room;
 mod running;
 pub mod setup;
 pub mod sign;
+mod sum;
 pub mod supervise;
 pub mod taking_in;
 mod tree;

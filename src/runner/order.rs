@@ -96,6 +96,9 @@ pub struct Report {
     pub signal: Option<i32>,
     /// In words.
     pub message: Option<String>,
+    /// How large its result is, where it made one.
+    #[serde(default)]
+    pub bytes: Option<u64>,
 }
 
 /// What a helper is told when its result may be put in its place. All else that it is told is the end of its input:

@@ -9,7 +9,9 @@ use super::hand::Hand;
 use super::order::{Report, Tell};
 use crate::config::bucket::SCHEME;
 use crate::config::job_type::JobType;
+use crate::decide::at_work::{self, Seen, Stall};
 use crate::decide::attempts::Class;
+use crate::probes::motion::Motion;
 use crate::queue::store::Claimed;
 use crate::sys::clock::boottime;
 
@@ -29,6 +31,46 @@ pub enum News {
     Over,
 }
 
+/// Whether a job moves, as it was seen with each beat.
+#[derive(Clone, Debug)]
+pub struct Pulse {
+    motion: Motion,
+    moved_at: Duration,
+    /// What is wrong with that.
+    pub stall: Option<Stall>,
+    /// Whether the queue knows it.
+    pub is_known: bool,
+}
+
+impl Pulse {
+    /// Of a job that begins now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { motion: Motion::default(), moved_at: boottime(), stall: None, is_known: true }
+    }
+
+    /// Takes in a look at its processes, made at `now`, with what it needs and is not open; whether something is new.
+    pub fn look(
+        &mut self,
+        motion: Motion,
+        closed: Vec<String>,
+        now: Duration,
+        patience: Duration,
+    ) -> bool {
+        if motion.has_moved_since(&self.motion) {
+            self.moved_at = now;
+        }
+        let waits = motion.waits.clone();
+        self.motion = motion;
+        let still = now.saturating_sub(self.moved_at);
+        let stall = at_work::stall(&Seen { still, waits, closed }, patience);
+        let is_new = stall != self.stall;
+        self.is_known &= !is_new;
+        self.stall = stall;
+        is_new
+    }
+}
+
 /// A job at work.
 pub struct Running {
     /// Which one.
@@ -41,6 +83,8 @@ pub struct Running {
     pub report: Option<Report>,
     /// How far it is, and whether the queue knows that.
     pub progress: Option<(String, bool)>,
+    /// Whether it moves; none where that cannot be seen.
+    pub pulse: Option<Pulse>,
     /// Its helper.
     pub hand: Hand,
     /// Its cgroup, where there are such.
@@ -73,6 +117,7 @@ impl Running {
             started_ms: u64::try_from(started_ms).unwrap_or_default(),
             report: None,
             progress: None,
+            pulse: None,
             hand,
             cgroup,
             is_stopped: false,

@@ -17,6 +17,8 @@ pub struct Numbers {
     pub poll: Duration,
     /// How often it beats. Default 15 s.
     pub beat: Duration,
+    /// How long nothing of a job may move until that is told. Default 60 s.
+    pub slow: Duration,
     /// How long a worker may be silent. Default 120 s.
     pub lease: Duration,
     /// How often others are looked at, workers and buckets. Default 30 s.
@@ -42,6 +44,7 @@ impl Default for Numbers {
         Self {
             poll: secs(2),
             beat: secs(15),
+            slow: secs(60),
             lease: secs(120),
             sweep: secs(30),
             grace: secs(10),

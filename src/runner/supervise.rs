@@ -4,6 +4,7 @@
 
 mod belonging;
 mod handling;
+mod watching;
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, VecDeque};

@@ -91,6 +91,7 @@ impl Wish {
         Numbers {
             poll: jobs.poll,
             beat: jobs.beat,
+            slow: jobs.slow,
             sweep: jobs.sweep,
             tools: jobs.tools,
             grace: jobs.grace,

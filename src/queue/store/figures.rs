@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::listing::stall;
 use super::{Cell, Fault, Param, Store, number, state, text_of};
+use crate::decide::at_work::Still;
 use crate::decide::attempts::State;
 
 /// So many of the last results tell how long they take and who makes them.
@@ -19,6 +21,10 @@ pub struct Figures {
     pub oldest_waiting_ms: Option<u64>,
     /// How many of its last 1000 results each tier has made.
     pub tiers: BTreeMap<String, u64>,
+    /// How many of those are empty, which their type allows.
+    pub empty: u64,
+    /// How many of those that run do not move, by how.
+    pub stalled: BTreeMap<Still, u64>,
     /// How long those took on average, milliseconds; none where there are none.
     pub mean_ms: Option<u64>,
     /// What 95 of 100 of those took no longer than.
@@ -65,8 +71,9 @@ impl Store {
             SELECT type, coalesce(class, ''), count(*) FROM unwedge_jobs WHERE type = $1 AND state IN ('failed', 'quarantined')
             GROUP BY type, class";
         const TOOK: &str = "
-            SELECT coalesce(tier, ''), finished_ms - coalesce(started_ms, finished_ms), finished_ms FROM unwedge_jobs
+            SELECT coalesce(tier, ''), finished_ms - coalesce(started_ms, finished_ms), finished_ms, bytes FROM unwedge_jobs
             WHERE type = $1 AND state = 'done' ORDER BY finished_ms DESC LIMIT $2";
+        const STALLED: &str = "SELECT type, stall, tries FROM unwedge_jobs WHERE state = 'running' AND stall IS NOT NULL";
         const RATE: &str = "
             SELECT count(*) FROM unwedge_jobs WHERE type = $1 AND state = 'done' AND finished_ms > {now} - 60000";
         let mut all: BTreeMap<String, Figures> = BTreeMap::new();
@@ -78,6 +85,12 @@ impl Store {
         for row in self.session.rows(OLDEST, Vec::new())? {
             all.entry(text_of(&row, 0)).or_default().oldest_waiting_ms = Some(natural(&row, 1));
         }
+        for row in self.session.rows(STALLED, Vec::new())? {
+            if let Some(stall) = stall(&text_of(&row, 1), number(&row, 2)) {
+                let of = all.entry(text_of(&row, 0)).or_default();
+                *of.stalled.entry(stall.how).or_default() += 1;
+            }
+        }
         for (kind, of) in &mut all {
             let kind = Param::Text(kind.clone());
             let took = self.session.rows(TOOK, vec![kind.clone(), Param::Number(LAST)])?;
@@ -86,6 +99,7 @@ impl Store {
             times.sort_unstable();
             for row in &took {
                 *of.tiers.entry(text_of(row, 0)).or_default() += 1;
+                of.empty += u64::from(row.get(3).and_then(Cell::number) == Some(0));
             }
             of.mean_ms = times.iter().sum::<u64>().checked_div(times.len() as u64);
             of.p95_ms = times.get((times.len() * 95).div_ceil(100).saturating_sub(1)).copied();

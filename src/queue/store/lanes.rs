@@ -2,23 +2,20 @@
 //! are.
 //!
 //! - A person pauses a lane.
-//! - Five ends in a row whose cause is the type itself (its tools, its settings) open its breaker. Then one job at a
-//!   time is let through, after 1, 5, 15 and 30 minutes, until one of them gets as far as being a job like any other.
+//! - Ends in a row whose cause is the type itself (its tools, its settings) open its breaker, by default five. Then one job
+//!   at a time is let through, by default after 1, 5, 15 and 30 minutes, until one of them gets as far as being a job like any other.
 //! - Workers that know a type by another digest than its lane are handed out nothing: two hosts never make results of
 //!   two kinds. The lane goes over to a new digest when no living worker has the old one.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::session::Session;
 use super::{Ask, Cell, Claimed, Ending, Fault, Param, Store, hand_out, number, text_of};
+use crate::config::queue as config;
 use crate::decide::attempts::{Class, State, Token};
-
-/// So many in a row open the breaker.
-const STREAK: i64 = 5;
-/// The first wait until one is let through.
-const FIRST_MS: i64 = 60_000;
 
 /// What keeps a lane from handing out jobs, as a part of a statement over `unwedge_lanes l`.
 pub(super) const IS_CLOSED: &str = "l.paused_ms IS NOT NULL OR l.opened_ms IS NOT NULL";
@@ -92,6 +89,7 @@ pub(super) fn note(
     session: &mut Session,
     endings: &[Ending],
     types: &BTreeMap<Token, String>,
+    breaker: &config::Breaker,
 ) -> Result<(), Fault> {
     let mut lanes: BTreeMap<&str, (Told, &str)> = BTreeMap::new();
     for ending in endings {
@@ -126,8 +124,8 @@ pub(super) fn note(
                 vec![
                     kind,
                     Param::Number(told.streak),
-                    Param::Number(STREAK),
-                    Param::Number(FIRST_MS),
+                    Param::Number(i64::from(breaker.after)),
+                    Param::Number(millis(breaker.wait(0))),
                     Param::Text(why.to_owned()),
                 ],
             )?;
@@ -143,21 +141,20 @@ impl Store {
     /// It is not known whether one was handed out; if so it goes back with the worker.
     pub fn probe(&mut self, ask: &Ask<'_>) -> Result<Vec<Claimed>, Fault> {
         let kind = Param::Text(ask.kind.to_owned());
+        let breaker = &self.breaker;
         self.session.transaction(|session| {
             let due = session.rows(
-                "SELECT 1 FROM unwedge_lanes WHERE type = $1 AND opened_ms IS NOT NULL AND paused_ms IS NULL
+                "SELECT probes FROM unwedge_lanes WHERE type = $1 AND opened_ms IS NOT NULL AND paused_ms IS NULL
                      AND retry_ms <= {now} {lock}",
                 vec![kind.clone()],
             )?;
-            if due.is_empty() {
-                return Ok(Vec::new());
-            }
+            let Some(due) = due.first() else { return Ok(Vec::new()) };
+            let wait = breaker.wait(usize::try_from(number(due, 0) + 1).unwrap_or(usize::MAX));
             let claimed = hand_out(session, &Ask { most: 1, ..ask.clone() }, "l.paused_ms IS NOT NULL")?;
             if !claimed.is_empty() {
                 session.rows(
-                    "UPDATE unwedge_lanes SET probes = probes + 1, retry_ms = {now} +
-                         CASE probes WHEN 0 THEN 300000 WHEN 1 THEN 900000 ELSE 1800000 END WHERE type = $1",
-                    vec![kind],
+                    "UPDATE unwedge_lanes SET probes = probes + 1, retry_ms = {now} + $2 WHERE type = $1",
+                    vec![kind, Param::Number(millis(wait))],
                 )?;
             }
             Ok(claimed)
@@ -295,6 +292,10 @@ impl Store {
         }
         Ok(lanes)
     }
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn sorted(rows: &[Vec<Cell>]) -> Vec<String> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Cell, Fault, Param, Store, TypeMark, count, number, state, text_of};
+use super::{Cell, Fault, KeptStall, Param, Store, TypeMark, count, number, state, text_of};
+use crate::decide::at_work::Stall;
 use crate::decide::attempts::State;
 use crate::decide::workers::{Seen, Standing};
 use crate::probes::witness::{self, Fate};
@@ -164,16 +165,21 @@ pub struct Job {
     pub tier: Option<String>,
     /// What whoever put it in wrote on it.
     pub stamp: Option<String>,
+    /// How large its result is, where it made one.
+    pub bytes: Option<u64>,
+    /// What its worker says of it while it does not move.
+    pub stall: Option<Stall>,
 }
 
 /// What [`Job`] is made of.
 const JOB: &str = "id, type, key, state, priority, {text:needs}, input, output, created_ms, not_before_ms, started_ms,
     finished_ms, tries, failures, infra_errors, rescues, worker, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END,
-    progress, class, message, tier, stamp, {text:prefers}";
+    progress, class, message, tier, stamp, {text:prefers}, bytes, stall";
 
 fn job(row: &[Cell]) -> Result<Job, Fault> {
     let text = |nth: usize| row.get(nth).and_then(Cell::text);
     let time = |nth: usize| row.get(nth).and_then(Cell::number);
+    let is_running = state(row, 3)? == State::Running;
     Ok(Job {
         id: number(row, 0),
         kind: text_of(row, 1),
@@ -199,7 +205,15 @@ fn job(row: &[Cell]) -> Result<Job, Fault> {
         tier: text(21),
         stamp: text(22),
         prefers: serde_json::from_str(&text_of(row, 23)).unwrap_or_default(),
+        bytes: time(24),
+        stall: text(25).and_then(|kept| stall(&kept, number(row, 12))).filter(|_| is_running),
     })
+}
+
+/// What was kept of a stall, if it is of this try.
+pub(super) fn stall(kept: &str, nth: i64) -> Option<Stall> {
+    let kept: KeptStall = serde_json::from_str(kept).ok()?;
+    (kept.nth == nth).then_some(kept.stall)
 }
 
 /// A try that is over.
@@ -273,6 +287,9 @@ pub struct Worker {
     pub memory_mib: Option<u64>,
     /// Why it does not hear when jobs come; none where it does.
     pub deaf: Option<String>,
+    /// From which silence on it is stale.
+    #[serde(skip)]
+    pub stale: Duration,
 }
 
 impl Worker {
@@ -284,7 +301,7 @@ impl Worker {
             Fate::Ending | Fate::Unknown if witness::is_of_here(&self.id) => Seen::There,
             Fate::Ending | Fate::Unknown => Seen::NotSeen,
         };
-        Standing::of(&self.state, Duration::from_millis(self.silent_ms), seen)
+        Standing::of(&self.state, Duration::from_millis(self.silent_ms), self.stale, seen)
     }
 }
 
@@ -365,11 +382,11 @@ impl Store {
             FROM unwedge_workers WHERE ALIVE ORDER BY host, started_ms, id";
         let alive = if dead_too { "true" } else { "state <> 'dead'" };
         let rows = self.session.rows(&WORKERS.replace("ALIVE", alive), Vec::new())?;
-        rows.iter().map(|row| worker(row)).collect()
+        rows.iter().map(|row| worker(row, self.worker_stale)).collect()
     }
 }
 
-fn worker(row: &[Cell]) -> Result<Worker, Fault> {
+fn worker(row: &[Cell], stale: Duration) -> Result<Worker, Fault> {
     let text = |nth: usize| row.get(nth).and_then(Cell::text);
     let natural = |nth: usize| row.get(nth).and_then(Cell::number);
     let id = text_of(row, 0);
@@ -393,6 +410,7 @@ fn worker(row: &[Cell]) -> Result<Worker, Fault> {
         load_milli: natural(16),
         memory_mib: natural(17),
         deaf: text(18),
+        stale,
         id,
     })
 }

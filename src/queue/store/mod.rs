@@ -19,6 +19,7 @@ mod session;
 pub mod upkeep;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -26,7 +27,8 @@ use serde_json::{Value, json};
 use super::Fault;
 use super::cells::Cell;
 use super::sql::Param;
-use crate::config::queue::Queue;
+use crate::config::queue::{Breaker, Queue};
+use crate::decide::at_work::Stall;
 use crate::decide::attempts::{Class, Counted, State, Token};
 use crate::decide::leases::Seen;
 use crate::sys::text;
@@ -199,6 +201,9 @@ pub struct Ending {
     /// A digest of the type it was run by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// How large its result is, where it made one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 impl Ending {
@@ -217,6 +222,7 @@ impl Ending {
             message: None,
             started_ms: None,
             digest: None,
+            bytes: None,
         }
     }
 }
@@ -238,6 +244,8 @@ pub struct Beat<'a> {
     pub load: Load,
     /// How far jobs are, where they say.
     pub progress: &'a [(Token, String)],
+    /// Jobs that do not move, and those that do again.
+    pub stalls: &'a [(Token, Option<Stall>)],
     /// The storage that is open to it.
     pub open: &'a [String],
     /// Why it does not hear when jobs come, and only looks for them now and then; none where it does.
@@ -306,6 +314,7 @@ const END: &str = "
         failures = failures + CASE WHEN e.value->>'counted' = 'failure' THEN 1 ELSE 0 END,
         infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
         class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',
+        bytes = CAST(e.value->>'bytes' AS BIGINT),
         placed_ms = CASE WHEN e.value->>'class' IS NULL OR e.value->>'class' = 'infrastructure' THEN placed_ms END
     FROM {each:1}
     WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
@@ -320,6 +329,8 @@ const NOTE: &str = "
 /// Our queue.
 pub struct Store {
     session: Session,
+    breaker: Breaker,
+    worker_stale: Duration,
 }
 
 impl Store {
@@ -328,7 +339,11 @@ impl Store {
     /// # Errors
     /// Why there is no queue.
     pub fn open(queue: &Queue) -> Result<Self, Fault> {
-        Ok(Self { session: Session::open(queue)? })
+        Ok(Self {
+            session: Session::open(queue)?,
+            breaker: queue.breaker.clone(),
+            worker_stale: queue.worker_stale,
+        })
     }
 
     /// Puts jobs in; of a key that is there already the job that it is.
@@ -504,6 +519,14 @@ impl Store {
                 vec![Param::Text(Value::Array(list).to_string())],
             )?;
         }
+        if !beat.stalls.is_empty() {
+            let list: Result<Vec<Value>, Fault> = beat.stalls.iter().map(stall_of).collect();
+            self.session.rows(
+                "UPDATE unwedge_jobs SET stall = e.value->>'stall' FROM {each:1}
+                 WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'",
+                vec![Param::Text(Value::Array(list?).to_string())],
+            )?;
+        }
         let held = self.session.rows(
             "SELECT id, tries, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END FROM unwedge_jobs
              WHERE worker = $1 AND state = 'running'",
@@ -575,13 +598,14 @@ impl Store {
         if self.session.is_one_for_all() && !endings.iter().any(of_type) {
             return self.end_at_once(vec![all, worker, version]);
         }
+        let breaker = &self.breaker;
         self.session.transaction(|session| {
             let rows = session.rows(END, vec![all])?;
             let of = |row: &Vec<Cell>| Token { id: number(row, 0), nth: number(row, 1) };
             let types: BTreeMap<Token, String> =
                 rows.iter().map(|row| (of(row), text_of(row, 2))).collect();
             let accepted: Vec<Token> = types.keys().copied().collect();
-            lanes::note(session, endings, &types)?;
+            lanes::note(session, endings, &types, breaker)?;
             let noted: Vec<Value> = endings
                 .iter()
                 .filter(|ending| accepted.binary_search(&ending.token).is_ok())
@@ -823,6 +847,21 @@ fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Cl
         .collect::<Result<_, Fault>>()?;
     claimed.sort_by_key(|job| job.token);
     Ok(claimed)
+}
+
+/// What is kept of a stall: with the try that it is of, so that a later one need not take it back.
+#[derive(Serialize, Deserialize)]
+struct KeptStall {
+    #[serde(rename = "try")]
+    nth: i64,
+    #[serde(flatten)]
+    stall: Stall,
+}
+
+fn stall_of((token, stall): &(Token, Option<Stall>)) -> Result<Value, Fault> {
+    let kept = stall.clone().map(|stall| KeptStall { nth: token.nth, stall });
+    let kept = kept.map(|it| json_of(&it)).transpose()?.map(|it| it.to_string());
+    Ok(json!({ "id": token.id, "try": token.nth, "stall": kept }))
 }
 
 /// Whether a version comes before another, number by number; one that is no version comes first.

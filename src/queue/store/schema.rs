@@ -8,7 +8,7 @@
 //! both databases have the same statements.
 
 /// Each step, from an empty database on. `{id}` and `{json}` are written as the database has them.
-pub const STEPS: [&str; 1] = ["
+pub const STEPS: [&str; 2] = ["
     CREATE TABLE unwedge_workers (
         id TEXT PRIMARY KEY,
         host TEXT NOT NULL,
@@ -111,6 +111,9 @@ pub const STEPS: [&str; 1] = ["
         detail TEXT
     );
     CREATE INDEX unwedge_events_job ON unwedge_events (job);
+", "
+    ALTER TABLE unwedge_jobs ADD COLUMN bytes BIGINT;
+    ALTER TABLE unwedge_jobs ADD COLUMN stall TEXT;
 "];
 
 /// The table that says which steps were taken and what the clock of a file is.

@@ -22,7 +22,6 @@ use crate::queue::store::listing::Job;
 use crate::queue::store::{Beat, Ending, Heard, Load, NewWorker, Registered, Store, TypeMark};
 use crate::report::runner::Standing;
 use crate::runner::engines::Look;
-use crate::runner::running::Running;
 use crate::runner::tree;
 use crate::sys::clock::boottime;
 
@@ -295,21 +294,19 @@ impl Runner {
         };
         let (load_milli, memory_mib) = load::now();
         let step = self.step();
-        let progress: Vec<(Token, String)> = self
-            .running
-            .iter()
-            .filter_map(|(token, it)| {
-                it.progress.as_ref().map(|(text, known)| (token, text, known))
-            })
-            .filter(|(_, _, known)| !**known)
-            .map(|(token, text, _)| (*token, text.clone()))
-            .collect();
+        let progress = self.progress();
         let told: Vec<Token> = progress.iter().map(|(token, _)| *token).collect();
+        self.watch(now);
+        let stalls = self.stalls();
+        let told_stalls: Vec<Token> = stalls.iter().map(|(token, _)| *token).collect();
         let (open, deaf) = (self.open(), self.deaf.clone());
         let heard = self.link.ask(move |store| {
             let (load, step) = (Load { load_milli, memory_mib }, step.as_deref());
-            let (progress, open, deaf) = (progress.as_slice(), open.as_slice(), deaf.as_deref());
-            store.beat(&Beat { worker: &id, state, step, done, failed, load, progress, open, deaf })
+            let (progress, stalls) = (progress.as_slice(), stalls.as_slice());
+            let (worker, open, deaf) = (id.as_str(), open.as_slice(), deaf.as_deref());
+            let beat =
+                Beat { worker, state, step, done, failed, load, progress, stalls, open, deaf };
+            store.beat(&beat)
         });
         self.beat_due = now + self.setup.numbers.beat;
         let buckets = self.buckets.iter().map(|(name, said)| (name.clone(), said.is_ok()));
@@ -336,13 +333,8 @@ impl Runner {
                 if is_asked_to_stop {
                     self.drain();
                 }
-                for token in told {
-                    if let Some(Running { progress: Some((_, known)), .. }) =
-                        self.running.get_mut(&token)
-                    {
-                        *known = true;
-                    }
-                }
+                self.know_progress(&told);
+                self.know_stalls(&told_stalls);
                 let ours =
                     |token: &Token| held.iter().any(|it| it.token == *token && !it.is_cancelled);
                 // what was called off before it was begun goes back, and is cancelled by that

@@ -9,9 +9,9 @@ use rustix::process::Pid;
 use super::{Runner, TOGETHER, failed, millis, random, say};
 use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
-use crate::decide::attempts::{self, Class, Limits, Outcome, Token, Used};
+use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
 use crate::probes::ability::Ability;
-use crate::probes::engine::Ground;
+use crate::probes::engine::{Ground, Start};
 use crate::probes::gate::Watch;
 use crate::queue::Fault;
 use crate::queue::store::{Ask, Claimed, Ending};
@@ -19,7 +19,7 @@ use crate::runner::container;
 use crate::runner::hand::Hand;
 use crate::runner::log;
 use crate::runner::order::{Order, Report};
-use crate::runner::running::{HELPER_END, Running};
+use crate::runner::running::{HELPER_END, Pulse, Running};
 use crate::runner::tree;
 use crate::sys::clock::boottime;
 use crate::sys::text;
@@ -193,7 +193,10 @@ impl Runner {
         match self.give(&order) {
             Ok(hand) => {
                 let grace = self.setup.numbers.grace;
-                let running = Running::new(claimed.clone(), Rc::clone(kind), hand, cgroup, grace);
+                let mut running =
+                    Running::new(claimed.clone(), Rc::clone(kind), hand, cgroup, grace);
+                // what a daemon runs is none of our processes, and cannot be seen to move
+                running.pulse = ground.is_none_or(|it| it.start != Start::Daemon).then(Pulse::new);
                 self.running.insert(token, running);
             }
             Err(error) => {
@@ -332,17 +335,12 @@ impl Runner {
             Outcome::Not(_) => self.failed += 1,
             Outcome::GivenBack | Outcome::Early => {}
         }
-        let limits = Limits {
-            attempts: kind.attempts,
-            backoff: Duration::from_millis(kind.backoff_ms),
-            ..Limits::default()
-        };
         let used = Used {
             failures: claimed.failures,
             infra_errors: claimed.infra_errors,
             rescues: claimed.rescues,
         };
-        let next = attempts::next(used, outcome, &limits, random());
+        let next = attempts::next(used, outcome, &kind.retry, random());
         let patience = if kind.batch > 1 { TOGETHER } else { Duration::ZERO };
         let ending = Ending {
             token: claimed.token,
@@ -356,6 +354,7 @@ impl Runner {
             message: report.message,
             started_ms,
             digest: Some(kind.digest()),
+            bytes: report.bytes.filter(|_| next.state == State::Done),
         };
         self.note(ending, patience);
     }
