@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Command, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// Every program of this package with its definition.
 #[must_use]
@@ -634,6 +634,12 @@ pub enum WorkersVerb {
     },
     /// Show processes of jobs whose worker is gone, and end those; what is of another user or cannot be told is only shown
     Reap {
+        /// Those of these workers alone: of processes by the beginning of their names, of containers by the whole
+        #[arg(value_name = "WORKER")]
+        ids: Vec<String>,
+        /// Those alone
+        #[arg(long, value_name = "WHAT")]
+        only: Option<Reaped>,
         /// Only say what would be done
         #[arg(long)]
         dry_run: bool,
@@ -647,6 +653,15 @@ pub enum WorkersVerb {
         #[command(flatten)]
         at: QueueAt,
     },
+}
+
+/// What a worker that is gone may have left.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// Processes of jobs
+    Processes,
+    /// Containers of jobs
+    Containers,
 }
 
 /// The queue.

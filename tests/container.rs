@@ -268,6 +268,7 @@ host_test! {
         // where none comes it is a person who looks
         let said = host.ok("docker ps --quiet | grep -q .; cd /; unwedge workers reap --dry-run; docker ps --quiet | grep -q .");
         assert!(said.contains("of the containers whose worker is gone, would be removed: unwedge-uj"), "{said}");
+        host.ok("cd /; unwedge workers reap --only processes --dry-run; unwedge workers reap another:worker; docker ps --quiet | grep -q .");
         let said = host.ok("cd /; unwedge workers reap; test -z \"$(docker ps --all --quiet)\"; unwedge workers reap");
         assert!(said.contains("gone, removed: unwedge-uj"), "{said}");
         host.ok("touch /srv/in/go; systemctl start unwedge-runner");

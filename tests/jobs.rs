@@ -212,7 +212,7 @@ fn what_a_worker_needs_is_said_and_a_version_is_a_version() {
         desk.ok("queue want-version 9.0.0");
         let about = desk.json("queue check");
         assert_eq!(about["about"]["workers"], "of version 9.0.0 or later");
-        assert_eq!((&about["jobs"], &about["about"]["schema"]), (&1.into(), &"1".into()));
+        assert_eq!((&about["jobs"], &about["about"]["schema"]), (&1.into(), &"2".into()));
     }
 }
 
@@ -310,7 +310,16 @@ fn only_processes_whose_worker_is_seen_to_be_gone_are_ended() {
         assert!(part.contains(pid), "{pid}: {said}");
     }
     assert!(all.iter_mut().all(|it| it.0.try_wait().unwrap().is_none()), "a dry run ends nobody");
-    let (code, said) = say(&["workers", "reap"]);
+    // what is not meant is neither shown nor ended
+    for other in
+        [&["workers", "reap", "another:worker"][..], &["workers", "reap", "--only", "containers"]]
+    {
+        let (code, said) = say(other);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(pids.iter().all(|pid| !said.contains(pid)), "{other:?}: {said}");
+        assert!(all.iter_mut().all(|it| it.0.try_wait().unwrap().is_none()), "{other:?}: {said}");
+    }
+    let (code, said) = say(&["workers", "reap", "--only", "processes"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(parts(&said)[0].starts_with("of a worker that is gone, ended"), "{said}");
     all[0].0.wait().unwrap();

@@ -137,7 +137,7 @@ fn of_workers(settings: &Settings, verb: &WorkersVerb, json: bool, now: &Now) ->
             workers::stop(settings, ids, *here, timeout, *dry_run, at)
         }
         WorkersVerb::Start { dry_run } => start::start(settings, *dry_run),
-        WorkersVerb::Reap { dry_run } => workers::reap(settings, *dry_run),
+        WorkersVerb::Reap { ids, only, dry_run } => workers::reap(settings, ids, *only, *dry_run),
         WorkersVerb::Cleanup { dry_run, at } => workers::cleanup(settings, *dry_run, at),
     }
 }

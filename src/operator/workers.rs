@@ -9,7 +9,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Said;
 use super::asking::Asking;
-use crate::cli;
+use crate::cli::{self, Reaped};
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
@@ -107,19 +107,41 @@ pub fn stop(
     }
 }
 
-/// Shows the processes and the containers of jobs, and ends those whose worker is gone.
+/// Shows the processes and the containers of jobs, and ends those whose worker is gone; where `ids` names workers, those of
+/// these alone.
 ///
 /// # Errors
 /// The process table gave no answer.
-pub fn reap(settings: &Settings, dry_run: bool) -> Result<Said> {
+pub fn reap(
+    settings: &Settings,
+    ids: &[String],
+    only: Option<Reaped>,
+    dry_run: bool,
+) -> Result<Said> {
+    // before processes, as what runs in one is one of those, too
+    let (containers, are_left) = match only {
+        Some(Reaped::Processes) => (String::new(), false),
+        Some(Reaped::Containers) | None => reap_containers(settings, ids, dry_run),
+    };
+    let (processes, is_left) = match only {
+        Some(Reaped::Containers) => (String::new(), false),
+        Some(Reaped::Processes) | None => reap_processes(ids, dry_run)?,
+    };
+    Ok(Said { text: processes + &containers, code: u8::from(is_left || are_left) })
+}
+
+/// The processes; whether some are left that should not be.
+fn reap_processes(ids: &[String], dry_run: bool) -> Result<(String, bool)> {
     let all = within(REAP_LIMIT, || witness::of_jobs(helper::WORKER)).map_err(|why| {
         anyhow!("the process table: {why}; something waits for storage that hangs: unwedge-mounts")
     })?;
-    // before processes, as what runs in one is one of those, too
-    let (containers, is_left) = reap_containers(settings, dry_run);
+    let is_meant = |it: &OfJob| {
+        let named = |id: &String| it.worker.as_ref().is_some_and(|worker| worker.starts_with(id));
+        ids.is_empty() || ids.iter().any(named)
+    };
     let own = rustix::process::geteuid().as_raw();
     let (mut matched, mut foreign, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-    for it in all {
+    for it in all.into_iter().filter(is_meant) {
         let fate = it.worker.as_ref().map(|id| (witness::is_of_here(id), witness::is_over(id)));
         match fate {
             Some((true, true)) if own == 0 || it.uid == own => matched.push(it),
@@ -141,11 +163,11 @@ pub fn reap(settings: &Settings, dry_run: bool) -> Result<Said> {
             "{left} of them cannot be ended: they wait for storage, unwedge-mounts says which\n"
         );
     }
-    Ok(Said { text: text + &containers, code: u8::from(left > 0 || is_left) })
+    Ok((text, left > 0))
 }
 
 /// The same for containers of the engines that types are run by here; whether some may be left.
-fn reap_containers(settings: &Settings, dry_run: bool) -> (String, bool) {
+fn reap_containers(settings: &Settings, ids: &[String], dry_run: bool) -> (String, bool) {
     let Some(jobs) = &settings.jobs else { return (String::new(), false) };
     let types = match JobType::read_all(&jobs.dir) {
         Ok(types) => types.on_host(&jobs.run),
@@ -155,7 +177,9 @@ fn reap_containers(settings: &Settings, dry_run: bool) -> (String, bool) {
         types.good.into_iter().filter_map(|kind| Some(kind.container?.engine)).collect();
     let (mut text, mut is_left) = (String::new(), false);
     for engine in engines {
-        let removed = container::orphans(&engine).and_then(|names| {
+        let removed = container::orphans(&engine).and_then(|mut names| {
+            let is_of = |name: &String| ids.iter().any(|id| container::is_of(name, id));
+            names.retain(|name| ids.is_empty() || is_of(name));
             container::remove_all(&engine, names.iter().filter(|_| !dry_run))?;
             Ok(names)
         });

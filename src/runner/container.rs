@@ -227,6 +227,12 @@ pub fn orphans(engine: &[String]) -> Result<Vec<String>, String> {
     Ok(all.into_iter().filter(is_nobodys).collect())
 }
 
+/// Whether a container is of this worker, by its name.
+#[must_use]
+pub fn is_of(name: &str, worker: &str) -> bool {
+    of_name(name).is_some_and(|(key, _)| key == witness::helper_name(worker))
+}
+
 /// Those of workers of this host.
 fn of_this_host(engine: &[String], of_everybody: bool) -> Result<BTreeSet<String>, String> {
     let mut those =
@@ -327,6 +333,7 @@ mod tests {
         let name = name_of("boot:1:2", token, 0);
         assert_eq!(of_name(&name), Some((witness::helper_name("boot:1:2").as_str(), token)));
         assert_ne!(name, name_of("boot:1:2", token, 1));
+        assert!(is_of(&name, "boot:1:2") && !is_of(&name, "boot:1:3") && !is_of(&name, "boot:1"));
         assert_eq!(of_name("x-unwedge-uj-7-2-0"), None);
         assert_eq!(of_name("unwedge-uj-x"), None);
     }

@@ -488,6 +488,9 @@ impl Store {
     /// # Errors
     /// Whether it counted is not known.
     pub fn beat(&mut self, beat: &Beat<'_>) -> Result<Option<Heard>, Fault> {
+        /// Of tries that still have their job.
+        const HELD: &str = "FROM {each:1} WHERE id = CAST(e.value->>'id' AS BIGINT)
+            AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'";
         let signed = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
         let known = self.session.rows(
             "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5,
@@ -514,16 +517,14 @@ impl Store {
                 .map(|(token, text)| json!({ "id": token.id, "try": token.nth, "text": text }))
                 .collect();
             self.session.rows(
-                "UPDATE unwedge_jobs SET progress = e.value->>'text' FROM {each:1}
-                 WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'",
+                &format!("UPDATE unwedge_jobs SET progress = e.value->>'text' {HELD}"),
                 vec![Param::Text(Value::Array(list).to_string())],
             )?;
         }
         if !beat.stalls.is_empty() {
             let list: Result<Vec<Value>, Fault> = beat.stalls.iter().map(stall_of).collect();
             self.session.rows(
-                "UPDATE unwedge_jobs SET stall = e.value->>'stall' FROM {each:1}
-                 WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'",
+                &format!("UPDATE unwedge_jobs SET stall = e.value->>'stall' {HELD}"),
                 vec![Param::Text(Value::Array(list?).to_string())],
             )?;
         }
