@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use unwedge::config::queue::Queue;
 use unwedge::queue::store::Store;
 
-use crate::rivals::{ask, done, enter, put};
+use crate::rivals::{ask, done, enter, hear, put};
 use crate::support::postgres::cluster;
 use crate::{median, ms, note, ratio, row};
 
@@ -63,7 +63,9 @@ pub fn rows() {
 }
 
 fn open(url: &str) -> Store {
-    let mut store = Store::open(&Queue::at(url, Duration::from_secs(60))).unwrap();
+    let queue = Queue::at(url, Duration::from_secs(60));
+    drop(hear(queue.clone()));
+    let mut store = Store::open(&queue).unwrap();
     enter(&mut store, "w");
     store.adopt("w").unwrap();
     store

@@ -194,8 +194,17 @@ pub fn done(token: Token) -> Ending {
     }
 }
 
+/// Listens to a queue, as a runner does: by that it knows that no pooler is between.
+pub fn hear(queue: Queue) -> mpsc::Receiver<Rung> {
+    let (rings, rung) = mpsc::channel();
+    std::thread::spawn(move || bell::listen(&queue, &mut |news| rings.send(news).is_ok()));
+    assert_eq!(rung.recv().unwrap(), Rung::Hears);
+    rung
+}
+
 /// Jobs a second, each waited for: claimed, and its end written down, before the next is claimed.
 fn throughput(database: &Database, mode: Mode) -> f64 {
+    let _rung = hear(queue(database));
     let mut store = Store::open(&queue(database)).unwrap();
     put(&mut store, 0, mode.jobs());
     let mut hands: Vec<Store> = (0..mode.hands())
@@ -238,10 +247,7 @@ fn pickup(database: &Database) -> f64 {
     let mut store = Store::open(&queue(database)).unwrap();
     enter(&mut store, "w");
     store.adopt("w").unwrap();
-    let (rings, rung) = mpsc::channel();
-    let listening = queue(database);
-    std::thread::spawn(move || bell::listen(&listening, &mut |news| rings.send(news).is_ok()));
-    assert_eq!(rung.recv().unwrap(), Rung::Hears);
+    let rung = hear(queue(database));
     let mut worker = Store::open(&queue(database)).unwrap();
     let (puts, put_at) = mpsc::channel::<Instant>();
     let feeder = std::thread::spawn(move || {

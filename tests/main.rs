@@ -56,6 +56,8 @@ mod objects;
 mod pages;
 /// The pages people read, held against the program.
 mod playbooks;
+/// Our own queue behind a pooler.
+mod pooler;
 /// TUTORIAL.md, command by command, with one incident.
 mod proof;
 /// The queue: real PostgreSQL, real SQLite, and servers that do not answer.

@@ -10,6 +10,7 @@ use unwedge::config::queue::{Adapter, Breaker, Database as Place, Queue, Reconne
 use unwedge::decide::at_work::{Stall, Still};
 use unwedge::decide::attempts::{Counted, State, Token};
 use unwedge::probes::jobs::{self, QueueLook};
+use unwedge::queue::store::bell::{self, Rung};
 use unwedge::queue::store::change::{Change, Changed, Progress};
 use unwedge::queue::store::listing::{Order, StampIs, Which};
 use unwedge::queue::store::{
@@ -996,9 +997,10 @@ fn read_one_by_one(
     };
     let before = read();
     deed(&mut store);
-    // what it read is told when it goes
+    // what it read is told when it goes; whoever listens stays
     drop(store);
-    let gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND query NOT IN ('LISTEN unwedge_jobs', 'SELECT 1')";
     while server.value(gone) != "0" {
         std::thread::yield_now();
     }
@@ -1010,6 +1012,11 @@ fn a_claim_is_found_by_its_index_though_its_plan_was_made_when_nothing_was_there
     let name = "a_claim_is_found_by_its_index_though_its_plan_was_made_when_nothing_was_there";
     for db in Db::both(name) {
         let Kept::Server(server) = &db.kept else { continue };
+        // plans are kept where it was heard that no pooler is between
+        let (send, heard) = std::sync::mpsc::channel();
+        let queue = db.queue.clone();
+        std::thread::spawn(move || bell::listen(&queue, &mut |rung| send.send(rung).is_ok()));
+        assert_eq!(heard.recv().unwrap(), Rung::Hears);
         let mut store = db.open();
         worker(&mut store, "w");
         // known to be empty, which costs nothing to read as a whole

@@ -232,13 +232,19 @@ pub fn query(client: &mut Client, statement: &Statement) -> Result<Vec<Vec<Cell>
     rows.map_err(|error| Fault(said(&error)))?.iter().map(cells).collect()
 }
 
-/// Statements that a connection of ours has planned already, by their text. A pooler that gives each to another connection
-/// of the server knows none of their names there; then none is given a name any more.
+/// Statements that a connection of ours has planned already, by their text.
 #[derive(Default)]
 pub struct Planned(HashMap<String, ::postgres::Statement>);
 
-/// Whether statements may have names: until one was not known where it had been made.
-static HAVE_NAMES: AtomicBool = AtomicBool::new(true);
+/// Whether statements may have names. Behind a pooler that gives each to another connection of the server a name may
+/// stand for what another program has called so, and that would be done without a word: so none has one before it is known
+/// that there is no such pooler.
+static HAVE_NAMES: AtomicBool = AtomicBool::new(false);
+
+/// Statements may have names from now on, or not any more: whoever listens to the server knows (`store::bell`).
+pub fn let_have_names(they_may: bool) {
+    HAVE_NAMES.store(they_may, Ordering::Relaxed);
+}
 
 /// The same, of a statement that is asked often.
 pub fn query_again(
@@ -252,7 +258,7 @@ pub fn query_again(
     let wrong = |error: ::postgres::Error| {
         let is_of_names = [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT];
         if error.code().is_some_and(|code| is_of_names.contains(code)) {
-            HAVE_NAMES.store(false, Ordering::Relaxed);
+            let_have_names(false);
         }
         Fault(said(&error))
     };

@@ -52,6 +52,7 @@ pub fn listen(queue: &Queue, tell: &mut dyn FnMut(Rung) -> bool) {
                 Err(Fault(why)) => Address::Postgres(address).scrub(&why),
             },
         };
+        server::let_have_names(false);
         if !tell(Rung::Deaf(why)) {
             return;
         }
@@ -68,13 +69,19 @@ fn notifications(
     let wrong = |error: postgres::Error| Fault(server::said(&error));
     let mut client = server::connect(address, queue)?;
     client.batch_execute(&format!("LISTEN {CHANNEL}")).map_err(wrong)?;
-    client.batch_execute(&format!("NOTIFY {CHANNEL}")).map_err(wrong)?;
+    // by another connection, as those of others come: one's own comes back with its answer even where a pooler keeps all
+    // others back
+    let mut other = server::connect(address, queue)?;
+    other.batch_execute(&format!("NOTIFY {CHANNEL}")).map_err(wrong)?;
+    drop(other);
     let proof = client.notifications().timeout_iter(PROOF_LIMIT).next().map_err(wrong)?;
     if proof.is_none() {
         return Err(Fault::new(
             "notifications do not arrive: a pooler between here and the server keeps them back",
         ));
     }
+    // what waits for a word is on a connection of its own, and so is what asks
+    server::let_have_names(true);
     if !tell(Rung::Hears) || !tell(Rung::Jobs) {
         return Ok(());
     }
