@@ -455,6 +455,29 @@ fn what_lies_on_one_host_is_done_there_and_fetched_by_others_only_when_it_did_no
 }
 
 #[test]
+fn a_job_that_runs_longer_than_its_lease_under_a_living_worker_is_never_taken_from_it() {
+    let test =
+        "fleet::a_job_that_runs_longer_than_its_lease_under_a_living_worker_is_never_taken_from_it";
+    let Some(mut fleet) = Fleet::new(test) else { return };
+    fleet.boxes[0].start();
+    fleet.say(&["jobs", "submit", "slow", "a"]);
+    await_that("alpha has it", || fleet.out("begun") == "alpha");
+    fleet.boxes[1].start();
+    // leases, counted by signs of life of both
+    for leases in 1..=3 {
+        let beats = format!(
+            "SELECT min(beats) >= 8 * {leases} AND count(*) = 2 FROM unwedge_workers WHERE state <> 'dead'"
+        );
+        await_that(&format!("{leases} leases are over"), || fleet.value(&beats) == "t");
+    }
+    let stands = "SELECT state || ' ' || tries || ' ' || rescues FROM unwedge_jobs";
+    assert_eq!(fleet.value(stands), "running 1 0");
+    fs::write(fleet.dir.path().join("out/go"), "").unwrap();
+    await_that("it is done", || fleet.value(stands) == "done 1 0");
+    assert_eq!((fleet.out("begun").as_str(), fleet.out("slow-a").as_str()), ("alpha", "alpha"));
+}
+
+#[test]
 fn a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_comes_back() {
     let test = "fleet::a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_comes_back";
     let Some(mut fleet) = Fleet::new(test) else { return };

@@ -292,6 +292,110 @@ host_test! {
 }
 
 host_test! {
+    fn how_long_a_command_may_take_to_end_and_how_often_a_job_may_lose_its_worker_is_as_told(host) {
+        let tidies = "output = \"/srv/out/{name}\"\n[retry]\nattempts = 1\n[[tier]]\nlimit = \"500ms\"\nargv = [\"/bin/bash\", \"-c\", '''trap \"sleep 1; touch $2.tidied; exit 1\" TERM; sleep 4321 & wait''', \"job\", \"{input}\", \"/srv/out/{name}\"]\n";
+        furnish(&host, &[("tidies", tidies), ("long", &script("", "test -e /srv/in/go || sleep 4321; cp $1 $2"))], "");
+        let told = |grace: &str, rescues: u32| {
+            configure(&host, &format!("rescues = {rescues}"), "");
+            host.ok(&format!("sed -i 's/^grace = .*/grace = \"{grace}\"/' /etc/unwedge/unwedge.toml; rm -f /var/lib/unwedge/queue/runner.json; systemctl restart unwedge-runner"));
+        };
+        host.ok("cd /srv/in; touch a b; echo x >c");
+        for (grace, name) in [("5s", "a"), ("50ms", "b")] {
+            told(grace, 3);
+            let said = host.bash(&format!("cd /srv/in; unwedge jobs submit --wait tidies {name}"));
+            assert!(said.stdout.contains("no end within 500 ms"), "{said:?}");
+        }
+        host.ok("test -e /srv/out/a.tidied; ! test -e /srv/out/b.tidied");
+
+        told("1s", 2);
+        host.ok("cd /srv/in; unwedge jobs submit long c");
+        let running = "test \"$(cd /; unwedge --json jobs show 3 | grep -o '\"state\":\"running\"')\"";
+        for (rescues, state) in [(1, "running"), (2, "quarantined")] {
+            host.until(running);
+            host.ok("kill -KILL $(main_pid unwedge-runner); rm -f /var/lib/unwedge/queue/runner.json");
+            host.until(&format!("cd /; unwedge --json jobs show 3 | grep -q '\"rescues\":{rescues},'"));
+            host.until(&format!("cd /; unwedge --json jobs show 3 | grep -q '\"state\":\"{state}\"'"));
+        }
+        let it = job(&host, 3);
+        assert_eq!((&it["class"], &it["failures"]), (&"crashed".into(), &0.into()), "{it}");
+        host.ok("test -z \"$(pgrep -x sleep)\"");
+    }
+}
+
+host_test! {
+    fn a_gate_that_closes_between_claim_and_begin_gives_the_job_back_uncounted(host) {
+        let text = "output = \"/srv/storagebox/{name}\"\nbatch = 5\n[[tier]]\nargv = [\"/bin/bash\", \"-c\", '''echo x >>/srv/out/runs; until test -e /srv/in/go; do sleep 0.05; done''', \"job\", \"{input}\", \"{output}\"]\n";
+        furnish(&host, &[("far", text)], "");
+        configure(&host, "slots = 1", &format!("[mounts]\nrepair_under = [\"/srv\"]\n{}", listed("")));
+        host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; cd /srv/in; touch a b c d e; unwedge jobs submit far a b c d e; systemctl start unwedge-runner");
+        host.until("test -e /srv/out/runs");
+        // all five are its own, and one runs
+        assert_eq!(host.ok("cd /; unwedge --json jobs list --state running | grep -o '\"tries\":1,' | wc -l"), "5");
+        host.ok("kill -KILL $(main_pid); sleep 0.2; unwedge-mounts --apply >/dev/null || :; touch /srv/in/go");
+        host.until("test $(cd /; unwedge --json jobs list --state running | grep -o '\"tries\":' | wc -l) = 0");
+        for id in 2..=5 {
+            let it = job(&host, id);
+            let counted = (&it["failures"], &it["infra_errors"], &it["rescues"]);
+            assert_eq!(counted, (&0.into(), &0.into(), &0.into()), "{it}");
+            assert_eq!((&it["state"], &it["not_before_ms"]), (&"pending".into(), &0.into()), "{it}");
+            host.until(&format!("cd /; unwedge jobs why {id} | grep -q '^storage-closed: '"));
+        }
+        host.ok("test $(wc -l </srv/out/runs) = 1");
+    }
+}
+
+host_test! {
+    fn a_runner_that_is_killed_a_hundred_times_is_there_and_waits_before_it_takes_anything(host) {
+        furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
+        let quick = b"[Service]\nRestartSec=20ms\n";
+        host.put("/etc/systemd/system/unwedge-runner.service.d/quick.conf", quick, "644");
+        host.ok("systemctl daemon-reload; systemctl start unwedge-runner; echo x >/srv/in/a");
+        for _ in 0..10 {
+            host.ok("for nth in {1..10}; do
+                         until systemctl is-active -q unwedge-runner; do sleep 0.01; done
+                         pid=$(main_pid unwedge-runner); kill -KILL $pid; timeout 5 tail --pid=$pid -s 0.01 -f /dev/null
+                     done");
+        }
+        host.until("systemctl is-active -q unwedge-runner");
+        host.ok("test $(systemctl show -P NRestarts unwedge-runner) -ge 100");
+        let said = host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep 'begins as' | tail -n 1");
+        assert!(said.ends_with("; it was started often and waits 300 s first"), "{said}");
+        // nothing is lost meanwhile, and nothing taken
+        host.ok("cd /srv/in; unwedge jobs submit t a; sleep 3");
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        // those hundred are forgotten after a while, and it works
+        host.ok("rm /var/lib/unwedge/queue/runner.json; systemctl restart unwedge-runner");
+        host.until("test -e /srv/out/a");
+        host.until("test $(cd /; unwedge workers list | grep -c '^idle ') = 1");
+    }
+}
+
+host_test! {
+    fn a_runner_that_lost_its_lease_ends_by_its_own_code_and_is_one_of_them_again_by_itself(host) {
+        furnish(&host, &[("long", &script("", "echo $$ >>/srv/out/pids; until test -e /srv/in/go; do sleep 0.1; done; cp $1 $2"))], "");
+        configure(&host, "", "[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nlease = \"3s\"\n");
+        host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a");
+        host.until("test -e /srv/out/pids");
+        let first = host.ok("main_pid unwedge-runner");
+        // it is not heard for longer than its lease, by somebody who listened all the time
+        host.ok(&format!("kill -STOP {first}; for nth in 1 2 3 4; do unwedge-jobs --apply >/dev/null || :; sleep 1.5; done"));
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["rescues"]), (&"retryable".into(), &1.into()), "{it}");
+        host.ok(&format!("kill -CONT {first}"));
+        host.until(&format!("pid=$(main_pid unwedge-runner); test $pid != 0 -a $pid != {first}"));
+        host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q 'the queue knows this worker no more'
+                 journalctl -b -q -o cat -u unwedge-runner | grep -q 'status=3/'");
+        host.until("test $(wc -l </srv/out/pids) = 2");
+        host.ok("! kill -0 $(head -n 1 /srv/out/pids); touch /srv/in/go");
+        host.until("cd /; unwedge jobs show 1 | grep -qx 'state      done'");
+        let it = job(&host, 1);
+        assert_eq!((&it["tries"], &it["rescues"], &it["failures"]), (&2.into(), &1.into(), &0.into()), "{it}");
+    }
+}
+
+host_test! {
     fn a_database_that_goes_away_costs_no_job_a_try_and_what_was_done_meanwhile_is_handed_in(
         host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
     ) {

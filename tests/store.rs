@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use unwedge::config::jobs::Keep;
 use unwedge::config::queue::{Adapter, Breaker, Database as Place, Queue, Reconnect, Secret};
+use unwedge::config::retry::Retry;
 use unwedge::decide::at_work::{Stall, Still};
-use unwedge::decide::attempts::{Counted, State, Token};
+use unwedge::decide::attempts::{Class, Counted, Outcome, State, Token, Used, next};
+use unwedge::decide::leases::{Leases, Patience};
 use unwedge::probes::jobs::{self, QueueLook};
 use unwedge::queue::store::bell::{self, Rung};
 use unwedge::queue::store::change::{Change, Changed, Progress};
@@ -259,6 +261,10 @@ fn whoever_has_lost_a_job_changes_nothing_of_it() {
         assert_eq!(claim(&mut store, "nobody", &[], 9), []);
         let held = store.beat(&beat("new")).unwrap().unwrap().held;
         assert_eq!(held.iter().map(|it| it.token.nth).collect::<Vec<_>>(), [2, 2]);
+        // nor is anything told of a try that has lost its job, whoever tells it
+        let late = [(old[0].token, "9/9".to_owned())];
+        store.beat(&Beat { progress: &late, ..beat("new") }).unwrap().unwrap();
+        assert_eq!(store.job(old[0].token.id).unwrap().unwrap().0.progress, None);
     }
 }
 
@@ -943,6 +949,100 @@ fn a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds() {
         let (job, _) = store.job(token.id).unwrap().unwrap();
         assert_eq!((job.key.as_str(), job.bytes), ("1", Some(3)));
         assert_eq!(db.rows("SELECT value FROM unwedge_meta WHERE name = 'schema'")[0], ["2"]);
+    }
+}
+
+#[test]
+fn what_another_try_would_not_change_is_not_tried_by_a_hundred_passes() {
+    for db in Db::both("what_another_try_would_not_change_is_not_tried_by_a_hundred_passes") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&[job("1")]).unwrap();
+        let token = claim(&mut store, "w", &[], 1)[0].token;
+        let next = next(Used::default(), Outcome::Not(Class::Permanent), &Retry::default(), 0.5);
+        let end = Ending {
+            counted: next.counted,
+            class: Some(Class::Permanent.name().to_owned()),
+            ..ending(token, next.state)
+        };
+        store.end(&[end], "0", "w").unwrap();
+        for pass in 0..100 {
+            // put in again, as by an intake that looks once more
+            assert!(!store.submit(&[job("1")]).unwrap()[0].is_new);
+            assert_eq!(claim(&mut store, "w", &[], 9), [], "{pass}");
+            assert_eq!(store.probe(&ask("w", &[], 9)).unwrap(), [], "{pass}");
+            let seen = store.workers().unwrap();
+            store.beat(&beat("w")).unwrap().unwrap();
+            assert_eq!(store.bury(&seen, 3).unwrap(), [], "{pass}");
+            store.adopt("w").unwrap();
+            store
+                .remove_old(
+                    &Keep::default(),
+                    true,
+                    Deadline::after(std::time::Duration::from_secs(9)),
+                )
+                .unwrap();
+        }
+        let (it, tries) = store.job(token.id).unwrap().unwrap();
+        assert_eq!((it.state, it.tries, it.failures, tries.len()), (State::Quarantined, 1, 1, 1));
+    }
+}
+
+#[test]
+fn zones_and_a_clock_that_is_set_by_an_hour_touch_nothing_of_another_owner() {
+    for db in Db::both("zones_and_a_clock_that_is_set_by_an_hour_touch_nothing_of_another_owner") {
+        let hour = 3_600_000_i64;
+        let mut last = None;
+        for zone in ["Pacific/Niue", "UTC", "Pacific/Kiritimati"] {
+            if let Kept::Server(server) = &db.kept {
+                server.sql(&format!("ALTER DATABASE {} SET timezone = '{zone}'", server.name));
+            }
+            let mut store = db.open();
+            // for the second owner, as far as this queue's clock goes, the first one beat long ago, or will beat
+            let mut seen = Vec::new();
+            for step in [0, -hour, hour] {
+                let (one, two) = (format!("one {zone} {step}"), format!("two {zone} {step}"));
+                worker(&mut store, &one);
+                worker(&mut store, &two);
+                store.submit(&[job(&one), job(&two)]).unwrap();
+                let held = claim(&mut store, &one, &[], 2);
+                assert_eq!(held.len(), 2, "{zone} {step}");
+                let mut leases = Leases::default();
+                let lease = std::time::Duration::from_secs(120);
+                let patience = Patience { lease, proof: std::time::Duration::from_secs(60) };
+                // the lease of the first is looked after for four of them by the clock of whoever looks, while the queue's is set
+                let mut buried = 0;
+                for nth in 0..40_u32 {
+                    if nth == 10 {
+                        let set = format!(
+                            "UPDATE unwedge_workers SET beat_ms = beat_ms - ({step}) WHERE state <> 'dead' RETURNING id"
+                        );
+                        db.rows(&set);
+                    } else {
+                        store.beat(&beat(&one)).unwrap().unwrap();
+                    }
+                    store.beat(&beat(&two)).unwrap().unwrap();
+                    let all = store.workers().unwrap();
+                    let gone =
+                        leases.look(&all, std::time::Duration::from_secs(12) * nth, patience);
+                    buried += store.bury(&gone, 3).unwrap().len();
+                }
+                // what the second sweeps, stops and takes leave of is its own
+                store.ask_to_stop(std::slice::from_ref(&two)).unwrap();
+                assert_eq!(store.leave(&two).unwrap(), 0);
+                store.forget_dead().unwrap();
+                let heard = store.beat(&beat(&one)).unwrap().unwrap();
+                let ends: Vec<Ending> =
+                    held.iter().map(|it| ending(it.token, State::Done)).collect();
+                let accepted = store.end(&ends, "0", &one).unwrap().len();
+                seen.push((buried, heard.held.len(), heard.is_asked_to_stop, accepted));
+                store.leave(&one).unwrap();
+                store.forget_dead().unwrap();
+            }
+            assert_eq!(seen, [(0, 2, false, 2); 3], "{zone}");
+            assert!(last.is_none_or(|last| last == seen), "{zone}");
+            last = Some(seen);
+        }
     }
 }
 

@@ -384,7 +384,7 @@ pub(super) fn complete(tree: &mut Tree) {
 #[cfg(test)]
 mod tests {
     use super::super::from_str;
-    use super::super::queue::Database;
+    use super::super::queue::{Breaker, Database, Reconnect};
     use super::*;
 
     #[test]
@@ -398,6 +398,76 @@ mod tests {
         assert_eq!(settings.worker.unwrap().unit.as_deref(), Some(UNIT));
         let none = from_str("").unwrap();
         assert!(none.jobs.is_none() && none.queue.is_none() && none.worker.is_none());
+    }
+
+    #[test]
+    fn each_key_sets_what_it_names_and_nothing_else() {
+        let secs = Duration::from_secs;
+        let set: [(&str, fn(&mut Jobs)); 23] = [
+            ("dir = \"/x\"", |it| it.dir = "/x".into()),
+            ("concurrency = 7", |it| it.concurrency = 7),
+            ("slots = 7", |it| it.slots = Some(7)),
+            ("poll = \"7s\"", |it| it.poll = Duration::from_secs(7)),
+            ("beat = \"7s\"", |it| it.beat = Duration::from_secs(7)),
+            ("slow = \"7s\"", |it| it.slow = Duration::from_secs(7)),
+            ("sweep = \"7s\"", |it| it.sweep = Duration::from_secs(7)),
+            ("tidy = \"7s\"", |it| it.tidy = Duration::from_secs(7)),
+            ("tools = \"7s\"", |it| it.tools = Duration::from_secs(7)),
+            ("grace = \"7s\"", |it| it.grace = Duration::from_secs(7)),
+            ("drain = \"7s\"", |it| it.drain = Duration::from_secs(7)),
+            ("prefer_wait = \"7s\"", |it| it.prefer_wait = Duration::from_secs(7)),
+            ("rescues = 7", |it| it.rescues = 7),
+            ("autostart = true", |it| it.autostart = true),
+            ("min_free_mib = 7", |it| it.min_free_mib = 7),
+            ("min_free_inodes = 7", |it| it.min_free_inodes = 7),
+            ("sign_path = \"/x\"", |it| it.sign = Some(Sign::File("/x".into()))),
+            ("keep_done = \"7s\"", |it| it.keep.done = Duration::from_secs(7)),
+            ("keep_failed = \"7s\"", |it| it.keep.failed = Duration::from_secs(7)),
+            ("keep_cancelled = \"7s\"", |it| it.keep.cancelled = Duration::from_secs(7)),
+            ("keep_quarantined = \"7s\"", |it| it.keep.quarantined = Duration::from_secs(7)),
+            ("keep_events = \"7s\"", |it| it.keep.events = Duration::from_secs(7)),
+            ("keep_logs = \"7s\"", |it| it.keep.logs = Duration::from_secs(7)),
+        ];
+        for (text, change) in set {
+            let mut expected = Jobs::default();
+            change(&mut expected);
+            assert_ne!(expected, Jobs::default(), "{text}");
+            let found = from_str(&format!("[jobs]\n{text}\n")).unwrap();
+            assert_eq!(found.jobs, Some(expected), "{text}");
+        }
+        let queue = |text: &str| {
+            from_str(&format!(
+                "[jobs]\n[queue]\nurl = \"sqlite:///q\"\nadapter = \"unwedge\"\n{text}\n"
+            ))
+            .map(|it| it.queue.unwrap())
+        };
+        let default = queue("").unwrap();
+        assert_eq!(
+            queue("worker_stale = \"7s\"").unwrap(),
+            Queue { worker_stale: secs(7), ..default.clone() }
+        );
+        let first = Reconnect { first: secs(7), ..default.reconnect };
+        assert_eq!(
+            queue("reconnect = \"7s\"").unwrap(),
+            Queue { reconnect: first, ..default.clone() }
+        );
+        let most = Reconnect { most: secs(7), ..default.reconnect };
+        assert_eq!(
+            queue("reconnect_max = \"7s\"").unwrap(),
+            Queue { reconnect: most, ..default.clone() }
+        );
+        let after = Breaker { after: 7, ..default.breaker.clone() };
+        assert_eq!(queue("breaker = 7").unwrap(), Queue { breaker: after, ..default.clone() });
+        let waits = Breaker { waits: vec![secs(7), secs(8)], ..default.breaker.clone() };
+        let found = queue("breaker_waits = [\"7s\", \"8s\"]").unwrap();
+        assert_eq!(found, Queue { breaker: waits.clone(), ..default });
+        let waits: Vec<Duration> = (0..4).map(|nth| waits.wait(nth)).collect();
+        assert_eq!(waits, [7, 8, 8, 8].map(secs));
+        for text in
+            ["breaker = 0", "breaker_waits = []", "reconnect = \"3m\"", "worker_stale = \"0s\""]
+        {
+            assert!(queue(text).is_err(), "{text}");
+        }
     }
 
     #[test]
