@@ -402,8 +402,9 @@ mod tests {
 
     #[test]
     fn each_key_sets_what_it_names_and_nothing_else() {
+        type Change = fn(&mut Jobs);
         let secs = Duration::from_secs;
-        let set: [(&str, fn(&mut Jobs)); 23] = [
+        let set: [(&str, Change); 23] = [
             ("dir = \"/x\"", |it| it.dir = "/x".into()),
             ("concurrency = 7", |it| it.concurrency = 7),
             ("slots = 7", |it| it.slots = Some(7)),

@@ -34,6 +34,14 @@ const BREAKER_MAX: u32 = 1000;
 pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) -> Queue {
     let at = KeyPath::of(&["queue"]);
     let positive = Duration::from_nanos(1)..=DURATION_MAX;
+    let is_library =
+        Adapter::LIBRARIES.into_iter().any(|it| Some(it) == written.adapter.as_deref());
+    if is_library && written.url.as_ref().is_some_and(|url| url.starts_with("sqlite:")) {
+        check.problem(
+            &at.key("url"),
+            "is a file, and queues of libraries are read from PostgreSQL alone",
+        );
+    }
     Queue {
         database: database(check, &at, written.url, written.url_file, open),
         adapter: adapter(check, &at, written.adapter.as_deref(), written.table, written.library),

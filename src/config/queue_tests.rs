@@ -80,7 +80,7 @@ fn where_the_database_is_must_be_said_once_and_in_a_known_way() {
 
 #[test]
 fn an_adapter_is_one_of_this_version() {
-    let with = |adapter: &str| format!("[queue]\nurl = \"sqlite:///q\"\n{adapter}\n");
+    let with = |adapter: &str| format!("[queue]\nurl = \"postgres://u@h/d\"\n{adapter}\n");
     let known = "expected \"table\" or \"healtharchive\" or \"unwedge\" or \"good-job\" or \"graphile-worker\" or \"oban\" or \"pg-boss\" or \"pgmq\" or \"procrastinate\" or \"que\" or \"river\" or \"solid-queue\"";
     for (adapter, told) in [
         ("", format!("1: [queue] adapter: missing, {known}")),
@@ -159,6 +159,10 @@ fn what_a_table_lacks_is_told_at_once() {
             "5: [queue] timeout: 99ms is too short, expected at least 100ms",
             "6: [queue] stale_after: 0s found, expected more than 0",
         ],
+    );
+    check_refused(
+        "[queue]\nurl = \"sqlite:///q\"\nadapter = \"river\"\n",
+        &["2: [queue] url: is a file, and queues of libraries are read from PostgreSQL alone"],
     );
 }
 

@@ -89,6 +89,8 @@ pub struct Version {
     pub from: i64,
     /// The last that was looked at.
     pub to: i64,
+    /// Whether a later one is told by nothing but columns that the last has not.
+    pub by_columns: bool,
     /// What an older one wants.
     pub older: &'static str,
 }

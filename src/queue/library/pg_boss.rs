@@ -12,6 +12,7 @@ pub const LIBRARY: Library = Library {
         ask: "SELECT max(version) FROM {schema}.version",
         from: 31,
         to: 46,
+        by_columns: false,
         older: "update pg-boss, and start it once",
     },
     parts: None,

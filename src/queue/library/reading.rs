@@ -167,6 +167,10 @@ impl Reading<'_> {
                 "the tables of {called} are of version {found}, and {range}: {}",
                 version.older
             ))),
+            Some(Ok(found)) if found > version.to && version.by_columns => Err(Fault(format!(
+                "the tables of {called} have columns that version {} has not: nobody has looked at a later one yet; update unwedge",
+                version.to
+            ))),
             Some(Ok(found)) if found > version.to => Err(Fault(format!(
                 "the tables of {called} are of version {found}, and {range}: nobody has looked at a later one yet; update unwedge"
             ))),
@@ -342,7 +346,10 @@ impl Reading<'_> {
             "START TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY{}; {question}; COMMIT",
             settings(self.queue, "UTC")
         );
-        let answer = client.simple_query(&text).map_err(|error| self.explained(&error))?;
+        let answer = client.simple_query(&text).map_err(|error| {
+            let owner = is_hidden(&error).then(|| self.owner_of_view(client)).flatten();
+            self.explained(&error, owner.as_deref().unwrap_or(&self.user))
+        })?;
         Ok(answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,
@@ -358,17 +365,42 @@ impl Reading<'_> {
             None => tables.join(", "),
             Some(_) => format!("ALL TABLES IN SCHEMA {schema}"),
         };
-        vec![
+        let mut grants = vec![
             format!("GRANT USAGE ON SCHEMA {schema} TO {user};"),
             format!("GRANT SELECT ON {tables} TO {user};"),
-        ]
+        ];
+        if self.library.parts.is_some() {
+            // a queue that is made later is a table more
+            grants.push(format!(
+                "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {user};"
+            ));
+        }
+        grants
     }
 
-    /// What the server said, and what mends it.
-    fn explained(&self, error: &::postgres::Error) -> Fault {
+    /// Who owns the view that is read, where there is one: it shows the rows that its owner may see, whoever asks.
+    fn owner_of_view(&self, client: &mut Client) -> Option<String> {
+        let of = |it: &&str| {
+            let whole = format!("{}.{}", quote(self.schema()), quote(it));
+            format!("to_regclass({})", literal(&whole))
+        };
+        let all: Vec<String> = self.library.reads.iter().map(of).collect();
+        let question = format!(
+            "ROLLBACK; SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relkind = 'v' AND oid IN ({}) LIMIT 1",
+            all.join(", ")
+        );
+        let answer = client.simple_query(&question).ok()?;
+        answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        })
+    }
+
+    /// What the server said, and what mends it; `seer` is by whose eyes rows are seen.
+    fn explained(&self, error: &::postgres::Error, seer: &str) -> Fault {
+        let is_hidden = is_hidden(error);
         let (said, called) = (said(error), self.library.called);
         let code = error.code();
-        let is_hidden = said.contains("row-level security");
         let is_missing = [
             SqlState::UNDEFINED_TABLE,
             SqlState::UNDEFINED_COLUMN,
@@ -379,7 +411,7 @@ impl Reading<'_> {
         Fault(if is_hidden {
             format!(
                 "{said}: a count of the rows that are left would mean nothing; as an administrator: ALTER ROLE {} BYPASSRLS;",
-                quote(&self.user)
+                quote(seer)
             )
         } else if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
             format!("{said}; as the owner of {called}'s tables: {}", self.grants().join(" "))
@@ -392,6 +424,11 @@ impl Reading<'_> {
             said
         })
     }
+}
+
+/// Whether a policy keeps rows back.
+fn is_hidden(error: &::postgres::Error) -> bool {
+    said(error).contains("row-level security")
 }
 
 impl Found {
