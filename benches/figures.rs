@@ -58,6 +58,7 @@ mod rivals;
 #[path = "../tests/runner.rs"]
 mod runner;
 mod spawning;
+mod taking_in;
 
 use support::host::Host;
 use support::lab::{processes, verdict};
@@ -113,6 +114,10 @@ fn main() {
     }
     if std::env::args().any(|arg| arg == "many") {
         many::rows();
+        return;
+    }
+    if std::env::args().any(|arg| arg == "taking-in") {
+        taking_in::rows();
         return;
     }
     if std::env::args().any(|arg| arg == "idle") {

@@ -310,6 +310,8 @@ fn only_processes_whose_worker_is_seen_to_be_gone_are_ended() {
         assert!(part.contains(pid), "{pid}: {said}");
     }
     assert!(all.iter_mut().all(|it| it.0.try_wait().unwrap().is_none()), "a dry run ends nobody");
+    let (code, said) = say(&["workers", "reap", ""]);
+    assert_eq!((code, said.as_str()), (Some(1), ""), "nobody's name is no selection");
     // what is not meant is neither shown nor ended
     for other in
         [&["workers", "reap", "another:worker"][..], &["workers", "reap", "--only", "containers"]]

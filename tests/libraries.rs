@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 
-use unwedge::config::{self, queue::Queue};
+use unwedge::config::queue::{Adapter, Queue};
+use unwedge::config::{self};
 use unwedge::probes::jobs::{Job, QueueFacts, QueueLook, State};
 use unwedge::queue::{self, Fault, library::About};
 
@@ -565,6 +566,21 @@ fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session
 }
 
 #[test]
+fn what_is_suspended_at_oban_waits_for_somebody() {
+    let test = "libraries::what_is_suspended_at_oban_waits_for_somebody";
+    each(test, |fixture, packages, database| {
+        if fixture.name != "oban" {
+            return;
+        }
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql("INSERT INTO oban_jobs (worker, args, state, scheduled_at) VALUES ('w', '{}', 'suspended', timezone('UTC', now() - interval '1 h'))");
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|state| facts.count(state)), [0, 0, 1, 0], "{facts:?}");
+        assert_eq!(facts.next, []);
+    });
+}
+
+#[test]
 fn what_comes_next_is_what_the_library_would_take_next() {
     let test = "libraries::what_comes_next_is_what_the_library_would_take_next";
     each(test, |fixture, packages, database| {
@@ -708,6 +724,15 @@ fn a_version_that_nobody_has_looked_at_is_unknown_and_never_empty() {
         new.sql(fixture.later);
         let why = about(fixture, &new, "postgres").unwrap_err();
         assert!(why.contains("nobody has looked at a later one"), "{why}");
+        // a column of the application's own is no later version once it is said to be that
+        if let Some((_, rest)) = why.split_once("has not: ") {
+            let (column, _) = rest.split_once(';').unwrap();
+            assert!(fixture.later.contains(&format!(" ADD COLUMN {column} ")), "{why}");
+            let mut asked = queue(fixture, &new.url("postgres"));
+            let Adapter::Library(library) = &mut asked.adapter else { panic!() };
+            library.columns = vec![column.to_owned()];
+            queue::about_library(&asked).unwrap();
+        }
         let look = queue::look(&queue(fixture, &new.url("postgres")));
         assert!(matches!(look, QueueLook::Unknown { .. }), "{look:?}");
     }

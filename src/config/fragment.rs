@@ -276,6 +276,7 @@ pub struct QueueFragment {
 pub struct LibraryFragment {
     pub schema: Option<String>,
     pub output: Option<String>,
+    pub columns: Option<Vec<String>>,
 }
 
 /// `[queue.table]` as written.

@@ -47,7 +47,7 @@ pub struct Jobs {
     pub slow: Duration,
     /// How often others are looked at. Default 30 s.
     pub sweep: Duration,
-    /// How often it is looked what was kept for long enough, at most. Default 1 h.
+    /// How often what was put aside is looked through, at most. Default 1 h.
     pub tidy: Duration,
     /// How often programs of types are looked for. Default 5 min.
     pub tools: Duration,

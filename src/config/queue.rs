@@ -166,6 +166,8 @@ pub struct Library {
     /// The keys by which a job's output is found in what the job was put in with, outermost first; none: every running
     /// job counts as on every need.
     pub output: Vec<String>,
+    /// Columns of the application's own in the library's tables, which make it no later version.
+    pub columns: Vec<String>,
 }
 
 impl Queue {

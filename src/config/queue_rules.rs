@@ -260,7 +260,11 @@ fn library(
     if !keys.is_empty() && Adapter::WITHOUT_ARGUMENTS.contains(&name) {
         check.problem(&output, format!("{name} shows nobody what a job was put in with"));
     }
-    Library { name, schema: written.schema, output: keys }
+    let columns = written.columns.unwrap_or_default();
+    if columns.iter().any(|column| column.is_empty() || column.contains(char::is_control)) {
+        check.problem(&below.key("columns"), "expected names of columns");
+    }
+    Library { name, schema: written.schema, output: keys, columns }
 }
 
 fn table_map(check: &mut Checker<'_>, at: &KeyPath, written: TableFragment) -> TableMap {

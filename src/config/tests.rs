@@ -403,7 +403,7 @@ fn the_example_has_every_key_with_its_default() {
     for key in ["manifest", "cold", "hot", "dependents"] {
         assert!(EXAMPLE.contains(&format!("#{key}")), "the example lacks {key}");
     }
-    for key in ["[queue.library]", "schema ", "output "] {
+    for key in ["[queue.library]", "schema ", "output ", "columns "] {
         assert!(EXAMPLE.contains(&format!("# {key}")), "the example lacks {key}");
     }
     let keys =

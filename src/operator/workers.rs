@@ -118,6 +118,9 @@ pub fn reap(
     only: Option<Reaped>,
     dry_run: bool,
 ) -> Result<Said> {
+    if ids.iter().any(String::is_empty) {
+        bail!("a worker without a name was named; all are meant where none is");
+    }
     // before processes, as what runs in one is one of those, too
     let (containers, are_left) = match only {
         Some(Reaped::Processes) => (String::new(), false),

@@ -562,15 +562,13 @@ impl Job<'_> {
     /// What came of a command that fetched or delivered this file, which must be what the other side has.
     fn carried(&self, done: (Outcome, Report), errand: &Errand, file: &Path) -> (Outcome, Report) {
         match done {
-            (Outcome::Done, report) if file.is_file() => {
-                match sum::check(&self.said.end(), file, errand.sum) {
-                    Ok(()) => (Outcome::Done, report),
-                    Err((class, why)) => {
-                        let report = Report { class: Some(class), message: Some(why), ..report };
-                        (Outcome::Not(class), report)
-                    }
+            (Outcome::Done, report) => match sum::check(&self.said.all(), file, errand.sum) {
+                Ok(()) => (Outcome::Done, report),
+                Err((class, why)) => {
+                    let report = Report { class: Some(class), message: Some(why), ..report };
+                    (Outcome::Not(class), report)
                 }
-            }
+            },
             done => done,
         }
     }
@@ -856,7 +854,8 @@ fn look(scratch: &Path, least: u64) -> Output {
 fn size(order: &Order, scratch: Option<&Path>, report: &Report) -> Option<u64> {
     let meaning = report.exit_code.and_then(|code| order.kind.exit.get(&code));
     match fs::metadata(scratch?) {
-        Ok(made) => Some(made.len()),
+        // what a directory holds is not looked through
+        Ok(made) => made.is_file().then_some(made.len()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             (meaning != Some(&Meaning::Unchanged)).then_some(0)
         }

@@ -56,9 +56,19 @@ impl Said {
     /// The end of what the last command said.
     #[must_use]
     pub fn end(&self) -> Vec<u8> {
+        self.last(2 * TAIL)
+    }
+
+    /// All that is kept of what the last command said.
+    #[must_use]
+    pub fn all(&self) -> Vec<u8> {
+        self.last(usize::MAX)
+    }
+
+    fn last(&self, most: usize) -> Vec<u8> {
         let own = usize::try_from(self.length() - self.before).unwrap_or(usize::MAX);
         let kept = self.head.len() + self.tail.len();
-        let from = kept.saturating_sub(own.min(2 * TAIL));
+        let from = kept.saturating_sub(own.min(most));
         self.head.iter().chain(&self.tail).skip(from).copied().collect()
     }
 

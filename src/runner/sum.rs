@@ -57,7 +57,9 @@ impl Sum {
 /// It differs, or is to be said and is not.
 pub fn check(said: &[u8], file: &Path, rule: SumRule) -> Result<(), (Class, String)> {
     let said = String::from_utf8_lossy(said);
-    let Some(line) = said.lines().filter_map(|line| line.strip_prefix(WORD)).next_back() else {
+    // what shows its progress ends its lines otherwise
+    let mut lines = said.split(['\n', '\r']).filter_map(|line| line.strip_prefix(WORD));
+    let Some(line) = lines.next_back() else {
         return match rule {
             SumRule::IfSaid => Ok(()),
             SumRule::Required => {
@@ -70,6 +72,10 @@ pub fn check(said: &[u8], file: &Path, rule: SumRule) -> Result<(), (Class, Stri
         let why = format!("`{WORD}{}` is not BYTES and SHA256", text::tail(line.as_bytes(), 100));
         (Class::Configuration, why)
     })?;
+    if file.is_dir() {
+        let why = format!("{} is a directory, and has no sum", text::path(file));
+        return Err((Class::Configuration, why));
+    }
     let ours = Sum::of(file)
         .map_err(|error| (Class::Infrastructure, format!("read {}: {error}", text::path(file))))?;
     if ours == theirs {
@@ -102,6 +108,7 @@ mod tests {
             assert_eq!(class(&(said(4, ABC) + &said(3, ABC)), rule), Ok(()), "the last counts");
             assert_eq!(class(&said(4, ABC), rule), infra);
             assert_eq!(class(&said(3, &ABC.replace("ba78", "ba79")), rule), infra);
+            assert_eq!(class(&format!("9 %\r{}", &said(4, ABC)["hello\n".len()..]), rule), infra);
             for odd in ["unwedge-sum: 3\n", "unwedge-sum: x y\n", "unwedge-sum: 3 abc\n"] {
                 assert_eq!(class(odd, rule), config, "{odd}");
             }

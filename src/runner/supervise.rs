@@ -33,6 +33,7 @@ use crate::decide::attempts::{Class, Token};
 use crate::decide::leases::Leases;
 use crate::probes::ability::Ability;
 use crate::probes::engine::Ground;
+use crate::probes::motion::Motion;
 use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
@@ -143,6 +144,8 @@ pub enum Event {
     Bucket(String, Result<(), String>),
     /// An engine of containers answers, or why it does not.
     Engine(Vec<String>, Result<Ground, String>),
+    /// How the processes of jobs stand; nothing where that cannot be told.
+    Motions(Option<Vec<(Token, Motion)>>),
 }
 
 struct Runner {
@@ -198,6 +201,9 @@ struct Runner {
     engines: BTreeMap<Vec<String>, Result<Ground, String>>,
     /// For whoever asks them.
     looks: Sender<Look>,
+    /// For whoever looks whether jobs move, and whether that one is at it.
+    roots: Sender<watching::Roots>,
+    is_looking: bool,
     /// Where the types write, for whoever looks at the room there.
     places: Sender<Places>,
     said: BTreeMap<&'static str, String>,
@@ -233,6 +239,12 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         .name("engines".to_owned())
         .spawn(move || engines::watch(&worker, &wanted, &said))
         .map_err(|error| io("look at engines of containers", error))?;
+    let (roots, wanted) = mpsc::channel();
+    let seen = send.clone();
+    std::thread::Builder::new()
+        .name("motion".to_owned())
+        .spawn(move || watching::look(&wanted, &seen))
+        .map_err(|error| io("look whether jobs move", error))?;
     for bucket in setup.buckets.clone() {
         let (answers, every) = (send.clone(), setup.numbers.sweep);
         std::thread::Builder::new()
@@ -277,6 +289,8 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         buckets: BTreeMap::new(),
         engines: BTreeMap::new(),
         looks,
+        roots,
+        is_looking: false,
         places,
         said: BTreeMap::new(),
         setup,
@@ -454,6 +468,7 @@ impl Runner {
             Event::Room(full) => self.hear_room(&full),
             Event::Bucket(name, said) => self.hear_bucket(&name, &said),
             Event::Engine(engine, said) => self.hear_engine(engine, &said),
+            Event::Motions(seen) => self.hear_motions(seen),
             Event::Rung(Rung::Hears) => self.deaf = None,
             Event::Rung(Rung::Deaf(why)) => {
                 self.trouble("bell", &format!("jobs are looked for now and then alone: {why}"));

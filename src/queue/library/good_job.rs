@@ -15,15 +15,37 @@ pub const LIBRARY: Library = Library {
         ask: "SELECT CASE WHEN to_regclass('{schema}.good_jobs') IS NULL THEN NULL \
               WHEN (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('{schema}.good_jobs') \
               AND attname IN ('executions_count', 'locked_by_id') AND NOT attisdropped) < 2 THEN 3 \
-              WHEN EXISTS (SELECT 1 FROM pg_attribute \
-              WHERE attrelid IN (to_regclass('{schema}.good_jobs'), to_regclass('{schema}.good_job_processes')) \
-              AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('active_job_id', 'batch_callback_id', 'batch_id', \
-              'concurrency_key', 'created_at', 'cron_at', 'cron_key', 'error', 'error_event', 'executions_count', 'finished_at', \
-              'id', 'is_discrete', 'job_class', 'labels', 'lock_type', 'locked_at', 'locked_by_id', 'performed_at', 'priority', \
-              'queue_name', 'retried_good_job_id', 'scheduled_at', 'serialized_params', 'state', 'updated_at')) THEN 5 ELSE 4 END",
+              ELSE 4 END",
         from: 4,
         to: 4,
-        by_columns: true,
+        columns: &[
+            "active_job_id",
+            "batch_callback_id",
+            "batch_id",
+            "concurrency_key",
+            "created_at",
+            "cron_at",
+            "cron_key",
+            "error",
+            "error_event",
+            "executions_count",
+            "finished_at",
+            "id",
+            "is_discrete",
+            "job_class",
+            "labels",
+            "lock_type",
+            "locked_at",
+            "locked_by_id",
+            "performed_at",
+            "priority",
+            "queue_name",
+            "retried_good_job_id",
+            "scheduled_at",
+            "serialized_params",
+            "state",
+            "updated_at",
+        ],
         older: "update GoodJob to 4, and run its migrations",
     },
     parts: None,

@@ -15,7 +15,7 @@ pub const LIBRARY: Library = Library {
         ask: "SELECT max(id) FROM {schema}.migrations",
         from: 17,
         to: 20,
-        by_columns: false,
+        columns: &[],
         older: "update graphile-worker to 0.16 or later, and start it once",
     },
     parts: None,

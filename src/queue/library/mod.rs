@@ -89,8 +89,9 @@ pub struct Version {
     pub from: i64,
     /// The last that was looked at.
     pub to: i64,
-    /// Whether a later one is told by nothing but columns that the last has not.
-    pub by_columns: bool,
+    /// Of one whose later versions are told by nothing else, the columns that tables have which are read: another one is a
+    /// later version's. None of the others.
+    pub columns: &'static [&'static str],
     /// What an older one wants.
     pub older: &'static str,
 }

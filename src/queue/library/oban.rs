@@ -15,7 +15,7 @@ pub const LIBRARY: Library = Library {
         ask: "SELECT obj_description(to_regclass('{schema}.oban_jobs'), 'pg_class')",
         from: 9,
         to: 14,
-        by_columns: false,
+        columns: &[],
         older: "update Oban, and run its migrations",
     },
     parts: None,

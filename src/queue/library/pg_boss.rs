@@ -12,7 +12,7 @@ pub const LIBRARY: Library = Library {
         ask: "SELECT max(version) FROM {schema}.version",
         from: 31,
         to: 46,
-        by_columns: false,
+        columns: &[],
         older: "update pg-boss, and start it once",
     },
     parts: None,

@@ -17,7 +17,7 @@ pub const LIBRARY: Library = Library {
               AND attname IN ('is_partitioned', 'is_unlogged') AND NOT attisdropped)) END",
         from: 104,
         to: 113,
-        by_columns: false,
+        columns: &[],
         older: "update pgmq to 1.4 or later",
     },
     parts: Some(Parts {

@@ -18,7 +18,7 @@ pub const LIBRARY: Library = Library {
               WHEN to_regproc('{schema}.procrastinate_fetch_job_v2') IS NOT NULL THEN 2 ELSE 1 END",
         from: 2,
         to: 2,
-        by_columns: false,
+        columns: &[],
         older: "update procrastinate to 3.1 or later, and apply its migrations",
     },
     parts: None,

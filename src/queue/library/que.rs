@@ -16,7 +16,7 @@ pub const LIBRARY: Library = Library {
         ask: "SELECT obj_description(to_regclass('{schema}.que_jobs'), 'pg_class')",
         from: 5,
         to: 7,
-        by_columns: false,
+        columns: &[],
         older: "update Que, and run its migrations",
     },
     parts: None,

@@ -160,17 +160,30 @@ impl Reading<'_> {
     /// The version of its tables, which is one that is read.
     fn version(&self, client: &mut Client) -> Result<i64, Fault> {
         let (version, called) = (&self.library.version, self.library.called);
-        let told = self.ask(client, &self.of(version.ask))?;
+        let (ask, last, other) = (self.of(version.ask), version.to, self.other_columns());
+        let told = if version.columns.is_empty() {
+            self.ask(client, &ask)?
+        } else {
+            let ask = format!(
+                "SELECT CASE WHEN v = {last} AND EXISTS (SELECT 1 {other}) THEN {last} + 1 ELSE v END FROM ({ask}) AS told (v)"
+            );
+            self.ask(client, &ask)?
+        };
         let range = format!("{} to {} are read here", version.from, version.to);
         match told.as_deref().map(str::parse::<i64>) {
             Some(Ok(found)) if found < version.from => Err(Fault(format!(
                 "the tables of {called} are of version {found}, and {range}: {}",
                 version.older
             ))),
-            Some(Ok(found)) if found > version.to && version.by_columns => Err(Fault(format!(
-                "the tables of {called} have columns that version {} has not: nobody has looked at a later one yet; update unwedge",
-                version.to
-            ))),
+            Some(Ok(found)) if found > last && !version.columns.is_empty() => {
+                let names =
+                    format!("SELECT string_agg(DISTINCT attname, ', ' ORDER BY attname) {other}");
+                let names = self.ask(client, &names)?.unwrap_or_default();
+                Err(Fault(format!(
+                    "the tables of {called} have columns that version {last} has not: {names}; nobody has looked at a later one yet: \
+                     update unwedge, or name those that are your own as [queue.library] columns"
+                )))
+            }
             Some(Ok(found)) if found > version.to => Err(Fault(format!(
                 "the tables of {called} are of version {found}, and {range}: nobody has looked at a later one yet; update unwedge"
             ))),
@@ -181,6 +194,27 @@ impl Reading<'_> {
                 self.schema()
             ))),
         }
+    }
+
+    /// Where the columns are that neither the last version that was looked at has nor the configuration names.
+    fn other_columns(&self) -> String {
+        let own = self.written.columns.iter().map(String::as_str);
+        let known: Vec<String> =
+            self.library.version.columns.iter().copied().chain(own).map(literal).collect();
+        format!(
+            "FROM pg_attribute WHERE attrelid IN ({}) AND attnum > 0 AND NOT attisdropped AND attname NOT IN ({})",
+            self.read_relations(),
+            known.join(", ")
+        )
+    }
+
+    /// Every relation that is read, as a list of values.
+    fn read_relations(&self) -> String {
+        let of = |it: &&str| {
+            let whole = format!("{}.{}", quote(self.schema()), quote(it));
+            format!("to_regclass({})", literal(&whole))
+        };
+        self.library.reads.iter().map(of).collect::<Vec<_>>().join(", ")
     }
 
     /// Asks which tables there are, where each queue has one.
@@ -380,14 +414,10 @@ impl Reading<'_> {
 
     /// Who owns the view that is read, where there is one: it shows the rows that its owner may see, whoever asks.
     fn owner_of_view(&self, client: &mut Client) -> Option<String> {
-        let of = |it: &&str| {
-            let whole = format!("{}.{}", quote(self.schema()), quote(it));
-            format!("to_regclass({})", literal(&whole))
-        };
-        let all: Vec<String> = self.library.reads.iter().map(of).collect();
         let question = format!(
-            "ROLLBACK; SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relkind = 'v' AND oid IN ({}) LIMIT 1",
-            all.join(", ")
+            "ROLLBACK; SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relkind = 'v' AND oid IN ({}) \
+             AND coalesce(array_to_string(reloptions, ','), '') NOT LIKE '%security_invoker=true%' LIMIT 1",
+            self.read_relations()
         );
         let answer = client.simple_query(&question).ok()?;
         answer.iter().find_map(|message| match message {

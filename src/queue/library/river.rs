@@ -15,7 +15,7 @@ pub const LIBRARY: Library = Library {
         ask: "SELECT max(version) FROM {schema}.river_migration m WHERE coalesce(to_jsonb(m)->>'line', 'main') = 'main'",
         from: 4,
         to: 7,
-        by_columns: false,
+        columns: &[],
         older: "update River, and let it migrate (river migrate-up)",
     },
     parts: None,

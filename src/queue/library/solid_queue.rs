@@ -23,17 +23,33 @@ pub const LIBRARY: Library = Library {
         ask: "SELECT CASE WHEN to_regclass('{schema}.solid_queue_jobs') IS NULL THEN NULL \
               WHEN to_regclass('{schema}.solid_queue_blocked_executions') IS NULL OR NOT EXISTS (SELECT 1 FROM pg_attribute \
               WHERE attrelid = to_regclass('{schema}.solid_queue_processes') AND attname = 'name') THEN 0 \
-              WHEN EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid IN (to_regclass('{schema}.solid_queue_jobs'), \
-              to_regclass('{schema}.solid_queue_ready_executions'), to_regclass('{schema}.solid_queue_claimed_executions'), \
-              to_regclass('{schema}.solid_queue_scheduled_executions'), to_regclass('{schema}.solid_queue_blocked_executions'), \
-              to_regclass('{schema}.solid_queue_failed_executions'), to_regclass('{schema}.solid_queue_processes')) \
-              AND attnum > 0 AND NOT attisdropped AND attname NOT IN ('active_job_id', 'arguments', 'class_name', \
-              'concurrency_key', 'created_at', 'error', 'expires_at', 'finished_at', 'hostname', 'id', 'job_id', 'kind', \
-              'last_heartbeat_at', 'metadata', 'name', 'pid', 'priority', 'process_id', 'queue_name', 'scheduled_at', \
-              'supervisor_id', 'updated_at')) THEN 2 ELSE 1 END",
+              ELSE 1 END",
         from: 1,
         to: 1,
-        by_columns: true,
+        columns: &[
+            "active_job_id",
+            "arguments",
+            "class_name",
+            "concurrency_key",
+            "created_at",
+            "error",
+            "expires_at",
+            "finished_at",
+            "hostname",
+            "id",
+            "job_id",
+            "kind",
+            "last_heartbeat_at",
+            "metadata",
+            "name",
+            "pid",
+            "priority",
+            "process_id",
+            "queue_name",
+            "scheduled_at",
+            "supervisor_id",
+            "updated_at",
+        ],
         older: "update Solid Queue to 1.0 or later, and run its migrations",
     },
     parts: None,

@@ -73,7 +73,6 @@ impl Store {
         const TOOK: &str = "
             SELECT coalesce(tier, ''), finished_ms - coalesce(started_ms, finished_ms), finished_ms, bytes FROM unwedge_jobs
             WHERE type = $1 AND state = 'done' ORDER BY finished_ms DESC LIMIT $2";
-        const STALLED: &str = "SELECT type, stall, tries FROM unwedge_jobs WHERE state = 'running' AND stall IS NOT NULL";
         const RATE: &str = "
             SELECT count(*) FROM unwedge_jobs WHERE type = $1 AND state = 'done' AND finished_ms > {now} - 60000";
         let mut all: BTreeMap<String, Figures> = BTreeMap::new();
@@ -85,7 +84,11 @@ impl Store {
         for row in self.session.rows(OLDEST, Vec::new())? {
             all.entry(text_of(&row, 0)).or_default().oldest_waiting_ms = Some(natural(&row, 1));
         }
-        for row in self.session.rows(STALLED, Vec::new())? {
+        let stalled = format!(
+            "SELECT type, stall, tries FROM unwedge_jobs WHERE state = 'running' AND stall IS NOT NULL AND {}",
+            self.is_vouched_for()
+        );
+        for row in self.session.rows(&stalled, Vec::new())? {
             if let Some(stall) = stall(&text_of(&row, 1), number(&row, 2)) {
                 let of = all.entry(text_of(&row, 0)).or_default();
                 *of.stalled.entry(stall.how).or_default() += 1;

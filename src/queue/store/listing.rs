@@ -174,7 +174,7 @@ pub struct Job {
 /// What [`Job`] is made of.
 const JOB: &str = "id, type, key, state, priority, {text:needs}, input, output, created_ms, not_before_ms, started_ms,
     finished_ms, tries, failures, infra_errors, rescues, worker, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END,
-    progress, class, message, tier, stamp, {text:prefers}, bytes, stall";
+    progress, class, message, tier, stamp, {text:prefers}, bytes";
 
 fn job(row: &[Cell]) -> Result<Job, Fault> {
     let text = |nth: usize| row.get(nth).and_then(Cell::text);
@@ -315,6 +315,14 @@ pub enum Order {
 }
 
 impl Store {
+    /// Whether a worker that is heard vouches for what it said of a job, as a condition over `unwedge_jobs`.
+    pub(super) fn is_vouched_for(&self) -> String {
+        let ms = self.worker_stale.as_millis();
+        format!(
+            "EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = worker AND w.state <> 'dead' AND w.beat_ms > {{now}} - {ms})"
+        )
+    }
+
     /// Jobs, at most `most`.
     ///
     /// # Errors
@@ -327,8 +335,9 @@ impl Store {
             Order::Newest => "id DESC",
             Order::Turn => "priority DESC, not_before_ms, id",
         };
+        let vouched = self.is_vouched_for();
         let text = format!(
-            "SELECT {JOB} FROM unwedge_jobs WHERE {condition} ORDER BY {order} LIMIT ${}",
+            "SELECT {JOB}, CASE WHEN {vouched} THEN stall END FROM unwedge_jobs WHERE {condition} ORDER BY {order} LIMIT ${}",
             params.len()
         );
         self.session.rows(&text, params)?.iter().map(|row| job(row)).collect()

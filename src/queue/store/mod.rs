@@ -35,7 +35,9 @@ use crate::sys::text;
 use session::Session;
 
 /// So many rows are put in at a time: the lock of a file is nobody else's for long.
-const SUBMIT_AT_ONCE: usize = 1000;
+const SUBMIT_AT_ONCE: usize = 500;
+/// After so many others have a turn.
+const MANY: usize = 100;
 
 /// Jobs that lost their worker again come so far apart, in milliseconds.
 const LOST_AGAIN_APART_MS: u64 = 30_000;
@@ -354,6 +356,9 @@ impl Store {
         let mut all = Vec::with_capacity(jobs.len());
         for some in jobs.chunks(SUBMIT_AT_ONCE) {
             all.extend(self.submit_some(some)?);
+            if some.len() >= MANY {
+                self.session.let_others();
+            }
         }
         Ok(all)
     }

@@ -116,6 +116,10 @@ pub const STEPS: [&str; 2] = ["
     ALTER TABLE unwedge_jobs ADD COLUMN stall TEXT;
 "];
 
+/// The oldest step that a program must know to work with what the last one made: one that only adds columns which may be
+/// null leaves older programs at work.
+pub const LEAST: usize = 1;
+
 /// The table that says which steps were taken and what the clock of a file is.
 pub const META: &str =
     "CREATE TABLE IF NOT EXISTS unwedge_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)";

@@ -296,7 +296,6 @@ impl Runner {
         let step = self.step();
         let progress = self.progress();
         let told: Vec<Token> = progress.iter().map(|(token, _)| *token).collect();
-        self.watch(now);
         let stalls = self.stalls();
         let told_stalls: Vec<Token> = stalls.iter().map(|(token, _)| *token).collect();
         let (open, deaf) = (self.open(), self.deaf.clone());
@@ -309,6 +308,7 @@ impl Runner {
             store.beat(&beat)
         });
         self.beat_due = now + self.setup.numbers.beat;
+        self.ask_for_motions();
         let buckets = self.buckets.iter().map(|(name, said)| (name.clone(), said.is_ok()));
         let standing = Standing {
             state,

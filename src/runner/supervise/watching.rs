@@ -1,34 +1,60 @@
 //! How what runs here is getting on, told with each beat: how far jobs say that they are, and whether they move. A person
 //! sees by that what hangs, and on what.
 
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender};
 
-use super::{Runner, say};
+use super::{Event, Runner, say};
 use crate::decide::at_work::Stall;
 use crate::decide::attempts::Token;
-use crate::probes::motion;
+use crate::probes::motion::{self, Motion};
 use crate::runner::running::{Pulse, Running};
-use crate::sys::limit::within;
+use crate::sys::clock::boottime;
 
-/// How long the process table may take.
-const LIMIT: Duration = Duration::from_secs(2);
+/// The helpers of jobs, by their pids.
+pub(super) type Roots = Vec<(Token, i32)>;
 
-impl Runner {
-    /// Looks at all that runs, and at what could not be ended.
-    pub(super) fn watch(&mut self, now: Duration) {
-        let all = self.running.iter().chain(&self.stuck).filter(|(_, it)| it.pulse.is_some());
-        let (tokens, roots): (Vec<Token>, Vec<i32>) =
-            all.map(|(token, it)| (*token, it.hand.pid().as_raw_nonzero().get())).unzip();
-        if tokens.is_empty() {
+/// Looks whenever it is asked to, for as long as somebody asks: it is to be called in a thread of its own.
+pub(super) fn look(wanted: &Receiver<Roots>, send: &Sender<Event>) {
+    for roots in wanted {
+        let pids: Vec<i32> = roots.iter().map(|(_, pid)| *pid).collect();
+        let tokens = roots.into_iter().map(|(token, _)| token);
+        let seen = motion::of_trees(&pids).map(|it| tokens.zip(it).collect());
+        if send.send(Event::Motions(seen)).is_err() {
             return;
         }
-        let motions = match within(LIMIT, move || motion::of_trees(&roots)) {
-            Ok(motions) => motions,
-            Err(why) => return self.trouble("motion", &format!("the process table: {why}")),
+    }
+}
+
+impl Runner {
+    /// Asks for a look at all that runs, and at what could not be ended; one at a time, as one may wait for storage.
+    pub(super) fn ask_for_motions(&mut self) {
+        let all = self.running.iter().chain(&self.stuck).filter(|(_, it)| it.pulse.is_some());
+        let roots: Roots =
+            all.map(|(token, it)| (*token, it.hand.pid().as_raw_nonzero().get())).collect();
+        if roots.is_empty() {
+            return;
+        }
+        if self.is_looking {
+            return self.trouble(
+                "motion",
+                "the process table gives no answer: whether jobs move is not known",
+            );
+        }
+        self.is_looking = self.roots.send(roots).is_ok();
+    }
+
+    /// How jobs stand; nothing where that could not be told. The queue hears it with the next beat.
+    pub(super) fn hear_motions(&mut self, seen: Option<Vec<(Token, Motion)>>) {
+        self.is_looking = false;
+        let Some(seen) = seen else {
+            return self.trouble(
+                "motion",
+                "the process table cannot be read: whether jobs move is not known",
+            );
         };
         self.said.remove("motion");
-        let (open, patience) = (self.open(), self.setup.numbers.slow);
-        for (token, motion) in tokens.into_iter().zip(motions) {
+        let (open, patience, now) = (self.open(), self.setup.numbers.slow, boottime());
+        for (token, motion) in seen {
             let Some(running) = self.at_work(token) else { continue };
             let needs = running.claimed.needs.iter();
             let closed = needs.filter(|need| !open.contains(need)).cloned().collect();
