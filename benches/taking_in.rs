@@ -6,6 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use unwedge::config::queue::Queue;
+use unwedge::queue::store::Store;
+
 use crate::{ms, note, row};
 
 /// So many lie there.
@@ -47,6 +50,7 @@ pub fn rows() {
         fs::write(at("in").join(format!("{nth}.txt")), "x").unwrap();
     }
     let file = at("state/queue/queue.db");
+    let url = format!("sqlite://{}", file.display());
     let count = || -> usize {
         let reader = rusqlite::Connection::open(&file).unwrap();
         reader.busy_timeout(Duration::from_secs(60)).unwrap();
@@ -59,18 +63,13 @@ pub fn rows() {
     let (mut passes, mut waits) = (0, Vec::new());
     std::thread::scope(|scope| {
         let other = scope.spawn(|| {
-            let writer = rusqlite::Connection::open(&file).unwrap();
-            writer.busy_timeout(Duration::from_secs(60)).unwrap();
+            let mut writer = Store::open(&Queue::at(&url, Duration::from_secs(60))).unwrap();
             let mut waits = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 let asked = Instant::now();
-                writer.execute_batch("BEGIN IMMEDIATE").unwrap();
+                // as small as a write can be, as a beat is
+                writer.want_version("0.0.0").unwrap();
                 waits.push(asked.elapsed());
-                writer
-                    .execute_batch(
-                        "UPDATE unwedge_meta SET value = value WHERE name = 'schema'; COMMIT",
-                    )
-                    .unwrap();
                 std::thread::sleep(Duration::from_millis(2));
             }
             waits
@@ -95,7 +94,7 @@ pub fn rows() {
         "-",
     );
     row(
-        &format!("the longest that another writer waits meanwhile, of {}", waits.len()),
+        &format!("the longest that another write takes meanwhile, of {}", waits.len()),
         &ms(at(1000)),
         &format!("99.9 %: {}, half: {}", ms(at(999)), ms(at(500))),
         "-",
