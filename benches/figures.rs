@@ -148,6 +148,8 @@ fn main() {
     many::rows();
     reading::rows();
     spawning::rows();
+    taking_in::rows();
+    idle::rows();
     rivals::rows();
     print!("{READING}");
 }

@@ -388,7 +388,10 @@ fn three_hosts_share_a_queue_and_each_takes_what_it_can_do() {
     let why = fleet.say(&["jobs", "why", &id.to_string()]);
     assert!(why.starts_with("left-to-others: "), "{why}");
     await_that("gamma does it in the end", || fleet.out("tooled-late") == "second gamma");
-    assert_eq!(fleet.job(id)["job"]["tier"], "second");
+    let told = fleet.job(id);
+    assert_eq!(told["job"]["tier"], "second");
+    let why = told["tries"][0]["message"].as_str().unwrap();
+    assert!(why.starts_with("tools/first is not on this host: /"), "{told}");
 
     // what needs storage is done where that is open, and nowhere else
     for it in &mut fleet.boxes[..2] {

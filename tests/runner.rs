@@ -255,9 +255,11 @@ host_test! {
             ("far", "output = \"/srv/storagebox/{name}\"\n[[tier]]\nargv = [\"/bin/bash\", \"-c\", '''echo x >$1; until test -e /srv/in/go; do sleep 0.2; done; cat /srv/storagebox/hello >$1; for nth in {1..15}; do sleep 0.2; done''', \"job\", \"{output}\"]\n"),
             ("sleepy", &script("", "sleep 4321")),
             ("busy", &script("", "while :; do :; done")),
+            // hangs as well, and its time is soon over
+            ("short", "output = \"/srv/out/{name}\"\n[retry]\nattempts = 1\n[[tier]]\nlimit = \"6s\"\nargv = [\"/bin/bash\", \"-c\", '''sleep 1; cat $1 >$2''', \"job\", \"{input}\", \"{output}\"]\n"),
         ], "");
         let mounts = format!("[mounts]\nrepair_under = [\"/srv\"]\n{}", listed(""));
-        configure(&host, "slow = \"2s\"\nslots = 3", &format!("[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nworker_stale = \"2s\"\n{mounts}"));
+        configure(&host, "slow = \"2s\"\nslots = 4", &format!("[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nworker_stale = \"2s\"\n{mounts}"));
         host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; cd /srv/in; touch a b c
                  unwedge jobs submit far a; unwedge jobs submit sleepy b; unwedge jobs submit busy c");
         let is = |id: u32, words: &str| format!("cd /; unwedge jobs why {id} | grep -q '^running: worker .* has it; {words}'");
@@ -267,7 +269,7 @@ host_test! {
             host.ok(&is(id, "working$"));
         }
         // the server behind the mount hears nothing any more, and a round sees that
-        host.ok("kill -STOP $(server_pid); touch /srv/in/go; sleep 0.5; unwedge-mounts --apply >/dev/null || :");
+        host.ok("pid=$(server_pid); cd /; unwedge jobs submit short /srv/storagebox/hello; kill -STOP $pid; touch /srv/in/go; sleep 0.5; unwedge-mounts --apply >/dev/null || :");
         host.until(&is(1, "hung-on-io: nothing of it has moved for 2.0 s; .*/srv/storagebox is not open$"));
         host.ok(&is(2, "slow"));
         host.ok(&is(3, "working$"));
@@ -278,6 +280,11 @@ host_test! {
         host.ok(&format!("unwedge-jobs --apply >/dev/null || :; grep -qx 'unwedge_lane_stalled{{how=\"hung-on-io\",lane=\"far\"}} 1' {TEXTFILES}/unwedge_jobs.prom"));
         let lanes = host.ok("cd /; unwedge lanes list");
         assert!(lanes.contains("hung-on-io: 1 of 1 that run"), "{lanes}");
+        // what is let down by its storage until its time is over is not at fault, and is not put aside
+        host.until("cd /; unwedge jobs show 4 | grep -qx 'state      retryable'");
+        let it = job(&host, 4);
+        assert_eq!((&it["failures"], &it["infra_errors"], &it["class"]), (&0.into(), &1.into(), &"infrastructure".into()), "{it}");
+        assert!(it["message"].as_str().unwrap().starts_with("/srv/storagebox is not open: no end within 6.0 s"), "{it}");
         // nobody ended it, nobody took it: it goes on where it was
         host.ok("kill -CONT $(server_pid)");
         host.until("cd /; unwedge jobs show 1 | grep -qx 'state      done'");
@@ -396,6 +403,42 @@ host_test! {
 }
 
 host_test! {
+    fn what_still_hangs_of_a_worker_keeps_its_jobs_however_long_that_one_is_silent(host) {
+        furnish(&host, &[("long", &script("", "echo $$ >>/srv/out/pids; until test -e /srv/in/go; do sleep 0.1; done; cp $1 $2"))], "");
+        configure(&host, "", "[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nlease = \"3s\"\n");
+        host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a");
+        host.until("test -e /srv/out/pids");
+        let it = job(&host, 1);
+        let helper = unwedge::probes::witness::helper_name(it["worker"].as_str().unwrap());
+        // as a helper that waits for storage and cannot be killed
+        host.ok(&format!("cp /bin/sleep /srv/{helper}; (setsid /srv/{helper} 1000 </dev/null &>/dev/null &)
+                 systemctl mask --runtime unwedge-runner 2>/dev/null; kill -KILL $(main_pid unwedge-runner)
+                 for nth in 1 2 3 4 5; do unwedge-jobs --apply >/dev/null || :; sleep 1.2; done"));
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["rescues"]), (&"running".into(), &0.into()), "{it}");
+        host.ok(&format!("pkill -x {helper}; unwedge-jobs --apply >/dev/null || :"));
+        host.until("cd /; unwedge --json jobs show 1 | grep -q '\"rescues\":1,'");
+    }
+}
+
+host_test! {
+    fn a_runner_that_is_too_old_for_its_queue_stays_down_and_says_what_to_do(host) {
+        furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
+        host.ok("systemctl start unwedge-runner; cd /; unwedge queue want-version 9.0.0");
+        // who is there stays until it ends
+        host.ok("sleep 2; systemctl is-active -q unwedge-runner; systemctl restart unwedge-runner || :");
+        host.until("test $(systemctl show -P ActiveState unwedge-runner) = failed");
+        host.ok("sleep 2; test $(systemctl show -P ExecMainStatus unwedge-runner) = 78; test $(systemctl show -P NRestarts unwedge-runner) = 0");
+        host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q ' of throw-away is of version 0.1.0, and this queue wants workers of 9.0.0 or later: dpkg -i unwedge_9.0.0_\\*.deb && systemctl restart unwedge-runner$'");
+        // and one that cannot come up is not left trying
+        let said = host.bash("cd /; unwedge workers start 2>&1");
+        assert!(said.code == Some(1) && said.stdout.contains("unwedge-runner.service did not come up") && said.stdout.contains("wants workers of 9.0.0"), "{said:?}");
+        host.ok("test $(systemctl show -P ActiveState unwedge-runner) != activating");
+    }
+}
+
+host_test! {
     fn a_database_that_goes_away_costs_no_job_a_try_and_what_was_done_meanwhile_is_handed_in(
         host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
     ) {
@@ -403,10 +446,12 @@ host_test! {
         furnish_with_postgres(&host, &[
             ("slow", &script("", "until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2")), ("fails", fails),
         ], "poll = \"200ms\"");
-        // it waits for its queue, and that is a start like any other
-        host.ok("systemctl stop lab-pg; systemctl start --no-block unwedge-runner; sleep 1; test $(systemctl is-active unwedge-runner) = activating || :");
+        // it waits for its queue for longer than a start may take, and that is a start like any other
+        host.put("/etc/systemd/system/unwedge-runner.service.d/short.conf", b"[Service]\nTimeoutStartSec=2\n", "644");
+        host.ok("systemctl stop lab-pg; systemctl daemon-reload; systemctl start --no-block unwedge-runner; sleep 4; test $(systemctl is-active unwedge-runner) = activating || exit 1; main_pid unwedge-runner >/srv/out/.pid");
         host.ok("systemctl start lab-pg");
         host.until("test $(systemctl is-active unwedge-runner) = active");
+        host.ok("test $(main_pid unwedge-runner) = $(cat /srv/out/.pid); rm /srv/out/.pid");
         host.ok("cd /srv/in; tee a b <<<x; unwedge jobs submit slow a");
         host.until("test $(systemctl show -P ExecMainStartTimestampMonotonic unwedge-runner) != 0; cd /; unwedge jobs why 1 | grep -q '^running'");
         let pid = host.ok("main_pid unwedge-runner");

@@ -895,6 +895,15 @@ fn what_is_said_of_a_job_that_stands_still_is_of_its_try_alone() {
         say(&mut store, &[(tokens[0], Some(hung.clone()))]);
         let one = (Some(hung.clone()), [(Still::HungOnIo, 1)].into());
         assert_eq!(seen(&mut store), one);
+        // of a worker that was not heard for as long as makes it stale, nothing counts
+        let silent = |ms: i64| {
+            db.rows(&format!("UPDATE unwedge_workers SET beat_ms = beat_ms - ({ms}) RETURNING id"));
+        };
+        for (ms, expected) in [(50_000, &one), (60_000, &nothing)] {
+            silent(ms);
+            assert_eq!(&seen(&mut store), expected, "{ms}");
+            silent(-ms);
+        }
         // another beat that says nothing leaves it
         say(&mut store, &[]);
         assert_eq!(seen(&mut store), one);
@@ -909,6 +918,26 @@ fn what_is_said_of_a_job_that_stands_still_is_of_its_try_alone() {
         assert_eq!(seen(&mut store), nothing);
         assert_eq!(claim(&mut store, "w", &[], 1)[0].token, other);
         assert_eq!(seen(&mut store), nothing, "the next try begins without it");
+    }
+}
+
+#[test]
+fn the_story_of_a_job_that_was_called_off_says_so_however_its_try_ended() {
+    for db in Db::both("the_story_of_a_job_that_was_called_off_says_so_however_its_try_ended") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&["1", "2"].map(job)).unwrap();
+        let tokens: Vec<Token> = claim(&mut store, "w", &[], 2).iter().map(|it| it.token).collect();
+        let ids: Vec<i64> = tokens.iter().map(|it| it.id).collect();
+        store.change(&Which::ids(&ids), &Change::Cancel, "somebody", false).unwrap();
+        // one ends by itself, with the other its worker is lost
+        store.end(&[ending(tokens[0], State::Pending)], "0", "w").unwrap();
+        let seen = store.workers().unwrap();
+        store.bury(&seen, 3).unwrap();
+        for id in ids {
+            let (job, tries) = store.job(id).unwrap().unwrap();
+            assert_eq!((job.state, tries[0].end_state.as_str()), (State::Cancelled, "cancelled"));
+        }
     }
 }
 

@@ -203,6 +203,8 @@ fn round(
         let mut store = Store::open(&asked)?;
         let seen = store.workers()?;
         let mut gone = over_rounds(&mut heard, &seen, &now_, lease);
+        // what still hangs of a worker is at its jobs, however long that one is silent
+        gone.retain(|it| witness::fate(&it.id) != Fate::Ending);
         gone.extend(seen.into_iter().filter(|it| witness::fate(&it.id) == Fate::Gone));
         gone.sort_by(|a, b| a.id.cmp(&b.id));
         gone.dedup_by(|a, b| a.id == b.id);

@@ -62,8 +62,11 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
 
     // decide
     let wait = wish::wait(&settings, &now);
-    let files: Vec<String> =
-        wish.loaded.files.iter().map(|file| file.display().to_string()).collect();
+    let files = wish.loaded.files.iter().map(|file| file.display().to_string());
+    // names alone: a value may be a secret
+    let variables = unwedge::config::overrides::of_process().into_iter();
+    let variables = variables.map(|(name, _)| name.to_string_lossy().into_owned());
+    let from: Vec<String> = files.chain(variables).collect();
     let numbers = wish.numbers();
     let (types, slots) = wish.sized(&[]);
     let setup = Setup {
@@ -90,7 +93,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         id,
         names(setup.types.iter()),
         mode_of(setup.types.iter()),
-        if files.is_empty() { "no file".to_owned() } else { files.join(", ") },
+        if from.is_empty() { "no file".to_owned() } else { from.join(", ") },
         if wait.is_zero() {
             String::new()
         } else {

@@ -113,8 +113,15 @@ pub fn heartbeats(host: &Host<'_>) -> Vec<Finding> {
     let Some(told) = Told::by(host, &JOBS) else { return vec![untold()] };
     let is =
         |name: &str, state| told.is("unwedge_heartbeat_state", &[("name", name), ("state", state)]);
-    let one = |name: &String| match ["fresh", "stale", "absent"].iter().find(|it| is(name, it)) {
+    let one = |name: &String| match ["fresh", "stale", "absent", "skewed"]
+        .iter()
+        .find(|it| is(name, it))
+    {
         Some(&"fresh") => Finding::ok(name, "fresh"),
+        Some(&"skewed") => Finding::warn(
+            name,
+            "skewed: its clock and this one differ, so nobody can tell how old it is; timedatectl on both",
+        ),
         Some(state) => {
             Finding::warn(name, format!("{state}: whatever needs it waits (unwedge incidents)"))
         }

@@ -25,6 +25,8 @@ const EACH: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How much of what it said is told, bytes.
 const TAIL: usize = 2048;
+/// How long the journal may take.
+const SAID_LIMIT: Duration = Duration::from_secs(5);
 /// Where a runner that is no service says what it does, beside its records.
 const LOG: &str = "runner.log";
 
@@ -41,6 +43,10 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
     let is_unit = has_unit(settings, &unit);
     if is_unit && !dry_run && rustix::process::geteuid().is_root() {
         units::ask(&settings.host.systemctl, "start", &unit).map_err(|why| anyhow!(why))?;
+        // it is there once its queue has answered; who asks the queue is not root any more
+        if !comes_up(settings, &unit) {
+            bail!("{}", gave_up(settings, &unit));
+        }
     } else if is_unit && !dry_run {
         bail!("{unit} is there, and only root may start it: systemctl start {unit}");
     }
@@ -60,9 +66,7 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
             || true,
         )? {
             Some(it) => Ok(format!("{unit} is there: worker {}\n", it.id).into()),
-            None => bail!(
-                "{unit} did not come up; journalctl --no-pager --lines 20 --unit {unit} says why"
-            ),
+            None => bail!("{unit} is up, and the queue knows no worker of it: unwedge queue check"),
         };
     }
     let (program, log) = (program()?, manifest::queue_dir(&settings.host).join(LOG));
@@ -92,11 +96,43 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
     )
 }
 
+/// Ends a unit that did not come up, so that it does not go on trying behind whoever started it; what is to be said.
+fn gave_up(settings: &Settings, unit: &str) -> String {
+    let stopped = match units::ask(&settings.host.systemctl, "stop", unit) {
+        Ok(()) => "it is stopped".to_owned(),
+        Err(why) => format!("it cannot be stopped: {why}"),
+    };
+    let words = ["--no-pager", "--quiet", "--output", "cat", "--lines", "20", "--unit", unit];
+    let mut argv = vec![settings.host.journalctl.clone().into_os_string()];
+    argv.extend(words.map(OsString::from));
+    let said = command::run(&argv, SAID_LIMIT);
+    let said = said.map_or_else(|error| error.to_string(), |it| text::tail(&it.stdout, TAIL));
+    format!("{unit} did not come up, and {stopped}; it said: {said}")
+}
+
 fn has_unit(settings: &Settings, unit: &str) -> bool {
     settings.host.services == Services::Systemd
         && services::is_running()
         && services::show(&settings.host.systemctl, &[unit.to_owned()], Duration::from_secs(5))
             .is_ok_and(|all| all.get(unit).is_some_and(services::Shown::is_loaded))
+}
+
+/// Whether it comes up, as long as it may take to.
+fn comes_up(settings: &Settings, unit: &str) -> bool {
+    /// What is about to be started may still look as it did.
+    const LOOKS: u32 = 5;
+    let deadline = Deadline::after(EACH * TRIES);
+    let mut failed = 0;
+    while !deadline.passed() && failed < LOOKS {
+        let all = services::show(&settings.host.systemctl, &[unit.to_owned()], SAID_LIMIT);
+        match all.as_ref().ok().and_then(|all| all.get(unit)).map(|it| it.get("ActiveState")) {
+            Some("active") => return true,
+            Some("failed") => failed += 1,
+            Some(_) | None => failed = 0,
+        }
+        pause(ASK_EVERY);
+    }
+    false
 }
 
 /// The program beside this one.

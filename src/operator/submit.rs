@@ -45,9 +45,14 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         settings.jobs.as_ref().is_some_and(|jobs| jobs.autostart) && asked.at.queue.is_none();
     let nobody = match nobody {
         Some(_) if may_start && !asked.dry_run => {
-            start::start(settings, false)?;
+            // what is put in waits for somebody, whoever could start one
+            let started = start::start(settings, false);
             let workers = asking.ask(|store| store.all_workers(false))?;
-            nobody_for(&kind, &workers)
+            let nobody = nobody_for(&kind, &workers);
+            match (nobody, started.err()) {
+                (Some(nobody), Some(why)) => Some(format!("{nobody}; it was tried: {why:#}")),
+                (nobody, _) => nobody,
+            }
         }
         nobody => nobody,
     };

@@ -267,14 +267,26 @@ mod tests {
     }
 
     fn words_on(ground: Ground, input: &str, output: Option<&str>) -> Result<String, String> {
-        let container = Container {
+        words_of(&a_container(), ground, input, output)
+    }
+
+    fn a_container() -> Container {
+        Container {
             engine: vec!["/usr/bin/podman".to_owned(), "--root".to_owned(), "/r".to_owned()],
             image: "tools:1".to_owned(),
             network: None,
             pull: Pull::Never,
-        };
+        }
+    }
+
+    fn words_of(
+        container: &Container,
+        ground: Ground,
+        input: &str,
+        output: Option<&str>,
+    ) -> Result<String, String> {
         let command = Command {
-            container: &container,
+            container,
             ground,
             has_cgroup: true,
             has_seat: true,
@@ -306,6 +318,10 @@ mod tests {
         assert!(said.contains("|--volume|/srv:/srv|--volume|/srv/a:/srv/a:ro|"), "{said}");
         let said = words("/srv/a", Some("/srv/out/b")).unwrap();
         assert!(said.contains("|--volume|/srv:/srv:ro|--volume|/srv/out:/srv/out|"), "{said}");
+        let network = Some("lan".to_owned());
+        let other = Container { network, pull: Pull::Missing, ..a_container() };
+        let said = words_of(&other, ROOT, "/srv/in/a", None).unwrap();
+        assert!(said.contains("|--network|lan|") && said.contains("|--pull|missing|"), "{said}");
         assert!(words("/srv/a:b/c", None).unwrap_err().contains("colon"));
     }
 

@@ -162,6 +162,11 @@ fn not_kept(error: &std::io::Error) -> Halt {
     Halt::Over(failed(Class::Infrastructure, format!("keep the result: {error}")))
 }
 
+/// Nothing of it ran, for no fault of its own.
+fn not_begun(why: impl Into<String>) -> Report {
+    Report { is_early: true, ..failed(Class::Infrastructure, why) }
+}
+
 fn failed(class: Class, message: impl Into<String>) -> Report {
     Report { class: Some(class), message: Some(message.into()), ..Report::default() }
 }
@@ -208,11 +213,11 @@ impl Job<'_> {
             let before = Token { nth: order.token.nth - 1, ..order.token };
             container::remove_up_to(&inside.engine, &order.mark, before).map_err(|why| {
                 let why = format!("whether a try before is still at work cannot be told: {why}");
-                Halt::Over(failed(Class::Infrastructure, why))
+                Halt::Over(not_begun(why))
             })?;
         }
         let away = Away::of(order);
-        self.away = away.map_err(|why| Halt::Over(failed(Class::Infrastructure, why)))?;
+        self.away = away.map_err(|why| Halt::Over(not_begun(why)))?;
         let mut done = self.work();
         if let Some(away) = &self.away {
             // also where it was stopped on the way
@@ -246,16 +251,23 @@ impl Job<'_> {
         if let Some(failed) = self.fetch()? {
             return Ok(failed);
         }
-        let mut last = None;
+        let (mut last, mut lacks) = (None, Vec::new());
         for (nth, tier) in order.kind.tiers.iter().enumerate() {
             let argv = order.kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
             let program = Path::new(argv.first().map_or("", String::as_str));
             if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
+                lacks.push(format!("{} is not on this host: {}", tier.name, text::path(program)));
                 continue;
             }
             let scratch = self.scratch();
             if let Some(scratch) = &scratch {
-                clear(scratch)?;
+                clear(scratch).map_err(|halt| match halt {
+                    // nothing of it ran
+                    Halt::Over(report) if last.is_none() => {
+                        Halt::Over(Report { is_early: true, ..report })
+                    }
+                    halt => halt,
+                })?;
             }
             let (outcome, report) = match self.one(nth, tier, scratch.as_deref())? {
                 (Outcome::Done, report) => self.accepted(nth, tier, scratch.as_deref(), report)?,
@@ -264,8 +276,9 @@ impl Job<'_> {
             match outcome {
                 Outcome::Done => {
                     let is_wanted = tier.min_bytes > 0;
-                    let report =
-                        Report { bytes: size(order, scratch.as_deref(), &report), ..report };
+                    let bytes = size(order, scratch.as_deref(), &report);
+                    let skipped = (!lacks.is_empty()).then(|| lacks.join("; "));
+                    let report = Report { bytes, message: report.message.or(skipped), ..report };
                     return match &self.away {
                         Some(away) if away.output.is_some() => {
                             self.keep_and_deliver(report, is_wanted)
@@ -365,7 +378,7 @@ impl Job<'_> {
             // never on the host instead
             (Some(_), None) => {
                 let why = "whose its engine's containers are is not known";
-                return Err(Halt::Over(failed(Class::Infrastructure, why)));
+                return Err(Halt::Over(not_begun(why)));
             }
         };
         let name = container::name_of(self.worker, order.token, nth);
@@ -553,7 +566,10 @@ impl Job<'_> {
             // a server that is away or a disk that is full is nobody's fault; what comes damaged again and again is to be
             // looked at
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
-                let is_early = report.exit_code == Some(errand::AWAY);
+                let is_own = Address::of(&order.input).is_none();
+                let is_said = is_own && report.class == Some(Class::Infrastructure);
+                let is_early = report.exit_code == Some(errand::AWAY)
+                    || (is_said && report.exit_code.is_some_and(|code| code != 0));
                 Some(Report { is_early, ..report })
             }
         })

@@ -113,6 +113,8 @@ mod tests {
                 assert_eq!(class(odd, rule), config, "{odd}");
             }
         }
+        let of_dir = check(said(3, ABC).as_bytes(), dir.path(), SumRule::IfSaid);
+        assert_eq!(of_dir.map_err(|(class, _)| class), config);
         let gone = check(said(3, ABC).as_bytes(), &dir.path().join("b"), SumRule::IfSaid);
         assert_eq!(gone.map_err(|(class, _)| class), infra);
     }

@@ -36,8 +36,6 @@ use session::Session;
 
 /// So many rows are put in at a time: the lock of a file is nobody else's for long.
 const SUBMIT_AT_ONCE: usize = 500;
-/// After so many others have a turn.
-const MANY: usize = 100;
 
 /// Jobs that lost their worker again come so far apart, in milliseconds.
 const LOST_AGAIN_APART_MS: u64 = 30_000;
@@ -320,11 +318,11 @@ const END: &str = "
         placed_ms = CASE WHEN e.value->>'class' IS NULL OR e.value->>'class' = 'infrastructure' THEN placed_ms END
     FROM {each:1}
     WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
-    RETURNING id, tries, type";
+    RETURNING id, tries, type, state AS stands";
 /// What is kept of a try, of the same elements; where they are from stands behind it.
 const NOTE: &str = "
     INSERT INTO unwedge_attempts (job, try, worker, end_state, tier, exit_code, signal, class, message, version, digest, started_ms, ended_ms)
-    SELECT CAST(e.value->>'id' AS BIGINT), CAST(e.value->>'try' AS BIGINT), $2, e.value->>'state', e.value->>'tier',
+    SELECT CAST(e.value->>'id' AS BIGINT), CAST(e.value->>'try' AS BIGINT), $2, STANDS, e.value->>'tier',
         CAST(e.value->>'exit_code' AS BIGINT), CAST(e.value->>'signal' AS BIGINT), e.value->>'class', e.value->>'message',
         $3, e.value->>'digest', CAST(e.value->>'started_ms' AS BIGINT), {now}";
 
@@ -356,9 +354,6 @@ impl Store {
         let mut all = Vec::with_capacity(jobs.len());
         for some in jobs.chunks(SUBMIT_AT_ONCE) {
             all.extend(self.submit_some(some)?);
-            if some.len() >= MANY {
-                self.session.let_others();
-            }
         }
         Ok(all)
     }
@@ -610,16 +605,24 @@ impl Store {
             let of = |row: &Vec<Cell>| Token { id: number(row, 0), nth: number(row, 1) };
             let types: BTreeMap<Token, String> =
                 rows.iter().map(|row| (of(row), text_of(row, 2))).collect();
+            // one that was called off meanwhile stands otherwise than its try says
+            let stands: BTreeMap<Token, String> =
+                rows.iter().map(|row| (of(row), text_of(row, 3))).collect();
             let accepted: Vec<Token> = types.keys().copied().collect();
             lanes::note(session, endings, &types, breaker)?;
             let noted: Vec<Value> = endings
                 .iter()
-                .filter(|ending| accepted.binary_search(&ending.token).is_ok())
-                .map(json_of)
+                .filter_map(|ending| Some((ending, stands.get(&ending.token)?)))
+                .map(|(ending, stands)| {
+                    let mut value = json_of(ending)?;
+                    value["state"] = json!(stands);
+                    Ok(value)
+                })
                 .collect::<Result<_, Fault>>()?;
             if !noted.is_empty() {
                 let noted = Param::Text(Value::Array(noted).to_string());
-                session.rows(&format!("{NOTE} FROM {{each:1}}"), vec![noted, worker, version])?;
+                let note = NOTE.replace("STANDS", "e.value->>'state'");
+                session.rows(&format!("{note} FROM {{each:1}}"), vec![noted, worker, version])?;
             }
             Ok(accepted)
         })
@@ -628,10 +631,11 @@ impl Store {
     /// The same in one statement, where the database takes that, and where no lane may have to be closed.
     fn end_at_once(&mut self, params: Vec<Param>) -> Result<Vec<Token>, Fault> {
         let text = format!(
-            "WITH ended AS ({END}, e.value), noted AS ({NOTE} FROM ended e),
+            "WITH ended AS ({END}, e.value), noted AS ({} FROM ended e),
                  works AS (UPDATE unwedge_lanes {} WHERE (streak > 0 OR opened_ms IS NOT NULL) AND type IN (SELECT e.type FROM ended e
                      WHERE coalesce(e.value->>'class', '') <> 'infrastructure' AND (e.value->>'class' IS NOT NULL OR e.value->>'state' = 'done')))
              SELECT id, tries FROM ended ORDER BY id, tries",
+            NOTE.replace("STANDS", "e.stands"),
             lanes::CLOSE
         );
         let rows = self.session.rows(&text, params)?;
@@ -673,7 +677,7 @@ impl Store {
             WHERE id = e.value->>'id' AND beats = CAST(e.value->>'beats' AS BIGINT) AND state <> 'dead'";
         const NOTE: &str = "
             INSERT INTO unwedge_attempts (job, try, worker, end_state, class, message, version, started_ms, ended_ms)
-            SELECT j.id, j.tries, j.worker, CASE WHEN j.rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
+            SELECT j.id, j.tries, j.worker, CASE WHEN j.cancel_ms IS NOT NULL THEN 'cancelled' WHEN j.rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
                 'crashed', 'its worker was lost', w.version, j.started_ms, {now}
             FROM {each:2} JOIN unwedge_jobs j ON j.id = CAST(e.value->>'id' AS BIGINT) LEFT JOIN unwedge_workers w ON w.id = j.worker
             WHERE j.state = 'running' AND coalesce(w.state, 'dead') = 'dead'";

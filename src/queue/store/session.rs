@@ -153,14 +153,6 @@ impl Session {
         ended.map(|()| done)
     }
 
-    /// Leaves a file to others for a moment, after it was locked for long and before it is again: who waits for it looks
-    /// now and then. A server needs no such thing.
-    pub fn let_others(&self) {
-        if self.dialect() == Dialect::Sqlite {
-            pause(WAIT * 3);
-        }
-    }
-
     /// The present, as the queue has it.
     pub fn now_ms(&mut self) -> Result<u64, Fault> {
         let rows = self.rows("SELECT {now}", Vec::new())?;
@@ -388,13 +380,11 @@ fn time(anchor: &Anchor) -> i64 {
     i64::try_from(anchor.time(millis(boottime()))).unwrap_or(i64::MAX)
 }
 
-/// How often it is looked whether somebody else still writes to a file.
-const WAIT: Duration = Duration::from_millis(2);
-
 /// Whether a file that somebody else writes to is waited for any longer, when it was found so `times` before. SQLite's
 /// own handler waits longer the longer it has waited, so that whoever comes last is served first and some not at all;
 /// here all have the same chance.
 fn is_waited_for(times: i32) -> bool {
+    const WAIT: Duration = Duration::from_millis(2);
     /// Some five seconds: less than anybody waits for an answer.
     const TIMES_MAX: i32 = 2_000;
     pause(WAIT);

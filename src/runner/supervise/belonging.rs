@@ -53,7 +53,10 @@ impl Runner {
         match self.link.ask(move |store| store.register(&worker)) {
             Ok(Registered::TooOld { least }) => {
                 return Some(format!(
-                    "this queue wants workers of version {least} or later, and this one is {}: install that and start it again",
+                    "{} of {} is of version {}, and this queue wants workers of {least} or later: \
+                     dpkg -i unwedge_{least}_*.deb && systemctl restart unwedge-runner",
+                    self.id,
+                    witness::host(),
                     env!("CARGO_PKG_VERSION")
                 ));
             }
@@ -413,6 +416,8 @@ impl Runner {
         let others: Vec<Seen> = seen.into_iter().filter(|it| it.id != self.id).collect();
         let patience = Patience { lease: self.lease, proof: RETRY_HOLDING + numbers.beat * 3 };
         let mut gone = self.leases.look(&others, now, patience);
+        // what still hangs of a worker is at its jobs, however long that one is silent
+        gone.retain(|it| witness::fate(&it.id) != Fate::Ending);
         // of a process of this very host it is known, and need not be waited for
         for other in others {
             match witness::fate(&other.id) {

@@ -9,6 +9,7 @@ use rustix::process::Pid;
 use super::{Runner, TOGETHER, failed, millis, random, say};
 use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
+use crate::decide::at_work::Still;
 use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
@@ -39,6 +40,11 @@ fn buckets_of(all: &[Bucket], paths: [Option<&PathBuf>; 2]) -> Vec<Bucket> {
     let named: Vec<&str> =
         paths.into_iter().flatten().filter_map(|it| Some(Address::of(it)?.bucket)).collect();
     all.iter().filter(|it| named.contains(&it.name.as_str())).cloned().collect()
+}
+
+/// Nothing of it ran, for no fault of its own.
+fn not_begun(why: &str) -> Report {
+    Report { is_early: true, ..failed(Class::Infrastructure, why) }
 }
 
 impl Runner {
@@ -152,10 +158,14 @@ impl Runner {
             let report = Report { is_given_up: true, ..Report::default() };
             return self.end(claimed, kind, report, None);
         }
+        // so may the room have gone
+        if self.full.as_ref().is_none_or(|full| full.contains_key(&kind.name)) {
+            let report = Report { is_given_up: true, ..Report::default() };
+            return self.end(claimed, kind, report, None);
+        }
         if let Some(closed) = self.closed_here(kind, &input, output.as_deref(), &open) {
             let why = format!("{closed} is not open on this host");
-            let report = Report { is_early: true, ..failed(Class::Infrastructure, &why) };
-            return self.end(claimed, kind, report, None);
+            return self.end(claimed, kind, not_begun(&why), None);
         }
         let Ok(ground) = self.ground_of(kind) else {
             // it was claimed before that was known
@@ -167,8 +177,12 @@ impl Runner {
             Some(cgroups) => match cgroups.make(token, kind.memory_mib) {
                 Ok(cgroup) => Some(cgroup),
                 Err(error) => {
-                    let why = format!("make a cgroup: {error}");
-                    return self.end(claimed, kind, failed(Class::Infrastructure, &why), None);
+                    return self.end(
+                        claimed,
+                        kind,
+                        not_begun(&format!("make a cgroup: {error}")),
+                        None,
+                    );
                 }
             },
         };
@@ -200,8 +214,7 @@ impl Runner {
                 self.running.insert(token, running);
             }
             Err(error) => {
-                let why = format!("start a helper: {error}");
-                self.end(claimed, kind, failed(Class::Infrastructure, &why), None);
+                self.end(claimed, kind, not_begun(&format!("start a helper: {error}")), None);
             }
         }
     }
@@ -246,6 +259,7 @@ impl Runner {
     pub(super) fn over(&mut self, token: Token, goes_on: bool) {
         let Some(mut running) = self.running.remove(&token) else { return };
         let report = running.over();
+        let report = self.blamed(&running, report);
         // what a helper that was killed has left is ours now
         let is_lost = running.is_killed || report.class == Some(Class::Crashed);
         if let Some(cgroup) = &running.cgroup {
@@ -272,6 +286,31 @@ impl Runner {
         self.end(&claimed, &kind, report, Some(started_ms));
         self.begin_next();
         self.poll_due = self.poll_due.min(Duration::ZERO);
+    }
+
+    /// What came of a try, and whose fault that was: one whose storage is closed by now, or that hung on it to the end, was not
+    /// let down by itself, whatever its command made of that.
+    fn blamed(&self, running: &Running, report: Report) -> Report {
+        let is_own = matches!(report.class, Some(Class::Failed | Class::TimedOut));
+        if !is_own || report.is_given_up {
+            return report;
+        }
+        let open = self.open();
+        let needs = running.claimed.needs.iter();
+        let closed: Vec<&str> =
+            needs.filter(|need| !open.contains(need)).map(String::as_str).collect();
+        let stall = running.pulse.as_ref().and_then(|it| it.stall.as_ref());
+        let hung = stall.filter(|it| it.how == Still::HungOnIo).map(|it| it.why.clone());
+        let why = match closed.as_slice() {
+            [] => hung,
+            closed => Some(format!("{} is not open", closed.join(", "))),
+        };
+        let Some(why) = why else { return report };
+        let message = match report.message {
+            Some(message) => format!("{why}: {message}"),
+            None => why,
+        };
+        Report { class: Some(Class::Infrastructure), message: Some(message), ..report }
     }
 
     /// Begins what was claimed already, while there is room for it.
