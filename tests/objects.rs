@@ -726,7 +726,7 @@ fn what_was_carried_must_be_what_the_other_side_says_that_it_has() {
     let Some(desk) = Desk::new(test, &db, kind) else { return };
     let script = |name: &str, text: &str| fs::write(desk.at(name), text).unwrap();
     let good = format!("cp \"$1\" \"$2\"; {SUM}");
-    for name in ["a", "b", "c", "d"] {
+    for name in ["a", "b", "c", "d", "e"] {
         fs::write(desk.at(&format!("free/{name}")), "far").unwrap();
     }
     let last = |desk: &Desk<'_>| desk.jobs().pop().unwrap();
@@ -760,6 +760,22 @@ fn what_was_carried_must_be_what_the_other_side_says_that_it_has() {
     db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 WHERE id = 3 RETURNING id");
     desk.work();
     assert_eq!(fs::read_to_string(desk.at("free/c.done")).unwrap(), "FAR", "{:?}", desk.jobs());
+
+    // also where the input was fetched: by its bytes it is known again
+    script("free/fetch", &good);
+    script("free/deliver", &good.replace("$3", "${3//[0-4]/5}"));
+    desk.submit("/nowhere/in/e");
+    desk.work();
+    let row = last(&desk);
+    assert!(row[5].ends_with("; its result is kept"), "{row:?}");
+    let runs = || fs::read_to_string(desk.at("free/runs")).unwrap().lines().count();
+    let before = runs();
+    fs::remove_file(desk.at("free/e.done")).unwrap();
+    script("free/deliver", &good);
+    db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 WHERE id = 4 RETURNING id");
+    desk.work();
+    assert_eq!(fs::read_to_string(desk.at("free/e.done")).unwrap(), "FAR", "{:?}", desk.jobs());
+    assert_eq!(runs(), before, "it is not made again");
 
     // what has to be said and is not is the type's fault
     script("free/deliver", "cp \"$1\" \"$2\"");

@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::order::Order;
+use super::sum;
 use crate::act::upkeep::KEPT;
 use crate::config::bucket::Address;
 use crate::probes::intake::version_of;
@@ -26,6 +27,8 @@ pub struct Away {
     pub input: Option<PathBuf>,
     /// Its result on its way; none where the result belongs on this host, or there is none to make.
     pub output: Option<PathBuf>,
+    /// Which input that copy is, where only the copy tells.
+    fetched: Option<String>,
 }
 
 /// A result that waits.
@@ -68,7 +71,22 @@ impl Away {
         let lock = File::open(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         // nobody else has any business there but who tidies up, and that one waits for nothing
         let _ = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
-        Ok(Some(Self { dir, _lock: lock, input, output }))
+        Ok(Some(Self { dir, _lock: lock, input, output, fetched: None }))
+    }
+
+    /// Looks which input was fetched, where nothing has said that before; whether that is known only now.
+    ///
+    /// # Errors
+    /// The copy cannot be read.
+    pub fn know(&mut self, order: &Order) -> std::io::Result<bool> {
+        let Some(copy) = self.input.as_ref().filter(|_| self.output.is_some()) else {
+            return Ok(false);
+        };
+        if wanted(order, None).is_some() {
+            return Ok(false);
+        }
+        self.fetched = Some(sum::text_of(copy)?);
+        Ok(true)
     }
 
     /// Keeps the result until it is delivered; whether it is kept.
@@ -80,7 +98,7 @@ impl Away {
             fs::File::open(output)?.sync_all()?;
         }
         // of which input it was made nobody could tell later
-        let Some(wanted) = wanted(order) else { return Ok(false) };
+        let Some(wanted) = wanted(order, self.fetched.as_deref()) else { return Ok(false) };
         let kept = Kept { tier: tier.map(str::to_owned), ..wanted };
         let file = self.dir.join(KEPT);
         fs::write(&file, serde_json::to_vec(&kept)?)?;
@@ -91,7 +109,7 @@ impl Away {
     /// The result that a try before has made of the same input by the same type: it is this one's from now on.
     #[must_use]
     pub fn kept(&self, order: &Order) -> Option<Kept> {
-        let (output, wanted) = (self.output.as_ref()?, wanted(order)?);
+        let (output, wanted) = (self.output.as_ref()?, wanted(order, self.fetched.as_deref())?);
         let before = tries_before(order).into_iter().find_map(|dir| {
             let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
             let is_same = Kept { tier: kept.tier.clone(), ..wanted.clone() } == kept;
@@ -132,7 +150,7 @@ impl Away {
 }
 
 /// What a result must have been made of to be this job's; none where nobody can tell which input it is.
-fn wanted(order: &Order) -> Option<Kept> {
+fn wanted(order: &Order, fetched: Option<&str>) -> Option<Kept> {
     let of_file = || {
         let it = order.input.symlink_metadata().ok()?;
         Some(version_of(&it))
@@ -140,7 +158,7 @@ fn wanted(order: &Order) -> Option<Kept> {
     Some(Kept {
         digest: order.kind.digest(),
         input: text::path(&order.input),
-        version: order.version.clone().or_else(of_file)?,
+        version: order.version.clone().or_else(of_file).or(fetched.map(str::to_owned))?,
         output: order.output.as_deref().map(text::path),
         tier: None,
     })

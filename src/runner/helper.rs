@@ -239,17 +239,18 @@ impl Job<'_> {
     /// Fetches what is to be fetched, and does the job.
     fn work(&mut self) -> Result<Report, Halt> {
         let order = self.order;
-        if let Some((away, kept)) =
-            self.away.as_ref().and_then(|away| Some((away, away.kept(order)?)))
-        {
-            let is_kept = away.keep(order, kept.tier.as_deref());
-            self.is_kept = is_kept.map_err(|error| not_kept(&error))?;
-            let made = away.output.as_deref().and_then(|it| fs::metadata(it).ok());
-            let bytes = made.map(|it| it.len());
-            return self.deliver(Report { tier: kept.tier, bytes, ..Report::default() });
+        if let Some(done) = self.deliver_kept()? {
+            return Ok(done);
         }
         if let Some(failed) = self.fetch()? {
             return Ok(failed);
+        }
+        let is_new = self.away.as_mut().map_or(Ok(false), |away| away.know(order));
+        let read = |error| failed(Class::Infrastructure, format!("read what was fetched: {error}"));
+        if is_new.map_err(|error: std::io::Error| Halt::Over(read(error)))?
+            && let Some(done) = self.deliver_kept()?
+        {
+            return Ok(done);
         }
         let (mut last, mut lacks) = (None, Vec::new());
         for (nth, tier) in order.kind.tiers.iter().enumerate() {
@@ -308,6 +309,18 @@ impl Job<'_> {
                 format!("none of its programs is here: {}", programs.join(", ")),
             )
         }))
+    }
+
+    /// Delivers what a try before has made of the same input and could not deliver.
+    fn deliver_kept(&mut self) -> Result<Option<Report>, Halt> {
+        let order = self.order;
+        let kept = self.away.as_ref().and_then(|away| Some((away, away.kept(order)?)));
+        let Some((away, kept)) = kept else { return Ok(None) };
+        let is_kept = away.keep(order, kept.tier.as_deref());
+        self.is_kept = is_kept.map_err(|error| not_kept(&error))?;
+        let made = away.output.as_deref().and_then(|it| fs::metadata(it).ok());
+        let bytes = made.map(|it| it.len());
+        self.deliver(Report { tier: kept.tier, bytes, ..Report::default() }).map(Some)
     }
 
     /// Whether what a tier wrote is a result by the rules of its type. What it did not have to write is.

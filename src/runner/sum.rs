@@ -51,6 +51,14 @@ impl Sum {
     }
 }
 
+/// What tells the contents of a file from others.
+///
+/// # Errors
+/// It cannot be read.
+pub fn text_of(path: &Path) -> std::io::Result<String> {
+    Sum::of(path).map(|it| format!("{} {}", it.bytes, it.sha256))
+}
+
 /// Compares a file with what a command said last; why it is not so, and whose fault that is.
 ///
 /// # Errors
