@@ -315,6 +315,40 @@ fn nothing_of_a_job_is_left_when_its_time_is_over_or_it_is_done() {
 }
 
 #[test]
+fn a_result_on_its_way_keeps_the_ending_of_its_name() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let file = desk.input("a.pdf", "x");
+    let script = desk.script("case \"$2\" in *.txt) cp \"$1\" \"$2\";; *) exit 9;; esac");
+    let words = [script.as_str(), "{input}", "{output}"];
+    let (code, said) = desk.run(&["--output", "out/{stem}.txt"], &[file], &words);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(fs::read_dir(desk.path("out")).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(desk.path("out/a.txt")).unwrap(), "x");
+}
+
+#[test]
+fn without_a_queue_that_is_named_it_is_a_file_of_ones_own_that_the_other_verbs_find() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let file = desk.input("a", "x");
+    let say = |words: &[&OsStr]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command.args(words).current_dir(desk.dir.path()).env("HOME", desk.path("home"));
+        let output = command.env_remove("XDG_STATE_HOME").stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let run = ["run", "--output", "out/{name}"].map(OsStr::new);
+    let command = ["--", "/bin/cp", "{input}", "{output}"].map(OsStr::new);
+    say(&[&run[..], &[file.as_os_str()], &command[..]].concat());
+    assert_eq!(fs::read_to_string(desk.path("out/a")).unwrap(), "x");
+    assert!(desk.path("home/.local/state/unwedge").is_dir());
+    let list = say(&["jobs", "list", "--state", "done"].map(OsStr::new));
+    assert!(list.contains(file.to_str().unwrap()), "{list}");
+}
+
+#[test]
 fn whatever_is_killed_no_process_is_left_and_the_next_run_goes_on() {
     use rustix::process::Signal;
     for db in Db::both("whatever_is_killed_no_process_is_left_and_the_next_run_goes_on") {
@@ -381,6 +415,11 @@ fn whatever_is_killed_no_process_is_left_and_the_next_run_goes_on() {
                 let _ = child.wait();
             }
             await_that("no process is left", || alive(&mark).is_empty());
+            if who == "run" {
+                // what was unfinished is back, and charged with nothing
+                let odd = "SELECT count(*) FROM unwedge_jobs WHERE failures + infra_errors > 0 OR state NOT IN ('pending', 'retryable', 'done')";
+                await_that("all of it is back", || db.rows(odd) == [["0"]]);
+            }
             // and all goes on
             fs::write(&gate, "").unwrap();
             let (code, said) = desk.run(&flags, &files, &words);

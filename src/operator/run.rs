@@ -319,6 +319,13 @@ fn closed(jobs: &[NewJob], run_dir: &Path) -> Vec<String> {
     needs.into_iter().filter(|need| !open.contains(need)).cloned().collect()
 }
 
+/// How much of all is over, as a bar.
+fn bar(over: usize, all: usize) -> String {
+    const CELLS: usize = 20;
+    let full = (over * CELLS).checked_div(all).unwrap_or(CELLS).min(CELLS);
+    format!("[{}{}]", "#".repeat(full), " ".repeat(CELLS - full))
+}
+
 /// How far it is, for whoever looks.
 struct Progress {
     all: usize,
@@ -357,7 +364,7 @@ impl Progress {
         }
         (self.last, self.due) = (line.clone(), now + TELL_EVERY);
         Ok(out::print(&if self.is_terminal {
-            format!("\r{line}\x1b[K")
+            format!("\r{} {line}\x1b[K", bar(over, all))
         } else {
             format!("{line}\n")
         })?)
@@ -414,4 +421,17 @@ fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>, json: bool) -> Result
     }
     out::print(&said)?;
     Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_full_when_all_is_over_and_never_before() {
+        let cells = |over, all| bar(over, all).matches('#').count();
+        assert_eq!([cells(0, 40), cells(1, 40), cells(2, 40), cells(39, 40)], [0, 0, 1, 19]);
+        assert_eq!([cells(40, 40), cells(41, 40), cells(0, 0)], [20; 3]);
+        assert_eq!(bar(10, 40), "[#####               ]");
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Fault;
 use super::store::Store;
 use crate::config::queue::Queue;
+use crate::sys::again::Again;
 use crate::sys::clock::boottime;
 use crate::sys::limit::{NoAnswer, within};
 use crate::sys::text;
@@ -17,7 +18,7 @@ pub const RETRY_HOLDING: Duration = Duration::from_secs(15);
 pub struct Link {
     queue: Queue,
     store: Option<Store>,
-    retry: Duration,
+    again: Again,
     not_before: Duration,
     holds: bool,
 }
@@ -26,8 +27,8 @@ impl Link {
     /// To this queue.
     #[must_use]
     pub fn to(queue: Queue) -> Self {
-        let retry = queue.reconnect.first;
-        Self { queue, store: None, retry, not_before: Duration::ZERO, holds: false }
+        let again = Again::new(queue.reconnect.first, queue.reconnect.most);
+        Self { queue, store: None, again, not_before: Duration::ZERO, holds: false }
     }
 
     /// The queue.
@@ -59,7 +60,8 @@ impl Link {
         });
         match answer {
             Ok(Ok((store, Ok(answer)))) => {
-                (self.store, self.retry) = (Some(store), self.queue.reconnect.first);
+                self.store = Some(store);
+                self.again.is_well();
                 Ok(answer)
             }
             // a server that refuses (a full disk, a replica that was demoted) is asked anew on another connection
@@ -93,9 +95,7 @@ impl Link {
     }
 
     fn is_away(&mut self) {
-        let most = self.queue.reconnect.most;
-        let most = if self.holds { most.min(RETRY_HOLDING) } else { most };
-        self.not_before = boottime() + self.retry.min(most);
-        self.retry = (self.retry * 2).min(most);
+        let most = if self.holds { RETRY_HOLDING } else { Duration::MAX };
+        self.not_before = boottime() + self.again.wait_up_to(most);
     }
 }

@@ -40,6 +40,7 @@ use crate::queue::link::Link;
 use crate::queue::store::bell::{self, Rung};
 use crate::queue::store::{Claimed, Ending};
 use crate::report::runner::Standing;
+use crate::sys::again::Again;
 use crate::sys::clock::boottime;
 use crate::sys::manager::{self, Manager};
 
@@ -247,9 +248,10 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         .map_err(|error| io("look whether jobs move", error))?;
     for bucket in setup.buckets.clone() {
         let (answers, every) = (send.clone(), setup.numbers.sweep);
+        let again = Again::new(queue.reconnect.first, queue.reconnect.most);
         std::thread::Builder::new()
             .name("bucket".to_owned())
-            .spawn(move || buckets::watch(&bucket, every, &answers))
+            .spawn(move || buckets::watch(&bucket, every, again, &answers))
             .map_err(|error| io("look at a bucket", error))?;
     }
     let now = boottime();

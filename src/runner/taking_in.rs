@@ -8,14 +8,11 @@ use crate::act::intake::{Comes, Memory, Passed, pass};
 use crate::config::Settings;
 use crate::config::intake::Intake;
 use crate::queue::link::Link;
+use crate::sys::again::Again;
 use crate::sys::clock::pause;
 
 /// How long a listing may take.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The first wait after a pass that came to nothing, because the queue or a bucket is away; it doubles.
-const AGAIN_FIRST: Duration = Duration::from_secs(5);
-/// The longest.
-const AGAIN_LAST: Duration = Duration::from_secs(120);
 
 /// Follows each of them for as long as the program goes on.
 pub fn follow(settings: &Settings) {
@@ -33,11 +30,14 @@ pub fn follow(settings: &Settings) {
 fn follow_one(settings: &Settings, intake: &Intake) {
     let Some(queue) = &settings.queue else { return };
     let (mut link, mut memory) = (Link::to(queue.clone()), Memory::default());
-    let (mut said, mut again) = (None, AGAIN_FIRST);
+    // the queue or a bucket may be away
+    let (mut said, mut again) = (None, Again::new(queue.reconnect.first, queue.reconnect.most));
     loop {
         let done = pass(&mut link, settings, intake, Comes::Often, &mut memory, LIMIT);
-        let wait = if done.is_ok() { intake.every } else { again.max(intake.every) };
-        again = if done.is_ok() { AGAIN_FIRST } else { (again * 2).min(AGAIN_LAST) };
+        let wait = if done.is_ok() { intake.every } else { again.wait().max(intake.every) };
+        if done.is_ok() {
+            again.is_well();
+        }
         tell(&mut said, &intake.name, done);
         pause(wait);
     }
