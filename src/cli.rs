@@ -608,7 +608,8 @@ pub enum WorkersVerb {
         at: QueueAt,
     },
     /// Start the runner of this host, and return once the queue knows it: its unit, where systemd has it, else a process that
-    /// stays. After three tries of ten seconds it gives up, with the end of what the runner said and nothing left of it
+    /// stays. After three tries of ten seconds it gives up, with the end of what the runner said; nothing is left of a process,
+    /// and a unit stays what systemd makes of it
     Start {
         /// Only say what would be started
         #[arg(long)]

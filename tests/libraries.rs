@@ -10,8 +10,9 @@ use std::sync::mpsc;
 
 use unwedge::config::queue::{Adapter, Queue};
 use unwedge::config::{self};
-use unwedge::probes::jobs::{Job, QueueFacts, QueueLook, State};
-use unwedge::queue::{self, Fault, library::About};
+use unwedge::probes::jobs::{Job, QueueFacts, QueueLook, Since, State};
+use unwedge::queue::library::{self, About};
+use unwedge::queue::{self, Fault};
 
 use crate::support::isolate;
 use crate::support::postgres::{Database, cluster};
@@ -85,7 +86,7 @@ pub const ALL: [Fixture; 9] = [
                 ('t', '3', 1, 'created', '-1 min', NULL, 0, false, NULL), ('t', '4', 0, 'created', '-1 h', NULL, 0, false, NULL),
                 ('t', '5', -1, 'retry', '-3 min', '-1 h', 2, false, NULL), ('t', '6', 0, 'created', '1 h', NULL, 0, false, NULL),
                 ('t', '7', 0, 'created', '1 day', NULL, 0, true, NULL), ('t', '8', 0, 'failed', '-1 h', '-1 h', 2, false, NULL),
-                ('t', '9', 0, 'completed', '-1 h', '-1 h', 0, false, NULL), ('dead', '10', 0, 'created', '-1 h', NULL, 0, false, NULL))
+                ('t', '9', 0, 'completed', '-1 h', '-1 h', 0, false, NULL), ('t', '11', 0, 'cancelled', '-1 h', NULL, 0, false, NULL), ('dead', '10', 0, 'created', '-1 h', NULL, 0, false, NULL))
                 AS r (name, key, priority, state, after, started, count, blocked, beat)",
         equals: (
             "INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
@@ -110,7 +111,9 @@ pub const ALL: [Fixture; 9] = [
             SELECT 'q', 't', r.key, json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)), r.priority,
                 now() + r.at::interval, r.attempts
             FROM (VALUES ('1', 0, NULL, 0), ('2', 0, NULL, 0), ('3', 1, NULL, 0), ('4', 0, '-1 h', 0), ('5', -1, '-3 min', 2),
-                ('6', 0, '1 h', 0), ('7', 0, '2 h', 1), ('8', 0, NULL, 0), ('9', 0, NULL, 0)) AS r (key, priority, at, attempts);
+                ('6', 0, '1 h', 0), ('7', 0, '2 h', 1), ('8', 0, NULL, 0), ('9', 0, NULL, 0), ('10', 0, NULL, 0), ('11', 0, NULL, 0)) AS r (key, priority, at, attempts);
+            UPDATE procrastinate_jobs SET status = 'cancelled' WHERE queueing_lock = '10';
+            UPDATE procrastinate_jobs SET status = 'aborted' WHERE queueing_lock = '11';
             UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT min(id) FROM procrastinate_workers) WHERE queueing_lock = '1';
             UPDATE procrastinate_jobs SET status = 'doing', worker_id = (SELECT max(id) FROM procrastinate_workers) WHERE queueing_lock = '2';
             UPDATE procrastinate_jobs SET status = 'failed' WHERE queueing_lock = '8';
@@ -140,7 +143,8 @@ pub const ALL: [Fixture; 9] = [
                 ('3', 1, 'available', '-1 min', 0, NULL, NULL), ('4', 2, 'available', '-1 h', 0, NULL, NULL),
                 ('5', 3, 'retryable', '-3 min', 2, '-1 h', NULL), ('6', 1, 'scheduled', '1 h', 0, NULL, NULL),
                 ('7', 1, 'pending', '2 h', 0, NULL, NULL), ('8', 1, 'discarded', '-1 h', 3, '-1 h', '-1 h'),
-                ('9', 1, 'completed', '-1 h', 1, '-1 h', '-1 h')) AS r (key, priority, state, at, attempt, began, ended)",
+                ('9', 1, 'completed', '-1 h', 1, '-1 h', '-1 h'), ('10', 1, 'cancelled', '-1 h', 1, '-1 h', '-1 h'))
+                AS r (key, priority, state, at, attempt, began, ended)",
         equals: (
             "INSERT INTO river_job (kind, args, scheduled_at) SELECT key, '{}', now() + at::interval FROM (VALUES ('a', '-2 min'), ('b', '-1 h')) AS r (key, at)",
             ["b", "a"],
@@ -164,7 +168,7 @@ pub const ALL: [Fixture; 9] = [
                 ('3', 0, 'available', '-1 min', 0, NULL), ('4', 1, 'available', '-1 h', 0, NULL),
                 ('5', 2, 'retryable', '-3 min', 2, '-1 h'), ('6', 0, 'scheduled', '1 h', 0, NULL),
                 ('7', 0, 'retryable', '2 h', 1, '-1 h'), ('8', 0, 'discarded', '-1 h', 3, '-1 h'),
-                ('9', 0, 'completed', '-1 h', 1, '-1 h')) AS r (key, priority, state, at, attempt, began);
+                ('9', 0, 'completed', '-1 h', 1, '-1 h'), ('10', 0, 'cancelled', '-1 h', 1, '-1 h')) AS r (key, priority, state, at, attempt, began);
             DO $$ BEGIN
                 IF EXISTS (SELECT 1 FROM pg_enum WHERE enumtypid = 'oban_job_state'::regtype AND enumlabel = 'suspended') THEN
                     EXECUTE $q$UPDATE oban_jobs SET state = 'suspended' WHERE worker = '7'$q$;
@@ -490,6 +494,19 @@ fn about(fixture: &Fixture, database: &Database, role: &str) -> Result<About, St
     queue::about_library(&queue(fixture, &database.url(role))).map_err(|Fault(why)| why)
 }
 
+/// When a library takes a row back by itself, as its own sources have it.
+fn rescue_of(name: &str) -> (Since, u64) {
+    match name {
+        "graphile-worker" => (Since::Start, 4 * 3600),
+        "river" | "oban" => (Since::Start, 3600),
+        "procrastinate" => (Since::Silence, 30),
+        "good-job" | "solid-queue" => (Since::Silence, 300),
+        "que" => (Since::Silence, 0),
+        "pg-boss" | "pgmq" => (Since::Row, 0),
+        other => panic!("{other}"),
+    }
+}
+
 /// Grants what a reading says is the least, and reads.
 pub fn read(fixture: &Fixture, database: &Database, role: &str) -> QueueFacts {
     let grants = about(fixture, database, "postgres").unwrap().grants;
@@ -557,7 +574,10 @@ fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session
             let started = (!["que", "pgmq"].contains(&fixture.name)).then_some(10);
             assert_eq!(first.started_utc_ms.map(ago), started, "{shown}");
             assert_eq!(facts.oldest_pending_ms.unwrap() / 60_000, 60, "{shown}");
-            assert!(facts.rescue.is_some() && !facts.hold_back, "{shown}");
+            let rescue = facts.rescue.as_ref().unwrap();
+            let after = std::time::Duration::from_millis(rescue.after_ms).as_secs();
+            assert_eq!((rescue.since, after), rescue_of(fixture.name), "{shown}");
+            assert!(!facts.hold_back, "{shown}");
             // that of pg-boss came later
             let has_index = fixture.name != "pg-boss" || *version == fixture.versions[1];
             assert_eq!(facts.advice.is_empty(), has_index, "{shown}");
@@ -848,6 +868,106 @@ fn a_server_that_goes_mute_between_two_questions_costs_the_timeout_and_is_no_emp
             );
         }
     });
+}
+
+#[test]
+fn a_comment_that_is_lost_is_said_with_what_puts_it_back() {
+    let test = "libraries::a_comment_that_is_lost_is_said_with_what_puts_it_back";
+    each(test, |fixture, packages, database| {
+        let table = match fixture.name {
+            "oban" => "oban_jobs",
+            "que" => "que_jobs",
+            _ => return,
+        };
+        (fixture.install)(packages, database, fixture.versions[1]);
+        for comment in ["NULL", "'mine'"] {
+            database.sql(&format!("COMMENT ON TABLE {table} IS {comment}"));
+            let why = about(fixture, database, "postgres").unwrap_err();
+            let (_, mend) = why.split_once("as its owner: ").unwrap_or_else(|| panic!("{why}"));
+            let (mend, _) = mend.split_once(';').unwrap();
+            database.sql(mend);
+            about(fixture, database, "postgres").unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_part_that_is_missing_is_named_and_no_empty_queue() {
+    let test = "libraries::a_part_that_is_missing_is_named_and_no_empty_queue";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    for fixture in &ALL {
+        let library = library::named(fixture.name).unwrap();
+        for part in library.reads {
+            let database = cluster.database();
+            (fixture.install)(&packages, &database, fixture.versions[1]);
+            let whole = format!("{}.{part}", fixture.schema);
+            let kind = if database
+                .value(&format!("SELECT relkind FROM pg_class WHERE oid = '{whole}'::regclass"))
+                == "v"
+            {
+                "VIEW"
+            } else {
+                "TABLE"
+            };
+            database.sql(&format!("DROP {kind} {whole} CASCADE"));
+            let look = queue::look(&queue(fixture, &database.url("postgres")));
+            let QueueLook::Unknown { why, .. } = &look else { panic!("{whole}: {look:?}") };
+            let is_said = [part, "of version 0", "of version 3", "nothing in the schema"]
+                .iter()
+                .any(|it| why.contains(*it));
+            assert!(is_said, "{whole}: {why}");
+        }
+    }
+}
+
+#[test]
+fn a_status_that_nobody_knows_makes_procrastinate_a_later_one() {
+    let test = "libraries::a_status_that_nobody_knows_makes_procrastinate_a_later_one";
+    each(test, |fixture, packages, database| {
+        if fixture.name == "procrastinate" {
+            (fixture.install)(packages, database, fixture.versions[1]);
+            about(fixture, database, "postgres").unwrap();
+            database.sql("ALTER TYPE procrastinate_job_status ADD VALUE 'paused'");
+            let why = about(fixture, database, "postgres").unwrap_err();
+            assert!(why.contains("nobody has looked at a later one"), "{why}");
+        }
+    });
+}
+
+#[test]
+fn pgmq_says_when_a_message_was_read_from_the_version_on_that_keeps_it() {
+    let test = "libraries::pgmq_says_when_a_message_was_read_from_the_version_on_that_keeps_it";
+    each(test, |fixture, packages, database| {
+        if fixture.name == "pgmq" {
+            (fixture.install)(packages, database, fixture.versions[1]);
+            database.sql("ALTER TABLE pgmq.q_q ADD COLUMN last_read_at timestamptz;
+                INSERT INTO pgmq.q_q (message, vt, read_ct, last_read_at) VALUES ('{}', now() + interval '5 min', 1, now() - interval '10 min')");
+            let facts = about(fixture, database, "postgres").unwrap().facts;
+            let ago = facts.at_utc_ms - facts.running[0].started_utc_ms.unwrap();
+            assert_eq!(ago / 60_000, 10, "{facts:?}");
+        }
+    });
+}
+
+#[test]
+fn each_library_has_a_fixture_and_lines_to_paste() {
+    let mut known: Vec<&str> = library::ALL.iter().map(|it| it.name).collect();
+    let mut here: Vec<&str> = ALL.iter().map(|it| it.name).collect();
+    known.sort_unstable();
+    here.sort_unstable();
+    assert_eq!(known, here);
+    let readme = include_str!("../README.md");
+    let (_, pages) = readme.split_once("### Queues of libraries").unwrap();
+    for library in library::ALL {
+        let adapter = format!("adapter  = \"{}\"", library.name);
+        let block = pages.split("```").find(|it| it.starts_with("toml\n") && it.contains(&adapter));
+        let block = block.unwrap_or_else(|| panic!("{} has no page", library.name));
+        let text = block.trim_start_matches("toml\n");
+        let queue = config::from_str(text).unwrap().queue.unwrap();
+        let Adapter::Library(read) = queue.adapter else { panic!("{text}") };
+        assert_eq!(read.name, library.name);
+        assert!(text.trim().lines().count() <= 3, "{text}");
+    }
 }
 
 /// A way to the server that stands still, each time the server has answered and before that is passed on, for `look`.

@@ -423,6 +423,23 @@ host_test! {
 }
 
 host_test! {
+    fn jobs_of_a_worker_that_is_gone_go_back_with_its_lease_also_where_its_processes_cannot_be_seen(host) {
+        furnish(&host, &[("long", &script("", "echo $$ >>/srv/out/pids; sleep 4321"))], "");
+        configure(&host, "", "[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nlease = \"3s\"\n");
+        host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
+        // as it ships, it sees no process of others
+        host.put("/etc/systemd/system/unwedge-jobs.service", &shipped("unwedge-jobs.service"), "644");
+        host.put("/etc/systemd/system/unwedge-runner.service.d/once.conf", b"[Service]\nRestart=no\n", "644");
+        host.ok("grep -qx ProtectProc=invisible /etc/systemd/system/unwedge-jobs.service; systemctl daemon-reload; systemctl start unwedge-runner
+                 echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a");
+        host.until("test -e /srv/out/pids");
+        host.ok("kill -KILL $(main_pid unwedge-runner); for nth in 1 2 3 4 5; do systemctl start unwedge-jobs.service || :; sleep 1.2; done");
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["rescues"]), (&"retryable".into(), &1.into()), "{it}");
+    }
+}
+
+host_test! {
     fn a_runner_that_is_too_old_for_its_queue_stays_down_and_says_what_to_do(host) {
         furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
         host.ok("systemctl start unwedge-runner; cd /; unwedge queue want-version 9.0.0");
@@ -431,7 +448,7 @@ host_test! {
         host.until("test $(systemctl show -P ActiveState unwedge-runner) = failed");
         host.ok("sleep 2; test $(systemctl show -P ExecMainStatus unwedge-runner) = 78; test $(systemctl show -P NRestarts unwedge-runner) = 0");
         host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q ' of throw-away is of version 0.1.0, and this queue wants workers of 9.0.0 or later: dpkg -i unwedge_9.0.0_\\*.deb && systemctl restart unwedge-runner$'");
-        // and one that cannot come up is not left trying
+        // what it said is shown to whoever starts it by hand
         let said = host.bash("cd /; unwedge workers start 2>&1");
         assert!(said.code == Some(1) && said.stdout.contains("unwedge-runner.service did not come up") && said.stdout.contains("wants workers of 9.0.0"), "{said:?}");
         host.ok("test $(systemctl show -P ActiveState unwedge-runner) != activating");

@@ -96,18 +96,15 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
     )
 }
 
-/// Ends a unit that did not come up, so that it does not go on trying behind whoever started it; what is to be said.
+/// What is to be said of a unit that did not come up. It stays what systemd makes of it: one that waits for its queue is
+/// there when that comes back.
 fn gave_up(settings: &Settings, unit: &str) -> String {
-    let stopped = match units::ask(&settings.host.systemctl, "stop", unit) {
-        Ok(()) => "it is stopped".to_owned(),
-        Err(why) => format!("it cannot be stopped: {why}"),
-    };
     let words = ["--no-pager", "--quiet", "--output", "cat", "--lines", "20", "--unit", unit];
     let mut argv = vec![settings.host.journalctl.clone().into_os_string()];
     argv.extend(words.map(OsString::from));
     let said = command::run(&argv, SAID_LIMIT);
     let said = said.map_or_else(|error| error.to_string(), |it| text::tail(&it.stdout, TAIL));
-    format!("{unit} did not come up, and {stopped}; it said: {said}")
+    format!("{unit} did not come up (systemctl status {unit}); it said: {said}")
 }
 
 fn has_unit(settings: &Settings, unit: &str) -> bool {

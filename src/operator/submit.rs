@@ -50,7 +50,7 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
             let workers = asking.ask(|store| store.all_workers(false))?;
             let nobody = nobody_for(&kind, &workers);
             match (nobody, started.err()) {
-                (Some(nobody), Some(why)) => Some(format!("{nobody}; it was tried: {why:#}")),
+                (Some(nobody), Some(why)) => Some(format!("{nobody}; to start one here: {why:#}")),
                 (nobody, _) => nobody,
             }
         }

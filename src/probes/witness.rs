@@ -27,7 +27,7 @@ pub fn own() -> std::io::Result<String> {
 /// What is known here of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is at work, or cannot be seen from here.
+    /// It is at work, or cannot be seen from here, or what it has started cannot.
     Unknown,
     /// It is gone, and what it has started for a job is about to be.
     Ending,
@@ -38,12 +38,11 @@ pub enum Fate {
 /// What is known of the worker of this identity. Of one that cannot be seen from here that is nothing.
 #[must_use]
 pub fn fate(id: &str) -> Fate {
-    if !is_over(id) {
-        Fate::Unknown
-    } else if has_helpers(id) {
-        Fate::Ending
-    } else {
-        Fate::Gone
+    match is_over(id).then(|| has_helpers(id)).flatten() {
+        Some(true) => Fate::Ending,
+        Some(false) => Fate::Gone,
+        // what may be there and is not seen is left to its lease
+        None => Fate::Unknown,
     }
 }
 
@@ -77,21 +76,22 @@ fn are_hidden() -> bool {
     !std::path::Path::new("/proc/1").exists()
 }
 
-/// Whether a process that a worker has started for a job is still at it. One that was started just now has no name yet.
-fn has_helpers(id: &str) -> bool {
+/// Whether a process that a worker has started for a job is still at it, if that can be seen. One that was started just now
+/// has no name yet.
+fn has_helpers(id: &str) -> Option<bool> {
     if are_hidden() {
-        return true;
+        return None;
     }
-    let Ok(all) = procfs::process::all_processes() else { return true };
+    let all = procfs::process::all_processes().ok()?;
     let name = helper_name(id);
     let per_second = rustix::param::clock_ticks_per_second();
     let now =
         u64::try_from(boottime().as_millis()).unwrap_or(u64::MAX).saturating_mul(per_second) / 1000;
     let newborn = now.saturating_sub(per_second / 5);
-    all.flatten().filter_map(|process| process.stat().ok()).any(|stat| {
+    Some(all.flatten().filter_map(|process| process.stat().ok()).any(|stat| {
         let is_new = stat.comm == UNNAMED && stat.starttime >= newborn;
         stat.state != 'Z' && (stat.comm == name || is_new)
-    })
+    }))
 }
 
 /// Whether a process is called so, or may be.

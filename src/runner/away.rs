@@ -82,11 +82,27 @@ impl Away {
         let Some(copy) = self.input.as_ref().filter(|_| self.output.is_some()) else {
             return Ok(false);
         };
-        if wanted(order, None).is_some() {
+        if self.wanted(order).is_some() {
             return Ok(false);
         }
         self.fetched = Some(sum::text_of(copy)?);
         Ok(true)
+    }
+
+    /// What a result must have been made of to be this job's; none where nobody can tell which input it is.
+    fn wanted(&self, order: &Order) -> Option<Kept> {
+        // what was fetched is known by its bytes alone: what is here under its name, such as a link, is another
+        let of_file = || {
+            let it = self.input.is_none().then(|| order.input.symlink_metadata().ok()).flatten()?;
+            Some(version_of(&it))
+        };
+        Some(Kept {
+            digest: order.kind.digest(),
+            input: text::path(&order.input),
+            version: order.version.clone().or_else(of_file).or_else(|| self.fetched.clone())?,
+            output: order.output.as_deref().map(text::path),
+            tier: None,
+        })
     }
 
     /// Keeps the result until it is delivered; whether it is kept.
@@ -98,7 +114,7 @@ impl Away {
             fs::File::open(output)?.sync_all()?;
         }
         // of which input it was made nobody could tell later
-        let Some(wanted) = wanted(order, self.fetched.as_deref()) else { return Ok(false) };
+        let Some(wanted) = self.wanted(order) else { return Ok(false) };
         let kept = Kept { tier: tier.map(str::to_owned), ..wanted };
         let file = self.dir.join(KEPT);
         fs::write(&file, serde_json::to_vec(&kept)?)?;
@@ -109,7 +125,7 @@ impl Away {
     /// The result that a try before has made of the same input by the same type: it is this one's from now on.
     #[must_use]
     pub fn kept(&self, order: &Order) -> Option<Kept> {
-        let (output, wanted) = (self.output.as_ref()?, wanted(order, self.fetched.as_deref())?);
+        let (output, wanted) = (self.output.as_ref()?, self.wanted(order)?);
         let before = tries_before(order).into_iter().find_map(|dir| {
             let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
             let is_same = Kept { tier: kept.tier.clone(), ..wanted.clone() } == kept;
@@ -147,21 +163,6 @@ impl Away {
             let _ = fs::remove_dir_all(dir);
         }
     }
-}
-
-/// What a result must have been made of to be this job's; none where nobody can tell which input it is.
-fn wanted(order: &Order, fetched: Option<&str>) -> Option<Kept> {
-    let of_file = || {
-        let it = order.input.symlink_metadata().ok()?;
-        Some(version_of(&it))
-    };
-    Some(Kept {
-        digest: order.kind.digest(),
-        input: text::path(&order.input),
-        version: order.version.clone().or_else(of_file).or(fetched.map(str::to_owned))?,
-        output: order.output.as_deref().map(text::path),
-        tier: None,
-    })
 }
 
 /// What a copy is called: as what it is a copy of, unless a file cannot be called so.

@@ -262,13 +262,7 @@ impl Job<'_> {
             }
             let scratch = self.scratch();
             if let Some(scratch) = &scratch {
-                clear(scratch).map_err(|halt| match halt {
-                    // nothing of it ran
-                    Halt::Over(report) if last.is_none() => {
-                        Halt::Over(Report { is_early: true, ..report })
-                    }
-                    halt => halt,
-                })?;
+                clear(scratch)?;
             }
             let (outcome, report) = match self.one(nth, tier, scratch.as_deref())? {
                 (Outcome::Done, report) => self.accepted(nth, tier, scratch.as_deref(), report)?,
@@ -579,10 +573,7 @@ impl Job<'_> {
             // a server that is away or a disk that is full is nobody's fault; what comes damaged again and again is to be
             // looked at
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
-                let is_own = Address::of(&order.input).is_none();
-                let is_said = is_own && report.class == Some(Class::Infrastructure);
-                let is_early = report.exit_code == Some(errand::AWAY)
-                    || (is_said && report.exit_code.is_some_and(|code| code != 0));
+                let is_early = report.exit_code == Some(errand::AWAY);
                 Some(Report { is_early, ..report })
             }
         })

@@ -207,6 +207,8 @@ struct Runner {
     is_looking: bool,
     /// Where the types write, for whoever looks at the room there.
     places: Sender<Places>,
+    /// Types of which no job could be begun here, and until when none is taken.
+    troubled: BTreeMap<String, Duration>,
     said: BTreeMap<&'static str, String>,
 }
 
@@ -294,6 +296,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         roots,
         is_looking: false,
         places,
+        troubled: BTreeMap::new(),
         said: BTreeMap::new(),
         setup,
     };

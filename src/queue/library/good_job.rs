@@ -47,6 +47,7 @@ pub const LIBRARY: Library = Library {
             "updated_at",
         ],
         older: "update GoodJob to 4, and run its migrations",
+        unsaid: None,
     },
     parts: None,
     from: "{schema}.good_jobs j",

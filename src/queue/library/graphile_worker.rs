@@ -17,6 +17,7 @@ pub const LIBRARY: Library = Library {
         to: 20,
         columns: &[],
         older: "update graphile-worker to 0.16 or later, and start it once",
+        unsaid: None,
     },
     parts: None,
     from: "{schema}.jobs",

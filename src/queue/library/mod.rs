@@ -94,6 +94,8 @@ pub struct Version {
     pub columns: &'static [&'static str],
     /// What an older one wants.
     pub older: &'static str,
+    /// What is to be done where its tables are there and say no version; none where they always do.
+    pub unsaid: Option<&'static str>,
 }
 
 /// Expressions over a row.

@@ -17,6 +17,9 @@ pub const LIBRARY: Library = Library {
         to: 14,
         columns: &[],
         older: "update Oban, and run its migrations",
+        unsaid: Some(
+            "its comment is lost, as by a restore; as its owner: COMMENT ON TABLE {schema}.oban_jobs IS '14'; for the version that its migrations brought",
+        ),
     },
     parts: None,
     from: "{schema}.oban_jobs",

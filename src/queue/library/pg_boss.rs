@@ -14,6 +14,7 @@ pub const LIBRARY: Library = Library {
         to: 46,
         columns: &[],
         older: "update pg-boss, and start it once",
+        unsaid: None,
     },
     parts: None,
     from: "{schema}.job",

@@ -19,6 +19,7 @@ pub const LIBRARY: Library = Library {
         to: 113,
         columns: &[],
         older: "update pgmq to 1.4 or later",
+        unsaid: None,
     },
     parts: Some(Parts {
         ask: "SELECT coalesce(json_agg(json_build_array(queue_name, 'q_' || lower(queue_name)) ORDER BY queue_name), '[]') FROM {schema}.meta",

@@ -14,12 +14,15 @@ pub const LIBRARY: Library = Library {
     reads: &["procrastinate_jobs", "procrastinate_workers", "procrastinate_events"],
     version: Version {
         ask: "SELECT CASE WHEN to_regclass('{schema}.procrastinate_jobs') IS NULL THEN NULL \
-              WHEN to_regproc('{schema}.procrastinate_fetch_job_v3') IS NOT NULL THEN 3 \
+              WHEN to_regproc('{schema}.procrastinate_fetch_job_v3') IS NOT NULL OR EXISTS (SELECT 1 FROM pg_enum \
+              WHERE enumtypid = to_regtype('{schema}.procrastinate_job_status') AND enumlabel NOT IN \
+              ('todo', 'doing', 'succeeded', 'failed', 'cancelled', 'aborting', 'aborted')) THEN 3 \
               WHEN to_regproc('{schema}.procrastinate_fetch_job_v2') IS NOT NULL THEN 2 ELSE 1 END",
         from: 2,
         to: 2,
         columns: &[],
         older: "update procrastinate to 3.1 or later, and apply its migrations",
+        unsaid: None,
     },
     parts: None,
     from: "{schema}.procrastinate_jobs j",
@@ -49,7 +52,7 @@ pub const LIBRARY: Library = Library {
     ),
     indexes: &[&["procrastinate_jobs_queueing_lock_idx_v1"]],
     rescue: Rescue {
-        by: "a task of the application's that calls retry_job for get_stalled_jobs",
+        by: "a task of the application's that calls retry_job for get_stalled_jobs, where there is one,",
         taken: Taken::AfterSilence(Duration::from_secs(30)),
     },
     unknown: "whether a job waits for another of the same lock: it counts as one that could be taken",

@@ -13,11 +13,15 @@ pub const LIBRARY: Library = Library {
     reads: &["que_jobs", "que_lockers"],
     version: Version {
         // none where the SQL was applied by hand: COMMENT ON TABLE que_jobs IS '7' says it
-        ask: "SELECT obj_description(to_regclass('{schema}.que_jobs'), 'pg_class')",
+        // a standby shows none of the locks by which a job is at work: nobody would be at any
+        ask: "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE obj_description(to_regclass('{schema}.que_jobs'), 'pg_class') END",
         from: 5,
         to: 7,
         columns: &[],
         older: "update Que, and run its migrations",
+        unsaid: Some(
+            "its comment is lost, or its SQL was applied by hand; as its owner: COMMENT ON TABLE {schema}.que_jobs IS '7'; for the version that its migrations brought",
+        ),
     },
     parts: None,
     from: "{schema}.que_jobs j LEFT JOIN (SELECT (classid::bigint << 32) | objid::bigint AS locked, pid FROM pg_locks \

@@ -76,9 +76,11 @@ fn begun<'a>(
     let library = super::named(written.name)
         .ok_or_else(|| Fault(format!("{} is read by no program of this version", written.name)))?;
     let user = server.config.get_user().unwrap_or("unwedge").to_owned();
-    let mut reading = Reading { library, written, queue, user, parts: String::new() };
+    let mut reading =
+        Reading { library, written, queue, user, parts: String::new(), is_known: false };
     let mut client = connect(server, queue)?;
     let version = reading.version(&mut client)?;
+    reading.is_known = true;
     reading.look_for_parts(&mut client)?;
     Ok((reading, client, version))
 }
@@ -106,6 +108,8 @@ struct Reading<'a> {
     user: String,
     /// Rows of all its parts, where it has some.
     parts: String,
+    /// Whether it is of a version that is read.
+    is_known: bool,
 }
 
 /// The answer, as the statement makes it.
@@ -188,12 +192,28 @@ impl Reading<'_> {
                 "the tables of {called} are of version {found}, and {range}: nobody has looked at a later one yet; update unwedge"
             ))),
             Some(Ok(found)) => Ok(found),
+            Some(Err(_)) if told.as_deref() == Some("standby") => Err(Fault(format!(
+                "this server is a standby, which shows no locks, and by those {called} tells what is at work: name the primary in [queue] url"
+            ))),
+            Some(Err(_)) | None if self.has_tables(client)? && version.unsaid.is_some() => {
+                let mend = self.of(version.unsaid.unwrap_or_default());
+                Err(Fault(format!("the tables of {called} say no version: {mend}")))
+            }
             Some(Err(_)) | None => Err(Fault(format!(
                 "nothing in the schema {:?} says which version of {called} it is: it was never started there, or lives in another, \
                  which [queue.library] schema names",
                 self.schema()
             ))),
         }
+    }
+
+    /// Whether the first of its relations is there.
+    fn has_tables(&self, client: &mut Client) -> Result<bool, Fault> {
+        let first = self.library.reads.first().copied().unwrap_or_default();
+        let whole = format!("{}.{}", quote(self.schema()), quote(first));
+        let told =
+            self.ask(client, &format!("SELECT to_regclass({}) IS NOT NULL", literal(&whole)))?;
+        Ok(told.as_deref() == Some("t"))
     }
 
     /// Where the columns are that neither the last version that was looked at has nor the configuration names.
@@ -445,6 +465,8 @@ impl Reading<'_> {
             )
         } else if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
             format!("{said}; as the owner of {called}'s tables: {}", self.grants().join(" "))
+        } else if self.is_known && code.is_some_and(|code| is_missing.contains(code)) {
+            format!("{said}: a part of {called}'s tables is not there; finish its migrations")
         } else if code.is_some_and(|code| is_missing.contains(code)) {
             format!(
                 "{said}: {called} was never started in the schema {:?}, or lives in another, which [queue.library] schema names",

@@ -17,6 +17,7 @@ pub const LIBRARY: Library = Library {
         to: 7,
         columns: &[],
         older: "update River, and let it migrate (river migrate-up)",
+        unsaid: None,
     },
     parts: None,
     from: "{schema}.river_job",

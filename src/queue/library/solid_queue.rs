@@ -51,6 +51,7 @@ pub const LIBRARY: Library = Library {
             "updated_at",
         ],
         older: "update Solid Queue to 1.0 or later, and run its migrations",
+        unsaid: None,
     },
     parts: None,
     // of each branch only what is asked of it is read, and what only the job tells only of those that are shown

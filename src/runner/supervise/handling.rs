@@ -79,7 +79,9 @@ impl Runner {
                 Some(Ability::Other(_)) => self.setup.numbers.prefer_wait,
                 Some(Ability::None(_)) | None => continue,
             };
-            if free == 0 || full.contains_key(&kind.name) || self.ground_of(&kind).is_err() {
+            let rests = self.troubled.get(&kind.name).is_some_and(|until| *until > now);
+            let is_full = full.contains_key(&kind.name);
+            if free == 0 || rests || is_full || self.ground_of(&kind).is_err() {
                 continue;
             }
             // what was taken many at a time is done first, and keeps no other type back
@@ -177,12 +179,7 @@ impl Runner {
             Some(cgroups) => match cgroups.make(token, kind.memory_mib) {
                 Ok(cgroup) => Some(cgroup),
                 Err(error) => {
-                    return self.end(
-                        claimed,
-                        kind,
-                        not_begun(&format!("make a cgroup: {error}")),
-                        None,
-                    );
+                    return self.cannot_begin(claimed, kind, &format!("make a cgroup: {error}"));
                 }
             },
         };
@@ -212,11 +209,20 @@ impl Runner {
                 // what a daemon runs is none of our processes, and cannot be seen to move
                 running.pulse = ground.is_none_or(|it| it.start != Start::Daemon).then(Pulse::new);
                 self.running.insert(token, running);
+                self.troubled.remove(&kind.name);
             }
-            Err(error) => {
-                self.end(claimed, kind, not_begun(&format!("start a helper: {error}")), None);
-            }
+            Err(error) => self.cannot_begin(claimed, kind, &format!("start a helper: {error}")),
         }
+    }
+
+    /// This host cannot begin a job: none of its type is taken for a while, lest all that wait are taken and put back.
+    fn cannot_begin(&mut self, claimed: &Claimed, kind: &Rc<JobType>, why: &str) {
+        /// So long.
+        const REST: Duration = Duration::from_secs(30);
+        if self.troubled.insert(kind.name.clone(), boottime() + REST).is_none() {
+            say(&format!("{}: {why}; tried again every {}", kind.name, text::duration(REST)));
+        }
+        self.end(claimed, kind, not_begun(why), None);
     }
 
     /// The storage of this host that a job whose type fetches or delivers would touch, and that is not open: a host
@@ -300,7 +306,10 @@ impl Runner {
         let closed: Vec<&str> =
             needs.filter(|need| !open.contains(need)).map(String::as_str).collect();
         let stall = running.pulse.as_ref().and_then(|it| it.stall.as_ref());
-        let hung = stall.filter(|it| it.how == Still::HungOnIo).map(|it| it.why.clone());
+        // it was seen to hang with the last beat: one that failed by itself may have gone on since
+        let timed_out = report.class == Some(Class::TimedOut);
+        let hung = stall.filter(|it| timed_out && it.how == Still::HungOnIo);
+        let hung = hung.map(|it| it.why.clone());
         let why = match closed.as_slice() {
             [] => hung,
             closed => Some(format!("{} is not open", closed.join(", "))),
