@@ -772,7 +772,15 @@ fn what_may_not_be_read_says_the_grant_that_mends_it() {
             assert!(said.contains("permission denied"), "{why}");
             database.sql(grants);
             assert_eq!(about(fixture, database, &role).unwrap().facts.count(State::Running), 2);
-            // none of it could be left out
+            // none of what is read could be left out, where each is granted by itself
+            let reads = library::named(fixture.name).unwrap().reads;
+            for part in reads.iter().filter(|_| fixture.name != "pgmq") {
+                let of = format!("SELECT ON {}.{part}", fixture.schema);
+                database.sql(&format!("REVOKE {of} FROM {role}"));
+                about(fixture, database, &role).unwrap_err();
+                database.sql(&format!("GRANT {of} TO {role}"));
+            }
+            // nor any grant
             let is_of_now = |it: &&str| it.trim().starts_with("GRANT");
             for grant in grants.split_inclusive(';').filter(is_of_now) {
                 database.sql(&grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "));
@@ -867,6 +875,31 @@ fn a_server_that_goes_mute_between_two_questions_costs_the_timeout_and_is_no_emp
                 fixture.name
             );
         }
+    });
+}
+
+#[test]
+fn a_table_under_an_exclusive_lock_is_unknown_by_the_servers_own_word() {
+    let test = "libraries::a_table_under_an_exclusive_lock_is_unknown_by_the_servers_own_word";
+    each(test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let mut holder = database.client();
+        let table = format!("{}.{}", fixture.schema, fixture.tables[0]);
+        holder
+            .batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+            .unwrap();
+        let mut asked = queue(fixture, &database.url("postgres"));
+        asked.timeout = std::time::Duration::from_secs(2);
+        let look = queue::look(&asked);
+        assert!(
+            matches!(&look, QueueLook::Unknown { why, .. } if why.contains("lock timeout")),
+            "{table}: {look:?}"
+        );
+        // and what waited for a lock waits no more
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        assert_eq!(database.value(waits), "0");
+        holder.batch_execute("ROLLBACK").unwrap();
+        assert!(queue::look(&asked).known().is_some(), "{table}");
     });
 }
 

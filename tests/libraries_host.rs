@@ -69,6 +69,10 @@ host_test! {
             ] {
                 host.ok(&format!("grep -Fx '{metric} {value}' {METRICS}"));
             }
+            // pgmq keeps none of those that failed for good
+            let dead = host.bash(&format!("grep '^unwedge_jobs_dead' {METRICS}")).stdout;
+            let expected = if name == "pgmq" { String::new() } else { format!("unwedge_jobs_dead{{queue=\"{name}\"}} 1\n") };
+            assert_eq!(dead, expected, "{name}");
             let rows = host.bash("cd /; unwedge doctor --json").stdout;
             let rows: Value = serde_json::from_str(&rows).unwrap();
             let queue = rows["rows"].as_array().unwrap().iter().find(|it| it["check"] == "queue").unwrap();

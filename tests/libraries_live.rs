@@ -143,8 +143,10 @@ fn pg_bosss_killed_job_runs_until_its_time_is_over_and_then_it_takes_it_back() {
     assert_eq!(live.view(), json!({"running": [], "waiting": 3}));
 
     let (worker, one) = live.worker();
+    assert_eq!(live.told(), (vec![one.clone()], 2, 0, Some(0)));
+    assert_eq!(live.view(), json!({"running": [one], "waiting": 2}));
     worker.kill();
-    // a job has 3 s, and nobody keeps the house any more
+    // a job has 8 s, and nobody keeps the house any more
     let (running, waiting, retryable, _) = live.told();
     assert_eq!((running, waiting, retryable), (vec![one.clone()], 2, 0));
     assert_eq!(live.view(), json!({"running": [one], "waiting": 2}));

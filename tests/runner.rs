@@ -440,6 +440,23 @@ host_test! {
 }
 
 host_test! {
+    fn a_result_never_lands_below_a_mount_that_went_meanwhile(host) {
+        let text = "output = \"/srv/storagebox/{name}\"\n[[tier]]\nargv = [\"/bin/bash\", \"-c\", '''until test -e /srv/in/go; do sleep 0.1; done; echo late >$1''', \"job\", \"{output}\"]\n";
+        furnish(&host, &[("late", text)], "");
+        configure(&host, "", &format!("[mounts]\nrepair_under = [\"/srv\"]\n{}", listed("")));
+        host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; cd /srv/in; touch a; unwedge jobs submit late a");
+        host.until("cd /; unwedge jobs why 1 | grep -q '^running'");
+        // no round has seen it yet: for the queue and its gate all is well
+        host.ok("umount -l /srv/storagebox; chmod 777 /srv/storagebox; touch /srv/in/go");
+        host.until("cd /; unwedge jobs show 1 | grep -qx 'state      retryable'");
+        let it = job(&host, 1);
+        assert_eq!((&it["failures"], &it["infra_errors"]), (&0.into(), &1.into()), "{it}");
+        assert_eq!(it["message"], "/srv/storagebox is on another file system than when it began", "{it}");
+        host.ok("test -z \"$(ls -A /srv/storagebox)\"; test -z \"$(ls /srv/remote/a 2>/dev/null)\"");
+    }
+}
+
+host_test! {
     fn a_runner_that_is_too_old_for_its_queue_stays_down_and_says_what_to_do(host) {
         furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
         host.ok("systemctl start unwedge-runner; cd /; unwedge queue want-version 9.0.0");

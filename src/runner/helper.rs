@@ -10,6 +10,7 @@ use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -252,7 +253,7 @@ impl Job<'_> {
         {
             return Ok(done);
         }
-        let (mut last, mut lacks) = (None, Vec::new());
+        let (mut last, mut lacks, mut began_on) = (None, Vec::new(), None);
         for (nth, tier) in order.kind.tiers.iter().enumerate() {
             let argv = order.kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
             let program = Path::new(argv.first().map_or("", String::as_str));
@@ -263,6 +264,7 @@ impl Job<'_> {
             let scratch = self.scratch();
             if let Some(scratch) = &scratch {
                 clear(scratch)?;
+                began_on = began_on.or(file_system_of(scratch));
             }
             let (outcome, report) = match self.one(nth, tier, scratch.as_deref())? {
                 (Outcome::Done, report) => self.accepted(nth, tier, scratch.as_deref(), report)?,
@@ -278,7 +280,25 @@ impl Job<'_> {
                         Some(away) if away.output.is_some() => {
                             self.keep_and_deliver(report, is_wanted)
                         }
-                        Some(_) | None => publish(order, scratch.as_deref(), is_wanted, report),
+                        Some(_) | None => {
+                            if let Some(scratch) = scratch.as_deref()
+                                && file_system_of(scratch) != began_on
+                            {
+                                // what was mounted there is not: below it nobody would find the result
+                                remove(Some(scratch));
+                                let dir = scratch.parent().unwrap_or(Path::new("/"));
+                                let why = format!(
+                                    "{} is on another file system than when it began",
+                                    text::path(dir)
+                                );
+                                return Ok(Report {
+                                    class: Some(Class::Infrastructure),
+                                    message: Some(why),
+                                    ..report
+                                });
+                            }
+                            publish(order, scratch.as_deref(), is_wanted, report)
+                        }
                     };
                 }
                 // another way may be better than one that failed, and is not where all ways end at the same wall
@@ -809,6 +829,11 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
     }
     remove(Some(scratch));
     Ok(())
+}
+
+/// Which file system the directory of a result is on.
+fn file_system_of(scratch: &Path) -> Option<u64> {
+    scratch.parent().and_then(|dir| fs::metadata(dir).ok()).map(|dir| dir.dev())
 }
 
 fn remove(scratch: Option<&Path>) {

@@ -436,7 +436,7 @@ impl Reading<'_> {
     fn owner_of_view(&self, client: &mut Client) -> Option<String> {
         let question = format!(
             "ROLLBACK; SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relkind = 'v' AND oid IN ({}) \
-             AND coalesce(array_to_string(reloptions, ','), '') NOT LIKE '%security_invoker=true%' LIMIT 1",
+             AND coalesce(array_to_string(reloptions, ','), '') !~ 'security_invoker=(true|on|1)' LIMIT 1",
             self.read_relations()
         );
         let answer = client.simple_query(&question).ok()?;

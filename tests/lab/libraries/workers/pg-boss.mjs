@@ -18,7 +18,7 @@ async function started(keeps) {
 
 async function put() {
   const boss = await started(false);
-  await boss.createQueue(QUEUE, { expireInSeconds: 3, retryLimit: 5 });
+  await boss.createQueue(QUEUE, { expireInSeconds: 8, retryLimit: 5 });
   for (let nth = 0; nth < Number(count); nth++) await boss.send(QUEUE, { nth });
   await boss.stop();
 }
