@@ -521,9 +521,14 @@ pub fn read(fixture: &Fixture, database: &Database, role: &str) -> QueueFacts {
 }
 
 /// Each library on a database of its own, at a version.
-fn each(test: &str, mut check: impl FnMut(&Fixture, &Packages, &Database)) {
+fn each(test: &str, check: impl FnMut(&Fixture, &Packages, &Database)) {
+    only(&ALL.map(|it| it.name), test, check);
+}
+
+/// Those of these names.
+fn only(names: &[&str], test: &str, mut check: impl FnMut(&Fixture, &Packages, &Database)) {
     let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
-    for fixture in &ALL {
+    for fixture in ALL.iter().filter(|it| names.contains(&it.name)) {
         check(fixture, &packages, &cluster.database());
     }
 }
@@ -588,10 +593,7 @@ fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session
 #[test]
 fn what_is_suspended_at_oban_waits_for_somebody() {
     let test = "libraries::what_is_suspended_at_oban_waits_for_somebody";
-    each(test, |fixture, packages, database| {
-        if fixture.name != "oban" {
-            return;
-        }
+    only(&["oban"], test, |fixture, packages, database| {
         (fixture.install)(packages, database, fixture.versions[1]);
         database.sql("INSERT INTO oban_jobs (worker, args, state, scheduled_at) VALUES ('w', '{}', 'suspended', timezone('UTC', now() - interval '1 h'))");
         let facts = about(fixture, database, "postgres").unwrap().facts;
@@ -906,12 +908,8 @@ fn a_table_under_an_exclusive_lock_is_unknown_by_the_servers_own_word() {
 #[test]
 fn a_comment_that_is_lost_is_said_with_what_puts_it_back() {
     let test = "libraries::a_comment_that_is_lost_is_said_with_what_puts_it_back";
-    each(test, |fixture, packages, database| {
-        let table = match fixture.name {
-            "oban" => "oban_jobs",
-            "que" => "que_jobs",
-            _ => return,
-        };
+    only(&["oban", "que"], test, |fixture, packages, database| {
+        let table = fixture.tables[0];
         (fixture.install)(packages, database, fixture.versions[1]);
         for comment in ["NULL", "'mine'"] {
             database.sql(&format!("COMMENT ON TABLE {table} IS {comment}"));
@@ -956,29 +954,25 @@ fn a_part_that_is_missing_is_named_and_no_empty_queue() {
 #[test]
 fn a_status_that_nobody_knows_makes_procrastinate_a_later_one() {
     let test = "libraries::a_status_that_nobody_knows_makes_procrastinate_a_later_one";
-    each(test, |fixture, packages, database| {
-        if fixture.name == "procrastinate" {
-            (fixture.install)(packages, database, fixture.versions[1]);
-            about(fixture, database, "postgres").unwrap();
-            database.sql("ALTER TYPE procrastinate_job_status ADD VALUE 'paused'");
-            let why = about(fixture, database, "postgres").unwrap_err();
-            assert!(why.contains("nobody has looked at a later one"), "{why}");
-        }
+    only(&["procrastinate"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        about(fixture, database, "postgres").unwrap();
+        database.sql("ALTER TYPE procrastinate_job_status ADD VALUE 'paused'");
+        let why = about(fixture, database, "postgres").unwrap_err();
+        assert!(why.contains("nobody has looked at a later one"), "{why}");
     });
 }
 
 #[test]
 fn pgmq_says_when_a_message_was_read_from_the_version_on_that_keeps_it() {
     let test = "libraries::pgmq_says_when_a_message_was_read_from_the_version_on_that_keeps_it";
-    each(test, |fixture, packages, database| {
-        if fixture.name == "pgmq" {
-            (fixture.install)(packages, database, fixture.versions[1]);
-            database.sql("ALTER TABLE pgmq.q_q ADD COLUMN last_read_at timestamptz;
+    only(&["pgmq"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql("ALTER TABLE pgmq.q_q ADD COLUMN last_read_at timestamptz;
                 INSERT INTO pgmq.q_q (message, vt, read_ct, last_read_at) VALUES ('{}', now() + interval '5 min', 1, now() - interval '10 min')");
-            let facts = about(fixture, database, "postgres").unwrap().facts;
-            let ago = facts.at_utc_ms - facts.running[0].started_utc_ms.unwrap();
-            assert_eq!(ago / 60_000, 10, "{facts:?}");
-        }
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        let ago = facts.at_utc_ms - facts.running[0].started_utc_ms.unwrap();
+        assert_eq!(ago / 60_000, 10, "{facts:?}");
     });
 }
 

@@ -51,6 +51,13 @@ fn configure(host: &Host, jobs: &str, more: &str) {
     host.put("/etc/unwedge/unwedge.toml", text.as_bytes(), "644");
 }
 
+/// The queue that a host has by itself, with more said of it.
+fn own_queue(more: &str) -> String {
+    format!(
+        "[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\n{more}\n"
+    )
+}
+
 fn kind(host: &Host, name: &str, text: &str) {
     host.put(&format!("/etc/unwedge/jobs.d/{name}.toml"), text.as_bytes(), "644");
 }
@@ -182,7 +189,7 @@ host_test! {
         host.ok("systemctl stop unwedge-runner; journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -Eq '[0-9a-f]+:[0-9]+ ends after [0-9]+ s: [1-9][0-9]* done, 0 failed; it was asked to$'");
 
         // nothing to run: it stays down until a person changes that
-        host.put("/etc/unwedge/unwedge.toml", b"[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\n", "644");
+        host.put("/etc/unwedge/unwedge.toml", own_queue("").as_bytes(), "644");
         host.ok("systemctl restart unwedge-runner || :");
         host.until("test $(systemctl show -P ActiveState unwedge-runner) = failed");
         host.ok("sleep 2; test $(systemctl show -P ExecMainStatus unwedge-runner) = 78; test $(systemctl show -P NRestarts unwedge-runner) = 0");
@@ -259,7 +266,7 @@ host_test! {
             ("short", "output = \"/srv/out/{name}\"\n[retry]\nattempts = 1\n[[tier]]\nlimit = \"15s\"\nargv = [\"/bin/bash\", \"-c\", '''sleep 1; cat $1 >$2''', \"job\", \"{input}\", \"{output}\"]\n"),
         ], "");
         let mounts = format!("[mounts]\nrepair_under = [\"/srv\"]\n{}", listed(""));
-        configure(&host, "slow = \"2s\"\nslots = 4", &format!("[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nworker_stale = \"2s\"\n{mounts}"));
+        configure(&host, "slow = \"2s\"\nslots = 4", &(own_queue("worker_stale = \"2s\"") + &mounts));
         host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; cd /srv/in; touch a b c
                  unwedge jobs submit far a; unwedge jobs submit sleepy b; unwedge jobs submit busy c");
         let is = |id: u32, words: &str| format!("cd /; unwedge jobs why {id} | grep -q '^running: worker .* has it; {words}'");
@@ -381,7 +388,7 @@ host_test! {
 host_test! {
     fn a_runner_that_lost_its_lease_ends_by_its_own_code_and_is_one_of_them_again_by_itself(host) {
         furnish(&host, &[("long", &script("", "echo $$ >>/srv/out/pids; until test -e /srv/in/go; do sleep 0.1; done; cp $1 $2"))], "");
-        configure(&host, "", "[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nlease = \"3s\"\n");
+        configure(&host, "", &own_queue("lease = \"3s\""));
         host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
         host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a");
         host.until("test -e /srv/out/pids");
@@ -406,7 +413,7 @@ host_test! {
 host_test! {
     fn what_still_hangs_of_a_worker_keeps_its_jobs_however_long_that_one_is_silent(host) {
         furnish(&host, &[("long", &script("", "echo $$ >>/srv/out/pids; until test -e /srv/in/go; do sleep 0.1; done; cp $1 $2"))], "");
-        configure(&host, "", "[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nlease = \"3s\"\n");
+        configure(&host, "", &own_queue("lease = \"3s\""));
         host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
         host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a");
         host.until("test -e /srv/out/pids");
@@ -426,7 +433,7 @@ host_test! {
 host_test! {
     fn jobs_of_a_worker_that_is_gone_go_back_with_its_lease_also_where_its_processes_cannot_be_seen(host) {
         furnish(&host, &[("long", &script("", "echo $$ >>/srv/out/pids; sleep 4321"))], "");
-        configure(&host, "", "[queue]\nurl = \"sqlite:///var/lib/unwedge/queue/queue.db\"\nadapter = \"unwedge\"\nlease = \"3s\"\n");
+        configure(&host, "", &own_queue("lease = \"3s\""));
         host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
         // as it ships, it sees no process of others
         host.put("/etc/systemd/system/unwedge-jobs.service", &shipped("unwedge-jobs.service"), "644");

@@ -16,16 +16,13 @@ use crate::decide::install::{Plan, Step};
 use crate::manifest::RESTART_WHEN_IDLE;
 use crate::manifest::content::{Body, Content};
 use crate::probes::records::{Installed, InstalledFile, digest};
-use crate::probes::services;
-use crate::sys::clock::{Deadline, Now, pause};
+use crate::sys::clock::Now;
 use crate::sys::{command, text};
 
 /// How long systemctl, systemd-sysusers and the like may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a unit may take to come up.
 const UP_LIMIT: Duration = Duration::from_secs(35);
-/// Between two looks at it.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What came of a step: what was done, or why not.
 pub type Came = std::result::Result<String, String>;
@@ -144,20 +141,11 @@ fn call(program: &Path, words: &[&str]) -> Result<String> {
 /// Asks for a job and sees that the unit is up; one that does its work and ends is up once it has.
 fn come_up(systemctl: &Path, verb: &str, unit: &str) -> Result<String> {
     units::ask(systemctl, verb, unit).map_err(anyhow::Error::msg)?;
-    let deadline = Deadline::after(UP_LIMIT);
-    let names = [unit.to_owned()];
-    loop {
-        let shown = services::show(systemctl, &names, LIMIT).map_err(anyhow::Error::msg)?;
-        let state = shown.get(unit).map_or("", |unit| unit.get("ActiveState"));
-        match state {
-            "active" => return Ok("active".to_owned()),
-            "failed" => bail!("{unit} failed; see `journalctl -u {unit}`"),
-            _ if deadline.passed() => {
-                // a round may take minutes, and nobody has to wait for that
-                return Ok(format!("asked for; it is {state}"));
-            }
-            _ => pause(LOOK_EVERY),
-        }
+    match units::come_up(systemctl, unit, UP_LIMIT).map_err(anyhow::Error::msg)? {
+        units::Up::Active => Ok("active".to_owned()),
+        units::Up::Failed => bail!("{unit} failed; see `journalctl -u {unit}`"),
+        // a round may take minutes, and nobody has to wait for that
+        units::Up::Not(state) => Ok(format!("asked for; it is {state}")),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::config::jobs::{Jobs, Keep};
 use crate::config::queue::{Adapter, Queue};
 use crate::config::sentinel::Kind;
 use crate::decide::attempts::State;
-use crate::decide::leases::{Seen, over_rounds};
+use crate::decide::leases::{self, Seen, over_rounds};
 use crate::decide::workers::Standing;
 use crate::probes::gate;
 use crate::probes::records::UpkeepState;
@@ -202,12 +202,10 @@ fn round(
         let mut heard = heard;
         let mut store = Store::open(&asked)?;
         let seen = store.workers()?;
-        let mut gone = over_rounds(&mut heard, &seen, &now_, lease);
-        // what still hangs of a worker is at its jobs, however long that one is silent
-        gone.retain(|it| witness::fate(&it.id) != Fate::Ending);
-        gone.extend(seen.into_iter().filter(|it| witness::fate(&it.id) == Fate::Gone));
-        gone.sort_by(|a, b| a.id.cmp(&b.id));
-        gone.dedup_by(|a, b| a.id == b.id);
+        let over = over_rounds(&mut heard, &seen, &now_, lease);
+        let fates: Vec<(Seen, Fate)> =
+            seen.into_iter().map(|it| (it.clone(), witness::fate(&it.id))).collect();
+        let gone = leases::gone(&over, &fates);
         let names: Vec<String> = gone.iter().map(|it: &Seen| it.id.clone()).collect();
         let back = store.bury(&gone, rescues)?;
         let aside = aside(&mut store, &back)?;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::probes::records::FirstSeen;
+use crate::probes::witness::Fate;
 use crate::sys::clock::Now;
 
 /// A worker as it shows itself to others.
@@ -73,6 +74,19 @@ impl Leases {
     pub fn was_deaf(&mut self) {
         self.heard.clear();
     }
+}
+
+/// Those that are to be buried: whose lease is over, unless something of them still hangs, which is at their jobs however
+/// long they are silent; and those that are seen to be gone.
+#[must_use]
+pub fn gone(over: &[Seen], fates: &[(Seen, Fate)]) -> Vec<Seen> {
+    let is_over = |it: &Seen| over.iter().any(|other| other.id == it.id);
+    let is_gone = |(it, fate): &&(Seen, Fate)| match fate {
+        Fate::Gone => true,
+        Fate::Unknown => is_over(it),
+        Fate::Ending => false,
+    };
+    fates.iter().filter(is_gone).map(|(it, _)| it.clone()).collect()
 }
 
 /// The same over rounds of a program that remembers: those that have been seen at the same beat for a whole lease, by this
@@ -147,6 +161,18 @@ mod tests {
             assert!(!is_over(&mut leases, at, 6, 0), "{at}");
         }
         assert!(is_over(&mut leases, 195, 6, 0));
+    }
+
+    #[test]
+    fn what_still_hangs_of_a_worker_outlasts_its_lease_and_who_is_seen_gone_needs_none() {
+        let (silent, heard) = (worker(7, 200), vec![]);
+        for (fate, when_over, when_heard) in
+            [(Fate::Unknown, true, false), (Fate::Ending, false, false), (Fate::Gone, true, true)]
+        {
+            let fates = [(silent[0].clone(), fate)];
+            assert_eq!(!gone(&silent, &fates).is_empty(), when_over, "{fate:?}");
+            assert_eq!(!gone(&heard, &fates).is_empty(), when_heard, "{fate:?}");
+        }
     }
 
     #[test]

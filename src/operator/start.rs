@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::Said;
 use super::asking::Asking;
-use crate::act::units;
+use crate::act::units::{self, Up};
 use crate::config::{Services, Settings};
 use crate::manifest::{self, RUNNER};
 use crate::probes::services;
@@ -44,8 +44,10 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
     if is_unit && !dry_run && rustix::process::geteuid().is_root() {
         units::ask(&settings.host.systemctl, "start", &unit).map_err(|why| anyhow!(why))?;
         // it is there once its queue has answered; who asks the queue is not root any more
-        if !comes_up(settings, &unit) {
-            bail!("{}", gave_up(settings, &unit));
+        match units::come_up(&settings.host.systemctl, &unit, EACH * TRIES) {
+            Ok(Up::Active) => {}
+            Ok(Up::Failed | Up::Not(_)) => bail!("{}", gave_up(settings, &unit)),
+            Err(why) => bail!("{why}"),
         }
     } else if is_unit && !dry_run {
         bail!("{unit} is there, and only root may start it: systemctl start {unit}");
@@ -112,24 +114,6 @@ fn has_unit(settings: &Settings, unit: &str) -> bool {
         && services::is_running()
         && services::show(&settings.host.systemctl, &[unit.to_owned()], Duration::from_secs(5))
             .is_ok_and(|all| all.get(unit).is_some_and(services::Shown::is_loaded))
-}
-
-/// Whether it comes up, as long as it may take to.
-fn comes_up(settings: &Settings, unit: &str) -> bool {
-    /// What is about to be started may still look as it did.
-    const LOOKS: u32 = 5;
-    let deadline = Deadline::after(EACH * TRIES);
-    let mut failed = 0;
-    while !deadline.passed() && failed < LOOKS {
-        let all = services::show(&settings.host.systemctl, &[unit.to_owned()], SAID_LIMIT);
-        match all.as_ref().ok().and_then(|all| all.get(unit)).map(|it| it.get("ActiveState")) {
-            Some("active") => return true,
-            Some("failed") => failed += 1,
-            Some(_) | None => failed = 0,
-        }
-        pause(ASK_EVERY);
-    }
-    false
 }
 
 /// The program beside this one.

@@ -53,9 +53,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
 fn digest(path: &Path) -> Output {
     let mut digest = Sha256::new();
     match walk(path, &mut digest) {
-        Ok(()) => {
-            Output::Known(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-        }
+        Ok(()) => Output::Known(text::hex(&digest.finalize())),
         Err(why) => Output::Unknown(why),
     }
 }

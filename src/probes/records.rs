@@ -720,12 +720,7 @@ pub fn parse<R: Record>(bytes: &[u8]) -> Result<R, String> {
 /// SHA-256 in hexadecimal.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        // writing to a String cannot fail
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    text::hex(&Sha256::digest(bytes))
 }
 
 /// Paths in records: text where they are text, otherwise a list of bytes; no path is ever bent.

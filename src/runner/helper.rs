@@ -96,10 +96,10 @@ fn serve(order: &Order, worker: &str, seat: &mut Seat) -> bool {
         order,
     };
     let report = match job.begin() {
-        Err(error) => failed(Class::Configuration, format!("begin: {error}")),
+        Err(error) => Report::failed(Class::Configuration, format!("begin: {error}")),
         Ok(()) => match job.attempt() {
             Ok(report) | Err(Halt::Over(report)) => report,
-            Err(Halt::Stopped) => Report { is_given_up: true, ..Report::default() },
+            Err(Halt::Stopped) => Report::given_up(),
         },
     };
     let left = job.kill_all();
@@ -160,16 +160,7 @@ fn taken_away(engine: &[String], name: &str, was_mute: &Cell<bool>) -> Result<()
 
 /// A result that is not safe on this host is not delivered.
 fn not_kept(error: &std::io::Error) -> Halt {
-    Halt::Over(failed(Class::Infrastructure, format!("keep the result: {error}")))
-}
-
-/// Nothing of it ran, for no fault of its own.
-fn not_begun(why: impl Into<String>) -> Report {
-    Report { is_early: true, ..failed(Class::Infrastructure, why) }
-}
-
-fn failed(class: Class, message: impl Into<String>) -> Report {
-    Report { class: Some(class), message: Some(message.into()), ..Report::default() }
+    Halt::Over(Report::failed(Class::Infrastructure, format!("keep the result: {error}")))
 }
 
 /// A try at work.
@@ -214,11 +205,11 @@ impl Job<'_> {
             let before = Token { nth: order.token.nth - 1, ..order.token };
             container::remove_up_to(&inside.engine, &order.mark, before).map_err(|why| {
                 let why = format!("whether a try before is still at work cannot be told: {why}");
-                Halt::Over(not_begun(why))
+                Halt::Over(Report::not_begun(why))
             })?;
         }
         let away = Away::of(order);
-        self.away = away.map_err(|why| Halt::Over(not_begun(why)))?;
+        self.away = away.map_err(|why| Halt::Over(Report::not_begun(why)))?;
         let mut done = self.work();
         if let Some(away) = &self.away {
             // also where it was stopped on the way
@@ -247,7 +238,9 @@ impl Job<'_> {
             return Ok(failed);
         }
         let is_new = self.away.as_mut().map_or(Ok(false), |away| away.know(order));
-        let read = |error| failed(Class::Infrastructure, format!("read what was fetched: {error}"));
+        let read = |error| {
+            Report::failed(Class::Infrastructure, format!("read what was fetched: {error}"))
+        };
         if is_new.map_err(|error: std::io::Error| Halt::Over(read(error)))?
             && let Some(done) = self.deliver_kept()?
         {
@@ -318,7 +311,7 @@ impl Job<'_> {
             let mut programs: Vec<&str> =
                 order.kind.tiers.iter().filter_map(|tier| of(&tier.argv)).collect();
             programs.dedup();
-            failed(
+            Report::failed(
                 Class::Configuration,
                 format!("none of its programs is here: {}", programs.join(", ")),
             )
@@ -355,7 +348,10 @@ impl Job<'_> {
         };
         if let Some(pattern) = &tier.must_match {
             let is_there = accept::matches(scratch, pattern).map_err(|error| {
-                Halt::Over(failed(Class::Infrastructure, format!("read its result: {error}")))
+                Halt::Over(Report::failed(
+                    Class::Infrastructure,
+                    format!("read its result: {error}"),
+                ))
             })?;
             if !is_there {
                 return Ok(refused(format!("nothing in its result matches {pattern:?}")));
@@ -405,14 +401,14 @@ impl Job<'_> {
             // never on the host instead
             (Some(_), None) => {
                 let why = "whose its engine's containers are is not known";
-                return Err(Halt::Over(not_begun(why)));
+                return Err(Halt::Over(Report::not_begun(why)));
             }
         };
         let name = container::name_of(self.worker, order.token, nth);
         let argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
         let place = inside.map(|_| place_of_begun()).transpose().map_err(|error| {
             let why = format!("make a place for what the engine tells: {error}");
-            Halt::Over(failed(Class::Infrastructure, why))
+            Halt::Over(Report::failed(Class::Infrastructure, why))
         })?;
         let begun = place.as_ref().map(|it| it.path().join("begun")).unwrap_or_default();
         let (argv, variables) = match inside {
@@ -439,7 +435,7 @@ impl Job<'_> {
                         let all = own.iter().cloned().chain(engine::variables());
                         (words, all.collect())
                     }
-                    Err(why) => return Err(Halt::Over(failed(Class::Permanent, why))),
+                    Err(why) => return Err(Halt::Over(Report::failed(Class::Permanent, why))),
                 }
             }
         };
@@ -522,7 +518,7 @@ impl Job<'_> {
             !timed_out && exit.is_some_and(|code| !container::ENGINE_FAILED.contains(&code));
         if let (Err(why), false) = (cleared, is_over) {
             // it may still be at work, and that is no job's fault
-            return Err(Halt::Over(failed(Class::Infrastructure, why)));
+            return Err(Halt::Over(Report::failed(Class::Infrastructure, why)));
         }
         let signal = status.and_then(WaitStatus::terminating_signal);
         let evidence = Evidence {
@@ -567,7 +563,7 @@ impl Job<'_> {
         let Some(to) = self.away.as_ref().and_then(|away| away.input.clone()) else {
             return Ok(None);
         };
-        let wrong = |why| Halt::Over(failed(Class::Configuration, why));
+        let wrong = |why| Halt::Over(Report::failed(Class::Configuration, why));
         let (outcome, report) = if let Some(from) = Address::of(&order.input) {
             let keep_free = order.keep_free_mib.saturating_mul(1 << 20);
             let version = order.version.as_deref();
@@ -583,9 +579,10 @@ impl Job<'_> {
         };
         Ok(match outcome {
             Outcome::Done if to.is_file() => None,
-            Outcome::Done => {
-                Some(failed(Class::Failed, format!("nothing was fetched to {}", text::path(&to))))
-            }
+            Outcome::Done => Some(Report::failed(
+                Class::Failed,
+                format!("nothing was fetched to {}", text::path(&to)),
+            )),
             // of a replaced input another job was made
             Outcome::Not(Class::Conflict) => {
                 Some(Report { class: Some(Class::Permanent), ..report })
@@ -637,7 +634,7 @@ impl Job<'_> {
         if tell(&Tell::Ready).is_err() || !may_go() {
             return Err(Halt::Stopped);
         }
-        let wrong = |why| Halt::Over(failed(Class::Configuration, why));
+        let wrong = |why| Halt::Over(Report::failed(Class::Configuration, why));
         let (outcome, ended) = if let Some(to) = Address::of(output) {
             let job = format!("{}-{}", order.mark, order.token.id);
             let argv = errand::deliver(&order.buckets, &from, to, &job, order.may_be_there);
@@ -676,7 +673,7 @@ impl Job<'_> {
         let order = self.order;
         let Some(at) = order.output.as_deref().and_then(Address::of) else { return Ok(report) };
         let argv = errand::look(&order.buckets, at);
-        let argv = argv.map_err(|why| Halt::Over(failed(Class::Configuration, why)))?;
+        let argv = argv.map_err(|why| Halt::Over(Report::failed(Class::Configuration, why)))?;
         let (outcome, ended) = self.errand("look", &argv)?;
         let class = match outcome {
             Outcome::Done => return Ok(report),
@@ -820,11 +817,11 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
         Ok(there) if there.is_dir() => {}
         Ok(_) => {
             let why = format!("{} is no directory", text::path(dir));
-            return Err(Halt::Over(failed(Class::Configuration, why)));
+            return Err(Halt::Over(Report::failed(Class::Configuration, why)));
         }
         Err(error) => {
             let why = format!("the directory of its output: {}: {error}", text::path(dir));
-            return Err(Halt::Over(failed(Class::Infrastructure, why)));
+            return Err(Halt::Over(Report::failed(Class::Infrastructure, why)));
         }
     }
     remove(Some(scratch));

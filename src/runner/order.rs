@@ -101,6 +101,26 @@ pub struct Report {
     pub bytes: Option<u64>,
 }
 
+impl Report {
+    /// Of a try that went wrong so.
+    #[must_use]
+    pub fn failed(class: Class, message: impl Into<String>) -> Self {
+        Self { class: Some(class), message: Some(message.into()), ..Self::default() }
+    }
+
+    /// Nothing of it ran, for no fault of its own.
+    #[must_use]
+    pub fn not_begun(why: impl Into<String>) -> Self {
+        Self { is_early: true, ..Self::failed(Class::Infrastructure, why) }
+    }
+
+    /// It was given up because the runner said so.
+    #[must_use]
+    pub fn given_up() -> Self {
+        Self { is_given_up: true, ..Self::default() }
+    }
+}
+
 /// What a helper is told when its result may be put in its place. All else that it is told is the end of its input:
 /// to end, and to put nothing anywhere.
 pub const GO: &str = "go\n";

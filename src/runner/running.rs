@@ -186,7 +186,7 @@ impl Running {
             ..Report::default()
         };
         match (self.is_stopped, self.is_killed) {
-            (true, _) => Report { is_given_up: true, ..Report::default() },
+            (true, _) => Report::given_up(),
             (false, true) => failed(
                 Class::Infrastructure,
                 "it did not end with its time: its storage gave no answer",

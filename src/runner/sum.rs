@@ -46,8 +46,7 @@ impl Sum {
             bytes += length as u64;
             file.consume(length);
         }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { bytes, sha256 })
+        Ok(Self { bytes, sha256: text::hex(&hash.finalize()) })
     }
 }
 

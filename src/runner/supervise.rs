@@ -20,7 +20,7 @@ use super::buckets;
 use super::cgroup::Cgroups;
 use super::engines::{self, Look};
 use super::hand::Hand;
-use super::order::{Report, Tell};
+use super::order::Tell;
 use super::outbox::Outbox;
 use super::room::{self, Places};
 use super::running::{News, Running};
@@ -29,7 +29,7 @@ use super::tree;
 use crate::act::scratch;
 use crate::config::job_type::JobType;
 use crate::config::queue::Queue;
-use crate::decide::attempts::{Class, Token};
+use crate::decide::attempts::Token;
 use crate::decide::leases::Leases;
 use crate::probes::ability::Ability;
 use crate::probes::engine::Ground;
@@ -584,10 +584,6 @@ pub fn names<'a>(types: impl Iterator<Item = &'a JobType>) -> String {
 /// One line for whoever reads along.
 pub fn say(what: &str) {
     crate::report::out::complain(&format!("unwedge-runner: {what}"));
-}
-
-fn failed(class: Class, why: &str) -> Report {
-    Report { class: Some(class), message: Some(why.to_owned()), ..Report::default() }
 }
 
 fn millis(time: Duration) -> u64 {

@@ -312,8 +312,8 @@ impl Client {
             return Err(Trouble::Away(format!("{came} bytes came, {size} were told")));
         }
         let (said, found) = match (&head.sha256, md5_of(answer.headers(), &head.etag)) {
-            (Some(said), _) => (said.clone(), hex(&sha.finalize())),
-            (None, Some(said)) => (said, hex(&md5.finalize())),
+            (Some(said), _) => (said.clone(), text::hex(&sha.finalize())),
+            (None, Some(said)) => (said, text::hex(&md5.finalize())),
             (None, None) => (String::new(), String::new()),
         };
         if said != found {
@@ -557,11 +557,7 @@ fn digests(file: &mut File) -> std::io::Result<(String, String)> {
         sha.update(bytes);
         md5.update(bytes);
     }
-    Ok((hex(&sha.finalize()), BASE64.encode(md5.finalize())))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok((text::hex(&sha.finalize()), BASE64.encode(md5.finalize())))
 }
 
 #[cfg(test)]
@@ -574,7 +570,7 @@ mod tests {
         let (sha, md5) = digests(&mut file).unwrap();
         assert_eq!(sha, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(md5, "1B2M2Y8AsgTpgAmY7PhCfg==");
-        assert_eq!(hex(&[0, 15, 255]), "000fff");
+        assert_eq!(text::hex(&[0, 15, 255]), "000fff");
         assert_eq!(plain("\"abc\""), "abc");
     }
 

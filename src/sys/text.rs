@@ -29,14 +29,14 @@ pub fn bytes(bytes: &[u8]) -> String {
                 '\\' => out.push_str("\\\\"),
                 c if c.is_control() => {
                     for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                        hex(&mut out, byte);
+                        escape(&mut out, byte);
                     }
                 }
                 c => out.push(c),
             }
         }
         for byte in chunk.invalid() {
-            hex(&mut out, *byte);
+            escape(&mut out, *byte);
         }
     }
     out
@@ -69,7 +69,13 @@ pub fn unwritten(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn hex(out: &mut String, byte: u8) {
+/// Bytes in hexadecimal, two digits each.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn escape(out: &mut String, byte: u8) {
     // writing to a String cannot fail
     let _ = write!(out, "\\x{byte:02x}");
 }

@@ -165,14 +165,14 @@ impl Reading<'_> {
     fn version(&self, client: &mut Client) -> Result<i64, Fault> {
         let (version, called) = (&self.library.version, self.library.called);
         let (ask, last, other) = (self.of(version.ask), version.to, self.other_columns());
-        let told = if version.columns.is_empty() {
-            self.ask(client, &ask)?
+        let ask = if version.columns.is_empty() {
+            ask
         } else {
-            let ask = format!(
+            format!(
                 "SELECT CASE WHEN v = {last} AND EXISTS (SELECT 1 {other}) THEN {last} + 1 ELSE v END FROM ({ask}) AS told (v)"
-            );
-            self.ask(client, &ask)?
+            )
         };
+        let told = self.ask(client, &ask)?;
         let range = format!("{} to {} are read here", version.from, version.to);
         match told.as_deref().map(str::parse::<i64>) {
             Some(Ok(found)) if found < version.from => Err(Fault(format!(
@@ -195,24 +195,23 @@ impl Reading<'_> {
             Some(Err(_)) if told.as_deref() == Some("standby") => Err(Fault(format!(
                 "this server is a standby, which shows no locks, and by those {called} tells what is at work: name the primary in [queue] url"
             ))),
-            Some(Err(_)) | None if self.has_tables(client)? && version.unsaid.is_some() => {
-                let mend = self.of(version.unsaid.unwrap_or_default());
-                Err(Fault(format!("the tables of {called} say no version: {mend}")))
-            }
-            Some(Err(_)) | None => Err(Fault(format!(
-                "nothing in the schema {:?} says which version of {called} it is: it was never started there, or lives in another, \
-                 which [queue.library] schema names",
-                self.schema()
-            ))),
+            Some(Err(_)) | None => Err(Fault(match version.unsaid {
+                Some(mend) if self.has_tables(client)? => {
+                    format!("the tables of {called} say no version: {}", self.of(mend))
+                }
+                Some(_) | None => format!(
+                    "nothing in the schema {:?} says which version of {called} it is: it was never started there, or lives in another, \
+                     which [queue.library] schema names",
+                    self.schema()
+                ),
+            })),
         }
     }
 
     /// Whether the first of its relations is there.
     fn has_tables(&self, client: &mut Client) -> Result<bool, Fault> {
-        let first = self.library.reads.first().copied().unwrap_or_default();
-        let whole = format!("{}.{}", quote(self.schema()), quote(first));
-        let told =
-            self.ask(client, &format!("SELECT to_regclass({}) IS NOT NULL", literal(&whole)))?;
+        let first = self.regclass(self.library.reads.first().copied().unwrap_or_default());
+        let told = self.ask(client, &format!("SELECT {first} IS NOT NULL"))?;
         Ok(told.as_deref() == Some("t"))
     }
 
@@ -230,11 +229,13 @@ impl Reading<'_> {
 
     /// Every relation that is read, as a list of values.
     fn read_relations(&self) -> String {
-        let of = |it: &&str| {
-            let whole = format!("{}.{}", quote(self.schema()), quote(it));
-            format!("to_regclass({})", literal(&whole))
-        };
-        self.library.reads.iter().map(of).collect::<Vec<_>>().join(", ")
+        let all: Vec<String> = self.library.reads.iter().map(|it| self.regclass(it)).collect();
+        all.join(", ")
+    }
+
+    /// What the catalogue calls a relation or an index of the schema; null where there is none.
+    fn regclass(&self, name: &str) -> String {
+        format!("to_regclass({})", literal(&format!("{}.{}", quote(self.schema()), quote(name))))
     }
 
     /// Asks which tables there are, where each queue has one.
@@ -303,10 +304,7 @@ impl Reading<'_> {
     /// The names of indexes that are not there, as a question of one list.
     fn missing(&self) -> String {
         let each = self.library.indexes.iter().map(|any| {
-            let is_there = any.iter().map(|index| {
-                let whole = format!("{}.{}", quote(self.schema()), quote(index));
-                format!("to_regclass({}) IS NULL", literal(&whole))
-            });
+            let is_there = any.iter().map(|index| format!("{} IS NULL", self.regclass(index)));
             let is_missing = is_there.collect::<Vec<_>>().join(" AND ");
             format!("CASE WHEN {is_missing} THEN {} END", literal(&any.join(" or ")))
         });
@@ -404,10 +402,7 @@ impl Reading<'_> {
             let owner = is_hidden(&error).then(|| self.owner_of_view(client)).flatten();
             self.explained(&error, owner.as_deref().unwrap_or(&self.user))
         })?;
-        Ok(answer.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        }))
+        Ok(first_value(&answer))
     }
 
     /// The least that has to be granted.
@@ -439,11 +434,7 @@ impl Reading<'_> {
              AND coalesce(array_to_string(reloptions, ','), '') !~ 'security_invoker=(true|on|1)' LIMIT 1",
             self.read_relations()
         );
-        let answer = client.simple_query(&question).ok()?;
-        answer.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-            _ => None,
-        })
+        client.simple_query(&question).ok().as_deref().and_then(first_value)
     }
 
     /// What the server said, and what mends it; `seer` is by whose eyes rows are seen.
@@ -476,6 +467,14 @@ impl Reading<'_> {
             said
         })
     }
+}
+
+/// The first value of the first row.
+fn first_value(answer: &[SimpleQueryMessage]) -> Option<String> {
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
 }
 
 /// Whether a policy keeps rows back.

@@ -8,12 +8,11 @@
 //!   two kinds. The lane goes over to a new digest when no living worker has the old one.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::session::Session;
-use super::{Ask, Cell, Claimed, Ending, Fault, Param, Store, hand_out, number, text_of};
+use super::{Ask, Cell, Claimed, Ending, Fault, Param, Store, hand_out, millis, number, text_of};
 use crate::config::queue as config;
 use crate::decide::attempts::{Class, State, Token};
 
@@ -125,7 +124,7 @@ pub(super) fn note(
                     kind,
                     Param::Number(told.streak),
                     Param::Number(i64::from(breaker.after)),
-                    Param::Number(millis(breaker.wait(0))),
+                    millis(breaker.wait(0)),
                     Param::Text(why.to_owned()),
                 ],
             )?;
@@ -154,7 +153,7 @@ impl Store {
             if !claimed.is_empty() {
                 session.rows(
                     "UPDATE unwedge_lanes SET probes = probes + 1, retry_ms = {now} + $2 WHERE type = $1",
-                    vec![kind, Param::Number(millis(wait))],
+                    vec![kind, millis(wait)],
                 )?;
             }
             Ok(claimed)
@@ -292,10 +291,6 @@ impl Store {
         }
         Ok(lanes)
     }
-}
-
-fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn sorted(rows: &[Vec<Cell>]) -> Vec<String> {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Cell, Fault, KeptStall, Param, Store, TypeMark, count, number, state, text_of};
+use super::{
+    Cell, Fault, KeptStall, Param, Store, TypeMark, count, millis, number, state, text_of,
+};
 use crate::decide::at_work::Stall;
 use crate::decide::attempts::State;
 use crate::decide::workers::{Seen, Standing};
@@ -94,8 +96,7 @@ impl Which {
             all.push(format!("state IN ({})", names.join(", ")));
         }
         if let Some(older) = self.older {
-            let ms = i64::try_from(older.as_millis()).unwrap_or(i64::MAX);
-            all.push(format!("created_ms <= {{now}} - {}", mark(Param::Number(ms))));
+            all.push(format!("created_ms <= {{now}} - {}", mark(millis(older))));
         }
         if let Some(input) = &self.input {
             let (same, below) =

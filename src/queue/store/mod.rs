@@ -168,6 +168,14 @@ pub struct Claimed {
     pub may_be_there: bool,
 }
 
+impl Claimed {
+    /// What it needs and is none of what is open.
+    #[must_use]
+    pub fn closed(&self, open: &[String]) -> Vec<String> {
+        self.needs.iter().filter(|need| !open.contains(need)).cloned().collect()
+    }
+}
+
 /// How a try ended, and what becomes of the job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
@@ -891,6 +899,10 @@ fn lanes_of(types: &BTreeMap<String, TypeMark>, lacks: &BTreeMap<String, String>
 
 fn json_of(value: &impl Serialize) -> Result<Value, Fault> {
     serde_json::to_value(value).map_err(|error| Fault(error.to_string()))
+}
+
+fn millis(time: Duration) -> Param {
+    Param::Number(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn number(row: &[Cell], nth: usize) -> i64 {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::session::Session;
-use super::{Cell, Fault, Param, Store, number, text_of};
+use super::{Cell, Fault, Param, Store, millis, number, text_of};
 use crate::config::jobs::Keep;
 use crate::decide::attempts::{Class, State};
 use crate::sys::clock::Deadline;
@@ -239,8 +239,4 @@ fn some(
 
 fn at_once() -> Param {
     Param::Number(i64::try_from(AT_ONCE).unwrap_or(i64::MAX))
-}
-
-fn millis(time: Duration) -> Param {
-    Param::Number(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }

@@ -11,7 +11,7 @@ use crate::act::upkeep::aside;
 use crate::config::bucket;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::Token;
-use crate::decide::leases::{Patience, Seen};
+use crate::decide::leases::{self, Patience, Seen};
 use crate::probes::ability::{self, Ability};
 use crate::probes::engine::Ground;
 use crate::probes::witness::{self, Fate};
@@ -415,20 +415,15 @@ impl Runner {
         };
         let others: Vec<Seen> = seen.into_iter().filter(|it| it.id != self.id).collect();
         let patience = Patience { lease: self.lease, proof: RETRY_HOLDING + numbers.beat * 3 };
-        let mut gone = self.leases.look(&others, now, patience);
-        // what still hangs of a worker is at its jobs, however long that one is silent
-        gone.retain(|it| witness::fate(&it.id) != Fate::Ending);
+        let over = self.leases.look(&others, now, patience);
         // of a process of this very host it is known, and need not be waited for
-        for other in others {
-            match witness::fate(&other.id) {
-                Fate::Unknown => {}
-                // whoever takes its jobs now would begin them beside what is still at them
-                Fate::Ending => self.sweep_due = now + Duration::from_millis(250),
-                Fate::Gone => gone.push(other),
-            }
+        let fates: Vec<(Seen, Fate)> =
+            others.into_iter().map(|it| (it.clone(), witness::fate(&it.id))).collect();
+        // whoever takes its jobs now would begin them beside what is still at them
+        if fates.iter().any(|(_, fate)| *fate == Fate::Ending) {
+            self.sweep_due = now + Duration::from_millis(250);
         }
-        gone.sort_by(|a, b| a.id.cmp(&b.id));
-        gone.dedup_by(|a, b| a.id == b.id);
+        let gone = leases::gone(&over, &fates);
         let ids: Vec<String> = gone.iter().map(|it| it.id.clone()).collect();
         let id = self.id.clone();
         let swept = self.link.ask(move |store| {

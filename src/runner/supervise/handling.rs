@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::{Runner, TOGETHER, failed, millis, random, say};
+use super::{Runner, TOGETHER, millis, random, say};
 use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
 use crate::decide::at_work::Still;
@@ -40,11 +40,6 @@ fn buckets_of(all: &[Bucket], paths: [Option<&PathBuf>; 2]) -> Vec<Bucket> {
     let named: Vec<&str> =
         paths.into_iter().flatten().filter_map(|it| Some(Address::of(it)?.bucket)).collect();
     all.iter().filter(|it| named.contains(&it.name.as_str())).cloned().collect()
-}
-
-/// Nothing of it ran, for no fault of its own.
-fn not_begun(why: &str) -> Report {
-    Report { is_early: true, ..failed(Class::Infrastructure, why) }
 }
 
 impl Runner {
@@ -152,26 +147,26 @@ impl Runner {
         let (Some(input), Some(output)) = (input, output.map_or(Some(None), |it| it.map(Some)))
         else {
             let why = "its paths are not as this program writes them";
-            return self.end(claimed, kind, failed(Class::Permanent, why), None);
+            return self.end(claimed, kind, Report::failed(Class::Permanent, why), None);
         };
         // the gate may have closed since: then it goes back as it was
         let open = self.open();
-        if !claimed.needs.iter().all(|need| open.contains(need)) {
-            let report = Report { is_given_up: true, ..Report::default() };
+        if !claimed.closed(&open).is_empty() {
+            let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         }
         // so may the room have gone
         if self.full.as_ref().is_none_or(|full| full.contains_key(&kind.name)) {
-            let report = Report { is_given_up: true, ..Report::default() };
+            let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         }
         if let Some(closed) = self.closed_here(kind, &input, output.as_deref(), &open) {
             let why = format!("{closed} is not open on this host");
-            return self.end(claimed, kind, not_begun(&why), None);
+            return self.end(claimed, kind, Report::not_begun(&why), None);
         }
         let Ok(ground) = self.ground_of(kind) else {
             // it was claimed before that was known
-            let report = Report { is_given_up: true, ..Report::default() };
+            let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         };
         let cgroup = match &self.around.cgroups {
@@ -222,7 +217,7 @@ impl Runner {
         if self.troubled.insert(kind.name.clone(), boottime() + REST).is_none() {
             say(&format!("{}: {why}; tried again every {}", kind.name, text::duration(REST)));
         }
-        self.end(claimed, kind, not_begun(why), None);
+        self.end(claimed, kind, Report::not_begun(why), None);
     }
 
     /// The storage of this host that a job whose type fetches or delivers would touch, and that is not open: a host
@@ -301,10 +296,7 @@ impl Runner {
         if !is_own || report.is_given_up {
             return report;
         }
-        let open = self.open();
-        let needs = running.claimed.needs.iter();
-        let closed: Vec<&str> =
-            needs.filter(|need| !open.contains(need)).map(String::as_str).collect();
+        let closed = running.claimed.closed(&self.open());
         let stall = running.pulse.as_ref().and_then(|it| it.stall.as_ref());
         // it was seen to hang with the last beat: one that failed by itself may have gone on since
         let timed_out = report.class == Some(Class::TimedOut);
@@ -502,7 +494,7 @@ impl Runner {
         hand.bury();
         say(&format!("job {}: its helper has ended at last", token.id));
         let why = "its storage gave no answer until long after its time";
-        self.end(&claimed, &kind, failed(Class::Infrastructure, why), Some(started_ms));
+        self.end(&claimed, &kind, Report::failed(Class::Infrastructure, why), Some(started_ms));
         self.poll_due = self.poll_due.min(boottime());
     }
 }

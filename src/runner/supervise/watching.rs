@@ -56,8 +56,7 @@ impl Runner {
         let (open, patience, now) = (self.open(), self.setup.numbers.slow, boottime());
         for (token, motion) in seen {
             let Some(running) = self.at_work(token) else { continue };
-            let needs = running.claimed.needs.iter();
-            let closed = needs.filter(|need| !open.contains(need)).cloned().collect();
+            let closed = running.claimed.closed(&open);
             let Some(pulse) = &mut running.pulse else { continue };
             if pulse.look(motion, closed, now, patience) {
                 match &pulse.stall {
