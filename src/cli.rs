@@ -348,7 +348,8 @@ pub struct Run {
     #[arg(long, value_name = "TEMPLATE")]
     pub output: Option<String>,
 
-    /// By this file of a job type, or the type of this name in [jobs] dir, in place of a command
+    /// By this file of a job type in place of a command, or the type of this name in [jobs] dir, whose jobs are the same as
+    /// those of `jobs submit`
     #[arg(long, value_name = "TYPE", conflicts_with_all = ["command", "output"])]
     pub r#type: Option<PathBuf>,
 
@@ -376,6 +377,10 @@ pub struct Run {
     /// The image, of --mode container
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
+
+    /// Only say what would be done with each file
+    #[arg(long)]
+    pub dry_run: bool,
 
     /// What to work on
     #[arg(required = true, value_name = "FILE")]

@@ -61,12 +61,18 @@ impl Desk {
 fn a_job_is_put_in_once_listed_explained_called_off_and_begun_anew() {
     for db in Db::both("a_job_is_put_in_once_listed_explained_called_off_and_begun_anew") {
         let desk = Desk::new(&db);
-        assert_eq!(desk.ok("jobs list"), "no such job\n");
+        for words in ["jobs list", "lanes list", "queue check", "workers cleanup"] {
+            let (code, said) = desk.say(words);
+            assert!(code == Some(1) && said.contains("there is no queue there yet"), "{said}");
+        }
         let would = desk.ok("jobs submit ./kind.toml a b --dry-run");
         assert!(
             would.contains("would put in kind ") && would.contains("no worker is there: systemctl"),
             "{would}"
         );
+        let wants = desk.ok("queue want-version 0.0.1 --dry-run");
+        assert!(wants.contains("would want"), "{wants}");
+        assert!(!db.is_made(), "whoever only looks makes nothing");
         let (code, said) = desk.say("jobs submit ./kind.toml a b --require-capable");
         assert!(
             code == Some(1)
@@ -140,6 +146,7 @@ fn a_job_is_put_in_once_listed_explained_called_off_and_begun_anew() {
 fn a_lane_is_paused_by_a_person_with_a_reason_and_the_screen_says_so() {
     for db in Db::both("a_lane_is_paused_by_a_person_with_a_reason_and_the_screen_says_so") {
         let desk = Desk::new(&db);
+        desk.ok("queue want-version 0.0.1");
         let (code, said) = desk.say("lanes pause kind --because x");
         assert!(code == Some(1) && said.contains("kind: no such lane"), "{said}");
         desk.ok("jobs submit ./kind.toml a");
@@ -231,6 +238,7 @@ fn a_queue_that_cannot_be_used_is_told_with_its_place_its_owner_and_who_holds_it
         assert!(start.elapsed().as_secs() < 15);
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
+    assert_eq!(say(&["queue", "want-version", "0.0.1"]).0, Some(0));
     assert_eq!(say(&["queue", "check"]).0, Some(0));
     // somebody else writes, and does not come to an end
     let own = rusqlite::Connection::open(&path).unwrap();
@@ -242,6 +250,7 @@ fn a_queue_that_cannot_be_used_is_told_with_its_place_its_owner_and_who_holds_it
         "locked",
         &path.display().to_string(),
         "owner 0:0, mode 644",
+        "it was tried to ",
         "locked by ",
         &holder,
         "; on /",
@@ -254,6 +263,10 @@ fn a_queue_that_cannot_be_used_is_told_with_its_place_its_owner_and_who_holds_it
         .unwrap();
     let (code, said) = say(&["queue", "check"]);
     assert!(code == Some(1) && said.contains("not a database"), "{said}");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    let (code, said) = say(&["queue", "check"]);
+    assert!(code == Some(1) && said.contains("it was tried to open it"), "{said}");
     let url = "postgres://nobody:secret@127.0.0.1:1/none?sslmode=disable";
     let output = Command::new(env!("CARGO_BIN_EXE_unwedge"))
         .args(["queue", "check", "--queue", url])

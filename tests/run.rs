@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use unwedge::queue::store::{NewWorker, TypeMark};
+
 use crate::store::Db;
 use crate::support::lab::await_that;
 
@@ -642,6 +644,133 @@ fn a_type_of_the_host_is_named_as_it_is_for_jobs_that_are_put_in() {
         assert!(told["not"][0]["input"].as_str().unwrap().ends_with("/in/gone"), "{said}");
         let (code, said) = of("none");
         assert!(code != Some(0) && said.contains("types/none.toml"), "{said}");
+    }
+}
+
+#[test]
+fn a_run_takes_up_what_was_put_in_and_never_by_another_definition() {
+    for db in Db::both("a_run_takes_up_what_was_put_in_and_never_by_another_definition") {
+        let desk = Desk::new(&db);
+        let files = [desk.input("a", "x"), desk.input("b", "y")];
+        let dir = desk.dir.path().display().to_string();
+        fs::create_dir(desk.path("types")).unwrap();
+        fs::create_dir(desk.path("out")).unwrap();
+        let kind = format!(
+            "output = \"{dir}/out/{{name}}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{{input}}\", \"{{output}}\"]\n"
+        );
+        fs::write(desk.path("types/copy.toml"), kind).unwrap();
+        let config = format!("{dir}/unwedge.toml");
+        fs::write(&config, format!("[jobs]\ndir = \"{dir}/types\"\n")).unwrap();
+        let put = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+            .args(["--config", &config, "jobs", "submit", "copy", "--queue", &desk.queue])
+            .arg(&files[0])
+            .output()
+            .unwrap();
+        assert!(put.status.success(), "{put:?}");
+        let words = ["--config", &config, "--type", "copy"];
+        let (code, said) = desk.run(&[&words[..], &["--dry-run"]].concat(), &files, &[]);
+        assert!(
+            code == Some(0)
+                && said.contains("would go on with ")
+                && said.contains("job 1, pending")
+                && said.contains("would put in "),
+            "{said}"
+        );
+        // one with the type by another definition has its lane
+        let mut store = db.open();
+        let mark = ["other", "one", "one"].map(str::to_owned);
+        let [digest, first_tier, uses] = mark;
+        let types = [("copy".to_owned(), TypeMark { digest, first_tier, uses })];
+        let other = NewWorker { types: types.into(), ..crate::store::new_worker("there:1:1", "d") };
+        store.register(&other).unwrap();
+        for words in [&words[..], &[&words[..], &["--dry-run"]].concat()] {
+            let (code, said) = desk.run(words, &files, &[]);
+            assert!(
+                code == Some(1)
+                    && said.contains("works by another definition of copy")
+                    && said.contains("nothing was put in"),
+                "{said}"
+            );
+        }
+        assert_eq!(db.rows("SELECT id, type, state FROM unwedge_jobs"), [["1", "copy", "pending"]]);
+        store.leave("there:1:1").unwrap();
+        let (code, said) = desk.run(&words, &files, &[]);
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(
+            db.rows("SELECT type, state FROM unwedge_jobs ORDER BY id"),
+            [["copy", "done"], ["copy", "done"]]
+        );
+    }
+}
+
+#[test]
+fn what_a_run_would_do_is_told_and_nothing_is_written() {
+    for db in Db::both("what_a_run_would_do_is_told_and_nothing_is_written") {
+        let desk = Desk::new(&db);
+        let names = ["new", "done", "gone", "bad", "aside"];
+        let files: Vec<PathBuf> = names.iter().map(|name| desk.input(name, name)).collect();
+        let script = desk
+            .script("case $1 in *bad) exit 1;; *aside) echo x >$2.other; exit 65;; esac; cp $1 $2");
+        let words = [script.as_str(), "{input}", "{output}"];
+        let dry = ["--output", "out/{name}", "--dry-run"];
+        let (code, said) = desk.run(&dry, &files, &words);
+        assert_eq!((code, said.matches("would put in ").count()), (Some(0), 5), "{said}");
+        assert!(!db.is_made() && !desk.path("out").exists(), "{said}");
+        let (code, said) = desk.run(&dry[..2], &files[1..], &words);
+        assert_eq!(code, Some(1), "{said}");
+        fs::remove_file(desk.path("out/gone")).unwrap();
+        db.rows(
+            "UPDATE unwedge_jobs SET class = 'permanent' WHERE key LIKE '%/aside' RETURNING id",
+        );
+        let before = db.rows("SELECT id, state, class, changed_ms FROM unwedge_jobs ORDER BY id");
+        let told = |more: &[&str]| -> Vec<(String, String)> {
+            let (code, said) = desk.run(&[&dry[..], more].concat(), &files, &words);
+            assert_eq!(code, Some(0), "{said}");
+            let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+            assert_eq!(told["mode"], "dry-run");
+            let files = told["files"].as_array().unwrap().iter();
+            files
+                .map(|it| {
+                    let name = Path::new(it["input"].as_str().unwrap()).file_name().unwrap();
+                    let deed = it["deed"].as_str().unwrap().to_owned();
+                    (name.to_str().unwrap().to_owned(), deed)
+                })
+                .collect()
+        };
+        let expected = |aside: &str| {
+            ["put-in", "leave", "try-again", "try-again", aside]
+                .iter()
+                .zip(names)
+                .map(|(deed, name)| (name.to_owned(), (*deed).to_owned()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&["--json"]), expected("leave"));
+        assert_eq!(told(&["--json", "--again"]), expected("try-again"));
+        let after = db.rows("SELECT id, state, class, changed_ms FROM unwedge_jobs ORDER BY id");
+        assert_eq!((after, desk.path("out/gone").exists()), (before, false));
+    }
+}
+
+#[test]
+fn a_queue_that_is_named_is_used_on_the_terms_of_the_configuration() {
+    for db in Db::both("a_queue_that_is_named_is_used_on_the_terms_of_the_configuration") {
+        let desk = Desk::new(&db);
+        let files = [desk.input("a", "x"), desk.input("b", "y")];
+        let config = desk.path("unwedge.toml").display().to_string();
+        let text = "[queue]\nurl = \"sqlite:///nowhere/q.db\"\nadapter = \"unwedge\"\nbreaker = 1\nbreaker_waits = [\"1h\"]\n";
+        fs::write(&config, text).unwrap();
+        let kind = desk.kind("[[tier]]\nargv = [\"/bin/false\"]\n[exit]\n1 = \"configuration\"\n");
+        drop(db.open());
+        let mut own = desk.spawn(&["--config", &config, "--type", &kind], &files, &[]);
+        await_that("one such failure closes the lane", || {
+            db.rows("SELECT type FROM unwedge_lanes WHERE opened_ms IS NOT NULL").len() == 1
+        });
+        assert_eq!(
+            db.rows("SELECT count(*) FROM unwedge_attempts WHERE class = 'configuration'"),
+            [["1"]]
+        );
+        kill(i32::try_from(own.0.id()).unwrap(), rustix::process::Signal::INT);
+        own.0.wait().unwrap();
     }
 }
 

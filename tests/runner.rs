@@ -87,7 +87,7 @@ host_test! {
         host.ok("systemctl start unwedge-runner; echo x >/srv/in/a");
         host.ok(&format!("test $(systemctl is-active unwedge-runner) = active; grep -qx 'unwedge_runner_queue_reachable 1' {TEXTFILES}/unwedge_runner.prom"));
         let said = host.ok("cd /srv/in; unwedge jobs submit --require-capable --wait tells a");
-        assert!(said.starts_with("job 1: done by 1\n1 put in, 0 known before"), "{said}");
+        assert!(said.starts_with("job 1: done by 1 -> /srv/out/a\n1 put in, 0 known before"), "{said}");
         let told = host.ok("cat /srv/out/a");
         assert!(told.contains("/unwedge-runner.service/job-1-1/work\n"), "{told}");
         for line in ["UNWEDGE_JOB=1", "UNWEDGE_TRY=1", "UNWEDGE_TYPE=tells", "UNWEDGE_VERSION=0.1.0"] {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use unwedge::config::jobs::Keep;
-use unwedge::config::queue::{Adapter, Breaker, Database as Place, Queue, Reconnect, Secret};
+use unwedge::config::queue::{Adapter, Breaker, Database as Place, Queue, Secret, Terms};
 use unwedge::config::retry::Retry;
 use unwedge::decide::at_work::{Stall, Still};
 use unwedge::decide::attempts::{Class, Counted, Outcome, State, Token, Used, next};
@@ -44,10 +44,7 @@ pub fn queue(url: String) -> Queue {
         infra_window: std::time::Duration::from_secs(600),
         stale_after: std::time::Duration::from_secs(3600),
         quiet: std::time::Duration::from_secs(60),
-        lease: std::time::Duration::from_secs(120),
-        worker_stale: std::time::Duration::from_secs(60),
-        reconnect: Reconnect::default(),
-        breaker: Breaker::default(),
+        terms: Terms::default(),
     }
 }
 
@@ -65,6 +62,16 @@ impl Db {
 
     pub fn both(test: &str) -> Vec<Self> {
         [Some(Self::file()), Self::server(test)].into_iter().flatten().collect()
+    }
+
+    /// Whether there is a queue: a file, or tables.
+    pub fn is_made(&self) -> bool {
+        match &self.kept {
+            Kept::File(dir) => dir.path().join("q.db").exists(),
+            Kept::Server(_) => {
+                self.rows("SELECT 1 WHERE to_regclass('unwedge_meta') IS NOT NULL").len() == 1
+            }
+        }
     }
 
     pub fn open(&self) -> Store {
@@ -128,7 +135,7 @@ pub fn worker(store: &mut Store, id: &str) {
 }
 
 /// One that knows the type `t` by this digest.
-fn new_worker(id: &str, digest: &str) -> NewWorker {
+pub fn new_worker(id: &str, digest: &str) -> NewWorker {
     let text = |text: &str| text.to_owned();
     NewWorker {
         id: text(id),
@@ -186,6 +193,24 @@ fn beat(worker: &str) -> Beat<'_> {
         open: &[],
         deaf: None,
     }
+}
+
+#[test]
+fn a_file_that_is_locked_says_what_was_tried_and_for_how_long() {
+    let db = Db::file();
+    let mut store = db.open();
+    let Kept::File(dir) = &db.kept else { panic!() };
+    let other = rusqlite::Connection::open(dir.path().join("q.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(store.counts().unwrap(), [], "readers wait for nobody");
+    let why = store.submit(&[job("a")]).unwrap_err().0;
+    let tried = why.split_once("it was tried to write for ").expect(&why).1;
+    let tried =
+        unwedge::config::duration::parse(&tried.split_once("; ").unwrap().0.replace(' ', ""));
+    assert!(
+        why.starts_with("database is locked; ") && tried.is_ok_and(|it| it.as_secs() >= 3),
+        "{why}"
+    );
 }
 
 #[test]
@@ -855,7 +880,7 @@ fn five_ends_in_a_row_whose_cause_is_the_type_open_its_lane_and_one_that_works_c
 fn a_lane_is_closed_after_as_many_as_it_is_told_and_lets_one_through_when_it_is_told() {
     for mut db in Db::both("a_lane_is_closed_after_as_many_as_it_is_told") {
         let waits = [7, 9].map(std::time::Duration::from_secs).to_vec();
-        db.queue.breaker = Breaker { after: 2, waits };
+        db.queue.terms.breaker = Breaker { after: 2, waits };
         let mut store = db.open();
         worker(&mut store, "w");
         store.submit(&["1", "2"].map(job)).unwrap();

@@ -189,13 +189,19 @@ fn round(
     let is_deaf = memory
         .looked
         .as_ref()
-        .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= queue.lease));
+        .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= queue.terms.lease));
     if is_deaf {
         memory.heard.clear();
     }
     memory.looked = None;
-    let (heard, now_, asked, keep, rescues, lease) =
-        (memory.heard.clone(), now.clone(), queue.clone(), jobs.keep, jobs.rescues, queue.lease);
+    let (heard, now_, asked, keep, rescues, lease) = (
+        memory.heard.clone(),
+        now.clone(),
+        queue.clone(),
+        jobs.keep,
+        jobs.rescues,
+        queue.terms.lease,
+    );
     // a part of it is for what follows
     let deadline = Deadline::after(limit * 4 / 5);
     let (heard, done) = within(limit, move || {

@@ -7,8 +7,7 @@ use anyhow::Result;
 use clap::Parser as _;
 use unwedge::act::child;
 use unwedge::cli::{Run, Unwedge, Verb};
-use unwedge::config::jobs::Jobs;
-use unwedge::config::{self, ConfigErrors, Loaded, Request};
+use unwedge::config::{self, ConfigErrors, Loaded, Request, Settings};
 use unwedge::kit;
 use unwedge::operator::{Said, dispatch, doctor, generate, install, run};
 use unwedge::probes::mountinfo::mount_points;
@@ -50,19 +49,19 @@ fn main() -> ExitCode {
 
 /// Works through files: without any configuration too, but not past one that may say where commands have to run.
 fn run_files(cli: &Unwedge, asked: &Run) -> ExitCode {
-    let jobs = match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
-        Ok(loaded) => loaded.settings.jobs.unwrap_or_default(),
-        Err(_) if asked.mode.as_deref() == Some("direct") => Jobs::default(),
-        Err(errors) => {
-            out::complain(&errors.to_string());
-            out::complain(
-                "unwedge run: [jobs] may say where commands run; --mode direct goes without it",
-            );
-            return Exit::Usage.into();
-        }
-    };
-    run::run(asked, &jobs.run, &jobs.dir, cli.common.json)
-        .map_or_else(|why| finish(Err(why)), ExitCode::from)
+    let settings =
+        match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
+            Ok(loaded) => loaded.settings,
+            Err(_) if asked.mode.as_deref() == Some("direct") => Settings::default(),
+            Err(errors) => {
+                out::complain(&errors.to_string());
+                out::complain(
+                    "unwedge run: [jobs] may say where commands run; --mode direct goes without it",
+                );
+                return Exit::Usage.into();
+            }
+        };
+    run::run(asked, &settings, cli.common.json).map_or_else(|why| finish(Err(why)), ExitCode::from)
 }
 
 fn finish(done: Result<()>) -> ExitCode {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use super::duration;
-use super::queue::{Breaker, Reconnect};
+use super::queue::Terms;
 use super::settings::{
     Budget, Confirm, Confirmation, Gates, Host, Mounts, Probe, Services, Settings, Watch,
     Whereabouts,
@@ -24,10 +24,6 @@ pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const INFRA_WINDOW: Duration = Duration::from_secs(10 * 60);
 /// Default of `[queue] stale_after`.
 pub const STALE_AFTER: Duration = Duration::from_secs(60 * 60);
-/// Default of `[queue] worker_stale`: four beats.
-pub const WORKER_STALE: Duration = Duration::from_secs(60);
-/// Default of `[queue] lease`.
-pub const LEASE: Duration = Duration::from_secs(120);
 /// Default of `[queue] quiet`: a job that works writes more often than that.
 pub const QUIET: Duration = Duration::from_secs(60);
 
@@ -205,7 +201,7 @@ pub fn complete_queue(tree: &mut Tree) {
     let Some(Tree { node: Node::Table(keys), .. }) = sections.get_mut("queue") else {
         return;
     };
-    let (reconnect, breaker) = (Reconnect::default(), Breaker::default());
+    let Terms { lease, worker_stale, reconnect, breaker } = Terms::default();
     let waits = breaker.waits.into_iter().map(time);
     for (key, value) in [
         ("next_jobs", Value::from(NEXT_JOBS)),
@@ -213,8 +209,8 @@ pub fn complete_queue(tree: &mut Tree) {
         ("infra_window", time(INFRA_WINDOW)),
         ("stale_after", time(STALE_AFTER)),
         ("quiet", time(QUIET)),
-        ("lease", time(LEASE)),
-        ("worker_stale", time(WORKER_STALE)),
+        ("lease", time(lease)),
+        ("worker_stale", time(worker_stale)),
         ("reconnect", time(reconnect.first)),
         ("reconnect_max", time(reconnect.most)),
         ("breaker", Value::from(breaker.after)),

@@ -252,7 +252,7 @@ pub(super) fn jobs(
             "[jobs] runs jobs of our own queue alone, expected adapter = \"unwedge\"",
         ),
         // two that are lost do not end a lease
-        Some(queue) if queue.lease < 3 * jobs.beat => {
+        Some(queue) if queue.terms.lease < 3 * jobs.beat => {
             let told = "is too long for [queue] lease, expected at most a third of it";
             check.problem(&at.key("beat"), told);
         }
@@ -384,7 +384,7 @@ pub(super) fn complete(tree: &mut Tree) {
 #[cfg(test)]
 mod tests {
     use super::super::from_str;
-    use super::super::queue::{Breaker, Database, Reconnect};
+    use super::super::queue::{Breaker, Database, Reconnect, Terms};
     use super::*;
 
     #[test]
@@ -442,26 +442,22 @@ mod tests {
             ))
             .map(|it| it.queue.unwrap())
         };
-        let default = queue("").unwrap();
+        let default = Terms::default();
+        let terms = |text: &str| queue(text).unwrap().terms;
+        assert_eq!(terms(""), default);
         assert_eq!(
-            queue("worker_stale = \"7s\"").unwrap(),
-            Queue { worker_stale: secs(7), ..default.clone() }
+            terms("worker_stale = \"7s\""),
+            Terms { worker_stale: secs(7), ..default.clone() }
         );
-        let first = Reconnect { first: secs(7), ..default.reconnect };
-        assert_eq!(
-            queue("reconnect = \"7s\"").unwrap(),
-            Queue { reconnect: first, ..default.clone() }
-        );
-        let most = Reconnect { most: secs(7), ..default.reconnect };
-        assert_eq!(
-            queue("reconnect_max = \"7s\"").unwrap(),
-            Queue { reconnect: most, ..default.clone() }
-        );
-        let after = Breaker { after: 7, ..default.breaker.clone() };
-        assert_eq!(queue("breaker = 7").unwrap(), Queue { breaker: after, ..default.clone() });
+        let reconnect = Reconnect { first: secs(7), ..default.reconnect };
+        assert_eq!(terms("reconnect = \"7s\""), Terms { reconnect, ..default.clone() });
+        let reconnect = Reconnect { most: secs(7), ..default.reconnect };
+        assert_eq!(terms("reconnect_max = \"7s\""), Terms { reconnect, ..default.clone() });
+        let breaker = Breaker { after: 7, ..default.breaker.clone() };
+        assert_eq!(terms("breaker = 7"), Terms { breaker, ..default.clone() });
         let waits = Breaker { waits: vec![secs(7), secs(8)], ..default.breaker.clone() };
-        let found = queue("breaker_waits = [\"7s\", \"8s\"]").unwrap();
-        assert_eq!(found, Queue { breaker: waits.clone(), ..default });
+        let found = terms("breaker_waits = [\"7s\", \"8s\"]");
+        assert_eq!(found, Terms { breaker: waits.clone(), ..default });
         let waits: Vec<Duration> = (0..4).map(|nth| waits.wait(nth)).collect();
         assert_eq!(waits, [7, 8, 8, 8].map(secs));
         for text in

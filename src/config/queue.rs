@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Shortest and longest `[queue] timeout`: 100 ms and 1 min.
 pub const QUEUE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// See [`QUEUE_TIMEOUT_MIN`].
@@ -32,18 +34,36 @@ pub struct Queue {
     pub stale_after: Duration,
     /// How long nothing may have changed in a job's output before its row is given back. Default 1 min.
     pub quiet: Duration,
-    /// How long a worker of our own queue may be silent. Default 120 s, from 1 s to 1 day.
+    /// What is asked of workers, where the queue is our own.
+    pub terms: Terms,
+}
+
+/// What our own queue asks of its workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// How long a worker may be silent. Default 120 s, from 1 s to 1 day.
     pub lease: Duration,
-    /// From which silence on such a worker is shown as stale. Default 60 s, from 1 s to 1 day.
+    /// From which silence on it is shown as stale. Default 60 s, from 1 s to 1 day.
     pub worker_stale: Duration,
-    /// How a worker of our own queue waits for one that is away.
+    /// How it waits for a queue that is away.
     pub reconnect: Reconnect,
-    /// What closes a lane of our own queue.
+    /// What closes a lane.
     pub breaker: Breaker,
 }
 
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(120),
+            worker_stale: Duration::from_secs(60),
+            reconnect: Reconnect::default(),
+            breaker: Breaker::default(),
+        }
+    }
+}
+
 /// How a queue that is away is asked again: after the first wait, then after twice as long each time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reconnect {
     /// `reconnect`. Default 5 s, from 10 ms to 1 h.
     pub first: Duration,
@@ -58,7 +78,7 @@ impl Default for Reconnect {
 }
 
 /// What closes a lane whose type does not work, and when one job is let through.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
     /// `breaker`: so many in a row. Default 5, from 1 to 1000.
     pub after: u32,
@@ -97,11 +117,14 @@ impl Queue {
             infra_window: minutes(10),
             stale_after: minutes(60),
             quiet: minutes(1),
-            lease: minutes(2),
-            worker_stale: minutes(1),
-            reconnect: Reconnect::default(),
-            breaker: Breaker::default(),
+            terms: Terms::default(),
         }
+    }
+
+    /// One like this at another URL.
+    #[must_use]
+    pub fn elsewhere(&self, url: &str) -> Self {
+        Self { database: Database::Url(Secret(url.to_owned())), ..self.clone() }
     }
 }
 
@@ -178,9 +201,10 @@ impl Queue {
             Adapter::Table(map) => map.rescue.clone(),
             // a library's reading says it itself
             Adapter::Healtharchive | Adapter::Library(_) => None,
-            Adapter::Unwedge => {
-                Some(Rescue { by: "any other runner of the queue".to_owned(), after: self.lease })
-            }
+            Adapter::Unwedge => Some(Rescue {
+                by: "any other runner of the queue".to_owned(),
+                after: self.terms.lease,
+            }),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::fragment::{
 use super::queue::{
     Adapter, Breaker, Cooldown, Database, Infra, Library, NEXT_JOBS_MAX, OrderBy, Place,
     QUEUE_TIMEOUT_MAX, QUEUE_TIMEOUT_MIN, Queue, Reconnect, Rescue, Secret, States, TableMap,
+    Terms,
 };
 use super::tree::{KeyPath, Origin};
 
@@ -42,6 +43,7 @@ pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) 
             "is a file, and queues of libraries are read from PostgreSQL alone",
         );
     }
+    let terms = Terms::default();
     Queue {
         database: database(check, &at, written.url, written.url_file, open),
         adapter: adapter(check, &at, written.adapter.as_deref(), written.table, written.library),
@@ -71,20 +73,28 @@ pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) 
             positive.clone(),
         ),
         quiet: check.duration(&at.key("quiet"), written.quiet, defaults::QUIET, positive),
-        lease: check.duration(
-            &at.key("lease"),
-            written.lease,
-            defaults::LEASE,
-            LEASE_MIN..=LEASE_MAX,
-        ),
-        worker_stale: check.duration(
-            &at.key("worker_stale"),
-            written.worker_stale,
-            defaults::WORKER_STALE,
-            LEASE_MIN..=LEASE_MAX,
-        ),
-        reconnect: reconnect(check, &at, written.reconnect, written.reconnect_max),
-        breaker: breaker(check, &at, written.breaker, written.breaker_waits),
+        terms: Terms {
+            lease: check.duration(
+                &at.key("lease"),
+                written.lease,
+                terms.lease,
+                LEASE_MIN..=LEASE_MAX,
+            ),
+            worker_stale: check.duration(
+                &at.key("worker_stale"),
+                written.worker_stale,
+                terms.worker_stale,
+                LEASE_MIN..=LEASE_MAX,
+            ),
+            reconnect: reconnect(
+                check,
+                &at,
+                written.reconnect,
+                written.reconnect_max,
+                terms.reconnect,
+            ),
+            breaker: breaker(check, &at, written.breaker, written.breaker_waits, terms.breaker),
+        },
     }
 }
 
@@ -93,8 +103,8 @@ fn reconnect(
     at: &KeyPath,
     first: Option<DurationText>,
     most: Option<DurationText>,
+    default: Reconnect,
 ) -> Reconnect {
-    let default = Reconnect::default();
     let mut time = |key, written, default| {
         check.duration(&at.key(key), written, default, RECONNECT_MIN..=RECONNECT_MAX)
     };
@@ -111,8 +121,8 @@ fn breaker(
     at: &KeyPath,
     after: Option<i64>,
     waits: Option<Vec<DurationText>>,
+    default: Breaker,
 ) -> Breaker {
-    let default = Breaker::default();
     let after = check.count(&at.key("breaker"), after, default.after, 1..=BREAKER_MAX);
     let at = at.key("breaker_waits");
     let waits: Vec<Duration> = match waits {

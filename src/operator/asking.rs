@@ -11,6 +11,7 @@ use crate::config::queue::{Adapter, Queue};
 use crate::queue::link::Link;
 use crate::queue::store::Store;
 use crate::queue::{self, Fault};
+use crate::sys::limit::within;
 use crate::sys::text;
 
 /// How long an answer may take where no configuration says so.
@@ -23,32 +24,32 @@ pub struct Asking {
 
 impl Asking {
     /// To the one of this URL, else to that of the configuration, as the service user if this is root; where there is
-    /// none to the user's own.
+    /// none to the user's own. It has to be there.
     ///
     /// # Errors
     /// There is none, or it is not one of ours.
     pub fn to(settings: &Settings, url: Option<&str>) -> Result<Self> {
-        let queue = match (url, &settings.queue) {
-            (Some(url), _) => Queue::at(url, LIMIT),
-            (None, Some(queue)) if queue.adapter == Adapter::Unwedge => {
-                queue::leave_root(settings)?;
-                queue.clone()
-            }
-            (None, Some(_)) => bail!(
-                "[queue] is that of another worker, and this verb is for unwedge's own: see unwedge-jobs, or give one with --queue"
-            ),
-            (None, None) => {
-                let path = own_file()?;
-                if !has_own_file() {
-                    bail!(
-                        "there is no queue: no [queue] or [jobs] in the configuration, and {} is not there",
-                        text::path(&path)
-                    );
-                }
-                Queue::at(&url_of(&path)?, LIMIT)
-            }
-        };
-        Ok(Self { link: Link::to(queue) })
+        Ok(Self { link: Link::look(which(settings, url)?) })
+    }
+
+    /// To the same, which is made where it is not there.
+    ///
+    /// # Errors
+    /// There is none, or it is not one of ours.
+    pub fn making(settings: &Settings, url: Option<&str>) -> Result<Self> {
+        Ok(Self { link: Link::to(which(settings, url)?) })
+    }
+
+    /// Whether anybody has made it.
+    ///
+    /// # Errors
+    /// That cannot be told.
+    pub fn is_made(&self) -> Result<bool> {
+        let queue = self.link.queue().clone();
+        let look = move || Store::look(&queue).map(|it| it.is_some());
+        let made = within(self.link.queue().timeout, look);
+        made.map_err(|why| anyhow!("the queue: {why}"))?
+            .map_err(|Fault(why)| anyhow!("the queue: {why}"))
     }
 
     /// The queue.
@@ -67,6 +68,36 @@ impl Asking {
     ) -> Result<T> {
         self.link.ask(question).map_err(|Fault(why)| anyhow!("the queue: {why}"))
     }
+}
+
+fn which(settings: &Settings, url: Option<&str>) -> Result<Queue> {
+    match (url, &settings.queue) {
+        (Some(url), _) => Ok(at(url, settings.queue.as_ref())),
+        (None, Some(queue)) if queue.adapter == Adapter::Unwedge => {
+            queue::leave_root(settings)?;
+            Ok(queue.clone())
+        }
+        (None, Some(_)) => bail!(
+            "[queue] is that of another worker, and this verb is for unwedge's own: see unwedge-jobs, or give one with --queue"
+        ),
+        (None, None) => {
+            let path = own_file()?;
+            if !has_own_file() {
+                bail!(
+                    "there is no queue: no [queue] or [jobs] in the configuration, and {} is not there",
+                    text::path(&path)
+                );
+            }
+            Ok(Queue::at(&url_of(&path)?, LIMIT))
+        }
+    }
+}
+
+/// The one of this URL: on the terms of `[queue]`, where that is one of ours.
+#[must_use]
+pub fn at(url: &str, configured: Option<&Queue>) -> Queue {
+    let ours = configured.filter(|queue| queue.adapter == Adapter::Unwedge);
+    ours.map_or_else(|| Queue::at(url, LIMIT), |queue| queue.elsewhere(url))
 }
 
 /// The queue of this user's own.
@@ -90,13 +121,13 @@ pub fn has_own_file() -> bool {
     own_file().is_ok_and(|path| path.is_file())
 }
 
-/// Its URL; its directory is made.
+/// Its URL; its directory is made, unless that may not be.
 ///
 /// # Errors
 /// It has no place.
-pub fn own_url() -> Result<String> {
+pub fn own_url(may_make: bool) -> Result<String> {
     let path = own_file()?;
-    if let Some(dir) = path.parent() {
+    if let Some(dir) = path.parent().filter(|_| may_make) {
         std::fs::create_dir_all(dir).with_context(|| text::path(dir))?;
     }
     url_of(&path)

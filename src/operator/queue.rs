@@ -55,10 +55,10 @@ pub fn want_version(
     if release.split('.').count() != 3 || !release.split('.').all(|it| it.parse::<u64>().is_ok()) {
         bail!("{version}: expected a version such as 0.2.0");
     }
-    let mut asking = Asking::to(settings, at.queue.as_deref())?;
     if dry_run {
         return Ok(format!("would want workers of version {version} or later\n").into());
     }
+    let mut asking = Asking::making(settings, at.queue.as_deref())?;
     let wanted = version.to_owned();
     asking.ask(move |store| store.want_version(&wanted))?;
     Ok(format!(

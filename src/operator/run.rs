@@ -15,18 +15,20 @@ use sha2::{Digest as _, Sha256};
 use super::asking;
 use crate::act::offer::jobs_of;
 use crate::cli;
-use crate::config::Host;
+use crate::config::Settings;
 use crate::config::bucket::Address;
-use crate::config::container::{Mode, Said};
+use crate::config::container::Mode;
 use crate::config::job_type::JobType;
+use crate::config::jobs::Jobs;
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
-use crate::probes::gate;
+use crate::probes::gate::{self, Watch};
 use crate::queue::Fault;
 use crate::queue::link::Link;
 use crate::queue::store::change::Change;
-use crate::queue::store::listing::Which;
+use crate::queue::store::listing::{Which, Worker};
 use crate::queue::store::{NewJob, Standing, Store, Submitted};
+use crate::report::worked::{Deed, Would};
 use crate::report::{out, worked};
 use crate::runner::setup::{Numbers, Setup};
 use crate::runner::supervise::Told;
@@ -51,14 +53,14 @@ const BATCH: u32 = 64;
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
-/// Works through the files, where `[jobs]` of the host says unless it was told otherwise, and by a type of its own in `types`
-/// where one is named; the exit code: 0 all are done, 1 some are not, 130 it was interrupted.
+/// Works through the files, where `[jobs]` of the host says unless it was told otherwise, and by one of its types where that
+/// is named; the exit code: 0 all are done, 1 some are not, 130 it was interrupted.
 ///
 /// # Errors
 /// It could not begin; nothing was done.
-pub fn run(asked: &cli::Run, host: &Said, types: &Path, json: bool) -> Result<u8> {
+pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
-    let kind = kind_of(asked, &base, host, types)?;
+    let kind = kind_of(asked, &base, &settings.jobs.clone().unwrap_or_default())?;
     if let Some(file) = asked.files.iter().find(|it| Address::of(it).is_some()) {
         bail!(
             "{}: a run knows no [[bucket]]; put it in for unwedge-runner: unwedge jobs submit",
@@ -68,53 +70,39 @@ pub fn run(asked: &cli::Run, host: &Said, types: &Path, json: bool) -> Result<u8
     if kind.fetch.is_some() || kind.deliver.is_some() {
         bail!("a type that fetches or delivers is for unwedge-runner: it needs a place for that");
     }
+    let run_dir = &settings.host.run_dir;
+    let jobs = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(Error::msg)?;
     let url = match &asked.queue {
         Some(url) => url.clone(),
-        None => asking::own_url()?,
+        None => asking::own_url(!asked.dry_run)?,
     };
-    let run_dir = Host::default().run_dir;
-    let watch = gate::Watch::unnamed(run_dir.clone());
-    let jobs = jobs_of(&kind, &asked.files, &base, &watch).map_err(Error::msg)?;
-    prepare(&jobs, &gate::open(&run_dir))?;
-    let fault = |fault: crate::queue::Fault| anyhow!("the queue: {fault}");
-    let mut store = Store::open(&Queue::at(&url, asking::LIMIT)).map_err(fault)?;
-    let put = store.submit(&jobs).map_err(fault)?;
-    let mut ids: Vec<i64> = put.iter().map(|it| it.id).collect();
-    let stand = store.stand(&put.iter().map(|it| it.id).collect::<Vec<_>>()).map_err(fault)?;
-    let again = to_do_again(&jobs, &put, &stand, asked.again)?;
-    let again = Which::ids(&again);
-    for change in [Change::Retry, Change::Release] {
-        store.change(&again, &change, &super::by(), false).map_err(fault)?;
+    let queue = asking::at(&url, settings.queue.as_ref());
+    let fault = |Fault(why)| anyhow!("the queue: {why}");
+    if asked.dry_run {
+        let store = Store::look(&queue).map_err(fault)?;
+        let would = would(store, &kind, &jobs, asked)?;
+        out::print(&worked::would(&would, json, &Now::take()?)?)?;
+        return Ok(0);
     }
-    ids.sort_unstable();
-    ids.dedup();
+    let mut store = Store::open(&queue).map_err(fault)?;
+    refuse_another(&mut store, &kind)?;
+    prepare(&jobs, &gate::open(run_dir))?;
+    let put = put_in(&mut store, &jobs, asked.again)?;
     let names: BTreeMap<i64, &str> =
-        put.iter().zip(&jobs).map(|(put, job)| (put.id, job.input.as_str())).collect();
+        put.iter().zip(&jobs).map(|(id, job)| (*id, job.input.as_str())).collect();
+    let ids: Vec<i64> = names.keys().copied().collect();
 
-    let numbers = Numbers {
-        grace: GRACE,
-        drain: Duration::ZERO,
-        // nobody else knows the type
-        prefer_wait: Duration::ZERO,
-        ..Numbers::default()
+    let setup = Told {
+        url,
+        timeout: queue.timeout,
+        ca_file: queue.ca_file.clone(),
+        terms: queue.terms.clone(),
+        setup: setup_of(kind, base, run_dir.clone()),
     };
-    let setup = Setup {
-        slots: kind.concurrency.unwrap_or(1),
-        types: vec![kind],
-        run_dir: run_dir.clone(),
-        dir: base,
-        keep_dir: None,
-        buckets: Vec::new(),
-        unit: None,
-        once: false,
-        wait: Duration::ZERO,
-        numbers,
-    };
-    let setup = Told { url: url.clone(), timeout: asking::LIMIT, setup };
     // from here on a stop is heard, and whatever is asked ends by itself
     let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
     stop.set_nonblocking(true).context("listen to signals")?;
-    let mut link = Link::to(Queue::at(&url, ASK_LIMIT));
+    let mut link = Link::to(Queue { timeout: queue.timeout.min(ASK_LIMIT), ..queue });
     let ask = |link: &mut Link, ids: &[i64]| {
         let ids = ids.to_vec();
         link.ask(move |store| store.stand(&ids))
@@ -138,7 +126,7 @@ pub fn run(asked: &cli::Run, host: &Said, types: &Path, json: bool) -> Result<u8
             Ok(stand) => {
                 progress.tell(&stand)?;
                 if stand.iter().all(|it| it.state != State::Running) {
-                    progress.waits_for(&closed(&jobs, &run_dir));
+                    progress.waits_for(&closed(&jobs, run_dir));
                 }
                 if stand.iter().all(|it| it.state.is_over()) {
                     hands.end();
@@ -160,8 +148,31 @@ pub fn run(asked: &cli::Run, host: &Said, types: &Path, json: bool) -> Result<u8
     }
 }
 
+/// What a runner of the run's own is given.
+fn setup_of(kind: JobType, base: PathBuf, run_dir: PathBuf) -> Setup {
+    let numbers = Numbers {
+        grace: GRACE,
+        drain: Duration::ZERO,
+        // nobody else knows the type
+        prefer_wait: Duration::ZERO,
+        ..Numbers::default()
+    };
+    Setup {
+        slots: kind.concurrency.unwrap_or(1),
+        types: vec![kind],
+        run_dir,
+        dir: base,
+        keep_dir: None,
+        buckets: Vec::new(),
+        unit: None,
+        once: false,
+        wait: Duration::ZERO,
+        numbers,
+    }
+}
+
 /// The type: of a file, or of the command that was given.
-fn kind_of(asked: &cli::Run, base: &Path, host: &Said, types: &Path) -> Result<JobType> {
+fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
     let cores = std::thread::available_parallelism()
         .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
     let run_as = |mut kind: JobType| {
@@ -171,20 +182,23 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Said, types: &Path) -> Result<J
         });
         kind.said.mode = mode.or(kind.said.mode);
         kind.said.image = asked.image.clone().or(kind.said.image);
-        kind.on_host(host).map_err(Error::msg)
+        kind.on_host(&host.run).map_err(Error::msg)
     };
     if let Some(file) = &asked.r#type {
         // a name alone is that of a type of this host, unless a file is called so
         let is_name = file.file_name() == Some(file.as_os_str()) && file.extension().is_none();
         let is_of_host = is_name && !file.exists();
-        let of_host = || types.join(file).with_extension("toml");
+        let of_host = || host.dir.join(file).with_extension("toml");
         let file = &if is_of_host { of_host() } else { file.clone() };
         let said = std::fs::read_to_string(file).with_context(|| text::path(file))?;
         let kind = JobType::parse(file, &said).map_err(Error::msg)?;
         let count = count_of(asked, Some(&kind.name))?;
         let mut kind = run_as(kind)?;
-        // two files of one name are not one type, nor is one that was changed, or run elsewhere
-        kind.name = format!("{}-{}", kind.name, digest_of(&[said.as_bytes()], base));
+        let is_as_written = asked.mode.is_none() && asked.image.is_none();
+        if !(is_of_host && is_as_written) {
+            // two files of one name are not one type, nor is one that was changed, or run elsewhere
+            kind.name = format!("{}-{}", kind.name, digest_of(&[said.as_bytes()], base));
+        }
         kind.concurrency = count.or(kind.concurrency).or(Some(1));
         return Ok(kind);
     }
@@ -207,6 +221,51 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Said, types: &Path) -> Result<J
     kind.batch = BATCH;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
     run_as(kind)
+}
+
+/// Refuses a type that a worker of the queue knows otherwise: its lane would hand nothing out here.
+fn refuse_another(store: &mut Store, kind: &JobType) -> Result<()> {
+    let workers = store.all_workers(false).map_err(|Fault(why)| anyhow!("the queue: {why}"))?;
+    let differs = |it: &&Worker| {
+        it.standing().takes_work()
+            && it.types.get(&kind.name).is_some_and(|mark| mark.digest != kind.digest())
+    };
+    if let Some(it) = workers.iter().find(differs) {
+        bail!(
+            "{} of {} works by another definition of {}: give both the same file (systemctl reload unwedge-runner), or name \
+             a file of your own by its path; nothing was put in",
+            it.id,
+            it.host,
+            kind.name
+        );
+    }
+    Ok(())
+}
+
+/// What would be done with each file.
+fn would<'a>(
+    store: Option<Store>,
+    kind: &JobType,
+    jobs: &'a [NewJob],
+    asked: &cli::Run,
+) -> Result<Vec<Would<'a>>> {
+    let fault = |Fault(why)| anyhow!("the queue: {why}");
+    let (mut known, mut again) = (BTreeMap::new(), Vec::new());
+    if let Some(mut store) = store {
+        refuse_another(&mut store, kind)?;
+        known = store.known(jobs).map_err(fault)?;
+        let ids: Vec<i64> = known.values().map(|it| it.id).collect();
+        let stand = store.stand(&ids).map_err(fault)?;
+        let outputs = known.iter().filter_map(|(nth, it)| Some((*it, jobs.get(*nth)?)));
+        again = to_do_again(outputs, &stand, asked.again)?;
+    }
+    let deed = |nth: usize| match known.get(&nth) {
+        None => Deed::PutIn,
+        Some(it) if again.contains(&it.id) => Deed::TryAgain(it.id, it.state),
+        Some(it) if it.state.is_over() => Deed::Leave(it.id, it.state),
+        Some(it) => Deed::GoOnWith(it.id, it.state),
+    };
+    Ok(jobs.iter().enumerate().map(|(nth, job)| Would { job, deed: deed(nth) }).collect())
 }
 
 /// How many at once: `N`, or `TYPE=N` of the type of this name.
@@ -272,9 +331,8 @@ fn prepare(jobs: &[NewJob], open: &[String]) -> Result<()> {
 
 /// Of the jobs that are over already: those whose failure another try may end otherwise, and those whose result is gone.
 /// What was put aside for a person only where that person says so, and then what waits for its time, too.
-fn to_do_again(
-    jobs: &[NewJob],
-    put: &[Submitted],
+fn to_do_again<'a>(
+    put: impl Iterator<Item = (Submitted, &'a NewJob)>,
     stand: &[Standing],
     aside_too: bool,
 ) -> Result<Vec<i64>> {
@@ -291,8 +349,6 @@ fn to_do_again(
         .map(|it| it.id)
         .collect();
     let done: Vec<(i64, PathBuf)> = put
-        .iter()
-        .zip(jobs)
         .filter(|(put, _)| put.state == State::Done)
         .filter_map(|(put, job)| Some((put.id, text::path_of(job.output.as_deref()?)?)))
         .collect();
@@ -308,6 +364,20 @@ fn to_do_again(
     again.sort_unstable();
     again.dedup();
     Ok(again)
+}
+
+/// Puts them in, and has those that are over begin anew for which that may end otherwise; their numbers, in this order.
+fn put_in(store: &mut Store, jobs: &[NewJob], aside_too: bool) -> Result<Vec<i64>> {
+    let fault = |Fault(why)| anyhow!("the queue: {why}");
+    let put = store.submit(jobs).map_err(fault)?;
+    let ids: Vec<i64> = put.iter().map(|it| it.id).collect();
+    let stand = store.stand(&ids).map_err(fault)?;
+    let again = to_do_again(put.iter().copied().zip(jobs), &stand, aside_too)?;
+    let again = Which::ids(&again);
+    for change in [Change::Retry, Change::Release] {
+        store.change(&again, &change, &super::by(), false).map_err(fault)?;
+    }
+    Ok(ids)
 }
 
 /// The storage that jobs need and that is not open here now.

@@ -32,7 +32,7 @@ pub fn smoke(
     now: &Now,
 ) -> Result<Said> {
     let patience = duration::parse(timeout).map_err(|why| anyhow!("--timeout {timeout}: {why}"))?;
-    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    let mut asking = Asking::making(settings, at.queue.as_deref())?;
     asking.ask(Store::now_ms).context("connect")?;
     let start = boottime();
     let job = NewJob {

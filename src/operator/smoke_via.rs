@@ -50,7 +50,7 @@ pub fn smoke(
     let intake = settings.intake.iter().find(|it| it.name == via.intake);
     let intake = intake.with_context(|| format!("there is no [[intake]] called {}", via.intake))?;
     let bytes = std::fs::read(via.file).with_context(|| text::path(via.file))?;
-    let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    let mut asking = Asking::making(settings, at.queue.as_deref())?;
     let ending = via.file.extension().map(|it| format!(".{}", it.to_string_lossy()));
     let name = format!("unwedge-smoke-{}{}", boottime().as_nanos(), ending.unwrap_or_default());
     let input = intake.source.file(Path::new(&name));

@@ -53,13 +53,17 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
         bail!("{unit} is there, and only root may start it: systemctl start {unit}");
     }
     let mut asking = Asking::to(settings, None)?;
-    if !is_unit && let Some(there) = here(&mut asking, |_| true)? {
+    if !is_unit
+        && asking.is_made()?
+        && let Some(there) = here(&mut asking, |_| true)?
+    {
         return Ok(format!("worker {} is there already\n", there.id).into());
     }
     if dry_run {
         let what = if is_unit { unit } else { "a process of its own".to_owned() };
         return Ok(format!("would start {what}\n").into());
     }
+    let mut asking = Asking::making(settings, None)?;
     if is_unit {
         return match wait(
             &mut asking,

@@ -38,8 +38,15 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         job.priority = asked.priority.unwrap_or(job.priority);
         job.stamp.clone_from(&asked.stamp);
     }
-    let mut asking = Asking::to(settings, asked.at.queue.as_deref())?;
-    let workers = asking.ask(|store| store.all_workers(false))?;
+    let at = asked.at.queue.as_deref();
+    let mut asking =
+        if asked.dry_run { Asking::to(settings, at)? } else { Asking::making(settings, at)? };
+    // a dry run makes no queue
+    let workers = if asked.dry_run && !asking.is_made()? {
+        Vec::new()
+    } else {
+        asking.ask(|store| store.all_workers(false))?
+    };
     let nobody = nobody_for(&kind, &workers);
     let may_start =
         settings.jobs.as_ref().is_some_and(|jobs| jobs.autostart) && asked.at.queue.is_none();

@@ -222,7 +222,7 @@ fn end(it: &OfJob) -> bool {
 pub fn cleanup(settings: &Settings, dry_run: bool, at: &cli::QueueAt) -> Result<Said> {
     let rescues = settings.jobs.as_ref().map_or_else(|| Jobs::default().rescues, |it| it.rescues);
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
-    let stale = asking.queue().worker_stale;
+    let stale = asking.queue().terms.worker_stale;
     let seen = asking.ask(Store::workers)?;
     let (gone, left): (Vec<Seen>, Vec<Seen>) =
         seen.into_iter().partition(|it| witness::fate(&it.id) == Fate::Gone);

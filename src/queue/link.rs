@@ -14,9 +14,13 @@ use crate::sys::text;
 /// The longest while jobs are at work: their lease is to be renewed before anybody can have heard a silence.
 pub const RETRY_HOLDING: Duration = Duration::from_secs(15);
 
+/// What gives a connection.
+type Open = fn(&Queue) -> Result<Store, Fault>;
+
 /// The way.
 pub struct Link {
     queue: Queue,
+    open: Open,
     store: Option<Store>,
     again: Again,
     not_before: Duration,
@@ -24,11 +28,22 @@ pub struct Link {
 }
 
 impl Link {
-    /// To this queue.
+    /// To this queue, which is made where there is none.
     #[must_use]
     pub fn to(queue: Queue) -> Self {
-        let again = Again::new(queue.reconnect.first, queue.reconnect.most);
-        Self { queue, store: None, again, not_before: Duration::ZERO, holds: false }
+        Self::by(Store::open, queue)
+    }
+
+    /// To this queue, which somebody else has to have made.
+    #[must_use]
+    pub fn look(queue: Queue) -> Self {
+        const NONE: &str = "there is no queue there yet: the first runner makes it, or the first job that is put in";
+        Self::by(|queue| Store::look(queue)?.ok_or_else(|| Fault::new(NONE)), queue)
+    }
+
+    fn by(open: Open, queue: Queue) -> Self {
+        let again = Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
+        Self { queue, open, store: None, again, not_before: Duration::ZERO, holds: false }
     }
 
     /// The queue.
@@ -49,11 +64,11 @@ impl Link {
         if self.store.is_none() && boottime() < self.not_before {
             return Err(Fault("the queue is away; it is tried again".to_owned()));
         }
-        let (queue, store) = (self.queue.clone(), self.store.take());
+        let (queue, store, open) = (self.queue.clone(), self.store.take(), self.open);
         let answer = within(self.queue.timeout, move || {
             let mut store = match store {
                 Some(store) => store,
-                None => Store::open(&queue)?,
+                None => open(&queue)?,
             };
             let answer = question(&mut store);
             Ok((store, answer))

@@ -51,6 +51,7 @@ struct One {
     class: Option<String>,
     message: Option<String>,
     tier: Option<String>,
+    output: Option<String>,
 }
 
 /// As text, or for a program.
@@ -65,6 +66,7 @@ pub fn text(told: &Submitted<'_>, json: bool, now: &Now) -> Result<String> {
             class: it.class.clone(),
             message: it.message.clone(),
             tier: it.tier.clone(),
+            output: it.output.clone(),
         };
         let jobs = told.stand.iter().map(one).collect();
         let told = Told { head: Head::of(OPERATOR, now), new: told.new, jobs, nobody: told.nobody };
@@ -92,6 +94,10 @@ fn line(it: &Standing) -> String {
     let mut line = format!("job {}: {}", it.id, it.state.name());
     if let Some(tier) = it.tier.as_ref().filter(|_| it.state == State::Done) {
         let _ = write!(line, " by {tier}");
+    }
+    // what whoever waited for it looks for
+    if let Some(output) = it.output.as_ref().filter(|_| it.state == State::Done) {
+        let _ = write!(line, " -> {output}");
     }
     if let Some(class) = &it.class {
         let _ = write!(line, ", {class}");

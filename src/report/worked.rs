@@ -1,6 +1,7 @@
-//! What came of files that were worked through, for a program.
+//! What came of files that were worked through, for a program, and what would be done with them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::json::Head;
 use crate::decide::attempts::State;
 use crate::manifest::OPERATOR;
-use crate::queue::store::Standing;
+use crate::queue::store::{NewJob, Standing};
 use crate::sys::clock::Now;
 
 #[derive(Serialize)]
@@ -41,4 +42,102 @@ pub fn json(stand: &[Standing], names: &BTreeMap<i64, &str>, now: &Now) -> Resul
     let not: Vec<NotDone<'_>> = not.collect();
     let object = Object { head: Head::of(OPERATOR, now), done: stand.len() - not.len(), not };
     Ok(serde_json::to_string(&object)? + "\n")
+}
+
+/// What would be done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// It would be a new job.
+    PutIn,
+    /// It is this job, and stands so: that would be gone on with.
+    GoOnWith(i64, State),
+    /// It is this job, and over: it would be tried anew.
+    TryAgain(i64, State),
+    /// It is this job, and over: so it stays.
+    Leave(i64, State),
+}
+
+impl Deed {
+    fn name(self) -> &'static str {
+        match self {
+            Self::PutIn => "put-in",
+            Self::GoOnWith(..) => "go-on-with",
+            Self::TryAgain(..) => "try-again",
+            Self::Leave(..) => "leave",
+        }
+    }
+
+    fn job(self) -> Option<(i64, State)> {
+        match self {
+            Self::PutIn => None,
+            Self::GoOnWith(id, state) | Self::TryAgain(id, state) | Self::Leave(id, state) => {
+                Some((id, state))
+            }
+        }
+    }
+}
+
+/// A file, and what would be done with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Would<'a> {
+    /// The file as a job.
+    pub job: &'a NewJob,
+    /// What would be done.
+    pub deed: Deed,
+}
+
+#[derive(Serialize)]
+struct WouldObject<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
+    mode: &'static str,
+    files: Vec<WouldOne<'a>>,
+}
+
+#[derive(Serialize)]
+struct WouldOne<'a> {
+    input: &'a str,
+    output: Option<&'a str>,
+    deed: &'static str,
+    job: Option<i64>,
+    state: Option<State>,
+}
+
+/// What would be done with each, as text or for a program.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn would(all: &[Would<'_>], json: bool, now: &Now) -> Result<String> {
+    if json {
+        fn one<'a>(it: &'a Would<'_>) -> WouldOne<'a> {
+            WouldOne {
+                input: &it.job.input,
+                output: it.job.output.as_deref(),
+                deed: it.deed.name(),
+                job: it.deed.job().map(|(id, _)| id),
+                state: it.deed.job().map(|(_, state)| state),
+            }
+        }
+        let files = all.iter().map(one).collect();
+        let object = WouldObject { head: Head::of(OPERATOR, now), mode: "dry-run", files };
+        return Ok(serde_json::to_string(&object)? + "\n");
+    }
+    let mut said = String::new();
+    for it in all {
+        let to = it.job.output.as_ref().map_or_else(String::new, |output| format!(" -> {output}"));
+        let name = &it.job.input;
+        let _ = match it.deed {
+            Deed::PutIn => writeln!(said, "would put in {name}{to}"),
+            Deed::GoOnWith(id, state) => {
+                writeln!(said, "would go on with {name}{to}: job {id}, {}", state.name())
+            }
+            Deed::TryAgain(id, state) => {
+                writeln!(said, "would try again {name}{to}: job {id}, {}", state.name())
+            }
+            Deed::Leave(id, state) => {
+                writeln!(said, "would leave {name}{to}: job {id}, {}", state.name())
+            }
+        };
+    }
+    Ok(said)
 }

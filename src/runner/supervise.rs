@@ -10,6 +10,7 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Read as _;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -28,12 +29,13 @@ use super::setup::Setup;
 use super::tree;
 use crate::act::scratch;
 use crate::config::job_type::JobType;
-use crate::config::queue::Queue;
+use crate::config::queue::{Queue, Terms};
 use crate::decide::attempts::Token;
 use crate::decide::leases::Leases;
 use crate::probes::ability::Ability;
 use crate::probes::engine::Ground;
 use crate::probes::motion::Motion;
+use crate::probes::records::path_text;
 use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
@@ -53,8 +55,13 @@ pub const VERB: &str = "--run-jobs";
 pub struct Told {
     /// Where its queue is; it may hold a password.
     pub url: String,
-    /// How long the queue may take for an answer.
+    /// How long it may take for an answer.
     pub timeout: Duration,
+    /// The certificates that its server's must come from.
+    #[serde(with = "path_text::option")]
+    pub ca_file: Option<PathBuf>,
+    /// What it asks of its workers.
+    pub terms: Terms,
     /// All else.
     pub setup: Setup,
 }
@@ -67,8 +74,9 @@ pub fn as_told() -> i32 {
     let mut line = String::new();
     let told: Option<Told> =
         std::io::stdin().read_line(&mut line).ok().and_then(|_| serde_json::from_str(&line).ok());
-    let Some(Told { url, timeout, setup }) = told else { return 2 };
-    match run(setup, Queue::at(&url, timeout), Around::default()).map(|it| it.end) {
+    let Some(Told { url, timeout, ca_file, terms, setup }) = told else { return 2 };
+    let queue = Queue { ca_file, terms, ..Queue::at(&url, timeout) };
+    match run(setup, queue, Around::default()).map(|it| it.end) {
         Ok(End::Asked | End::WorkedOff) => 0,
         Ok(End::Lost) => LOST,
         Ok(End::TooOld(why)) | Err(Fault(why)) => {
@@ -250,7 +258,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         .map_err(|error| io("look whether jobs move", error))?;
     for bucket in setup.buckets.clone() {
         let (answers, every) = (send.clone(), setup.numbers.sweep);
-        let again = Again::new(queue.reconnect.first, queue.reconnect.most);
+        let again = Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
         std::thread::Builder::new()
             .name("bucket".to_owned())
             .spawn(move || buckets::watch(&bucket, every, again, &answers))
@@ -259,7 +267,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
     let now = boottime();
     let mut runner = Runner {
         mark: scratch::mark_of(&queue),
-        lease: queue.lease,
+        lease: queue.terms.lease,
         link: Link::to(queue),
         outbox: Outbox::open(setup.keep_dir.clone(), &id),
         types: with_smoke(setup.types.iter().cloned()),

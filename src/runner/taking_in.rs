@@ -31,7 +31,8 @@ fn follow_one(settings: &Settings, intake: &Intake) {
     let Some(queue) = &settings.queue else { return };
     let (mut link, mut memory) = (Link::to(queue.clone()), Memory::default());
     // the queue or a bucket may be away
-    let (mut said, mut again) = (None, Again::new(queue.reconnect.first, queue.reconnect.most));
+    let (mut said, mut again) =
+        (None, Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most));
     loop {
         let done = pass(&mut link, settings, intake, Comes::Often, &mut memory, LIMIT);
         let wait = if done.is_ok() { intake.every } else { again.wait().max(intake.every) };

@@ -309,6 +309,8 @@ pub struct Standing {
     pub message: Option<String>,
     /// The tier that made the result.
     pub tier: Option<String>,
+    /// Where the result goes.
+    pub output: Option<String>,
 }
 
 /// How a row ends, of the elements of a list as `e`.
@@ -347,11 +349,23 @@ impl Store {
     /// # Errors
     /// Why there is no queue.
     pub fn open(queue: &Queue) -> Result<Self, Fault> {
-        Ok(Self {
-            session: Session::open(queue)?,
-            breaker: queue.breaker.clone(),
-            worker_stale: queue.worker_stale,
-        })
+        Ok(Self::of(queue, Session::open(queue)?))
+    }
+
+    /// Connects, where somebody has made it: nothing is made.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub fn look(queue: &Queue) -> Result<Option<Self>, Fault> {
+        Ok(Session::look(queue)?.map(|session| Self::of(queue, session)))
+    }
+
+    fn of(queue: &Queue, session: Session) -> Self {
+        Self {
+            session,
+            breaker: queue.terms.breaker.clone(),
+            worker_stale: queue.terms.worker_stale,
+        }
     }
 
     /// Puts jobs in; of a key that is there already the job that it is.
@@ -362,6 +376,20 @@ impl Store {
         let mut all = Vec::with_capacity(jobs.len());
         for some in jobs.chunks(SUBMIT_AT_ONCE) {
             all.extend(self.submit_some(some)?);
+        }
+        Ok(all)
+    }
+
+    /// Which of these there are already, by their place in the list; nothing is put in.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn known(&mut self, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitted>, Fault> {
+        let mut all = BTreeMap::new();
+        for (nth, some) in jobs.chunks(SUBMIT_AT_ONCE).enumerate() {
+            let list = listed(some)?;
+            let found = find(&mut self.session, &list, &[])?;
+            all.extend(found.into_iter().map(|(at, it)| (nth * SUBMIT_AT_ONCE + at, it)));
         }
         Ok(all)
     }
@@ -378,24 +406,12 @@ impl Store {
                 e.value->>'output', e.value->>'output_dir', e.value->>'stamp', e.value->>'intake', {now}, 0, {now}
             FROM {each:1} WHERE true ORDER BY CAST(e.value->>'nth' AS BIGINT)
             ON CONFLICT (type, key) DO NOTHING RETURNING id";
-        const FIND: &str = "
-            SELECT CAST(e.value->>'nth' AS BIGINT), j.id, j.state FROM {each:1}
-            JOIN unwedge_jobs j ON j.type = e.value->>'type' AND j.key = e.value->>'key'";
         /// The input of an intake was away, as with storage that was not mounted, and is there again.
         const BACK: &str = "
             UPDATE unwedge_jobs SET gone_ms = NULL WHERE gone_ms IS NOT NULL AND id IN (
                 SELECT j.id FROM {each:1} JOIN unwedge_jobs j
                 ON j.type = e.value->>'type' AND j.key = e.value->>'key' AND j.intake = e.value->>'intake') RETURNING id";
-        let list: Result<Vec<Value>, Fault> = jobs
-            .iter()
-            .enumerate()
-            .map(|(nth, job)| {
-                let mut value = json_of(job)?;
-                value["nth"] = json!(nth);
-                Ok(value)
-            })
-            .collect();
-        let list = Param::Text(Value::Array(list?).to_string());
+        let list = listed(jobs)?;
         let comes_by_intake = jobs.iter().any(|job| job.intake.is_some());
         self.session.transaction(|session| {
             if let Some(row) = session.rows(TAKEN, vec![list.clone()])?.first() {
@@ -407,25 +423,14 @@ impl Store {
             }
             let new: Vec<i64> =
                 session.rows(PUT, vec![list.clone()])?.iter().map(|row| number(row, 0)).collect();
-            let mut found: Vec<(i64, Submitted)> = session
-                .rows(FIND, vec![list.clone()])?
-                .iter()
-                .map(|row| {
-                    let id = number(row, 1);
-                    Ok((
-                        number(row, 0),
-                        Submitted { id, state: state(row, 2)?, is_new: new.contains(&id) },
-                    ))
-                })
-                .collect::<Result<_, Fault>>()?;
+            let found = find(session, &list, &new)?;
             if !new.is_empty() {
                 session.ring()?;
             }
             if comes_by_intake && new.len() < jobs.len() {
                 session.rows(BACK, vec![list.clone()])?;
             }
-            found.sort_by_key(|(nth, _)| *nth);
-            Ok(found.into_iter().map(|(_, submitted)| submitted).collect())
+            Ok(found.into_values().collect())
         })
     }
 
@@ -568,7 +573,7 @@ impl Store {
     /// It cannot be told.
     pub fn stand(&mut self, ids: &[i64]) -> Result<Vec<Standing>, Fault> {
         let rows = self.session.rows(
-            "SELECT id, state, class, message, tier FROM unwedge_jobs
+            "SELECT id, state, class, message, tier, output FROM unwedge_jobs
              WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1}) ORDER BY id",
             vec![Param::Text(json!(ids).to_string())],
         )?;
@@ -581,6 +586,7 @@ impl Store {
                     class: text(2),
                     message: text(3),
                     tier: text(4),
+                    output: text(5),
                 })
             })
             .collect()
@@ -895,6 +901,37 @@ fn is_before(version: &str, other: &str) -> bool {
 fn lanes_of(types: &BTreeMap<String, TypeMark>, lacks: &BTreeMap<String, String>) -> Param {
     let all: Vec<&String> = types.keys().chain(lacks.keys()).collect();
     Param::Text(json!(all).to_string())
+}
+
+/// Jobs as one value, each with its place among them.
+fn listed(jobs: &[NewJob]) -> Result<Param, Fault> {
+    let list: Result<Vec<Value>, Fault> = jobs
+        .iter()
+        .enumerate()
+        .map(|(nth, job)| {
+            let mut value = json_of(job)?;
+            value["nth"] = json!(nth);
+            Ok(value)
+        })
+        .collect();
+    Ok(Param::Text(Value::Array(list?).to_string()))
+}
+
+/// Those of the list that the queue has, by their place in it.
+fn find(
+    session: &mut Session,
+    list: &Param,
+    new: &[i64],
+) -> Result<BTreeMap<usize, Submitted>, Fault> {
+    const FIND: &str = "
+        SELECT CAST(e.value->>'nth' AS BIGINT), j.id, j.state FROM {each:1}
+        JOIN unwedge_jobs j ON j.type = e.value->>'type' AND j.key = e.value->>'key'";
+    let rows = session.rows(FIND, vec![list.clone()])?;
+    let found = rows.iter().map(|row| {
+        let (nth, id) = (usize::try_from(number(row, 0)).unwrap_or_default(), number(row, 1));
+        Ok((nth, Submitted { id, state: state(row, 2)?, is_new: new.contains(&id) }))
+    });
+    found.collect()
 }
 
 fn json_of(value: &impl Serialize) -> Result<Value, Fault> {

@@ -39,7 +39,7 @@ pub fn words(path: &Path) -> String {
     if !holders.is_empty() {
         said.push(format!("locked by {}", holders.join(", ")));
     }
-    said.push(format!("asked as user {}", rustix::process::geteuid().as_raw()));
+    said.push(format!("as user {}", rustix::process::geteuid().as_raw()));
     format!("{}: {}", text::path(path), said.join("; "))
 }
 

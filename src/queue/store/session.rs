@@ -1,6 +1,7 @@
 //! One connection to our own queue, and what differs between the two databases: how a statement is written and when
 //! it is now. All else is the same text for both.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,30 @@ impl Session {
     /// # Errors
     /// Why there is no queue.
     pub fn open(queue: &Queue) -> Result<Self, Fault> {
+        let mut session = Self::connect(queue)?;
+        session.prepare()?;
+        Ok(session)
+    }
+
+    /// Connects, where there are tables: none are made.
+    ///
+    /// # Errors
+    /// That cannot be told.
+    pub fn look(queue: &Queue) -> Result<Option<Self>, Fault> {
+        if let Address::Sqlite(path) = Address::of(&queue.database)?
+            && is_absent(&path)
+        {
+            return Ok(None);
+        }
+        let mut session = Self::connect(queue)?;
+        if !session.is_made()? {
+            return Ok(None);
+        }
+        session.prepare()?;
+        Ok(Some(session))
+    }
+
+    fn connect(queue: &Queue) -> Result<Self, Fault> {
         let address = Address::of(&queue.database)?;
         let way = match &address {
             Address::Postgres(server) => {
@@ -66,9 +91,7 @@ impl Session {
                 Way::Sqlite { connection, anchor: Anchor::of(None, &now()?) }
             }
         };
-        let mut session = Self { way, address };
-        session.prepare()?;
-        Ok(session)
+        Ok(Self { way, address })
     }
 
     /// Which SQL it speaks.
@@ -99,21 +122,23 @@ impl Session {
     /// - `{skip}`, `{lock}`: rows are locked, those of others left out or waited for
     pub fn rows(&mut self, template: &str, params: Vec<Param>) -> Result<Vec<Vec<Cell>>, Fault> {
         let statement = self.statement(template, params);
+        let began = boottime();
         let rows = match &mut self.way {
             Way::Postgres(way) => postgres::query_again(&mut way.0, &mut way.1, &statement),
             Way::Sqlite { connection, .. } => sqlite::query(connection, &statement),
         };
-        rows.map_err(|Fault(why)| self.wrong(&why))
+        rows.map_err(|Fault(why)| self.wrong(&why, deed_of(template), began))
     }
 
-    /// What went wrong, and where: without the password that a server may repeat.
-    fn wrong(&self, why: &str) -> Fault {
+    /// What went wrong, where, and what was tried since then: without the password that a server may repeat.
+    fn wrong(&self, why: &str, deed: &str, began: Duration) -> Fault {
         /// What is of the file and not of what was asked.
         const OF_THE_FILE: [&str; 6] =
             ["locked", "readonly", "read-only", "full", "I/O", "unable to open"];
         match &self.address {
             Address::Sqlite(path) if OF_THE_FILE.iter().any(|word| why.contains(word)) => {
-                Fault(format!("{why}; {}", place::words(path)))
+                let tried = text::duration(boottime().saturating_sub(began));
+                Fault(format!("{why}; it was tried to {deed} for {tried}; {}", place::words(path)))
             }
             Address::Sqlite(_) | Address::Postgres(_) => Fault(self.address.scrub(why)),
         }
@@ -188,13 +213,14 @@ impl Session {
     }
 
     fn batch(&mut self, text: &str) -> Result<(), Fault> {
+        let began = boottime();
         let done = match &mut self.way {
             Way::Postgres(way) => way.0.batch_execute(text).map_err(|error| postgres::said(&error)),
             Way::Sqlite { connection, .. } => {
                 connection.execute_batch(text).map_err(|error| sqlite::said(&error))
             }
         };
-        done.map_err(|why| self.wrong(&why))
+        done.map_err(|why| self.wrong(&why, deed_of(text), began))
     }
 
     fn statement(&self, template: &str, mut params: Vec<Param>) -> Statement {
@@ -313,6 +339,15 @@ impl Session {
         self.take_up_clock()
     }
 
+    /// Whether its tables are there, in whichever version.
+    fn is_made(&mut self) -> Result<bool, Fault> {
+        let tables = match self.dialect() {
+            Dialect::Postgres => "SELECT 1 WHERE to_regclass('unwedge_meta') IS NOT NULL",
+            Dialect::Sqlite => "SELECT 1 FROM sqlite_master WHERE name = 'unwedge_meta'",
+        };
+        Ok(!self.rows(tables, Vec::new())?.is_empty())
+    }
+
     fn is_current(&mut self) -> Result<bool, Fault> {
         Ok(self.meta("schema")?.as_deref() == Some(schema::STEPS.len().to_string().as_str()))
     }
@@ -372,6 +407,12 @@ impl Session {
     }
 }
 
+/// What a statement does to a file, for whoever may have to give it the right to.
+fn deed_of(statement: &str) -> &'static str {
+    const WRITES: [&str; 6] = ["BEGIN", "COMMIT", "CREATE", "DELETE", "INSERT", "UPDATE"];
+    if WRITES.iter().any(|word| statement.contains(word)) { "write" } else { "read" }
+}
+
 fn now() -> Result<Now, Fault> {
     Now::take().map_err(|error| Fault(format!("the clock: {error}")))
 }
@@ -391,6 +432,14 @@ fn is_waited_for(times: i32) -> bool {
     times < TIMES_MAX
 }
 
+/// Whether there is certainly no such file; of anything else it is for the opening to complain.
+fn is_absent(path: &Path) -> bool {
+    // its directory may be on storage that hangs
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    local::resolve(dir, sqlite::OVER_A_NETWORK).is_ok()
+        && path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 /// Opens the file, or makes it; only on a disk of this host.
 fn file(path: &Path) -> Result<Connection, Fault> {
     let shown = text::path(path);
@@ -405,7 +454,7 @@ fn file(path: &Path) -> Result<Connection, Fault> {
         real
     };
     let wrong = |error: rusqlite::Error| {
-        Fault(format!("{}; {}", sqlite::said(&error), place::words(&real)))
+        Fault(format!("{}; it was tried to open it; {}", sqlite::said(&error), place::words(&real)))
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
