@@ -735,7 +735,7 @@ pub struct Install {
     /// Only put the files below this directory: for making packages
     #[arg(long, value_name = "DIR", conflicts_with_all = ["enable", "start", "drop_ins", "now", "skip_restart", "dry_run"])]
     pub root: Option<PathBuf>,
-    /// Only these tools: mounts, binds, worker, jobs, watch, notify, verify, canary; default: those that are installed, or all
+    /// Only these tools: mounts, binds, worker, jobs, runner, watch, notify, verify, canary; default: those that are installed, or all
     #[arg(long, value_name = "TOOLS", value_delimiter = ',')]
     pub only: Option<Vec<String>>,
     /// Start these tools at boot, of those that --only names

@@ -861,6 +861,120 @@ fn a_server_is_understood_in_all_that_it_says() {
 }
 
 #[test]
+fn what_is_signed_holds_before_whoever_checks_it() {
+    isolate::isolated(
+        concat!(module_path!(), "::what_is_signed_holds_before_whoever_checks_it"),
+        || {
+            let test = "objects::what_is_signed_holds_before_whoever_checks_it";
+            let Some(bucket) = Bucket::new(test) else { return };
+            let gate = bucket.gate(&["eu-central-1", "key", "secret"], 0);
+            let dir = tempfile::tempdir().unwrap();
+            bucket.with_names(dir.path());
+            let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+            let keys = [
+                "a b",
+                "a+b",
+                "100%",
+                "%41",
+                "%2e%2e",
+                "ü-日本",
+                "a?b",
+                "a#b",
+                "a=b&c=d",
+                "a;:@,!$'()*",
+            ];
+            let more = ["[x]{y}|z^`\\\"<>", "a//b", "/a", "a/"];
+            for path_style in [true, false] {
+                let client = Client::to(&bucket.through(&gate, path_style), "key:secret").unwrap();
+                assert_eq!(client.answers(), Ok(()), "{}", gate.refused());
+                for key in keys.iter().chain(&more) {
+                    fs::write(&from, key).unwrap();
+                    client.put(key, &from, "q-1", false).unwrap();
+                    let version = client.head(key).unwrap().version();
+                    client.get(key, Some(&version), &to, 0).unwrap();
+                    assert_eq!(fs::read_to_string(&to).unwrap(), **key);
+                    fs::remove_file(&to).unwrap();
+                    let found = client.list(key, SOON).unwrap();
+                    assert_eq!(found.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), [*key]);
+                    client.delete(key, &version).unwrap();
+                    assert_eq!(client.head(key), Err(Trouble::Absent));
+                    // past the gate, too: it was this key, and not one that is encoded twice
+                    assert_eq!(bucket.list(), []);
+                }
+                // more than a page of them: the word that a page ends with has odd signs in it
+                for nth in 0..1001 {
+                    bucket.put(&format!("many/{nth:04} +"), "x");
+                }
+                assert_eq!(client.list("many/", SOON).unwrap().len(), 1001);
+                for object in bucket.list() {
+                    bucket.direct.delete(&object.key, &object.version).unwrap();
+                }
+                assert_eq!(gate.refused(), "");
+            }
+            let lent = bucket.gate(&["eu-central-1", "key", "secret", "to+ken/="], 0);
+            let client = Client::to(&bucket.through(&lent, true), "key:secret to+ken/=").unwrap();
+            client.write("a", b"x").unwrap();
+            assert_eq!((client.list("", SOON).unwrap().len(), lent.refused()), (1, String::new()));
+        },
+    );
+}
+
+#[test]
+fn who_signs_otherwise_is_refused_with_the_reason_in_each_way_of_asking() {
+    let test = "objects::who_signs_otherwise_is_refused_with_the_reason_in_each_way_of_asking";
+    let Some(bucket) = Bucket::new(test) else { return };
+    bucket.put("a", "x");
+    let gate = bucket.gate(&["eu-central-1", "key", "secret"], 0);
+    let [fast, slow] = [400, -1000].map(|s| bucket.gate(&["eu-central-1", "key", "secret"], s));
+    let there = bucket.through(&gate, true);
+    let elsewhere = unwedge::sys::s3::Place { region: "us-east-1".to_owned(), ..there.clone() };
+    let (fast, slow) = (bucket.through(&fast, true), bucket.through(&slow, true));
+    for (place, secret, words) in [
+        (&there, "key:other", "HTTP 403 SignatureDoesNotMatch"),
+        (&there, "other:secret", "HTTP 403 InvalidAccessKeyId"),
+        (&there, "key:secret to+ken", "HTTP 400 InvalidToken"),
+        (&elsewhere, "key:secret", "is it the region us-east-1, and this endpoint?"),
+        (
+            &fast,
+            "key:secret",
+            "AccessDenied: the clocks of this host and of the server differ by 6 min",
+        ),
+        (
+            &slow,
+            "key:secret",
+            "AccessDenied: the clocks of this host and of the server differ by 16 min",
+        ),
+    ] {
+        let client = Client::to(place, secret).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("x");
+        fs::write(&file, "x").unwrap();
+        let version = Version::default();
+        for told in [
+            client.answers().err(),
+            client.list("", SOON).err(),
+            client.head("a").err(),
+            client.get("a", None, &dir.path().join("y"), 0).err(),
+            client.put("b", &file, "q-1", false).err(),
+            client.write("b", b"x").err(),
+            client.delete("a", &version).err(),
+        ] {
+            let told = told.expect(words);
+            assert!(matches!(&told, Trouble::Refused(why) if why.contains(words)), "{told:?}");
+        }
+    }
+    assert_eq!(bucket.all(), texts(&[("a", "x")]));
+    // a bucket that lies elsewhere will not be here by waiting, and what may not be seen is not written over
+    let client = Client::to(&bucket.place, "key:secret").unwrap();
+    bucket.rule(|_| Act::Answer(301, "PermanentRedirect"));
+    assert!(matches!(client.head("a"), Err(Trouble::Refused(_))));
+    bucket.rule(|_| Act::Answer(403, "AccessDenied"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let told = client.put("b", file.path(), "q-1", false).unwrap_err().to_string();
+    assert!(told.contains("without the right to list (s3:ListBucket)"), "{told}");
+}
+
+#[test]
 fn a_sign_of_life_in_a_bucket_is_told_by_its_servers_clock() {
     let test = "objects::a_sign_of_life_in_a_bucket_is_told_by_its_servers_clock";
     let db = Db::file();

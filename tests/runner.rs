@@ -684,3 +684,44 @@ host_test! {
         assert!(left["jobs"].as_array().unwrap().len() > 10, "{left}");
     }
 }
+
+/// Answers a listing with nothing, and notes by whose key it was asked.
+const LISTS: &str = "#!/usr/bin/python3
+import http.server, urllib.parse
+class Bucket(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        query = dict(urllib.parse.parse_qsl(self.path.partition('?')[2]))
+        with open('/run/asked', 'a') as out:
+            out.write(query.get('X-Amz-Credential', '').partition('/')[0] + '\\n')
+        body = b'<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>scans</Name><Prefix></Prefix><KeyCount>0</KeyCount><MaxKeys>1</MaxKeys><IsTruncated>false</IsTruncated></ListBucketResult>'
+        self.send_response(200)
+        self.send_header('content-length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(('127.0.0.1', 8090), Bucket).serve_forever()
+";
+
+host_test! {
+    fn the_key_of_a_bucket_comes_as_a_credential_of_the_unit(host, needs "/usr/bin/python3") {
+        crate::install::bare(&host);
+        host.put("/usr/local/bin/lists", LISTS.as_bytes(), "755");
+        let bucket = "[[bucket]]\nname = \"scans\"\nendpoint = \"http://127.0.0.1:8090\"\nkey_credential = \"scans\"\n";
+        configure(&host, "", bucket);
+        host.ok(&format!("mount --make-shared /run; mkdir -p {TEXTFILES} /etc/credstore
+            systemd-run --quiet --unit=lists /usr/local/bin/lists
+            until timeout 1 bash -c ': <>/dev/tcp/127.0.0.1/8090' 2>/dev/null; do sleep 0.02; done
+            echo lent:s3cr3t >/etc/credstore/scans; chmod 600 /etc/credstore/scans
+            /opt/unwedge/unwedge install --enable runner --start"));
+        host.until(&format!("grep -q 'unwedge_runner_bucket_answers{{name=\"scans\"}} 1' {TEXTFILES}/unwedge_runner.prom"));
+        assert_eq!(host.ok("sort -u /run/asked"), "lent");
+        // nobody else has it, and it is in nothing that they can read
+        host.ok("! grep -rqs s3cr3t /etc/unwedge /var/lib/unwedge /run/unwedge /var/lib/prometheus /etc/systemd
+            ! journalctl --no-pager | grep -q s3cr3t; journalctl --no-pager | grep -q 'begins as'");
+        // one that is not there keeps what lies in the bucket waiting and nothing else, and says what is missing
+        host.ok("rm /etc/credstore/scans; systemctl restart unwedge-runner");
+        host.until(&format!("grep -q 'unwedge_runner_bucket_answers{{name=\"scans\"}} 0' {TEXTFILES}/unwedge_runner.prom"));
+        let said = host.ok("journalctl -u unwedge-runner -n 20 --no-pager -o cat");
+        assert!(said.contains("credential scans: there is none") && said.contains("/etc/credstore/scans"), "{said}");
+    }
+}

@@ -150,7 +150,10 @@ pub fn units_named(host: &Host<'_>) -> Vec<Finding> {
     if host.settings.host.services == Services::Process {
         return Vec::new();
     }
-    let names = host.named_units();
+    // those of our own come with the installation, and are missed by `installed`
+    let own: Vec<String> = host.tools.iter().flat_map(|tool| tool.units()).collect();
+    let names: Vec<String> =
+        host.named_units().into_iter().filter(|name| !own.contains(name)).collect();
     let units = match host.units() {
         Ok(units) => units,
         Err(why) => return names.into_iter().map(|name| Finding::unknown(name, why)).collect(),

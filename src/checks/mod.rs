@@ -184,7 +184,7 @@ pub static CHECKS: &[Check] = &[
     },
     Check {
         name: "units-named",
-        about: "every unit that the configuration names exists",
+        about: "every unit of others that the configuration names exists",
         after: &["config", "systemd"],
         is_ground: true,
         look: ground::units_named,

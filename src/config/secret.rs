@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::check::{Checker, is_plain_name};
 use super::tree::KeyPath;
 
+/// Where credentials lie that `unwedge install` has units given.
+pub const CREDENTIALS: &str = "/etc/credstore";
+
+/// What a unit is given as a credential that is not there: systemd does not know an empty one.
+pub const NONE: &str = "-";
+
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

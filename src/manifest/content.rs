@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::files;
 use super::{OPERATOR, RunsAs, Tool, queue_dir};
-use crate::config::{Host, Services, Settings};
+use crate::config::{Host, Services, Settings, secret};
 
 /// What a file of a person's own may never be called: drop-ins that the installer writes begin so.
 pub const DROP_IN_PREFIX: &str = "50-unwedge-";
@@ -113,8 +113,12 @@ fn overrides(tool: &Tool, settings: &Settings) -> Option<String> {
             lines.push(format!("ReadWritePaths={}", word("-", &queue_dir(host))));
         }
     }
-    // with its path: older ones than systemd 252 look for none by the name alone (systemd.exec(5))
-    let given = |name: &str| format!("LoadCredential={name}:/etc/credstore/{name}");
+    // with its path: older ones than systemd 252 look for none by the name alone; and with a value for the case that there
+    // is no such file, which else keeps the whole unit from being started (systemd.exec(5))
+    let given = |name: &str| {
+        let (dir, none) = (secret::CREDENTIALS, secret::NONE);
+        format!("LoadCredential={name}:{dir}/{name}\nSetCredential={name}:{none}")
+    };
     if let ("notify", Some(notify)) = (tool.name, &settings.notify) {
         lines.extend(notify.credentials().map(given));
     }

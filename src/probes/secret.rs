@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, open};
 
-use crate::config::secret::Secret;
+use crate::config::secret::{CREDENTIALS, NONE, Secret};
 use crate::sys::text;
 
 /// Longest secret, bytes.
@@ -27,7 +27,16 @@ pub fn read(secret: &Secret) -> Result<String, String> {
             (dir.ok_or_else(|| format!("credential {name}: {unit}"))?.join(name), false)
         }
     };
-    line(&path, is_own).map_err(|why| format!("{}: {why}", text::path(&path)))
+    let found = line(&path, is_own).and_then(|line| match secret {
+        Secret::Credential(_) if line == NONE => Err("there is none".to_owned()),
+        Secret::File(_) | Secret::Credential(_) => Ok(line),
+    });
+    found.map_err(|why| match secret {
+        Secret::File(path) => format!("{}: {why}", text::path(path)),
+        Secret::Credential(name) => format!(
+            "credential {name}: {why}; systemd takes it from {CREDENTIALS}/{name} when the unit starts"
+        ),
+    })
 }
 
 /// The one line of a file; `is_closed` where it must not be for everybody's eyes.

@@ -14,10 +14,10 @@ use rusty_s3::actions::{ListObjectsV2, ListObjectsV2Response};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use ureq::http::{HeaderMap, Response};
+use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::{Agent, Body, SendBody};
 
-use super::clock::Deadline;
+use super::clock::{Deadline, Now};
 use super::{http, text};
 
 /// How long a signature holds: a question is asked at once.
@@ -36,6 +36,12 @@ const PASSING: [&str; 4] =
     ["RequestTimeout", "BadDigest", "IncompleteBody", "ConditionalRequestConflict"];
 /// Refusals of this object alone, and for ever.
 const OF_THE_OBJECT: [&str; 3] = ["EntityTooLarge", "KeyTooLongError", "KeyTooLong"];
+
+/// Refusals of whoever signs for another region, or asks another server than the bucket's.
+const OF_A_REGION: [&str; 3] =
+    ["AuthorizationQueryParametersError", "AuthorizationHeaderMalformed", "PermanentRedirect"];
+/// The refusal of whoever has no right to it.
+const DENIED: &str = "AccessDenied";
 
 /// Where a bucket is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,19 +175,21 @@ pub struct Client {
 }
 
 impl Client {
-    /// To this one, by `KEY:SECRET`.
+    /// To this one, by `KEY:SECRET`, or `KEY:SECRET TOKEN` for what is lent for a while.
     ///
     /// # Errors
     /// It is none.
     pub fn to(place: &Place, secret: &str) -> Result<Self, String> {
+        let (secret, token) = secret.split_once(' ').unwrap_or((secret, ""));
         let (key, secret) =
             secret.split_once(':').ok_or("the credential is not KEY:SECRET, in one line")?;
+        let credentials = Credentials::new_with_token(key, secret, token.trim());
         let endpoint = place.endpoint.parse();
         let endpoint = endpoint.map_err(|error| format!("{}: {error}", place.endpoint))?;
         let style = if place.path_style { UrlStyle::Path } else { UrlStyle::VirtualHost };
         let bucket = Bucket::new(endpoint, style, place.bucket.clone(), place.region.clone());
         let bucket = bucket.map_err(|error| format!("{}: {error}", place.endpoint))?;
-        Ok(Self { place: place.clone(), bucket, credentials: Credentials::new(key, secret) })
+        Ok(Self { place: place.clone(), bucket, credentials })
     }
 
     /// The objects whose keys begin so, listed within `limit` and the time for one question.
@@ -238,8 +246,8 @@ impl Client {
         match self.ask(self.agent(0)?.get(&url).call()) {
             // a page of somebody else's is no answer
             Ok(mut answer) => page_of(&mut answer).map(|_| ()),
-            // whoever may not list may well fetch and put
-            Err(Trouble::Refused(why)) if why.contains("AccessDenied") => Ok(()),
+            // whoever may not list may well fetch; more behind the word is of another kind
+            Err(Trouble::Refused(why)) if why.ends_with(DENIED) => Ok(()),
             Err(why) => Err(why),
         }
     }
@@ -252,8 +260,9 @@ impl Client {
         askable(key)?;
         let url = self.bucket.head_object(Some(&self.credentials), key).sign(SIGNED_FOR);
         match self.agent(0)?.head(url.as_str()).call() {
-            // without a body nobody says what is missing: the object, the bucket, or all of the server
-            Ok(answer) if answer.status().as_u16() == 404 => {
+            // without a body nobody says what is missing, the object, the bucket, or all of the server; nor why it is
+            // refused
+            Ok(answer) if has_a_reason(answer.status()) => {
                 let url = self.bucket.get_object(Some(&self.credentials), key).sign(SIGNED_FOR);
                 let asked = self.agent(0)?.get(url.as_str()).header("range", "bytes=0-0").call();
                 head_of(self.ask(asked)?.headers())
@@ -345,6 +354,12 @@ impl Client {
             Ok(head) if may_be_there && head.made_by.as_deref() == Some(job) => return Ok(()),
             Ok(head) => return self.same(key, &head, size, &sha, from),
             Err(Trouble::Absent) => {}
+            // to whoever may not list, what is not there is denied like what is
+            Err(Trouble::Refused(why)) if why.ends_with(DENIED) => {
+                return Err(Trouble::Refused(format!(
+                    "{why}: whether it is there cannot be seen without the right to list (s3:ListBucket)"
+                )));
+            }
             Err(why) => return Err(why),
         }
         file.rewind().map_err(local)?;
@@ -456,6 +471,9 @@ impl Client {
         let code = code.unwrap_or_default();
         let told = format!("{}: HTTP {} {code}", self.place.endpoint, status.as_u16());
         let told = told.trim_end().to_owned();
+        let there = answer.headers().get("date").and_then(|it| http::date(it.to_str().ok()?));
+        let here = Now::take().ok().map(|now| now.utc_ms);
+        let apart = there.zip(here).map(|(one, other)| Duration::from_millis(one.abs_diff(other)));
         Err(match status.as_u16() {
             _ if OF_THE_OBJECT.contains(&code.as_str()) => Trouble::Unfit(told),
             _ if PASSING.contains(&code.as_str()) => Trouble::Away(told),
@@ -466,13 +484,29 @@ impl Client {
             // of whatever stands before the server
             404 | 408 | 409 | 410 | 425 | 429 => Trouble::Away(told),
             412 => Trouble::Changed,
+            // a signature that is over, or not yet valid, is only denied
+            400..=499 if apart.is_some_and(|apart| apart >= SIGNED_FOR) => {
+                Trouble::Refused(format!(
+                    "{told}: the clocks of this host and of the server differ by {}",
+                    text::duration(apart.unwrap_or_default())
+                ))
+            }
             400..=499 if code == "RequestTimeTooSkewed" => Trouble::Refused(format!(
                 "{told}: the clocks of this host and of the server differ"
+            )),
+            301 | 400 if OF_A_REGION.contains(&code.as_str()) => Trouble::Refused(format!(
+                "{told}: is it the region {}, and this endpoint?",
+                self.place.region
             )),
             400..=499 => Trouble::Refused(told),
             _ => Trouble::Away(told),
         })
     }
+}
+
+/// Whether there is more to be had of it than a status.
+fn has_a_reason(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 400 | 403 | 404)
 }
 
 fn askable(key: &str) -> Result<(), Trouble> {

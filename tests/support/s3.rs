@@ -189,6 +189,73 @@ impl Bucket {
     }
 }
 
+/// What checks signatures as S3 does: a gate before the server, in the Python that this is installed in.
+pub struct Gate {
+    pub port: u16,
+    child: std::process::Child,
+    log: tempfile::NamedTempFile,
+}
+
+impl Gate {
+    /// What it refused, and why.
+    pub fn refused(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+impl Bucket {
+    /// A gate before the server, past the proxy, that knows one key: `REGION KEY SECRET [TOKEN]`. Its clock is so many
+    /// seconds fast.
+    pub fn gate(&self, words: &[&str], ahead_s: i32) -> Gate {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut child = Command::new(program().with_file_name("python3"))
+            .arg("-B")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/checking.py"))
+            .arg(self.past.endpoint.rsplit_once(':').unwrap().1)
+            .args(words)
+            .env("CHECKING_AHEAD_S", ahead_s.to_string())
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let Ok(port) = said.trim().parse() else {
+            panic!("{}", std::fs::read_to_string(log.path()).unwrap())
+        };
+        Gate { port, child, log }
+    }
+
+    /// The bucket as it is reached through a gate: by path, or by `BUCKET.s3.test`, which only [`Bucket::with_names`]
+    /// makes a name.
+    pub fn through(&self, gate: &Gate, path_style: bool) -> Place {
+        let host = if path_style { "127.0.0.1" } else { "s3.test" };
+        let endpoint = format!("http://{host}:{}", gate.port);
+        Place { endpoint, region: "eu-central-1".to_owned(), path_style, ..self.past.clone() }
+    }
+
+    /// In a mount namespace of its own (`isolate::isolated`), and for it alone: makes `BUCKET.s3.test` a name of this
+    /// machine, and asks nobody but that file. `s3.test` itself stays unknown, so that a bucket in the path is not found.
+    pub fn with_names(&self, dir: &Path) {
+        let hosts = format!("127.0.0.1 localhost {}.s3.test\n", self.place.bucket);
+        let switch = "passwd: files\ngroup: files\nhosts: files\n".to_owned();
+        for (name, text) in [("hosts", hosts), ("nsswitch.conf", switch)] {
+            let file = dir.join(name);
+            std::fs::write(&file, text).unwrap();
+            rustix::mount::mount_bind(&file, Path::new("/etc").join(name)).unwrap();
+        }
+    }
+}
+
 /// One question of a connection, and the end of it.
 fn serve(mut stream: TcpStream, port: u16, rule: &Mutex<Rule>, asked: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
