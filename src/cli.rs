@@ -620,7 +620,7 @@ pub enum WorkersVerb {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Ask workers to end: they take no more, and what runs has its time
+    /// Ask workers to end: they take no more, and what runs has its time. The unit of this host is stopped by systemd, as root
     Stop {
         /// These, by the beginning of their names
         #[arg(value_name = "WORKER")]

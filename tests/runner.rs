@@ -725,3 +725,50 @@ host_test! {
         assert!(said.contains("credential scans: there is none") && said.contains("/etc/credstore/scans"), "{said}");
     }
 }
+
+host_test! {
+    fn a_host_whose_worker_is_the_runner_is_installed_from_nothing_and_all_is_well(host) {
+        crate::install::bare(&host);
+        let config = "[jobs]\n[[intake]]\nname = \"in\"\ntype = \"copy\"\npath = \"/srv/in\"\n[probe]\ndaemons = \"here\"\n";
+        host.put("/etc/unwedge/unwedge.toml", config.as_bytes(), "644");
+        kind(&host, "copy", &script("", "cp $1 $2"));
+        host.ok(&format!("mkdir -p {TEXTFILES} /srv/in /srv/out
+            /opt/unwedge/unwedge install --enable jobs,runner,worker,verify --start
+            chown unwedge /srv/in /srv/out; unwedge sentinel arm jobs --because test
+            systemctl start unwedge-jobs unwedge-worker"));
+        host.ok("cd /; unwedge jobs smoke; echo x >/srv/in/a");
+        host.until("test -e /srv/out/a");
+        let ran = host.bash("unwedge sentinel arm notify");
+        assert!(ran.stderr.contains("no rehearsal of this kind; give --because"), "{ran:?}");
+        // the rest is that this host has nobody who reads metrics or keeps its clock, and that not all is switched on
+        let ran = host.bash("cd /; unwedge jobs submit --wait copy /etc/hostname; verify-ops --quiet");
+        assert!(ran.code == Some(1) && ran.stdout.contains(" -> /srv/out/hostname"), "{ran:?}");
+        let known = ["switched-on", "sentinels", "clock", "node-exporter", "metrics  "];
+        let bad = |line: &&str| line.starts_with("warn ") || line.starts_with("unknown ") || line.starts_with("fault ");
+        let odd = |line: &&str| !known.iter().any(|it| line.contains(it));
+        let odd: Vec<&str> = ran.stdout.lines().filter(bad).filter(odd).collect();
+        assert_eq!(odd, [""; 0], "{ran:?}");
+        host.ok("cd /; unwedge status; unwedge workers list; systemctl stop unwedge-runner; unwedge uninstall; test ! -e /usr/local/bin/unwedge-runner");
+    }
+}
+
+host_test! {
+    fn jobs_that_end_within_their_time_are_done_before_the_runner_ends(host) {
+        furnish(&host, &[("long", &script("", "touch /srv/out/began-$(basename $1); until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2"))], "drain = \"40s\"");
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a b");
+        host.until("test -e /srv/out/began-a");
+        // systemd would start one again that was only asked to end: it is stopped by that, which waits for what it has
+        let would = host.ok("cd /; unwedge workers stop --here --dry-run");
+        assert!(would.starts_with("would be asked to end: "), "{would}");
+        host.ok("(cd /; unwedge workers stop --here >/run/said 2>&1; echo $? >>/run/said) & disown");
+        host.until("cd /; unwedge --json workers list | grep -q '\"draining\"'");
+        host.ok("! grep -q . /run/said; touch /srv/in/go");
+        host.until("grep -qx 0 /run/said");
+        assert!(host.ok("cat /run/said").starts_with("ended: "));
+        host.until("test $(systemctl show -p ActiveState --value unwedge-runner) = inactive; cd /; unwedge workers list | grep -q 'no worker is there'");
+        // what was at work is done, and nothing more was begun
+        assert_eq!(host.ok("cat /srv/out/a; ls /srv/out"), "x\na\nbegan-a");
+        let (one, other) = (job(&host, 1), job(&host, 2));
+        assert_eq!((&one["state"], &one["tries"], &other["state"], &other["tries"]), (&"done".into(), &1.into(), &"pending".into(), &0.into()));
+    }
+}

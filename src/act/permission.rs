@@ -15,7 +15,7 @@ pub(super) fn still_permitted(
 ) -> Result<(), Ended> {
     let armed = match sentinel::permission(&settings.host.sentinel_dir, kind) {
         Permission::Armed => Ok(()),
-        Permission::NotArmed => Err("its sentinel was taken away".to_owned()),
+        Permission::NotArmed => Err("its sentinel is not there".to_owned()),
         Permission::Invalid(why) | Permission::Unknown(why) => Err(why),
     };
     let armed = armed.map_err(|why| Ended::Refused(Reason::NotArmed, why));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Finding, Host};
-use crate::manifest::BINDS;
+use crate::manifest::{BINDS, RUNNER};
 use crate::probes::family::Family;
 use crate::probes::jobs::{self, QueueLook};
 use crate::probes::mountinfo;
@@ -46,7 +46,12 @@ pub fn worker_unit(host: &Host<'_>) -> Vec<Finding> {
 /// It must be down before the round that stops it has to end.
 fn stop_limit(host: &Host<'_>, name: &str, unit: &Shown) -> Finding {
     let ours = host.settings.mounts.deadline;
-    let mend = "unwedge install --drop-ins worker-stop-limit";
+    // how long the runner may take is what its jobs are given
+    let mend = if name == RUNNER.service() {
+        "unwedge config show # [jobs] drain, [mounts] deadline"
+    } else {
+        "unwedge install --drop-ins worker-stop-limit"
+    };
     match unit.time("TimeoutStopUSec") {
         Some(limit) if limit * 2 <= ours => {
             Finding::ok(name, format!("it may take {} to stop", text::duration(limit)))

@@ -1,7 +1,7 @@
 //! What the journal has of our units and the worker's in the last minutes. Nothing at all, nothing bad, and nothing to
 //! be read are three different things.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -23,7 +23,9 @@ pub fn recent(host: &Host<'_>) -> Vec<Finding> {
     let ours =
         host.tools.iter().filter(|tool| tool.is_needed(host.settings)).map(|tool| tool.service());
     let worker = host.settings.worker.iter().filter_map(|worker| worker.unit.clone());
-    ours.chain(worker).map(|unit| of(host, &unit)).collect()
+    // the worker may be our own runner
+    let units: BTreeSet<String> = ours.chain(worker).collect();
+    units.iter().map(|unit| of(host, unit)).collect()
 }
 
 /// What this host's people have told of lines that mean trouble: one row each, with how many there were.

@@ -16,6 +16,8 @@ const LOCAL_UNITS: &str = "/etc/systemd/system";
 const LOCAL_DIRECTORIES: &str = "/etc/tmpfiles.d/unwedge.conf";
 /// How much longer than its round a unit waits until it ends it.
 const UNIT_GRACE: Duration = Duration::from_secs(10);
+/// How much longer than its jobs' time to end the runner's unit waits until it ends it: what helpers take.
+const RUNNER_GRACE: Duration = Duration::from_secs(15);
 
 /// Whether programs and pages below `prefix` are a package's, which alone puts them there and takes them away.
 #[must_use]
@@ -100,9 +102,15 @@ fn overrides(tool: &Tool, settings: &Settings) -> Option<String> {
     let (host, usual) = (&settings.host, Host::default());
     let mut lines = Vec::new();
     if let Some(deadline) = deadline(tool, settings) {
-        let usual = deadline_of_unit(tool);
+        let usual = time_of_unit(tool, "TimeoutStartSec=");
         if usual != Some(deadline + UNIT_GRACE) {
             lines.push(format!("TimeoutStartSec={}", (deadline + UNIT_GRACE).as_secs()));
+        }
+    }
+    if let ("runner", Some(jobs)) = (tool.name, &settings.jobs) {
+        let stop = jobs.drain + jobs.grace + RUNNER_GRACE;
+        if time_of_unit(tool, "TimeoutStopSec=") != Some(stop) {
+            lines.push(format!("TimeoutStopSec={}", stop.as_secs()));
         }
     }
     if tool.runs_as == RunsAs::ServiceUser {
@@ -153,10 +161,10 @@ pub fn longest_round(tool: &Tool, settings: &Settings) -> Duration {
     deadline(tool, settings).unwrap_or(Duration::from_secs(60))
 }
 
-/// `TimeoutStartSec=` of its service, as it is shipped.
-fn deadline_of_unit(tool: &Tool) -> Option<Duration> {
+/// A time of its service, in seconds as it is shipped: `TimeoutStartSec=`.
+fn time_of_unit(tool: &Tool, key: &str) -> Option<Duration> {
     let text = unit_of(tool)?;
-    let value = text.lines().find_map(|line| line.strip_prefix("TimeoutStartSec="))?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key))?;
     value.parse().ok().map(Duration::from_secs)
 }
 
@@ -309,7 +317,7 @@ impl DropIn {
 mod tests {
     use super::*;
     use crate::config;
-    use crate::manifest::{BINDS, CANARY, JOBS, MOUNTS, TOOLS, WORKER};
+    use crate::manifest::{BINDS, CANARY, JOBS, MOUNTS, RUNNER, TOOLS, WORKER};
 
     fn settings(text: &str) -> Settings {
         config::from_str(text).unwrap_or_else(|errors| panic!("{errors}"))
@@ -329,6 +337,7 @@ mod tests {
         assert_eq!(local(&TOOLS, &settings("")), []);
         let worker = "[worker]\nunit = \"w.service\"\n";
         assert_eq!(local(&TOOLS, &settings(worker)), []);
+        assert_eq!(local(&TOOLS, &settings("[jobs]\n")), []);
     }
 
     #[test]
@@ -337,6 +346,9 @@ mod tests {
         drop_in(&MOUNTS, long, Some("TimeoutStartSec=610\n"));
         drop_in(&BINDS, long, Some("TimeoutStartSec=610\n"));
         drop_in(&WORKER, long, None);
+        let drain = "[jobs]\ndrain = \"10m\"\ngrace = \"1m\"\n";
+        drop_in(&RUNNER, drain, Some("TimeoutStopSec=675\n"));
+        drop_in(&JOBS, drain, None);
         let dirs = "[host]\nuser = \"jobs\"\ntextfile_dir = \"/srv/a b%\"\n";
         let expected = "User=jobs\nGroup=jobs\nReadWritePaths=\"-/srv/a b%%\"\n";
         drop_in(&JOBS, dirs, Some(expected));

@@ -84,10 +84,13 @@ pub fn arm(
         (Err(why), Some(because)) => {
             format!("not rehearsed ({why}); {}", text::tail(because.as_bytes(), 500))
         }
-        (Err(why), None) => bail!(
-            "{name} is not armed: {why}; run `unwedge-mounts --apply` unarmed (it acts on nothing), \
-             read its plan, and arm again; or give --because"
-        ),
+        (Err(why), None) => match rehearsed_by(kind) {
+            Some(tool) => bail!(
+                "{name} is not armed: {why}; run `{tool} --apply` unarmed (it acts on nothing), \
+                 read its plan, and arm again; or give --because"
+            ),
+            None => bail!("{name} is not armed: {why}; give --because"),
+        },
     };
     if dry_run {
         out.push_str("would be armed\n");
@@ -106,7 +109,16 @@ pub fn arm(
     Ok(out)
 }
 
-/// Said of kinds whose tool is not there yet.
+/// What shows the plan of a kind before it is armed.
+fn rehearsed_by(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Mounts | Kind::Binds => Some("unwedge-mounts"),
+        Kind::Worker => Some("unwedge-worker"),
+        Kind::Recover | Kind::Jobs | Kind::Notify => None,
+    }
+}
+
+/// Said of kinds that carry out no plan.
 const NONE: &str = "there is no rehearsal of this kind";
 
 fn caps(loaded: &Loaded, kind: Kind) -> String {

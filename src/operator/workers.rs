@@ -9,12 +9,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Said;
 use super::asking::Asking;
+use crate::act::units;
 use crate::cli::{self, Reaped};
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
-use crate::config::{Settings, duration};
+use crate::config::{Services, Settings, duration};
 use crate::decide::leases::Seen;
 use crate::decide::workers::Standing;
+use crate::manifest::RUNNER;
+use crate::probes::services;
 use crate::probes::witness::{self, Fate, OfJob};
 use crate::queue::store::Store;
 use crate::queue::store::listing::Worker;
@@ -26,6 +29,8 @@ use crate::sys::limit::within;
 
 /// How often it is asked whether they are gone.
 const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How long systemctl may take to say how a unit is.
+const SHOW_LIMIT: Duration = Duration::from_secs(5);
 /// How long the process table may take.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -47,7 +52,7 @@ pub fn list(
     Ok(if json { report::json(&all, now)? } else { report::text(&all) }.into())
 }
 
-/// Asks them to end, and waits until they are gone.
+/// Asks them to end, and waits until they are gone: the unit of this host by systemd, which root alone may ask.
 ///
 /// # Errors
 /// It is not said which, or systemd would start one again.
@@ -63,16 +68,24 @@ pub fn stop(
     if ids.is_empty() && !here {
         bail!("which workers? give the beginning of their names, or --here");
     }
+    let is_named = |name: &str| ids.iter().any(|id| name.starts_with(id.as_str()));
+    // who asks the queue is not root any more
+    let of_unit = of_unit(settings).filter(|name| here || is_named(name));
+    let is_ours = of_unit.is_some() && rustix::process::geteuid().is_root();
+    if is_ours && !dry_run {
+        let (systemctl, unit) = (&settings.host.systemctl, RUNNER.service());
+        units::ask(systemctl, "stop", &unit).map_err(|why| anyhow!(why))?;
+    }
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let all = asking.ask(|store| store.all_workers(false))?;
-    let is_meant = |it: &&Worker| {
-        (here && witness::is_of_here(&it.id)) || ids.iter().any(|id| it.id.starts_with(id.as_str()))
-    };
+    let is_meant = |it: &&Worker| (here && witness::is_of_here(&it.id)) || is_named(&it.id);
     let meant: Vec<&Worker> = all.iter().filter(is_meant).collect();
     if let Some(none) = ids.iter().find(|id| !all.iter().any(|it| it.id.starts_with(id.as_str()))) {
         bail!("{none}: no such worker");
     }
-    if let Some((it, unit)) = meant.iter().find_map(|it| Some((it, it.unit.as_ref()?))) {
+    let is_asked = |it: &Worker| is_ours && of_unit.as_ref() == Some(&it.id);
+    let others = meant.iter().filter(|it| !is_asked(it));
+    if let Some((it, unit)) = others.into_iter().find_map(|it| Some((it, it.unit.as_ref()?))) {
         bail!(
             "worker {} is {unit} of {}, and systemd would start it again: systemctl stop {unit} there; nobody was asked",
             it.id,
@@ -105,6 +118,17 @@ pub fn stop(
         }
         pause(ASK_EVERY.min(deadline.left()));
     }
+}
+
+/// The worker that is the unit of this host now.
+fn of_unit(settings: &Settings) -> Option<String> {
+    let unit = RUNNER.service();
+    if settings.host.services != Services::Systemd || !services::is_running() {
+        return None;
+    }
+    let names = std::slice::from_ref(&unit);
+    let shown = services::show(&settings.host.systemctl, names, SHOW_LIMIT).ok()?;
+    witness::of(shown.get(&unit)?.main_pid()?)
 }
 
 /// Shows the processes and the containers of jobs, and ends those whose worker is gone; where `ids` names workers, those of

@@ -24,6 +24,13 @@ pub fn own() -> std::io::Result<String> {
     Ok(format!("{}:{pid}:{ticks}", place()?))
 }
 
+/// Which worker a process is that runs now.
+#[must_use]
+pub fn of(pid: u32) -> Option<String> {
+    let ticks = start_of(i32::try_from(pid).ok()?)?;
+    Some(format!("{}:{pid}:{ticks}", place().ok()?))
+}
+
 /// What is known here of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
