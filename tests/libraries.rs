@@ -15,7 +15,7 @@ use unwedge::queue::library::{self, About};
 use unwedge::queue::{self, Fault};
 
 use crate::support::isolate;
-use crate::support::postgres::{Database, cluster};
+use crate::support::postgres::{Database, cluster, standby};
 
 /// A library, what its tables are made of, and rows of every kind.
 pub struct Fixture {
@@ -157,8 +157,8 @@ pub const ALL: [Fixture; 9] = [
         name: "oban",
         schema: "public",
         install: oban,
-        versions: [9, 14, 8],
-        later: "COMMENT ON TABLE oban_jobs IS '15'",
+        versions: [9, 15, 8],
+        later: "COMMENT ON TABLE oban_jobs IS '16'",
         rows: "
             INSERT INTO oban_jobs (worker, args, priority, state, scheduled_at, attempt, attempted_at)
             SELECT r.key, json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)), r.priority, r.state::oban_job_state,
@@ -430,6 +430,11 @@ fn oban(_: &Packages, database: &Database, version: i64) {
     );
     database.sql(&rebuilt("oban").replace("(STATES)", &format!("({states})")));
     database.sql(&format!("COMMENT ON TABLE oban_jobs IS '{version}'"));
+    if version > 14 {
+        database.sql(
+            "CREATE INDEX oban_jobs_staging_idx ON oban_jobs (scheduled_at, id) WHERE state IN ('scheduled', 'retryable')",
+        );
+    }
 }
 
 fn pgmq(_: &Packages, database: &Database, version: i64) {
@@ -588,6 +593,155 @@ fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session
             assert_eq!(facts.advice.is_empty(), has_index, "{shown}");
         }
     }
+}
+
+#[test]
+fn a_standby_is_read_but_for_a_library_that_tells_by_locks_what_is_at_work() {
+    let test = "libraries::a_standby_is_read_but_for_a_library_that_tells_by_locks_what_is_at_work";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    let mut sql = String::new();
+    let mut expected = Vec::new();
+    for fixture in &ALL {
+        let database = cluster.database();
+        (fixture.install)(&packages, &database, fixture.versions[1]);
+        let _held = plant(fixture, &database);
+        let facts = about(fixture, &database, "postgres").unwrap().facts;
+        expected.push((fixture, database.name.clone(), State::ALL.map(|it| facts.count(it))));
+        sql +=
+            &format!("CREATE DATABASE {0};\n\\connect {0}\n{1}\n", database.name, database.dump());
+    }
+    let standby = standby(&sql);
+    for (fixture, name, counts) in expected {
+        let asked = queue(fixture, &standby.url("postgres", &name));
+        match queue::look(&asked) {
+            QueueLook::Known(facts) if fixture.name != "que" => {
+                assert_eq!(State::ALL.map(|it| facts.count(it)), counts, "{}", fixture.name);
+            }
+            QueueLook::Unknown { why, .. } if fixture.name == "que" => {
+                assert!(why.contains("standby") && why.contains("name the primary"), "{why}");
+            }
+            look => panic!("{}: {look:?}", fixture.name),
+        }
+    }
+}
+
+#[test]
+fn each_reading_goes_by_the_indexes_that_are_missed_where_they_are_not_there() {
+    let test =
+        "libraries::each_reading_goes_by_the_indexes_that_are_missed_where_they_are_not_there";
+    each(test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql(&many(fixture.name).replace("1000000", "20000").replace("50000", "1000"));
+        database.sql("VACUUM ANALYZE");
+        let about = about(fixture, database, "postgres").unwrap();
+        let library = library::named(fixture.name).unwrap();
+        for any in library.indexes {
+            let goes = any.iter().any(|it| about.indexes.contains(*it));
+            assert!(goes, "{}: {any:?}: {:?}", fixture.name, about.indexes);
+        }
+    });
+}
+
+/// 1000000 done ones and 50000 waiting ones, put in by the library's own table.
+pub fn many(name: &str) -> &'static str {
+    match name {
+        "graphile-worker" => {
+            "INSERT INTO graphile_worker._private_tasks (identifier) VALUES ('t');
+             INSERT INTO graphile_worker._private_jobs (task_id, run_at) SELECT t.id, now() - interval '1 min'
+                 FROM graphile_worker._private_tasks t, generate_series(1, 50000)"
+        }
+        "pg-boss" => {
+            "INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+                 deletion_seconds, partition, table_name) VALUES ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common');
+             INSERT INTO pgboss.job (name, state, completed_on) SELECT 't', 'completed', now() FROM generate_series(1, 1000000);
+             INSERT INTO pgboss.job (name, created_on) SELECT 't', now() - g * interval '1 ms' FROM generate_series(1, 50000) g"
+        }
+        "procrastinate" => {
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, status) SELECT 'q', 't', 'succeeded' FROM generate_series(1, 1000000);
+             INSERT INTO procrastinate_jobs (queue_name, task_name) SELECT 'q', 't' FROM generate_series(1, 50000)"
+        }
+        "river" => {
+            "INSERT INTO river_job (kind, args, state, finalized_at) SELECT 'k', '{}', 'completed', now() FROM generate_series(1, 1000000);
+             INSERT INTO river_job (kind, args) SELECT 'k', '{}' FROM generate_series(1, 50000)"
+        }
+        "oban" => {
+            "INSERT INTO oban_jobs (worker, state) SELECT 'k', 'completed' FROM generate_series(1, 1000000);
+             INSERT INTO oban_jobs (worker) SELECT 'k' FROM generate_series(1, 50000)"
+        }
+        "good-job" => {
+            "INSERT INTO good_jobs (created_at, updated_at, performed_at, finished_at) SELECT now(), now(), now(), now() FROM generate_series(1, 1000000);
+             INSERT INTO good_jobs (created_at, updated_at) SELECT now(), now() FROM generate_series(1, 50000)"
+        }
+        "que" => {
+            "INSERT INTO que_jobs (job_class, job_schema_version, finished_at) SELECT 'k', 1, now() FROM generate_series(1, 1000000);
+             INSERT INTO que_jobs (job_class, job_schema_version) SELECT 'k', 1 FROM generate_series(1, 50000)"
+        }
+        "solid-queue" => {
+            "INSERT INTO solid_queue_jobs (queue_name, class_name, arguments, finished_at) SELECT 'q', 'k', '{}', now() FROM generate_series(1, 1000000);
+             WITH put AS (INSERT INTO solid_queue_jobs (queue_name, class_name, arguments) SELECT 'q', 'k', '{}' FROM generate_series(1, 50000) RETURNING id)
+                 INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at) SELECT id, 'q', now() FROM put"
+        }
+        "pgmq" => {
+            "INSERT INTO pgmq.a_q (msg_id, vt, message) SELECT g, now(), '{}' FROM generate_series(1, 1000000) g;
+             INSERT INTO pgmq.q_q (vt, message) SELECT now(), '{}' FROM generate_series(1, 50000)"
+        }
+        other => panic!("{other}: no rows for it"),
+    }
+}
+
+/// More than one share of what waits, of several ranks, due and not.
+fn in_shares(name: &str) -> &'static str {
+    match name {
+        "river" => {
+            "INSERT INTO river_job (kind, args, queue, priority, scheduled_at, state) SELECT 'k', '{}', 'q' || g % 7, 1 + g * 5 % 4,
+                 now() + (g * 37 % 1000 - 700) * interval '1 s', (ARRAY['available', 'retryable', 'scheduled'])[1 + g % 3]::river_job_state
+             FROM generate_series(1, 400) g"
+        }
+        "oban" => {
+            "INSERT INTO oban_jobs (worker, queue, priority, scheduled_at, state) SELECT 'k', 'q' || g % 7, g * 5 % 4,
+                 timezone('UTC', now() + (g * 37 % 1000 - 700) * interval '1 s'),
+                 (ARRAY['available', 'retryable', 'scheduled', 'suspended'])[1 + g % 4]::oban_job_state
+             FROM generate_series(1, 400) g"
+        }
+        "que" => {
+            "INSERT INTO que_jobs (job_class, job_schema_version, queue, priority, run_at) SELECT 'k', 1 + g % 2, 'q' || g % 7, g * 5 % 4,
+                 now() + (g * 37 % 1000 - 700) * interval '1 s' FROM generate_series(1, 400) g"
+        }
+        "pg-boss" => {
+            "INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+                 deletion_seconds, partition, table_name) SELECT 't' || g, 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common' FROM generate_series(0, 6) g;
+             INSERT INTO pgboss.job (name, priority, created_on, start_after, state) SELECT 't' || g % 7, g * 5 % 4, now() - g * interval '1 s',
+                 now() + (g * 37 % 1000 - 700) * interval '1 s', (ARRAY['created', 'retry'])[1 + g % 2]::pgboss.job_state
+             FROM generate_series(1, 400) g"
+        }
+        other => panic!("{other}: it has no order by an index"),
+    }
+}
+
+#[test]
+fn what_comes_next_is_the_same_by_an_index_and_without() {
+    let test = "libraries::what_comes_next_is_the_same_by_an_index_and_without";
+    only(&["river", "oban", "que", "pg-boss"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql(in_shares(fixture.name));
+        let sorted = library::named(fixture.name).unwrap().sorted.as_ref().unwrap();
+        let lists = |most| {
+            let asked = queue(fixture, &database.url("postgres"));
+            let QueueLook::Known(facts) = queue::look(&Queue { next_jobs: most, ..asked }) else {
+                panic!("{}", fixture.name)
+            };
+            assert_eq!(facts.next.len(), usize::try_from(most).unwrap());
+            (facts.next, facts.cooling)
+        };
+        let by_it = [1, 10, 100].map(lists);
+        let schema = fixture.schema;
+        database.sql(&format!("DROP INDEX {schema}.{}", sorted.index));
+        assert_eq!([1, 10, 100].map(lists), by_it, "{}", fixture.name);
+        // nor does one of another order under that name change it
+        let on = if fixture.name == "pg-boss" { "job_common" } else { fixture.tables[0] };
+        database.sql(&format!("CREATE INDEX {} ON {schema}.{on} (priority, id)", sorted.index));
+        assert_eq!([1, 10, 100].map(lists), by_it, "{}", fixture.name);
+    });
 }
 
 #[test]

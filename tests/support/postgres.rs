@@ -49,6 +49,28 @@ echo ready
 read -r _ || :
 "#;
 
+/// A cluster of its own that is brought to this state, and is a standby from then on: what it has is read, and nothing is
+/// written. It ends like the other.
+const STANDBY: &str = r#"
+set -eu
+bin=$1 dir=$2 port=$3
+cd "$dir"
+start() {
+  "$bin/postgres" -D data -k "$dir" -p "$port" -c listen_addresses= -c fsync=off >>log 2>&1 &
+  pid=$!
+  until "$bin/pg_isready" -q -h "$dir" -p "$port"; do kill -0 $pid; sleep 0.05; done
+}
+"$bin/initdb" -D data -U postgres -E UTF8 --no-locale --no-sync -A trust >log 2>&1
+trap 'kill -INT $pid 2>/dev/null; wait $pid || :; cd /; rm -rf "$dir"' EXIT
+start
+"$bin/psql" -qX -v ON_ERROR_STOP=1 -h "$dir" -p "$port" -U postgres -f sql >>log 2>&1
+kill -INT $pid; wait $pid || :
+touch data/standby.signal
+start
+echo ready
+read -r _ || :
+"#;
+
 /// The cluster.
 pub struct Cluster {
     pub dir: PathBuf,
@@ -79,9 +101,21 @@ pub fn cluster(test: &str) -> Option<&'static Cluster> {
     Some(CLUSTER.get_or_init(start))
 }
 
-#[allow(clippy::disallowed_methods, reason = "tests start processes")]
 fn start() -> Cluster {
+    made(SCRIPT, PASSWORD, None)
+}
+
+/// A standby that has what this SQL has made in the database `postgres`.
+pub fn standby(sql: &str) -> Cluster {
+    made(STANDBY, "", Some(sql))
+}
+
+#[allow(clippy::disallowed_methods, reason = "tests start processes")]
+fn made(script: &str, password: &str, sql: Option<&str>) -> Cluster {
     let dir = tempfile::tempdir().unwrap().keep();
+    if let Some(sql) = sql {
+        fs::write(dir.join("sql"), sql).unwrap();
+    }
     let owned = Command::new("chown").arg("postgres:postgres").arg(&dir).status().unwrap();
     assert!(owned.success());
     fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -89,10 +123,10 @@ fn start() -> Cluster {
     #[allow(clippy::zombie_processes, reason = "it ends when its input does, after this process")]
     let mut child = Command::new("/usr/bin/setpriv")
         .args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"])
-        .args(["/bin/sh", "-c", SCRIPT, "sh", BIN])
+        .args(["/bin/sh", "-c", script, "sh", BIN])
         .arg(&dir)
         .arg(port.to_string())
-        .arg(PASSWORD)
+        .arg(password)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -113,6 +147,12 @@ impl Cluster {
         let name = format!("q{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.admin("postgres").batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
         Database { name, cluster: self }
+    }
+
+    /// A database of it, by the socket.
+    pub fn url(&self, role: &str, database: &str) -> String {
+        let dir = self.dir.to_str().unwrap().replace('/', "%2F");
+        format!("postgres://{role}@{dir}:{}/{database}", self.port)
     }
 
     fn admin(&self, database: &str) -> Client {
@@ -156,8 +196,19 @@ impl Database {
 
     /// By the socket.
     pub fn url(&self, role: &str) -> String {
-        let dir = self.cluster.dir.to_str().unwrap().replace('/', "%2F");
-        format!("postgres://{role}@{dir}:{}/{}", self.cluster.port, self.name)
+        self.cluster.url(role, &self.name)
+    }
+
+    /// All of it, as SQL.
+    pub fn dump(&self) -> String {
+        let (dir, port) = (self.cluster.dir.as_os_str(), self.cluster.port.to_string());
+        let dump = Command::new(format!("{BIN}/pg_dump"))
+            .args(["-U", "postgres", "-p", &port, "-d", &self.name, "-h"])
+            .arg(dir)
+            .output()
+            .unwrap();
+        assert!(dump.status.success(), "{dump:?}");
+        String::from_utf8(dump.stdout).unwrap()
     }
 
     /// Over TCP, with a password.

@@ -56,21 +56,24 @@ pub const LIBRARY: Library = Library {
     dead: Some(
         "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL",
     ),
+    utc: true,
     row: Row {
         id: "id::text",
         nth: "created_at",
         turn: "priority NULLS LAST, created_at",
         lane: "queue_name",
         arguments: Some("serialized_params"),
-        started: "performed_at AT TIME ZONE 'UTC'",
-        until: "coalesce(scheduled_at, created_at) AT TIME ZONE 'UTC'",
+        started: "performed_at",
+        until: "coalesce(scheduled_at, created_at)",
         held: "false",
         again: "coalesce(executions_count, 0) > 0",
         tries: "coalesce(executions_count, 0)",
-        since: "coalesce(scheduled_at, created_at) AT TIME ZONE 'UTC'",
+        since: "coalesce(scheduled_at, created_at)",
         stale: "NOT EXISTS (SELECT 1 FROM {schema}.good_job_processes p WHERE p.id = j.locked_by_id \
-                AND p.updated_at AT TIME ZONE 'UTC' >= now() - interval '5 min')",
+                AND p.updated_at >= {now} - interval '5 min')",
     },
+    sorted: None,
+    tried: None,
     oldest: None,
     indexes: &[
         &["index_good_job_jobs_for_candidate_lookup", "index_good_jobs_on_scheduled_at"],

@@ -26,6 +26,7 @@ pub const LIBRARY: Library = Library {
     dead: Some(
         "SELECT count(*) FROM {schema}.jobs WHERE locked_at IS NULL AND attempts >= max_attempts",
     ),
+    utc: false,
     row: Row {
         id: "id::text",
         nth: "id",
@@ -41,6 +42,8 @@ pub const LIBRARY: Library = Library {
         // what it takes over by itself
         stale: "locked_at < now() - interval '4 hours'",
     },
+    sorted: None,
+    tried: None,
     oldest: None,
     indexes: &[],
     rescue: Rescue {

@@ -56,8 +56,14 @@ pub struct Library {
     pub waiting: &'static str,
     /// How many failed for good and are kept, as a question of one number; none where it has no such rows.
     pub dead: Option<&'static str>,
+    /// Whether the moments of its rows are UTC without a zone; `{now}` in any of its texts is one of the same kind.
+    pub utc: bool,
     /// What of a row means what.
     pub row: Row,
+    /// What has those that wait in the order in which they are taken; none where nothing has.
+    pub sorted: Option<Sorted>,
+    /// How many of those that could be taken were tried before, as a question of one number; none: the rows say it.
+    pub tried: Option<&'static str>,
     /// Since when the oldest that could be taken has waited, as a question of one moment; none: the rows say it.
     pub oldest: Option<&'static str>,
     /// The indexes by which rows are found without going through the finished ones, of each list one. None where no finished
@@ -96,6 +102,18 @@ pub struct Version {
     pub older: &'static str,
     /// What is to be done where its tables are there and say no version; none where they always do.
     pub unsaid: Option<&'static str>,
+}
+
+/// An index that has what waits in the order in which it is taken, share by share. Of a library with one, no row is without a
+/// time before when it is not taken.
+#[derive(Debug)]
+pub struct Sorted {
+    /// Its name.
+    pub index: &'static str,
+    /// Its columns, as its definition says them: one of another version may have the same name.
+    pub columns: &'static str,
+    /// Those that make a share, which are never null.
+    pub shares: &'static [&'static str],
 }
 
 /// Expressions over a row.

@@ -31,6 +31,7 @@ pub const LIBRARY: Library = Library {
     running: "vt > now() AND read_ct > 0",
     waiting: "vt <= now() OR read_ct = 0",
     dead: None,
+    utc: false,
     row: Row {
         id: "queue || ':' || msg_id",
         nth: "msg_id",
@@ -47,6 +48,8 @@ pub const LIBRARY: Library = Library {
         // a message that nobody gets done
         stale: "read_ct >= 5",
     },
+    sorted: None,
+    tried: None,
     oldest: None,
     indexes: &[],
     rescue: Rescue { by: "pgmq's visibility timeout", taken: Taken::At("vt") },

@@ -30,6 +30,7 @@ pub const LIBRARY: Library = Library {
     running: "status = 'doing'",
     waiting: "status = 'todo'",
     dead: Some("SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'"),
+    utc: false,
     row: Row {
         id: "id::text",
         nth: "id",
@@ -45,6 +46,8 @@ pub const LIBRARY: Library = Library {
         since: "scheduled_at",
         stale: "NOT EXISTS (SELECT 1 FROM {schema}.procrastinate_workers w WHERE w.id = j.worker_id AND w.last_heartbeat >= now() - interval '30 s')",
     },
+    sorted: None,
+    tried: None,
     oldest: Some(
         "SELECT least((SELECT min(scheduled_at) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at <= now()), \
          (SELECT min(at) FROM {schema}.procrastinate_events WHERE job_id = \

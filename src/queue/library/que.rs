@@ -3,7 +3,16 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Taken, Version};
+use super::{Library, Rescue, Row, Sorted, Taken, Version};
+
+/// Which numbers are locked, and by which connection.
+macro_rules! locks {
+    () => {
+        "(SELECT (classid::bigint << 32) | objid::bigint AS locked, pid FROM pg_locks \
+         WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) l"
+    };
+}
 
 /// How it is read. The version is what its migrator wrote as a comment of its table.
 pub const LIBRARY: Library = Library {
@@ -24,21 +33,31 @@ pub const LIBRARY: Library = Library {
         ),
     },
     parts: None,
-    from: "{schema}.que_jobs j LEFT JOIN (SELECT (classid::bigint << 32) | objid::bigint AS locked, pid FROM pg_locks \
-           WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) l ON l.locked = j.id",
-    running: "locked IS NOT NULL AND finished_at IS NULL AND expired_at IS NULL",
-    waiting: "locked IS NULL AND finished_at IS NULL AND expired_at IS NULL",
+    from: "{schema}.que_jobs j",
+    running: concat!(
+        "finished_at IS NULL AND expired_at IS NULL AND id IN (SELECT locked FROM ",
+        locks!(),
+        ")"
+    ),
+    // not joined: that would lose the order of the index
+    waiting: concat!(
+        "finished_at IS NULL AND expired_at IS NULL AND id NOT IN (SELECT locked FROM ",
+        locks!(),
+        ")"
+    ),
     dead: Some(
         "SELECT count(*) FROM {schema}.que_jobs WHERE expired_at IS NOT NULL AND finished_at IS NULL",
     ),
+    utc: false,
     row: Row {
         id: "id::text",
         nth: "id",
         turn: "priority, run_at, id",
         lane: "queue",
-        // keywords came with version 6
-        arguments: Some("jsonb_build_object('args', args, 'kwargs', to_jsonb(j)->'kwargs')"),
+        // keywords came with version 6; looked up of those that are shown, as the whole of a row is much to put in order
+        arguments: Some(
+            "jsonb_build_object('args', args, 'kwargs', (SELECT to_jsonb(k)->'kwargs' FROM {schema}.que_jobs k WHERE k.id = j.id))",
+        ),
         started: "NULL::timestamptz",
         until: "run_at",
         held: "false",
@@ -46,8 +65,19 @@ pub const LIBRARY: Library = Library {
         tries: "error_count",
         since: "run_at",
         // held by a connection that is no worker's
-        stale: "NOT EXISTS (SELECT 1 FROM {schema}.que_lockers q WHERE q.pid = l.pid)",
+        stale: concat!(
+            "id NOT IN (SELECT locked FROM ",
+            locks!(),
+            " JOIN {schema}.que_lockers q ON q.pid = l.pid)"
+        ),
     },
+    // before version 6 it has another beginning, and the first column is null at times
+    sorted: Some(Sorted {
+        index: "que_poll_idx",
+        columns: "(job_schema_version, queue, priority, run_at, id)",
+        shares: &["job_schema_version", "queue"],
+    }),
+    tried: None,
     oldest: None,
     indexes: &[&["que_poll_idx"]],
     rescue: Rescue {

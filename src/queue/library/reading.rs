@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Library, Taken};
+use super::{Library, Sorted, Taken};
 use crate::config::queue::{Library as Written, Queue};
 use crate::probes::jobs::{
     InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
@@ -21,6 +21,9 @@ use crate::queue::postgres::{connect, said, settings};
 use crate::queue::read::{odd_outputs, refuse_too_many};
 use crate::queue::sql::{literal, quote};
 use crate::queue::{Fault, millis};
+
+/// Of how many shares what comes next is put together; where there are more, putting all that waits in order takes less.
+const SHARES_MAX: usize = 100;
 
 /// What is to be known of the queue itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +123,6 @@ struct Answer {
     at_work: AtWork,
     dead: Option<u64>,
     missing: Vec<String>,
-    running: Vec<Found>,
     next: Vec<Found>,
     cooling: Vec<Found>,
 }
@@ -137,6 +139,8 @@ struct Waiting {
 struct AtWork {
     running: u64,
     stale: u64,
+    /// One more than may run at most: the numbers are of these, and are not told where there are so many.
+    jobs: Vec<Found>,
 }
 
 #[derive(Deserialize)]
@@ -158,7 +162,24 @@ impl Reading<'_> {
 
     /// A text of the library's with its schema.
     fn of(&self, text: &str) -> String {
-        text.replace("{parts}", &self.parts).replace("{schema}", &quote(self.schema()))
+        text.replace("{parts}", &self.parts)
+            .replace("{now}", self.now())
+            .replace("{schema}", &quote(self.schema()))
+    }
+
+    /// The moment of the statement as its rows say moments: asked once, as making it anew for each row takes longer than
+    /// all else that is done with one.
+    fn now(&self) -> &'static str {
+        if self.library.utc { "(SELECT timezone('UTC', now()))" } else { "now()" }
+    }
+
+    /// A moment of a row's as one that has a zone.
+    fn zoned(&self, moment: &str) -> String {
+        if self.library.utc {
+            format!("(({moment}) AT TIME ZONE 'UTC')")
+        } else {
+            format!("({moment})")
+        }
     }
 
     /// The version of its tables, which is one that is read.
@@ -252,7 +273,7 @@ impl Reading<'_> {
 
     fn facts(&self, client: &mut Client) -> Result<QueueFacts, Fault> {
         let answer: Answer = self.answer(client, &self.statement())?;
-        refuse_too_many(answer.running.len())?;
+        refuse_too_many(answer.at_work.jobs.len())?;
         let mut advice = Vec::new();
         advice.extend(answer.missing.iter().map(|index| {
             format!(
@@ -264,7 +285,7 @@ impl Reading<'_> {
         let mut jobs = |found: Vec<Found>, state: Option<State>| -> Vec<Job> {
             found.into_iter().map(|it| it.job(state, &mut odd)).collect()
         };
-        let running = jobs(answer.running, Some(State::Running));
+        let running = jobs(answer.at_work.jobs, Some(State::Running));
         let next = jobs(answer.next, None);
         let cooling = jobs(answer.cooling, Some(State::Cooling));
         advice.extend(odd_outputs(odd));
@@ -329,9 +350,13 @@ impl Reading<'_> {
             }
             (None, _) | (Some(_), []) => "NULL::text".to_owned(),
         };
-        let free = format!("(coalesce(({}) <= now(), true) AND NOT ({}))", row.until, row.held);
+        let free = format!("(coalesce(({}) <= {{now}}, true) AND NOT ({}))", row.until, row.held);
         let oldest = library.oldest.map_or_else(
-            || format!("min({}) FILTER (WHERE {free})", row.since),
+            || self.zoned(&format!("min({}) FILTER (WHERE {free})", row.since)),
+            |ask| format!("({ask})"),
+        );
+        let tried = library.tried.map_or_else(
+            || format!("count(*) FILTER (WHERE {free} AND ({}))", row.again),
             |ask| format!("({ask})"),
         );
         let back = match library.rescue.taken {
@@ -344,44 +369,86 @@ impl Reading<'_> {
             "json_build_object('id', {}, 'lane', ({})::text, 'output', {output}, 'started_ms', {}, 'until_ms', {}, 'back_ms', {}, 'tries', ({})::bigint, 'again', ({}))",
             row.id,
             row.lane,
-            ms(&format!("({})", row.started)),
-            ms(&format!("({})", row.until)),
+            ms(&self.zoned(row.started)),
+            ms(&self.zoned(row.until)),
             ms(&format!("({back})")),
             row.tries,
             row.again
         );
-        let list = |condition: &str, order: &str, most: usize| {
+        let job = format!("CASE WHEN clock_timestamp() IS NOT NULL THEN {job} END AS job");
+        let list = |from: &str, condition: &str, order: &str| {
+            let next = self.queue.next_jobs;
             format!(
-                "(SELECT coalesce(json_agg(job), '[]') FROM (SELECT CASE WHEN clock_timestamp() IS NOT NULL THEN {job} END AS job FROM {} WHERE {condition} ORDER BY {order} LIMIT {most}) AS l)",
-                library.from
+                "(SELECT coalesce(json_agg(job), '[]') FROM (SELECT {job} FROM {from} WHERE {condition} ORDER BY {order} LIMIT {next}) AS l)"
             )
         };
-        let next = usize::try_from(self.queue.next_jobs).unwrap_or(RUNNING_MAX);
-        let (running, waiting) = (library.running, library.waiting);
+        let (from, running, waiting) = (library.from, library.running, library.waiting);
+        let mut comes_next = list(from, &format!("({waiting}) AND {free}"), row.turn);
+        let mut shares = String::new();
+        if let Some(sorted) = &library.sorted {
+            let (all, first) = self.sorted(sorted);
+            comes_next = format!(
+                "CASE WHEN CASE WHEN pg_get_indexdef({}) LIKE '%{}%' THEN (SELECT count(*) <= {SHARES_MAX} FROM shares) END THEN {} ELSE {comes_next} END",
+                self.regclass(sorted.index),
+                sorted.columns,
+                list(&first, "true", row.turn)
+            );
+            shares = format!(", shares AS ({all})");
+        }
+        // what cools is looked for where the counts say that something does; not as what is not free, which no index tells
         let text = format!(
-            "SELECT json_build_object('now_ms', {now}, \
+            "WITH counted AS (SELECT count(*) AS waiting, count(*) FILTER (WHERE {free}) AS free, {tried} AS again, \
+                 {oldest_ms} AS oldest FROM {from} WHERE {waiting}){shares} \
+             SELECT json_build_object('now_ms', {now}, \
              'waiting', (SELECT json_build_object('pending', free - again, 'retryable', again, 'cooling', waiting - free, 'oldest_ms', greatest({now} - oldest, 0)) \
-                 FROM (SELECT count(*) AS waiting, count(*) FILTER (WHERE {free}) AS free, count(*) FILTER (WHERE {free} AND ({again})) AS again, \
-                 {oldest_ms} AS oldest FROM {from} WHERE {waiting}) w), \
-             'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE {stale})) FROM {from} WHERE {running}), \
-             'dead', ({dead}), 'missing', {missing}, \
-             'running', {at_work}, 'next', {comes_next}, 'cooling', {cools})",
+                 FROM counted), \
+             'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE stale), 'jobs', coalesce(json_agg(job), '[]')) \
+                 FROM (SELECT {job}, {stale} AS stale FROM {from} WHERE {running} ORDER BY {nth} LIMIT {too_many}) AS l), \
+             'dead', ({dead}), 'missing', {missing}, 'next', {comes_next}, 'cooling', {cools})",
             now = ms("now()"),
-            again = row.again,
             oldest_ms = ms(&oldest),
-            from = library.from,
             stale = row.stale,
+            nth = row.nth,
+            too_many = RUNNING_MAX + 1,
             dead = library.dead.unwrap_or("SELECT NULL"),
             missing = self.missing(),
-            at_work = list(running, row.nth, RUNNING_MAX + 1),
-            comes_next = list(&format!("({waiting}) AND {free}"), row.turn, next),
             cools = list(
-                &format!("({waiting}) AND NOT {free}"),
+                from,
+                &format!(
+                    "(SELECT waiting > free FROM counted) AND ({waiting}) AND (({}) > {{now}} OR ({}))",
+                    row.until, row.held
+                ),
                 &format!("{}, {}", row.until, row.nth),
-                next
             ),
         );
         self.of(&text)
+    }
+
+    /// The shares of what waits, and of each those that come first: from one value of the index's to the next, and past all
+    /// rows of one.
+    fn sorted(&self, sorted: &Sorted) -> (String, String) {
+        let (from, row) = (self.library.from, &self.library.row);
+        let mut open = format!("({}) AND NOT ({})", self.library.waiting, row.held);
+        let (mut names, mut each) = (Vec::new(), Vec::new());
+        for (at, column) in sorted.shares.iter().enumerate() {
+            let least =
+                |more: &str| format!("(SELECT min({column}) FROM {from} WHERE {open}{more})");
+            each.push(format!(
+                "LATERAL (WITH RECURSIVE one AS (SELECT {} AS told UNION ALL SELECT {} FROM one WHERE told IS NOT NULL) \
+                 SELECT told FROM one WHERE told IS NOT NULL) AS by_{at} (by_{at})",
+                least(""),
+                least(&format!(" AND {column} > told"))
+            ));
+            names.push(format!("by_{at}"));
+            open += &format!(" AND {column} = by_{at}");
+        }
+        let all =
+            format!("SELECT {} FROM {} LIMIT {SHARES_MAX} + 1", names.join(", "), each.join(", "));
+        let first = format!(
+            "shares, LATERAL (SELECT * FROM {from} WHERE {open} AND {} <= {{now}} ORDER BY {} LIMIT {}) AS j",
+            row.until, row.turn, self.queue.next_jobs
+        );
+        (all, first)
     }
 
     /// One value that is JSON.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Taken, Version};
+use super::{Library, Rescue, Row, Sorted, Taken, Version};
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
@@ -24,6 +24,7 @@ pub const LIBRARY: Library = Library {
     running: "state = 'running'",
     waiting: "state IN ('available', 'retryable', 'scheduled', 'pending')",
     dead: Some("SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded'"),
+    utc: false,
     row: Row {
         id: "id::text",
         nth: "id",
@@ -39,6 +40,12 @@ pub const LIBRARY: Library = Library {
         // what it rescues by itself
         stale: "attempted_at < now() - interval '1 hour'",
     },
+    sorted: Some(Sorted {
+        index: "river_job_prioritized_fetching_index",
+        columns: "(state, queue, priority, scheduled_at, id)",
+        shares: &["state", "queue"],
+    }),
+    tried: None,
     oldest: None,
     indexes: &[&["river_job_prioritized_fetching_index"]],
     rescue: Rescue {

@@ -54,8 +54,9 @@ pub const LIBRARY: Library = Library {
         unsaid: None,
     },
     parts: None,
-    // of each branch only what is asked of it is read, and what only the job tells only of those that are shown
-    from: "(SELECT job_id, 'claimed' AS stand, NULL::text AS queue_name, 0 AS priority, created_at AS began, NULL::timestamp AS due, process_id \
+    // of each branch only what is asked of it is read, and what only the job tells only of those that are shown; the types of
+    // a column are one in all branches, or the order of their indexes is lost
+    from: "(SELECT job_id, 'claimed' AS stand, NULL::varchar AS queue_name, 0 AS priority, created_at AS began, NULL::timestamp AS due, process_id \
            FROM {schema}.solid_queue_claimed_executions \
            UNION ALL SELECT job_id, 'ready', queue_name, priority, NULL, created_at, NULL FROM {schema}.solid_queue_ready_executions \
            UNION ALL SELECT job_id, 'scheduled', queue_name, priority, NULL, scheduled_at, NULL FROM {schema}.solid_queue_scheduled_executions \
@@ -63,6 +64,7 @@ pub const LIBRARY: Library = Library {
     running: "stand = 'claimed'",
     waiting: "stand IN ('ready', 'scheduled', 'blocked')",
     dead: Some("SELECT count(*) FROM {schema}.solid_queue_failed_executions"),
+    utc: true,
     row: Row {
         id: "job_id::text",
         nth: "job_id",
@@ -71,16 +73,23 @@ pub const LIBRARY: Library = Library {
         arguments: Some(
             "(SELECT j.arguments::jsonb FROM {schema}.solid_queue_jobs j WHERE j.id = job_id)",
         ),
-        started: "began AT TIME ZONE 'UTC'",
-        until: "due AT TIME ZONE 'UTC'",
+        started: "began",
+        until: "due",
         held: "stand = 'blocked'",
         // how often it was tried stands in what it was put in with
         again: "coalesce((SELECT (j.arguments::jsonb->>'executions')::int FROM {schema}.solid_queue_jobs j WHERE j.id = job_id), 0) > 0",
         tries: "coalesce((SELECT (j.arguments::jsonb->>'executions')::int FROM {schema}.solid_queue_jobs j WHERE j.id = job_id), 0)",
-        since: "due AT TIME ZONE 'UTC'",
+        since: "due",
         stale: "NOT EXISTS (SELECT 1 FROM {schema}.solid_queue_processes p WHERE p.id = e.process_id \
-                AND p.last_heartbeat_at AT TIME ZONE 'UTC' >= now() - interval '5 min')",
+                AND p.last_heartbeat_at >= {now} - interval '5 min')",
     },
+    sorted: None,
+    // by the index of the unfinished, as a job that is there is; looking each up takes five times as long
+    tried: Some(
+        "SELECT count(*) FROM (SELECT job_id FROM {schema}.solid_queue_ready_executions WHERE created_at <= {now} \
+         UNION ALL SELECT job_id FROM {schema}.solid_queue_scheduled_executions WHERE scheduled_at <= {now}) e \
+         JOIN {schema}.solid_queue_jobs j ON j.id = e.job_id AND j.finished_at IS NULL WHERE (j.arguments::jsonb->>'executions')::int > 0",
+    ),
     oldest: None,
     indexes: &[],
     rescue: Rescue {
