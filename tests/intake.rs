@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -327,6 +328,27 @@ fn an_input_that_was_away_with_its_storage_is_known_again() {
 }
 
 #[test]
+fn a_listing_in_which_a_file_cannot_be_looked_at_is_none() {
+    if !can("intake::a_listing_in_which_a_file_cannot_be_looked_at_is_none") {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "");
+    desk.put("a", "x");
+    desk.takes(1, 0);
+    // names are told, and of the files nothing
+    let of_dir = |mode| {
+        fs::set_permissions(desk.dir.path().join("in"), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    of_dir(0o644);
+    let said = desk.pass();
+    assert!(said.contains("intake in: ") && said.contains("Permission denied"), "{said}");
+    assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NOT NULL").len(), 0);
+    of_dir(0o755);
+    desk.takes(0, 0);
+}
+
+#[test]
 fn a_queue_that_stays_mute_holds_no_intake() {
     if !can("intake::a_queue_that_stays_mute_holds_no_intake") {
         return;
@@ -384,9 +406,26 @@ fn what_stays_is_known_for_as_long_as_it_is_there() {
         };
         assert_eq!(remove(&mut store), 0, "without its row the file would be done again");
         desk.takes(0, 0);
+        // its storage may only have been away for a moment
+        let away = desk.dir.path().join("away");
+        fs::rename(desk.file("a"), &away).unwrap();
+        desk.takes(0, 0);
+        assert_eq!(remove(&mut store), 0, "nor while it may come back");
+        fs::rename(&away, desk.file("a")).unwrap();
+        desk.takes(0, 0);
         fs::remove_file(desk.file("a")).unwrap();
         desk.takes(0, 0);
-        assert_eq!(remove(&mut store), 1);
+        for (more_ms, expected) in [(-60_000, 0), (0, 1)] {
+            db.rows(&format!(
+                "UPDATE unwedge_jobs SET gone_ms = gone_ms - {} RETURNING id",
+                86_400_000 + more_ms
+            ));
+            assert_eq!(remove(&mut store), expected);
+            db.rows(&format!(
+                "UPDATE unwedge_jobs SET gone_ms = gone_ms + {} RETURNING id",
+                86_400_000 + more_ms
+            ));
+        }
         assert!(!Path::new(&desk.file("a")).exists());
     }
 }

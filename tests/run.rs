@@ -775,6 +775,50 @@ fn a_queue_that_is_named_is_used_on_the_terms_of_the_configuration() {
 }
 
 #[test]
+fn what_a_command_of_a_run_said_is_kept_and_is_never_that_of_another_queue() {
+    let (one, other) = (Db::file(), Db::file());
+    let desk = Desk::new(&one);
+    let file = desk.input("a", "x");
+    let logs = |queue: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command.args(["jobs", "logs", "1", "--queue", queue]).env("HOME", desk.path("home"));
+        let output = command.env_remove("XDG_STATE_HOME").output().unwrap();
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    };
+    let run = |queue: &str, words: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command
+            .current_dir(desk.dir.path())
+            .env("HOME", desk.path("home"))
+            .env_remove("XDG_STATE_HOME");
+        command.args(["run", "--queue", queue]).arg(&file).args(["--", "/bin/sh", "-c", words]);
+        command.output().unwrap()
+    };
+    run(&desk.queue, "echo what it said; exit 1");
+    assert_eq!(logs(&desk.queue), "== 1\nwhat it said\n");
+    let another = Desk::new(&other).queue;
+    run(&another, "exit 0");
+    assert_eq!(logs(&another), "== 1\n");
+    // they go after a week, with the next run
+    let kept = || {
+        fs::read_dir(desk.path("home/.local/state/unwedge/logs"))
+            .unwrap()
+            .map(|it| it.unwrap().path())
+    };
+    assert_eq!(kept().count(), 2);
+    let old = std::time::SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
+    for log in kept() {
+        fs::File::options().append(true).open(&log).unwrap().set_modified(old).unwrap();
+    }
+    run(&another, "exit 1");
+    assert_eq!(kept().count(), 1, "that of the one that was tried now");
+}
+
+#[test]
 fn a_result_is_one_by_what_must_be_in_it_and_by_a_command_that_looks_at_it() {
     for db in Db::both("a_result_is_one_by_what_must_be_in_it_and_by_a_command_that_looks_at_it") {
         let desk = Desk::new(&db);

@@ -466,6 +466,25 @@ host_test! {
 }
 
 host_test! {
+    fn what_fails_because_its_storage_went_is_not_the_items_fault_before_anybody_has_seen_it(host) {
+        let reads = script("[retry]\nattempts = 1\n", "until test -e /srv/in/go; do sleep 0.1; done; cat $1 >$2 2>/dev/null || exit 1");
+        furnish(&host, &[("reads", &reads)], "");
+        configure(&host, "", &format!("[mounts]\nrepair_under = [\"/srv\"]\n{}", listed("")));
+        for (nth, went) in ["umount -l /srv/storagebox", "kill -KILL $(main_pid)"].iter().enumerate() {
+            let id = nth as u64 + 1;
+            host.ok(&format!("echo x >/srv/remote/a{id}; chmod 644 /srv/remote/a{id}; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; unwedge jobs submit reads /srv/storagebox/a{id}"));
+            host.until(&format!("cd /; unwedge jobs why {id} | grep -q '^running'"));
+            host.ok(&format!("{went}; touch /srv/in/go"));
+            host.until(&format!("cd /; unwedge jobs show {id} | grep -qx 'state      retryable'"));
+            let it = job(&host, id);
+            assert_eq!((&it["failures"], &it["infra_errors"]), (&0.into(), &1.into()), "{it}");
+            assert!(it["message"].as_str().unwrap().starts_with("/srv/storagebox"), "{it}");
+            host.ok("rm /srv/in/go; systemctl restart storagebox; await_data");
+        }
+    }
+}
+
+host_test! {
     fn a_runner_that_is_too_old_for_its_queue_stays_down_and_says_what_to_do(host) {
         furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
         host.ok("systemctl start unwedge-runner; cd /; unwedge queue want-version 9.0.0");

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::FlockOperation;
@@ -231,7 +231,8 @@ fn round(
 }
 
 /// Takes away logs that are older than they are kept; 0 is for ever. How many.
-fn remove_logs(dir: &Path, kept: Duration, now: &Now) -> usize {
+#[must_use]
+pub fn remove_logs(dir: &Path, kept: Duration, now: &Now) -> usize {
     if kept.is_zero() {
         return 0;
     }
@@ -245,14 +246,10 @@ fn remove_logs(dir: &Path, kept: Duration, now: &Now) -> usize {
 /// another host took over: copies after the time of logs, and results that wait to be delivered after that of jobs that
 /// are put aside; 0 is for ever.
 fn remove_spare(dir: &Path, keep: &Keep, now: &Now) {
-    let is_of_try = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let parts: Vec<&str> = name.split('-').collect();
-        matches!(parts.as_slice(), [mark, id, nth]
-            if mark.len() == 6 && [id, nth].iter().all(|it| it.parse::<i64>().is_ok()))
-    };
+    let is_spare =
+        |path: &PathBuf| is_of_try(&path.file_name().unwrap_or_default().to_string_lossy());
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
-    for path in entries.filter(|path| is_of_try(path)) {
+    for path in entries.filter(is_spare) {
         let kept = if path.join(KEPT).exists() { keep.quarantined } else { keep.logs };
         if !kept.is_zero() && is_older(&path, kept, now) && !is_in_use(&path) {
             let _ = std::fs::remove_dir_all(path);
@@ -273,14 +270,17 @@ fn is_older(path: &Path, age: Duration, now: &Now) -> bool {
     at.is_some_and(|at| Duration::from_millis(now.utc_ms).saturating_sub(at) > age)
 }
 
-/// Whether it is called as the log of a try is: `17-2.log`.
+/// Whether it is called as the log of a try is: `a1b2c3-17-2.log`.
 fn is_log(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_suffix(".log").and_then(|name| name.split_once('-')).is_some_and(|(id, nth)| {
-        [id, nth]
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-    })
+    name.strip_suffix(".log").is_some_and(is_of_try)
+}
+
+/// Whether what is called so is of a try: the mark of its queue, its job, how often that was tried.
+fn is_of_try(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('-').collect();
+    let is_number = |part: &&str| part.parse::<i64>().is_ok();
+    matches!(parts.as_slice(), [mark, id, nth] if mark.len() == 6 && [id, nth].into_iter().all(is_number))
 }
 
 #[cfg(test)]
@@ -320,11 +320,11 @@ mod tests {
         let now = Now { utc_ms: 100_000_000, boot_ms: 1, boot_id: "a".to_owned() };
         let old = UNIX_EPOCH + Duration::from_millis(now.utc_ms - 7_200_000);
         for (name, is_old) in [
-            ("1-1.log", true),
-            ("2-1.log", false),
+            ("a1b2c3-1-1.log", true),
+            ("a1b2c3-2-1.log", false),
             ("notes.log", true),
-            ("1-1.txt", true),
-            ("-1.log", true),
+            ("a1b2c3-1-1.txt", true),
+            ("1-1.log", true),
         ] {
             let file = std::fs::File::create(dir.path().join(name)).unwrap();
             let at = if is_old { old } else { UNIX_EPOCH + Duration::from_millis(now.utc_ms) };
@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(remove_logs(dir.path(), Duration::ZERO, &now), 0);
         assert_eq!(remove_logs(dir.path(), Duration::from_secs(7300), &now), 0);
         assert_eq!(remove_logs(dir.path(), Duration::from_secs(7100), &now), 1);
-        assert!(!dir.path().join("1-1.log").exists());
+        assert!(!dir.path().join("a1b2c3-1-1.log").exists());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4);
         assert_eq!(remove_logs(&dir.path().join("none"), Duration::from_secs(1), &now), 0);
     }

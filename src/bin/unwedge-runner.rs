@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use unwedge::act::lock::{self, Tried};
@@ -17,7 +18,7 @@ use unwedge::report::runner::Standing;
 use unwedge::runner::cgroup::Cgroups;
 use unwedge::runner::setup::Setup;
 use unwedge::runner::supervise::{self, Around, End, mode_of, names, say};
-use unwedge::runner::{sign, taking_in, wish};
+use unwedge::runner::{log, sign, taking_in, wish};
 use unwedge::sys::clock::{Now, boottime};
 use unwedge::sys::manager::Manager;
 
@@ -61,7 +62,8 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     store::sweep_of(&RUNNER, &settings.host, &now);
 
     // decide
-    let wait = wish::wait(&settings, &now);
+    // who is started to work off what there is is no service that comes up again and again
+    let wait = if cli.once { Duration::ZERO } else { wish::wait(&settings, &now) };
     let files = wish.loaded.files.iter().map(|file| file.display().to_string());
     // names alone: a value may be a secret
     let variables = unwedge::config::overrides::of_process().into_iter();
@@ -74,6 +76,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         slots,
         run_dir: settings.host.run_dir.clone(),
         dir: own.clone(),
+        log_dir: Some(own.join(log::DIR)),
         keep_dir: Some(own),
         buckets: settings.bucket.clone(),
         unit: is_service.then(|| manifest::RUNNER.service()),

@@ -205,6 +205,10 @@ const SURROUNDINGS: [&str; 10] = [
 /// What kind of end that is.
 #[must_use]
 pub fn classify(seen: &Evidence) -> Outcome {
+    // what it exited with is then an answer to being ended, and means nothing
+    if seen.timed_out && !matches!(seen.output, Output::Unseen(_)) {
+        return Outcome::Not(Class::TimedOut);
+    }
     match (seen.mapped, &seen.output) {
         (Some(Meaning::Transient), _) | (None, Output::Unseen(_)) => {
             return Outcome::Not(Class::Infrastructure);
@@ -214,9 +218,6 @@ pub fn classify(seen: &Evidence) -> Outcome {
         (Some(Meaning::Configuration), _) => return Outcome::Not(Class::Configuration),
         (Some(Meaning::Unchanged), _) => return Outcome::Done,
         (None, Output::Good | Output::Short(_)) => {}
-    }
-    if seen.timed_out {
-        return Outcome::Not(Class::TimedOut);
     }
     if seen.is_accepted && seen.output == Output::Good {
         return Outcome::Done;
@@ -345,6 +346,18 @@ mod tests {
             (output(Output::Unseen("EIO".to_owned()), &good), Outcome::Not(Infrastructure)),
             (mapped(Meaning::Transient, &bad), Outcome::Not(Infrastructure)),
             (mapped(Meaning::Permanent, &good), Outcome::Not(Permanent)),
+            (
+                Evidence { timed_out: true, ..mapped(Meaning::Transient, &bad) },
+                Outcome::Not(TimedOut),
+            ),
+            (
+                Evidence { timed_out: true, ..mapped(Meaning::Unchanged, &bad) },
+                Outcome::Not(TimedOut),
+            ),
+            (
+                Evidence { timed_out: true, ..output(Output::Unseen("EIO".to_owned()), &bad) },
+                Outcome::Not(Infrastructure),
+            ),
             (mapped(Meaning::Conflict, &bad), Outcome::Not(Conflict)),
             (mapped(Meaning::Unchanged, &bad), Outcome::Done),
             (mapped(Meaning::Configuration, &bad), Outcome::Not(Configuration)),

@@ -11,6 +11,7 @@ use crate::config::queue::{Adapter, Queue};
 use crate::queue::link::Link;
 use crate::queue::store::Store;
 use crate::queue::{self, Fault};
+use crate::runner::log;
 use crate::sys::limit::within;
 use crate::sys::text;
 
@@ -113,6 +114,12 @@ pub fn own_file() -> Result<PathBuf> {
         "neither XDG_STATE_HOME nor HOME says where a queue may be; give one with --queue",
     )?;
     Ok(state.join("unwedge/queue.db"))
+}
+
+/// Where what commands of this user's runs said is kept.
+#[must_use]
+pub fn own_logs() -> Option<PathBuf> {
+    Some(own_file().ok()?.parent()?.join(log::DIR))
 }
 
 /// Whether that is there.

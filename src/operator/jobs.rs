@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::asking::Asking;
+use super::asking::{self, Asking};
 use super::{Said, by};
 use crate::act::scratch;
 use crate::cli;
@@ -100,7 +100,12 @@ pub fn logs(settings: &Settings, id: i64, nth: Option<i64>, at: &cli::QueueAt) -
         None if job.tries == 0 => bail!("job {id}: it was not tried yet"),
         None => i64::from(job.tries),
     };
-    let path = log::path_of(&manifest::queue_dir(&settings.host), Token { id, nth });
+    // of the service of this host, or of a run of this user's
+    let dirs = [Some(manifest::queue_dir(&settings.host).join(log::DIR)), asking::own_logs()];
+    let mark = scratch::mark_of(asking.queue());
+    let paths = dirs.into_iter().flatten().map(|dir| log::path_of(&dir, &mark, Token { id, nth }));
+    let path = paths.reduce(|one, other| if one.exists() { one } else { other });
+    let path = path.context("there is no place for logs")?;
     let read = std::fs::File::open(&path).and_then(|file| {
         let mut said = Vec::new();
         std::io::Read::read_to_end(&mut std::io::Read::take(file, LOG_BYTES_MAX), &mut said)?;

@@ -14,12 +14,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::asking;
 use crate::act::offer::jobs_of;
+use crate::act::upkeep;
 use crate::cli;
 use crate::config::Settings;
 use crate::config::bucket::Address;
 use crate::config::container::Mode;
 use crate::config::job_type::JobType;
-use crate::config::jobs::Jobs;
+use crate::config::jobs::{Jobs, Keep};
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
 use crate::probes::gate::{self, Watch};
@@ -84,6 +85,11 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         out::print(&worked::would(&would, json, &Now::take()?)?)?;
         return Ok(0);
     }
+    let log_dir = asking::own_logs();
+    if let Some(dir) = &log_dir {
+        // of runs before, for as long as a service keeps its own
+        let _ = upkeep::remove_logs(dir, Keep::default().logs, &Now::take()?);
+    }
     let mut store = Store::open(&queue).map_err(fault)?;
     refuse_another(&mut store, &kind)?;
     prepare(&jobs, &gate::open(run_dir))?;
@@ -97,7 +103,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         timeout: queue.timeout,
         ca_file: queue.ca_file.clone(),
         terms: queue.terms.clone(),
-        setup: setup_of(kind, base, run_dir.clone()),
+        setup: setup_of(kind, base, run_dir.clone(), log_dir),
     };
     // from here on a stop is heard, and whatever is asked ends by itself
     let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
@@ -149,7 +155,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
 }
 
 /// What a runner of the run's own is given.
-fn setup_of(kind: JobType, base: PathBuf, run_dir: PathBuf) -> Setup {
+fn setup_of(kind: JobType, base: PathBuf, run_dir: PathBuf, log_dir: Option<PathBuf>) -> Setup {
     let numbers = Numbers {
         grace: GRACE,
         drain: Duration::ZERO,
@@ -163,6 +169,7 @@ fn setup_of(kind: JobType, base: PathBuf, run_dir: PathBuf) -> Setup {
         run_dir,
         dir: base,
         keep_dir: None,
+        log_dir,
         buckets: Vec::new(),
         unit: None,
         once: false,

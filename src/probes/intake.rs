@@ -1,6 +1,7 @@
 //! What lies in a directory of an intake. It may lie on storage that hangs, so a child looks.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,7 +53,13 @@ fn look(dir: &Path) -> std::io::Result<Listing> {
     let mut found = Listing::default();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
-        let Ok(it) = entry.path().symlink_metadata() else { continue };
+        let it = match entry.path().symlink_metadata() {
+            Ok(it) => it,
+            // it went meanwhile
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            // of whatever cannot be looked at nobody knows that it is not there
+            Err(error) => return Err(error),
+        };
         if it.is_file() {
             found.files.push(Entry { name: entry.file_name().into(), version: version_of(&it) });
         } else if it.is_dir() && entry.file_name() == ASIDE {

@@ -170,7 +170,7 @@ pub fn words(why: &Why, now_ms: u64) -> String {
         Why::Paused { why } => format!("{why}; unwedge lanes resume"),
         Why::LaneOpen { why, until_ms } => {
             format!(
-                "five in a row failed for what their type says; one is let through {}: {why}",
+                "several in a row failed for what their type says; one is let through {}: {why}",
                 until(until_ms)
             )
         }

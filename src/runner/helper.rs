@@ -10,7 +10,6 @@ use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
 
 use super::accept;
 use super::away::Away;
+use super::beneath::Beneath;
 use super::cgroup::Cgroup;
 use super::container;
 use super::errand;
@@ -246,7 +246,11 @@ impl Job<'_> {
         {
             return Ok(done);
         }
-        let (mut last, mut lacks, mut began_on) = (None, Vec::new(), None);
+        let (mut last, mut lacks) = (None, Vec::new());
+        let scratch = self.scratch();
+        let input = self.input();
+        let of_input = Beneath::of([input.as_path()]);
+        let of_output = Beneath::of(scratch.as_deref());
         for (nth, tier) in order.kind.tiers.iter().enumerate() {
             let argv = order.kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
             let program = Path::new(argv.first().map_or("", String::as_str));
@@ -254,15 +258,24 @@ impl Job<'_> {
                 lacks.push(format!("{} is not on this host: {}", tier.name, text::path(program)));
                 continue;
             }
-            let scratch = self.scratch();
             if let Some(scratch) = &scratch {
                 clear(scratch)?;
-                began_on = began_on.or(file_system_of(scratch));
             }
             let (outcome, report) = match self.one(nth, tier, scratch.as_deref())? {
                 (Outcome::Done, report) => self.accepted(nth, tier, scratch.as_deref(), report)?,
                 other => other,
             };
+            if matches!(
+                outcome,
+                Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed | Class::Permanent)
+            ) && let Some(why) = of_input.gone().or_else(|| of_output.gone())
+            {
+                remove(scratch.as_deref());
+                let message =
+                    report.message.as_ref().map_or(why.clone(), |it| format!("{why}: {it}"));
+                let class = Some(Class::Infrastructure);
+                return Ok(Report { class, message: Some(message), ..report });
+            }
             match outcome {
                 Outcome::Done => {
                     let is_wanted = tier.min_bytes > 0;
@@ -274,21 +287,11 @@ impl Job<'_> {
                             self.keep_and_deliver(report, is_wanted)
                         }
                         Some(_) | None => {
-                            if let Some(scratch) = scratch.as_deref()
-                                && file_system_of(scratch) != began_on
-                            {
-                                // what was mounted there is not: below it nobody would find the result
-                                remove(Some(scratch));
-                                let dir = scratch.parent().unwrap_or(Path::new("/"));
-                                let why = format!(
-                                    "{} is on another file system than when it began",
-                                    text::path(dir)
-                                );
-                                return Ok(Report {
-                                    class: Some(Class::Infrastructure),
-                                    message: Some(why),
-                                    ..report
-                                });
+                            if let Some(why) = of_output.gone() {
+                                // below a mount that went nobody would find the result
+                                remove(scratch.as_deref());
+                                let class = Some(Class::Infrastructure);
+                                return Ok(Report { class, message: Some(why), ..report });
                             }
                             publish(order, scratch.as_deref(), is_wanted, report)
                         }
@@ -826,11 +829,6 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
     }
     remove(Some(scratch));
     Ok(())
-}
-
-/// Which file system the directory of a result is on.
-fn file_system_of(scratch: &Path) -> Option<u64> {
-    scratch.parent().and_then(|dir| fs::metadata(dir).ok()).map(|dir| dir.dev())
 }
 
 fn remove(scratch: Option<&Path>) {

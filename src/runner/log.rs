@@ -15,10 +15,10 @@ const TAIL: usize = 2048;
 /// The directory of the logs, in that of a runner.
 pub const DIR: &str = "logs";
 
-/// Where that of a try is.
+/// Where that of a try is, of the queue with this mark (`scratch::mark_of`).
 #[must_use]
-pub fn path_of(keep_dir: &Path, token: Token) -> PathBuf {
-    keep_dir.join(DIR).join(format!("{}-{}.log", token.id, token.nth))
+pub fn path_of(log_dir: &Path, mark: &str, token: Token) -> PathBuf {
+    log_dir.join(format!("{mark}-{}-{}.log", token.id, token.nth))
 }
 
 /// What was said so far.
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn the_beginning_and_the_end_are_kept_however_much_there_is() {
         let dir = tempfile::tempdir().unwrap();
-        let path = path_of(dir.path(), Token { id: 7, nth: 2 });
+        let path = path_of(dir.path(), "a1b2c3", Token { id: 7, nth: 2 });
         for (length, expected) in [(0, None), (2 * KEPT, Some(0)), (2 * KEPT + 5, Some(5))] {
             let mut said = Said::default();
             for nth in 0..length {

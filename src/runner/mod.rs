@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 mod accept;
 mod away;
+mod beneath;
 mod buckets;
 pub mod cgroup;
 pub mod container;

@@ -11,7 +11,7 @@ use crate::decide::attempts::Token;
 use crate::probes::records::{self, Record};
 use crate::queue::Fault;
 use crate::queue::link::Link;
-use crate::queue::store::Ending;
+use crate::queue::store::{Ending, Store};
 use crate::sys::clock::{Now, Stamp, boottime};
 
 /// The file's content.
@@ -26,6 +26,9 @@ pub struct Spool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parcel {
+    /// Of which queue: in another one the same numbers are other jobs. None: it was not known then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
     /// Who.
     pub worker: String,
     /// Its version.
@@ -48,6 +51,8 @@ pub struct Outbox {
     dir: Option<PathBuf>,
     /// Of workers before.
     left: Vec<Parcel>,
+    /// Likewise, of other queues that this host worked for: they stay where they are.
+    of_others: Vec<Parcel>,
     own: Parcel,
     /// Whether there is something on disk.
     is_kept: bool,
@@ -61,6 +66,7 @@ impl Outbox {
     #[must_use]
     pub fn open(dir: Option<PathBuf>, worker: &str) -> Self {
         let own = Parcel {
+            queue: None,
             worker: worker.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             endings: Vec::new(),
@@ -68,6 +74,7 @@ impl Outbox {
         let mut outbox = Self {
             dir,
             left: Vec::new(),
+            of_others: Vec::new(),
             own,
             is_kept: false,
             is_changed: false,
@@ -129,6 +136,7 @@ impl Outbox {
     }
 
     fn hand_in(&mut self, link: &mut Link) -> Result<Vec<Token>, Fault> {
+        self.learn(link)?;
         let mut refused = Vec::new();
         while !self.is_empty() {
             // those of before come first: their worker is about to be found gone
@@ -149,9 +157,28 @@ impl Outbox {
         Ok(refused)
     }
 
+    /// Which queue it is, and what of all that is left is of it.
+    fn learn(&mut self, link: &mut Link) -> Result<(), Fault> {
+        if self.own.queue.is_some() {
+            return Ok(());
+        }
+        let queue = link.ask(Store::name)?;
+        let is_of_it = |it: &Parcel| it.queue.as_ref().is_none_or(|it| *it == queue);
+        (self.left, self.of_others) =
+            std::mem::take(&mut self.left).into_iter().partition(is_of_it);
+        if !self.of_others.is_empty() {
+            let count: usize = self.of_others.iter().map(|it| it.endings.len()).sum();
+            self.said
+                .push(format!("{count} results of another queue wait on disk, and stay there"));
+        }
+        self.own.queue = Some(queue);
+        Ok(())
+    }
+
     fn keep(&mut self) {
         let Some(dir) = &self.dir else { return };
-        let all = self.left.iter().chain([&self.own]).filter(|it| !it.endings.is_empty());
+        let all = self.left.iter().chain(&self.of_others).chain([&self.own]);
+        let all = all.filter(|it| !it.endings.is_empty());
         match store::record(dir, &Spool { parcels: all.cloned().collect() }) {
             Ok(()) => (self.is_kept, self.is_changed) = (!self.is_empty(), false),
             Err(error) => {
@@ -182,5 +209,60 @@ fn left_in(dir: &Path) -> Result<Vec<Parcel>, String> {
                 }
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::queue::Queue;
+    use crate::decide::attempts::{Counted, State};
+
+    fn ending() -> Ending {
+        Ending {
+            token: Token { id: 1, nth: 1 },
+            state: State::Done,
+            counted: Counted::Nothing,
+            wait_ms: 0,
+            tier: None,
+            exit_code: Some(0),
+            signal: None,
+            class: None,
+            message: None,
+            started_ms: None,
+            digest: None,
+            bytes: None,
+        }
+    }
+
+    #[test]
+    fn a_result_that_waits_on_disk_is_told_to_its_own_queue_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = |name: &str| {
+            let url =
+                format!("sqlite://{}", dir.path().canonicalize().unwrap().join(name).display());
+            Link::to(Queue::at(&url, std::time::Duration::from_secs(20)))
+        };
+        let waits = |worker: &str| Outbox::open(Some(dir.path().to_owned()), worker);
+        let name = link("one.db").ask(Store::name).unwrap();
+        assert_eq!(link("one.db").ask(Store::name).unwrap(), name);
+        let parcel = Parcel {
+            queue: Some(name),
+            worker: "w".to_owned(),
+            version: "0".to_owned(),
+            endings: vec![ending()],
+        };
+        store::record(dir.path(), &Spool { parcels: vec![parcel] }).unwrap();
+        // in another queue job 1 is another job
+        let mut outbox = waits("x");
+        outbox.push(ending());
+        assert_eq!(outbox.deliver(&mut link("other.db")).unwrap().len(), 1, "of its own alone");
+        assert!(
+            outbox.is_empty()
+                && outbox.said().iter().any(|it| it.contains("1 results of another queue"))
+        );
+        let mut outbox = waits("y");
+        assert_eq!(outbox.deliver(&mut link("one.db")).unwrap().len(), 1);
+        assert!(outbox.is_empty() && waits("z").is_empty());
     }
 }

@@ -8,7 +8,7 @@ use super::errand;
 use super::hand::Hand;
 use super::order::{Report, Tell};
 use crate::config::bucket::SCHEME;
-use crate::config::job_type::JobType;
+use crate::config::job_type::{Errand, JobType};
 use crate::decide::at_work::{self, Seen, Stall};
 use crate::decide::attempts::Class;
 use crate::probes::motion::Motion;
@@ -17,7 +17,7 @@ use crate::sys::clock::boottime;
 
 /// How long a helper may take to end all that is below it and itself, beside the grace of its command.
 pub const HELPER_END: Duration = Duration::from_secs(25);
-/// How long a result may take to be put in its place, beside the time of the commands.
+/// How long a result may take to be put in its place, beside the time of commands, once that is allowed.
 const PUT: Duration = Duration::from_secs(600);
 
 /// What was heard of a job at work.
@@ -90,7 +90,9 @@ pub struct Running {
     /// Its cgroup, where there are such.
     pub cgroup: Option<Cgroup>,
     /// When its helper is killed: all its time is over, or it was told to end and did not.
-    pub kill_at: Duration,
+    kill_at: Duration,
+    /// How much of that time begins with the queue's word.
+    put_limit: Duration,
     /// Whether it was told to end.
     pub is_stopped: bool,
     /// Whether its helper was killed.
@@ -112,6 +114,7 @@ impl Running {
         let started_ms = crate::sys::clock::since_epoch().as_millis();
         Self {
             kill_at: boottime() + longest(&claimed, &kind, grace),
+            put_limit: putting(&claimed, &kind, grace),
             claimed,
             kind,
             started_ms: u64::try_from(started_ms).unwrap_or_default(),
@@ -143,7 +146,15 @@ impl Running {
 
     /// Lets its result go to its place.
     pub fn go(&mut self) {
+        self.kill_at = self.kill_at.max(boottime() + self.put_limit);
         self.hand.go();
+    }
+
+    /// When it has to be over. A result that waits for the queue's word has no end: the queue may be away for long, and
+    /// nothing of the job runs meanwhile.
+    #[must_use]
+    pub fn over_at(&self) -> Duration {
+        over_at(self.kill_at, self.is_ready && !self.is_stopped && !self.is_killed)
     }
 
     /// Tells it to end, and to put nothing anywhere.
@@ -196,13 +207,70 @@ impl Running {
     }
 }
 
+fn over_at(kill_at: Duration, waits_for_word: bool) -> Duration {
+    if waits_for_word { Duration::MAX } else { kill_at }
+}
+
 /// All the time that a job of a type may take, whatever it meets.
 fn longest(claimed: &Claimed, kind: &JobType, grace: Duration) -> Duration {
-    let own = [&kind.fetch, &kind.deliver].into_iter().flatten().map(|it| it.limit_ms);
-    let limits = kind.tiers.iter().map(|tier| tier.limit_ms).chain(own).map(Duration::from_millis);
-    // what is in a bucket is fetched before, or looked at and put there after
-    let ends = [Some(&claimed.input), claimed.output.as_ref()].into_iter().flatten();
-    let of_buckets = ends.filter(|it| it.starts_with(SCHEME)).map(|_| errand::LIMIT);
-    let limits = limits.chain(of_buckets);
-    limits.map(|limit| limit + grace + HELPER_END).sum::<Duration>() + PUT
+    let checks = kind.tiers.iter().filter_map(|tier| tier.check.as_ref());
+    let limits = kind.tiers.iter().map(|tier| tier.limit_ms).chain(checks.map(|it| it.limit_ms));
+    let limits = limits.map(|limit| Duration::from_millis(limit) + grace + HELPER_END);
+    limits.sum::<Duration>()
+        + carrying(Some(&claimed.input), kind.fetch.as_ref(), grace)
+        + putting(claimed, kind, grace)
+}
+
+/// What of it comes after the commands.
+fn putting(claimed: &Claimed, kind: &JobType, grace: Duration) -> Duration {
+    carrying(claimed.output.as_ref(), kind.deliver.as_ref(), grace) + PUT
+}
+
+/// How long something may be carried, by its type's command or by us where it lies in a bucket.
+fn carrying(what: Option<&String>, by: Option<&Errand>, grace: Duration) -> Duration {
+    let of_bucket = what.filter(|it| it.starts_with(SCHEME)).map(|_| errand::LIMIT);
+    let limits = by.map(|it| Duration::from_millis(it.limit_ms)).into_iter().chain(of_bucket);
+    limits.map(|limit| limit + grace + HELPER_END).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_result_that_waits_for_a_queue_that_is_away_waits_for_ever() {
+        let secs = Duration::from_secs;
+        assert_eq!([over_at(secs(7), false), over_at(secs(7), true)], [secs(7), Duration::MAX]);
+    }
+
+    #[test]
+    fn a_job_has_the_time_of_all_that_it_may_meet() {
+        let claimed = Claimed {
+            token: crate::decide::attempts::Token { id: 1, nth: 1 },
+            key: "k".to_owned(),
+            input: "/in/a".to_owned(),
+            output: Some("/out/a".to_owned()),
+            needs: Vec::new(),
+            failures: 0,
+            infra_errors: 0,
+            rescues: 0,
+            may_be_there: false,
+        };
+        let grace = Duration::from_secs(10);
+        let of = |more: &str, of_tier: &str| {
+            let text = format!(
+                "output = \"/out/{{name}}\"\n{more}[[tier]]\nargv = [\"/bin/true\"]\nlimit = \"1m\"\n{of_tier}"
+            );
+            let kind = JobType::parse(Path::new("t.toml"), &text).unwrap();
+            longest(&claimed, &kind, grace).as_secs()
+        };
+        let alone = of("", "");
+        assert_eq!(alone, 60 + 10 + 25 + 600);
+        let check = "accept = { check = { argv = [\"/bin/true\"], limit = \"30m\" } }\n";
+        assert_eq!(of("", check) - alone, 1800 + 35);
+        let carried = "fetch = { argv = [\"/bin/a\", \"{input}\", \"{to}\"], limit = \"5m\" }\n";
+        assert_eq!(of(carried, "") - alone, 300 + 35);
+    }
 }

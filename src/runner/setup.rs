@@ -71,10 +71,13 @@ pub struct Setup {
     /// Where commands run.
     #[serde(with = "path_text")]
     pub dir: PathBuf,
-    /// Where results wait on disk for a queue that is away, and where what commands said is kept: a directory of this
-    /// runner alone. Without one both are lost with it.
+    /// Where results wait on disk for a queue that is away: a directory of this runner alone. Without one they are lost
+    /// with it.
     #[serde(with = "path_text::option")]
     pub keep_dir: Option<PathBuf>,
+    /// Where what commands said is kept, if it is.
+    #[serde(with = "path_text::option")]
+    pub log_dir: Option<PathBuf>,
     /// The buckets that its jobs may name.
     #[serde(default)]
     pub buckets: Vec<Bucket>,

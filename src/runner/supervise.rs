@@ -448,7 +448,7 @@ impl Runner {
             due = due.min(self.link.due().max(self.hand_in_due));
         }
         for running in self.running.values() {
-            due = due.min(running.kill_at);
+            due = due.min(running.over_at());
             if running.is_ready {
                 due = due.min(self.link.due());
             }

@@ -19,6 +19,7 @@ mod session;
 pub mod upkeep;
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -454,6 +455,25 @@ impl Store {
             lanes::enter(session, lanes)?;
             Ok(Registered::Entered)
         })
+    }
+
+    /// What tells this queue from any other, wherever it is moved to: made once, at random.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn name(&mut self) -> Result<String, Fault> {
+        if let Some(name) = self.session.meta("name")? {
+            return Ok(name);
+        }
+        let (one, other) = (RandomState::new(), RandomState::new());
+        let name =
+            format!("{:016x}{:016x}", one.build_hasher().finish(), other.build_hasher().finish());
+        self.session.rows(
+            "INSERT INTO unwedge_meta (name, value) VALUES ('name', $1) ON CONFLICT (name) DO NOTHING",
+            vec![Param::Text(name.clone())],
+        )?;
+        // of two that come at once the first has the say
+        Ok(self.session.meta("name")?.unwrap_or(name))
     }
 
     /// Wants workers to be of this version or later from now on; those that are there stay.

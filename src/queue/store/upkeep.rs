@@ -36,8 +36,9 @@ pub struct Removed {
 /// Classes whose cause is the item itself.
 const OF_THE_ITEM: [Class; 4] = [Class::Failed, Class::TimedOut, Class::Permanent, Class::Crashed];
 
-/// What an intake knows of while its input is there: without its row the input would be taken in anew.
-const UNKNOWN: &str = "(intake IS NULL OR gone_ms IS NOT NULL)";
+/// What an intake knows of while its input is there, and a day longer: without its row the input would be taken in anew,
+/// and one that is away may only be on storage that was not mounted when somebody looked.
+const UNKNOWN: &str = "(intake IS NULL OR gone_ms <= {now} - 86400000)";
 
 /// What may go: how it stands, how long it is kept, and what else must hold.
 fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {

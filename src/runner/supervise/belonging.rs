@@ -85,8 +85,12 @@ impl Runner {
     /// What it can take, and what not.
     pub(super) fn marks(&self) -> (BTreeMap<String, TypeMark>, BTreeMap<String, String>) {
         let (mut types, mut lacks) = (BTreeMap::new(), BTreeMap::new());
-        let told = |kind: &&Rc<JobType>| kind.concurrency != Some(0) && !kind.is_smoke();
-        for kind in self.types.iter().filter(told) {
+        for kind in self.types.iter().filter(|kind| !kind.is_smoke()) {
+            if kind.concurrency == Some(0) || self.setup.slots == 0 {
+                let why = "none at once on this host: [jobs] slots, or concurrency, is 0";
+                lacks.insert(kind.name.clone(), why.to_owned());
+                continue;
+            }
             if let Some(Ability::None(programs)) = self.abilities.get(&kind.name) {
                 lacks.insert(kind.name.clone(), format!("none of {programs} is there"));
                 continue;

@@ -65,6 +65,11 @@ impl Runner {
         let count = self.types.len();
         self.turn = if count == 0 { 0 } else { (self.turn + 1) % count };
         for nth in 0..count {
+            // a queue that is slow is asked for the others in the next turn: what is at work has its beat in time
+            if self.beat_due <= boottime() {
+                self.poll_due = now;
+                return;
+            }
             let kind = Rc::clone(&self.types[(self.turn + nth) % count]);
             let own = self.running.values().filter(|it| it.kind.name == kind.name).count();
             let free = (kind.concurrency.unwrap_or(1) as usize).saturating_sub(own);
@@ -178,7 +183,7 @@ impl Runner {
                 }
             },
         };
-        let keep_dir = self.setup.keep_dir.as_ref();
+        let (keep_dir, log_dir) = (self.setup.keep_dir.as_ref(), self.setup.log_dir.as_ref());
         let order = Order {
             token,
             kind: JobType::clone(kind),
@@ -193,7 +198,7 @@ impl Runner {
             mark: self.mark.clone(),
             ground,
             cgroup: cgroup.as_ref().map(|it| it.path().to_owned()),
-            log: keep_dir.map(|dir| log::path_of(dir, token)),
+            log: log_dir.map(|dir| log::path_of(dir, &self.mark, token)),
             grace_ms: millis(self.setup.numbers.grace),
         };
         match self.give(&order) {
@@ -457,7 +462,7 @@ impl Runner {
         let over: Vec<Token> = self
             .running
             .iter()
-            .filter(|(_, it)| it.kill_at <= now)
+            .filter(|(_, it)| it.over_at() <= now)
             .map(|(token, _)| *token)
             .collect();
         for token in over {
