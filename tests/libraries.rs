@@ -15,7 +15,7 @@ use unwedge::queue::library::{self, About};
 use unwedge::queue::{self, Fault};
 
 use crate::support::isolate;
-use crate::support::postgres::{Database, cluster, standby};
+use crate::support::postgres::{Database, PASSWORD, cluster, standby};
 
 /// A library, what its tables are made of, and rows of every kind.
 pub struct Fixture {
@@ -596,33 +596,44 @@ fn each_row_counts_as_what_it_is_to_its_library_whatever_the_zone_of_the_session
 }
 
 #[test]
-fn a_standby_is_read_but_for_a_library_that_tells_by_locks_what_is_at_work() {
-    let test = "libraries::a_standby_is_read_but_for_a_library_that_tells_by_locks_what_is_at_work";
+fn a_standby_is_never_believed() {
+    let test = "libraries::a_standby_is_never_believed";
     let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
-    let mut sql = String::new();
-    let mut expected = Vec::new();
-    for fixture in &ALL {
-        let database = cluster.database();
-        (fixture.install)(&packages, &database, fixture.versions[1]);
-        let _held = plant(fixture, &database);
-        let facts = about(fixture, &database, "postgres").unwrap().facts;
-        expected.push((fixture, database.name.clone(), State::ALL.map(|it| facts.count(it))));
-        sql +=
-            &format!("CREATE DATABASE {0};\n\\connect {0}\n{1}\n", database.name, database.dump());
+    let fixture = ALL.iter().find(|it| it.name == "river").unwrap();
+    let database = cluster.database();
+    (fixture.install)(&packages, &database, fixture.versions[1]);
+    let _held = plant(fixture, &database);
+    let standby = standby(&database.dump());
+    let url = standby.url("postgres", "postgres");
+    let own = Queue { adapter: Adapter::Unwedge, ..queue(fixture, &url) };
+    for asked in [queue(fixture, &url), own] {
+        let QueueLook::Unknown { why, .. } = queue::look(&asked) else { panic!("it is believed") };
+        assert!(why.contains("standby") && why.contains("name the primary"), "{why}");
     }
-    let standby = standby(&sql);
-    for (fixture, name, counts) in expected {
-        let asked = queue(fixture, &standby.url("postgres", &name));
-        match queue::look(&asked) {
-            QueueLook::Known(facts) if fixture.name != "que" => {
-                assert_eq!(State::ALL.map(|it| facts.count(it)), counts, "{}", fixture.name);
+}
+
+#[test]
+fn a_job_that_is_let_go_meanwhile_is_neither_lost_nor_counted_twice() {
+    let test = "libraries::a_job_that_is_let_go_meanwhile_is_neither_lost_nor_counted_twice";
+    only(&["que"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql("INSERT INTO que_jobs (job_class, job_schema_version) SELECT 'k', 1 FROM generate_series(1, 20000)");
+        let id: i64 = database.value("SELECT min(id) FROM que_jobs").parse().unwrap();
+        let mut client = database.client();
+        let (stop, stopped) = mpsc::channel::<()>();
+        let toggles = std::thread::spawn(move || {
+            while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+                client.batch_execute(&format!("SELECT pg_advisory_lock({id}); SELECT pg_sleep(0.003); SELECT pg_advisory_unlock({id}); SELECT pg_sleep(0.003)")).unwrap();
             }
-            QueueLook::Unknown { why, .. } if fixture.name == "que" => {
-                assert!(why.contains("standby") && why.contains("name the primary"), "{why}");
-            }
-            look => panic!("{}: {look:?}", fixture.name),
+        });
+        for _ in 0..40 {
+            let facts = about(fixture, database, "postgres").unwrap().facts;
+            let counts = State::ALL.map(|it| facts.count(it));
+            assert_eq!(counts.iter().sum::<u64>(), 20000, "{counts:?}");
         }
-    }
+        drop(stop);
+        toggles.join().unwrap();
+    });
 }
 
 #[test]
@@ -1060,19 +1071,105 @@ fn a_table_under_an_exclusive_lock_is_unknown_by_the_servers_own_word() {
 }
 
 #[test]
-fn a_comment_that_is_lost_is_said_with_what_puts_it_back() {
-    let test = "libraries::a_comment_that_is_lost_is_said_with_what_puts_it_back";
-    only(&["oban", "que"], test, |fixture, packages, database| {
-        let table = fixture.tables[0];
-        (fixture.install)(packages, database, fixture.versions[1]);
-        for comment in ["NULL", "'mine'"] {
-            database.sql(&format!("COMMENT ON TABLE {table} IS {comment}"));
+fn a_comment_that_is_lost_is_said_with_what_puts_it_back_and_never_with_a_guess() {
+    let test =
+        "libraries::a_comment_that_is_lost_is_said_with_what_puts_it_back_and_never_with_a_guess";
+    only(&["oban", "que"], test, |fixture, packages, _| {
+        for version in [fixture.versions[1], 14, fixture.versions[0]] {
+            if fixture.name == "que" && version == 14 {
+                continue;
+            }
+            let database = &cluster(test).unwrap().database();
+            let table = fixture.tables[0];
+            (fixture.install)(packages, database, version);
+            database.sql(&format!("COMMENT ON TABLE {table} IS NULL"));
             let why = about(fixture, database, "postgres").unwrap_err();
             let (_, mend) = why.split_once("as its owner: ").unwrap_or_else(|| panic!("{why}"));
-            let (mend, _) = mend.split_once(';').unwrap();
-            database.sql(mend);
-            about(fixture, database, "postgres").unwrap();
+            if fixture.name == "oban" && version > 13 {
+                assert!(mend.ends_with(&format!("IS '{version}';")), "{why}");
+                database.sql(mend);
+                assert_eq!(about(fixture, database, "postgres").unwrap().version, version);
+            } else {
+                assert!(
+                    mend.ends_with("IS 'N', with the number that its migrations brought for N"),
+                    "{why}"
+                );
+            }
+            // of somebody else's
+            database.sql(&format!("COMMENT ON TABLE {table} IS '\u{221e}'"));
+            let why = about(fixture, database, "postgres").unwrap_err();
+            assert!(why.contains("of version \"\u{221e}\"") && !why.contains("COMMENT"), "{why}");
         }
+    });
+}
+
+#[test]
+fn a_moment_that_never_comes_makes_no_queue_unknown() {
+    let test = "libraries::a_moment_that_never_comes_makes_no_queue_unknown";
+    only(&["river", "oban", "que"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        for moment in ["infinity", "-infinity", "0001-01-01"] {
+            database.sql(&match fixture.name {
+                "river" => format!("INSERT INTO river_job (kind, args, scheduled_at) VALUES ('k', '{{}}', '{moment}')"),
+                "oban" => format!("INSERT INTO oban_jobs (worker, scheduled_at) VALUES ('k', '{moment}')"),
+                _ => format!("INSERT INTO que_jobs (job_class, job_schema_version, run_at) VALUES ('k', 1, '{moment}')"),
+            });
+        }
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [2, 0, 1, 0], "{facts:?}");
+    });
+}
+
+#[test]
+fn a_large_table_is_not_gone_through_for_one_number() {
+    let test = "libraries::a_large_table_is_not_gone_through_for_one_number";
+    only(&["procrastinate", "que"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let _held = plant(fixture, database);
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!((facts.dead, facts.advice.len()), (Some(1), 0), "{facts:?}");
+        let table = fixture.tables[0];
+        database.sql(&format!(
+            "UPDATE pg_class SET reltuples = 6000000 WHERE oid = '{}.{table}'::regclass",
+            fixture.schema
+        ));
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(facts.dead, None);
+        assert!(facts.advice[0].contains("these are not counted"), "{:?}", facts.advice);
+    });
+}
+
+#[test]
+fn who_is_not_let_in_is_told_what_lets_one_in() {
+    let test = "libraries::who_is_not_let_in_is_told_what_lets_one_in";
+    only(&["river"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let role = database.role("reader");
+        let why = |url: &str| match queue::look(&queue(fixture, url)) {
+            QueueLook::Unknown { why, .. } => why,
+            QueueLook::Known(facts) => panic!("{facts:?}"),
+        };
+        let url = database.url(&role);
+        let told = why(&database.url("nobody_of_this_name"));
+        assert!(told.contains("CREATE ROLE \"nobody_of_this_name\" LOGIN"), "{told}");
+        let told = why(&database.cluster.url(&role, "none"));
+        assert!(told.contains("name the database"), "{told}");
+        let told = why(&database
+            .tcp_url(&role, "127.0.0.1", "?sslmode=disable")
+            .replace(PASSWORD, "wrong"));
+        assert!(told.contains("ALTER ROLE"), "{told}");
+        database.sql(&format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", database.name));
+        let told = why(&url);
+        let (_, mend) = told.split_once("; ").unwrap_or_else(|| panic!("{told}"));
+        database.sql(mend);
+        assert!(why(&url).contains("GRANT SELECT"), "it is let in");
+        // the tables are there, and nothing says which they are
+        database.sql("DROP TABLE river_migration CASCADE");
+        let told = why(&database.url("postgres"));
+        assert!(
+            told.contains("are there, and nothing says of which version: river_migration"),
+            "{told}"
+        );
     });
 }
 
@@ -1097,9 +1194,15 @@ fn a_part_that_is_missing_is_named_and_no_empty_queue() {
             database.sql(&format!("DROP {kind} {whole} CASCADE"));
             let look = queue::look(&queue(fixture, &database.url("postgres")));
             let QueueLook::Unknown { why, .. } = &look else { panic!("{whole}: {look:?}") };
-            let is_said = [part, "of version 0", "of version 3", "nothing in the schema"]
-                .iter()
-                .any(|it| why.contains(*it));
+            let is_said = [
+                part,
+                "of version 0",
+                "of version 3",
+                "nothing in the schema",
+                "are there, and nothing says",
+            ]
+            .iter()
+            .any(|it| why.contains(*it));
             assert!(is_said, "{whole}: {why}");
         }
     }
@@ -1219,8 +1322,8 @@ fn between_two_questions_no_snapshot_is_held_and_nothing_is_ever_written() {
         let look = queue::look(&queue(fixture, &through));
         assert_eq!(look.known().map(|facts| facts.count(State::Running)), Some(2), "{look:?}");
         let looks: Vec<_> = looks.into_iter().collect();
-        // after the connection, the version, where each queue has a table which those are, and the rows
-        let questions = if fixture.name == "pgmq" { 4 } else { 3 };
+        // after the connection, whether it is a standby, the version, where each queue has a table which those are, and the rows
+        let questions = if fixture.name == "pgmq" { 5 } else { 4 };
         assert_eq!(looks, vec![(1, 1, 0); questions]);
         assert_eq!(settled(), before);
     });

@@ -113,6 +113,7 @@ fn behind_a_pooler_of_transactions_work_goes_on_and_no_statement_is_taken_for_an
         .args(&files);
     run.args(["--", "/bin/bash", "-c", &script, "x", "{input}", "{output}"]);
     run.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    assert!(pooler.say(&["queue", "want-version", "0.0.1"]).status.success());
     let run = run.spawn().unwrap();
     let stop = AtomicBool::new(false);
     let done = std::thread::scope(|scope| {

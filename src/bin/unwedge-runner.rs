@@ -3,7 +3,6 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser as _;
 use unwedge::act::lock::{self, Tried};
@@ -62,8 +61,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     store::sweep_of(&RUNNER, &settings.host, &now);
 
     // decide
-    // who is started to work off what there is is no service that comes up again and again
-    let wait = if cli.once { Duration::ZERO } else { wish::wait(&settings, &now) };
+    let wait = wish::wait(&settings, cli.once, &now);
     let files = wish.loaded.files.iter().map(|file| file.display().to_string());
     // names alone: a value may be a secret
     let variables = unwedge::config::overrides::of_process().into_iter();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use ::postgres::config::SslMode;
 use ::postgres::error::SqlState;
 use ::postgres::types::{ToSql, Type};
-use ::postgres::{Client, NoTls, Row};
+use ::postgres::{Client, NoTls, Row, SimpleQueryMessage};
 
 use super::address::{Server, Way};
 use super::cells::Cell;
@@ -62,7 +62,51 @@ pub fn connect(server: &Server, queue: &Queue) -> Result<Client, Fault> {
             config.ssl_mode(SslMode::Require).connect(tls::connector(ca_file)?)
         }
     };
-    connected.map_err(|error| Fault(format!("no connection: {}", said(&error))))
+    let mut client = connected.map_err(|error| {
+        let mend = error.code().and_then(|code| mend_of_connecting(server, code));
+        Fault(format!("no connection: {}{}", said(&error), mend.unwrap_or_default()))
+    })?;
+    let told =
+        client.simple_query("SELECT pg_is_in_recovery()").map_err(|error| Fault(said(&error)))?;
+    let is_standby = told.iter().any(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
+        _ => false,
+    });
+    if is_standby {
+        return Err(Fault::new(
+            "this server is a standby, of which nobody knows how late it is: name the primary in [queue] url",
+        ));
+    }
+    Ok(client)
+}
+
+/// What lets somebody in, as an administrator says it.
+fn mend_of_connecting(server: &Server, code: &SqlState) -> Option<String> {
+    let user = quote(server.config.get_user().unwrap_or("unwedge"));
+    let database = quote(
+        server.config.get_dbname().unwrap_or_else(|| server.config.get_user().unwrap_or("unwedge")),
+    );
+    let words = [
+        (
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            format!("CREATE ROLE {user} LOGIN; or a line of pg_hba.conf that lets it in"),
+        ),
+        (
+            SqlState::INVALID_PASSWORD,
+            format!(
+                "the password of [queue] is not that of the role: ALTER ROLE {user} PASSWORD '...';"
+            ),
+        ),
+        (
+            SqlState::INVALID_CATALOG_NAME,
+            "name the database in which the queue is in [queue] url".to_owned(),
+        ),
+        (
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("GRANT CONNECT ON DATABASE {database} TO {user};"),
+        ),
+    ];
+    words.into_iter().find(|(known, _)| known == code).map(|(_, words)| format!("; {words}"))
 }
 
 /// What a transaction is for.

@@ -104,9 +104,13 @@ impl Wish {
     }
 }
 
-/// How long it waits before it takes anything, by its recent starts; this one is added to them.
+/// How long it waits before it takes anything, by its recent starts; this one is added to them. Who is started to work off
+/// what there is, `once`, is no service that comes up again and again.
 #[must_use]
-pub fn wait(settings: &Settings, now: &Now) -> Duration {
+pub fn wait(settings: &Settings, once: bool, now: &Now) -> Duration {
+    if once {
+        return Duration::ZERO;
+    }
     let dir = RUNNER.state_dir(&settings.host);
     // a memory that cannot be read is begun anew: it only ever makes a wait longer
     let mut state: RunnerState = records::read(&dir, now).unwrap_or_default();

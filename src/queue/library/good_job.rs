@@ -51,11 +51,13 @@ pub const LIBRARY: Library = Library {
     },
     parts: None,
     from: "{schema}.good_jobs j",
+    ahead: None,
     running: "performed_at IS NOT NULL AND finished_at IS NULL",
     waiting: "performed_at IS NULL AND finished_at IS NULL",
     dead: Some(
         "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL",
     ),
+    whole: None,
     utc: true,
     row: Row {
         id: "id::text",

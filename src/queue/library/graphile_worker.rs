@@ -21,11 +21,13 @@ pub const LIBRARY: Library = Library {
     },
     parts: None,
     from: "{schema}.jobs",
+    ahead: None,
     running: "locked_at IS NOT NULL",
     waiting: "locked_at IS NULL AND attempts < max_attempts",
     dead: Some(
         "SELECT count(*) FROM {schema}.jobs WHERE locked_at IS NULL AND attempts >= max_attempts",
     ),
+    whole: None,
     utc: false,
     row: Row {
         id: "id::text",

@@ -50,12 +50,16 @@ pub struct Library {
     pub parts: Option<Parts>,
     /// Where its rows are; `{parts}` are those of all parts.
     pub from: &'static str,
+    /// What is asked once and ahead of all else, as a common table; `running`, `waiting` and the like may name it.
+    pub ahead: Option<&'static str>,
     /// Which of them are at work.
     pub running: &'static str,
     /// Which of them will be.
     pub waiting: &'static str,
     /// How many failed for good and are kept, as a question of one number; none where it has no such rows.
     pub dead: Option<&'static str>,
+    /// The relation that `dead` goes through as a whole, where it does: of a large one that is not asked.
+    pub whole: Option<&'static str>,
     /// Whether the moments of its rows are UTC without a zone; `{now}` in any of its texts is one of the same kind.
     pub utc: bool,
     /// What of a row means what.
@@ -101,7 +105,16 @@ pub struct Version {
     /// What an older one wants.
     pub older: &'static str,
     /// What is to be done where its tables are there and say no version; none where they always do.
-    pub unsaid: Option<&'static str>,
+    pub unsaid: Option<Unsaid>,
+}
+
+/// What puts a version back that was lost.
+#[derive(Debug)]
+pub struct Unsaid {
+    /// The version as the catalogue proves it, as a question of one value; null where it does not.
+    pub told: &'static str,
+    /// The words, with the statement and `{told}` in it.
+    pub mend: &'static str,
 }
 
 /// An index that has what waits in the order in which it is taken, share by share. Of a library with one, no row is without a

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Sorted, Taken, Version};
+use super::{Library, Rescue, Row, Sorted, Taken, Unsaid, Version};
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
@@ -11,22 +11,27 @@ pub const LIBRARY: Library = Library {
     schema: "public",
     reads: &["oban_jobs"],
     version: Version {
-        // a restore may lose it: COMMENT ON TABLE oban_jobs IS '15' puts it back
         ask: "SELECT obj_description(to_regclass('{schema}.oban_jobs'), 'pg_class')",
         from: 9,
         to: 15,
         columns: &[],
         older: "update Oban, and run its migrations",
-        unsaid: Some(
-            "its comment is lost, as by a restore; as its owner: COMMENT ON TABLE {schema}.oban_jobs IS '15'; for the version that its migrations brought",
-        ),
+        // Oban goes by this comment itself: one that says too much keeps its migrations from being run
+        unsaid: Some(Unsaid {
+            told: "SELECT CASE WHEN to_regclass('{schema}.oban_jobs_staging_idx') IS NOT NULL THEN 15 \
+                   WHEN EXISTS (SELECT 1 FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid \
+                       WHERE a.attrelid = to_regclass('{schema}.oban_jobs') AND a.attname = 'state' AND e.enumlabel = 'suspended') THEN 14 END",
+            mend: "its comment is lost, as by a restore; as its owner: COMMENT ON TABLE {schema}.oban_jobs IS '{told}'",
+        }),
     },
     parts: None,
     from: "{schema}.oban_jobs",
+    ahead: None,
     running: "state = 'executing'",
     // of the order in which the states were made, as 14 came with one that earlier versions do not know
     waiting: "state < 'completed' AND state <> 'executing'",
     dead: Some("SELECT count(*) FROM {schema}.oban_jobs WHERE state = 'discarded'"),
+    whole: None,
     utc: true,
     row: Row {
         id: "id::text",
@@ -41,7 +46,7 @@ pub const LIBRARY: Library = Library {
         again: "attempt > 0",
         tries: "attempt",
         since: "scheduled_at",
-        stale: "attempted_at < {now} - interval '60 min'",
+        stale: "attempted_at < {now} - interval '{stale_after} s'",
     },
     sorted: Some(Sorted {
         index: "oban_jobs_state_queue_priority_scheduled_at_id_index",

@@ -18,10 +18,12 @@ pub const LIBRARY: Library = Library {
     },
     parts: None,
     from: "{schema}.job",
+    ahead: None,
     running: "state = 'active'",
     // in the order of an index, as the planner is told that going through a table as a whole costs more than all else
     waiting: "state IN ('created', 'retry') AND name NOT IN (SELECT dead_letter FROM {schema}.queue WHERE dead_letter IS NOT NULL ORDER BY name)",
     dead: Some("SELECT count(*) FROM {schema}.job WHERE state = 'failed'"),
+    whole: None,
     utc: false,
     row: Row {
         id: "id::text",

@@ -28,9 +28,11 @@ pub const LIBRARY: Library = Library {
         none: "SELECT ''::text AS queue, 0::bigint AS msg_id, 0 AS read_ct, now() AS vt, now() AS enqueued_at, '{}'::jsonb AS message, now() AS began WHERE false",
     }),
     from: "({parts}) m",
+    ahead: None,
     running: "vt > now() AND read_ct > 0",
     waiting: "vt <= now() OR read_ct = 0",
     dead: None,
+    whole: None,
     utc: false,
     row: Row {
         id: "queue || ':' || msg_id",

@@ -27,9 +27,11 @@ pub const LIBRARY: Library = Library {
     parts: None,
     from: "{schema}.procrastinate_jobs j",
     // in this form the index of locks serves it, and no other has these rows
+    ahead: None,
     running: "status = 'doing'",
     waiting: "status = 'todo'",
     dead: Some("SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'"),
+    whole: Some("procrastinate_jobs"),
     utc: false,
     row: Row {
         id: "id::text",

@@ -3,16 +3,12 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Sorted, Taken, Version};
+use super::{Library, Rescue, Row, Sorted, Taken, Unsaid, Version};
 
-/// Which numbers are locked, and by which connection.
-macro_rules! locks {
-    () => {
-        "(SELECT (classid::bigint << 32) | objid::bigint AS locked, pid FROM pg_locks \
-         WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
-         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) l"
-    };
-}
+/// Which numbers are locked, and by which connection: asked once, as it is another answer each time.
+const LOCKS: &str = "locks AS MATERIALIZED (SELECT (classid::bigint << 32) | objid::bigint AS locked, pid FROM pg_locks \
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted \
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
 
 /// How it is read. The version is what its migrator wrote as a comment of its table.
 pub const LIBRARY: Library = Library {
@@ -21,33 +17,26 @@ pub const LIBRARY: Library = Library {
     schema: "public",
     reads: &["que_jobs", "que_lockers"],
     version: Version {
-        // none where the SQL was applied by hand: COMMENT ON TABLE que_jobs IS '7' says it
-        // a standby shows none of the locks by which a job is at work: nobody would be at any
-        ask: "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE obj_description(to_regclass('{schema}.que_jobs'), 'pg_class') END",
+        ask: "SELECT obj_description(to_regclass('{schema}.que_jobs'), 'pg_class')",
         from: 5,
         to: 7,
         columns: &[],
         older: "update Que, and run its migrations",
-        unsaid: Some(
-            "its comment is lost, or its SQL was applied by hand; as its owner: COMMENT ON TABLE {schema}.que_jobs IS '7'; for the version that its migrations brought",
-        ),
+        unsaid: Some(Unsaid {
+            told: "SELECT NULL",
+            mend: "its comment is lost, or its SQL was applied by hand; as its owner: COMMENT ON TABLE {schema}.que_jobs IS '{told}'",
+        }),
     },
     parts: None,
     from: "{schema}.que_jobs j",
-    running: concat!(
-        "finished_at IS NULL AND expired_at IS NULL AND id IN (SELECT locked FROM ",
-        locks!(),
-        ")"
-    ),
+    ahead: Some(LOCKS),
+    running: "finished_at IS NULL AND expired_at IS NULL AND id IN (SELECT locked FROM locks)",
     // not joined: that would lose the order of the index
-    waiting: concat!(
-        "finished_at IS NULL AND expired_at IS NULL AND id NOT IN (SELECT locked FROM ",
-        locks!(),
-        ")"
-    ),
+    waiting: "finished_at IS NULL AND expired_at IS NULL AND id NOT IN (SELECT locked FROM locks)",
     dead: Some(
         "SELECT count(*) FROM {schema}.que_jobs WHERE expired_at IS NOT NULL AND finished_at IS NULL",
     ),
+    whole: Some("que_jobs"),
     utc: false,
     row: Row {
         id: "id::text",
@@ -65,11 +54,7 @@ pub const LIBRARY: Library = Library {
         tries: "error_count",
         since: "run_at",
         // held by a connection that is no worker's
-        stale: concat!(
-            "id NOT IN (SELECT locked FROM ",
-            locks!(),
-            " JOIN {schema}.que_lockers q ON q.pid = l.pid)"
-        ),
+        stale: "id NOT IN (SELECT locked FROM locks l JOIN {schema}.que_lockers q ON q.pid = l.pid)",
     },
     // before version 6 it has another beginning, and the first column is null at times
     sorted: Some(Sorted {
@@ -81,7 +66,7 @@ pub const LIBRARY: Library = Library {
     oldest: None,
     indexes: &[&["que_poll_idx"]],
     rescue: Rescue {
-        by: "PostgreSQL, with the connection,",
+        by: "PostgreSQL, with the connection",
         taken: Taken::AfterSilence(Duration::ZERO),
     },
     unknown: "when a job was started; and which jobs are begun: what a worker has fetched ahead is locked as well, and counts as \

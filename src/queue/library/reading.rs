@@ -25,6 +25,9 @@ use crate::queue::{Fault, millis};
 /// Of how many shares what comes next is put together; where there are more, putting all that waits in order takes less.
 const SHARES_MAX: usize = 100;
 
+/// A relation of more rows than that is not gone through as a whole for one number: a million take some 60 ms.
+const WHOLE_MAX: u32 = 5_000_000;
+
 /// What is to be known of the queue itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
@@ -164,6 +167,7 @@ impl Reading<'_> {
     fn of(&self, text: &str) -> String {
         text.replace("{parts}", &self.parts)
             .replace("{now}", self.now())
+            .replace("{stale_after}", &self.queue.stale_after.as_secs().to_string())
             .replace("{schema}", &quote(self.schema()))
     }
 
@@ -193,7 +197,10 @@ impl Reading<'_> {
                 "SELECT CASE WHEN v = {last} AND EXISTS (SELECT 1 {other}) THEN {last} + 1 ELSE v END FROM ({ask}) AS told (v)"
             )
         };
-        let told = self.ask(client, &ask)?;
+        let told = match self.ask(client, &ask) {
+            Err(_) if self.lacks_version(client) => None,
+            told => told?,
+        };
         let range = format!("{} to {} are read here", version.from, version.to);
         match told.as_deref().map(str::parse::<i64>) {
             Some(Ok(found)) if found < version.from => Err(Fault(format!(
@@ -213,14 +220,27 @@ impl Reading<'_> {
                 "the tables of {called} are of version {found}, and {range}: nobody has looked at a later one yet; update unwedge"
             ))),
             Some(Ok(found)) => Ok(found),
-            Some(Err(_)) if told.as_deref() == Some("standby") => Err(Fault(format!(
-                "this server is a standby, which shows no locks, and by those {called} tells what is at work: name the primary in [queue] url"
+            Some(Err(_)) => Err(Fault(format!(
+                "the tables of {called} say that they are of version {:?}: something else brought them there, which nobody has looked at",
+                told.unwrap_or_default()
             ))),
-            Some(Err(_)) | None => Err(Fault(match version.unsaid {
-                Some(mend) if self.has_tables(client)? => {
-                    format!("the tables of {called} say no version: {}", self.of(mend))
+            None => Err(Fault(match (&version.unsaid, self.has_tables(client)?) {
+                (Some(unsaid), true) => {
+                    let told = self.ask(client, &self.of(unsaid.told))?;
+                    let mend = unsaid.mend.replace("{told}", told.as_deref().unwrap_or("N"));
+                    let mend = self.of(&mend);
+                    match told {
+                        Some(_) => format!("the tables of {called} say no version: {mend};"),
+                        None => format!(
+                            "the tables of {called} say no version: {mend}, with the number that its migrations brought for N"
+                        ),
+                    }
                 }
-                Some(_) | None => format!(
+                (None, true) => format!(
+                    "the tables of {called} are there, and nothing says of which version: {} is missing, or says none",
+                    self.library.reads.last().copied().unwrap_or_default()
+                ),
+                (_, false) => format!(
                     "nothing in the schema {:?} says which version of {called} it is: it was never started there, or lives in another, \
                      which [queue.library] schema names",
                     self.schema()
@@ -234,6 +254,16 @@ impl Reading<'_> {
         let first = self.regclass(self.library.reads.first().copied().unwrap_or_default());
         let told = self.ask(client, &format!("SELECT {first} IS NOT NULL"))?;
         Ok(told.as_deref() == Some("t"))
+    }
+
+    /// Whether its tables are there but for the one that says their version: another tool may have made them.
+    fn lacks_version(&self, client: &mut Client) -> bool {
+        let [first, .., last] = self.library.reads else { return false };
+        let (first, last) = (self.regclass(first), self.regclass(last));
+        // what went before was given up by the server
+        let question = format!("ROLLBACK; SELECT {last} IS NULL AND {first} IS NOT NULL");
+        let told = client.simple_query(&question).ok();
+        told.as_deref().and_then(first_value).as_deref() == Some("t")
     }
 
     /// Where the columns are that neither the last version that was looked at has nor the configuration names.
@@ -281,6 +311,11 @@ impl Reading<'_> {
                 self.library.called
             )
         }));
+        if let (Some(whole), None, Some(_)) = (self.library.whole, answer.dead, self.library.dead) {
+            advice.push(format!(
+                "{whole} has more than {WHOLE_MAX} rows, and no index of those that failed for good: these are not counted"
+            ));
+        }
         let mut odd = 0;
         let mut jobs = |found: Vec<Found>, state: Option<State>| -> Vec<Job> {
             found.into_iter().map(|it| it.job(state, &mut odd)).collect()
@@ -342,7 +377,12 @@ impl Reading<'_> {
     /// All of it.
     fn statement(&self) -> String {
         let (library, row) = (self.library, &self.library.row);
-        let ms = |moment: &str| format!("(extract(epoch FROM {moment}) * 1000)::bigint");
+        // a moment that never comes, or lies before there were any, is a way to park a row or to leave it open
+        let ms = |moment: &str| {
+            format!(
+                "CASE WHEN isfinite({moment}) THEN greatest((extract(epoch FROM {moment}) * 1000)::bigint, 0) END"
+            )
+        };
         let output = match (row.arguments, self.written.output.as_slice()) {
             (Some(arguments), [_, ..]) => {
                 let keys: Vec<String> = self.written.output.iter().map(|it| literal(it)).collect();
@@ -397,7 +437,7 @@ impl Reading<'_> {
         }
         // what cools is looked for where the counts say that something does; not as what is not free, which no index tells
         let text = format!(
-            "WITH counted AS (SELECT count(*) AS waiting, count(*) FILTER (WHERE {free}) AS free, {tried} AS again, \
+            "WITH {ahead}counted AS (SELECT count(*) AS waiting, count(*) FILTER (WHERE {free}) AS free, {tried} AS again, \
                  {oldest_ms} AS oldest FROM {from} WHERE {waiting}){shares} \
              SELECT json_build_object('now_ms', {now}, \
              'waiting', (SELECT json_build_object('pending', free - again, 'retryable', again, 'cooling', waiting - free, 'oldest_ms', greatest({now} - oldest, 0)) \
@@ -405,12 +445,13 @@ impl Reading<'_> {
              'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE stale), 'jobs', coalesce(json_agg(job), '[]')) \
                  FROM (SELECT {job}, {stale} AS stale FROM {from} WHERE {running} ORDER BY {nth} LIMIT {too_many}) AS l), \
              'dead', ({dead}), 'missing', {missing}, 'next', {comes_next}, 'cooling', {cools})",
+            ahead = library.ahead.map_or_else(String::new, |it| format!("{it}, ")),
             now = ms("now()"),
             oldest_ms = ms(&oldest),
             stale = row.stale,
             nth = row.nth,
             too_many = RUNNING_MAX + 1,
-            dead = library.dead.unwrap_or("SELECT NULL"),
+            dead = self.dead(),
             missing = self.missing(),
             cools = list(
                 from,
@@ -422,6 +463,18 @@ impl Reading<'_> {
             ),
         );
         self.of(&text)
+    }
+
+    /// How many failed for good, where that may be asked.
+    fn dead(&self) -> String {
+        match (self.library.dead, self.library.whole) {
+            (Some(dead), Some(whole)) => format!(
+                "SELECT CASE WHEN (SELECT reltuples FROM pg_class WHERE oid = {}) < {WHOLE_MAX} THEN ({dead}) END",
+                self.regclass(whole)
+            ),
+            (Some(dead), None) => dead.to_owned(),
+            (None, _) => "SELECT NULL".to_owned(),
+        }
     }
 
     /// The shares of what waits, and of each those that come first: from one value of the index's to the next, and past all
@@ -516,7 +569,15 @@ impl Reading<'_> {
             SqlState::UNDEFINED_OBJECT,
             SqlState::INVALID_SCHEMA_NAME,
         ];
-        Fault(if is_hidden {
+        Fault(if code == Some(&SqlState::QUERY_CANCELED) {
+            format!(
+                "{said}: it took longer than [queue] timeout leaves for it, which may be up to 1 min; EXPLAIN by: unwedge queue check"
+            )
+        } else if code == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+            format!(
+                "{said}: somebody has a table of {called}'s for themselves, as a migration does; who: SELECT pid, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE mode = 'AccessExclusiveLock');"
+            )
+        } else if is_hidden {
             format!(
                 "{said}: a count of the rows that are left would mean nothing; as an administrator: ALTER ROLE {} BYPASSRLS;",
                 quote(seer)

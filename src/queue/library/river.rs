@@ -21,9 +21,11 @@ pub const LIBRARY: Library = Library {
     },
     parts: None,
     from: "{schema}.river_job",
+    ahead: None,
     running: "state = 'running'",
     waiting: "state IN ('available', 'retryable', 'scheduled', 'pending')",
     dead: Some("SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded'"),
+    whole: None,
     utc: false,
     row: Row {
         id: "id::text",
@@ -38,7 +40,7 @@ pub const LIBRARY: Library = Library {
         tries: "attempt",
         since: "scheduled_at",
         // what it rescues by itself
-        stale: "attempted_at < now() - interval '1 hour'",
+        stale: "attempted_at < now() - interval '{stale_after} s'",
     },
     sorted: Some(Sorted {
         index: "river_job_prioritized_fetching_index",

@@ -61,9 +61,11 @@ pub const LIBRARY: Library = Library {
            UNION ALL SELECT job_id, 'ready', queue_name, priority, NULL, created_at, NULL FROM {schema}.solid_queue_ready_executions \
            UNION ALL SELECT job_id, 'scheduled', queue_name, priority, NULL, scheduled_at, NULL FROM {schema}.solid_queue_scheduled_executions \
            UNION ALL SELECT job_id, 'blocked', queue_name, priority, NULL, NULL, NULL FROM {schema}.solid_queue_blocked_executions) e",
+    ahead: None,
     running: "stand = 'claimed'",
     waiting: "stand IN ('ready', 'scheduled', 'blocked')",
     dead: Some("SELECT count(*) FROM {schema}.solid_queue_failed_executions"),
+    whole: None,
     utc: true,
     row: Row {
         id: "job_id::text",
