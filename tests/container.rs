@@ -85,6 +85,7 @@ host_test! {
             ("the run is interrupted", "kill -INT $(cat /run/pid)"),
             ("its helper is killed", "kill -KILL $(pgrep -x 'uj[0-9a-f]{12}')"),
             ("its runner is killed", "kill -KILL $(pgrep -x unwedge-runner)"),
+            ("the run is killed", "kill -KILL $(cat /run/pid)"),
         ] {
             host.ok("rm -f /srv/out/*; cd /srv; (setsid unwedge run --queue sqlite:///srv/queue.db --again --type long.toml in/a >/run/said 2>&1 & echo $! >/run/pid)");
             host.until(running);

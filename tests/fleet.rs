@@ -305,7 +305,7 @@ impl Fleet {
         let mut fleet = Self { dir, database, role, boxes: boxes.into(), middle };
         fleet.boxes[0].over.push(home);
         fleet.boxes[2].over.push(tools);
-        fleet.say(&["queue", "check"]);
+        fleet.say(&["queue", "want-version", "0.0.1"]);
         Some(fleet)
     }
 
@@ -478,6 +478,47 @@ fn a_job_that_runs_longer_than_its_lease_under_a_living_worker_is_never_taken_fr
     fs::write(fleet.dir.path().join("out/go"), "").unwrap();
     await_that("it is done", || fleet.value(stands) == "done 1 0");
     assert_eq!((fleet.out("begun").as_str(), fleet.out("slow-a").as_str()), ("alpha", "alpha"));
+}
+
+#[test]
+fn whoever_claims_from_a_slow_queue_gives_signs_of_life_meanwhile() {
+    let test = "fleet::whoever_claims_from_a_slow_queue_gives_signs_of_life_meanwhile";
+    let Some(mut fleet) = Fleet::new(test) else { return };
+    let slow = fs::read_to_string(fleet.dir.path().join("jobs.d/slow.toml")).unwrap();
+    for nth in 0..12 {
+        let text = slow.replace("slow-{name}", &format!("lag{nth}-{{name}}"));
+        fs::write(fleet.dir.path().join(format!("jobs.d/lag{nth}.toml")), text).unwrap();
+    }
+    // alpha takes all of them, and beta only looks
+    for (nth, slots) in [(0, "slots = 40"), (1, "slots = 0")] {
+        let config = fleet.boxes[nth].dir.join("unwedge.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        fs::write(&config, text.replace("slots = 4", slots)).unwrap();
+    }
+    for it in &mut fleet.boxes[..2] {
+        it.start();
+    }
+    fleet.say(&["jobs", "submit", "slow", "a"]);
+    await_that("alpha has it", || fleet.out("begun") == "alpha");
+    // all claims of a turn take longer than a lease
+    fleet.database.sql(
+        "CREATE FUNCTION lag() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.6); RETURN NEW; END $$;
+         CREATE TRIGGER lag BEFORE UPDATE ON unwedge_jobs FOR EACH ROW
+             WHEN (NEW.type LIKE 'lag%' AND NEW.state = 'running' AND OLD.state <> 'running') EXECUTE FUNCTION lag()",
+    );
+    fleet.database.sql(
+        "INSERT INTO unwedge_jobs (type, key, state, priority, needs, prefers, input, output, created_ms, not_before_ms, changed_ms)
+         SELECT 'lag' || g, 'k', 'pending', 0, '[]', '[]', '/in/a', replace(j.output, 'slow-', 'lag' || g || '-'), 0, 0, 0
+         FROM unwedge_jobs j, generate_series(0, 11) g; NOTIFY unwedge_jobs",
+    );
+    await_that("all are claimed", || {
+        fleet.value("SELECT count(*) FROM unwedge_jobs WHERE state = 'running'") == "13"
+    });
+    assert_eq!(fleet.value("SELECT max(tries) || ' ' || max(rescues) FROM unwedge_jobs"), "1 0");
+    fs::write(fleet.dir.path().join("out/go"), "").unwrap();
+    await_that("all are done", || {
+        fleet.value("SELECT count(*) FROM unwedge_jobs WHERE state = 'done'") == "13"
+    });
 }
 
 #[test]

@@ -292,6 +292,103 @@ impl Drop for Sleeper {
 }
 
 #[test]
+fn who_is_gone_is_taken_out_and_who_gives_a_sign_of_life_is_never_touched() {
+    for db in Db::both("who_is_gone_is_taken_out_and_who_gives_a_sign_of_life_is_never_touched") {
+        let desk = Desk::new(&db);
+        desk.ok("jobs submit ./kind.toml a b");
+        let own = unwedge::probes::witness::own().unwrap();
+        let gone = format!("{}:1", own.rsplit_once(':').unwrap().0);
+        let mut store = db.open();
+        let kind = db.rows("SELECT type FROM unwedge_jobs").remove(0).remove(0);
+        for id in [&own, &gone] {
+            crate::store::worker(&mut store, id);
+            let ask = unwedge::queue::store::Ask { kind: &kind, ..crate::store::ask(id, &[], 1) };
+            assert_eq!(store.claim(&ask).unwrap().len(), 1);
+        }
+        let would = desk.ok("workers cleanup --dry-run");
+        assert!(would.contains(&gone) && !would.contains(&own), "{would}");
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE state = 'running'").len(), 2);
+        let said = desk.ok("workers cleanup");
+        assert!(said.contains("1 jobs given back"), "{said}");
+        assert_eq!(db.rows("SELECT worker FROM unwedge_jobs WHERE state = 'running'"), [[own]]);
+    }
+}
+
+#[test]
+fn a_worker_that_is_not_heard_is_stale_and_its_figures_are_blank() {
+    for db in Db::both("a_worker_that_is_not_heard_is_stale_and_its_figures_are_blank") {
+        let desk = Desk::new(&db);
+        let mut store = db.open();
+        crate::store::worker(&mut store, "some:1:2:3");
+        db.rows("UPDATE unwedge_workers SET load_milli = 1500, memory_mib = 77 RETURNING id");
+        for (seconds, is_heard) in [(50, true), (61, false)] {
+            db.rows(&format!(
+                "UPDATE unwedge_workers SET beat_ms = started_ms - {seconds}000 RETURNING id"
+            ));
+            let list = desk.ok("workers list");
+            assert_eq!(
+                (
+                    list.starts_with("idle "),
+                    list.starts_with("stale "),
+                    list.contains("load 1.50"),
+                    list.contains("77 MiB")
+                ),
+                (is_heard, !is_heard, is_heard, is_heard),
+                "{list}"
+            );
+            let told = desk.json("workers list");
+            assert_eq!(told["workers"][0]["load_milli"].is_null(), !is_heard, "{told}");
+        }
+    }
+}
+
+#[test]
+fn who_is_called_wrongly_or_asked_for_help_takes_no_job() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    desk.ok("jobs submit ./kind.toml a");
+    let config = desk.path("unwedge.toml");
+    let at = desk.dir.path().display();
+    let text = format!(
+        "[host]\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\n[jobs]\ndir = \"{at}\"\n[queue]\nurl = \"{}\"\nadapter = \"unwedge\"\n",
+        desk.queue
+    );
+    fs::write(&config, text).unwrap();
+    let config = config.display().to_string();
+    let before = db.rows("SELECT state, tries, changed_ms FROM unwedge_jobs");
+    for (program, words) in [
+        (env!("CARGO_BIN_EXE_unwedge-runner"), &["--help"][..]),
+        (env!("CARGO_BIN_EXE_unwedge-runner"), &["--bogus"]),
+        (env!("CARGO_BIN_EXE_unwedge-runner"), &["--once", "now"]),
+        (env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply", "--bogus"]),
+        (env!("CARGO_BIN_EXE_unwedge"), &["run", "--help"]),
+        (env!("CARGO_BIN_EXE_unwedge"), &["run", "--bogus", "a", "--", "true"]),
+        (env!("CARGO_BIN_EXE_unwedge"), &["jobs", "retry", "--bogus"]),
+        (env!("CARGO_BIN_EXE_unwedge"), &["workers", "start", "--bogus"]),
+        // their 2 is a fault that was found
+        (env!("CARGO_BIN_EXE_unwedge"), &["status", "--bogus"]),
+        (env!("CARGO_BIN_EXE_unwedge"), &["doctor", "--bogus"]),
+    ] {
+        let output = Command::new(program)
+            .args(["--config", &config])
+            .args(words)
+            .current_dir(desk.dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let expected = match words[0] {
+            _ if words.contains(&"--help") => 0,
+            "status" | "doctor" => 64,
+            _ => 2,
+        };
+        assert_eq!(output.status.code(), Some(expected), "{words:?}: {output:?}");
+    }
+    assert_eq!(db.rows("SELECT state, tries, changed_ms FROM unwedge_jobs"), before);
+    assert_eq!(db.rows("SELECT id FROM unwedge_workers").len(), 0);
+    assert!(!desk.path("state").exists() && !desk.path("run").exists());
+}
+
+#[test]
 fn only_processes_whose_worker_is_seen_to_be_gone_are_ended() {
     let own = unwedge::probes::witness::own().unwrap();
     let gone = format!("{}:1", own.rsplit_once(':').unwrap().0);

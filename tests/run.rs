@@ -775,6 +775,81 @@ fn a_queue_that_is_named_is_used_on_the_terms_of_the_configuration() {
 }
 
 #[test]
+fn what_is_no_file_is_no_result_and_nothing_of_it_is_left() {
+    for db in Db::both("what_is_no_file_is_no_result_and_nothing_of_it_is_left") {
+        let desk = Desk::new(&db);
+        let names = ["link", "pipe", "folder", "file"];
+        let files: Vec<PathBuf> = names.iter().map(|name| desk.input(name, "x")).collect();
+        let script = desk.script(
+            "case $1 in *link) ln -s /etc/hostname $2;; *pipe) mkfifo $2;; *folder) mkdir -p $2/in; exit 1;; *) cp $1 $2;; esac",
+        );
+        let (code, said) =
+            desk.run(&["--output", "out/{name}"], &files, &[&script, "{input}", "{output}"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert_eq!(
+            said.matches("its result is neither a file nor a directory").count(),
+            2,
+            "{said}"
+        );
+        let there: Vec<_> =
+            fs::read_dir(desk.path("out")).unwrap().map(|it| it.unwrap().file_name()).collect();
+        assert_eq!(there, ["file"]);
+    }
+}
+
+#[test]
+fn so_many_run_at_once_as_was_said_of_the_type() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let files: Vec<PathBuf> = (0..6).map(|nth| desk.input(nth.to_string(), "x")).collect();
+    let at = desk.path("at").display().to_string();
+    fs::create_dir(&at).unwrap();
+    // each waits until another is there beside it, and says how many it has seen
+    let script = desk.script(&format!(
+        "touch {at}/$$; until test $(ls {at} | wc -l) -ge 2; do sleep 0.02; done; sleep 0.2; ls {at} | wc -l >>{at}.most; rm {at}/$$; cp $1 $2"
+    ));
+    let out = desk.path("out").display().to_string();
+    let kind = desk.kind(&format!(
+        "output = \"{out}/{{name}}\"\nconcurrency = 1\n[[tier]]\nargv = [\"{script}\", \"{{input}}\", \"{{output}}\"]\nlimit = \"20s\"\n"
+    ));
+    let mut own = desk.spawn(&["--type", &kind, "--count", "kind=2"], &files, &[]);
+    await_that("most are done", || fs::read_dir(&out).is_ok_and(|it| it.count() >= 5));
+    // the last one has nobody beside it
+    fs::write(format!("{at}/other"), "").unwrap();
+    assert_eq!(own.0.wait().unwrap().code(), Some(0));
+    let seen = fs::read_to_string(format!("{at}.most")).unwrap();
+    assert!(seen.lines().filter(|it| *it == "2").count() >= 4 && !seen.contains('4'), "{seen}");
+}
+
+#[test]
+fn what_came_of_many_is_written_down_together_where_the_type_allows_it() {
+    let Some(db) =
+        Db::server("what_came_of_many_is_written_down_together_where_the_type_allows_it")
+    else {
+        return;
+    };
+    let desk = Desk::new(&db);
+    let files: Vec<PathBuf> = (0..60).map(|nth| desk.input(nth.to_string(), "x")).collect();
+    // each statement is a transaction of its own
+    let statements = || db.rows("SELECT DISTINCT xmin::text FROM unwedge_attempts").len();
+    let kind = |batch: u32| {
+        format!("batch = {batch}\nconcurrency = 2\n[[tier]]\nargv = [\"/bin/true\"]\n")
+    };
+    fs::write(desk.path("alone.toml"), kind(1)).unwrap();
+    let alone = desk.path("alone.toml").display().to_string();
+    let (code, said) = desk.run(&["--type", &alone], &files, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let each = statements();
+    db.rows("DELETE FROM unwedge_attempts");
+    fs::write(desk.path("many.toml"), kind(64)).unwrap();
+    let many = desk.path("many.toml").display().to_string();
+    let (code, said) = desk.run(&["--type", &many], &files, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let together = statements();
+    assert!(each > 30 && together < 15, "{each} {together}");
+}
+
+#[test]
 fn what_a_command_of_a_run_said_is_kept_and_is_never_that_of_another_queue() {
     let (one, other) = (Db::file(), Db::file());
     let desk = Desk::new(&one);

@@ -220,6 +220,8 @@ host_test! {
         host.ok("systemctl daemon-reload; systemctl restart unwedge-runner; echo y >/srv/in/b; cd /srv/in; unwedge jobs submit late b; sleep 2");
         let it = job(&host, 2);
         assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        let why = host.ok("cd /; unwedge jobs why 2");
+        assert!(why.starts_with("no-capable-worker: ") && why.contains("none at once on this host"), "{why}");
         host.ok("rm /etc/systemd/system/unwedge-runner.service.d/none.conf; systemctl daemon-reload; systemctl restart unwedge-runner");
         host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/b");
     }
@@ -378,6 +380,9 @@ host_test! {
         host.ok("cd /srv/in; unwedge jobs submit t a; sleep 3");
         let it = job(&host, 1);
         assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        host.until("cd /; unwedge workers list | grep -q 'before it takes anything: it was started often'");
+        // who is only to work off what there is waits for nothing
+        host.ok("systemctl stop unwedge-runner; for nth in {1..3}; do timeout 20 unwedge-runner --once; done; test -e /srv/out/a; rm /srv/out/a; cd /srv/in; unwedge jobs retry 1; systemctl start unwedge-runner");
         // those hundred are forgotten after a while, and it works
         host.ok("rm /var/lib/unwedge/queue/runner.json; systemctl restart unwedge-runner");
         host.until("test -e /srv/out/a");
@@ -784,7 +789,7 @@ host_test! {
         host.ok("! grep -q . /run/said; touch /srv/in/go");
         host.until("grep -qx 0 /run/said");
         assert!(host.ok("cat /run/said").starts_with("ended: "));
-        host.until("test $(systemctl show -p ActiveState --value unwedge-runner) = inactive; cd /; unwedge workers list | grep -q 'no worker is there'");
+        host.until("test $(systemctl show -p ActiveState --value unwedge-runner) = inactive; cd /; unwedge workers list --dead | grep -q 'no worker is there'");
         // what was at work is done, and nothing more was begun
         assert_eq!(host.ok("cat /srv/out/a; ls /srv/out"), "x\na\nbegan-a");
         let (one, other) = (job(&host, 1), job(&host, 2));

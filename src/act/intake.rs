@@ -127,6 +127,15 @@ pub fn pass(
             Ok(job) => new.push(NewJob { key, intake: Some(intake.name.clone()), ..job }),
             Err(why) => passed.trouble.push(why),
         }
+        // as they come: nobody keeps half a million of them in memory, and what is put in stays
+        if new.len() == AT_ONCE {
+            put_in(link, &new, memory, &mut passed)?;
+            new.clear();
+            if deadline.passed() {
+                passed.trouble.push("there was no time for all that lies there".to_owned());
+                return Ok(passed);
+            }
+        }
     }
     put_in(link, &new, memory, &mut passed)?;
     if let (true, Source::Dir(dir)) = (there.has_aside, &intake.source) {
@@ -196,11 +205,11 @@ fn kind_of(settings: &Settings, name: &str) -> Result<JobType, String> {
     kind.ok_or_else(|| format!("{name} is no type in {}", dir.display()))
 }
 
-/// Puts jobs in, some at a time; where the queue refuses some of them, each by itself: one that is refused, because
+/// Puts some jobs in; where the queue refuses them, each by itself: one that is refused, because
 /// its output is another's, keeps no other back, and is tried again by the next pass.
 fn put_in(
     link: &mut Link,
-    new: &[NewJob],
+    some: &[NewJob],
     memory: &mut Memory,
     passed: &mut Passed,
 ) -> Result<(), String> {
@@ -213,16 +222,17 @@ fn put_in(
         known.extend(keys);
         Ok(())
     };
-    for some in new.chunks(AT_ONCE) {
-        let Err(Fault(why)) = put(link, some.to_vec(), &mut passed.new) else { continue };
-        // who gives no answer to this either refuses nothing: it is away
-        link.ask(Store::lanes).map_err(|_| format!("the queue: {why}"))?;
-        for job in some {
-            if let Err(Fault(why)) = put(link, vec![job.clone()], &mut passed.new) {
-                let why = format!("{} is not taken in: {why}", job.input);
-                memory.refused.insert(job.key.clone(), (boottime() + REFUSED_AGAIN, why.clone()));
-                passed.trouble.push(why);
-            }
+    if some.is_empty() {
+        return Ok(());
+    }
+    let Err(Fault(why)) = put(link, some.to_vec(), &mut passed.new) else { return Ok(()) };
+    // who gives no answer to this either refuses nothing: it is away
+    link.ask(Store::lanes).map_err(|_| format!("the queue: {why}"))?;
+    for job in some {
+        if let Err(Fault(why)) = put(link, vec![job.clone()], &mut passed.new) {
+            let why = format!("{} is not taken in: {why}", job.input);
+            memory.refused.insert(job.key.clone(), (boottime() + REFUSED_AGAIN, why.clone()));
+            passed.trouble.push(why);
         }
     }
     Ok(())

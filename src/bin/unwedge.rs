@@ -11,7 +11,7 @@ use unwedge::config::{self, ConfigErrors, Loaded, Request, Settings};
 use unwedge::kit;
 use unwedge::operator::{Said, dispatch, doctor, generate, install, run};
 use unwedge::probes::mountinfo::mount_points;
-use unwedge::report::exit::Exit;
+use unwedge::report::exit::{Exit, WRONG_USAGE};
 use unwedge::report::{out, said};
 use unwedge::runner;
 use unwedge::sys::clock::Now;
@@ -21,7 +21,10 @@ fn main() -> ExitCode {
     if let Some(code) = child::dispatch(&args).or_else(|| runner::run_if_asked(&args)) {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
-    let cli = Unwedge::parse();
+    let cli = match Unwedge::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) => return called_wrongly(&wrong, &args),
+    };
     // what needs no configuration works without a right one too
     let said = match &cli.verb {
         Verb::Demo { on_stage: false } => return finish(kit::demo::set_up()),
@@ -45,6 +48,16 @@ fn main() -> ExitCode {
         Ok(((), code)) => ExitCode::from(code),
         Err(error) => finish(Err(error)),
     }
+}
+
+/// Help and version come this way, too. Of verbs whose 2 is a fault that was found it is another code.
+fn called_wrongly(wrong: &clap::Error, args: &[OsString]) -> ExitCode {
+    let _ = wrong.print();
+    if !wrong.use_stderr() {
+        return Exit::Fine.into();
+    }
+    let is_graded = args.iter().any(|it| it == "status" || it == "doctor");
+    if is_graded { ExitCode::from(WRONG_USAGE) } else { Exit::Usage.into() }
 }
 
 /// Works through files: without any configuration too, but not past one that may say where commands have to run.

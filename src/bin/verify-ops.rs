@@ -12,11 +12,9 @@ use unwedge::operator::install;
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::checks::{self as report, Shown};
+use unwedge::report::exit::WRONG_USAGE;
 use unwedge::report::out;
 use unwedge::sys::clock::{Now, boottime};
-
-/// `EX_USAGE` of sysexits.h: 2 says that something is wrong with the host.
-const WRONG_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();

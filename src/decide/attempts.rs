@@ -189,7 +189,7 @@ pub enum Output {
 }
 
 /// What a command says when its storage or its network lets it down, as strerror(3) writes it.
-const SURROUNDINGS: [&str; 10] = [
+const SURROUNDINGS: [&str; 15] = [
     "Transport endpoint is not connected",
     "Stale file handle",
     "Input/output error",
@@ -200,6 +200,11 @@ const SURROUNDINGS: [&str; 10] = [
     "No route to host",
     "Connection timed out",
     "Connection refused",
+    "Connection reset by peer",
+    "Network is unreachable",
+    "Temporary failure in name resolution",
+    "Cannot allocate memory",
+    "Too many open files",
 ];
 
 /// What kind of end that is.

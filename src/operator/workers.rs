@@ -52,7 +52,7 @@ pub fn list(
     Ok(if json { report::json(&all, now)? } else { report::text(&all) }.into())
 }
 
-/// Asks them to end, and waits until they are gone: the unit of this host by systemd, which root alone may ask.
+/// Asks them to end, waits until they are gone, and takes them out of the list, with what is left of their containers: the unit of this host by systemd, which root alone may ask.
 ///
 /// # Errors
 /// It is not said which, or systemd would start one again.
@@ -110,7 +110,12 @@ pub fn stop(
             .filter(|id| names.contains(id))
             .collect();
         if left.is_empty() {
-            return Ok(report::named("ended", &names).into());
+            let ended = names.clone();
+            asking.ask(move |store| store.forget(&ended))?;
+            // an engine that was away may have kept what they could not take away
+            let (containers, are_left) = reap_containers(settings, &names, false);
+            let text = report::named("ended", &names) + if are_left { &containers } else { "" };
+            return Ok(Said { text, code: u8::from(are_left) });
         }
         if deadline.passed() {
             let text = report::named("asked, and not gone yet", &left);

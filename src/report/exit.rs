@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+/// Wrong usage of what answers 2 where something is wrong with the host: `EX_USAGE` of sysexits.h.
+pub const WRONG_USAGE: u8 = 64;
+
 /// How a run of a tool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

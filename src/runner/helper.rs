@@ -832,8 +832,10 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
 }
 
 fn remove(scratch: Option<&Path>) {
-    if let Some(scratch) = scratch {
-        let _ = fs::remove_file(scratch);
+    if let Some(scratch) = scratch
+        && fs::remove_file(scratch).is_err_and(|error| error.kind() == ErrorKind::IsADirectory)
+    {
+        let _ = fs::remove_dir_all(scratch);
     }
 }
 
@@ -875,7 +877,11 @@ fn tell_progress(work: &Work, part: &mut Vec<u8>) -> bool {
 }
 
 fn look(scratch: &Path, least: u64) -> Output {
-    match fs::metadata(scratch) {
+    match fs::symlink_metadata(scratch) {
+        // a link says nothing of what it leads to, and a pipe may keep for ever whoever opens it
+        Ok(there) if !there.is_file() && !there.is_dir() => {
+            Output::Short("its result is neither a file nor a directory".to_owned())
+        }
         Ok(there) if there.len() >= least => Output::Good,
         Ok(there) => Output::Short(format!(
             "its result has {} bytes, at least {least} are expected",

@@ -799,6 +799,19 @@ impl Store {
         Ok(rows.len() as u64)
     }
 
+    /// Takes those of these that ended out of the list, but those that still have a job.
+    ///
+    /// # Errors
+    /// It is as it was.
+    pub fn forget(&mut self, workers: &[String]) -> Result<(), Fault> {
+        self.session.rows(
+            "DELETE FROM unwedge_workers WHERE state = 'dead' AND id IN (SELECT {element} FROM {each:1}) AND NOT EXISTS
+                 (SELECT 1 FROM unwedge_jobs j WHERE j.worker = unwedge_workers.id AND j.state = 'running') RETURNING id",
+            vec![Param::Text(json!(workers).to_string())],
+        )?;
+        Ok(())
+    }
+
     /// How many jobs there are, by type and state.
     ///
     /// # Errors

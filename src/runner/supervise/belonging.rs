@@ -24,6 +24,7 @@ use crate::report::runner::Standing;
 use crate::runner::engines::Look;
 use crate::runner::tree;
 use crate::sys::clock::boottime;
+use crate::sys::text;
 
 impl Runner {
     /// Makes itself known. What workers before have left on this host is handed in first: they are about to be found
@@ -390,7 +391,13 @@ impl Runner {
 
     /// What it does just now, in a few words.
     pub(super) fn step(&self) -> Option<String> {
-        let (token, first) = self.running.iter().next()?;
+        let Some((token, first)) = self.running.iter().next() else {
+            let wait = self.not_before.saturating_sub(boottime());
+            let wait = (!wait.is_zero()).then(|| text::duration(wait));
+            return wait.map(|wait| {
+                format!("waits {wait} before it takes anything: it was started often")
+            });
+        };
         let progress =
             first.progress.as_ref().map(|(text, _)| format!(", {text}")).unwrap_or_default();
         let more = match self.running.len() - 1 {
