@@ -202,7 +202,9 @@ pub const ALL: [Fixture; 9] = [
                 ('3', -1, '-1 min', 0, NULL, NULL, NULL), ('4', 0, NULL, 0, NULL, NULL, NULL),
                 ('5', NULL, '-3 min', 2, NULL, NULL, NULL), ('6', 0, '1 h', 0, NULL, NULL, NULL),
                 ('7', 0, '2 h', 1, NULL, NULL, NULL), ('8', 0, '-1 h', 3, '-1 h', '-1 h', 'e'),
-                ('9', 0, '-1 h', 1, '-1 h', '-1 h', NULL)) AS r (key, priority, at, count, began, ended, error)",
+                ('9', 0, '-1 h', 1, '-1 h', '-1 h', NULL)) AS r (key, priority, at, count, began, ended, error);
+            INSERT INTO good_jobs (job_class, created_at, updated_at, performed_at, finished_at, error, retried_good_job_id)
+            SELECT '10', created_at, updated_at, performed_at, finished_at, 'e', id FROM good_jobs WHERE job_class = '9'",
         equals: (
             "INSERT INTO good_jobs (job_class, created_at, updated_at, scheduled_at) SELECT key, timezone('UTC', now() + put::interval), timezone('UTC', now()),
                 timezone('UTC', now() + at::interval) FROM (VALUES ('a', '-3 h', '-2 min'), ('b', '-2 h', '-1 h')) AS r (key, put, at)",

@@ -54,8 +54,9 @@ pub const LIBRARY: Library = Library {
     ahead: None,
     running: "performed_at IS NOT NULL AND finished_at IS NULL",
     waiting: "performed_at IS NULL AND finished_at IS NULL",
+    // one that was tried again as a row of its own, as jobs once were, is done with
     dead: Some(
-        "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL",
+        "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL AND retried_good_job_id IS NULL",
     ),
     whole: None,
     utc: true,
