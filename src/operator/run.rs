@@ -98,12 +98,15 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         put.iter().zip(&jobs).map(|(id, job)| (*id, job.input.as_str())).collect();
     let ids: Vec<i64> = names.keys().copied().collect();
 
+    // well within a lease, whatever that is
+    let beat = settings.jobs.as_ref().map_or_else(|| Numbers::default().beat, |jobs| jobs.beat);
+    let beat = beat.min(queue.terms.lease / 4);
     let setup = Told {
         url,
         timeout: queue.timeout,
         ca_file: queue.ca_file.clone(),
         terms: queue.terms.clone(),
-        setup: setup_of(kind, base, run_dir.clone(), log_dir),
+        setup: setup_of(kind, base, run_dir.clone(), log_dir, beat),
     };
     // from here on a stop is heard, and whatever is asked ends by itself
     let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
@@ -155,8 +158,15 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
 }
 
 /// What a runner of the run's own is given.
-fn setup_of(kind: JobType, base: PathBuf, run_dir: PathBuf, log_dir: Option<PathBuf>) -> Setup {
+fn setup_of(
+    kind: JobType,
+    base: PathBuf,
+    run_dir: PathBuf,
+    log_dir: Option<PathBuf>,
+    beat: Duration,
+) -> Setup {
     let numbers = Numbers {
+        beat,
         grace: GRACE,
         drain: Duration::ZERO,
         // nobody else knows the type
