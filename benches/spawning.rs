@@ -19,7 +19,11 @@ pub fn rows() {
     let queue = format!("sqlite://{}", dir.path().join("queue.db").display());
     let unwedge = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
-        command.args(["run", "--queue", &queue, "--count", "2"]).args(&names).args(["--", "true"]);
+        command
+            .env("XDG_STATE_HOME", dir.path())
+            .args(["run", "--queue", &queue, "--count", "2"])
+            .args(&names)
+            .args(["--", "true"]);
         per_second(&mut command, dir.path(), None)
     };
     let own = unwedge();

@@ -112,6 +112,7 @@ fn behind_a_pooler_of_transactions_work_goes_on_and_no_statement_is_taken_for_an
     run.args(["run", "--queue", &pooler.url, "--count", "4", "--output", "{stem}.out"])
         .args(&files);
     run.args(["--", "/bin/bash", "-c", &script, "x", "{input}", "{output}"]);
+    run.env("XDG_STATE_HOME", dir.path().join("state"));
     run.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     assert!(pooler.say(&["queue", "want-version", "0.0.1"]).status.success());
     let run = run.spawn().unwrap();

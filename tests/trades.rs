@@ -64,6 +64,7 @@ impl Bench {
         command
             .current_dir(self.dir.path())
             .args(["run", "--queue", &self.queue, "--count", "2", "--type"])
+            .env("XDG_STATE_HOME", self.path("state"))
             .arg(kind);
         command
             .args(names.iter().map(|name| self.path("in").join(name)))
@@ -334,6 +335,7 @@ fn what_a_receiver_answers_is_what_becomes_of_what_is_shipped() {
     command
         .args(codes.map(|code| bench.path("in").join(code)))
         .env("SHIP_URL", &url)
+        .env("XDG_STATE_HOME", bench.path("state"))
         .current_dir(bench.dir.path());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned()

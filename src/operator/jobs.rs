@@ -117,7 +117,7 @@ pub fn logs(settings: &Settings, id: i64, nth: Option<i64>, at: &cli::QueueAt) -
             let worker = tries.iter().find(|it| it.nth == nth).map(|it| it.worker.as_str());
             let who = worker.or(job.worker.as_deref()).unwrap_or("nobody");
             bail!(
-                "job {id}, try {nth}: nothing that it said is kept on this host; it was made by {who}, and is kept once it has ended"
+                "job {id}, try {nth}: nothing that it said is kept on this host; it was made by {who}, and what it says, if anything, is kept once it has ended"
             )
         }
         Err(error) => Err(anyhow!("{}: {error}", text::path(&path))),

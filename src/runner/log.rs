@@ -29,11 +29,18 @@ pub struct Said {
     left_out: u64,
     /// How much of it is of commands before.
     before: u64,
+    /// Whether there is more than headings.
+    has_words: bool,
 }
 
 impl Said {
     /// Adds what comes.
     pub fn add(&mut self, bytes: &[u8]) {
+        self.has_words |= !bytes.is_empty();
+        self.push(bytes);
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at(bytes.len().min(KEPT - self.head.len()));
         self.head.extend_from_slice(head);
         self.tail.extend(rest);
@@ -45,7 +52,7 @@ impl Said {
     /// A heading, from which on the next command is heard.
     pub fn begin(&mut self, tier: &str) {
         let line = format!("== {tier}\n");
-        self.add(line.as_bytes());
+        self.push(line.as_bytes());
         self.before = self.length();
     }
 
@@ -77,7 +84,7 @@ impl Said {
     /// # Errors
     /// It is not kept.
     pub fn keep(&self, path: &Path) -> anyhow::Result<()> {
-        if self.length() == 0 {
+        if !self.has_words {
             return Ok(());
         }
         if let Some(dir) = path.parent() {
