@@ -343,6 +343,32 @@ fn a_worker_that_is_not_heard_is_stale_and_its_figures_are_blank() {
 }
 
 #[test]
+fn the_screen_is_shown_again_and_again_and_what_nobody_knows_is_a_warning() {
+    use std::io::BufRead as _;
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let (code, said) = desk.say("status");
+    assert!(code == Some(1) && said.contains("there is no queue there yet"), "{code:?} {said}");
+    desk.ok("jobs submit ./kind.toml a");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+        .args(["--json", "status", "--watch", "--queue", &desk.queue])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let screens = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let child = Sleeper(child);
+    let mut at = Vec::new();
+    for screen in screens.take(2) {
+        let told: Value = serde_json::from_str(&screen.unwrap()).unwrap();
+        assert_eq!(told["schema"], 1, "{told}");
+        at.push(told["at"].clone());
+    }
+    drop(child);
+    assert!(at[0] != at[1], "{at:?}");
+}
+
+#[test]
 fn who_is_called_wrongly_or_asked_for_help_takes_no_job() {
     let db = Db::file();
     let desk = Desk::new(&db);

@@ -1,42 +1,89 @@
 //! What the files of a try lie on: noted before it begins, and looked at again when it ends badly or is about to be put in
-//! its place. What went meanwhile is neither the item's fault nor a place for its result.
+//! its place. What went meanwhile is neither the item's fault nor a place for its result. A child asks storage, which may
+//! give no answer; on what the input lies is told by the mount table, so that nothing waits for it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::probes::asked;
+use crate::probes::mountinfo::{self, Dev};
 use crate::sys::text;
+
+/// The word that makes this program such a child.
+const VERB: &str = "--lies-there";
+/// How long storage may take for an answer.
+const LIMIT: Duration = Duration::from_secs(3);
 
 /// The directories of its files, and on which file system each of them was.
 #[derive(Debug)]
-pub struct Beneath(Vec<(PathBuf, u64)>);
+pub struct Beneath {
+    input: Option<(PathBuf, Option<Dev>)>,
+    output: Option<(PathBuf, u64)>,
+}
 
 impl Beneath {
-    /// As it is now, below these files. What cannot be looked at was not there before either.
+    /// As it is now, of an input and of a result on its way. What cannot be looked at was not there before either.
     #[must_use]
-    pub fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
-        let dirs = files.into_iter().filter_map(Path::parent);
-        Self(dirs.filter_map(|dir| Some((dir.to_owned(), fs::metadata(dir).ok()?.dev()))).collect())
+    pub fn of(input: &Path, scratch: Option<&Path>) -> Self {
+        let on = |dir: &Path| Some((dir.to_owned(), fs::metadata(dir).ok()?.dev()));
+        Self {
+            input: input.parent().map(|dir| (dir.to_owned(), mounted_at(dir))),
+            output: scratch.and_then(Path::parent).and_then(on),
+        }
     }
 
-    /// What is not as it was.
+    /// Whether the result would land elsewhere than where it began.
+    #[must_use]
+    pub fn moved(&self) -> Option<String> {
+        let (dir, before) = self.output.as_ref()?;
+        match fs::metadata(dir) {
+            Ok(now) if now.dev() == *before => None,
+            Ok(_) => Some(elsewhere(dir)),
+            Err(error) => Some(format!("{}: {error}", text::path(dir))),
+        }
+    }
+
+    /// What is not as it was, or gives no answer.
     #[must_use]
     pub fn gone(&self) -> Option<String> {
-        self.0.iter().find_map(|(dir, before)| match now(dir) {
-            Ok(now) if now == *before => None,
-            Ok(_) => {
-                let dir = text::path(dir);
-                Some(format!("{dir} is on another file system than when it began"))
+        let input = self.input.as_ref().map(|(dir, _)| dir);
+        let output = self.output.as_ref().map(|(dir, _)| dir);
+        for dir in input.into_iter().chain(output) {
+            if let Err(why) = asked::within::<()>(VERB, dir, LIMIT) {
+                return Some(format!("{}: {why}", text::path(dir)));
             }
-            Err(error) => Some(format!("{}: {error}", text::path(dir))),
-        })
+        }
+        let moved = |(dir, before): &(PathBuf, Option<Dev>)| {
+            before.is_some().then(|| (mounted_at(dir) != *before).then(|| elsewhere(dir)))?
+        };
+        self.input.as_ref().and_then(moved).or_else(|| self.moved())
     }
 }
 
-/// On which file system a directory is now. What stat(2) says may be remembered from when a daemon lived; statfs(2) asks it.
-fn now(dir: &Path) -> std::io::Result<u64> {
+fn elsewhere(dir: &Path) -> String {
+    format!("{} is on another file system than when it began", text::path(dir))
+}
+
+/// The file system that is mounted where a directory lies; nothing of it is touched.
+fn mounted_at(dir: &Path) -> Option<Dev> {
+    let table = mountinfo::read(|_| false).ok()?;
+    let walk = table.walk(dir);
+    walk.layers.last().or(walk.ancestors.last()).map(|mount| mount.dev)
+}
+
+/// When these arguments are for such a child: does its work, and says how the process should end.
+#[must_use]
+pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
+    asked::run_if_asked(VERB, args, |dir| look(dir).map_err(|error| error.to_string()))
+}
+
+/// Whether a directory is there. What stat(2) says may be remembered from when a daemon lived; statfs(2) asks it.
+fn look(dir: &Path) -> std::io::Result<()> {
     rustix::fs::statfs(dir)?;
-    Ok(fs::metadata(dir)?.dev())
+    fs::metadata(dir).map(|_| ())
 }
 
 #[cfg(test)]
@@ -44,16 +91,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_as_it_was_is_told_from_what_went_and_from_what_never_was() {
+    fn a_result_that_would_land_elsewhere_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let (one, other) = (dir.path().join("one/a"), dir.path().join("other/b"));
-        fs::create_dir(dir.path().join("one")).unwrap();
-        let beneath = Beneath::of([one.as_path(), other.as_path(), Path::new("/")]);
-        assert_eq!(beneath.gone(), None);
-        fs::remove_dir(dir.path().join("one")).unwrap();
-        assert!(beneath.gone().unwrap().contains("/one: No such file"));
-        // as a mount that is detached leaves another below it
-        let moved = Beneath(vec![(dir.path().to_owned(), u64::MAX)]);
-        assert!(moved.gone().unwrap().ends_with("is on another file system than when it began"));
+        let scratch = dir.path().join("out/a");
+        assert_eq!(Beneath::of(Path::new("/a"), Some(&scratch)).moved(), None, "it was not there");
+        fs::create_dir(dir.path().join("out")).unwrap();
+        let mut beneath = Beneath::of(Path::new("/a"), Some(&scratch));
+        assert_eq!(beneath.moved(), None);
+        beneath.output = Some((dir.path().join("out"), u64::MAX));
+        assert!(beneath.moved().unwrap().ends_with("is on another file system than when it began"));
+        fs::remove_dir(dir.path().join("out")).unwrap();
+        assert!(beneath.moved().unwrap().contains("/out: No such file"));
+        assert!(mounted_at(dir.path()).is_some() && look(&dir.path().join("out")).is_err());
     }
 }

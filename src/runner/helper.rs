@@ -249,8 +249,7 @@ impl Job<'_> {
         let (mut last, mut lacks) = (None, Vec::new());
         let scratch = self.scratch();
         let input = self.input();
-        let of_input = Beneath::of([input.as_path()]);
-        let of_output = Beneath::of(scratch.as_deref());
+        let beneath = Beneath::of(&input, scratch.as_deref());
         for (nth, tier) in order.kind.tiers.iter().enumerate() {
             let argv = order.kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
             let program = Path::new(argv.first().map_or("", String::as_str));
@@ -268,7 +267,7 @@ impl Job<'_> {
             if matches!(
                 outcome,
                 Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed | Class::Permanent)
-            ) && let Some(why) = of_input.gone().or_else(|| of_output.gone())
+            ) && let Some(why) = beneath.gone()
             {
                 remove(scratch.as_deref());
                 let message =
@@ -287,7 +286,7 @@ impl Job<'_> {
                             self.keep_and_deliver(report, is_wanted)
                         }
                         Some(_) | None => {
-                            if let Some(why) = of_output.gone() {
+                            if let Some(why) = beneath.moved() {
                                 // below a mount that went nobody would find the result
                                 remove(scratch.as_deref());
                                 let class = Some(Class::Infrastructure);

@@ -37,6 +37,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
         [..] => crate::probes::headroom::run_if_asked(args)
             .or_else(|| crate::act::upkeep::run_if_asked(args))
             .or_else(|| errand::run_if_asked(args))
+            .or_else(|| beneath::run_if_asked(args))
             .or_else(|| sign::run_if_asked(args)),
     }
 }
