@@ -776,6 +776,20 @@ fn a_queue_that_is_named_is_used_on_the_terms_of_the_configuration() {
 }
 
 #[test]
+fn an_input_whose_directory_was_never_there_is_no_fault_of_its_storage() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    drop(db.open());
+    let files = [desk.path("nowhere/a")];
+    let words = ["cp", "{input}", "{output}"];
+    let mut own = desk.spawn(&["--output", "out/{name}"], &files, &words);
+    await_that("it has failed", || {
+        db.rows("SELECT class FROM unwedge_attempts").iter().flatten().any(|it| it == "failed")
+    });
+    assert_eq!(own.0.wait().unwrap().code(), Some(1));
+}
+
+#[test]
 fn what_is_no_file_is_no_result_and_nothing_of_it_is_left() {
     for db in Db::both("what_is_no_file_is_no_result_and_nothing_of_it_is_left") {
         let desk = Desk::new(&db);

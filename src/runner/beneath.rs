@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::probes::asked;
+use crate::probes::errno::{self, Says};
+use crate::probes::family::Family;
 use crate::probes::mountinfo::{self, Dev};
 use crate::sys::text;
 
@@ -56,10 +58,10 @@ impl Beneath {
                 return Some(format!("{}: {why}", text::path(dir)));
             }
         }
-        let moved = |(dir, before): &(PathBuf, Option<Dev>)| {
-            before.is_some().then(|| (mounted_at(dir) != *before).then(|| elsewhere(dir)))?
-        };
-        self.input.as_ref().and_then(moved).or_else(|| self.moved())
+        match &self.input {
+            Some((dir, Some(before))) if mounted_at(dir) != Some(*before) => Some(elsewhere(dir)),
+            Some(_) | None => self.moved(),
+        }
     }
 }
 
@@ -77,13 +79,18 @@ fn mounted_at(dir: &Path) -> Option<Dev> {
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
-    asked::run_if_asked(VERB, args, |dir| look(dir).map_err(|error| error.to_string()))
+    asked::run_if_asked(VERB, args, look)
 }
 
-/// Whether a directory is there. What stat(2) says may be remembered from when a daemon lived; statfs(2) asks it.
-fn look(dir: &Path) -> std::io::Result<()> {
-    rustix::fs::statfs(dir)?;
-    fs::metadata(dir).map(|_| ())
+/// Whether the storage of a directory answers; that there is none of that name, or none for us, is an answer. What stat(2)
+/// says may be remembered from when a daemon lived; statfs(2) asks it.
+fn look(dir: &Path) -> Result<(), String> {
+    match rustix::fs::statfs(dir) {
+        Err(error) if errno::says(error.raw_os_error(), Family::Fuse) != Says::Inconclusive => {
+            Err(error.to_string())
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +109,7 @@ mod tests {
         assert!(beneath.moved().unwrap().ends_with("is on another file system than when it began"));
         fs::remove_dir(dir.path().join("out")).unwrap();
         assert!(beneath.moved().unwrap().contains("/out: No such file"));
-        assert!(mounted_at(dir.path()).is_some() && look(&dir.path().join("out")).is_err());
+        assert!(mounted_at(dir.path()).is_some());
+        assert_eq!(look(&dir.path().join("out")), Ok(()), "a name that is not there is an answer");
     }
 }
