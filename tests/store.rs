@@ -163,20 +163,7 @@ pub fn ask<'a>(worker: &'a str, open: &'a [String], most: u32) -> Ask<'a> {
 }
 
 pub fn ending(token: Token, state: State) -> Ending {
-    Ending {
-        token,
-        state,
-        counted: Counted::Nothing,
-        wait_ms: 0,
-        tier: None,
-        exit_code: Some(0),
-        signal: None,
-        class: None,
-        message: None,
-        started_ms: None,
-        digest: None,
-        bytes: None,
-    }
+    Ending { state, exit_code: Some(0), ..Ending::given_back(token) }
 }
 
 fn beat(worker: &str) -> Beat<'_> {
@@ -1178,14 +1165,14 @@ fn zones_and_a_clock_that_is_set_by_an_hour_touch_nothing_of_another_owner() {
                 // what the second sweeps, stops and takes leave of is its own
                 store.ask_to_stop(std::slice::from_ref(&two)).unwrap();
                 assert_eq!(store.leave(&two).unwrap(), 0);
-                store.forget_dead().unwrap();
+                store.forget_dead(None).unwrap();
                 let heard = store.beat(&beat(&one)).unwrap().unwrap();
                 let ends: Vec<Ending> =
                     held.iter().map(|it| ending(it.token, State::Done)).collect();
                 let accepted = store.end(&ends, "0", &one).unwrap().len();
                 seen.push((buried, heard.held.len(), heard.is_asked_to_stop, accepted));
                 store.leave(&one).unwrap();
-                store.forget_dead().unwrap();
+                store.forget_dead(None).unwrap();
             }
             assert_eq!(seen, [(0, 2, false, 2); 3], "{zone}");
             assert!(last.is_none_or(|last| last == seen), "{zone}");
@@ -1788,11 +1775,11 @@ fn a_worker_that_is_asked_to_stop_hears_it_and_the_dead_are_forgotten_unless_the
         assert_eq!(store.ask_to_stop(&["w".to_owned(), "nobody".to_owned()]).unwrap(), ["w"]);
         assert!(store.beat(&beat("w")).unwrap().unwrap().is_asked_to_stop);
         assert!(!store.beat(&beat("x")).unwrap().unwrap().is_asked_to_stop);
-        assert_eq!(store.forget_dead().unwrap(), 0);
+        assert_eq!(store.forget_dead(None).unwrap(), 0);
         store.leave("w").unwrap();
         assert_eq!(store.all_workers(true).unwrap().len(), 2);
         assert_eq!(store.all_workers(false).unwrap().len(), 1);
-        assert_eq!(store.forget_dead().unwrap(), 1);
+        assert_eq!(store.forget_dead(None).unwrap(), 1);
         let left = store.all_workers(true).unwrap();
         assert_eq!((left.len(), left[0].id.as_str(), left[0].load_milli), (1, "x", Some(1500)));
     }

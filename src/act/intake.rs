@@ -109,6 +109,7 @@ pub fn pass(
     }
     let wanted = there.files.iter().filter(|it| is_wanted(intake, &it.name)).count();
     let mut passed = Passed { incomplete: wanted - complete.len(), ..Passed::default() };
+    memory.refused.retain(|_, (due, _)| *due > boottime());
     let mut new = Vec::new();
     for entry in complete {
         let path = intake.source.file(&entry.name);
@@ -213,7 +214,6 @@ fn put_in(
     memory: &mut Memory,
     passed: &mut Passed,
 ) -> Result<(), String> {
-    memory.refused.retain(|_, (due, _)| *due > boottime());
     let known = &mut memory.known;
     let mut put = |link: &mut Link, jobs: Vec<NewJob>, new: &mut usize| -> Result<(), Fault> {
         let keys: Vec<String> = jobs.iter().map(|it| it.key.clone()).collect();

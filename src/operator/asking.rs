@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue};
@@ -49,8 +49,7 @@ impl Asking {
         let queue = self.link.queue().clone();
         let look = move || Store::look(&queue).map(|it| it.is_some());
         let made = within(self.link.queue().timeout, look);
-        made.map_err(|why| anyhow!("the queue: {why}"))?
-            .map_err(|Fault(why)| anyhow!("the queue: {why}"))
+        made.unwrap_or_else(|why| Err(Fault(why.to_string()))).map_err(said)
     }
 
     /// The queue.
@@ -67,8 +66,14 @@ impl Asking {
         &mut self,
         question: impl FnOnce(&mut Store) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T> {
-        self.link.ask(question).map_err(|Fault(why)| anyhow!("the queue: {why}"))
+        self.link.ask(question).map_err(said)
     }
+}
+
+/// What a queue has to say where it gives no answer.
+#[must_use]
+pub fn said(Fault(why): Fault) -> Error {
+    anyhow!("the queue: {why}")
 }
 
 fn which(settings: &Settings, url: Option<&str>) -> Result<Queue> {

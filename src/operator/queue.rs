@@ -1,14 +1,14 @@
 //! `unwedge queue`: whether the queue can be used or read, and what it wants of its workers.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use super::Said;
-use super::asking::Asking;
+use super::asking::{self, Asking};
 use crate::cli;
 use crate::config::Settings;
 use crate::config::queue::Adapter;
+use crate::queue;
 use crate::queue::store::Store;
-use crate::queue::{self, Fault};
 use crate::report::queue_about as report;
 use crate::sys::clock::{Now, boottime};
 
@@ -21,8 +21,7 @@ pub fn check(settings: &Settings, at: &cli::QueueAt, json: bool, now: &Now) -> R
         && let Adapter::Library(_) = queue.adapter
     {
         queue::leave_root(settings)?;
-        let about =
-            queue::about_library(queue).map_err(|Fault(why)| anyhow!("the queue: {why}"))?;
+        let about = queue::about_library(queue).map_err(asking::said)?;
         return Ok(if json {
             report::json_of_library(&about, now)?
         } else {

@@ -61,7 +61,8 @@ const REASONS_MAX: usize = 20;
 /// It could not begin; nothing was done.
 pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
-    let kind = kind_of(asked, &base, &settings.jobs.clone().unwrap_or_default())?;
+    let host = settings.jobs.clone().unwrap_or_default();
+    let kind = kind_of(asked, &base, &host)?;
     if let Some(file) = asked.files.iter().find(|it| Address::of(it).is_some()) {
         bail!(
             "{}: a run knows no [[bucket]]; put it in for unwedge-runner: unwedge jobs submit",
@@ -78,9 +79,8 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         None => asking::own_url(!asked.dry_run)?,
     };
     let queue = asking::at(&url, settings.queue.as_ref());
-    let fault = |Fault(why)| anyhow!("the queue: {why}");
     if asked.dry_run {
-        let store = Store::look(&queue).map_err(fault)?;
+        let store = Store::look(&queue).map_err(asking::said)?;
         let would = would(store, &kind, &jobs, asked)?;
         out::print(&worked::would(&would, json, &Now::take()?)?)?;
         return Ok(0);
@@ -90,7 +90,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         // of runs before, for as long as a service keeps its own
         let _ = upkeep::remove_logs(dir, Keep::default().logs, &Now::take()?);
     }
-    let mut store = Store::open(&queue).map_err(fault)?;
+    let mut store = Store::open(&queue).map_err(asking::said)?;
     refuse_another(&mut store, &kind)?;
     prepare(&jobs, &gate::open(run_dir))?;
     let put = put_in(&mut store, &jobs, asked.again)?;
@@ -99,8 +99,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     let ids: Vec<i64> = names.keys().copied().collect();
 
     // well within a lease, whatever that is
-    let beat = settings.jobs.as_ref().map_or_else(|| Numbers::default().beat, |jobs| jobs.beat);
-    let beat = beat.min(queue.terms.lease / 4);
+    let beat = host.beat.min(queue.terms.lease / 4);
     let setup = Told {
         url,
         timeout: queue.timeout,
@@ -242,7 +241,7 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
 
 /// Refuses a type that a worker of the queue knows otherwise: its lane would hand nothing out here.
 fn refuse_another(store: &mut Store, kind: &JobType) -> Result<()> {
-    let workers = store.all_workers(false).map_err(|Fault(why)| anyhow!("the queue: {why}"))?;
+    let workers = store.all_workers(false).map_err(asking::said)?;
     let differs = |it: &&Worker| {
         it.standing().takes_work()
             && it.types.get(&kind.name).is_some_and(|mark| mark.digest != kind.digest())
@@ -266,13 +265,12 @@ fn would<'a>(
     jobs: &'a [NewJob],
     asked: &cli::Run,
 ) -> Result<Vec<Would<'a>>> {
-    let fault = |Fault(why)| anyhow!("the queue: {why}");
     let (mut known, mut again) = (BTreeMap::new(), Vec::new());
     if let Some(mut store) = store {
         refuse_another(&mut store, kind)?;
-        known = store.known(jobs).map_err(fault)?;
+        known = store.known(jobs).map_err(asking::said)?;
         let ids: Vec<i64> = known.values().map(|it| it.id).collect();
-        let stand = store.stand(&ids).map_err(fault)?;
+        let stand = store.stand(&ids).map_err(asking::said)?;
         let outputs = known.iter().filter_map(|(nth, it)| Some((*it, jobs.get(*nth)?)));
         again = to_do_again(outputs, &stand, asked.again)?;
     }
@@ -385,14 +383,13 @@ fn to_do_again<'a>(
 
 /// Puts them in, and has those that are over begin anew for which that may end otherwise; their numbers, in this order.
 fn put_in(store: &mut Store, jobs: &[NewJob], aside_too: bool) -> Result<Vec<i64>> {
-    let fault = |Fault(why)| anyhow!("the queue: {why}");
-    let put = store.submit(jobs).map_err(fault)?;
+    let put = store.submit(jobs).map_err(asking::said)?;
     let ids: Vec<i64> = put.iter().map(|it| it.id).collect();
-    let stand = store.stand(&ids).map_err(fault)?;
+    let stand = store.stand(&ids).map_err(asking::said)?;
     let again = to_do_again(put.iter().copied().zip(jobs), &stand, aside_too)?;
     let again = Which::ids(&again);
     for change in [Change::Retry, Change::Release] {
-        store.change(&again, &change, &super::by(), false).map_err(fault)?;
+        store.change(&again, &change, &super::by(), false).map_err(asking::said)?;
     }
     Ok(ids)
 }

@@ -111,7 +111,7 @@ pub fn stop(
             .collect();
         if left.is_empty() {
             let ended = names.clone();
-            asking.ask(move |store| store.forget(&ended))?;
+            asking.ask(move |store| store.forget_dead(Some(&ended)))?;
             // an engine that was away may have kept what they could not take away
             let (containers, are_left) = reap_containers(settings, &names, false);
             let text = report::named("ended", &names) + if are_left { &containers } else { "" };
@@ -133,7 +133,8 @@ fn of_unit(settings: &Settings) -> Option<String> {
     }
     let names = std::slice::from_ref(&unit);
     let shown = services::show(&settings.host.systemctl, names, SHOW_LIMIT).ok()?;
-    witness::of(shown.get(&unit)?.main_pid()?)
+    let pid = i32::try_from(shown.get(&unit)?.main_pid()?).ok()?;
+    witness::of(pid).ok()
 }
 
 /// Shows the processes and the containers of jobs, and ends those whose worker is gone; where `ids` names workers, those of
@@ -270,7 +271,7 @@ pub fn cleanup(settings: &Settings, dry_run: bool, at: &cli::QueueAt) -> Result<
         text += &format!("{dead} that ended would be forgotten\n");
     } else {
         let (back, forgotten) = asking
-            .ask(move |store| Ok((store.bury(&gone, rescues)?.len(), store.forget_dead()?)))?;
+            .ask(move |store| Ok((store.bury(&gone, rescues)?.len(), store.forget_dead(None)?)))?;
         text += &report::named("gone, taken out", &names);
         text += &format!("{back} jobs given back, {forgotten} workers forgotten\n");
     }

@@ -18,17 +18,17 @@ const UNNAMED: &str = "exe";
 /// # Errors
 /// It cannot be told (no /proc).
 pub fn own() -> std::io::Result<String> {
-    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    of(rustix::process::getpid().as_raw_nonzero().get())
+}
+
+/// The identity of a process that runs now.
+///
+/// # Errors
+/// It cannot be told: it has ended, or there is no /proc.
+pub fn of(pid: i32) -> std::io::Result<String> {
     let ticks =
         start_of(pid).ok_or_else(|| std::io::Error::other("its start is not to be read"))?;
     Ok(format!("{}:{pid}:{ticks}", place()?))
-}
-
-/// Which worker a process is that runs now.
-#[must_use]
-pub fn of(pid: u32) -> Option<String> {
-    let ticks = start_of(i32::try_from(pid).ok()?)?;
-    Some(format!("{}:{pid}:{ticks}", place().ok()?))
 }
 
 /// What is known here of a worker.

@@ -39,6 +39,14 @@ pub struct Server {
     pub root_file: Option<PathBuf>,
 }
 
+impl Server {
+    /// As whom it is asked; where the URL names nobody, as the service user.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        self.config.get_user().unwrap_or("unwedge")
+    }
+}
+
 impl std::fmt::Debug for Server {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Server({:?})", self.way)

@@ -68,11 +68,7 @@ pub fn connect(server: &Server, queue: &Queue) -> Result<Client, Fault> {
     })?;
     let told =
         client.simple_query("SELECT pg_is_in_recovery()").map_err(|error| Fault(said(&error)))?;
-    let is_standby = told.iter().any(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
-        _ => false,
-    });
-    if is_standby {
+    if first_value(&told).as_deref() == Some("t") {
         return Err(Fault::new(
             "this server is a standby, of which nobody knows how late it is: name the primary in [queue] url",
         ));
@@ -80,12 +76,19 @@ pub fn connect(server: &Server, queue: &Queue) -> Result<Client, Fault> {
     Ok(client)
 }
 
+/// The first value of the first row.
+#[must_use]
+pub fn first_value(answer: &[SimpleQueryMessage]) -> Option<String> {
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    })
+}
+
 /// What lets somebody in, as an administrator says it.
 fn mend_of_connecting(server: &Server, code: &SqlState) -> Option<String> {
-    let user = quote(server.config.get_user().unwrap_or("unwedge"));
-    let database = quote(
-        server.config.get_dbname().unwrap_or_else(|| server.config.get_user().unwrap_or("unwedge")),
-    );
+    let user = quote(server.user());
+    let database = quote(server.config.get_dbname().unwrap_or(server.user()));
     let words = [
         (
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION,

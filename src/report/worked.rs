@@ -58,11 +58,11 @@ pub enum Deed {
 }
 
 impl Deed {
-    fn name(self) -> &'static str {
+    fn words(self) -> &'static str {
         match self {
-            Self::PutIn => "put-in",
-            Self::GoOnWith(..) => "go-on-with",
-            Self::TryAgain(..) => "try-again",
+            Self::PutIn => "put in",
+            Self::GoOnWith(..) => "go on with",
+            Self::TryAgain(..) => "try again",
             Self::Leave(..) => "leave",
         }
     }
@@ -98,7 +98,7 @@ struct WouldObject<'a> {
 struct WouldOne<'a> {
     input: &'a str,
     output: Option<&'a str>,
-    deed: &'static str,
+    deed: String,
     job: Option<i64>,
     state: Option<State>,
 }
@@ -113,7 +113,7 @@ pub fn would(all: &[Would<'_>], json: bool, now: &Now) -> Result<String> {
             WouldOne {
                 input: &it.job.input,
                 output: it.job.output.as_deref(),
-                deed: it.deed.name(),
+                deed: it.deed.words().replace(' ', "-"),
                 job: it.deed.job().map(|(id, _)| id),
                 state: it.deed.job().map(|(_, state)| state),
             }
@@ -125,19 +125,11 @@ pub fn would(all: &[Would<'_>], json: bool, now: &Now) -> Result<String> {
     let mut said = String::new();
     for it in all {
         let to = it.job.output.as_ref().map_or_else(String::new, |output| format!(" -> {output}"));
-        let name = &it.job.input;
-        let _ = match it.deed {
-            Deed::PutIn => writeln!(said, "would put in {name}{to}"),
-            Deed::GoOnWith(id, state) => {
-                writeln!(said, "would go on with {name}{to}: job {id}, {}", state.name())
-            }
-            Deed::TryAgain(id, state) => {
-                writeln!(said, "would try again {name}{to}: job {id}, {}", state.name())
-            }
-            Deed::Leave(id, state) => {
-                writeln!(said, "would leave {name}{to}: job {id}, {}", state.name())
-            }
-        };
+        let stands = it
+            .deed
+            .job()
+            .map_or_else(String::new, |(id, state)| format!(": job {id}, {}", state.name()));
+        let _ = writeln!(said, "would {} {}{to}{stands}", it.deed.words(), it.job.input);
     }
     Ok(said)
 }

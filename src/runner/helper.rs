@@ -270,10 +270,7 @@ impl Job<'_> {
             ) && let Some(why) = beneath.gone()
             {
                 remove(scratch.as_deref());
-                let message =
-                    report.message.as_ref().map_or(why.clone(), |it| format!("{why}: {it}"));
-                let class = Some(Class::Infrastructure);
-                return Ok(Report { class, message: Some(message), ..report });
+                return Ok(report.of_storage(why));
             }
             match outcome {
                 Outcome::Done => {
@@ -289,8 +286,7 @@ impl Job<'_> {
                             if let Some(why) = beneath.moved() {
                                 // below a mount that went nobody would find the result
                                 remove(scratch.as_deref());
-                                let class = Some(Class::Infrastructure);
-                                return Ok(Report { class, message: Some(why), ..report });
+                                return Ok(report.of_storage(why));
                             }
                             publish(order, scratch.as_deref(), is_wanted, report)
                         }

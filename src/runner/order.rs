@@ -114,6 +114,16 @@ impl Report {
         Self { is_early: true, ..Self::failed(Class::Infrastructure, why) }
     }
 
+    /// It is its storage that is at fault, whatever else came of it.
+    #[must_use]
+    pub fn of_storage(self, why: String) -> Self {
+        let message = match self.message {
+            Some(message) => format!("{why}: {message}"),
+            None => why,
+        };
+        Self { class: Some(Class::Infrastructure), message: Some(message), ..self }
+    }
+
     /// It was given up because the runner said so.
     #[must_use]
     pub fn given_up() -> Self {

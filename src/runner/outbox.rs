@@ -216,23 +216,11 @@ fn left_in(dir: &Path) -> Result<Vec<Parcel>, String> {
 mod tests {
     use super::*;
     use crate::config::queue::Queue;
-    use crate::decide::attempts::{Counted, State};
+    use crate::decide::attempts::State;
 
     fn ending() -> Ending {
-        Ending {
-            token: Token { id: 1, nth: 1 },
-            state: State::Done,
-            counted: Counted::Nothing,
-            wait_ms: 0,
-            tier: None,
-            exit_code: Some(0),
-            signal: None,
-            class: None,
-            message: None,
-            started_ms: None,
-            digest: None,
-            bytes: None,
-        }
+        let token = Token { id: 1, nth: 1 };
+        Ending { state: State::Done, exit_code: Some(0), ..Ending::given_back(token) }
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ::postgres::Client;
 use ::postgres::error::SqlState;
-use ::postgres::{Client, SimpleQueryMessage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,7 +17,7 @@ use crate::probes::jobs::{
     InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
 };
 use crate::queue::address::Server;
-use crate::queue::postgres::{connect, said, settings};
+use crate::queue::postgres::{connect, first_value, said, settings};
 use crate::queue::read::{odd_outputs, refuse_too_many};
 use crate::queue::sql::{literal, quote};
 use crate::queue::{Fault, millis};
@@ -81,7 +81,7 @@ fn begun<'a>(
 ) -> Result<(Reading<'a>, Client, i64), Fault> {
     let library = super::named(written.name)
         .ok_or_else(|| Fault(format!("{} is read by no program of this version", written.name)))?;
-    let user = server.config.get_user().unwrap_or("unwedge").to_owned();
+    let user = server.user().to_owned();
     let mut reading =
         Reading { library, written, queue, user, parts: String::new(), is_known: false };
     let mut client = connect(server, queue)?;
@@ -595,14 +595,6 @@ impl Reading<'_> {
             said
         })
     }
-}
-
-/// The first value of the first row.
-fn first_value(answer: &[SimpleQueryMessage]) -> Option<String> {
-    answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    })
 }
 
 /// Whether a policy keeps rows back.

@@ -786,30 +786,20 @@ impl Store {
         Ok(rows.iter().map(|row| text_of(row, 0)).collect())
     }
 
-    /// Takes the dead out of the list, but those that still have a job. How many.
+    /// Takes the dead out of the list, but those that still have a job; `only` of these, where that is said. How many.
     ///
     /// # Errors
     /// It is as it was.
-    pub fn forget_dead(&mut self) -> Result<u64, Fault> {
+    pub fn forget_dead(&mut self, only: Option<&[String]>) -> Result<u64, Fault> {
+        let of_these = only.map_or("", |_| "AND id IN (SELECT {element} FROM {each:1})");
         let rows = self.session.rows(
-            "DELETE FROM unwedge_workers WHERE state = 'dead' AND NOT EXISTS
-                 (SELECT 1 FROM unwedge_jobs j WHERE j.worker = unwedge_workers.id AND j.state = 'running') RETURNING id",
-            Vec::new(),
+            &format!(
+                "DELETE FROM unwedge_workers WHERE state = 'dead' {of_these} AND NOT EXISTS
+                     (SELECT 1 FROM unwedge_jobs j WHERE j.worker = unwedge_workers.id AND j.state = 'running') RETURNING id"
+            ),
+            only.map(|ids| Param::Text(json!(ids).to_string())).into_iter().collect(),
         )?;
         Ok(rows.len() as u64)
-    }
-
-    /// Takes those of these that ended out of the list, but those that still have a job.
-    ///
-    /// # Errors
-    /// It is as it was.
-    pub fn forget(&mut self, workers: &[String]) -> Result<(), Fault> {
-        self.session.rows(
-            "DELETE FROM unwedge_workers WHERE state = 'dead' AND id IN (SELECT {element} FROM {each:1}) AND NOT EXISTS
-                 (SELECT 1 FROM unwedge_jobs j WHERE j.worker = unwedge_workers.id AND j.state = 'running') RETURNING id",
-            vec![Param::Text(json!(workers).to_string())],
-        )?;
-        Ok(())
     }
 
     /// How many jobs there are, by type and state.

@@ -311,12 +311,10 @@ impl Runner {
             [] => hung,
             closed => Some(format!("{} is not open", closed.join(", "))),
         };
-        let Some(why) = why else { return report };
-        let message = match report.message {
-            Some(message) => format!("{why}: {message}"),
-            None => why,
-        };
-        Report { class: Some(Class::Infrastructure), message: Some(message), ..report }
+        match why {
+            Some(why) => report.of_storage(why),
+            None => report,
+        }
     }
 
     /// Begins what was claimed already, while there is room for it.
