@@ -14,6 +14,8 @@ use crate::{median, ms, note, ratio, row};
 
 /// Finished jobs.
 const MANY: usize = 1_000_000;
+/// Jobs that wait for storage.
+const CLOSED: usize = 500_000;
 /// So many are claimed and acknowledged for one figure.
 const SOME: usize = 500;
 /// So many while the horizon is held.
@@ -120,6 +122,7 @@ fn of(what: &str, few: &str, many: &str, sql: impl Fn(&str)) {
         &format!("{:.2}", ratio(with, without)),
         "1.1",
     );
+    closed(what, &mut large, &sql);
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("unwedge.toml");
     // whose word it is that is asked for
@@ -129,6 +132,36 @@ fn of(what: &str, few: &str, many: &str, sql: impl Fn(&str)) {
         assert!(done.is_ok_and(|it| it.success()));
     }
     status(what, &config, many);
+}
+
+/// What a claim costs before which many wait whose storage is closed.
+fn closed(what: &str, store: &mut Store, sql: impl Fn(&str)) {
+    let without = claims(store, MANY * 2, SOME);
+    let from = if what == "SQLite" {
+        format!(
+            "(WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {CLOSED}) SELECT x FROM n)"
+        )
+    } else {
+        format!("generate_series(1, {CLOSED}) AS x")
+    };
+    sql(&format!(
+        "INSERT INTO unwedge_jobs (type, key, state, needs, input, created_ms, not_before_ms, changed_ms)
+         SELECT 't', 'closed ' || x, 'pending', '[\"/dead\"]', '/in/' || x, 1, 0, 1 FROM {from}"
+    ));
+    let with = claims(store, MANY * 3, SOME);
+    let start = Instant::now();
+    assert_eq!(store.claim(&ask("w", 1)).unwrap(), []);
+    let nothing = start.elapsed();
+    row(
+        &format!(
+            "a job claimed and acknowledged, {what}, {CLOSED} wait before it for storage that is closed"
+        ),
+        &ms(with),
+        &format!("without them {}; to learn that there is none {}", ms(without), ms(nothing)),
+        &format!("{:.2}", ratio(with, without)),
+        "1.1",
+    );
+    sql("DELETE FROM unwedge_jobs WHERE key LIKE 'closed %'");
 }
 
 fn status(what: &str, config: &Path, url: &str) {

@@ -219,7 +219,7 @@ fn what_a_worker_needs_is_said_and_a_version_is_a_version() {
         desk.ok("queue want-version 9.0.0");
         let about = desk.json("queue check");
         assert_eq!(about["about"]["workers"], "of version 9.0.0 or later");
-        assert_eq!((&about["jobs"], &about["about"]["schema"]), (&1.into(), &"2".into()));
+        assert_eq!((&about["jobs"], &about["about"]["schema"]), (&1.into(), &"3".into()));
     }
 }
 

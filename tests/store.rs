@@ -375,6 +375,76 @@ fn what_is_not_open_here_stops_its_own_jobs_and_never_the_head_of_the_line() {
     }
 }
 
+/// What the server reads of the index of waiting jobs, in all.
+fn entries_read(db: &Db) -> u64 {
+    db.rows("SELECT pg_stat_force_next_flush()");
+    let read =
+        "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'unwedge_jobs_ready'";
+    db.rows(read)[0][0].parse().unwrap()
+}
+
+#[test]
+fn jobs_whose_storage_is_closed_are_not_even_looked_at() {
+    let Some(db) = Db::server("jobs_whose_storage_is_closed_are_not_even_looked_at") else {
+        return;
+    };
+    let mut store = db.open();
+    worker(&mut store, "w");
+    let of =
+        |at: usize, needs: &str| NewJob { needs: vec![needs.to_owned()], ..job(&at.to_string()) };
+    let closed: Vec<NewJob> = (0..5_000).map(|at| of(at, "/dead")).collect();
+    store.submit(&closed).unwrap();
+    let behind: Vec<NewJob> = (5_000..5_010).map(|at| of(at, "/well")).collect();
+    store.submit(&behind).unwrap();
+    // statistics of a session are told when it ends
+    drop(store);
+    let before = entries_read(&db);
+    let mut store = db.open();
+    for at in 5_000..5_010 {
+        assert_eq!(claim(&mut store, "w", &["/well".to_owned()], 1)[0].key, at.to_string());
+    }
+    for _ in 0..10 {
+        assert_eq!(claim(&mut store, "w", &["/well".to_owned()], 1), []);
+    }
+    drop(store);
+    let read = (0..50).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let read = entries_read(&db) - before;
+        (read > 0).then_some(read)
+    });
+    assert!(read.is_some_and(|read| read < 500), "{read:?} entries");
+}
+
+#[test]
+fn a_demand_that_comes_while_others_keep_a_worker_busy_has_its_turn() {
+    for db in Db::both("a_demand_that_comes_while_others_keep_a_worker_busy_has_its_turn") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let of = |key: &str, priority, needs: &str| NewJob {
+            needs: vec![needs.to_owned()],
+            priority,
+            ..job(key)
+        };
+        let usual: Vec<NewJob> = (0..400).map(|at| of(&at.to_string(), 0, "/a")).collect();
+        store.submit(&usual).unwrap();
+        let open = ["/a".to_owned(), "/b".to_owned()];
+        assert_eq!(claim(&mut store, "w", &open, 1).len(), 1);
+        // of another hand, that this one knows nothing of
+        db.open().submit(&[of("urgent", 9, "/b")]).unwrap();
+        let turn = (0..300).position(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            claim(&mut store, "w", &open, 1)[0].key == "urgent"
+        });
+        assert!(turn.is_some());
+        // and what is known is asked in the order of all
+        let put = [of("low", -1, "/a"), of("first", 5, "/a"), of("next", 4, "/b")];
+        db.open().submit(&put).unwrap();
+        let keys: Vec<String> =
+            claim(&mut store, "w", &open, 2).into_iter().map(|job| job.key).collect();
+        assert_eq!(keys, ["first", "next"]);
+    }
+}
+
 #[test]
 fn the_same_job_twice_is_one_and_the_same_output_twice_is_refused() {
     for db in Db::both("the_same_job_twice_is_one_and_the_same_output_twice_is_refused") {
@@ -433,7 +503,7 @@ fn many_that_come_at_once_find_the_tables_made_once() {
                 scope.spawn(|| db.open().counts().unwrap());
             }
         });
-        assert_eq!(db.rows("SELECT value FROM unwedge_meta WHERE name = 'schema'"), [["2"]]);
+        assert_eq!(db.rows("SELECT value FROM unwedge_meta WHERE name = 'schema'"), [["3"]]);
         // a later one that only added to it is worked with, and one that wants more is not
         db.rows("UPDATE unwedge_meta SET value = '99' WHERE name = 'schema'");
         db.open().counts().unwrap();
@@ -1074,6 +1144,8 @@ fn a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds() {
         for undone in [
             "ALTER TABLE unwedge_jobs DROP COLUMN bytes",
             "ALTER TABLE unwedge_jobs DROP COLUMN stall",
+            "DROP INDEX unwedge_jobs_ready",
+            "CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, priority DESC, not_before_ms, id) WHERE state IN ('pending', 'retryable')",
             "UPDATE unwedge_meta SET value = '1' WHERE name = 'schema'",
         ] {
             db.rows(undone);
@@ -1083,7 +1155,7 @@ fn a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds() {
         store.end(&[Ending { bytes: Some(3), ..ending(token, State::Done) }], "0", "w").unwrap();
         let (job, _) = store.job(token.id).unwrap().unwrap();
         assert_eq!((job.key.as_str(), job.bytes), ("1", Some(3)));
-        assert_eq!(db.rows("SELECT value FROM unwedge_meta WHERE name = 'schema'")[0], ["2"]);
+        assert_eq!(db.rows("SELECT value FROM unwedge_meta WHERE name = 'schema'")[0], ["3"]);
     }
 }
 

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::claim::hand_out;
 use super::session::Session;
-use super::{Ask, Cell, Claimed, Ending, Fault, Param, Store, hand_out, millis, number, text_of};
+use super::{Ask, Cell, Claimed, Ending, Fault, Param, Store, millis, number, text_of};
 use crate::config::queue as config;
 use crate::decide::attempts::{Class, State, Token};
 
@@ -140,7 +141,7 @@ impl Store {
     /// It is not known whether one was handed out; if so it goes back with the worker.
     pub fn probe(&mut self, ask: &Ask<'_>) -> Result<Vec<Claimed>, Fault> {
         let kind = Param::Text(ask.kind.to_owned());
-        let breaker = &self.breaker;
+        let (breaker, demands) = (&self.breaker, &mut self.demands);
         self.session.transaction(|session| {
             let due = session.rows(
                 "SELECT probes FROM unwedge_lanes WHERE type = $1 AND opened_ms IS NOT NULL AND paused_ms IS NULL
@@ -149,7 +150,7 @@ impl Store {
             )?;
             let Some(due) = due.first() else { return Ok(Vec::new()) };
             let wait = breaker.wait(usize::try_from(number(due, 0) + 1).unwrap_or(usize::MAX));
-            let claimed = hand_out(session, &Ask { most: 1, ..ask.clone() }, "l.paused_ms IS NOT NULL")?;
+            let claimed = hand_out(session, demands, &Ask { most: 1, ..ask.clone() }, "l.paused_ms IS NOT NULL")?;
             if !claimed.is_empty() {
                 session.rows(
                     "UPDATE unwedge_lanes SET probes = probes + 1, retry_ms = {now} + $2 WHERE type = $1",

@@ -9,6 +9,7 @@
 
 pub mod bell;
 pub mod change;
+mod claim;
 mod clock;
 pub mod figures;
 pub mod lanes;
@@ -33,6 +34,8 @@ use crate::decide::at_work::Stall;
 use crate::decide::attempts::{Class, Counted, State, Token};
 use crate::decide::leases::Seen;
 use crate::sys::text;
+use claim::Demands;
+pub use claim::{Ask, Claimed};
 use session::Session;
 
 /// So many rows are put in at a time: the lock of a file is nobody else's for long.
@@ -123,58 +126,6 @@ pub struct TypeMark {
     /// The tier that this worker would use first: one whose program it has.
     #[serde(default)]
     pub uses: String,
-}
-
-/// A wish for work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask<'a> {
-    /// Who asks.
-    pub worker: &'a str,
-    /// Of which type.
-    pub kind: &'a str,
-    /// As which the worker knows that type.
-    pub digest: &'a str,
-    /// Only jobs that have been there for so long, milliseconds: others may do them better.
-    pub aged_ms: u64,
-    /// How long a job is left to another worker that has its paths, milliseconds.
-    pub leave_ms: u64,
-    /// What is open on this host.
-    pub open: &'a [String],
-    /// At most so many.
-    pub most: u32,
-    /// Only of those that no worker was lost with.
-    pub is_calm: bool,
-}
-
-/// A job that was handed out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimed {
-    /// With which all that is written of it is written.
-    pub token: Token,
-    /// What tells it from others of its type.
-    pub key: String,
-    /// What it works on.
-    pub input: String,
-    /// Where its result goes.
-    pub output: Option<String>,
-    /// What it needs.
-    pub needs: Vec<String>,
-    /// Failures of its own.
-    pub failures: u32,
-    /// Failures of what is around it.
-    pub infra_errors: u32,
-    /// How often a worker was lost with it.
-    pub rescues: u32,
-    /// Whether a try before was about to put its result in its place.
-    pub may_be_there: bool,
-}
-
-impl Claimed {
-    /// What it needs and is none of what is open.
-    #[must_use]
-    pub fn closed(&self, open: &[String]) -> Vec<String> {
-        self.needs.iter().filter(|need| !open.contains(need)).cloned().collect()
-    }
 }
 
 /// How a try ended, and what becomes of the job.
@@ -340,6 +291,7 @@ const NOTE: &str = "
 /// Our queue.
 pub struct Store {
     session: Session,
+    demands: Demands,
     breaker: Breaker,
     worker_stale: Duration,
 }
@@ -364,6 +316,7 @@ impl Store {
     fn of(queue: &Queue, session: Session) -> Self {
         Self {
             session,
+            demands: Demands::default(),
             breaker: queue.terms.breaker.clone(),
             worker_stale: queue.terms.worker_stale,
         }
@@ -512,7 +465,7 @@ impl Store {
     /// # Errors
     /// It is not known whether something was handed out; what was goes back with the worker.
     pub fn claim(&mut self, ask: &Ask<'_>) -> Result<Vec<Claimed>, Fault> {
-        hand_out(&mut self.session, ask, lanes::IS_CLOSED)
+        claim::hand_out(&mut self.session, &mut self.demands, ask, lanes::IS_CLOSED)
     }
 
     /// A sign of life, which renews the lease of all that the worker has; and what it hears. None: the queue knows it
@@ -843,57 +796,6 @@ impl Store {
     pub fn now_ms(&mut self) -> Result<u64, Fault> {
         self.session.now_ms()
     }
-}
-
-/// Hands out what may be claimed, unless `{lane}` says that its lane is closed.
-fn hand_out(session: &mut Session, ask: &Ask<'_>, closed: &str) -> Result<Vec<Claimed>, Fault> {
-    const CLAIM: &str = "
-        WITH free AS MATERIALIZED (
-            SELECT {row} AS place FROM unwedge_jobs {by:unwedge_jobs_ready}
-            WHERE type = $1 AND state IN ('pending', 'retryable') AND not_before_ms <= {now} - $6 AND created_ms <= {now} - $6
-                AND {all:needs:$3} AND CALM
-                AND ({all:prefers:$3} OR (not_before_ms <= {now} - $7 AND created_ms <= {now} - $7)
-                    OR NOT EXISTS (SELECT 1 FROM unwedge_workers n WHERE n.state <> 'dead' AND n.types->$1 IS NOT NULL AND {all:prefers:n.open}))
-                AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
-                AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = $1 AND (l.digest <> $5 OR CLOSED))
-            ORDER BY priority DESC, not_before_ms, id LIMIT $4 {skip})
-        UPDATE unwedge_jobs SET state = 'running', worker = $2, tries = tries + 1, started_ms = {now}, changed_ms = {now}, progress = NULL
-        WHERE {row:free}
-        RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues,
-            CASE WHEN placed_ms IS NULL THEN 0 ELSE 1 END";
-    let calm = if ask.is_calm { "rescues = 0" } else { "true" };
-    let rows = session.rows(
-        &CLAIM.replace("CLOSED", closed).replace("CALM", calm),
-        vec![
-            Param::Text(ask.kind.to_owned()),
-            Param::Text(ask.worker.to_owned()),
-            Param::Text(json!(ask.open).to_string()),
-            Param::Number(i64::from(ask.most)),
-            Param::Text(ask.digest.to_owned()),
-            Param::Number(i64::try_from(ask.aged_ms).unwrap_or(i64::MAX)),
-            Param::Number(i64::try_from(ask.leave_ms).unwrap_or(i64::MAX)),
-        ],
-    )?;
-    let mut claimed: Vec<Claimed> = rows
-        .iter()
-        .map(|row| {
-            Ok(Claimed {
-                token: Token { id: number(row, 0), nth: number(row, 1) },
-                key: text_of(row, 2),
-                input: text_of(row, 3),
-                output: row.get(4).and_then(Cell::text),
-                needs: serde_json::from_str(&text_of(row, 5)).map_err(|error| {
-                    Fault(format!("what job {} needs: {error}", number(row, 0)))
-                })?,
-                failures: count(row, 6),
-                infra_errors: count(row, 7),
-                rescues: count(row, 8),
-                may_be_there: number(row, 9) == 1,
-            })
-        })
-        .collect::<Result<_, Fault>>()?;
-    claimed.sort_by_key(|job| job.token);
-    Ok(claimed)
 }
 
 /// What is kept of a stall: with the try that it is of, so that a later one need not take it back.

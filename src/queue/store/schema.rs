@@ -8,7 +8,7 @@
 //! both databases have the same statements.
 
 /// Each step, from an empty database on. `{id}` and `{json}` are written as the database has them.
-pub const STEPS: [&str; 2] = ["
+pub const STEPS: [&str; 3] = ["
     CREATE TABLE unwedge_workers (
         id TEXT PRIMARY KEY,
         host TEXT NOT NULL,
@@ -114,10 +114,14 @@ pub const STEPS: [&str; 2] = ["
 ", "
     ALTER TABLE unwedge_jobs ADD COLUMN bytes BIGINT;
     ALTER TABLE unwedge_jobs ADD COLUMN stall TEXT;
+", "
+    DROP INDEX unwedge_jobs_ready;
+    CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, {mark}, priority DESC, not_before_ms, id)
+        WHERE state IN ('pending', 'retryable');
 "];
 
 /// The oldest step that a program must know to work with what the last one made: one that only adds columns which may be
-/// null leaves older programs at work.
+/// null, or has an index of the same name serve otherwise, leaves older programs at work.
 pub const LEAST: usize = 1;
 
 /// The table that says which steps were taken and what the clock of a file is.

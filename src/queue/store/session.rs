@@ -113,12 +113,12 @@ impl Session {
     ///
     /// - `{now}`: the present, milliseconds
     /// - `{each:1}`: the elements of the JSON list that is the first value, as `e.value`; `{element}`: one that is a text
-    /// - `{all:column:list}`: whether all of the list that a column holds is in the other, a column or `$1`
+    /// - `{all:list:other}`: whether all of a list is in another; either is a column or a value
     /// - `{as_json:1}`: the first value, a text, as JSON; `{moment:column}`: whether a text is a moment of UTC
     /// - `{row}`: where a row is, which is good as long as it is locked; `{row:these}`: whether it is at one of the places
     ///   that the query of that name has as `place`
     /// - `{list:name}`, `{text:column}`: a list of the element, and a column that holds one as text
-    /// - `{by:index}`: by this index, where that has to be said
+    /// - `{by:index}`: by this index, where that has to be said; `{mark}`: what a job needs and prefers, as one has it
     /// - `{skip}`, `{lock}`: rows are locked, those of others left out or waited for
     pub fn rows(&mut self, template: &str, params: Vec<Param>) -> Result<Vec<Vec<Cell>>, Fault> {
         let statement = self.statement(template, params);
@@ -256,11 +256,11 @@ impl Session {
                 ("element", Way::Postgres(_)) => text.push_str("e.value #>> '{}'"),
                 ("element", Way::Sqlite { .. }) => text.push_str("e.value"),
                 ("all", way) => {
-                    let (column, list) = nth.split_once(':').unwrap_or((nth, "NULL"));
+                    let (list, other) = nth.split_once(':').unwrap_or((nth, "NULL"));
                     text.push_str(&match way {
-                        Way::Postgres(_) => format!("{column} <@ {list}::jsonb"),
+                        Way::Postgres(_) => format!("{list}::jsonb <@ {other}::jsonb"),
                         Way::Sqlite { .. } => format!(
-                            "NOT EXISTS (SELECT 1 FROM json_each({column}) WHERE value NOT IN (SELECT value FROM json_each({list})))"
+                            "NOT EXISTS (SELECT 1 FROM json_each({list}) WHERE value NOT IN (SELECT value FROM json_each({other})))"
                         ),
                     });
                 }
@@ -279,6 +279,9 @@ impl Session {
                 ("moment", Way::Sqlite { .. }) => {
                     text.push_str(&format!("{nth} GLOB '{MOMENT_GLOB}'"));
                 }
+                // by which the jobs of one demand stand together; a server's index takes no long texts
+                ("mark", Way::Postgres(_)) => text.push_str("md5(needs::text || prefers::text)"),
+                ("mark", Way::Sqlite { .. }) => text.push_str("needs || prefers"),
                 // without statistics SQLite would rather sort all that waits
                 ("by", Way::Sqlite { .. }) => text.push_str(&format!("INDEXED BY {nth}")),
                 ("list", Way::Postgres(_)) => text.push_str(&format!("e.value->'{nth}'")),
