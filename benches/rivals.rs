@@ -181,7 +181,17 @@ pub fn enter(store: &mut Store, id: &str) {
 }
 
 pub fn ask(worker: &str, most: u32) -> Ask<'_> {
-    Ask { worker, kind: "t", digest: "d", aged_ms: 0, leave_ms: 0, open: &[], most, is_calm: false }
+    Ask {
+        worker,
+        kind: "t",
+        digest: "d",
+        aged_ms: 0,
+        leave_ms: 0,
+        open: &[],
+        closed: &[],
+        most,
+        is_calm: false,
+    }
 }
 
 pub fn done(token: Token) -> Ending {

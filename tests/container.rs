@@ -81,6 +81,16 @@ host_test! {
         kind(&host, "long", "image = \"tools:1\"", "test -e /srv/in/go || sleep 4321; cat $1 >$2");
         let running = "podman ps --quiet | grep -q .";
         let empty = "test -z \"$(podman ps --all --quiet)\"; test -z \"$(pgrep -x sleep)\"";
+        // one of a worker that cannot be seen from here, as from within a container that may use this engine, is left alone
+        let foreign = "podman ps --all --format '{{.Names}}' | grep -qx unwedge-ujffffffffffff-1-1-0";
+        let labels = "--label unwedge.host=$(hostname) --label unwedge.uid=0 --label unwedge.boot=$(cat /proc/sys/kernel/random/boot_id)";
+        let create = |place: &str| host.ok(&format!("podman create --name unwedge-ujffffffffffff-1-1-0 {labels} --label unwedge.place=$(cat /proc/sys/kernel/random/boot_id):{place} tools:1 /bin/busybox true"));
+        kind(&host, "slow", "image = \"tools:1\"", "sleep 2; cat $1 >$2");
+        let look = format!("rm -f /srv/out/*; {RUN} slow.toml --again in/b");
+        create("1");
+        host.ok(&format!("{look}; {foreign}; podman rm unwedge-ujffffffffffff-1-1-0"));
+        create("$(readlink /proc/self/ns/pid | tr -dc 0-9)");
+        host.ok(&format!("{look}; ! {foreign}"));
         for (who, how) in [
             ("the run is interrupted", "kill -INT $(cat /run/pid)"),
             ("its helper is killed", "kill -KILL $(pgrep -x 'uj[0-9a-f]{12}')"),

@@ -106,6 +106,27 @@ impl<'a> Desk<'a> {
     }
 }
 
+#[test]
+fn a_result_that_would_be_taken_in_again_is_refused_before_it_is_made() {
+    if !can("intake::a_result_that_would_be_taken_in_again_is_refused_before_it_is_made") {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "after = \"delete\"\n");
+    let kind = desk.dir.path().join("jobs.d/t.toml");
+    let text = fs::read_to_string(&kind).unwrap();
+    fs::write(&kind, text.replace("/out/{name}", "/in/{name}.txt")).unwrap();
+    desk.put("a", "x");
+    desk.takes(0, 0);
+    let said = desk.pass();
+    assert!(said.contains("/in/a.txt, which this intake takes in again"), "{said}");
+    // told apart it is none of its own
+    let config = desk.dir.path().join("unwedge.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}suffixes = [\"a\"]\n")).unwrap();
+    desk.takes(1, 0);
+}
+
 /// Every job that waits is done.
 fn all_done(store: &mut Store) {
     let claimed = claim(store, "w", &[], 99);

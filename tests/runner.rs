@@ -491,6 +491,49 @@ host_test! {
 }
 
 host_test! {
+    fn storage_that_went_before_a_job_begins_takes_none_though_no_round_has_seen_it(host) {
+        furnish(&host, &[("reads", &script("[retry]\nattempts = 1\n", "cat $1 >$2"))], "poll = \"200ms\"");
+        configure(&host, "poll = \"200ms\"", &format!("[mounts]\nrepair_under = [\"/srv\"]\n{}", listed("")));
+        host.ok("echo x >/srv/remote/a; chmod 644 /srv/remote/a; unwedge-mounts --apply >/dev/null || :; grep -q '\"open\": true' /run/unwedge/storage.json
+                 unwedge jobs submit reads /srv/storagebox/a; umount -l /srv/storagebox; systemctl start unwedge-runner");
+        host.ok("sleep 2; cd /; unwedge jobs why 1 | grep -q storagebox");
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        host.ok("systemctl restart storagebox; await_data; unwedge-mounts --apply >/dev/null || :");
+        host.until("grep -qx x /srv/out/a");
+        assert_eq!(job(&host, 1)["tries"], 1);
+    }
+}
+
+host_test! {
+    fn a_program_that_lies_on_storage_that_hangs_stops_its_own_type_alone(host) {
+        let far = "output = \"/srv/out/far-{name}\"\n[[tier]]\nargv = [\"/srv/storagebox/tool\", \"{input}\", \"{output}\"]\n";
+        furnish(&host, &[("near", &script("", "cp $1 $2")), ("far", far)], "tools = \"2s\"");
+        host.ok("cp /bin/cp /srv/remote/tool; chmod 755 /srv/remote/tool; kill -STOP $(server_pid); systemctl start unwedge-runner
+                 echo x >/srv/in/a; unwedge jobs submit --wait near /srv/in/a; unwedge jobs submit far /srv/in/a");
+        let said = host.ok("cd /; unwedge jobs why 2");
+        assert!(said.contains("its programs cannot be looked for: no answer within 5.0 s"), "{said}");
+        // however often it is looked for, one waits
+        host.ok("sleep 8; test $(ps axo args | grep -c '[-]-programs-here') = 1; kill -CONT $(server_pid)");
+        host.until("grep -qx x /srv/out/far-a");
+    }
+}
+
+host_test! {
+    fn what_is_made_again_by_a_persons_word_is_made_and_not_found(host) {
+        furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit --wait t a; rm /srv/out/a; unwedge jobs retry 1");
+        host.until("grep -qx x /srv/out/a");
+        // what somebody else has put there meanwhile is nobody's result
+        host.ok("cd /; echo foreign >/srv/out/a; unwedge jobs retry 1");
+        host.until("cd /; unwedge jobs list --state quarantined | grep -q /srv/in/a");
+        let it = job(&host, 1);
+        assert_eq!((&it["class"], &it["tier"]), (&"conflict".into(), &"1".into()), "{it}");
+        assert_eq!(host.ok("cat /srv/out/a"), "foreign");
+    }
+}
+
+host_test! {
     fn a_runner_that_is_too_old_for_its_queue_stays_down_and_says_what_to_do(host) {
         furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
         host.ok("systemctl start unwedge-runner; cd /; unwedge queue want-version 9.0.0");
@@ -513,7 +556,7 @@ host_test! {
         let fails = "[[tier]]\nargv = [\"/bin/bash\", \"-c\", \"until test -e /srv/in/fail; do sleep 0.05; done; exit 9\"]\n[exit]\n9 = \"permanent\"\n";
         furnish_with_postgres(&host, &[
             ("slow", &script("", "until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2")), ("fails", fails),
-        ], "poll = \"200ms\"");
+        ], "poll = \"200ms\"\ndrain = \"3s\"");
         // it waits for its queue for longer than a start may take, and that is a start like any other
         host.put("/etc/systemd/system/unwedge-runner.service.d/short.conf", b"[Service]\nTimeoutStartSec=2\n", "644");
         host.ok("systemctl stop lab-pg; systemctl daemon-reload; systemctl start --no-block unwedge-runner; sleep 4; test $(systemctl is-active unwedge-runner) = activating || exit 1; main_pid unwedge-runner >/srv/out/.pid");
@@ -532,12 +575,27 @@ host_test! {
         assert_eq!(host.ok("main_pid unwedge-runner"), pid, "it was the same all the while");
         host.ok("cd /srv/in; unwedge jobs submit --wait slow b");
 
+        // a result that waits for that word is kept by whoever has to end, and put in its place by whoever comes next
+        host.put("/etc/unwedge/jobs.d/long.toml", script("", "echo made >>/srv/out/.made; until test -e /srv/in/on; do sleep 0.05; done; cp $1 $2").as_bytes(), "644");
+        for (nth, ends) in ["systemctl restart --no-block unwedge-runner", "systemctl kill -s KILL --kill-who=main unwedge-runner"].iter().enumerate() {
+            let id = nth as u64 + 3;
+            host.ok(&format!("systemctl reload unwedge-runner; rm -f /srv/in/on; echo x >/srv/in/l{id}; cd /srv/in; unwedge jobs submit long l{id}"));
+            host.until(&format!("cd /; unwedge jobs why {id} | grep -q '^running'"));
+            host.ok(&format!("systemctl stop lab-pg; touch /srv/in/on; sleep 2; ! test -e /srv/out/l{id}; {ends}; sleep 6"));
+            host.ok("ls -A /srv/out | grep -q -- '-note'; sleep 1; systemctl start lab-pg");
+            host.until(&format!("cd /; unwedge jobs show {id} | grep -qx 'state      done'"));
+            let it = job(&host, id);
+            assert_eq!((&it["tries"], &it["failures"], &it["tier"]), (&2.into(), &0.into(), &"1".into()), "{it}");
+            assert_eq!(host.ok("wc -l </srv/out/.made"), (nth + 1).to_string(), "it is not made twice");
+            host.ok("test -z \"$(ls -A /srv/out | grep unwedge)\"");
+        }
+
         // how a try ended is kept on disk meanwhile, and handed in by whoever comes next
         host.ok("cd /srv/in; unwedge jobs submit fails a");
-        host.until("cd /; unwedge jobs why 3 | grep -q '^running'");
+        host.until("cd /; unwedge jobs why 5 | grep -q '^running'");
         host.ok("systemctl stop lab-pg; touch /srv/in/fail; sleep 2; systemctl kill -s KILL --kill-who=main unwedge-runner; sleep 2; systemctl start lab-pg");
         host.until("cd /; unwedge jobs list --state quarantined | grep -q /srv/in/a");
-        let it = job(&host, 3);
+        let it = job(&host, 5);
         assert_eq!((&it["tries"], &it["failures"], &it["rescues"]), (&1.into(), &1.into(), &0.into()), "{it}");
     }
 }

@@ -16,7 +16,7 @@ use unwedge::queue::store::bell::{self, Rung};
 use unwedge::queue::store::change::{Change, Changed, Progress};
 use unwedge::queue::store::listing::{Order, StampIs, Which};
 use unwedge::queue::store::{
-    Ask, Beat, Claimed, Ending, Load, NewJob, NewWorker, Registered, Rescued, Store, TypeMark,
+    Ask, Beat, Claimed, Ending, Lack, Load, NewJob, NewWorker, Registered, Rescued, Store, TypeMark,
 };
 
 use unwedge::sys::clock::Deadline;
@@ -159,7 +159,17 @@ pub fn claim(store: &mut Store, worker: &str, open: &[String], most: u32) -> Vec
 }
 
 pub fn ask<'a>(worker: &'a str, open: &'a [String], most: u32) -> Ask<'a> {
-    Ask { worker, kind: "t", digest: "d", aged_ms: 0, leave_ms: 0, open, most, is_calm: false }
+    Ask {
+        worker,
+        kind: "t",
+        digest: "d",
+        aged_ms: 0,
+        leave_ms: 0,
+        open,
+        closed: &[],
+        most,
+        is_calm: false,
+    }
 }
 
 pub fn ending(token: Token, state: State) -> Ending {
@@ -1144,6 +1154,8 @@ fn a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds() {
         for undone in [
             "ALTER TABLE unwedge_jobs DROP COLUMN bytes",
             "ALTER TABLE unwedge_jobs DROP COLUMN stall",
+            "ALTER TABLE unwedge_jobs DROP COLUMN placed",
+            "ALTER TABLE unwedge_jobs ADD COLUMN placed_ms BIGINT",
             "DROP INDEX unwedge_jobs_ready",
             "CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, priority DESC, not_before_ms, id) WHERE state IN ('pending', 'retryable')",
             "UPDATE unwedge_meta SET value = '1' WHERE name = 'schema'",
@@ -1864,23 +1876,114 @@ fn that_a_result_may_be_in_its_place_is_known_until_a_try_has_ended_otherwise() 
         let mut store = db.open();
         worker(&mut store, "w");
         store.submit(&[job("a")]).unwrap();
-        let mut next = |class: Option<&str>, may_be_there| {
+        let mut next = |after: &str, placed: Option<&str>, mark: &str| {
             let it = claim(&mut store, "w", &[], 1).remove(0);
-            assert_eq!(it.may_be_there, may_be_there, "{class:?}");
-            store.place(it.token).unwrap();
+            assert_eq!(it.placed.as_deref(), placed, "{after}");
+            assert!(store.place(it.token, mark).unwrap());
             it.token
         };
-        let first = next(None, false);
+        let first = next("nothing", None, "1@1");
         let mut other = db.open();
         other.end(&[Ending::given_back(first)], "0", "w").unwrap();
-        let token = next(None, true);
+        let token = next("nothing that counts", Some("1@1"), "2@2");
         let with = |token, class: &str| Ending {
             class: Some(class.to_owned()),
             ..ending(token, State::Pending)
         };
         other.end(&[with(token, "infrastructure")], "0", "w").unwrap();
-        let token = next(Some("infrastructure"), true);
+        // killed while it put it there
+        let token = next("infrastructure", Some("2@2"), "3@3");
+        other.end(&[with(token, "crashed")], "0", "w").unwrap();
+        let token = next("crashed", Some("3@3"), "4@4");
         other.end(&[with(token, "failed")], "0", "w").unwrap();
-        next(Some("failed"), false);
+        let token = next("failed", None, "5@5");
+        other.end(&[ending(token, State::Done)], "0", "w").unwrap();
+        // a person wants it made again: what lies there is what is wrong
+        let ids = Which::ids(&[token.id]);
+        other.change(&ids, &Change::Retry, "somebody", false).unwrap();
+        next("a retry of what was done", None, "6@6");
     }
+}
+
+#[test]
+fn a_clock_that_was_set_back_keeps_no_job_waiting_for_it() {
+    for db in Db::both("a_clock_that_was_set_back_keeps_no_job_waiting_for_it") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&[job("new"), job("again"), job("later")]).unwrap();
+        for key in ["again", "later"] {
+            let id: i64 = db.rows(&format!("SELECT id FROM unwedge_jobs WHERE key = '{key}'"))[0]
+                [0]
+            .parse()
+            .unwrap();
+            db.rows(&format!(
+                "UPDATE unwedge_jobs SET not_before_ms = changed_ms + 60000 WHERE id = {id}"
+            ));
+        }
+        // an hour ago it was an hour later than it is now
+        db.rows("UPDATE unwedge_jobs SET created_ms = created_ms + 3600000, changed_ms = changed_ms + 3600000,
+                     not_before_ms = CASE WHEN not_before_ms > 0 THEN not_before_ms + 3600000 ELSE 0 END WHERE key <> 'later'");
+        let aged = Ask { aged_ms: 120_000, leave_ms: 120_000, ..ask("w", &[], 9) };
+        let taken: Vec<String> = store.claim(&aged).unwrap().into_iter().map(|it| it.key).collect();
+        assert_eq!(taken, ["new", "again"]);
+        assert_eq!(claim(&mut store, "w", &[], 9), [], "what waits by this clock waits");
+    }
+}
+
+#[test]
+fn a_host_whose_own_storage_is_closed_leaves_a_job_to_others_however_old_it_is() {
+    for db in
+        Db::both("a_host_whose_own_storage_is_closed_leaves_a_job_to_others_however_old_it_is")
+    {
+        let mut store = db.open();
+        for id in ["dead", "far"] {
+            worker(&mut store, id);
+        }
+        let at = |key: &str| NewJob { prefers: vec!["/a".to_owned()], ..job(key) };
+        store.submit(&[at("1"), job("2")]).unwrap();
+        db.rows("UPDATE unwedge_jobs SET created_ms = created_ms - 3600000");
+        let closed = ["/a".to_owned()];
+        let keys = |store: &mut Store, ask: &Ask<'_>| -> Vec<String> {
+            store.claim(ask).unwrap().into_iter().map(|it| it.key).collect()
+        };
+        assert_eq!(keys(&mut store, &Ask { closed: &closed, ..ask("dead", &[], 9) }), ["2"]);
+        assert_eq!(keys(&mut store, &ask("far", &[], 9)), ["1"], "who has no such storage fetches");
+    }
+}
+
+#[test]
+fn a_lane_stays_that_of_a_worker_that_can_take_nothing_just_now() {
+    for db in Db::both("a_lane_stays_that_of_a_worker_that_can_take_nothing_just_now") {
+        let mut store = db.open();
+        for (id, digest) in [("old", "1"), ("new", "2")] {
+            store.register(&new_worker(id, digest)).unwrap();
+        }
+        assert_eq!(store.adopt("old").unwrap(), Vec::<String>::new());
+        let lack = |digest: &str| {
+            let it = Lack { why: "no room".to_owned(), digest: digest.to_owned() };
+            BTreeMap::from([("t".to_owned(), it)])
+        };
+        assert!(store.retype("old", &BTreeMap::new(), &lack("1")).unwrap());
+        assert_eq!(store.adopt("new").unwrap(), ["t"], "its disk is full, and that passes");
+        // who takes none at all has no say
+        assert!(store.retype("old", &BTreeMap::new(), &lack("")).unwrap());
+        assert_eq!(store.adopt("new").unwrap(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_file_that_was_put_in_the_place_of_the_queue_is_noticed_with_the_next_beat() {
+    let db = Db::file();
+    let mut store = db.open();
+    worker(&mut store, "w");
+    store.beat(&beat("w")).unwrap().unwrap();
+    let Place::Url(Secret(url)) = &db.queue.database else { panic!() };
+    let file = std::path::Path::new(url.strip_prefix("sqlite://").unwrap());
+    for name in ["q.db", "q.db-wal", "q.db-shm"] {
+        let _ = std::fs::remove_file(file.with_file_name(name));
+    }
+    assert!(store.beat(&beat("w")).unwrap_err().0.contains("is another file than"));
+    let mut again = db.open();
+    assert!(store.beat(&beat("w")).is_err());
+    assert_eq!(again.beat(&beat("w")).unwrap(), None, "and there it is not known");
 }

@@ -188,6 +188,7 @@ pub fn dispatch(args: &[OsString]) -> Option<i32> {
     crate::probes::prober::run_if_asked(args)
         .or_else(|| crate::probes::headroom::run_if_asked(args))
         .or_else(|| crate::probes::growth::run_if_asked(args))
+        .or_else(|| crate::probes::ability::run_if_asked(args))
         .or_else(|| run_if_asked(args))
 }
 

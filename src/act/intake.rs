@@ -124,6 +124,14 @@ pub fn pass(
             continue;
         }
         let output = output_of(&kind, intake, &entry.name, &path);
+        if let Some(output) = output.as_deref().filter(|it| is_taken_in(intake, it)) {
+            passed.trouble.push(format!(
+                "{}: its result would be {}, which this intake takes in again: have output lead elsewhere, or suffixes tell them apart",
+                text::path(&path),
+                text::path(output)
+            ));
+            continue;
+        }
         match job_of(&kind, &path, output.as_deref(), &watch) {
             Ok(job) => new.push(NewJob { key, intake: Some(intake.name.clone()), ..job }),
             Err(why) => passed.trouble.push(why),
@@ -177,6 +185,19 @@ fn output_of(kind: &JobType, intake: &Intake, name: &Path, input: &Path) -> Opti
     let folder = name.parent().map(|it| it.to_string_lossy()).filter(|it| !it.is_empty());
     let folder = folder.map_or_else(String::new, |it| format!("{it}/"));
     Some(Address { bucket, key: &format!("{prefix}{folder}{last}") }.path())
+}
+
+/// Whether a file that is put there is taken in. One without its marker is not.
+fn is_taken_in(intake: &Intake, output: &Path) -> bool {
+    let name = match &intake.source {
+        Source::Dir(dir) => {
+            output.parent().filter(|it| it == dir).and(output.file_name()).map(PathBuf::from)
+        }
+        Source::Bucket { name, prefix, .. } => Address::of(output)
+            .filter(|it| it.bucket == name)
+            .and_then(|it| it.key.strip_prefix(prefix.as_str()).map(PathBuf::from)),
+    };
+    intake.rule != Rule::Marker && name.is_some_and(|name| is_wanted(intake, &name))
 }
 
 /// One pass over each, for a program that does not stay; what went wrong.

@@ -37,12 +37,22 @@ pub fn mark_of(queue: &Queue) -> String {
 /// Where a try writes its result first: hidden, with the same ending.
 #[must_use]
 pub fn of_try(output: &Path, mark: &str, id: i64, nth: i64) -> PathBuf {
+    beside(output, mark, id, &nth.to_string())
+}
+
+/// Where a note of such a result is, while it waits for the queue's word.
+#[must_use]
+pub fn note_of(output: &Path, mark: &str, id: i64) -> PathBuf {
+    beside(output, mark, id, "note")
+}
+
+fn beside(output: &Path, mark: &str, id: i64, what: &str) -> PathBuf {
     /// A name has 255 bytes at most, and more than the stem is in it.
     const STEM_BYTES_MAX: usize = 120;
     let stem = output.file_stem().unwrap_or(OsStr::new("out")).as_bytes();
     let mut name = OsString::from(".");
     name.push(OsStr::from_bytes(&stem[..stem.len().min(STEM_BYTES_MAX)]));
-    name.push(format!(".unwedge-{mark}-{id}-{nth}"));
+    name.push(format!(".unwedge-{mark}-{id}-{what}"));
     if let Some(ending) = output.extension() {
         name.push(".");
         name.push(ending);
@@ -112,9 +122,17 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
             .map_err(|error| format!("what it is told: {error}"))?;
         let Told { output, mark, id, tries } = told;
         let mut count = 0;
-        for nth in (1..=tries).rev().take(BACK as usize) {
-            let path = of_try(&output, &mark, id, i64::from(nth));
-            match std::fs::remove_file(&path) {
+        let tries = (1..=tries).rev().take(BACK as usize);
+        let of_tries = tries.map(|nth| of_try(&output, &mark, id, i64::from(nth)));
+        for path in of_tries.chain([note_of(&output, &mark, id)]) {
+            let gone = match std::fs::remove_file(&path) {
+                // a result may be a directory
+                Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+                    std::fs::remove_dir_all(&path)
+                }
+                gone => gone,
+            };
+            match gone {
                 Ok(()) => count += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(format!("{}: {error}", text::path(&path))),

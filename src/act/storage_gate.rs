@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::store::{self, Durability};
 use crate::probes::gate::FILE;
+use crate::probes::mountinfo::Dev;
 use crate::probes::mounts::Observation;
 use crate::probes::verdict::Verdict;
 use crate::sys::clock::{Now, Stamp};
@@ -26,6 +27,8 @@ struct Gate<'a> {
 struct Entry<'a> {
     verdict: &'a str,
     open: bool,
+    /// The file system that this is said of, where one is mounted there.
+    on: Option<Dev>,
 }
 
 /// Writes the gate: open for what is live, but never for `closed`.
@@ -40,7 +43,8 @@ pub fn write(
 ) -> Result<()> {
     let entry = |seen: &Observation| {
         let open = seen.verdict == Verdict::Live && !closed.contains(&seen.path);
-        (text::path(&seen.path), Entry { verdict: seen.verdict.name(), open })
+        let on = seen.identity().map(|it| it.dev);
+        (text::path(&seen.path), Entry { verdict: seen.verdict.name(), open, on })
     };
     let paths = observations.iter().map(entry).collect();
     let mut bytes = serde_json::to_vec_pretty(&Gate { schema: 1, at: now.stamp(), paths })

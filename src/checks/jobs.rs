@@ -8,7 +8,7 @@ use super::{Finding, Host};
 use crate::config::job_type::JobType;
 use crate::config::queue::Adapter;
 use crate::manifest::{JOBS, RUNNER};
-use crate::probes::ability::{self, Ability};
+use crate::probes::ability::{Ability, Looks};
 
 pub fn types(host: &Host<'_>) -> Vec<Finding> {
     let Some(jobs) = &host.settings.jobs else { return Vec::new() };
@@ -20,14 +20,14 @@ pub fn types(host: &Host<'_>) -> Vec<Finding> {
         Finding::fault(name, format!("nothing of it is taken, or it stays as it was: {why}"))
     };
     let mut found: Vec<Finding> = types.bad.into_iter().map(wrong).collect();
-    let Some(abilities) = ability::look(types.good.iter()) else {
-        found.push(Finding::unknown("", "its programs cannot be looked for: no answer"));
-        return found;
-    };
+    let abilities = Looks::default().look(types.good.iter());
     found.extend(abilities.into_iter().map(|(name, ability)| match ability {
         Ability::First => Finding::ok(name, "its first tool is here"),
         Ability::Other(tier) => {
             Finding::warn(name, format!("its first tool is not here; {tier} does its jobs"))
+        }
+        Ability::Unknown(why) => {
+            Finding::unknown(name, format!("its programs cannot be looked for: {why}"))
         }
         Ability::None(programs) => Finding::fault(
             name,

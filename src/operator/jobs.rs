@@ -147,6 +147,9 @@ pub fn change(
     let mut asking = Asking::to(settings, asked.at.queue.as_deref())?;
     let named = asked.ids.len();
     let changed = carry_out(&mut asking, &which, change, asked.dry_run)?;
+    if !asked.dry_run && *change == Change::Cancel {
+        clear_up(&mut asking, &changed.jobs, settings);
+    }
     tell(change, &changed, named, asked.dry_run, json, now)
 }
 
@@ -173,8 +176,8 @@ pub fn quarantine(
     tell(&change, &changed, 0, dry_run, json, now)
 }
 
-/// Takes away what tries have left of jobs that have no next one, and says so. Where that cannot be done they are put
-/// aside all the same.
+/// Takes away what tries have left of those of these jobs that have no next one, and says so. Where that cannot be done they
+/// are put aside all the same.
 fn clear_up(asking: &mut Asking, ids: &[i64], settings: &Settings) {
     /// Storage may be slow, and a person waits.
     const LIMIT: Duration = Duration::from_secs(60);
@@ -186,6 +189,7 @@ fn clear_up(asking: &mut Asking, ids: &[i64], settings: &Settings) {
             Err(why) => out::complain(&format!("scratch files of their tries stay: {why:#}")),
         }
     }
+    jobs.retain(|job| !job.state.waits() && job.state != State::Running);
     let open = gate::open(&settings.host.run_dir);
     let gone = scratch::remove_all(asking.queue(), &jobs, &open, Deadline::after(LIMIT));
     if gone.count > 0 {
@@ -361,7 +365,7 @@ pub fn whys(
                     standing: worker.standing(),
                     digest: mark.map(|mark| mark.digest.as_str()),
                     first_tier: mark.map(|mark| mark.uses.as_str()),
-                    lacks: worker.lacks.get(&job.kind).map(String::as_str),
+                    lacks: worker.lacks.get(&job.kind).map(|it| it.why.as_str()),
                     open: &worker.open,
                 }
             })

@@ -128,8 +128,8 @@ fn nobody_for(kind: &JobType, workers: &[Worker]) -> Option<String> {
             differ.join(", "),
             kind.name
         ),
-        (Some((programs, host)), true) => {
-            format!("no worker can take {}: {host}: {programs}", kind.name)
+        (Some((lack, host)), true) => {
+            format!("no worker can take {}: {host}: {}", kind.name, lack.why)
         }
         (None, true) => format!(
             "no worker knows {}: put its file into [jobs] dir there, and systemctl reload unwedge-runner",

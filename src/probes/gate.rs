@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::heartbeat::AGE_MAX as AGE_MAX_OF_SIGNS;
+use super::mountinfo::{self, Dev};
 use super::records::{self, Heartbeats};
 use super::witness;
 use crate::config::{Settings, heartbeat};
@@ -31,6 +32,9 @@ struct Entry {
     #[serde(default)]
     verdict: String,
     open: bool,
+    /// The file system that this was said of, where one was mounted there.
+    #[serde(default)]
+    on: Option<Dev>,
 }
 
 /// A watched path as the last round left it.
@@ -44,14 +48,33 @@ pub struct Watched {
     pub is_open: bool,
 }
 
-/// The paths that are open now, as `text::path` writes them.
+/// The paths that are open now, as `text::path` writes them. A mount that went since is not, whatever the last round saw.
 #[must_use]
 pub fn open(run_dir: &Path) -> Vec<String> {
     let (Some(gate), Ok(now)) = (read(run_dir), Now::take()) else { return Vec::new() };
     if now.since(&gate.at).known().is_none_or(|age| age > AGE_MAX) {
         return Vec::new();
     }
-    gate.paths.into_iter().filter(|(_, entry)| entry.open).map(|(path, _)| path).collect()
+    let open: Vec<(String, Entry)> =
+        gate.paths.into_iter().filter(|(_, entry)| entry.open).collect();
+    // what cannot be told says nothing against the round
+    let is_told = open.iter().any(|(_, entry)| entry.on.is_some());
+    let table = is_told.then(|| mountinfo::read(|_| false).ok()).flatten();
+    let is_there = |path: &str, entry: &Entry| match (&table, entry.on) {
+        (Some(table), Some(on)) => {
+            let path = text::path_of(path);
+            path.is_some_and(|it| table.walk(&it).layers.last().is_some_and(|top| top.dev == on))
+        }
+        (None, _) | (_, None) => true,
+    };
+    open.into_iter().filter(|(path, entry)| is_there(path, entry)).map(|(path, _)| path).collect()
+}
+
+/// The watched paths that are not among what is `open`.
+#[must_use]
+pub fn closed(run_dir: &Path, open: &[String]) -> Vec<String> {
+    let paths = read(run_dir).map_or_else(BTreeMap::new, |gate| gate.paths);
+    paths.into_keys().filter(|path| !open.contains(path)).collect()
 }
 
 /// What is open on this host alone: a job whose paths lie below nothing that is watched has them here.

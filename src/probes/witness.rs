@@ -166,7 +166,7 @@ pub fn host() -> String {
 }
 
 /// The boot and the pid namespace.
-fn place() -> std::io::Result<String> {
+pub fn place() -> std::io::Result<String> {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let namespace = std::fs::read_link("/proc/self/ns/pid")?;
     let namespace: String =

@@ -53,7 +53,7 @@ pub fn text(all: &[(Worker, Standing)]) -> String {
             let _ = writeln!(out, "          poll-only: {why}");
         }
         for (kind, lack) in &it.lacks {
-            let _ = writeln!(out, "          not {kind}: {lack}");
+            let _ = writeln!(out, "          not {kind}: {}", lack.why);
         }
     }
     out

@@ -28,7 +28,7 @@ pub struct Away {
     /// Its result on its way; none where the result belongs on this host, or there is none to make.
     pub output: Option<PathBuf>,
     /// Which input that copy is, where only the copy tells.
-    fetched: Option<String>,
+    pub fetched: Option<String>,
 }
 
 /// A result that waits.
@@ -43,6 +43,32 @@ pub struct Kept {
     output: Option<String>,
     /// The tier that made it.
     pub tier: Option<String>,
+}
+
+impl Kept {
+    /// What a result must have been made of to be this job's, whose input is a copy or not, and as what it was fetched; none
+    /// where nobody can tell which input it is.
+    #[must_use]
+    pub fn of(order: &Order, is_copied: bool, fetched: Option<String>) -> Option<Self> {
+        // what was fetched is known by its bytes alone: what is here under its name, such as a link, is another
+        let of_file = || {
+            let it = (!is_copied).then(|| order.input.symlink_metadata().ok()).flatten()?;
+            Some(version_of(&it))
+        };
+        Some(Self {
+            digest: order.kind.digest(),
+            input: text::path(&order.input),
+            version: order.version.clone().or_else(of_file).or(fetched)?,
+            output: order.output.as_deref().map(text::path),
+            tier: None,
+        })
+    }
+
+    /// The same, made by this tier.
+    #[must_use]
+    pub fn by(self, tier: Option<String>) -> Self {
+        Self { tier, ..self }
+    }
 }
 
 impl Away {
@@ -89,20 +115,8 @@ impl Away {
         Ok(true)
     }
 
-    /// What a result must have been made of to be this job's; none where nobody can tell which input it is.
     fn wanted(&self, order: &Order) -> Option<Kept> {
-        // what was fetched is known by its bytes alone: what is here under its name, such as a link, is another
-        let of_file = || {
-            let it = self.input.is_none().then(|| order.input.symlink_metadata().ok()).flatten()?;
-            Some(version_of(&it))
-        };
-        Some(Kept {
-            digest: order.kind.digest(),
-            input: text::path(&order.input),
-            version: order.version.clone().or_else(of_file).or_else(|| self.fetched.clone())?,
-            output: order.output.as_deref().map(text::path),
-            tier: None,
-        })
+        Kept::of(order, self.input.is_some(), self.fetched.clone())
     }
 
     /// Keeps the result until it is delivered; whether it is kept.
@@ -115,7 +129,7 @@ impl Away {
         }
         // of which input it was made nobody could tell later
         let Some(wanted) = self.wanted(order) else { return Ok(false) };
-        let kept = Kept { tier: tier.map(str::to_owned), ..wanted };
+        let kept = wanted.by(tier.map(str::to_owned));
         let file = self.dir.join(KEPT);
         fs::write(&file, serde_json::to_vec(&kept)?)?;
         fs::File::open(file)?.sync_all()?;
@@ -128,7 +142,7 @@ impl Away {
         let (output, wanted) = (self.output.as_ref()?, self.wanted(order)?);
         let before = tries_before(order).into_iter().find_map(|dir| {
             let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
-            let is_same = Kept { tier: kept.tier.clone(), ..wanted.clone() } == kept;
+            let is_same = wanted == kept.clone().by(None);
             let its = dir.join("out").join(output.file_name()?);
             (is_same && its.is_file()).then_some((its, kept))
         });

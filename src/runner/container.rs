@@ -102,12 +102,16 @@ impl Command<'_> {
         if stays {
             add(&["--cgroups", "disabled"]);
         }
+        let place = witness::place().map_err(|error| format!("/proc: {error}"))?;
+        let boot = place.split(':').next().unwrap_or_default();
         for (key, value) in [
             ("host", witness::host()),
             ("uid", uid.to_string()),
             ("queue", self.mark.to_owned()),
             ("job", self.token.id.to_string()),
             ("try", self.token.nth.to_string()),
+            ("boot", boot.to_owned()),
+            ("place", place.clone()),
         ] {
             add(&["--label", &format!("unwedge.{key}={value}")]);
         }
@@ -233,14 +237,27 @@ pub fn is_of(name: &str, worker: &str) -> bool {
     of_name(name).is_some_and(|(key, _)| key == witness::helper_name(worker))
 }
 
-/// Those of workers of this host.
+/// Those of workers of this host. Of this boot only those of this pid namespace: the workers of another one are not seen from
+/// here, and may well be at work.
 fn of_this_host(engine: &[String], of_everybody: bool) -> Result<BTreeSet<String>, String> {
     let mut those =
         vec!["name=unwedge-uj".to_owned(), format!("label=unwedge.host={}", witness::host())];
     if !of_everybody {
         those.push(format!("label=unwedge.uid={}", rustix::process::geteuid().as_raw()));
     }
-    listed(engine, &those)
+    let all = listed(engine, &those)?;
+    if all.is_empty() {
+        return Ok(all);
+    }
+    let place = witness::place().map_err(|error| format!("/proc: {error}"))?;
+    let boot = place.split(':').next().unwrap_or_default();
+    let labelled = |label: String| {
+        let those: Vec<String> = those.iter().cloned().chain([label]).collect();
+        listed(engine, &those)
+    };
+    let of_boot = labelled(format!("label=unwedge.boot={boot}"))?;
+    let own = labelled(format!("label=unwedge.place={place}"))?;
+    Ok(all.into_iter().filter(|name| own.contains(name) || !of_boot.contains(name)).collect())
 }
 
 /// Names of the containers that are so, ended ones too.

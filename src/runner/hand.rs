@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 
 use super::helper;
-use super::order::{GO, Order};
+use super::order::{GO, NO, Order};
 use super::supervise::Event;
 use crate::sys::command::{Ending, Helper};
 
@@ -65,7 +65,15 @@ impl Hand {
         }
     }
 
-    /// Tells it to end, and to put nothing anywhere.
+    /// Tells it that the job is its own no more.
+    pub fn deny(&mut self) {
+        if let Some(input) = &mut self.input {
+            let _ = input.write_all(NO.as_bytes());
+        }
+        self.dismiss();
+    }
+
+    /// Tells it to end.
     pub fn dismiss(&mut self) {
         drop(self.input.take());
     }

@@ -17,15 +17,17 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
 
 use super::accept;
-use super::away::Away;
+use super::away::{Away, Kept};
 use super::beneath::Beneath;
 use super::cgroup::Cgroup;
 use super::container;
 use super::errand;
 use super::log::Said;
 use super::order::{GO, Order, Report, Step, Tell};
+use super::placed::Mark;
 use super::sum;
 use super::tree;
+use super::waiting;
 use crate::act::scratch;
 use crate::config::bucket::Address;
 use crate::config::job_type::{Errand, Marks, Meaning, Tier};
@@ -91,6 +93,7 @@ fn serve(order: &Order, worker: &str, seat: &mut Seat) -> bool {
         out_of_memory: 0,
         away: None,
         is_kept: false,
+        is_waiting: false,
         seat,
         worker,
         order,
@@ -110,7 +113,9 @@ fn serve(order: &Order, worker: &str, seat: &mut Seat) -> bool {
         ));
     }
     // after a result was put in its place there is none any more
-    remove(order.output.as_deref().map(|output| scratch_of(output, order)).as_deref());
+    if !job.is_waiting {
+        remove(order.output.as_deref().map(|output| scratch_of(output, order)).as_deref());
+    }
     let is_out = job.cgroup.as_ref().is_none_or(|cgroup| cgroup.leave().is_ok());
     let goes_on = left == 0 && is_out && !report.is_given_up;
     let report = match left {
@@ -176,6 +181,8 @@ struct Job<'a> {
     away: Option<Away>,
     /// Whether its result waits there to be delivered.
     is_kept: bool,
+    /// Whether its result waits beside its place for the next try.
+    is_waiting: bool,
 }
 
 impl Job<'_> {
@@ -195,12 +202,11 @@ impl Job<'_> {
 
     fn attempt(&mut self) -> Result<Report, Halt> {
         let order = self.order;
-        if order.may_be_there && order.output.as_deref().is_some_and(Path::exists) {
+        if order.output.as_deref().is_some_and(|output| is_placed(order, output)) {
             let message =
                 Some("its result was in its place already, put there by a try before".to_owned());
             return Ok(Report { message, ..Report::default() });
         }
-        sweep(order);
         if let Some(inside) = order.kind.container.as_ref().filter(|_| order.token.nth > 1) {
             let before = Token { nth: order.token.nth - 1, ..order.token };
             container::remove_up_to(&inside.engine, &order.mark, before).map_err(|why| {
@@ -234,6 +240,10 @@ impl Job<'_> {
         if let Some(done) = self.deliver_kept()? {
             return Ok(done);
         }
+        if let Some(done) = self.publish_waiting()? {
+            return Ok(done);
+        }
+        sweep(order);
         if let Some(failed) = self.fetch()? {
             return Ok(failed);
         }
@@ -288,7 +298,7 @@ impl Job<'_> {
                                 remove(scratch.as_deref());
                                 return Ok(report.of_storage(why));
                             }
-                            publish(order, scratch.as_deref(), is_wanted, report)
+                            self.publish(scratch.as_deref(), is_wanted, report)
                         }
                     };
                 }
@@ -326,6 +336,130 @@ impl Job<'_> {
         let made = away.output.as_deref().and_then(|it| fs::metadata(it).ok());
         let bytes = made.map(|it| it.len());
         self.deliver(Report { tier: kept.tier, bytes, ..Report::default() }).map(Some)
+    }
+
+    /// Puts in its place what a try before has made, and could not while the queue was away.
+    fn publish_waiting(&mut self) -> Result<Option<Report>, Halt> {
+        let order = self.order;
+        let goes_elsewhere = self.away.as_ref().is_some_and(|it| it.output.is_some());
+        if order.token.nth == 1 || goes_elsewhere {
+            return Ok(None);
+        }
+        let Some(scratch) = self.scratch() else { return Ok(None) };
+        let taken = waiting::take(order, &scratch, self.made_of().as_ref());
+        waiting::forget(order);
+        taken.map(|report| self.publish(Some(&scratch), true, report)).transpose()
+    }
+
+    /// Puts the result in its place, once the runner says that the job is still its own.
+    fn publish(
+        &mut self,
+        scratch: Option<&Path>,
+        is_wanted: bool,
+        report: Report,
+    ) -> Result<Report, Halt> {
+        let order = self.order;
+        let (Some(scratch), Some(output)) = (scratch, order.output.as_deref()) else {
+            return Ok(report);
+        };
+        let infra = |what: &str, error: std::io::Error| {
+            remove(Some(scratch));
+            let message = Some(format!("{what} {}: {error}", text::path(output)));
+            Report { class: Some(Class::Infrastructure), message, ..report.clone() }
+        };
+        let mark = match scratch.symlink_metadata() {
+            Ok(_) => match File::open(scratch).and_then(|file| file.sync_all()) {
+                Ok(()) => Mark::of(scratch),
+                Err(error) => return Ok(infra("flush the result of", error)),
+            },
+            // its type allows that, or says that what is there already is right
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(match output.symlink_metadata() {
+                    Ok(_) => report,
+                    Err(_) if !is_wanted => report,
+                    Err(error) => {
+                        let message = Some(format!(
+                            "nothing was to be changed at {}: {error}",
+                            text::path(output)
+                        ));
+                        Report { class: Some(Class::Failed), message, ..report }
+                    }
+                });
+            }
+            Err(error) => Err(error),
+        };
+        let mark = match mark {
+            Ok(mark) => mark,
+            Err(error) => return Ok(infra("look at the result of", error)),
+        };
+        // before it is asked: that this was about to be put there must not make a foreign file ours after a crash
+        match output.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Ok(infra("look at", error)),
+            Ok(_) => return Ok(settle(order, scratch, output, report)),
+        }
+        match self.word_on_waiting(mark, &report) {
+            Word::Go => {}
+            Word::No => return Err(Halt::Stopped),
+            Word::End => {
+                self.is_waiting = true;
+                return Err(Halt::Stopped);
+            }
+        }
+        match place::beside_none(scratch, output) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(settle(order, scratch, output, report)),
+            Err(error) => return Ok(infra("put in place", error.into())),
+        }
+        let dir = output.parent().unwrap_or(Path::new("/"));
+        match File::open(dir).and_then(|dir| dir.sync_all()) {
+            Ok(()) => Ok(report),
+            // some network file systems flush no directory, and say so
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(report),
+            Err(error) => Ok(infra("flush the directory of", error)),
+        }
+    }
+
+    /// Tells that a result is ready, and waits for the word on it. Where that does not come soon, a note is written: the queue
+    /// may be away for longer than this process lives.
+    fn word_on_waiting(&self, mark: Mark, report: &Report) -> Word {
+        /// So soon.
+        const SOON: Duration = Duration::from_secs(1);
+        let order = self.order;
+        let note = || {
+            let noted = waiting::note(order, mark, self.made_of(), report);
+            if let Err(why) = &noted {
+                let what = format!("job {}: a note of its result: {why}", order.token.id);
+                crate::report::out::complain(&what);
+            }
+            noted.is_ok()
+        };
+        if tell(&Tell::Ready(mark)).is_err() {
+            return if note() { Word::End } else { Word::No };
+        }
+        let input = std::io::stdin().as_fd().try_clone_to_owned();
+        let is_noted = match &input {
+            Ok(input) => wait_any(&[input], SOON).is_empty() && note(),
+            Err(_) => false,
+        };
+        match word() {
+            Word::End if is_noted || note() => Word::End,
+            // what nobody could take up is made again
+            Word::End => Word::No,
+            word => {
+                if is_noted {
+                    waiting::forget(order);
+                }
+                word
+            }
+        }
+    }
+
+    /// What its result is made of.
+    fn made_of(&self) -> Option<Kept> {
+        let is_copied = self.away.as_ref().is_some_and(|it| it.input.is_some());
+        let fetched = self.away.as_ref().and_then(|it| it.fetched.clone());
+        Kept::of(self.order, is_copied, fetched)
     }
 
     /// Whether what a tier wrote is a result by the rules of its type. What it did not have to write is.
@@ -629,13 +763,20 @@ impl Job<'_> {
         let order = self.order;
         let from = self.away.as_ref().and_then(|away| away.output.clone());
         let (Some(from), Some(output)) = (from, order.output.as_deref()) else { return Ok(report) };
-        if tell(&Tell::Ready).is_err() || !may_go() {
-            return Err(Halt::Stopped);
+        let mark = Mark::of(&from).map_err(|error| not_kept(&error))?;
+        let word = if tell(&Tell::Ready(mark)).is_ok() { word() } else { Word::End };
+        match word {
+            Word::Go => {}
+            Word::No => {
+                self.is_kept = false;
+                return Err(Halt::Stopped);
+            }
+            Word::End => return Err(Halt::Stopped),
         }
         let wrong = |why| Halt::Over(Report::failed(Class::Configuration, why));
         let (outcome, ended) = if let Some(to) = Address::of(output) {
             let job = format!("{}-{}", order.mark, order.token.id);
-            let argv = errand::deliver(&order.buckets, &from, to, &job, order.may_be_there);
+            let argv = errand::deliver(&order.buckets, &from, to, &job, order.placed.is_some());
             self.errand("deliver", &argv.map_err(wrong)?)?
         } else {
             let Some(deliver) = &order.kind.deliver else { return Ok(report) };
@@ -826,6 +967,7 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
     Ok(())
 }
 
+/// Takes away what a name stands for that nobody else gives; a result may be a directory.
 fn remove(scratch: Option<&Path>) {
     if let Some(scratch) = scratch
         && fs::remove_file(scratch).is_err_and(|error| error.kind() == ErrorKind::IsADirectory)
@@ -928,69 +1070,16 @@ fn words(seen: &Evidence, signal: Option<i32>, tier: &Tier) -> String {
     parts.join("; ")
 }
 
-/// Puts the result in its place, once the runner says that the job is still its own.
-fn publish(
-    order: &Order,
-    scratch: Option<&Path>,
-    is_wanted: bool,
-    report: Report,
-) -> Result<Report, Halt> {
-    let (Some(scratch), Some(output)) = (scratch, order.output.as_deref()) else {
-        return Ok(report);
-    };
-    let infra = |what: &str, error: std::io::Error| {
-        remove(Some(scratch));
-        let message = Some(format!("{what} {}: {error}", text::path(output)));
-        Report { class: Some(Class::Infrastructure), message, ..report.clone() }
-    };
-    match scratch.symlink_metadata() {
-        Ok(_) => {}
-        // its type allows that, or says that what is there already is right
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok(match output.symlink_metadata() {
-                Ok(_) => report,
-                Err(_) if !is_wanted => report,
-                Err(error) => {
-                    let message = Some(format!(
-                        "nothing was to be changed at {}: {error}",
-                        text::path(output)
-                    ));
-                    Report { class: Some(Class::Failed), message, ..report }
-                }
-            });
-        }
-        Err(error) => return Ok(infra("look at the result of", error)),
-    }
-    if let Err(error) = File::open(scratch).and_then(|file| file.sync_all()) {
-        return Ok(infra("flush the result of", error));
-    }
-    // before it is asked: that this was about to be put there must not make a foreign file ours after a crash
-    if !order.may_be_there && output.exists() {
-        return Ok(settle(scratch, output, report));
-    }
-    if tell(&Tell::Ready).is_err() || !may_go() {
-        remove(Some(scratch));
-        return Err(Halt::Stopped);
-    }
-    match place::beside_none(scratch, output) {
-        Ok(()) => {}
-        // the helper of a try before, whose runner is gone, was quicker: that is the result
-        Err(Errno::EXIST) if order.may_be_there => remove(Some(scratch)),
-        Err(Errno::EXIST) => return Ok(settle(scratch, output, report)),
-        Err(error) => return Ok(infra("put in place", error.into())),
-    }
-    let dir = output.parent().unwrap_or(Path::new("/"));
-    match File::open(dir).and_then(|dir| dir.sync_all()) {
-        Ok(()) => Ok(report),
-        // some network file systems flush no directory, and say so
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(report),
-        Err(error) => Ok(infra("flush the directory of", error)),
-    }
+/// Whether the result is there that a try before was about to put there.
+fn is_placed(order: &Order, output: &Path) -> bool {
+    let there = output.symlink_metadata();
+    there.is_ok_and(|there| order.placed.is_some_and(|mark| mark.is_of(&there)))
 }
 
-/// Something is there: the same bytes are what was wanted, others are for a person.
-fn settle(scratch: &Path, output: &Path, report: Report) -> Report {
-    let same = is_same(scratch, output);
+/// Something is there. What a try before has put there is the result, and its helper may be quicker than this one where only
+/// its runner is gone; of anything else the same bytes are what was wanted, and others are for a person.
+fn settle(order: &Order, scratch: &Path, output: &Path, report: Report) -> Report {
+    let same = if is_placed(order, output) { Ok(true) } else { is_same(scratch, output) };
     remove(Some(scratch));
     let shown = text::path(output);
     let (class, message) = match same {
@@ -1004,10 +1093,27 @@ fn settle(scratch: &Path, output: &Path, report: Report) -> Report {
     Report { class: Some(class), message: Some(message), ..report }
 }
 
-/// Whether the runner says so; its end says no.
-fn may_go() -> bool {
+/// What the runner says of a result.
+enum Word {
+    /// It may be put in its place.
+    Go,
+    /// The job is somebody else's, or nobody wants it.
+    No,
+    /// Nothing: it ends, or is gone.
+    End,
+}
+
+/// What is said of it.
+fn word() -> Word {
     let mut word = [0; 3];
-    std::io::stdin().read_exact(&mut word).is_ok() && word == GO.as_bytes()
+    if std::io::stdin().read_exact(&mut word).is_err() {
+        return Word::End;
+    }
+    match std::str::from_utf8(&word) {
+        Ok(GO) => Word::Go,
+        // whatever else it may be is no leave
+        Ok(_) | Err(_) => Word::No,
+    }
 }
 
 fn is_same(one: &Path, other: &Path) -> std::io::Result<bool> {

@@ -17,6 +17,7 @@ pub mod helper;
 pub mod log;
 pub mod order;
 pub mod outbox;
+pub mod placed;
 pub mod room;
 mod running;
 pub mod setup;
@@ -25,6 +26,7 @@ mod sum;
 pub mod supervise;
 pub mod taking_in;
 mod tree;
+mod waiting;
 pub mod wish;
 
 /// Becomes a runner or a helper, if the arguments say so; the exit code.
@@ -35,6 +37,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
         [verb, worker] if verb == helper::VERB => Some(helper::run(&worker.to_string_lossy())),
         [verb] if verb == supervise::VERB => Some(supervise::as_told()),
         [..] => crate::probes::headroom::run_if_asked(args)
+            .or_else(|| crate::probes::ability::run_if_asked(args))
             .or_else(|| crate::act::upkeep::run_if_asked(args))
             .or_else(|| errand::run_if_asked(args))
             .or_else(|| beneath::run_if_asked(args))

@@ -9,6 +9,7 @@ use crate::config::job_type::JobType;
 use crate::decide::attempts::{Class, Token};
 use crate::probes::engine::Ground;
 use crate::probes::records::path_text;
+use crate::runner::placed::Mark;
 
 /// What a helper is to do: a line. One that has done it well waits for the next, so that not every job costs the start
 /// of a program.
@@ -34,8 +35,8 @@ pub struct Order {
     /// Where its result goes.
     #[serde(with = "path_text::option")]
     pub output: Option<PathBuf>,
-    /// Whether a try before was about to put its result there: what is there is that result.
-    pub may_be_there: bool,
+    /// The result that a try before was about to put there: where that is there, it is this job's.
+    pub placed: Option<Mark>,
     /// What tells scratch files of this queue from those of another.
     pub mark: String,
     /// Where its commands run.
@@ -59,7 +60,7 @@ pub struct Order {
 pub enum Tell {
     /// There is a result, under a name of its own; it is put in its place once the runner has made sure that the job
     /// is still its own and says so.
-    Ready,
+    Ready(Mark),
     /// How far it is, in words of its own: `3/10 pages`.
     Progress(Step),
     /// It is over.
@@ -131,6 +132,8 @@ impl Report {
     }
 }
 
-/// What a helper is told when its result may be put in its place. All else that it is told is the end of its input:
-/// to end, and to put nothing anywhere.
+/// What a helper is told when its result may be put in its place.
 pub const GO: &str = "go\n";
+/// What it is told when the job is its own no more: to end, and to leave nothing. The end of its input says that its runner
+/// ends, or is gone: then it ends too, and a result that is ready waits for the next try.
+pub const NO: &str = "no\n";

@@ -7,6 +7,7 @@ use super::cgroup::Cgroup;
 use super::errand;
 use super::hand::Hand;
 use super::order::{Report, Tell};
+use super::placed::Mark;
 use crate::config::bucket::SCHEME;
 use crate::config::job_type::{Errand, JobType};
 use crate::decide::at_work::{self, Seen, Stall};
@@ -26,7 +27,7 @@ pub enum News {
     /// Nothing that asks for anything.
     Nothing,
     /// Its result waits.
-    Ready,
+    Ready(Mark),
     /// It is over, and its helper waits for the next.
     Over,
 }
@@ -97,8 +98,8 @@ pub struct Running {
     pub is_stopped: bool,
     /// Whether its helper was killed.
     pub is_killed: bool,
-    /// Whether its result waits for the queue's word.
-    pub is_ready: bool,
+    /// Its result, where that waits for the queue's word.
+    pub ready: Option<Mark>,
 }
 
 impl Running {
@@ -125,14 +126,14 @@ impl Running {
             cgroup,
             is_stopped: false,
             is_killed: false,
-            is_ready: false,
+            ready: None,
         }
     }
 
     /// Takes in what its helper tells.
     pub fn hear(&mut self, told: Tell) -> News {
         match told {
-            Tell::Ready => News::Ready,
+            Tell::Ready(mark) => News::Ready(mark),
             Tell::Progress(step) => {
                 self.progress = Some((step.text, false));
                 News::Nothing
@@ -154,18 +155,23 @@ impl Running {
     /// nothing of the job runs meanwhile.
     #[must_use]
     pub fn over_at(&self) -> Duration {
-        over_at(self.kill_at, self.is_ready && !self.is_stopped && !self.is_killed)
+        over_at(self.kill_at, self.ready.is_some() && !self.is_stopped && !self.is_killed)
     }
 
-    /// Tells it to end, and to put nothing anywhere.
+    /// Tells it to end, and to leave nothing: it is this worker's no more.
     pub fn drop_result(&mut self) {
-        self.hand.dismiss();
+        self.hand.deny();
     }
 
-    /// Tells it to end; it is killed when it has not within `patience`.
-    pub fn stop(&mut self, now: Duration, patience: Duration) {
+    /// Tells it to end; it is killed when it has not within `patience`. What is ready waits for the next try, unless the job
+    /// is this worker's no more.
+    pub fn stop(&mut self, is_ours: bool, now: Duration, patience: Duration) {
         if !std::mem::replace(&mut self.is_stopped, true) {
-            self.hand.dismiss();
+            if is_ours {
+                self.hand.dismiss();
+            } else {
+                self.hand.deny();
+            }
             self.kill_at = self.kill_at.min(now + patience);
         }
     }
@@ -256,7 +262,7 @@ mod tests {
             failures: 0,
             infra_errors: 0,
             rescues: 0,
-            may_be_there: false,
+            placed: None,
         };
         let grace = Duration::from_secs(10);
         let of = |more: &str, of_tier: &str| {

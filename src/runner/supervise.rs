@@ -32,7 +32,7 @@ use crate::config::job_type::JobType;
 use crate::config::queue::{Queue, Terms};
 use crate::decide::attempts::Token;
 use crate::decide::leases::Leases;
-use crate::probes::ability::Ability;
+use crate::probes::ability::{Ability, Looks};
 use crate::probes::engine::Ground;
 use crate::probes::motion::Motion;
 use crate::probes::records::path_text;
@@ -161,6 +161,7 @@ struct Runner {
     setup: Setup,
     types: Vec<Rc<JobType>>,
     abilities: BTreeMap<String, Ability>,
+    looks_at_tools: Looks,
     around: Around,
     link: Link,
     lease: Duration,
@@ -272,6 +273,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         outbox: Outbox::open(setup.keep_dir.clone(), &id),
         types: with_smoke(setup.types.iter().cloned()),
         abilities: BTreeMap::new(),
+        looks_at_tools: Looks::default(),
         around,
         id,
         running: BTreeMap::new(),
@@ -449,7 +451,7 @@ impl Runner {
         }
         for running in self.running.values() {
             due = due.min(running.over_at());
-            if running.is_ready {
+            if running.ready.is_some() {
                 due = due.min(self.link.due());
             }
         }
@@ -492,7 +494,7 @@ impl Runner {
                 let Some(running) = self.running.get_mut(&token) else { return };
                 match running.hear(told) {
                     News::Nothing => {}
-                    News::Ready => self.place(token),
+                    News::Ready(mark) => self.place(token, mark),
                     News::Over => self.over(token, true),
                 }
             }

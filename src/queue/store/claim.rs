@@ -35,6 +35,9 @@ pub struct Ask<'a> {
     pub leave_ms: u64,
     /// What is open on this host.
     pub open: &'a [String],
+    /// Storage that is on this host and not open: a job that prefers it is begun elsewhere or waits, whatever else it could
+    /// be begun by.
+    pub closed: &'a [String],
     /// At most so many.
     pub most: u32,
     /// Only of those that no worker was lost with.
@@ -60,8 +63,8 @@ pub struct Claimed {
     pub infra_errors: u32,
     /// How often a worker was lost with it.
     pub rescues: u32,
-    /// Whether a try before was about to put its result in its place.
-    pub may_be_there: bool,
+    /// What tells the result that a try before was about to put in its place.
+    pub placed: Option<String>,
 }
 
 impl Claimed {
@@ -86,8 +89,9 @@ struct Demand {
 }
 
 impl Demand {
-    fn is_open(&self, open: &[String]) -> bool {
-        self.needs.iter().all(|need| open.contains(need))
+    fn may_begin(&self, ask: &Ask<'_>) -> bool {
+        self.needs.iter().all(|need| ask.open.contains(need))
+            && !self.prefers.iter().any(|path| ask.closed.contains(path))
     }
 
     fn is_at_home(&self, open: &[String]) -> bool {
@@ -162,7 +166,7 @@ fn hand_out_of(
     closed: &str,
     claimed: &mut Vec<Claimed>,
 ) -> Result<(), Fault> {
-    let open: Vec<&Demand> = demands.iter().filter(|it| it.is_open(ask.open)).collect();
+    let open: Vec<&Demand> = demands.iter().filter(|it| it.may_begin(ask)).collect();
     for some in open.chunks(AT_ONCE) {
         let most = (ask.most as usize).saturating_sub(claimed.len());
         if most == 0 {
@@ -182,24 +186,26 @@ fn claim(
     most: usize,
     closed: &str,
 ) -> Result<Vec<Claimed>, Fault> {
-    /// The first jobs of one demand.
+    /// The first jobs of one demand. What was written in the future is of a clock that was set back since, and waits no
+    /// longer for it.
     const OF_ONE: &str = "
         SELECT * FROM (SELECT {row} AS place, priority, not_before_ms, id FROM unwedge_jobs {by:unwedge_jobs_ready}
             WHERE type = $1 AND state IN ('pending', 'retryable') AND {mark} = MARK
-                AND not_before_ms <= {now} - $5 AND created_ms <= {now} - $5 AND CALM AND HOME
+                AND (not_before_ms <= {now} - $5 OR changed_ms > {now}) AND (created_ms <= {now} - $5 OR created_ms > {now})
+                AND CALM AND HOME
                 AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
                 AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = $1 AND (l.digest <> $4 OR CLOSED))
             ORDER BY priority DESC, not_before_ms, id LIMIT $3 {skip}) AS DEMAND";
     /// They are left to whoever has what they prefer, for a while.
     const ELSEWHERE: &str = "
-        ((not_before_ms <= {now} - $6 AND created_ms <= {now} - $6) OR NOT EXISTS (SELECT 1 FROM unwedge_workers n
+        ((not_before_ms <= {now} - $6 AND (created_ms <= {now} - $6 OR created_ms > {now})) OR NOT EXISTS (SELECT 1 FROM unwedge_workers n
             WHERE n.state <> 'dead' AND n.types->$1 IS NOT NULL AND {all:PREFERS:n.open}))";
     const CLAIM: &str = "
-        WITH free AS MATERIALIZED (SELECT place FROM (FREE) AS f ORDER BY priority DESC, not_before_ms, id LIMIT $3)
+        WITH free AS MATERIALIZED (FREE)
         UPDATE unwedge_jobs SET state = 'running', worker = $2, tries = tries + 1, started_ms = {now}, changed_ms = {now}, progress = NULL
         WHERE {row:free}
         RETURNING id, tries, key, input, output, {text:needs}, failures, infra_errors, rescues,
-            CASE WHEN placed_ms IS NULL THEN 0 ELSE 1 END";
+            placed";
     let natural = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
     let mut params = vec![
         Param::Text(ask.kind.to_owned()),
@@ -229,6 +235,12 @@ fn claim(
             .replace("DEMAND", &format!("demand{nth}"))
     });
     let free = of_each.collect::<Vec<_>>().join(" UNION ALL ");
+    let free = match demands {
+        [_] => free,
+        _ => format!(
+            "SELECT place FROM ({free}) AS f ORDER BY priority DESC, not_before_ms, id LIMIT $3"
+        ),
+    };
     let rows = session.rows(&CLAIM.replace("FREE", &free), params)?;
     rows.iter()
         .map(|row| {
@@ -243,7 +255,7 @@ fn claim(
                 failures: count(row, 6),
                 infra_errors: count(row, 7),
                 rescues: count(row, 8),
-                may_be_there: number(row, 9) == 1,
+                placed: row.get(9).and_then(Cell::text),
             })
         })
         .collect()

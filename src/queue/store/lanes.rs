@@ -161,7 +161,8 @@ impl Store {
         })
     }
 
-    /// Has the lanes of a worker go by what it knows of their types, where no living worker goes by what they have.
+    /// Has the lanes of a worker go by what it knows of their types, where no living worker goes by what they have, be it
+    /// unable to take any just now.
     /// The types whose lanes others keep as they are.
     ///
     /// # Errors
@@ -174,7 +175,7 @@ impl Store {
             WHERE w.id = $1 AND w.state <> 'dead' AND w.types->unwedge_lanes.type IS NOT NULL
                 AND (unwedge_lanes.digest IS NULL OR unwedge_lanes.digest <> w.types->unwedge_lanes.type->>'digest')
                 AND NOT EXISTS (SELECT 1 FROM unwedge_workers o
-                    WHERE o.state <> 'dead' AND o.types->unwedge_lanes.type->>'digest' = unwedge_lanes.digest)";
+                    WHERE o.state <> 'dead' AND coalesce(o.types->unwedge_lanes.type->>'digest', o.lacks->unwedge_lanes.type->>'digest') = unwedge_lanes.digest)";
         const DIFFER: &str = "
             SELECT l.type FROM unwedge_lanes l JOIN unwedge_workers w ON w.types->l.type->>'digest' <> l.digest
             WHERE w.id = $1 ORDER BY l.type";

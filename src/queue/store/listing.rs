@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{
-    Cell, Fault, KeptStall, Param, Store, TypeMark, count, millis, number, state, text_of,
+    Cell, Fault, KeptStall, Lack, Param, Store, TypeMark, count, millis, number, state, text_of,
 };
 use crate::decide::at_work::Stall;
 use crate::decide::attempts::State;
@@ -263,7 +263,7 @@ pub struct Worker {
     /// The types it can take.
     pub types: BTreeMap<String, TypeMark>,
     /// Those it cannot take, with what is missing.
-    pub lacks: BTreeMap<String, String>,
+    pub lacks: BTreeMap<String, Lack>,
     /// The storage that is open to it.
     pub open: Vec<String>,
     /// How it says that it stands: `idle`, `busy`, `draining` or `dead`.

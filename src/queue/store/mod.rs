@@ -96,8 +96,8 @@ pub struct NewWorker {
     pub mode: String,
     /// The types it can take.
     pub types: BTreeMap<String, TypeMark>,
-    /// Those it knows and cannot take, with what is missing.
-    pub lacks: BTreeMap<String, String>,
+    /// Those it knows and cannot take.
+    pub lacks: BTreeMap<String, Lack>,
     /// The storage that is open to it.
     pub open: Vec<String>,
     /// How many cores its host has.
@@ -126,6 +126,15 @@ pub struct TypeMark {
     /// The tier that this worker would use first: one whose program it has.
     #[serde(default)]
     pub uses: String,
+}
+
+/// A type that a worker knows and cannot take just now. Its lane stays what it is to this worker all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// What is missing.
+    pub why: String,
+    /// The digest of what it says, as in [`TypeMark`].
+    pub digest: String,
 }
 
 /// How a try ended, and what becomes of the job.
@@ -277,7 +286,7 @@ const END: &str = "
         infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
         class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',
         bytes = CAST(e.value->>'bytes' AS BIGINT),
-        placed_ms = CASE WHEN e.value->>'class' IS NULL OR e.value->>'class' = 'infrastructure' THEN placed_ms END
+        placed = CASE WHEN coalesce(e.value->>'class', 'infrastructure') IN ('infrastructure', 'crashed') THEN placed END
     FROM {each:1}
     WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
     RETURNING id, tries, type, state AS stands";
@@ -445,7 +454,7 @@ impl Store {
         &mut self,
         worker: &str,
         types: &BTreeMap<String, TypeMark>,
-        lacks: &BTreeMap<String, String>,
+        lacks: &BTreeMap<String, Lack>,
     ) -> Result<bool, Fault> {
         let lanes = lanes_of(types, lacks);
         let list = Param::Text(json!([{ "types": types, "lacks": lacks }]).to_string());
@@ -477,6 +486,7 @@ impl Store {
         /// Of tries that still have their job.
         const HELD: &str = "FROM {each:1} WHERE id = CAST(e.value->>'id' AS BIGINT)
             AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'";
+        self.session.is_itself()?;
         let signed = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
         let known = self.session.rows(
             "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5,
@@ -526,16 +536,16 @@ impl Store {
         Ok(Some(Heard { held: held.collect(), is_asked_to_stop }))
     }
 
-    /// Whether a try is still the one that has the job: then its result may be put in its place, and that this was
-    /// about to be done is kept. Whoever takes the job after a crash knows by that whose file it finds there.
+    /// Whether a try is still the one that has the job: then its result may be put in its place, and by which `mark` that
+    /// is known is kept. Whoever takes the job after a crash knows by that whose file it finds there.
     ///
     /// # Errors
     /// It is not known; nothing may be put anywhere.
-    pub fn place(&mut self, token: Token) -> Result<bool, Fault> {
+    pub fn place(&mut self, token: Token, mark: &str) -> Result<bool, Fault> {
         let rows = self.session.rows(
-            "UPDATE unwedge_jobs SET placed_ms = {now} WHERE id = $1 AND tries = $2 AND state = 'running' AND cancel_ms IS NULL
+            "UPDATE unwedge_jobs SET placed = $3 WHERE id = $1 AND tries = $2 AND state = 'running' AND cancel_ms IS NULL
              RETURNING id",
-            vec![Param::Number(token.id), Param::Number(token.nth)],
+            vec![Param::Number(token.id), Param::Number(token.nth), Param::Text(mark.to_owned())],
         )?;
         Ok(!rows.is_empty())
     }
@@ -566,7 +576,8 @@ impl Store {
     }
 
     /// Writes down how tries ended. That a result may be in its place is forgotten only after a try that ended otherwise:
-    /// what was given back may never have been begun, and storage that failed may have taken the result all the same.
+    /// what was given back may never have been begun, and storage that failed, or whoever was killed at it, may have put the
+    /// result there all the same.
     ///
     /// Those that were accepted; of the others somebody else has the job, and nothing of
     /// it was changed.
@@ -823,7 +834,7 @@ fn is_before(version: &str, other: &str) -> bool {
 }
 
 /// The lanes of the types that a worker knows.
-fn lanes_of(types: &BTreeMap<String, TypeMark>, lacks: &BTreeMap<String, String>) -> Param {
+fn lanes_of(types: &BTreeMap<String, TypeMark>, lacks: &BTreeMap<String, Lack>) -> Param {
     let all: Vec<&String> = types.keys().chain(lacks.keys()).collect();
     Param::Text(json!(all).to_string())
 }

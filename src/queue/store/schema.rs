@@ -115,14 +115,16 @@ pub const STEPS: [&str; 3] = ["
     ALTER TABLE unwedge_jobs ADD COLUMN bytes BIGINT;
     ALTER TABLE unwedge_jobs ADD COLUMN stall TEXT;
 ", "
+    ALTER TABLE unwedge_jobs DROP COLUMN placed_ms;
+    ALTER TABLE unwedge_jobs ADD COLUMN placed TEXT;
     DROP INDEX unwedge_jobs_ready;
     CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, {mark}, priority DESC, not_before_ms, id)
         WHERE state IN ('pending', 'retryable');
 "];
 
 /// The oldest step that a program must know to work with what the last one made: one that only adds columns which may be
-/// null, or has an index of the same name serve otherwise, leaves older programs at work.
-pub const LEAST: usize = 1;
+/// null leaves older programs at work.
+pub const LEAST: usize = 3;
 
 /// The table that says which steps were taken and what the clock of a file is.
 pub const META: &str =

@@ -2,7 +2,8 @@
 //! it is now. All else is the same text for both.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::postgres::Client;
@@ -38,7 +39,23 @@ pub struct Session {
 
 enum Way {
     Postgres(Box<(Client, postgres::Planned)>),
-    Sqlite { connection: Connection, anchor: Anchor },
+    Sqlite { connection: Connection, anchor: Anchor, file: Opened },
+}
+
+/// The file that was opened: another one may have its name by now.
+struct Opened {
+    path: PathBuf,
+    inode: Option<(u64, u64)>,
+}
+
+impl Opened {
+    fn now(path: PathBuf) -> Self {
+        Self { inode: inode_of(&path), path }
+    }
+}
+
+fn inode_of(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|it| (it.dev(), it.ino()))
 }
 
 impl Session {
@@ -87,11 +104,25 @@ impl Session {
                 Way::Postgres(Box::new((client, postgres::Planned::default())))
             }
             Address::Sqlite(path) => {
-                let connection = file(path)?;
-                Way::Sqlite { connection, anchor: Anchor::of(None, &now()?) }
+                let (connection, file) = file(path)?;
+                Way::Sqlite { connection, anchor: Anchor::of(None, &now()?), file }
             }
         };
         Ok(Self { way, address })
+    }
+
+    /// Whether what was opened is what others open now.
+    ///
+    /// # Errors
+    /// A file has been put in its place, or it is gone: what is written here nobody reads.
+    pub fn is_itself(&self) -> Result<(), Fault> {
+        match &self.way {
+            Way::Sqlite { file, .. } if inode_of(&file.path) != file.inode => Err(Fault(format!(
+                "{} is another file than the one that was opened: it is opened anew",
+                text::path(&file.path)
+            ))),
+            Way::Sqlite { .. } | Way::Postgres(_) => Ok(()),
+        }
     }
 
     /// Which SQL it speaks.
@@ -444,7 +475,7 @@ fn is_absent(path: &Path) -> bool {
 }
 
 /// Opens the file, or makes it; only on a disk of this host.
-fn file(path: &Path) -> Result<Connection, Fault> {
+fn file(path: &Path) -> Result<(Connection, Opened), Fault> {
     let shown = text::path(path);
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Fault(format!("{shown}: that is no file")));
@@ -477,5 +508,5 @@ fn file(path: &Path) -> Result<Connection, Fault> {
         times += 1;
     }
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    Ok((connection, Opened::now(real)))
 }

@@ -12,19 +12,29 @@ use crate::config::bucket;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::Token;
 use crate::decide::leases::{self, Patience, Seen};
-use crate::probes::ability::{self, Ability};
+use crate::probes::ability::Ability;
 use crate::probes::engine::Ground;
 use crate::probes::witness::{self, Fate};
 use crate::probes::{gate, load};
 use crate::queue::Fault;
 use crate::queue::link::RETRY_HOLDING;
 use crate::queue::store::listing::Job;
-use crate::queue::store::{Beat, Ending, Heard, Load, NewWorker, Registered, Store, TypeMark};
+use crate::queue::store::{
+    Beat, Ending, Heard, Lack, Load, NewWorker, Registered, Store, TypeMark,
+};
 use crate::report::runner::Standing;
 use crate::runner::engines::Look;
 use crate::runner::tree;
 use crate::sys::clock::boottime;
 use crate::sys::text;
+
+/// Why a worker takes nothing of a type.
+enum Lacking {
+    /// It is not to.
+    Never(String),
+    /// It cannot just now.
+    Now(String),
+}
 
 impl Runner {
     /// Makes itself known. What workers before have left on this host is handed in first: they are about to be found
@@ -84,58 +94,76 @@ impl Runner {
     }
 
     /// What it can take, and what not.
-    pub(super) fn marks(&self) -> (BTreeMap<String, TypeMark>, BTreeMap<String, String>) {
+    pub(super) fn marks(&self) -> (BTreeMap<String, TypeMark>, BTreeMap<String, Lack>) {
         let (mut types, mut lacks) = (BTreeMap::new(), BTreeMap::new());
         for kind in self.types.iter().filter(|kind| !kind.is_smoke()) {
-            if kind.concurrency == Some(0) || self.setup.slots == 0 {
-                let why = "none at once on this host: [jobs] slots, or concurrency, is 0";
-                lacks.insert(kind.name.clone(), why.to_owned());
-                continue;
-            }
-            if let Some(Ability::None(programs)) = self.abilities.get(&kind.name) {
-                lacks.insert(kind.name.clone(), format!("none of {programs} is there"));
-                continue;
-            }
-            match kind.container.as_ref().map(|it| self.engines.get(&it.engine)) {
-                None | Some(Some(Ok(_))) => {}
-                Some(None) => continue,
-                Some(Some(Err(why))) => {
-                    lacks.insert(kind.name.clone(), format!("its engine does not answer: {why}"));
+            let digest = kind.digest();
+            match self.lack_of(kind) {
+                Some(Lacking::Never(why)) => {
+                    // who takes none of it has no say in what it is
+                    lacks.insert(kind.name.clone(), Lack { why, digest: String::new() });
                     continue;
                 }
-            }
-            if let Some(why) = self.full.as_ref().and_then(|full| full.get(&kind.name)) {
-                lacks.insert(kind.name.clone(), format!("no room: {why}"));
-                continue;
+                Some(Lacking::Now(why)) => {
+                    lacks.insert(kind.name.clone(), Lack { why, digest });
+                    continue;
+                }
+                None if !self.knows_engine_of(kind) => continue,
+                None => {}
             }
             let first_tier = kind.tiers.first().map(|tier| tier.name.clone()).unwrap_or_default();
             let uses = match self.abilities.get(&kind.name) {
                 Some(Ability::Other(tier)) => tier.clone(),
-                Some(Ability::First | Ability::None(_)) | None => first_tier.clone(),
+                Some(Ability::First | Ability::None(_) | Ability::Unknown(_)) | None => {
+                    first_tier.clone()
+                }
             };
-            types.insert(kind.name.clone(), TypeMark { digest: kind.digest(), first_tier, uses });
+            types.insert(kind.name.clone(), TypeMark { digest, first_tier, uses });
         }
         (types, lacks)
+    }
+
+    /// Why it can take nothing of a type.
+    fn lack_of(&self, kind: &JobType) -> Option<Lacking> {
+        if kind.concurrency == Some(0) || self.setup.slots == 0 {
+            let why = "none at once on this host: [jobs] slots, or concurrency, is 0";
+            return Some(Lacking::Never(why.to_owned()));
+        }
+        match self.abilities.get(&kind.name) {
+            Some(Ability::None(programs)) => {
+                return Some(Lacking::Now(format!("none of {programs} is there")));
+            }
+            Some(Ability::Unknown(why)) => {
+                return Some(Lacking::Now(format!("its programs cannot be looked for: {why}")));
+            }
+            Some(Ability::First | Ability::Other(_)) | None => {}
+        }
+        if let Some(Err(why)) = kind.container.as_ref().and_then(|it| self.engines.get(&it.engine))
+        {
+            return Some(Lacking::Now(format!("its engine does not answer: {why}")));
+        }
+        let full = self.full.as_ref().and_then(|full| full.get(&kind.name));
+        full.map(|why| Lacking::Now(format!("no room: {why}")))
     }
 
     /// Which tools are here now, and whether engines of containers answer.
     pub(super) fn look_for_tools(&mut self, now: Duration) {
         self.tools_due = now + self.setup.numbers.tools;
         self.look_at_engines();
-        let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) else {
-            return self
-                .trouble("tools", "the programs of the types cannot be looked for: no answer");
-        };
+        let found = self.looks_at_tools.look(self.types.iter().map(Rc::as_ref));
         if found == self.abilities {
             return;
         }
         for (name, ability) in &found {
-            if let (Ability::None(programs), true) =
-                (ability, self.abilities.get(name) != Some(ability))
-            {
-                say(&format!(
+            let is_new = self.abilities.get(name) != Some(ability);
+            match ability {
+                Ability::None(programs) if is_new => say(&format!(
                     "{name}: none of its programs is here ({programs}); its jobs are left to others"
-                ));
+                )),
+                Ability::Unknown(why) if is_new => say(&format!(
+                    "{name}: its programs cannot be looked for, and nothing of it is taken: {why}"
+                )),
+                _ => {}
             }
         }
         self.abilities = found;
@@ -249,7 +277,11 @@ impl Runner {
 
     /// Whether all of them were asked: before that nobody knows what this host can do.
     pub(super) fn knows_engines(&self) -> bool {
-        self.engines_of_types().iter().all(|engine| self.engines.contains_key(engine))
+        self.types.iter().all(|kind| self.knows_engine_of(kind))
+    }
+
+    fn knows_engine_of(&self, kind: &JobType) -> bool {
+        kind.container.as_ref().is_none_or(|it| self.engines.contains_key(&it.engine))
     }
 
     /// Tells the queue what it can take from now on.
@@ -283,9 +315,7 @@ impl Runner {
                 self.tools_due = Duration::ZERO;
                 self.tell_places();
                 // also where all tools are as they were, the types may not be
-                if let Some(found) = ability::look(self.types.iter().map(Rc::as_ref)) {
-                    self.abilities = found;
-                }
+                self.abilities = self.looks_at_tools.look(self.types.iter().map(Rc::as_ref));
                 self.retype();
             }
             Err(why) => say(&format!("{why}; all types stay as they were")),

@@ -13,13 +13,14 @@ use crate::decide::at_work::Still;
 use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
-use crate::probes::gate::Watch;
+use crate::probes::gate::{self, Watch};
 use crate::queue::Fault;
 use crate::queue::store::{Ask, Claimed, Ending};
 use crate::runner::container;
 use crate::runner::hand::Hand;
 use crate::runner::log;
 use crate::runner::order::{Order, Report};
+use crate::runner::placed::Mark;
 use crate::runner::running::{HELPER_END, Pulse, Running};
 use crate::runner::tree;
 use crate::sys::clock::boottime;
@@ -55,6 +56,7 @@ impl Runner {
             return;
         }
         let open = self.open();
+        let closed = gate::closed(&self.setup.run_dir, &open);
         // the same for engines of types that were read anew
         if self.setup.once && !self.knows_engines() {
             self.poll_due = Duration::MAX;
@@ -77,7 +79,7 @@ impl Runner {
             let aged = match self.abilities.get(&kind.name) {
                 Some(Ability::First) => Duration::ZERO,
                 Some(Ability::Other(_)) => self.setup.numbers.prefer_wait,
-                Some(Ability::None(_)) | None => continue,
+                Some(Ability::None(_) | Ability::Unknown(_)) | None => continue,
             };
             let rests = self.troubled.get(&kind.name).is_some_and(|until| *until > now);
             let is_full = full.contains_key(&kind.name);
@@ -89,6 +91,7 @@ impl Runner {
                 continue;
             }
             let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());
+            let closed = closed.clone();
             let leave = self.setup.numbers.prefer_wait;
             let (batch, free) = (kind.batch, u32::try_from(free).unwrap_or(u32::MAX));
             let digest = kind.digest();
@@ -101,6 +104,7 @@ impl Runner {
                     aged_ms,
                     leave_ms: millis(leave),
                     open: &open,
+                    closed: &closed,
                     most,
                     is_calm,
                 };
@@ -193,7 +197,7 @@ impl Runner {
             keep_free_mib: self.setup.numbers.floor.mib,
             input,
             output,
-            may_be_there: claimed.may_be_there,
+            placed: claimed.placed.as_deref().and_then(|it| it.parse().ok()),
             dir: self.setup.dir.clone(),
             mark: self.mark.clone(),
             ground,
@@ -332,20 +336,19 @@ impl Runner {
 
     /// Asks for every result that waits for it.
     pub(super) fn place_ready(&mut self) {
-        let ready = self.running.iter().filter(|(_, running)| running.is_ready);
-        let ready: Vec<Token> = ready.map(|(token, _)| *token).collect();
-        for token in ready {
+        let ready = self.running.iter().filter_map(|(token, it)| Some((*token, it.ready?)));
+        for (token, mark) in ready.collect::<Vec<_>>() {
             if self.link.due() <= boottime() {
-                self.place(token);
+                self.place(token, mark);
             }
         }
     }
 
     /// A result may go to its place only while the job is ours. While the queue is away it waits.
-    pub(super) fn place(&mut self, token: Token) {
-        let is_ours = self.link.ask(move |store| store.place(token));
+    pub(super) fn place(&mut self, token: Token, mark: Mark) {
+        let is_ours = self.link.ask(move |store| store.place(token, &mark.to_string()));
         let Some(running) = self.running.get_mut(&token) else { return };
-        running.is_ready = is_ours.is_err();
+        running.ready = is_ours.is_err().then_some(mark);
         match is_ours {
             Ok(true) => running.go(),
             // it goes back, or is somebody else's already; either way nothing is put anywhere
@@ -442,17 +445,19 @@ impl Runner {
         at_work.chain(&self.hands).chain(stuck).map(Hand::pid).collect()
     }
 
+    /// Ends a job that is this worker's no more.
     pub(super) fn stop_one(&mut self, token: Token, now: Duration) {
         let patience = self.setup.numbers.grace + HELPER_END;
         if let Some(running) = self.running.get_mut(&token) {
-            running.stop(now, patience);
+            running.stop(false, now, patience);
         }
     }
 
+    /// Ends all that is at work, as this runner ends.
     pub(super) fn stop_running(&mut self, now: Duration) {
-        let all: Vec<Token> = self.running.keys().copied().collect();
-        for token in all {
-            self.stop_one(token, now);
+        let patience = self.setup.numbers.grace + HELPER_END;
+        for running in self.running.values_mut() {
+            running.stop(true, now, patience);
         }
     }
 
