@@ -175,6 +175,7 @@ pub fn enter(store: &mut Store, id: &str) {
             types: [("t".to_owned(), mark)].into(),
             lacks: std::collections::BTreeMap::new(),
             open: Vec::new(),
+            closed: Vec::new(),
             cpus: None,
         })
         .unwrap();

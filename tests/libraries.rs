@@ -71,23 +71,35 @@ pub const ALL: [Fixture; 9] = [
         name: "pg-boss",
         schema: "pgboss",
         install: pg_boss,
-        versions: [31, 46, 30],
+        versions: [26, 46, 25],
         later: "UPDATE pgboss.version SET version = 99",
         rows: "
             INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
                 deletion_seconds, partition, table_name, dead_letter)
             VALUES ('dead', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common', NULL),
                 ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common', 'dead');
-            INSERT INTO pgboss.job (name, singleton_key, data, priority, state, start_after, started_on, retry_count, blocked, heartbeat_on, heartbeat_seconds)
+            INSERT INTO pgboss.job (name, singleton_key, data, priority, state, start_after, started_on, retry_count, expire_seconds)
             SELECT r.name, r.key, json_build_object('out', json_build_object('dir', '/srv/out/' || r.key)), r.priority, r.state::pgboss.job_state,
-                now() + r.after::interval, now() + r.started::interval, r.count, r.blocked, now() + r.beat::interval, 60
+                now() + r.after::interval, now() + r.started::interval, r.count, r.expire
             FROM (VALUES
-                ('t', '1', 0, 'active', '-2 h', '-10 min', 0, false, '-10 s'), ('t', '2', 0, 'active', '-6 h', '-5 min', 0, false, '-3 min'),
-                ('t', '3', 1, 'created', '-1 min', NULL, 0, false, NULL), ('t', '4', 0, 'created', '-1 h', NULL, 0, false, NULL),
-                ('t', '5', -1, 'retry', '-3 min', '-1 h', 2, false, NULL), ('t', '6', 0, 'created', '1 h', NULL, 0, false, NULL),
-                ('t', '7', 0, 'created', '1 day', NULL, 0, true, NULL), ('t', '8', 0, 'failed', '-1 h', '-1 h', 2, false, NULL),
-                ('t', '9', 0, 'completed', '-1 h', '-1 h', 0, false, NULL), ('t', '11', 0, 'cancelled', '-1 h', NULL, 0, false, NULL), ('dead', '10', 0, 'created', '-1 h', NULL, 0, false, NULL))
-                AS r (name, key, priority, state, after, started, count, blocked, beat)",
+                ('t', '1', 0, 'active', '-2 h', '-10 min', 0, 900), ('t', '2', 0, 'active', '-6 h', '-5 min', 0, 120),
+                ('t', '3', 1, 'created', '-1 min', NULL, 0, 900), ('t', '4', 0, 'created', '-1 h', NULL, 0, 900),
+                ('t', '5', -1, 'retry', '-3 min', '-1 h', 2, 900), ('t', '6', 0, 'created', '1 h', NULL, 0, 900),
+                ('t', '7', 0, 'created', '1 day', NULL, 0, 900), ('t', '8', 0, 'failed', '-1 h', '-1 h', 2, 900),
+                ('t', '9', 0, 'completed', '-1 h', '-1 h', 0, 900), ('t', '11', 0, 'cancelled', '-1 h', NULL, 0, 900), ('dead', '10', 0, 'created', '-1 h', NULL, 0, 900))
+                AS r (name, key, priority, state, after, started, count, expire);
+            DO $$ BEGIN
+                IF EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'pgboss.job'::regclass AND attname = 'heartbeat_on') THEN
+                    EXECUTE $q$UPDATE pgboss.job SET heartbeat_seconds = 60, heartbeat_on = now() - CASE singleton_key WHEN '1' THEN interval '10 s'
+                        ELSE interval '4 min' END WHERE state = 'active'$q$;
+                END IF;
+                IF EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'pgboss.job'::regclass AND attname = 'blocked') THEN
+                    EXECUTE $q$UPDATE pgboss.job SET blocked = true WHERE singleton_key = '7'$q$;
+                END IF;
+                IF EXISTS (SELECT 1 FROM pg_attribute WHERE attrelid = 'pgboss.job'::regclass AND attname = 'source_id') THEN
+                    EXECUTE $q$UPDATE pgboss.job SET source_id = gen_random_uuid() WHERE name = 'dead'$q$;
+                END IF;
+            END $$",
         equals: (
             "INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
                 deletion_seconds, partition, table_name) VALUES ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common');
@@ -432,6 +444,11 @@ fn oban(_: &Packages, database: &Database, version: i64) {
     );
     database.sql(&rebuilt("oban").replace("(STATES)", &format!("({states})")));
     database.sql(&format!("COMMENT ON TABLE oban_jobs IS '{version}'"));
+    if version < 13 {
+        database.sql(
+            "DROP INDEX oban_jobs_state_cancelled_at_index, oban_jobs_state_discarded_at_index",
+        );
+    }
     if version > 14 {
         database.sql(
             "CREATE INDEX oban_jobs_staging_idx ON oban_jobs (scheduled_at, id) WHERE state IN ('scheduled', 'retryable')",
@@ -519,7 +536,8 @@ pub fn read(fixture: &Fixture, database: &Database, role: &str) -> QueueFacts {
     let grants = about(fixture, database, "postgres").unwrap().grants;
     for grant in &grants {
         assert!(grant.contains("\"postgres\""), "{grant}");
-        database.sql(&grant.replace("\"postgres\"", &format!("\"{role}\"")));
+        let to = |it: &str| format!(" TO \"{it}\";");
+        database.sql(&grant.replace(&to("postgres"), &to(role)));
     }
     match queue::look(&queue(fixture, &database.url(role))) {
         QueueLook::Known(facts) => facts,
@@ -803,9 +821,9 @@ fn a_row_that_says_when_it_goes_back_is_believed() {
         let mut backs: Vec<i64> = backs.into_iter().flatten().collect();
         backs.sort_unstable();
         match fixture.name {
-            // a beat of 10 s ago is good for 60, and one of 3 min ago is not any more; not the 15 min of its queue
+            // a beat of 10 s ago is good for 60, and one of 4 min ago is not any more; not the 15 min of its queue
             "pg-boss" => assert!(
-                (-125..=-115).contains(&backs[0]) && (40..=50).contains(&backs[1]),
+                (-185..=-175).contains(&backs[0]) && (40..=50).contains(&backs[1]),
                 "{backs:?}"
             ),
             "pgmq" => assert!(
@@ -850,6 +868,163 @@ fn what_a_job_was_put_in_with_by_keywords_is_found_too() {
     let queue = config::from_str(&text).unwrap().queue.unwrap();
     let QueueLook::Known(facts) = queue::look(&queue) else { panic!("not known") };
     assert_eq!(facts.next[0].output, Some(PathBuf::from("/srv/out/k")));
+}
+
+#[test]
+fn what_was_applied_by_hand_tells_its_version_by_what_it_brought() {
+    let test = "libraries::what_was_applied_by_hand_tells_its_version_by_what_it_brought";
+    only(&["pgmq"], test, |fixture, packages, database| {
+        pgmq(packages, database, 104);
+        let version = || about(fixture, database, "postgres").map(|it| it.version);
+        assert_eq!(version(), Ok(104));
+        database.sql("CREATE TYPE pgmq.message_record AS (msg_id bigint, read_ct int, enqueued_at timestamptz, vt timestamptz, message jsonb)");
+        assert_eq!(version(), Ok(104));
+        for (brings, expected) in [
+            ("ALTER TYPE pgmq.message_record ADD ATTRIBUTE headers jsonb", 105),
+            ("ALTER TYPE pgmq.message_record ADD ATTRIBUTE last_read_at timestamptz", 110),
+            ("CREATE TABLE pgmq.topic_bindings (queue_name text)", 111),
+            (
+                "CREATE FUNCTION pgmq.read(text, timestamptz, integer, jsonb) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+                112,
+            ),
+        ] {
+            database.sql(brings);
+            assert_eq!(version(), Ok(expected), "{brings}");
+        }
+        for brings in [
+            "ALTER TYPE pgmq.message_record ADD ATTRIBUTE priority int",
+            "ALTER TYPE pgmq.message_record DROP ATTRIBUTE priority; ALTER TABLE pgmq.meta ADD COLUMN shard int",
+        ] {
+            database.sql(brings);
+            let why = version().unwrap_err();
+            assert!(why.contains("nobody has looked at a later one"), "{brings}: {why}");
+        }
+    });
+}
+
+#[test]
+fn a_queue_that_somebody_else_makes_later_may_be_read_too() {
+    let test = "libraries::a_queue_that_somebody_else_makes_later_may_be_read_too";
+    only(&["pgmq"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let (role, maker) = (database.role("reader"), database.role("maker"));
+        database.sql(&format!(
+            "GRANT ALL ON SCHEMA pgmq TO {maker}; GRANT ALL ON pgmq.meta TO {maker}; ALTER TABLE pgmq.q_q OWNER TO {maker}"
+        ));
+        read(fixture, database, &role);
+        let more = "CREATE TABLE pgmq.q_later (LIKE pgmq.q_q INCLUDING ALL);
+            INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ('later', false, false);
+            INSERT INTO pgmq.q_later (vt, message) VALUES (now(), '{}')";
+        database.sql(&format!("SET ROLE {maker}; {more}; RESET ROLE"));
+        let facts = about(fixture, database, &role).unwrap().facts;
+        assert_eq!(facts.count(State::Pending), 1, "{facts:?}");
+    });
+}
+
+#[test]
+fn what_a_person_has_paused_waits_and_is_nothing_that_could_be_taken() {
+    let test = "libraries::what_a_person_has_paused_waits_and_is_nothing_that_could_be_taken";
+    only(&["river", "solid-queue"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let _held = plant(fixture, database);
+        let role = database.role("reader");
+        read(fixture, database, &role);
+        let [other, this] = match fixture.name {
+            "river" => ["other", "default"].map(|queue| format!("INSERT INTO river_queue (name, paused_at, updated_at) VALUES ('{queue}', now(), now())")),
+            _ => ["other", "q"].map(|queue| format!("INSERT INTO solid_queue_pauses (queue_name, created_at) VALUES ('{queue}', now())")),
+        };
+        database.sql(&other);
+        let facts = about(fixture, database, &role).unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [2, 1, 2, 2], "{facts:?}");
+        database.sql(&this);
+        let facts = about(fixture, database, &role).unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [0, 0, 5, 2], "{facts:?}");
+        assert_eq!((facts.next.len(), facts.oldest_pending_ms), (0, None), "{facts:?}");
+        if fixture.name == "river" {
+            database.sql("UPDATE river_queue SET paused_at = NULL");
+            assert_eq!(about(fixture, database, &role).unwrap().facts.count(State::Pending), 2);
+        }
+    });
+}
+
+#[test]
+fn a_job_whose_lock_is_another_ones_just_now_is_nothing_that_could_be_taken() {
+    let test =
+        "libraries::a_job_whose_lock_is_another_ones_just_now_is_nothing_that_could_be_taken";
+    only(&["procrastinate"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, lock) VALUES ('q', 't', 'a'), ('q', 't', 'a'), ('q', 't', 'b'), ('q', 't', NULL);
+             UPDATE procrastinate_events SET at = at - interval '1 h' WHERE job_id < 3",
+        );
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [4, 0, 0, 0], "{facts:?}");
+        database.sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE id = 1");
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [2, 0, 1, 1], "{facts:?}");
+        assert!(facts.oldest_pending_ms.unwrap() < 600_000, "{facts:?}");
+    });
+}
+
+#[test]
+fn what_no_text_of_a_database_can_be_makes_no_queue_unknown() {
+    let test = "libraries::what_no_text_of_a_database_can_be_makes_no_queue_unknown";
+    only(&["solid-queue"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        let _held = plant(fixture, database);
+        // what is a job's own may say what the library says behind it
+        database.sql(r#"
+            UPDATE solid_queue_jobs SET arguments = '{"job_class":"k","arguments":[{"note":"a\u0000b","executions": 7}],"executions":0,"exception_executions":{"[E]":3}}' WHERE id = 3;
+            UPDATE solid_queue_jobs SET arguments = '{"job_class":"k","arguments":[{"executions":0}],"executions":12,"exception_executions":{}}' WHERE id = 4"#);
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [1, 2, 2, 2], "{facts:?}");
+        let tries: Vec<_> =
+            facts.next.iter().map(|it| (it.attempts, it.output.is_some())).collect();
+        assert_eq!(tries, [(Some(0), false), (Some(12), false), (Some(2), true)]);
+    });
+}
+
+#[test]
+fn what_waits_for_others_and_what_was_given_up_at_pg_boss_is_nothing_that_could_be_taken() {
+    let test = "libraries::what_waits_for_others_and_what_was_given_up_at_pg_boss_is_nothing_that_could_be_taken";
+    only(&["pg-boss"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql("
+            INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+                deletion_seconds, partition, table_name, dead_letter)
+            VALUES ('dead', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common', NULL),
+                ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common', 'dead');
+            INSERT INTO pgboss.job (name, blocked, source_id) VALUES ('t', true, NULL), ('dead', false, gen_random_uuid()), ('dead', false, NULL)");
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        // what was put into the queue of dead letters by itself is work like any other
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [1, 0, 1, 0], "{facts:?}");
+    });
+}
+
+#[test]
+fn what_was_put_in_twice_has_not_failed() {
+    let test = "libraries::what_was_put_in_twice_has_not_failed";
+    only(&["river"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql("INSERT INTO river_job (kind, args, state, finalized_at, metadata) SELECT 'k', '{}', 'discarded', now(), m::jsonb
+            FROM (VALUES ('{}'), ('{\"unique_key_conflict\": \"scheduler_discarded\"}')) AS r (m)");
+        assert_eq!(about(fixture, database, "postgres").unwrap().facts.dead, Some(1));
+    });
+}
+
+#[test]
+fn an_index_that_was_never_finished_serves_nothing() {
+    let test = "libraries::an_index_that_was_never_finished_serves_nothing";
+    only(&["river"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        assert_eq!(about(fixture, database, "postgres").unwrap().facts.advice, [""; 0]);
+        database.sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'river_job_prioritized_fetching_index'::regclass");
+        let advice = about(fixture, database, "postgres").unwrap().facts.advice;
+        assert!(
+            advice[0].contains("has no index river_job_prioritized_fetching_index"),
+            "{advice:?}"
+        );
+    });
 }
 
 #[test]
@@ -941,25 +1116,29 @@ fn what_may_not_be_read_says_the_grant_that_mends_it() {
             assert!(said.contains("permission denied"), "{why}");
             database.sql(grants);
             assert_eq!(about(fixture, database, &role).unwrap().facts.count(State::Running), 2);
-            // none of what is read could be left out, where each is granted by itself
-            let reads = library::named(fixture.name).unwrap().reads;
-            for part in reads.iter().filter(|_| fixture.name != "pgmq") {
-                let of = format!("SELECT ON {}.{part}", fixture.schema);
-                database.sql(&format!("REVOKE {of} FROM {role}"));
-                about(fixture, database, &role).unwrap_err();
-                database.sql(&format!("GRANT {of} TO {role}"));
-            }
-            // nor any grant
+            // no grant could be left out, nor any column of one
             let is_of_now = |it: &&str| it.trim().starts_with("GRANT");
-            for grant in grants.split_inclusive(';').filter(is_of_now) {
+            let each = |grant: &str| -> Vec<String> {
+                match grant.split_once(" (").and_then(|(_, rest)| rest.split_once(") ON ")) {
+                    Some((columns, on)) => columns
+                        .split(", ")
+                        .map(|it| format!("GRANT SELECT ({it}) ON {on}"))
+                        .collect(),
+                    None => vec![grant.to_owned()],
+                }
+            };
+            for grant in grants.split_inclusive(';').filter(is_of_now).flat_map(each) {
                 database.sql(&grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "));
-                about(fixture, database, &role).unwrap_err();
-                database.sql(grant);
+                assert!(about(fixture, database, &role).is_err(), "{grant}");
+                database.sql(&grant);
             }
-            if fixture.name == "pgmq" {
-                let more = "CREATE TABLE pgmq.q_later (LIKE pgmq.q_q INCLUDING ALL); INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ('later', false, false)";
-                database.sql(more);
-                assert_eq!(about(fixture, database, &role).unwrap().facts.count(State::Running), 2);
+            // what jobs were put in with is shown to nobody who does not ask for it
+            let mut asked = queue(fixture, &database.url("postgres"));
+            let Adapter::Library(read) = &mut asked.adapter else { panic!() };
+            read.output.clear();
+            let all = queue::about_library(&asked).unwrap().grants.concat();
+            for shown in ["\"args\"", "\"data\"", "\"message\"", "\"serialized_params\""] {
+                assert!(!all.contains(shown), "{all}");
             }
         },
     );
@@ -1097,6 +1276,12 @@ fn a_comment_that_is_lost_is_said_with_what_puts_it_back_and_never_with_a_guess(
                     "{why}"
                 );
             }
+            if fixture.name == "oban" && version == fixture.versions[0] {
+                // a later library makes tables of an earlier version with the state of 14
+                database.sql(&format!("COMMENT ON TABLE {table} IS NULL; ALTER TYPE oban_job_state ADD VALUE 'suspended' BEFORE 'scheduled'"));
+                let why = about(fixture, database, "postgres").unwrap_err();
+                assert!(why.contains("IS 'N'"), "{why}");
+            }
             // of somebody else's
             database.sql(&format!("COMMENT ON TABLE {table} IS '\u{221e}'"));
             let why = about(fixture, database, "postgres").unwrap_err();
@@ -1181,7 +1366,9 @@ fn a_part_that_is_missing_is_named_and_no_empty_queue() {
     let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
     for fixture in &ALL {
         let library = library::named(fixture.name).unwrap();
-        for part in library.reads {
+        // what is read of old versions alone is missed by none of the new
+        for part in library.reads.iter().filter(|it| it.unless.is_none()) {
+            let part = part.name;
             let database = cluster.database();
             (fixture.install)(&packages, &database, fixture.versions[1]);
             let whole = format!("{}.{part}", fixture.schema);

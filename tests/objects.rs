@@ -710,6 +710,13 @@ fn what_is_not_here_is_fetched_and_delivered_by_the_types_own_commands() {
     desk.submit("/nowhere/in/b");
     desk.work();
     let row = desk.jobs().pop().unwrap();
+    assert_eq!(row[..5], ["pending", "", "0", "0", "0"], "{row:?}");
+    // and where whoever put it in knew nothing of that storage, it goes back as soon as it is begun here
+    fs::remove_file(desk.at("run/storage.json")).unwrap();
+    desk.submit("/nowhere/in/c");
+    fs::write(desk.at("run/storage.json"), gate.to_string()).unwrap();
+    desk.work();
+    let row = desk.jobs().pop().unwrap();
     assert_eq!(row[..5], ["pending", "infrastructure", "0", "0", "1"], "{row:?}");
     assert_eq!(row[5], "/nowhere is not open on this host");
 }

@@ -150,6 +150,7 @@ pub fn new_worker(id: &str, digest: &str) -> NewWorker {
         .into(),
         lacks: BTreeMap::new(),
         open: Vec::new(),
+        closed: Vec::new(),
         cpus: Some(2),
     }
 }
@@ -188,6 +189,7 @@ fn beat(worker: &str) -> Beat<'_> {
         progress: &[],
         stalls: &[],
         open: &[],
+        closed: &[],
         deaf: None,
     }
 }
@@ -1156,6 +1158,7 @@ fn a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds() {
             "ALTER TABLE unwedge_jobs DROP COLUMN stall",
             "ALTER TABLE unwedge_jobs DROP COLUMN placed",
             "ALTER TABLE unwedge_jobs ADD COLUMN placed_ms BIGINT",
+            "ALTER TABLE unwedge_workers DROP COLUMN closed",
             "DROP INDEX unwedge_jobs_ready",
             "CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, priority DESC, not_before_ms, id) WHERE state IN ('pending', 'retryable')",
             "UPDATE unwedge_meta SET value = '1' WHERE name = 'schema'",

@@ -181,9 +181,10 @@ fn output_of(kind: &JobType, intake: &Intake, name: &Path, input: &Path) -> Opti
         return Some(output);
     };
     let last = output.file_name().unwrap_or_default().to_string_lossy();
-    // what is a folder before is one after
-    let folder = name.parent().map(|it| it.to_string_lossy()).filter(|it| !it.is_empty());
-    let folder = folder.map_or_else(String::new, |it| format!("{it}/"));
+    // what is a folder before is one after; as a path two strokes would be one, and two objects the same result
+    let name = name.to_string_lossy();
+    let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let folder = if name.contains('/') { format!("{folder}/") } else { String::new() };
     Some(Address { bucket, key: &format!("{prefix}{folder}{last}") }.path())
 }
 

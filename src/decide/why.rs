@@ -64,6 +64,8 @@ pub struct WorkerCase<'a> {
     pub lacks: Option<&'a str>,
     /// The storage that is open to it.
     pub open: &'a [String],
+    /// The storage of its host that is not: what prefers it is left to others.
+    pub closed: &'a [String],
 }
 
 /// One reason.
@@ -221,7 +223,8 @@ fn nobody(case: &Case<'_>) -> Option<Why> {
         return Some(Why::OtherDefinition { hosts });
     }
     let closed = |it: &WorkerCase<'_>| -> Vec<String> {
-        case.needs.iter().filter(|need| !it.open.contains(need)).cloned().collect()
+        let needs = case.needs.iter().filter(|need| !it.open.contains(need));
+        needs.chain(case.prefers.iter().filter(|path| it.closed.contains(path))).cloned().collect()
     };
     let open: Vec<&&&&WorkerCase<'_>> = same.iter().filter(|it| closed(it).is_empty()).collect();
     if open.is_empty() {
@@ -265,6 +268,7 @@ mod tests {
             first_tier: Some("first"),
             lacks: None,
             open: &[],
+            closed: &[],
         }
     }
 
@@ -321,6 +325,11 @@ mod tests {
             &needy(vec![worker("a"), WorkerCase { open: &needs, ..other() }]),
             &["storage-closed"],
         );
+        // whose own storage it would work on, and that is closed, is no better than one without
+        let fond = |workers| Case { prefers: &needs, ..waiting(workers) };
+        let closed = || WorkerCase { closed: &needs, ..worker("a") };
+        check(&fond(vec![closed()]), &["storage-closed"]);
+        check(&fond(vec![closed(), worker("b")]), &["waiting-its-turn"]);
         let lane = waiting(vec![]).lane.unwrap();
         for (lane, word) in [
             (LaneCase { paused: Some("x"), ..lane }, "lane-paused"),

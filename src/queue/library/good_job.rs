@@ -3,14 +3,35 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Taken, Version};
+use super::{Library, Relation, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is the first number of its own: the fourth has one row a job, however often that is tried.
 pub const LIBRARY: Library = Library {
     name: "good-job",
     called: "GoodJob",
     schema: "public",
-    reads: &["good_jobs", "good_job_processes"],
+    reads: &[
+        Relation {
+            name: "good_jobs",
+            columns: &[
+                "id",
+                "queue_name",
+                "priority",
+                "scheduled_at",
+                "created_at",
+                "performed_at",
+                "finished_at",
+                "error",
+                "retried_good_job_id",
+                "executions_count",
+                "locked_by_id",
+            ],
+            shown: &["serialized_params"],
+            unless: None,
+        },
+        Relation::of("good_job_processes", &["id", "updated_at"]),
+    ],
+    newer: &[],
     version: Version {
         ask: "SELECT CASE WHEN to_regclass('{schema}.good_jobs') IS NULL THEN NULL \
               WHEN (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('{schema}.good_jobs') \

@@ -3,14 +3,29 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Taken, Version};
+use super::{Library, Relation, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is that of its migrations, which 0.16 brought to 17.
 pub const LIBRARY: Library = Library {
     name: "graphile-worker",
     called: "Graphile Worker",
     schema: "graphile_worker",
-    reads: &["jobs", "migrations"],
+    reads: &[
+        Relation::of(
+            "jobs",
+            &[
+                "id",
+                "task_identifier",
+                "priority",
+                "run_at",
+                "attempts",
+                "max_attempts",
+                "locked_at",
+            ],
+        ),
+        Relation::of("migrations", &["id"]),
+    ],
+    newer: &[],
     version: Version {
         ask: "SELECT max(id) FROM {schema}.migrations",
         from: 17,

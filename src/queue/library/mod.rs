@@ -42,8 +42,10 @@ pub struct Library {
     pub called: &'static str,
     /// The schema that it lives in unless it was told otherwise.
     pub schema: &'static str,
-    /// Every relation that is read, for the grants.
-    pub reads: &'static [&'static str],
+    /// Every relation that is read; the first has the jobs, the last of several says the version, where one does.
+    pub reads: &'static [Relation],
+    /// What came with a version: its name in braces, in any of its texts, is what it is from then on, or what stood for it.
+    pub newer: &'static [Newer],
     /// Which versions of its tables this is for.
     pub version: Version,
     /// Its tables, where each queue has one.
@@ -79,12 +81,53 @@ pub struct Library {
     pub unknown: &'static str,
 }
 
+/// A relation that is read.
+#[derive(Debug)]
+pub struct Relation {
+    /// Its name.
+    pub name: &'static str,
+    /// Which of its columns, where it has them; none: its rows are read as a whole.
+    pub columns: &'static [&'static str],
+    /// Which as well, where an output is looked for.
+    pub shown: &'static [&'static str],
+    /// A relation and its column, with which this one is not read.
+    pub unless: Option<(&'static str, &'static str)>,
+}
+
+impl Relation {
+    /// One of which these columns are read.
+    #[must_use]
+    pub const fn of(name: &'static str, columns: &'static [&'static str]) -> Self {
+        Self { name, columns, shown: &[], unless: None }
+    }
+}
+
+/// What came with a version.
+#[derive(Debug)]
+pub struct Newer {
+    /// Its name.
+    pub name: &'static str,
+    /// The first version that has it.
+    pub from: i64,
+    /// What it is then.
+    pub then: &'static str,
+    /// What stands for it before.
+    pub before: &'static str,
+}
+
 /// Tables that are known only once somebody has asked.
 #[derive(Debug)]
 pub struct Parts {
+    /// How their names begin.
+    pub begin: &'static str,
+    /// The columns that are read, where a table has them.
+    pub columns: &'static [&'static str],
+    /// Which as well, where an output is looked for.
+    pub shown: &'static [&'static str],
     /// A question of one list, as JSON, of pairs: the name of a part, and its table.
     pub ask: &'static str,
-    /// Rows of one: `{part}` is its name as a value, `{table}` its table.
+    /// Rows of one: `{part}` is its name as a value, `{table}` its table, `{shown}` the columns that are read where an output is
+    /// looked for, or nulls of their names.
     pub each: &'static str,
     /// The same of none.
     pub none: &'static str,

@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Sorted, Taken, Unsaid, Version};
+use super::{Library, Relation, Rescue, Row, Sorted, Taken, Unsaid, Version};
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
     name: "oban",
     called: "Oban",
     schema: "public",
-    reads: &["oban_jobs"],
+    reads: &[Relation {
+        name: "oban_jobs",
+        columns: &["id", "state", "queue", "priority", "scheduled_at", "attempt", "attempted_at"],
+        shown: &["args"],
+        unless: None,
+    }],
+    newer: &[],
     version: Version {
         ask: "SELECT obj_description(to_regclass('{schema}.oban_jobs'), 'pg_class')",
         from: 9,
@@ -18,8 +24,10 @@ pub const LIBRARY: Library = Library {
         older: "update Oban, and run its migrations",
         // Oban goes by this comment itself: one that says too much keeps its migrations from being run
         unsaid: Some(Unsaid {
+            // the state that came with 14 is made by a later library at an earlier version, too; the indexes of 13 are not
             told: "SELECT CASE WHEN to_regclass('{schema}.oban_jobs_staging_idx') IS NOT NULL THEN 15 \
-                   WHEN EXISTS (SELECT 1 FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid \
+                   WHEN to_regclass('{schema}.oban_jobs_state_cancelled_at_index') IS NOT NULL \
+                       AND to_regclass('{schema}.oban_jobs_state_discarded_at_index') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid \
                        WHERE a.attrelid = to_regclass('{schema}.oban_jobs') AND a.attname = 'state' AND e.enumlabel = 'suspended') THEN 14 END",
             mend: "its comment is lost, as by a restore; as its owner: COMMENT ON TABLE {schema}.oban_jobs IS '{told}'",
         }),
@@ -61,5 +69,5 @@ pub const LIBRARY: Library = Library {
         taken: Taken::AfterStart(Duration::from_secs(3600)),
     },
     unknown: "whether a queue is paused: its jobs count as some that could be taken; and what Lifeline's rescue_after says: a job is \
-              called stale after an hour all the same",
+              called stale after [queue] stale_after, an hour by itself, all the same",
 };

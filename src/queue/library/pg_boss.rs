@@ -1,16 +1,61 @@
 //! pg-boss. What is in a dead-letter queue looks like work that waits, and is none.
 
-use super::{Library, Rescue, Row, Sorted, Taken, Version};
+use super::{Library, Newer, Relation, Rescue, Row, Sorted, Taken, Version};
 
-/// How it is read. The version is that of its tables: 31 has each column that is read, 46 came with 12.38.
+/// How it is read. The version is that of its tables: 46 came with 12.38.
 pub const LIBRARY: Library = Library {
     name: "pg-boss",
     called: "pg-boss",
     schema: "pgboss",
-    reads: &["job", "queue", "version"],
+    reads: &[
+        Relation {
+            name: "job",
+            columns: &[
+                "id",
+                "name",
+                "priority",
+                "state",
+                "start_after",
+                "created_on",
+                "started_on",
+                "expire_seconds",
+                "heartbeat_on",
+                "heartbeat_seconds",
+                "retry_count",
+                "blocked",
+                "source_id",
+            ],
+            shown: &["data"],
+            unless: None,
+        },
+        Relation {
+            name: "queue",
+            columns: &["name", "dead_letter"],
+            shown: &[],
+            unless: Some(("job", "source_id")),
+        },
+        Relation::of("version", &["version"]),
+    ],
+    newer: &[
+        Newer { name: "heartbeat_on", from: 30, then: "heartbeat_on", before: "NULL::timestamptz" },
+        Newer {
+            name: "heartbeat_seconds",
+            from: 30,
+            then: "heartbeat_seconds",
+            before: "NULL::int",
+        },
+        Newer { name: "blocked", from: 31, then: "blocked", before: "false" },
+        Newer {
+            name: "source_id",
+            from: 34,
+            then: "source_id IS NULL",
+            // in the order of an index, as the planner is told that going through a table as a whole costs more than all else
+            before: "name NOT IN (SELECT dead_letter FROM {schema}.queue WHERE dead_letter IS NOT NULL ORDER BY name)",
+        },
+    ],
     version: Version {
         ask: "SELECT max(version) FROM {schema}.version",
-        from: 31,
+        from: 26,
         to: 46,
         columns: &[],
         older: "update pg-boss, and start it once",
@@ -20,8 +65,7 @@ pub const LIBRARY: Library = Library {
     from: "{schema}.job",
     ahead: None,
     running: "state = 'active'",
-    // in the order of an index, as the planner is told that going through a table as a whole costs more than all else
-    waiting: "state IN ('created', 'retry') AND name NOT IN (SELECT dead_letter FROM {schema}.queue WHERE dead_letter IS NOT NULL ORDER BY name)",
+    waiting: "state IN ('created', 'retry') AND {source_id}",
     dead: Some("SELECT count(*) FROM {schema}.job WHERE state = 'failed'"),
     whole: None,
     utc: false,
@@ -33,11 +77,11 @@ pub const LIBRARY: Library = Library {
         arguments: Some("data"),
         started: "started_on",
         until: "start_after",
-        held: "blocked",
+        held: "{blocked}",
         again: "state = 'retry'",
         tries: "retry_count",
         since: "start_after",
-        stale: "started_on + expire_seconds * interval '1 s' < now() OR coalesce(heartbeat_on + heartbeat_seconds * interval '1 s' < now(), false)",
+        stale: "started_on + expire_seconds * interval '1 s' < now() OR coalesce({heartbeat_on} + {heartbeat_seconds} * interval '1 s' < now(), false)",
     },
     // from version 40 on; of one rank are few
     sorted: Some(Sorted {
@@ -47,13 +91,15 @@ pub const LIBRARY: Library = Library {
     }),
     tried: None,
     oldest: None,
-    indexes: &[&["job_common_i14"]],
+    // where its table is not parted it has the other name
+    indexes: &[&["job_common_i14", "job_i14"]],
     rescue: Rescue {
         by: "pg-boss",
         taken: Taken::At(
-            "least(started_on + expire_seconds * interval '1 s', heartbeat_on + heartbeat_seconds * interval '1 s')",
+            "least(started_on + expire_seconds * interval '1 s', {heartbeat_on} + {heartbeat_seconds} * interval '1 s')",
         ),
     },
-    unknown: "which jobs are begun: those that a worker fetched together count as running from then on. Jobs of a queue that is \
-              another's dead letters count as none that wait",
+    unknown: "which jobs are begun: those that a worker fetched together count as running from then on. Dead letters, and \
+              before version 34 all jobs of a queue that is another's dead letters, count as none that wait. Whether the policy of a queue \
+              or a limit of a group keeps a job back: it counts as one that could be taken",
 };

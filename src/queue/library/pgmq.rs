@@ -1,7 +1,7 @@
 //! pgmq. Each queue is a table of its own, which the table `meta` names. A message has no state: it is at work as long as it
 //! is out of sight after it was read, and whoever wants it gone for good archives or deletes it.
 
-use super::{Library, Parts, Rescue, Row, Taken, Version};
+use super::{Library, Parts, Relation, Rescue, Row, Taken, Version};
 
 /// How it is read. The version is that of the extension, 104 for 1.4; where there is none, as its SQL was applied by hand,
 /// the columns tell it.
@@ -9,12 +9,19 @@ pub const LIBRARY: Library = Library {
     name: "pgmq",
     called: "pgmq",
     schema: "pgmq",
-    reads: &["meta"],
+    reads: &[Relation::of("meta", &["queue_name"])],
+    newer: &[],
     version: Version {
         ask: "SELECT CASE WHEN to_regclass('{schema}.meta') IS NULL THEN NULL ELSE coalesce(\
               (SELECT split_part(extversion, '.', 1)::int * 100 + split_part(extversion, '.', 2)::int FROM pg_extension WHERE extname = 'pgmq'), \
-              (SELECT CASE count(*) WHEN 2 THEN 104 ELSE 103 END FROM pg_attribute WHERE attrelid = to_regclass('{schema}.meta') \
-              AND attname IN ('is_partitioned', 'is_unlogged') AND NOT attisdropped)) END",
+              (SELECT CASE WHEN count(*) FILTER (WHERE attname = ANY (ARRAY['queue_name', 'is_partitioned', 'is_unlogged', 'created_at'])) < 4 THEN 103 \
+              WHEN count(*) > 4 THEN 114 END FROM pg_attribute WHERE attrelid = to_regclass('{schema}.meta') AND attnum > 0 AND NOT attisdropped), \
+              (SELECT CASE WHEN bool_or(attname NOT IN ('msg_id', 'read_ct', 'enqueued_at', 'last_read_at', 'vt', 'message', 'headers')) THEN 114 \
+              WHEN to_regprocedure('{schema}.read(text, timestamptz, integer, jsonb)') IS NOT NULL THEN 112 \
+              WHEN to_regclass('{schema}.topic_bindings') IS NOT NULL THEN 111 WHEN bool_or(attname = 'last_read_at') THEN 110 \
+              WHEN bool_or(attname = 'headers') THEN 105 ELSE 104 END \
+              FROM pg_attribute a JOIN pg_type t ON t.typrelid = a.attrelid WHERE t.oid = to_regtype('{schema}.message_record') \
+              AND a.attnum > 0 AND NOT a.attisdropped)) END",
         from: 104,
         to: 113,
         columns: &[],
@@ -22,9 +29,13 @@ pub const LIBRARY: Library = Library {
         unsaid: None,
     },
     parts: Some(Parts {
+        begin: "q_",
+        columns: &["msg_id", "read_ct", "vt", "enqueued_at", "last_read_at"],
+        shown: &["message"],
         ask: "SELECT coalesce(json_agg(json_build_array(queue_name, 'q_' || lower(queue_name)) ORDER BY queue_name), '[]') FROM {schema}.meta",
-        each: "SELECT {part}::text AS queue, msg_id, read_ct, vt, enqueued_at, message, \
-               (to_jsonb(t)->>'last_read_at')::timestamptz AS began FROM {schema}.{table} t",
+        // of a table that has no such column it is the one beside it
+        each: "SELECT {part}::text AS queue, t.* FROM (SELECT NULL::timestamptz AS last_read_at) AS none, \
+               LATERAL (SELECT msg_id, read_ct, vt, enqueued_at, {shown}, last_read_at AS began FROM {schema}.{table}) AS t",
         none: "SELECT ''::text AS queue, 0::bigint AS msg_id, 0 AS read_ct, now() AS vt, now() AS enqueued_at, '{}'::jsonb AS message, now() AS began WHERE false",
     }),
     from: "({parts}) m",

@@ -3,7 +3,14 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Taken, Version};
+use super::{Library, Relation, Rescue, Row, Taken, Version};
+
+/// Whether none of the same lock is at work. It is asked once, not for each row.
+macro_rules! unlocked {
+    () => {
+        "(lock IS NULL OR lock NOT IN (SELECT lock FROM {schema}.procrastinate_jobs WHERE status = 'doing' AND lock IS NOT NULL))"
+    };
+}
 
 /// How it is read. The version is that of the function that fetches jobs: the second came with 3.1, and workers' heartbeats
 /// with it.
@@ -11,7 +18,26 @@ pub const LIBRARY: Library = Library {
     name: "procrastinate",
     called: "Procrastinate",
     schema: "public",
-    reads: &["procrastinate_jobs", "procrastinate_workers", "procrastinate_events"],
+    reads: &[
+        Relation {
+            name: "procrastinate_jobs",
+            columns: &[
+                "id",
+                "queue_name",
+                "status",
+                "priority",
+                "scheduled_at",
+                "attempts",
+                "worker_id",
+                "lock",
+            ],
+            shown: &["args"],
+            unless: None,
+        },
+        Relation::of("procrastinate_workers", &["id", "last_heartbeat"]),
+        Relation::of("procrastinate_events", &["job_id", "type", "at"]),
+    ],
+    newer: &[],
     version: Version {
         ask: "SELECT CASE WHEN to_regclass('{schema}.procrastinate_jobs') IS NULL THEN NULL \
               WHEN to_regproc('{schema}.procrastinate_fetch_job_v3') IS NOT NULL OR EXISTS (SELECT 1 FROM pg_enum \
@@ -20,7 +46,24 @@ pub const LIBRARY: Library = Library {
               WHEN to_regproc('{schema}.procrastinate_fetch_job_v2') IS NOT NULL THEN 2 ELSE 1 END",
         from: 2,
         to: 2,
-        columns: &[],
+        columns: &[
+            "abort_requested",
+            "args",
+            "at",
+            "attempts",
+            "id",
+            "job_id",
+            "last_heartbeat",
+            "lock",
+            "priority",
+            "queue_name",
+            "queueing_lock",
+            "scheduled_at",
+            "status",
+            "task_name",
+            "type",
+            "worker_id",
+        ],
         older: "update procrastinate to 3.1 or later, and apply its migrations",
         unsaid: None,
     },
@@ -41,8 +84,8 @@ pub const LIBRARY: Library = Library {
         arguments: Some("args"),
         started: "(SELECT max(at) FROM {schema}.procrastinate_events e WHERE e.job_id = j.id AND e.type = 'started')",
         until: "scheduled_at",
-        // whether one of the same lock is at work is not looked at
-        held: "false",
+        // one of the same lock is at work
+        held: concat!("NOT ", unlocked!()),
         again: "attempts > 0",
         tries: "attempts",
         since: "scheduled_at",
@@ -50,15 +93,18 @@ pub const LIBRARY: Library = Library {
     },
     sorted: None,
     tried: None,
-    oldest: Some(
-        "SELECT least((SELECT min(scheduled_at) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at <= now()), \
-         (SELECT min(at) FROM {schema}.procrastinate_events WHERE job_id = \
-         (SELECT min(id) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at IS NULL)))",
-    ),
+    oldest: Some(concat!(
+        "SELECT least((SELECT min(scheduled_at) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at <= now() AND ",
+        unlocked!(),
+        "), (SELECT min(at) FROM {schema}.procrastinate_events WHERE job_id = \
+         (SELECT min(id) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at IS NULL AND ",
+        unlocked!(),
+        ")))"
+    )),
     indexes: &[&["procrastinate_jobs_queueing_lock_idx_v1"]],
     rescue: Rescue {
         by: "a task of the application's that calls retry_job for get_stalled_jobs, where there is one,",
         taken: Taken::AfterSilence(Duration::from_secs(30)),
     },
-    unknown: "whether a job waits for another of the same lock: it counts as one that could be taken",
+    unknown: "whether a job waits for an earlier one of the same lock that is not at work yet: it counts as one that could be taken",
 };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Sorted, Taken, Unsaid, Version};
+use super::{Library, Newer, Relation, Rescue, Row, Sorted, Taken, Unsaid, Version};
 
 /// Which numbers are locked, and by which connection: asked once, as it is another answer each time.
 const LOCKS: &str = "locks AS MATERIALIZED (SELECT (classid::bigint << 32) | objid::bigint AS locked, pid FROM pg_locks \
@@ -15,7 +15,31 @@ pub const LIBRARY: Library = Library {
     name: "que",
     called: "Que",
     schema: "public",
-    reads: &["que_jobs", "que_lockers"],
+    reads: &[
+        Relation {
+            name: "que_jobs",
+            columns: &[
+                "id",
+                "queue",
+                "priority",
+                "run_at",
+                "error_count",
+                "finished_at",
+                "expired_at",
+                "job_schema_version",
+            ],
+            shown: &["args", "kwargs"],
+            unless: None,
+        },
+        Relation::of("que_lockers", &["pid"]),
+    ],
+    newer: &[Newer {
+        name: "kwargs",
+        from: 6,
+        // looked up of those that are shown, as all of a row is much to put in order
+        then: "(SELECT k.kwargs FROM {schema}.que_jobs k WHERE k.id = j.id)",
+        before: "NULL::jsonb",
+    }],
     version: Version {
         ask: "SELECT obj_description(to_regclass('{schema}.que_jobs'), 'pg_class')",
         from: 5,
@@ -43,10 +67,7 @@ pub const LIBRARY: Library = Library {
         nth: "id",
         turn: "priority, run_at, id",
         lane: "queue",
-        // keywords came with version 6; looked up of those that are shown, as the whole of a row is much to put in order
-        arguments: Some(
-            "jsonb_build_object('args', args, 'kwargs', (SELECT to_jsonb(k)->'kwargs' FROM {schema}.que_jobs k WHERE k.id = j.id))",
-        ),
+        arguments: Some("jsonb_build_object('args', args, 'kwargs', {kwargs})"),
         started: "NULL::timestamptz",
         until: "run_at",
         held: "false",
@@ -70,5 +91,5 @@ pub const LIBRARY: Library = Library {
         taken: Taken::AfterSilence(Duration::ZERO),
     },
     unknown: "when a job was started; and which jobs are begun: what a worker has fetched ahead is locked as well, and counts as \
-              running",
+              running. A job of a job_schema_version that no worker takes any more counts as one that could be taken",
 };

@@ -2,7 +2,7 @@
 //! with the beginning and the end of its transaction in one message: the server is never between them with nothing to do,
 //! no snapshot is held, and what is set for it does not outlast it behind a pooler.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ::postgres::Client;
@@ -65,7 +65,7 @@ pub fn about(server: &Server, queue: &Queue, written: &Written) -> Result<About,
         called: library.called,
         version,
         versions: (library.version.from, library.version.to),
-        grants: reading.grants(),
+        grants: reading.grants(reading.catalogue(&mut client).as_ref()),
         unknown: library.unknown,
         indexes,
         whole,
@@ -83,10 +83,10 @@ fn begun<'a>(
         .ok_or_else(|| Fault(format!("{} is read by no program of this version", written.name)))?;
     let user = server.user().to_owned();
     let mut reading =
-        Reading { library, written, queue, user, parts: String::new(), is_known: false };
+        Reading { library, written, queue, user, parts: String::new(), version: None };
     let mut client = connect(server, queue)?;
-    let version = reading.version(&mut client)?;
-    reading.is_known = true;
+    let version = reading.told_version(&mut client)?;
+    reading.version = Some(version);
     reading.look_for_parts(&mut client)?;
     Ok((reading, client, version))
 }
@@ -114,8 +114,19 @@ struct Reading<'a> {
     user: String,
     /// Rows of all its parts, where it has some.
     parts: String,
-    /// Whether it is of a version that is read.
-    is_known: bool,
+    /// Its version, once it is one that is read.
+    version: Option<i64>,
+}
+
+/// What the catalogue knows of it, for the grants: anybody may ask that.
+#[derive(Deserialize)]
+struct Catalogue {
+    /// By whose rights is read.
+    user: String,
+    /// The columns of its relations, those of each queue too.
+    columns: BTreeMap<String, Vec<String>>,
+    /// Who made those of queues, and may make more.
+    makers: BTreeSet<String>,
 }
 
 /// The answer, as the statement makes it.
@@ -165,6 +176,10 @@ impl Reading<'_> {
 
     /// A text of the library's with its schema.
     fn of(&self, text: &str) -> String {
+        let text = self.library.newer.iter().fold(text.to_owned(), |text, it| {
+            let has = self.version.is_some_and(|version| version >= it.from);
+            text.replace(&format!("{{{}}}", it.name), if has { it.then } else { it.before })
+        });
         text.replace("{parts}", &self.parts)
             .replace("{now}", self.now())
             .replace("{stale_after}", &self.queue.stale_after.as_secs().to_string())
@@ -187,7 +202,7 @@ impl Reading<'_> {
     }
 
     /// The version of its tables, which is one that is read.
-    fn version(&self, client: &mut Client) -> Result<i64, Fault> {
+    fn told_version(&self, client: &mut Client) -> Result<i64, Fault> {
         let (version, called) = (&self.library.version, self.library.called);
         let (ask, last, other) = (self.of(version.ask), version.to, self.other_columns());
         let ask = if version.columns.is_empty() {
@@ -207,18 +222,23 @@ impl Reading<'_> {
                 "the tables of {called} are of version {found}, and {range}: {}",
                 version.older
             ))),
-            Some(Ok(found)) if found > last && !version.columns.is_empty() => {
+            Some(Ok(found)) if found > last => {
                 let names =
                     format!("SELECT string_agg(DISTINCT attname, ', ' ORDER BY attname) {other}");
-                let names = self.ask(client, &names)?.unwrap_or_default();
-                Err(Fault(format!(
-                    "the tables of {called} have columns that version {last} has not: {names}; nobody has looked at a later one yet: \
-                     update unwedge, or name those that are your own as [queue.library] columns"
-                )))
+                let names = match version.columns {
+                    [] => None,
+                    [..] => self.ask(client, &names)?,
+                };
+                Err(Fault(match names {
+                    Some(names) => format!(
+                        "the tables of {called} have columns that version {last} has not: {names}; nobody has looked at a later one yet: \
+                         update unwedge, or name those that are your own as [queue.library] columns"
+                    ),
+                    None => format!(
+                        "the tables of {called} are of version {found}, and {range}: nobody has looked at a later one yet; update unwedge"
+                    ),
+                }))
             }
-            Some(Ok(found)) if found > version.to => Err(Fault(format!(
-                "the tables of {called} are of version {found}, and {range}: nobody has looked at a later one yet; update unwedge"
-            ))),
             Some(Ok(found)) => Ok(found),
             Some(Err(_)) => Err(Fault(format!(
                 "the tables of {called} say that they are of version {:?}: something else brought them there, which nobody has looked at",
@@ -238,7 +258,7 @@ impl Reading<'_> {
                 }
                 (None, true) => format!(
                     "the tables of {called} are there, and nothing says of which version: {} is missing, or says none",
-                    self.library.reads.last().copied().unwrap_or_default()
+                    self.library.reads.last().map_or("", |it| it.name)
                 ),
                 (_, false) => format!(
                     "nothing in the schema {:?} says which version of {called} it is: it was never started there, or lives in another, \
@@ -251,7 +271,7 @@ impl Reading<'_> {
 
     /// Whether the first of its relations is there.
     fn has_tables(&self, client: &mut Client) -> Result<bool, Fault> {
-        let first = self.regclass(self.library.reads.first().copied().unwrap_or_default());
+        let first = self.regclass(self.library.reads.first().map_or("", |it| it.name));
         let told = self.ask(client, &format!("SELECT {first} IS NOT NULL"))?;
         Ok(told.as_deref() == Some("t"))
     }
@@ -259,7 +279,7 @@ impl Reading<'_> {
     /// Whether its tables are there but for the one that says their version: another tool may have made them.
     fn lacks_version(&self, client: &mut Client) -> bool {
         let [first, .., last] = self.library.reads else { return false };
-        let (first, last) = (self.regclass(first), self.regclass(last));
+        let (first, last) = (self.regclass(first.name), self.regclass(last.name));
         // what went before was given up by the server
         let question = format!("ROLLBACK; SELECT {last} IS NULL AND {first} IS NOT NULL");
         let told = client.simple_query(&question).ok();
@@ -280,7 +300,7 @@ impl Reading<'_> {
 
     /// Every relation that is read, as a list of values.
     fn read_relations(&self) -> String {
-        let all: Vec<String> = self.library.reads.iter().map(|it| self.regclass(it)).collect();
+        let all: Vec<String> = self.library.reads.iter().map(|it| self.regclass(it.name)).collect();
         all.join(", ")
     }
 
@@ -293,8 +313,14 @@ impl Reading<'_> {
     fn look_for_parts(&mut self, client: &mut Client) -> Result<(), Fault> {
         let Some(parts) = &self.library.parts else { return Ok(()) };
         let all: Vec<(String, String)> = self.answer(client, &self.of(parts.ask))?;
+        let shown = |name: &&str| match self.is_shown() {
+            true => (*name).to_owned(),
+            false => format!("NULL::jsonb AS {name}"),
+        };
+        let shown: Vec<String> = parts.shown.iter().map(shown).collect();
+        let each = parts.each.replace("{shown}", &shown.join(", "));
         let each = |(part, table): &(String, String)| {
-            parts.each.replace("{part}", &literal(part)).replace("{table}", &quote(table))
+            each.replace("{part}", &literal(part)).replace("{table}", &quote(table))
         };
         let rows: Vec<String> = all.iter().map(each).collect();
         self.parts = if rows.is_empty() { parts.none.to_owned() } else { rows.join(" UNION ALL ") };
@@ -360,8 +386,14 @@ impl Reading<'_> {
     /// The names of indexes that are not there, as a question of one list.
     fn missing(&self) -> String {
         let each = self.library.indexes.iter().map(|any| {
-            let is_there = any.iter().map(|index| format!("{} IS NULL", self.regclass(index)));
-            let is_missing = is_there.collect::<Vec<_>>().join(" AND ");
+            // one whose making was broken off is there, and serves nothing
+            let is_missing = any.iter().map(|index| {
+                format!(
+                    "NOT EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = {} AND indisvalid)",
+                    self.regclass(index)
+                )
+            });
+            let is_missing = is_missing.collect::<Vec<_>>().join(" AND ");
             format!("CASE WHEN {is_missing} THEN {} END", literal(&any.join(" or ")))
         });
         let each: Vec<String> = each.collect();
@@ -383,12 +415,12 @@ impl Reading<'_> {
                 "CASE WHEN isfinite({moment}) THEN greatest((extract(epoch FROM {moment}) * 1000)::bigint, 0) END"
             )
         };
-        let output = match (row.arguments, self.written.output.as_slice()) {
-            (Some(arguments), [_, ..]) => {
+        let output = match row.arguments.filter(|_| self.is_shown()) {
+            Some(arguments) => {
                 let keys: Vec<String> = self.written.output.iter().map(|it| literal(it)).collect();
                 format!("({arguments} #>> ARRAY[{}])", keys.join(", "))
             }
-            (None, _) | (Some(_), []) => "NULL::text".to_owned(),
+            None => "NULL::text".to_owned(),
         };
         let free = format!("(coalesce(({}) <= {{now}}, true) AND NOT ({}))", row.until, row.held);
         let oldest = library.oldest.map_or_else(
@@ -498,8 +530,11 @@ impl Reading<'_> {
         let all =
             format!("SELECT {} FROM {} LIMIT {SHARES_MAX} + 1", names.join(", "), each.join(", "));
         let first = format!(
-            "shares, LATERAL (SELECT * FROM {from} WHERE {open} AND {} <= {{now}} ORDER BY {} LIMIT {}) AS j",
-            row.until, row.turn, self.queue.next_jobs
+            "shares, LATERAL (SELECT {} FROM {from} WHERE {open} AND {} <= {{now}} ORDER BY {} LIMIT {}) AS j",
+            self.columns().join(", "),
+            row.until,
+            row.turn,
+            self.queue.next_jobs
         );
         (all, first)
     }
@@ -520,30 +555,84 @@ impl Reading<'_> {
         );
         let answer = client.simple_query(&text).map_err(|error| {
             let owner = is_hidden(&error).then(|| self.owner_of_view(client)).flatten();
-            self.explained(&error, owner.as_deref().unwrap_or(&self.user))
+            let is_refused = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+            let catalogue = is_refused.then(|| self.catalogue(client)).flatten();
+            self.explained(&error, owner.as_deref().unwrap_or(&self.user), catalogue.as_ref())
         })?;
         Ok(first_value(&answer))
     }
 
-    /// The least that has to be granted.
-    fn grants(&self) -> Vec<String> {
-        let (schema, user) = (quote(self.schema()), quote(&self.user));
-        let tables: Vec<String> =
-            self.library.reads.iter().map(|it| format!("{schema}.{}", quote(it))).collect();
-        let tables = match self.library.parts {
-            None => tables.join(", "),
-            Some(_) => format!("ALL TABLES IN SCHEMA {schema}"),
+    /// Whether what jobs were put in with is looked at.
+    fn is_shown(&self) -> bool {
+        !self.written.output.is_empty()
+    }
+
+    /// The columns of jobs that are read and that this version has.
+    fn columns(&self) -> Vec<&'static str> {
+        let Some(jobs) = self.library.reads.first() else { return Vec::new() };
+        let has = |name: &&&'static str| {
+            let newer = self.library.newer.iter().find(|it| it.name == **name);
+            newer.is_none_or(|it| self.version.is_some_and(|version| version >= it.from))
         };
-        let mut grants = vec![
-            format!("GRANT USAGE ON SCHEMA {schema} TO {user};"),
-            format!("GRANT SELECT ON {tables} TO {user};"),
-        ];
-        if self.library.parts.is_some() {
-            // a queue that is made later is a table more
-            grants.push(format!(
-                "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {user};"
-            ));
-        }
+        let shown = jobs.shown.iter().filter(|_| self.is_shown());
+        jobs.columns.iter().chain(shown).filter(has).copied().collect()
+    }
+
+    /// What the catalogue knows of it; none where it gives no answer.
+    fn catalogue(&self, client: &mut Client) -> Option<Catalogue> {
+        let schema = literal(&quote(self.schema()));
+        let names: Vec<String> = self.library.reads.iter().map(|it| literal(it.name)).collect();
+        let part = self
+            .library
+            .parts
+            .as_ref()
+            .map(|it| format!("starts_with(relname, {})", literal(it.begin)));
+        let part = part.unwrap_or_else(|| "false".to_owned());
+        // what went before was given up by the server
+        let question = format!(
+            "ROLLBACK; SELECT json_build_object('user', current_user, \
+             'columns', coalesce(json_object_agg(relname, (SELECT coalesce(json_agg(attname), '[]') FROM pg_attribute \
+                 WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)), '{{}}'), \
+             'makers', coalesce(json_agg(DISTINCT pg_get_userbyid(relowner)) FILTER (WHERE {part} OR relname = 'meta'), '[]')) \
+             FROM pg_class c WHERE relnamespace = to_regnamespace({schema}) AND relkind IN ('r', 'p', 'v') \
+             AND (relname IN ({}) OR {part})",
+            names.join(", ")
+        );
+        let told = client.simple_query(&question).ok().as_deref().and_then(first_value)?;
+        serde_json::from_str(&told).ok()
+    }
+
+    /// The least that has to be granted, by what the catalogue knows; where it does not answer, whole tables.
+    fn grants(&self, catalogue: Option<&Catalogue>) -> Vec<String> {
+        let schema = quote(self.schema());
+        let user = quote(catalogue.map_or(self.user.as_str(), |it| &it.user));
+        let has = |(table, column): (&str, &str)| {
+            let known = catalogue.and_then(|it| it.columns.get(table));
+            known.is_some_and(|known| known.iter().any(|it| it == column))
+        };
+        let select = |table: &str, columns: &[&str], shown: &[&str]| {
+            let shown = shown.iter().filter(|_| self.is_shown());
+            let those = columns.iter().chain(shown).filter(|it| has((table, it)));
+            let columns: Vec<String> = those.map(|it| quote(it)).collect();
+            let columns = match columns.as_slice() {
+                [] => String::new(),
+                columns => format!(" ({})", columns.join(", ")),
+            };
+            format!("GRANT SELECT{columns} ON {schema}.{} TO {user};", quote(table))
+        };
+        let mut grants = vec![format!("GRANT USAGE ON SCHEMA {schema} TO {user};")];
+        let reads = self.library.reads.iter().filter(|it| !it.unless.is_some_and(has));
+        grants.extend(reads.map(|it| select(it.name, it.columns, it.shown)));
+        let (Some(parts), Some(catalogue)) = (&self.library.parts, catalogue) else {
+            return grants;
+        };
+        let tables = catalogue.columns.keys().filter(|it| it.starts_with(parts.begin));
+        grants.extend(tables.map(|it| select(it, parts.columns, parts.shown)));
+        // a queue that is made later is a table more, and what one may read of those is known by whoever makes it
+        grants.extend(catalogue.makers.iter().map(|maker| {
+            let maker = quote(maker);
+            format!("ALTER DEFAULT PRIVILEGES FOR ROLE {maker} IN SCHEMA {schema} GRANT SELECT ON TABLES TO {user};")
+        }));
         grants
     }
 
@@ -558,7 +647,12 @@ impl Reading<'_> {
     }
 
     /// What the server said, and what mends it; `seer` is by whose eyes rows are seen.
-    fn explained(&self, error: &::postgres::Error, seer: &str) -> Fault {
+    fn explained(
+        &self,
+        error: &::postgres::Error,
+        seer: &str,
+        catalogue: Option<&Catalogue>,
+    ) -> Fault {
         let is_hidden = is_hidden(error);
         let (said, called) = (said(error), self.library.called);
         let code = error.code();
@@ -583,8 +677,11 @@ impl Reading<'_> {
                 quote(seer)
             )
         } else if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
-            format!("{said}; as the owner of {called}'s tables: {}", self.grants().join(" "))
-        } else if self.is_known && code.is_some_and(|code| is_missing.contains(code)) {
+            format!(
+                "{said}; as the owner of {called}'s tables: {}",
+                self.grants(catalogue).join(" ")
+            )
+        } else if self.version.is_some() && code.is_some_and(|code| is_missing.contains(code)) {
             format!("{said}: a part of {called}'s tables is not there; finish its migrations")
         } else if code.is_some_and(|code| is_missing.contains(code)) {
             format!(

@@ -2,14 +2,33 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Sorted, Taken, Version};
+use super::{Library, Relation, Rescue, Row, Sorted, Taken, Version};
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
     name: "river",
     called: "River",
     schema: "public",
-    reads: &["river_job", "river_migration"],
+    reads: &[
+        Relation {
+            name: "river_job",
+            columns: &[
+                "id",
+                "state",
+                "queue",
+                "priority",
+                "scheduled_at",
+                "attempt",
+                "attempted_at",
+                "metadata",
+            ],
+            shown: &["args"],
+            unless: None,
+        },
+        Relation::of("river_queue", &["name", "paused_at"]),
+        Relation::of("river_migration", &[]),
+    ],
+    newer: &[],
     version: Version {
         // before version 5 there was one line, without a name
         ask: "SELECT max(version) FROM {schema}.river_migration m WHERE coalesce(to_jsonb(m)->>'line', 'main') = 'main'",
@@ -24,7 +43,10 @@ pub const LIBRARY: Library = Library {
     ahead: None,
     running: "state = 'running'",
     waiting: "state IN ('available', 'retryable', 'scheduled', 'pending')",
-    dead: Some("SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded'"),
+    // one that was put in a second time while there was another is discarded too, and nothing has failed
+    dead: Some(
+        "SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded' AND metadata->'unique_key_conflict' IS NULL",
+    ),
     whole: None,
     utc: false,
     row: Row {
@@ -35,7 +57,7 @@ pub const LIBRARY: Library = Library {
         arguments: Some("args"),
         started: "attempted_at",
         until: "scheduled_at",
-        held: "state = 'pending'",
+        held: "state = 'pending' OR queue IN (SELECT name FROM {schema}.river_queue WHERE paused_at IS NOT NULL)",
         again: "attempt > 0",
         tries: "attempt",
         since: "scheduled_at",
@@ -54,6 +76,6 @@ pub const LIBRARY: Library = Library {
         by: "River's leader, where RescueStuckJobsAfter is as it comes,",
         taken: Taken::AfterStart(Duration::from_secs(3600)),
     },
-    unknown: "whether a queue is paused: its jobs count as some that could be taken; and whether RescueStuckJobsAfter or a job's own \
-              timeout is longer than an hour: a job is called stale after an hour all the same",
+    unknown: "whether RescueStuckJobsAfter or a job's own timeout is longer than [queue] stale_after, an hour by itself: a job is \
+              called stale after that all the same",
 };

@@ -2,23 +2,43 @@
 
 use std::time::Duration;
 
-use super::{Library, Rescue, Row, Taken, Version};
+use super::{Library, Relation, Rescue, Row, Taken, Version};
 
-/// How it is read. The version is that of its schema, which has not changed since 1.0. What comes
-/// after 1.5 ties a job to its process by a column of another name, and by what is read here nobody would be at any.
+/// How often a job was tried stands in the text that it was put in with, behind what is its own: the last of that name counts. No
+/// JSON is made of it, as that of PostgreSQL refuses what Ruby's allows.
+macro_rules! tried {
+    ($arguments:literal) => {
+        concat!(
+            "coalesce(substring(",
+            $arguments,
+            " from '.*\"executions\" *: *([0-9]+)')::int, 0)"
+        )
+    };
+}
+
+/// How it is read. The version is that of its schema, which has not changed since 1.0; a later one may tie a job to its process
+/// by another column, and by what is read here nobody would be at any.
 pub const LIBRARY: Library = Library {
     name: "solid-queue",
     called: "Solid Queue",
     schema: "public",
     reads: &[
-        "solid_queue_jobs",
-        "solid_queue_ready_executions",
-        "solid_queue_claimed_executions",
-        "solid_queue_scheduled_executions",
-        "solid_queue_blocked_executions",
-        "solid_queue_failed_executions",
-        "solid_queue_processes",
+        Relation::of("solid_queue_jobs", &["id", "queue_name", "arguments", "finished_at"]),
+        Relation::of(
+            "solid_queue_ready_executions",
+            &["job_id", "queue_name", "priority", "created_at"],
+        ),
+        Relation::of("solid_queue_claimed_executions", &["job_id", "process_id", "created_at"]),
+        Relation::of(
+            "solid_queue_scheduled_executions",
+            &["job_id", "queue_name", "priority", "scheduled_at"],
+        ),
+        Relation::of("solid_queue_blocked_executions", &["job_id", "queue_name", "priority"]),
+        Relation::of("solid_queue_failed_executions", &["job_id"]),
+        Relation::of("solid_queue_pauses", &["queue_name"]),
+        Relation::of("solid_queue_processes", &["id", "last_heartbeat_at"]),
     ],
+    newer: &[],
     version: Version {
         ask: "SELECT CASE WHEN to_regclass('{schema}.solid_queue_jobs') IS NULL THEN NULL \
               WHEN to_regclass('{schema}.solid_queue_blocked_executions') IS NULL OR NOT EXISTS (SELECT 1 FROM pg_attribute \
@@ -73,31 +93,42 @@ pub const LIBRARY: Library = Library {
         turn: "priority, job_id",
         lane: "coalesce(queue_name, (SELECT j.queue_name FROM {schema}.solid_queue_jobs j WHERE j.id = job_id))",
         arguments: Some(
-            "(SELECT j.arguments::jsonb FROM {schema}.solid_queue_jobs j WHERE j.id = job_id)",
+            // an escaped NUL is no text of a database
+            "(SELECT CASE WHEN strpos(j.arguments, '\\u0000') = 0 THEN j.arguments::jsonb END FROM {schema}.solid_queue_jobs j WHERE j.id = job_id)",
         ),
         started: "began",
         until: "due",
-        held: "stand = 'blocked'",
-        // how often it was tried stands in what it was put in with
-        again: "coalesce((SELECT (j.arguments::jsonb->>'executions')::int FROM {schema}.solid_queue_jobs j WHERE j.id = job_id), 0) > 0",
-        tries: "coalesce((SELECT (j.arguments::jsonb->>'executions')::int FROM {schema}.solid_queue_jobs j WHERE j.id = job_id), 0)",
+        held: "stand = 'blocked' OR queue_name IN (SELECT queue_name FROM {schema}.solid_queue_pauses)",
+        again: concat!(
+            "coalesce((SELECT ",
+            tried!("j.arguments"),
+            " FROM {schema}.solid_queue_jobs j WHERE j.id = job_id), 0) > 0"
+        ),
+        tries: concat!(
+            "coalesce((SELECT ",
+            tried!("j.arguments"),
+            " FROM {schema}.solid_queue_jobs j WHERE j.id = job_id), 0)"
+        ),
         since: "due",
         stale: "NOT EXISTS (SELECT 1 FROM {schema}.solid_queue_processes p WHERE p.id = e.process_id \
                 AND p.last_heartbeat_at >= {now} - interval '5 min')",
     },
     sorted: None,
     // by the index of the unfinished, as a job that is there is; looking each up takes five times as long
-    tried: Some(
-        "SELECT count(*) FROM (SELECT job_id FROM {schema}.solid_queue_ready_executions WHERE created_at <= {now} \
-         UNION ALL SELECT job_id FROM {schema}.solid_queue_scheduled_executions WHERE scheduled_at <= {now}) e \
-         JOIN {schema}.solid_queue_jobs j ON j.id = e.job_id AND j.finished_at IS NULL WHERE (j.arguments::jsonb->>'executions')::int > 0",
-    ),
+    tried: Some(concat!(
+        "SELECT count(*) FROM (SELECT job_id, queue_name FROM {schema}.solid_queue_ready_executions WHERE created_at <= {now} \
+         UNION ALL SELECT job_id, queue_name FROM {schema}.solid_queue_scheduled_executions WHERE scheduled_at <= {now}) e \
+         JOIN {schema}.solid_queue_jobs j ON j.id = e.job_id AND j.finished_at IS NULL \
+         WHERE e.queue_name NOT IN (SELECT queue_name FROM {schema}.solid_queue_pauses) AND ",
+        tried!("j.arguments"),
+        " > 0"
+    )),
     oldest: None,
     indexes: &[],
     rescue: Rescue {
         by: "Solid Queue's supervisor, which lets them fail,",
         taken: Taken::AfterSilence(Duration::from_secs(300)),
     },
-    unknown: "whether a queue is paused: its jobs count as some that could be taken. A row of a worker that is gone fails for good: \
+    unknown: "where a job writes whose arguments have an escaped NUL. A row of a worker that is gone fails for good: \
               somebody has to have it tried again",
 };

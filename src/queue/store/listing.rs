@@ -266,6 +266,8 @@ pub struct Worker {
     pub lacks: BTreeMap<String, Lack>,
     /// The storage that is open to it.
     pub open: Vec<String>,
+    /// The storage of its host that is not.
+    pub closed: Vec<String>,
     /// How it says that it stands: `idle`, `busy`, `draining` or `dead`.
     pub state: String,
     /// What it does just now.
@@ -388,7 +390,7 @@ impl Store {
     pub fn all_workers(&mut self, dead_too: bool) -> Result<Vec<Worker>, Fault> {
         const WORKERS: &str = "
             SELECT id, host, unit, version, mode, {text:types}, {text:lacks}, {text:open}, state, step, done, failed,
-                {now} - beat_ms, started_ms, ended_ms, cpus, load_milli, memory_mib, deaf
+                {now} - beat_ms, started_ms, ended_ms, cpus, load_milli, memory_mib, deaf, {text:closed}
             FROM unwedge_workers WHERE ALIVE ORDER BY host, started_ms, id";
         let alive = if dead_too { "true" } else { "state <> 'dead'" };
         let rows = self.session.rows(&WORKERS.replace("ALIVE", alive), Vec::new())?;
@@ -420,6 +422,7 @@ fn worker(row: &[Cell], stale: Duration) -> Result<Worker, Fault> {
         load_milli: natural(16),
         memory_mib: natural(17),
         deaf: text(18),
+        closed: serde_json::from_str(&text_of(row, 19)).map_err(wrong)?,
         stale,
         id,
     })

@@ -100,6 +100,8 @@ pub struct NewWorker {
     pub lacks: BTreeMap<String, Lack>,
     /// The storage that is open to it.
     pub open: Vec<String>,
+    /// The storage of its host that is not.
+    pub closed: Vec<String>,
     /// How many cores its host has.
     pub cpus: Option<u32>,
 }
@@ -217,6 +219,8 @@ pub struct Beat<'a> {
     pub stalls: &'a [(Token, Option<Stall>)],
     /// The storage that is open to it.
     pub open: &'a [String],
+    /// The storage of its host that is not.
+    pub closed: &'a [String],
     /// Why it does not hear when jobs come, and only looks for them now and then; none where it does.
     pub deaf: Option<&'a str>,
 }
@@ -403,9 +407,9 @@ impl Store {
     /// It is not there.
     pub fn register(&mut self, worker: &NewWorker) -> Result<Registered, Fault> {
         const ENTER: &str = "
-            INSERT INTO unwedge_workers (id, host, unit, version, mode, types, lacks, open, cpus, state, beat_ms, started_ms)
+            INSERT INTO unwedge_workers (id, host, unit, version, mode, types, lacks, open, closed, cpus, state, beat_ms, started_ms)
             SELECT e.value->>'id', e.value->>'host', e.value->>'unit', e.value->>'version', e.value->>'mode',
-                {list:types}, {list:lacks}, {list:open}, CAST(e.value->>'cpus' AS BIGINT), 'idle', {now}, {now} FROM {each:1} WHERE true ON CONFLICT (id) DO NOTHING";
+                {list:types}, {list:lacks}, {list:open}, {list:closed}, CAST(e.value->>'cpus' AS BIGINT), 'idle', {now}, {now} FROM {each:1} WHERE true ON CONFLICT (id) DO NOTHING";
         let list = Value::Array(vec![json_of(worker)?]);
         let lanes = lanes_of(&worker.types, &worker.lacks);
         self.session.transaction(|session| {
@@ -490,7 +494,7 @@ impl Store {
         let signed = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
         let known = self.session.rows(
             "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5,
-                 load_milli = nullif($6, -1), memory_mib = nullif($7, -1), open = {as_json:8}, deaf = nullif($9, '')
+                 load_milli = nullif($6, -1), memory_mib = nullif($7, -1), open = {as_json:8}, closed = {as_json:10}, deaf = nullif($9, '')
              WHERE id = $1 AND state <> 'dead' RETURNING CASE WHEN stop_ms IS NULL THEN 0 ELSE 1 END",
             vec![
                 Param::Text(beat.worker.to_owned()),
@@ -502,6 +506,7 @@ impl Store {
                 beat.load.memory_mib.map_or(Param::Number(-1), signed),
                 Param::Text(json!(beat.open).to_string()),
                 Param::Text(beat.deaf.unwrap_or_default().to_owned()),
+                Param::Text(json!(beat.closed).to_string()),
             ],
         )?;
         let Some(known) = known.first() else { return Ok(None) };

@@ -115,6 +115,7 @@ pub const STEPS: [&str; 3] = ["
     ALTER TABLE unwedge_jobs ADD COLUMN bytes BIGINT;
     ALTER TABLE unwedge_jobs ADD COLUMN stall TEXT;
 ", "
+    ALTER TABLE unwedge_workers ADD COLUMN closed {json} NOT NULL DEFAULT '[]';
     ALTER TABLE unwedge_jobs DROP COLUMN placed_ms;
     ALTER TABLE unwedge_jobs ADD COLUMN placed TEXT;
     DROP INDEX unwedge_jobs_ready;

@@ -48,6 +48,7 @@ impl Runner {
             return None;
         }
         let (types, lacks) = self.marks();
+        let open = self.open();
         let worker = NewWorker {
             id: self.id.clone(),
             host: witness::host(),
@@ -56,7 +57,8 @@ impl Runner {
             mode: mode_of(self.types.iter().map(Rc::as_ref)).to_owned(),
             types,
             lacks,
-            open: self.open(),
+            closed: gate::closed(&self.setup.run_dir, &open),
+            open,
             cpus: std::thread::available_parallelism()
                 .ok()
                 .and_then(|it| u32::try_from(it.get()).ok()),
@@ -337,12 +339,25 @@ impl Runner {
         let stalls = self.stalls();
         let told_stalls: Vec<Token> = stalls.iter().map(|(token, _)| *token).collect();
         let (open, deaf) = (self.open(), self.deaf.clone());
+        let closed = gate::closed(&self.setup.run_dir, &open);
         let heard = self.link.ask(move |store| {
             let (load, step) = (Load { load_milli, memory_mib }, step.as_deref());
             let (progress, stalls) = (progress.as_slice(), stalls.as_slice());
-            let (worker, open, deaf) = (id.as_str(), open.as_slice(), deaf.as_deref());
-            let beat =
-                Beat { worker, state, step, done, failed, load, progress, stalls, open, deaf };
+            let (worker, deaf) = (id.as_str(), deaf.as_deref());
+            let (open, closed) = (open.as_slice(), closed.as_slice());
+            let beat = Beat {
+                worker,
+                state,
+                step,
+                done,
+                failed,
+                load,
+                progress,
+                stalls,
+                open,
+                closed,
+                deaf,
+            };
             store.beat(&beat)
         });
         self.beat_due = now + self.setup.numbers.beat;

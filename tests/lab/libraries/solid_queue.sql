@@ -50,6 +50,11 @@ CREATE TABLE solid_queue_failed_executions (
     error text,
     created_at timestamp(6) NOT NULL
 );
+CREATE TABLE solid_queue_pauses (
+    id bigserial PRIMARY KEY,
+    queue_name varchar NOT NULL UNIQUE,
+    created_at timestamp(6) NOT NULL
+);
 CREATE TABLE solid_queue_processes (
     id bigserial PRIMARY KEY,
     kind varchar NOT NULL,
