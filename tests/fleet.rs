@@ -405,14 +405,24 @@ fn three_hosts_share_a_queue_and_each_takes_what_it_can_do() {
         "INSERT INTO unwedge_jobs (type, key, state, needs, input, output, created_ms, not_before_ms, changed_ms)
          SELECT 'local', 'n' || n, 'pending', '[\"/store\"]', '/in/' || n, NULL, 0, 0, 0 FROM generate_series(1, 12) n",
     );
+    // beside it, what needs none of it, on every host
+    fleet.database.sql(
+        "INSERT INTO unwedge_jobs (type, key, state, needs, input, output, created_ms, not_before_ms, changed_ms)
+         SELECT 'local', 'o' || n, 'pending', '[]', '/in/' || n, NULL, 0, 0, 0 FROM generate_series(1, 60) n",
+    );
     await_that("they are done", || {
-        fleet.value("SELECT count(*) FROM unwedge_jobs WHERE type = 'local' AND key LIKE 'n%' AND tries > 0 AND state <> 'running'") == "12"
+        fleet.value("SELECT count(*) FROM unwedge_jobs WHERE type = 'local' AND key ~ '^[no]' AND tries > 0 AND state <> 'running'") == "72"
     });
     let elsewhere = fleet.value(
         "SELECT count(*) FROM unwedge_attempts a JOIN unwedge_jobs j ON j.id = a.job JOIN unwedge_workers w ON w.id = a.worker
          WHERE j.key LIKE 'n%' AND w.host = 'beta'",
     );
     assert_eq!(elsewhere, "0");
+    let beside = fleet.value(
+        "SELECT count(*) > 0 FROM unwedge_attempts a JOIN unwedge_jobs j ON j.id = a.job JOIN unwedge_workers w ON w.id = a.worker
+         WHERE j.key LIKE 'o%' AND w.host = 'beta'",
+    );
+    assert_eq!(beside, "t", "a host whose storage is dead does what needs none of it");
 }
 
 #[test]

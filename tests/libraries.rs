@@ -259,8 +259,8 @@ pub const ALL: [Fixture; 9] = [
             INSERT INTO solid_queue_processes (kind, name, pid, created_at, last_heartbeat_at)
             SELECT 'Worker', 'w', 1, timezone('UTC', now()), timezone('UTC', now() + beat::interval) FROM (VALUES ('-10 s'), ('-6 min')) AS p (beat);
             INSERT INTO solid_queue_jobs (id, queue_name, class_name, arguments, priority, finished_at)
-            SELECT r.key, 'q', r.key, json_build_object('executions', r.count, 'arguments', json_build_array(json_build_object('out',
-                json_build_object('dir', '/srv/out/' || r.key)))), r.priority, timezone('UTC', now() + r.ended::interval)
+            SELECT r.key, 'q', r.key, format('{\"job_class\":\"K\",\"arguments\":[{\"out\":{\"dir\":\"/srv/out/%s\"}}],\"executions\":%s,\"exception_executions\":{}}',
+                r.key, r.count), r.priority, timezone('UTC', now() + r.ended::interval)
             FROM (VALUES (1, 0, 0, NULL), (2, 0, 0, NULL), (3, -1, 0, NULL), (4, 0, 0, NULL), (5, 1, 2, NULL), (6, 0, 0, NULL),
                 (7, 0, 1, NULL), (8, 0, 3, NULL), (9, 0, 0, '-1 h')) AS r (key, priority, count, ended);
             INSERT INTO solid_queue_claimed_executions (job_id, process_id, created_at)

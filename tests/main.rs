@@ -42,6 +42,8 @@ mod install;
 mod intake;
 /// The verbs on a queue of our own.
 mod jobs;
+/// How often, how long apart and until when: by each key that says it.
+mod keys;
 /// Queues of other people's libraries.
 mod libraries;
 /// The same as a whole host's, whose worker is one of them.

@@ -203,17 +203,23 @@ fn an_object_is_fetched_worked_on_delivered_and_deleted_last() {
     let test = "objects::an_object_is_fetched_worked_on_delivered_and_deleted_last";
     for db in Db::both(test) {
         let Some(desk) = Desk::new(test, &db, "output = \"/srv/{stem}.txt\"") else { return };
-        let after =
-            [("out/a b.txt", "A"), ("out/sub/ü+%?.txt", "B"), ("other/c.pdf", "c"), ("in/", "")];
-        let before = [("in/a b.pdf", "a"), ("in/sub/ü+%?.pdf", "b")];
-        for (key, text) in before.iter().chain(&after[2..]) {
+        let after = [
+            ("out/a b.txt", "A"),
+            ("out/sub/ü+%?.txt", "B"),
+            ("out/sub//ü+%?.txt", "D"),
+            ("other/c.pdf", "c"),
+            ("in/", ""),
+        ];
+        // as an object it is none of the one before
+        let before = [("in/a b.pdf", "a"), ("in/sub/ü+%?.pdf", "b"), ("in/sub//ü+%?.pdf", "d")];
+        for (key, text) in before.iter().chain(&after[3..]) {
             desk.bucket.put(key, text);
         }
         desk.pass();
         desk.pass();
         let rows =
             db.rows("SELECT input, output, needs, output_dir FROM unwedge_jobs ORDER BY input");
-        assert_eq!(rows.len(), 2, "{rows:?}");
+        assert_eq!(rows.len(), 3, "{rows:?}");
         assert_eq!(rows[0][..2], ["s3://scans/in/a b.pdf", "s3://scans/out/a b.txt"]);
         assert!(rows[0][2].contains("bucket:scans") && rows[0][3].is_empty(), "{rows:?}");
         desk.work();

@@ -560,6 +560,8 @@ host_test! {
         // it waits for its queue for longer than a start may take, and that is a start like any other
         host.put("/etc/systemd/system/unwedge-runner.service.d/short.conf", b"[Service]\nTimeoutStartSec=2\n", "644");
         host.ok("systemctl stop lab-pg; systemctl daemon-reload; systemctl start --no-block unwedge-runner; sleep 4; test $(systemctl is-active unwedge-runner) = activating || exit 1; main_pid unwedge-runner >/srv/out/.pid");
+        // and gives signs of life while it does
+        host.ok(&format!("grep -qx 'unwedge_runner_queue_reachable 0' {TEXTFILES}/unwedge_runner.prom; systemctl show -P StatusText unwedge-runner | grep -q 'the queue is away'"));
         host.ok("systemctl start lab-pg");
         host.until("test $(systemctl is-active unwedge-runner) = active");
         host.ok("test $(main_pid unwedge-runner) = $(cat /srv/out/.pid); rm /srv/out/.pid");
@@ -749,12 +751,38 @@ host_test! {
         let it = job(&host, 1);
         let waited = it["started_ms"].as_u64().unwrap() - it["created_ms"].as_u64().unwrap();
         assert!(it["state"] == "done" && waited < 5_000, "{it}");
+        // as often as it looks by itself, from the moment that the file was there
+        configure(&host, "", "[[intake]]\nname = \"drop\"\ntype = \"t\"\npath = \"/srv/drop\"\nafter = \"delete\"\n");
+        let put: u64 = host.ok("systemctl restart unwedge-runner; echo x >/srv/drop/.c; date +%s%3N; mv /srv/drop/.c /srv/drop/c").parse().unwrap();
+        host.until("test -s /srv/out/c -a ! -e /srv/drop/c");
+        let it = job(&host, 2);
+        assert!(it["started_ms"].as_u64().unwrap() - put < 5_000, "{put}: {it}");
         // the slow way, without a service
         host.put("/etc/systemd/system/unwedge-jobs.service", &shipped("unwedge-jobs.service"), "644");
         host.ok("systemctl daemon-reload; systemctl stop unwedge-runner; setpriv --reuid=unwedge --regid=unwedge --init-groups -- sh -c 'echo y >/srv/drop/b'; systemctl start unwedge-jobs.service");
-        assert_eq!(job(&host, 2)["state"], "pending");
+        assert_eq!(job(&host, 3)["state"], "pending");
         host.ok("setpriv --reuid=unwedge --regid=unwedge --init-groups -- unwedge-runner --once; test -s /srv/out/b -a -e /srv/drop/b
                  systemctl start unwedge-jobs.service; ! test -e /srv/drop/b");
+    }
+}
+
+host_test! {
+    fn an_intake_whose_service_is_killed_again_and_again_ends_as_if_it_was_not(host) {
+        furnish(&host, &[("t", &script("", "sleep 0.$((RANDOM % 3)); cp $1 $2"))], "");
+        configure(&host, "rescues = 1000\npoll = \"200ms\"", "[[intake]]\nname = \"drop\"\ntype = \"t\"\npath = \"/srv/drop\"\nafter = \"delete\"\nevery = \"1s\"\n");
+        host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
+        host.ok("install -d -o unwedge /srv/drop; for n in $(seq 60); do echo $n >/srv/drop/.x; mv /srv/drop/.x /srv/drop/$n; done; systemctl start unwedge-runner");
+        // wherever it is: at work, between result and record, at a deletion
+        for nth in 0..12 {
+            host.ok(&format!("sleep 1.{}; systemctl kill -s KILL unwedge-runner; rm -f /var/lib/unwedge/queue/runner.json", nth * 7 % 10));
+        }
+        host.until("test -z \"$(ls -A /srv/drop)\"");
+        host.ok("for n in $(seq 60); do test \"$(cat /srv/out/$n)\" = $n; done; test $(ls -A /srv/out | wc -l) = 60");
+        let all = host.ok("cd /; unwedge --json jobs list --state done --most 100");
+        let all: Value = serde_json::from_str(&all).unwrap();
+        let jobs = all["jobs"].as_array().unwrap();
+        assert!(jobs.len() == 60 && jobs.iter().all(|it| it["failures"] == 0), "{all}");
+        assert!(jobs.iter().any(|it| it["rescues"].as_u64() > Some(0)), "nothing was lost with it: {all}");
     }
 }
 

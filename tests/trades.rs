@@ -7,7 +7,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::Parser as _;
 use serde_json::Value;
+use unwedge::cli::Unwedge;
 use unwedge::config::container::Said;
 use unwedge::config::from_str;
 use unwedge::config::job_type::JobType;
@@ -154,6 +156,15 @@ fn every_type_and_every_configuration_that_is_shipped_can_be_used() {
                 );
             }
         }
+    }
+    // whoever has no configuration needs none, and what is said of that can be said
+    let text = fs::read_to_string(dir.join("none.toml")).unwrap();
+    assert!(from_str(&text).unwrap() == from_str("").unwrap());
+    let words: Vec<&str> = text.lines().filter_map(|it| it.strip_prefix("#   unwedge ")).collect();
+    assert!(words.len() > 3, "{text}");
+    for line in words {
+        let line = line.replace('\'', "");
+        Unwedge::try_parse_from(["unwedge"].into_iter().chain(line.split(' '))).unwrap();
     }
     for name in ["desk", "server", "mixed", "scans"] {
         let text = fs::read_to_string(dir.join(format!("{name}.toml"))).unwrap();

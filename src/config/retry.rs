@@ -102,11 +102,13 @@ impl Retry {
         Self { attempts: 1, backoff_ms: 0, ..Self::default() }
     }
 
-    /// The wait after so many failures before this one, before it is spread.
+    /// The wait after so many failures before this one, spread; never longer than the longest.
     #[must_use]
-    pub fn backoff(&self, failures: u32) -> Duration {
+    pub fn backoff(&self, failures: u32, jitter: f64) -> Duration {
         let times = u64::from(self.factor).saturating_pow(failures);
-        Duration::from_millis(self.backoff_ms.saturating_mul(times).min(self.backoff_max_ms))
+        let most = Duration::from_millis(self.backoff_max_ms);
+        let wait = Duration::from_millis(self.backoff_ms.saturating_mul(times));
+        self.spread(wait.min(most), jitter).min(most)
     }
 
     /// A wait, longer or shorter by what `jitter`, from 0 to 1, says.
@@ -132,9 +134,9 @@ mod tests {
         let retry = read(all).unwrap();
         assert_eq!((retry.attempts, retry.infra_attempts, retry.infra_wait_ms), (1, 5, 120_000));
         let secs = Duration::from_secs;
-        let waits: Vec<Duration> = (0..4).map(|nth| retry.backoff(nth)).collect();
+        let waits: Vec<Duration> = (0..4).map(|nth| retry.backoff(nth, 0.5)).collect();
         assert_eq!(waits, [secs(1), secs(2), secs(4), secs(4)]);
-        assert_eq!(retry.backoff(u32::MAX), secs(4));
+        assert_eq!(retry.backoff(u32::MAX, 1.0), secs(4));
         assert_eq!(retry.spread(secs(10), 1.0), secs(10));
         let wide = Retry { jitter: 100, ..retry };
         assert_eq!((wide.spread(secs(10), 0.0), wide.spread(secs(10), 1.0)), (secs(5), secs(15)));

@@ -296,7 +296,7 @@ pub fn next(used: Used, outcome: Outcome, retry: &Retry, jitter: f64) -> Next {
             over(State::Quarantined, Counted::Failure)
         }
         Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => {
-            again(Counted::Failure, retry.spread(retry.backoff(used.failures), jitter))
+            again(Counted::Failure, retry.backoff(used.failures, jitter))
         }
     }
 }

@@ -156,10 +156,11 @@ pub static EXAMPLE: [File; 4] = shipped!(Place::Doc(""), ".":
 
 /// Types of jobs with their scripts, and configurations, to begin with.
 #[rustfmt::skip]
-pub static TYPES: [File; 11] = shipped!(Place::Doc("jobs.example"), "jobs.example":
+pub static TYPES: [File; 12] = shipped!(Place::Doc("jobs.example"), "jobs.example":
     "boxed.toml"
     "desk.toml"
     "mixed.toml"
+    "none.toml"
     "ocr"
     "office-to-pdf"
     "office.toml"

@@ -14,7 +14,7 @@ use crate::sys::clock::Now;
 /// How a runner stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// `idle`, `busy` or `draining`.
+    /// `waiting` for its queue, `idle`, `busy` or `draining`.
     pub state: &'static str,
     /// Jobs at work.
     pub running: usize,

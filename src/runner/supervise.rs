@@ -290,7 +290,8 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         is_entered: false,
         is_worked_off: false,
         turn: 0,
-        beat_due: Duration::ZERO,
+        // until then most have found their queue
+        beat_due: boottime() + setup.numbers.beat,
         sweep_due: Duration::ZERO,
         not_before: now + setup.wait,
         poll_due: now + setup.wait,
@@ -367,6 +368,10 @@ impl Runner {
                 if self.stopping.is_some() {
                     return Ok(End::Asked);
                 }
+                if self.beat_due <= now {
+                    self.tell("waiting", false);
+                    self.beat_due = now + self.setup.numbers.beat;
+                }
                 if self.knows_engines()
                     && let Some(why) = self.enter(now)
                 {
@@ -435,7 +440,7 @@ impl Runner {
         let mut due = if self.is_entered {
             self.beat_due.min(self.sweep_due)
         } else {
-            self.link.due().max(now + Duration::from_millis(10))
+            self.link.due().max(now + Duration::from_millis(10)).min(self.beat_due)
         };
         if self.around.manager.is_some() {
             due = due.min(self.ping_due);

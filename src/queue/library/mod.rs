@@ -118,16 +118,18 @@ pub struct Newer {
 /// Tables that are known only once somebody has asked.
 #[derive(Debug)]
 pub struct Parts {
+    /// A column that not each of them has, and its type.
+    pub later: (&'static str, &'static str),
     /// How their names begin.
     pub begin: &'static str,
     /// The columns that are read, where a table has them.
     pub columns: &'static [&'static str],
     /// Which as well, where an output is looked for.
     pub shown: &'static [&'static str],
-    /// A question of one list, as JSON, of pairs: the name of a part, and its table.
+    /// A question of one list, as JSON, of the name of each part, its table, and whether that has the column `later`.
     pub ask: &'static str,
-    /// Rows of one: `{part}` is its name as a value, `{table}` its table, `{shown}` the columns that are read where an output is
-    /// looked for, or nulls of their names.
+    /// Rows of one: `{part}` is its name as a value, `{table}` its table, `{later}` its later column or a null, `{shown}` the
+    /// columns that are read where an output is looked for, or nulls of their names.
     pub each: &'static str,
     /// The same of none.
     pub none: &'static str,

@@ -32,10 +32,11 @@ pub const LIBRARY: Library = Library {
         begin: "q_",
         columns: &["msg_id", "read_ct", "vt", "enqueued_at", "last_read_at"],
         shown: &["message"],
-        ask: "SELECT coalesce(json_agg(json_build_array(queue_name, 'q_' || lower(queue_name)) ORDER BY queue_name), '[]') FROM {schema}.meta",
-        // of a table that has no such column it is the one beside it
-        each: "SELECT {part}::text AS queue, t.* FROM (SELECT NULL::timestamptz AS last_read_at) AS none, \
-               LATERAL (SELECT msg_id, read_ct, vt, enqueued_at, {shown}, last_read_at AS began FROM {schema}.{table}) AS t",
+        later: ("last_read_at", "timestamptz"),
+        ask: "SELECT coalesce(json_agg(json_build_array(queue_name, 'q_' || lower(queue_name), EXISTS (SELECT 1 FROM pg_attribute a \
+              JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relname = 'q_' || lower(queue_name) \
+              AND a.attname = 'last_read_at' AND NOT a.attisdropped)) ORDER BY queue_name), '[]') FROM {schema}.meta",
+        each: "SELECT {part}::text AS queue, msg_id, read_ct, vt, enqueued_at, {shown}, {later} AS began FROM {schema}.{table}",
         none: "SELECT ''::text AS queue, 0::bigint AS msg_id, 0 AS read_ct, now() AS vt, now() AS enqueued_at, '{}'::jsonb AS message, now() AS began WHERE false",
     }),
     from: "({parts}) m",

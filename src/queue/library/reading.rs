@@ -96,7 +96,11 @@ fn tell(plan: &Value, indexes: &mut BTreeSet<String>, whole: &mut BTreeSet<Strin
     match plan {
         Value::Array(all) => all.iter().for_each(|it| tell(it, indexes, whole)),
         Value::Object(node) => {
-            let named = |key: &str| node.get(key).and_then(Value::as_str).map(str::to_owned);
+            // the catalogue's own say nothing of the library
+            let named = |key: &str| {
+                let name = node.get(key).and_then(Value::as_str);
+                name.filter(|it| !it.starts_with("pg_")).map(str::to_owned)
+            };
             indexes.extend(named("Index Name"));
             if named("Node Type").as_deref() == Some("Seq Scan") {
                 whole.extend(named("Relation Name"));
@@ -312,15 +316,17 @@ impl Reading<'_> {
     /// Asks which tables there are, where each queue has one.
     fn look_for_parts(&mut self, client: &mut Client) -> Result<(), Fault> {
         let Some(parts) = &self.library.parts else { return Ok(()) };
-        let all: Vec<(String, String)> = self.answer(client, &self.of(parts.ask))?;
-        let shown = |name: &&str| match self.is_shown() {
-            true => (*name).to_owned(),
-            false => format!("NULL::jsonb AS {name}"),
+        let all: Vec<(String, String, bool)> = self.answer(client, &self.of(parts.ask))?;
+        let shown = |name: &&str| {
+            if self.is_shown() { (*name).to_owned() } else { format!("NULL::jsonb AS {name}") }
         };
         let shown: Vec<String> = parts.shown.iter().map(shown).collect();
         let each = parts.each.replace("{shown}", &shown.join(", "));
-        let each = |(part, table): &(String, String)| {
-            each.replace("{part}", &literal(part)).replace("{table}", &quote(table))
+        let each = |(part, table, is_later): &(String, String, bool)| {
+            let (name, kind) = parts.later;
+            let later = if *is_later { name.to_owned() } else { format!("NULL::{kind}") };
+            let each = each.replace("{later}", &later).replace("{part}", &literal(part));
+            each.replace("{table}", &quote(table))
         };
         let rows: Vec<String> = all.iter().map(each).collect();
         self.parts = if rows.is_empty() { parts.none.to_owned() } else { rows.join(" UNION ALL ") };

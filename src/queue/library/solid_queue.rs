@@ -5,13 +5,17 @@ use std::time::Duration;
 use super::{Library, Relation, Rescue, Row, Taken, Version};
 
 /// How often a job was tried stands in the text that it was put in with, behind what is its own: the last of that name counts. No
-/// JSON is made of it, as that of PostgreSQL refuses what Ruby's allows.
+/// JSON is made of it: PostgreSQL's refuses what Ruby's allows, and takes four times as long. What looks from the end came with
+/// PostgreSQL 14.
 macro_rules! tried {
     ($arguments:literal) => {
         concat!(
-            "coalesce(substring(",
+            "coalesce(substring(CASE WHEN (SELECT current_setting('server_version_num')::int >= 140000) \
+             THEN split_part(",
             $arguments,
-            " from '.*\"executions\" *: *([0-9]+)')::int, 0)"
+            ", '\"executions\":', -1) ELSE substring(",
+            $arguments,
+            " from '.*\"executions\":(.*)') END from '^ *([0-9]+)')::int, 0)"
         )
     };
 }

@@ -324,6 +324,29 @@ impl Runner {
         }
     }
 
+    /// Tells how it stands, to whoever reads metrics, waits for signs of life, or asks the service manager.
+    pub(super) fn tell(&mut self, state: &'static str, has_queue: bool) {
+        let buckets = self.buckets.iter().map(|(name, said)| (name.clone(), said.is_ok()));
+        let standing = Standing {
+            state,
+            running: self.running.len(),
+            done: self.done,
+            failed: self.failed,
+            has_queue,
+            buckets: buckets.collect(),
+        };
+        if let Some(manager) = &self.around.manager {
+            let queue = if has_queue { "" } else { "; the queue is away" };
+            manager.tell(&format!(
+                "STATUS={} at work, {} done, {} failed{queue}",
+                standing.running, standing.done, standing.failed
+            ));
+        }
+        if let Some(tell) = &mut self.around.tell {
+            tell(&standing);
+        }
+    }
+
     /// Renews the lease of all it has; false where the queue knows it no more.
     pub(super) fn beat(&mut self, now: Duration) -> bool {
         let (id, done, failed) = (self.id.clone(), self.done, self.failed);
@@ -362,25 +385,7 @@ impl Runner {
         });
         self.beat_due = now + self.setup.numbers.beat;
         self.ask_for_motions();
-        let buckets = self.buckets.iter().map(|(name, said)| (name.clone(), said.is_ok()));
-        let standing = Standing {
-            state,
-            running: self.running.len(),
-            done,
-            failed,
-            has_queue: heard.is_ok(),
-            buckets: buckets.collect(),
-        };
-        if let Some(tell) = &mut self.around.tell {
-            tell(&standing);
-        }
-        if let Some(manager) = &self.around.manager {
-            let queue = if heard.is_ok() { "" } else { "; the queue is away" };
-            manager.tell(&format!(
-                "STATUS={} at work, {done} done, {failed} failed{queue}",
-                standing.running
-            ));
-        }
+        self.tell(state, heard.is_ok());
         match heard {
             Ok(Some(Heard { held, is_asked_to_stop })) => {
                 if is_asked_to_stop {

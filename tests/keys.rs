@@ -1,0 +1,209 @@
+//! Each key by which a person says how often, how long apart and until when: through the programs, and seen in the queue.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::PathBuf;
+use std::process::Command;
+
+use unwedge::config::queue::Database as Place;
+
+use crate::store::Db;
+use crate::support::isolate;
+
+/// Who the programs become.
+const NOBODY: u32 = 65534;
+
+/// A host with one type, `t`.
+struct Desk {
+    dir: tempfile::TempDir,
+    db: Db,
+}
+
+impl Desk {
+    fn new(test: &str, kind: &str, jobs: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            isolate::skip(test, "needs root: a sentinel is root's");
+            return None;
+        }
+        let (dir, db) = (tempfile::tempdir().unwrap(), Db::file());
+        let at = |name: &str| dir.path().join(name);
+        for name in ["run", "sentinels", "jobs.d", "state", "state/queue", "prom", "in", "out"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::write(at("sentinels/jobs"), "armed by a test\n").unwrap();
+        for name in ["", "state/queue", "prom", "out"] {
+            chown(at(name), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let out = at("out").display().to_string();
+        fs::write(at("jobs.d/t.toml"), kind.replace("OUT", &out)).unwrap();
+        db.open();
+        let Place::Url(url) = &db.queue.database else { panic!() };
+        let queue = PathBuf::from(url.0.strip_prefix("sqlite://").unwrap());
+        let queue = queue.parent().unwrap();
+        for path in fs::read_dir(queue).unwrap().flatten().map(|it| it.path()) {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        chown(queue, Some(NOBODY), Some(NOBODY)).unwrap();
+        let root = dir.path().display();
+        let text = format!(
+            "[host]\nuser = \"nobody\"\nstate_dir = \"{root}/state\"\nrun_dir = \"{root}/run\"\nsentinel_dir = \"{root}/sentinels\"\ntextfile_dir = \"{root}/prom\"\n\
+             [queue]\nadapter = \"unwedge\"\nurl = \"{}\"\n[jobs]\ndir = \"{root}/jobs.d\"\npoll = \"200ms\"\nbeat = \"1s\"\nmin_free_mib = 0\n{jobs}",
+            url.0
+        );
+        fs::write(at("unwedge.toml"), text).unwrap();
+        Some(Self { dir, db })
+    }
+
+    fn say(&self, program: &str, words: &[&str]) -> String {
+        let done = Command::new("/usr/bin/setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", program, "--config"])
+            .arg(self.dir.path().join("unwedge.toml"))
+            .args(words)
+            .current_dir("/")
+            .output()
+            .unwrap();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        );
+        assert!(done.status.success(), "{words:?}: {said}");
+        said
+    }
+
+    fn submit(&self, name: &str) {
+        let file = self.dir.path().join("in").join(name);
+        fs::write(&file, "x").unwrap();
+        self.say(env!("CARGO_BIN_EXE_unwedge"), &["jobs", "submit", "t", file.to_str().unwrap()]);
+    }
+
+    /// Works off what there is, as if all that waits for a time had waited.
+    fn work(&self) {
+        self.db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 RETURNING id");
+        // one that is started often waits before it takes anything, and a test has no time for that
+        let _ = fs::remove_file(self.dir.path().join("state/queue/runner.json"));
+        self.say(env!("CARGO_BIN_EXE_unwedge-runner"), &["--once"]);
+    }
+
+    fn row(&self, columns: &str) -> Vec<String> {
+        self.db
+            .rows(&format!("SELECT {columns} FROM unwedge_jobs ORDER BY id DESC LIMIT 1"))
+            .remove(0)
+    }
+}
+
+#[test]
+fn each_key_of_retry_says_how_often_and_how_far_apart() {
+    const HOUR: &str = "backoff = \"1h\"\nbackoff_max = \"100h\"\njitter = 0\n";
+    const WAIT: &str = "state, failures, infra_errors, not_before_ms - changed_ms";
+    let test = "keys::each_key_of_retry_says_how_often_and_how_far_apart";
+    // what its command exits with, what is said, and how it stands after each try
+    let cases: [(u8, &str, &[&str]); 8] = [
+        (1, "attempts = 1\n", &["quarantined 1 0"]),
+        (1, &format!("attempts = 2\n{HOUR}"), &["retryable 1 0 3600000", "quarantined 2 0"]),
+        (1, "backoff = \"7min\"\njitter = 0\n", &["retryable 1 0 420000"]),
+        (1, &format!("factor = 3\n{HOUR}"), &["retryable 1 0 3600000", "retryable 2 0 10800000"]),
+        (
+            1,
+            "backoff = \"1h\"\nbackoff_max = \"2h\"\njitter = 0\n",
+            &["retryable 1 0 3600000", "retryable 2 0 7200000"],
+        ),
+        (
+            75,
+            "infra_attempts = 2\ninfra_wait = \"1h\"\njitter = 0\n",
+            &["retryable 0 1 3600000", "failed 0 2"],
+        ),
+        (75, "infra_wait = \"7min\"\njitter = 0\n", &["retryable 0 1 420000"]),
+        (75, "infra_attempts = 1\n", &["failed 0 1"]),
+    ];
+    for (code, retry, expected) in cases {
+        let kind = format!(
+            "[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"exit {code}\"]\n[exit]\n75 = \"transient\"\n[retry]\n{retry}"
+        );
+        let Some(desk) = Desk::new(test, &kind, "") else { return };
+        desk.submit("a");
+        for stands in expected {
+            desk.work();
+            let mut row = desk.row(WAIT);
+            if row[0] != "retryable" {
+                row.truncate(3);
+            }
+            assert_eq!(row.join(" "), *stands, "{retry}");
+        }
+    }
+    // spread by half of it at most, and by chance
+    let kind = "[[tier]]\nargv = [\"/bin/false\"]\n[retry]\nattempts = 99\nbackoff = \"1000s\"\nfactor = 1\njitter = 100\n";
+    let Some(desk) = Desk::new(test, kind, "") else { return };
+    desk.submit("a");
+    let waits: Vec<u64> = (0..4)
+        .map(|_| {
+            desk.work();
+            desk.row(WAIT)[3].parse().unwrap()
+        })
+        .collect();
+    assert!(waits.iter().all(|it| (500_000..=1_500_000).contains(it)), "{waits:?}");
+    assert!(waits.iter().any(|it| it.abs_diff(1_000_000) > 1_000), "{waits:?}");
+}
+
+#[test]
+fn each_key_says_how_long_something_is_kept() {
+    let test = "keys::each_key_says_how_long_something_is_kept";
+    let kind =
+        "output = \"OUT/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n";
+    for (key, ends, other) in [
+        (
+            "keep_done",
+            "UPDATE unwedge_jobs SET state = 'done', finished_ms = changed_ms - 3600000",
+            "",
+        ),
+        (
+            "keep_failed",
+            "UPDATE unwedge_jobs SET state = 'failed', finished_ms = changed_ms - 3600000",
+            "",
+        ),
+        (
+            "keep_cancelled",
+            "UPDATE unwedge_jobs SET state = 'cancelled', finished_ms = changed_ms - 3600000",
+            "",
+        ),
+        (
+            "keep_quarantined",
+            "UPDATE unwedge_jobs SET state = 'quarantined', class = 'failed', finished_ms = changed_ms - 3600000",
+            "",
+        ),
+        (
+            "keep_events",
+            "INSERT INTO unwedge_events (at_ms, kind, job) SELECT changed_ms - 3600000, 'old', NULL FROM unwedge_jobs",
+            "SELECT id FROM unwedge_events WHERE kind = 'old'",
+        ),
+    ] {
+        for (age, is_left) in [("61min", true), ("59min", false)] {
+            let Some(desk) = Desk::new(test, kind, &format!("{key} = \"{age}\"\n")) else { return };
+            desk.submit("a");
+            desk.db.rows(ends);
+            desk.say(env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply"]);
+            let of = if other.is_empty() { "SELECT id FROM unwedge_jobs" } else { other };
+            assert_eq!(desk.db.rows(of).len() == 1, is_left, "{key} = {age}");
+        }
+    }
+    // 0 is for ever
+    let Some(desk) = Desk::new(test, kind, "keep_quarantined = \"0\"\n") else { return };
+    desk.submit("a");
+    desk.db
+        .rows("UPDATE unwedge_jobs SET state = 'quarantined', class = 'failed', finished_ms = 1");
+    desk.say(env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply"]);
+    assert_eq!(desk.db.rows("SELECT id FROM unwedge_jobs").len(), 1);
+    // what a try said
+    let kind = "[[tier]]\nargv = [\"/bin/echo\", \"said\"]\n";
+    for (age, is_left) in [("61min", true), ("59min", false)] {
+        let Some(desk) = Desk::new(test, kind, &format!("keep_logs = \"{age}\"\n")) else { return };
+        desk.submit("a");
+        desk.work();
+        let logs = desk.dir.path().join("state/queue/logs");
+        let log = fs::read_dir(&logs).unwrap().next().unwrap().unwrap().path();
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        fs::File::options().write(true).open(&log).unwrap().set_modified(then).unwrap();
+        desk.say(env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply"]);
+        assert_eq!(log.exists(), is_left, "keep_logs = {age}");
+    }
+}
