@@ -522,7 +522,11 @@ host_test! {
 host_test! {
     fn what_is_made_again_by_a_persons_word_is_made_and_not_found(host) {
         furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
-        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit --wait t a; rm /srv/out/a; unwedge jobs retry 1");
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit --wait t a; unwedge jobs retry 1");
+        host.until("cd /; unwedge jobs show 1 | grep -qx 'state      done'");
+        let it = job(&host, 1);
+        assert_eq!((&it["tries"], &it["tier"]), (&2.into(), &"1".into()), "it ran, and made the same: {it}");
+        host.ok("cd /; rm /srv/out/a; unwedge jobs retry 1");
         host.until("grep -qx x /srv/out/a");
         // what somebody else has put there meanwhile is nobody's result
         host.ok("cd /; echo foreign >/srv/out/a; unwedge jobs retry 1");

@@ -1152,6 +1152,7 @@ fn a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds() {
         worker(&mut store, "w");
         store.submit(&[job("1")]).unwrap();
         drop(store);
+        db.rows("UPDATE unwedge_workers SET lacks = '{\"x\": \"its program\"}'");
         // as the first version left it
         for undone in [
             "ALTER TABLE unwedge_jobs DROP COLUMN bytes",
@@ -1166,6 +1167,7 @@ fn a_queue_of_the_version_before_is_taken_over_with_all_that_it_holds() {
             db.rows(undone);
         }
         let mut store = db.open();
+        assert_eq!(store.all_workers(true).unwrap().len(), 1);
         let token = claim(&mut store, "w", &[], 1)[0].token;
         store.end(&[Ending { bytes: Some(3), ..ending(token, State::Done) }], "0", "w").unwrap();
         let (job, _) = store.job(token.id).unwrap().unwrap();
@@ -1904,7 +1906,7 @@ fn that_a_result_may_be_in_its_place_is_known_until_a_try_has_ended_otherwise() 
         // a person wants it made again: what lies there is what is wrong
         let ids = Which::ids(&[token.id]);
         other.change(&ids, &Change::Retry, "somebody", false).unwrap();
-        next("a retry of what was done", None, "6@6");
+        next("a retry of what was done", Some(""), "6@6");
     }
 }
 

@@ -164,7 +164,7 @@ pub struct Done {
 /// # Errors
 /// They cannot be told.
 pub fn aside(store: &mut Store, back: &[Rescued]) -> Result<Vec<Job>, Fault> {
-    let aside = back.iter().filter(|it| it.state == State::Quarantined);
+    let aside = back.iter().filter(|it| matches!(it.state, State::Quarantined | State::Cancelled));
     let jobs: Result<Vec<Option<Job>>, Fault> =
         aside.map(|it| Ok(store.job(it.id)?.map(|(job, _)| job))).collect();
     Ok(jobs?.into_iter().flatten().collect())

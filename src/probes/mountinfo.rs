@@ -252,6 +252,14 @@ pub fn read(watched: impl Fn(&Mount) -> bool) -> Result<MountTable, TableError> 
     settled(|| read_bytes(Path::new(MOUNTINFO)), watched)
 }
 
+/// Reads the table once: for whoever looks again and again, and may be told less of a table that changes just then.
+///
+/// # Errors
+/// See [`TableError`].
+pub fn once() -> Result<MountTable, TableError> {
+    Ok(MountTable::new(parse(&read_bytes(Path::new(MOUNTINFO))?)?))
+}
+
 fn settled(
     mut look: impl FnMut() -> Result<Vec<u8>, TableError>,
     watched: impl Fn(&Mount) -> bool,

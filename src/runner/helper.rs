@@ -231,6 +231,11 @@ impl Job<'_> {
                 Away::remove_older(order);
             }
         }
+        if order.token.nth > 1 && done.as_ref().is_ok_and(|it| it.class.is_none()) {
+            // whoever was at it beside this one has left no more
+            waiting::forget(order);
+            sweep(order);
+        }
         done
     }
 
@@ -345,7 +350,7 @@ impl Job<'_> {
         if order.token.nth == 1 || goes_elsewhere {
             return Ok(None);
         }
-        let Some(scratch) = self.scratch() else { return Ok(None) };
+        let Some(scratch) = self.scratch().filter(|_| !order.is_anew) else { return Ok(None) };
         let taken = waiting::take(order, &scratch, self.made_of().as_ref());
         waiting::forget(order);
         taken.map(|report| self.publish(Some(&scratch), true, report)).transpose()

@@ -37,6 +37,8 @@ pub struct Order {
     pub output: Option<PathBuf>,
     /// The result that a try before was about to put there: where that is there, it is this job's.
     pub placed: Option<Mark>,
+    /// Whether a person wants it made anew: what a try before left waiting is none of it.
+    pub is_anew: bool,
     /// What tells scratch files of this queue from those of another.
     pub mark: String,
     /// Where its commands run.

@@ -160,6 +160,8 @@ impl Running {
 
     /// Tells it to end, and to leave nothing: it is this worker's no more.
     pub fn drop_result(&mut self) {
+        // it may have waited for longer than a job may take
+        self.kill_at = self.kill_at.max(boottime() + HELPER_END);
         self.hand.deny();
     }
 
@@ -172,7 +174,8 @@ impl Running {
             } else {
                 self.hand.deny();
             }
-            self.kill_at = self.kill_at.min(now + patience);
+            let waited = self.ready.is_some();
+            self.kill_at = if waited { now + patience } else { self.kill_at.min(now + patience) };
         }
     }
 

@@ -417,7 +417,7 @@ impl Runner {
             return Some(End::Asked);
         }
         if now >= since {
-            self.stop_running(now);
+            self.stop_running(true, now);
         }
         None
     }
@@ -548,10 +548,10 @@ impl Runner {
         }
     }
 
-    /// Ends all that runs, and writes nothing of it.
+    /// Ends all that runs, and writes nothing of it: it is somebody else's.
     fn end_all(&mut self) {
         let now = boottime();
-        self.stop_running(now);
+        self.stop_running(false, now);
         let last = now + self.setup.numbers.grace + Duration::from_secs(8);
         while !self.running.is_empty() && boottime() < last {
             match self.events.recv_timeout(Duration::from_millis(100)) {

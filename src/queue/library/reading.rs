@@ -600,7 +600,7 @@ impl Reading<'_> {
              'columns', coalesce(json_object_agg(relname, (SELECT coalesce(json_agg(attname), '[]') FROM pg_attribute \
                  WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)), '{{}}'), \
              'makers', coalesce(json_agg(DISTINCT pg_get_userbyid(relowner)) FILTER (WHERE {part} OR relname = 'meta'), '[]')) \
-             FROM pg_class c WHERE relnamespace = to_regnamespace({schema}) AND relkind IN ('r', 'p', 'v') \
+             FROM pg_class c WHERE relnamespace = to_regnamespace({schema}) AND relkind IN ('r', 'p', 'v') AND NOT relispartition \
              AND (relname IN ({}) OR {part})",
             names.join(", ")
         );

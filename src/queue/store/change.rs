@@ -191,7 +191,7 @@ fn write(session: &mut Session, ids: &[i64], change: &Change, by: &str) -> Resul
     /// One that is done is made again; what it has made is not taken for what it is to make.
     const ANEW: &str = "state = 'pending', finished_ms = NULL, failures = 0, infra_errors = 0, rescues = 0, class = NULL,
         message = NULL, tier = NULL, progress = NULL, not_before_ms = 0, changed_ms = {now},
-        placed = CASE WHEN state <> 'done' THEN placed END";
+        placed = CASE WHEN state = 'done' THEN '' ELSE placed END";
     let list = Param::Text(json!(ids).to_string());
     let (set, params) = match change {
         Change::Retry | Change::Release => (ANEW, vec![list.clone()]),

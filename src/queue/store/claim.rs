@@ -17,8 +17,15 @@ use crate::sys::clock::boottime;
 
 /// So long a new demand may wait beside others that keep a worker busy.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
-/// So many demands go into one statement; SQLite takes 500 at most. Of more the first ones are asked for first.
+/// What was written so much later than now was written by a clock that was set back since, milliseconds: a statement may have
+/// waited for its lock for a while after it looked at the clock.
+const CLOCK_STEP_MS: u64 = 60_000;
+/// So many demands go into one statement; SQLite takes 500 at most. Where there are more, each claim begins with
+/// others.
 const AT_ONCE: usize = 100;
+
+/// What stands in place of the mark of a result, where what was made before is not wanted.
+pub const ANEW: &str = "";
 
 /// A wish for work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +70,7 @@ pub struct Claimed {
     pub infra_errors: u32,
     /// How often a worker was lost with it.
     pub rescues: u32,
-    /// What tells the result that a try before was about to put in its place.
+    /// What tells the result that a try before was about to put in its place; [`ANEW`] where a person wants it made anew.
     pub placed: Option<String>,
 }
 
@@ -77,7 +84,11 @@ impl Claimed {
 
 /// What the waiting jobs of each type need and prefer, as it was found last.
 #[derive(Debug, Default)]
-pub(super) struct Demands(BTreeMap<String, (Duration, Vec<Demand>)>);
+pub(super) struct Demands {
+    known: BTreeMap<String, (Duration, Vec<Demand>)>,
+    /// How many claims there were.
+    turn: usize,
+}
 
 /// What jobs need and prefer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +113,7 @@ impl Demand {
 impl Demands {
     /// What jobs of a type were found to want not long ago, if that is known.
     fn known(&self, kind: &str) -> Option<&[Demand]> {
-        let (at, all) = self.0.get(kind)?;
+        let (at, all) = self.known.get(kind)?;
         (boottime().saturating_sub(*at) < KNOWN_FOR).then_some(all)
     }
 
@@ -131,8 +142,8 @@ impl Demands {
             })
             .collect();
         let at = boottime();
-        self.0.insert(kind.to_owned(), (at, all?));
-        Ok(self.0.get(kind).map_or(&[], |(_, all)| all))
+        self.known.insert(kind.to_owned(), (at, all?));
+        Ok(self.known.get(kind).map_or(&[], |(_, all)| all))
     }
 }
 
@@ -143,17 +154,19 @@ pub(super) fn hand_out(
     ask: &Ask<'_>,
     closed: &str,
 ) -> Result<Vec<Claimed>, Fault> {
+    demands.turn = demands.turn.wrapping_add(1);
+    let turn = demands.turn;
     let before = demands.known(ask.kind).map(<[Demand]>::to_vec);
     let mut claimed = Vec::new();
     if let Some(before) = &before {
-        hand_out_of(session, before, ask, closed, &mut claimed)?;
+        hand_out_of(session, before, turn, ask, closed, &mut claimed)?;
         if claimed.len() >= ask.most as usize {
             return Ok(claimed);
         }
     }
     let now = demands.find(session, ask.kind)?.to_vec();
     if before.as_ref() != Some(&now) {
-        hand_out_of(session, &now, ask, closed, &mut claimed)?;
+        hand_out_of(session, &now, turn, ask, closed, &mut claimed)?;
     }
     Ok(claimed)
 }
@@ -162,19 +175,32 @@ pub(super) fn hand_out(
 fn hand_out_of(
     session: &mut Session,
     demands: &[Demand],
+    turn: usize,
     ask: &Ask<'_>,
     closed: &str,
     claimed: &mut Vec<Claimed>,
 ) -> Result<(), Fault> {
-    let open: Vec<&Demand> = demands.iter().filter(|it| it.may_begin(ask)).collect();
-    for some in open.chunks(AT_ONCE) {
+    let mut open: Vec<&Demand> = demands.iter().filter(|it| it.may_begin(ask)).collect();
+    if open.len() > AT_ONCE {
+        let begin = turn % open.len();
+        open.rotate_left(begin);
+    }
+    let mut add = |some: &[&Demand]| -> Result<bool, Fault> {
         let most = (ask.most as usize).saturating_sub(claimed.len());
-        if most == 0 {
-            break;
+        if most > 0 {
+            let mut more = claim(session, some, ask, most, closed)?;
+            more.sort_by_key(|job| job.token);
+            claimed.extend(more);
         }
-        let mut more = claim(session, some, ask, most, closed)?;
-        more.sort_by_key(|job| job.token);
-        claimed.extend(more);
+        Ok(claimed.len() < ask.most as usize)
+    };
+    for some in open.chunks(AT_ONCE) {
+        // a statement over several has a hand on more than it takes, and whoever comes meanwhile passes over that
+        if add(some)? && some.len() > 1 {
+            for one in some {
+                add(&[one])?;
+            }
+        }
     }
     Ok(())
 }
@@ -186,19 +212,18 @@ fn claim(
     most: usize,
     closed: &str,
 ) -> Result<Vec<Claimed>, Fault> {
-    /// The first jobs of one demand. What was written in the future is of a clock that was set back since, and waits no
-    /// longer for it.
+    /// The first jobs of one demand. What was written by a clock that was set back since waits no longer for it.
     const OF_ONE: &str = "
         SELECT * FROM (SELECT {row} AS place, priority, not_before_ms, id FROM unwedge_jobs {by:unwedge_jobs_ready}
             WHERE type = $1 AND state IN ('pending', 'retryable') AND {mark} = MARK
-                AND (not_before_ms <= {now} - $5 OR changed_ms > {now}) AND (created_ms <= {now} - $5 OR created_ms > {now})
+                AND (not_before_ms <= {now} - $5 OR changed_ms > {now} + STEP) AND (created_ms <= {now} - $5 OR created_ms > {now} + STEP)
                 AND CALM AND HOME
                 AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
                 AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = $1 AND (l.digest <> $4 OR CLOSED))
             ORDER BY priority DESC, not_before_ms, id LIMIT $3 {skip}) AS DEMAND";
     /// They are left to whoever has what they prefer, for a while.
     const ELSEWHERE: &str = "
-        ((not_before_ms <= {now} - $6 AND (created_ms <= {now} - $6 OR created_ms > {now})) OR NOT EXISTS (SELECT 1 FROM unwedge_workers n
+        ((not_before_ms <= {now} - $6 AND (created_ms <= {now} - $6 OR created_ms > {now} + STEP)) OR NOT EXISTS (SELECT 1 FROM unwedge_workers n
             WHERE n.state <> 'dead' AND n.types->$1 IS NOT NULL AND {all:PREFERS:n.open}))";
     const CLAIM: &str = "
         WITH free AS MATERIALIZED (FREE)
@@ -231,6 +256,7 @@ fn claim(
             .replace("MARK", &param(demand.mark.clone()))
             .replace("HOME", &home)
             .replace("CALM", calm)
+            .replace("STEP", &CLOCK_STEP_MS.to_string())
             .replace("CLOSED", closed)
             .replace("DEMAND", &format!("demand{nth}"))
     });

@@ -35,7 +35,7 @@ use crate::decide::attempts::{Class, Counted, State, Token};
 use crate::decide::leases::Seen;
 use crate::sys::text;
 use claim::Demands;
-pub use claim::{Ask, Claimed};
+pub use claim::{ANEW, Ask, Claimed};
 use session::Session;
 
 /// So many rows are put in at a time: the lock of a file is nobody else's for long.

@@ -7,7 +7,8 @@
 //! Times are milliseconds since 1970 UTC and say so in their name: no session's time zone has a part in them, and
 //! both databases have the same statements.
 
-/// Each step, from an empty database on. `{id}` and `{json}` are written as the database has them.
+/// Each step, from an empty database on. `{id}` and `{json}` are written as the database has them, and `{none}` is an object
+/// with nothing in it.
 pub const STEPS: [&str; 3] = ["
     CREATE TABLE unwedge_workers (
         id TEXT PRIMARY KEY,
@@ -116,6 +117,7 @@ pub const STEPS: [&str; 3] = ["
     ALTER TABLE unwedge_jobs ADD COLUMN stall TEXT;
 ", "
     ALTER TABLE unwedge_workers ADD COLUMN closed {json} NOT NULL DEFAULT '[]';
+    UPDATE unwedge_workers SET lacks = {none};
     ALTER TABLE unwedge_jobs DROP COLUMN placed_ms;
     ALTER TABLE unwedge_jobs ADD COLUMN placed TEXT;
     DROP INDEX unwedge_jobs_ready;

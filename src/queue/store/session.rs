@@ -310,9 +310,12 @@ impl Session {
                 ("moment", Way::Sqlite { .. }) => {
                     text.push_str(&format!("{nth} GLOB '{MOMENT_GLOB}'"));
                 }
-                // by which the jobs of one demand stand together; a server's index takes no long texts
-                ("mark", Way::Postgres(_)) => text.push_str("md5(needs::text || prefers::text)"),
-                ("mark", Way::Sqlite { .. }) => text.push_str("needs || prefers"),
+                // by which the jobs of one demand stand together; a server's index takes no long texts, and where it may use
+                // approved digests alone it has no md5
+                ("mark", Way::Postgres(_)) => {
+                    text.push_str("(hashtextextended(needs::text || prefers::text, 0)::text)");
+                }
+                ("mark", Way::Sqlite { .. }) => text.push_str("(needs || prefers)"),
                 // without statistics SQLite would rather sort all that waits
                 ("by", Way::Sqlite { .. }) => text.push_str(&format!("INDEXED BY {nth}")),
                 ("list", Way::Postgres(_)) => text.push_str(&format!("e.value->'{nth}'")),
@@ -323,6 +326,7 @@ impl Session {
                 ("text", Way::Sqlite { .. }) => text.push_str(nth),
                 ("skip", Way::Postgres(_)) => text.push_str("FOR UPDATE SKIP LOCKED"),
                 ("lock", Way::Postgres(_)) => text.push_str("FOR UPDATE"),
+                ("none", _) => text.push_str("'{}'"),
                 ("json", Way::Postgres(_)) => text.push_str("jsonb"),
                 ("json", Way::Sqlite { .. }) => text.push_str("TEXT"),
                 ("id", Way::Postgres(_)) => {
@@ -362,6 +366,10 @@ impl Session {
                     "the queue is of a later version (schema {taken}, this program knows {}): update this program",
                     schema::STEPS.len()
                 )));
+            }
+            if session.dialect() == Dialect::Postgres {
+                // an index of many rows takes as long as it takes, and is begun anew by whoever gives up
+                session.batch("SET LOCAL statement_timeout = 0")?;
             }
             for step in schema::STEPS.iter().skip(taken) {
                 let step = session.statement(step, Vec::new()).text;

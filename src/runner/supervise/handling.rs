@@ -15,7 +15,7 @@ use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
 use crate::probes::gate::{self, Watch};
 use crate::queue::Fault;
-use crate::queue::store::{Ask, Claimed, Ending};
+use crate::queue::store::{ANEW, Ask, Claimed, Ending};
 use crate::runner::container;
 use crate::runner::hand::Hand;
 use crate::runner::log;
@@ -198,6 +198,7 @@ impl Runner {
             input,
             output,
             placed: claimed.placed.as_deref().and_then(|it| it.parse().ok()),
+            is_anew: claimed.placed.as_deref() == Some(ANEW),
             dir: self.setup.dir.clone(),
             mark: self.mark.clone(),
             ground,
@@ -454,10 +455,10 @@ impl Runner {
     }
 
     /// Ends all that is at work, as this runner ends.
-    pub(super) fn stop_running(&mut self, now: Duration) {
+    pub(super) fn stop_running(&mut self, is_ours: bool, now: Duration) {
         let patience = self.setup.numbers.grace + HELPER_END;
         for running in self.running.values_mut() {
-            running.stop(true, now, patience);
+            running.stop(is_ours, now, patience);
         }
     }
 
