@@ -582,6 +582,10 @@ fn a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_
         "{}",
         fleet.boxes[0].log()
     );
+    await_that("nothing of its results is left", || {
+        let all = fs::read_dir(fleet.dir.path().join("out")).unwrap().flatten();
+        !all.map(|it| it.file_name()).any(|it| it.to_string_lossy().contains("unwedge"))
+    });
     let done = "SELECT count(*) || ' ' || count(*) FILTER (WHERE end_state = 'done') FROM unwedge_attempts";
     assert_eq!(fleet.value(done), "4 2", "each was lost once and done once");
     assert_eq!(

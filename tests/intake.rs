@@ -562,5 +562,29 @@ fn scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else() {
         assert_eq!(left, BTreeSet::from([file(2, 1), out.join("a.txt"), out.join(".a.txt")]));
         let told = fs::read_to_string(desk.dir.path().join("prom/unwedge_jobs.prom")).unwrap();
         assert!(told.contains("unwedge_scratch_files_removed 2\n"), "{told}");
+        // one that was called off while its worker had it has no next try either
+        desk.put("b.txt", "x");
+        desk.takes(1, 0);
+        worker(&mut store, &gone(9));
+        let id = claim(&mut store, &gone(9), &[], 1)[0].token.id;
+        db.rows("UPDATE unwedge_jobs SET cancel_ms = 1 WHERE state = 'running' RETURNING id");
+        let b = out.join("b.txt");
+        let left = [
+            unwedge::act::scratch::of_try(&b, &mark, id, 1),
+            unwedge::act::scratch::note_of(&b, &mark, id),
+        ];
+        for it in &left {
+            fs::write(it, "").unwrap();
+        }
+        for _ in 0..100 {
+            desk.pass();
+            if !left.iter().any(|it| it.exists()) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(!left.iter().any(|it| it.exists()));
+        let stands = format!("SELECT state FROM unwedge_jobs WHERE id = {id}");
+        assert_eq!(db.rows(&stands), [["cancelled"]]);
     }
 }
