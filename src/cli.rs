@@ -903,7 +903,7 @@ pub enum MountsVerb {
 pub struct Faultfs {
     /// Where to mount it
     pub mountpoint: PathBuf,
-    /// alive, swallow, stop, slow:250ms, errno:107, errno:5/5 (every fifth), refuse-init; on
+    /// alive, swallow, stop, slow:250ms, errno:107, errno:5/5 (every fifth), flush:5, flush-dir:5, refuse-init; on
     /// standard input the same words switch it, and `exit` kills it without unmounting
     #[arg(long, default_value = "alive")]
     pub mode: String,

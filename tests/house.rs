@@ -171,6 +171,20 @@ fn setting(unit: &str, key: &str) -> Option<String> {
 }
 
 #[test]
+fn the_runner_is_started_again_for_ever_and_watched() {
+    for (key, value) in [
+        ("Type", "notify"),
+        ("Restart", "always"),
+        ("RestartSec", "15"),
+        ("StartLimitIntervalSec", "0"),
+        ("RestartPreventExitStatus", "78"),
+        ("WatchdogSec", "180"),
+    ] {
+        assert_eq!(setting("unwedge-runner.service", key).as_deref(), Some(value), "{key}");
+    }
+}
+
+#[test]
 fn units_say_what_the_manifest_says() {
     for tool in TOOLS {
         let service = tool.service();

@@ -178,6 +178,8 @@ fn a_lane_is_paused_by_a_person_with_a_reason_and_the_screen_says_so() {
             code == Some(2) && screen.contains("kind waits: lane-paused: new tool"),
             "{screen}"
         );
+        assert_eq!(desk.ok("lanes resume kind --dry-run"), "would resume kind\n");
+        assert!(desk.ok("jobs why 1").starts_with("lane-paused: "), "it is as it was");
         assert_eq!(desk.ok("lanes resume kind"), "kind: resumed\n");
         assert_eq!(desk.ok("lanes resume kind"), "kind: open already\n");
         desk.ok("jobs cancel 1");

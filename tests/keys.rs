@@ -207,3 +207,91 @@ fn each_key_says_how_long_something_is_kept() {
         assert_eq!(log.exists(), is_left, "keep_logs = {age}");
     }
 }
+
+#[test]
+fn each_key_of_a_type_has_its_effect() {
+    const ONCE: &str = "[retry]\nattempts = 1\ninfra_attempts = 1\n";
+    let test = "keys::each_key_of_a_type_has_its_effect";
+    let sh = |text: &str, more: &str| {
+        format!(
+            "output = \"OUT/{{name}}\"\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", '''{text}''', \"job\", \"{{input}}\", \"{{output}}\"]\n{more}"
+        )
+    };
+    // what it does, what its type says of that, how it ends
+    for (text, more, stands, said) in [
+        ("cp $1 $2; exit 3", "accept = { exit = [3] }\n", "done", ""),
+        ("cp $1 $2", "accept = { exit = [3] }\n", "quarantined", ""),
+        (": >$2", "empty = \"allowed\"\n", "done", ""),
+        (": >$2", "", "quarantined", "its result has 0 bytes, at least 1 are expected"),
+        ("echo 1 >$2", "accept = { min_bytes = 3 }\n", "quarantined", "has 2 bytes, at least 3"),
+        ("sleep 60", "limit = \"1s\"\n", "quarantined", "no end within 1.0 s"),
+    ] {
+        let Some(desk) = Desk::new(test, &(sh(text, more) + ONCE), "grace = \"1s\"\n") else {
+            return;
+        };
+        desk.submit("a");
+        desk.work();
+        let row = desk.row("state, coalesce(message, ''), coalesce(bytes, -1)");
+        assert!(row[0] == stands && row[1].contains(said), "{text} {more}: {row:?}");
+        assert_eq!(
+            row[2] == "0",
+            more.contains("empty"),
+            "what is empty is counted apart: {row:?}"
+        );
+        // by which version and which definition it was made
+        let tries = desk
+            .db
+            .rows("SELECT version, length(digest) > 8, started_ms > 0 FROM unwedge_attempts");
+        assert_eq!(tries, [[env!("CARGO_PKG_VERSION"), "1", "1"]]);
+    }
+    // who carries it may not take for ever either
+    for more in [
+        "fetch = { argv = [\"/bin/sh\", \"-c\", \"sleep 60\", \"{to}\"], limit = \"1s\" }\n",
+        "deliver = { argv = [\"/bin/sh\", \"-c\", \"sleep 60\", \"{from}\"], limit = \"1s\" }\n",
+    ] {
+        let kind = sh("cp $1 $2", ONCE).replace("OUT/", "/nowhere/out/");
+        let kind = more.to_owned() + &kind;
+        let Some(desk) = Desk::new(test, &kind, "grace = \"1s\"\n") else { return };
+        if more.starts_with("fetch") {
+            let words = ["jobs", "submit", "t", "/nowhere/in/a"];
+            desk.say(env!("CARGO_BIN_EXE_unwedge"), &words);
+        } else {
+            desk.submit("a");
+        }
+        desk.work();
+        let row = desk.row("state, coalesce(message, '')");
+        assert!(row[0] != "done" && row[1].contains("no end within 1.0 s"), "{more}: {row:?}");
+    }
+    // what comes first, and what has to be open
+    let kind = format!("priority = 7\nneeds = [\"/srv/needed\"]\n{}", sh("cp $1 $2", ONCE));
+    let Some(desk) = Desk::new(test, &kind, "") else { return };
+    desk.submit("a");
+    assert_eq!(desk.row("priority, needs"), ["7", "[\"/srv/needed\"]"]);
+    desk.work();
+    assert_eq!(desk.row("state, tries"), ["pending", "0"], "it is open nowhere");
+    let now = unwedge::sys::clock::Now::take().unwrap().stamp();
+    let gate = serde_json::json!({ "schema": 1, "at": now, "paths": { "/srv/needed": { "verdict": "live", "open": true } } });
+    fs::write(desk.dir.path().join("run/storage.json"), gate.to_string()).unwrap();
+    desk.work();
+    assert_eq!(desk.row("state, tries"), ["done", "1"]);
+}
+
+#[test]
+fn what_was_put_aside_is_swept_no_more_often_than_said() {
+    let test = "keys::what_was_put_aside_is_swept_no_more_often_than_said";
+    let kind = "[[tier]]\nargv = [\"/bin/true\"]\n";
+    let Some(desk) = Desk::new(test, kind, "keep_quarantined = \"59min\"\n") else { return };
+    let pass = || desk.say(env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply"]);
+    let count = || desk.db.rows("SELECT id FROM unwedge_jobs").len();
+    pass();
+    desk.submit("a");
+    desk.db.rows("UPDATE unwedge_jobs SET state = 'quarantined', class = 'failed', finished_ms = changed_ms - 3600000 RETURNING id");
+    pass();
+    assert_eq!(count(), 1, "an hour has not gone by");
+    let config = desk.dir.path().join("unwedge.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, format!("{text}tidy = \"1s\"\n")).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    pass();
+    assert_eq!(count(), 0);
+}

@@ -352,6 +352,18 @@ fn a_server_that_refuses_us_is_told_from_one_that_is_away() {
     assert!(desk.pass().contains("intake in: bucket scans: "));
     fs::set_permissions(desk.at("key"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(desk.pass().contains("everybody may read it (mode 0644)"));
+
+    // a service waits for its key without a try, and goes on by itself once it has one
+    desk.bucket.rule(|_| Act::Pass);
+    desk.hasten();
+    let tries = || desk.jobs()[0][4].clone();
+    let before = tries();
+    let _runner = desk.runner(&[]);
+    desk.until(|| desk.said().contains("bucket scans: nothing that lies there is taken"));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(tries(), before, "{}", desk.said());
+    fs::set_permissions(desk.at("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    desk.until(|| desk.jobs()[0][0] == "done");
 }
 
 #[test]

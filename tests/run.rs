@@ -943,3 +943,67 @@ fn a_result_is_one_by_what_must_be_in_it_and_by_a_command_that_looks_at_it() {
         assert!(code != Some(0) && said.contains("must_match: error: unclosed group"), "{said}");
     }
 }
+
+lab_test! {
+    fn what_cannot_be_flushed_to_its_disk_is_no_result(lab) {
+        let base = lab.root("box");
+        let mut fault = lab.fault(&base, &[]);
+        let (queue, kind) = (format!("sqlite://{}", lab.dir.join("q.db").display()), lab.dir.join("t.toml"));
+        let text = format!(
+            "output = \"{}/{{name}}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{{input}}\", \"{{output}}\"]\n[retry]\ninfra_attempts = 1\n",
+            base.display()
+        );
+        fs::write(&kind, text).unwrap();
+        let run = |name: &str| {
+            let input = lab.dir.join(name);
+            fs::write(&input, name).unwrap();
+            let words = ["run", "--queue", &queue, "--type", kind.to_str().unwrap(), input.to_str().unwrap()];
+            let ran = lab.run(Path::new(env!("CARGO_BIN_EXE_unwedge")), &words);
+            (ran.code, format!("{}{}", ran.stdout, ran.stderr))
+        };
+        let names = || -> BTreeSet<OsString> { fs::read_dir(&base).unwrap().map(|it| it.unwrap().file_name()).collect() };
+        fault.order("flush:5");
+        let before = names();
+        let (code, said) = run("a");
+        assert!(code == Some(1) && said.contains("flush the result of") && said.contains("Input/output error"), "{said}");
+        assert_eq!(names(), before, "nothing of it is there, under whatever name");
+        // its name may be lost with the power, and so it is not said to be done; it is known again
+        fault.order("flush-dir:5");
+        let (code, said) = run("b");
+        assert!(code == Some(1) && said.contains("flush the directory of"), "{said}");
+        fault.order("alive");
+        for name in ["a", "b"] {
+            let (code, said) = run(name);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(fs::read_to_string(base.join(name)).unwrap(), name);
+        }
+    }
+}
+
+lab_test! {
+    fn a_queue_in_a_file_on_storage_that_may_hang_is_refused_by_whoever_would_make_it(lab) {
+        let (base, alive) = (lab.root("box"), lab.root("alive"));
+        let _hung = lab.fault(&base, &["--mode", "swallow"]);
+        let _other = lab.fault(&alive, &[]);
+        let input = lab.dir.join("in");
+        fs::write(&input, "x").unwrap();
+        let input = input.to_str().unwrap();
+        for dir in [&base, &alive] {
+            let url = format!("sqlite://{}/q.db", dir.display());
+            lab.configure("", &format!("[queue]\nurl = \"{url}\"\nadapter = \"unwedge\"\ntimeout = \"500ms\"\n"));
+            let unwedge = Path::new(env!("CARGO_BIN_EXE_unwedge"));
+            for words in [
+                &["run", "--queue", &url, input, "--", "/bin/true"][..],
+                &["jobs", "list", "--queue", &url],
+                &["workers", "list", "--queue", &url],
+            ] {
+                let ran = lab.run(unwedge, words);
+                let said = format!("{}{}", ran.stdout, ran.stderr);
+                assert!(ran.code.is_some_and(|it| it != 0), "{words:?}: {said}");
+                assert!(said.contains("SQLite is not read over a network or FUSE file system") && said.contains("or the queue to PostgreSQL"), "{words:?}: {said}");
+                assert!(ran.took < Duration::from_secs(10), "{words:?}: {ran:?}");
+            }
+        }
+        assert!(!alive.join("q.db").exists());
+    }
+}

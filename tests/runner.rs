@@ -520,6 +520,26 @@ host_test! {
 }
 
 host_test! {
+    fn how_far_a_job_is_is_shown_while_it_runs_and_who_lost_it_writes_nothing_of_it(
+        host, needs "/usr/lib/postgresql/15/bin/postgres", needs "/usr/bin/psql"
+    ) {
+        furnish_with_postgres(&host, &[("t", &script("", "echo 1/2 half >&$UNWEDGE_PROGRESS_FD; until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2"))], "");
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit t a");
+        host.until("cd /; unwedge --json jobs show 1 | grep -q '\"progress\":\"1/2 half\"'");
+        host.ok("cd /; unwedge workers list | grep -q '1/2 half'");
+        assert_eq!(job(&host, 1)["state"], "running");
+        // as if a sweep had taken it from a host that was silent for too long
+        let sql = "setpriv --reuid=postgres --regid=postgres --init-groups -- psql -qAtX -h /run/pg app -c";
+        host.ok(&format!("cd /; {sql} \"UPDATE unwedge_jobs SET tries = tries + 1, worker = 'another'\"; touch /srv/in/go"));
+        host.until("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q 'job 1, try 1: it is somebody else.s; what came of it is not written'");
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["tries"], &it["worker"]), (&"running".into(), &2.into(), &"another".into()), "{it}");
+        assert_eq!(host.ok(&format!("cd /; {sql} 'SELECT count(*) FROM unwedge_attempts'")), "0");
+        host.ok("test -z \"$(ls -A /srv/out)\"");
+    }
+}
+
+host_test! {
     fn what_is_made_again_by_a_persons_word_is_made_and_not_found(host) {
         furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
         host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit --wait t a; unwedge jobs retry 1");

@@ -458,6 +458,78 @@ fn a_demand_that_comes_while_others_keep_a_worker_busy_has_its_turn() {
 }
 
 #[test]
+fn whatever_makes_a_job_one_that_can_be_taken_rings() {
+    for db in Db::both("whatever_makes_a_job_one_that_can_be_taken_rings") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let (rings, rung) = std::sync::mpsc::channel();
+        let queue = db.queue.clone();
+        std::thread::spawn(move || bell::listen(&queue, &mut |news| rings.send(news).is_ok()));
+        let within = |secs| rung.recv_timeout(std::time::Duration::from_secs(secs));
+        assert_eq!(within(9), Ok(Rung::Hears));
+        let quiet = || while rung.recv_timeout(std::time::Duration::from_millis(300)).is_ok() {};
+        quiet();
+        let id = store.submit(&[job("a")]).unwrap()[0].id;
+        assert_eq!(within(1), Ok(Rung::Jobs), "put in");
+        let token = claim(&mut store, "w", &[], 1)[0].token;
+        store.end(&[ending(token, State::Quarantined)], "0", "w").unwrap();
+        for change in [Change::Release, Change::Cancel, Change::Retry] {
+            quiet();
+            store.change(&Which::ids(&[id]), &change, "somebody", false).unwrap();
+            if change != Change::Cancel {
+                assert_eq!(within(1), Ok(Rung::Jobs), "{change:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_put_aside_beside_claimers_is_either_theirs_or_aside() {
+    for db in Db::both("what_is_put_aside_beside_claimers_is_either_theirs_or_aside") {
+        let jobs: Vec<NewJob> = (0..2_000).map(|nth| job(&nth.to_string())).collect();
+        db.open().submit(&jobs).unwrap();
+        let done = Mutex::new(BTreeSet::<i64>::new());
+        std::thread::scope(|scope| {
+            for nth in 0..4 {
+                let (db, done) = (&db, &done);
+                scope.spawn(move || {
+                    let (mut store, id) = (db.open(), format!("w{nth}"));
+                    worker(&mut store, &id);
+                    loop {
+                        let some = claim(&mut store, &id, &[], 5);
+                        if some.is_empty() {
+                            break;
+                        }
+                        let ends: Vec<Ending> =
+                            some.iter().map(|job| ending(job.token, State::Done)).collect();
+                        let kept = store.end(&ends, "0", &id).unwrap();
+                        assert_eq!(kept.len(), ends.len(), "what runs is put aside by nobody");
+                        let mut done = done.lock().unwrap();
+                        assert!(kept.iter().all(|it| done.insert(it.id)), "done twice");
+                    }
+                });
+            }
+            // every third one
+            let db = &db;
+            scope.spawn(move || {
+                let mut store = db.open();
+                for from in (0..2_000_i64).step_by(100) {
+                    let ids: Vec<i64> = (from..from + 100).filter(|id| id % 3 == 0).collect();
+                    let why = Change::Quarantine("a test".to_owned());
+                    store.change(&Which::ids(&ids), &why, "somebody", false).unwrap();
+                }
+            });
+        });
+        let aside = db.rows("SELECT id FROM unwedge_jobs WHERE state = 'quarantined'");
+        let done = done.into_inner().unwrap();
+        assert_eq!(done.len() + aside.len(), 2_000);
+        assert!(aside.iter().all(|row| !done.contains(&row[0].parse().unwrap())));
+        let other = "SELECT count(*) FROM unwedge_jobs WHERE state NOT IN ('done', 'quarantined')";
+        assert_eq!(db.rows(other), [["0"]]);
+    }
+}
+
+#[test]
 fn the_same_job_twice_is_one_and_the_same_output_twice_is_refused() {
     for db in Db::both("the_same_job_twice_is_one_and_the_same_output_twice_is_refused") {
         let mut store = db.open();

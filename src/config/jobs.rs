@@ -401,6 +401,24 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_numbers_are_those_that_are_promised() {
+        let (secs, days) = (Duration::from_secs, |days: u64| Duration::from_secs(days * 86_400));
+        let jobs = Jobs::default();
+        assert_eq!([jobs.poll, jobs.beat, jobs.sweep], [2, 15, 30].map(secs));
+        assert_eq!([jobs.slow, jobs.tidy, jobs.tools], [60, 3600, 300].map(secs));
+        assert_eq!([jobs.grace, jobs.drain, jobs.prefer_wait], [10, 90, 120].map(secs));
+        assert_eq!((jobs.concurrency, jobs.rescues, jobs.autostart), (1, 3, false));
+        let keep = jobs.keep;
+        assert_eq!([keep.done, keep.failed, keep.cancelled], [7, 30, 1].map(days));
+        assert_eq!([keep.quarantined, keep.events, keep.logs], [30, 30, 7].map(days));
+        let terms = crate::config::queue::Terms::default();
+        assert_eq!([terms.lease, terms.worker_stale], [120, 60].map(secs));
+        assert_eq!([terms.reconnect.first, terms.reconnect.most], [5, 120].map(secs));
+        assert_eq!(terms.breaker.after, 5);
+        assert_eq!(terms.breaker.waits, [60, 300, 900, 1800].map(secs));
+    }
+
+    #[test]
     fn each_key_sets_what_it_names_and_nothing_else() {
         type Change = fn(&mut Jobs);
         let secs = Duration::from_secs;

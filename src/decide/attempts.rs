@@ -189,7 +189,7 @@ pub enum Output {
 }
 
 /// What a command says when its storage or its network lets it down, as strerror(3) writes it.
-const SURROUNDINGS: [&str; 15] = [
+const SURROUNDINGS: [&str; 23] = [
     "Transport endpoint is not connected",
     "Stale file handle",
     "Input/output error",
@@ -205,6 +205,15 @@ const SURROUNDINGS: [&str; 15] = [
     "Temporary failure in name resolution",
     "Cannot allocate memory",
     "Too many open files",
+    // with "or address", too
+    "No such device",
+    "Cannot send after transport endpoint shutdown",
+    "Software caused connection abort",
+    "Network is down",
+    "Remote I/O error",
+    "Resource temporarily unavailable",
+    "Interrupted system call",
+    "Key has expired",
 ];
 
 /// What kind of end that is.
@@ -329,6 +338,47 @@ mod tests {
         check((0, 19, 0), infra, State::Failed, Counted::Infra, 0);
         check((2, 19, 2), Outcome::Not(Configuration), State::Retryable, Counted::Nothing, 60);
         check((0, 0, 0), Outcome::Not(Configuration), State::Pending, Counted::Nothing, 60);
+    }
+
+    #[test]
+    fn what_the_system_calls_an_error_of_storage_is_one() {
+        use rustix::io::Errno;
+        for errno in [
+            Errno::NOTCONN,
+            Errno::STALE,
+            Errno::IO,
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::ROFS,
+            Errno::HOSTDOWN,
+            Errno::HOSTUNREACH,
+            Errno::TIMEDOUT,
+            Errno::CONNREFUSED,
+            Errno::CONNRESET,
+            Errno::CONNABORTED,
+            Errno::NETUNREACH,
+            Errno::NETDOWN,
+            Errno::NODEV,
+            Errno::NXIO,
+            Errno::SHUTDOWN,
+            Errno::REMOTEIO,
+            Errno::KEYEXPIRED,
+            Errno::NOMEM,
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::AGAIN,
+            Errno::INTR,
+        ] {
+            let words = std::io::Error::from(errno).to_string();
+            let said = format!("cp: writing '/x': {words}");
+            let seen = Evidence { exit: Some(1), said, ..Evidence::default() };
+            assert_eq!(classify(&seen), Outcome::Not(Class::Infrastructure), "{words}");
+        }
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::PERM, Errno::INVAL, Errno::NOTDIR] {
+            let said = std::io::Error::from(errno).to_string();
+            let seen = Evidence { exit: Some(1), said, ..Evidence::default() };
+            assert_eq!(classify(&seen), Outcome::Not(Class::Failed), "{errno}");
+        }
     }
 
     #[test]

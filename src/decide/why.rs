@@ -32,6 +32,8 @@ pub struct Case<'a> {
     pub lane: Option<LaneCase<'a>>,
     /// The workers of the queue.
     pub workers: Vec<WorkerCase<'a>>,
+    /// The version that the queue wants at least, where it refuses workers of this one.
+    pub refuses: Option<&'a str>,
     /// How long it is left to hosts that have its paths, and to those that have its first tool.
     pub prefer_wait_ms: u64,
 }
@@ -108,6 +110,11 @@ pub enum Why {
     },
     /// No worker is there.
     NoWorker,
+    /// No worker is there, and one of this version would be refused.
+    TooOld {
+        /// At least this one is wanted.
+        least: String,
+    },
     /// Workers are there, and none knows or can take its type; with what each lacks.
     NoCapableWorker {
         /// `host: what`.
@@ -150,6 +157,7 @@ impl Why {
             Self::Paused { .. } => "lane-paused",
             Self::LaneOpen { .. } => "lane-open",
             Self::NoWorker => "no-worker",
+            Self::TooOld { .. } => "too-old",
             Self::NoCapableWorker { .. } => "no-capable-worker",
             Self::OtherDefinition { .. } => "other-definition",
             Self::StorageClosed { .. } => "storage-closed",
@@ -203,7 +211,8 @@ fn nobody(case: &Case<'_>) -> Option<Why> {
     let there: Vec<&WorkerCase<'_>> =
         case.workers.iter().filter(|worker| worker.standing.takes_work()).collect();
     if there.is_empty() {
-        return Some(Why::NoWorker);
+        let least = case.refuses.map(str::to_owned);
+        return Some(least.map_or(Why::NoWorker, |least| Why::TooOld { least }));
     }
     let able: Vec<&&WorkerCase<'_>> = there.iter().filter(|it| it.digest.is_some()).collect();
     if able.is_empty() {
@@ -291,6 +300,7 @@ mod tests {
                 open: None,
             }),
             workers,
+            refuses: None,
             prefer_wait_ms: 600,
         }
     }
@@ -306,6 +316,11 @@ mod tests {
     fn each_thing_that_keeps_a_job_back_has_its_word() {
         check(&waiting(vec![worker("a")]), &["waiting-its-turn"]);
         check(&waiting(vec![]), &["no-worker"]);
+        check(&Case { refuses: Some("9.0.0"), ..waiting(vec![]) }, &["too-old"]);
+        check(
+            &Case { refuses: Some("9.0.0"), ..waiting(vec![worker("a")]) },
+            &["waiting-its-turn"],
+        );
         for standing in [Standing::Stale, Standing::Hung, Standing::Dead, Standing::Draining] {
             check(&waiting(vec![WorkerCase { standing, ..worker("a") }]), &["no-worker"]);
         }

@@ -11,6 +11,7 @@
 //! | `stop` | requests are not even read: waiters hang, but can be killed |
 //! | `slow:250ms` | each answer comes so much later, without holding up the others |
 //! | `errno:107`, `errno:5/5` | this error, always or each fifth time, from a living daemon |
+//! | `flush:5`, `flush-dir:5` | this error for whoever flushes a file, or a directory, to the disk; all else is right |
 //! | `exit`, or the input's end | the process ends, the mount stays: dead |
 //! | `unmount` | its own mount is detached, then the process ends |
 //!
@@ -120,8 +121,22 @@ pub enum Mode {
         /// 1 is always.
         every: u32,
     },
+    /// Fails whoever flushes something to the disk.
+    Flush {
+        /// A positive error number.
+        errno: i32,
+        /// A directory; else a file.
+        is_dir: bool,
+    },
     /// Refuses the kernel's INIT.
     RefuseInit,
+}
+
+/// An error number that the kernel takes from a daemon.
+fn errno_of(text: &str) -> Result<i32> {
+    let errno = text.parse().with_context(|| format!("error number {text:?}"))?;
+    ensure!((1..=ERRNO_MAX).contains(&errno), "error number {errno} is not in 1..={ERRNO_MAX}");
+    Ok(errno)
 }
 
 impl FromStr for Mode {
@@ -146,14 +161,13 @@ impl FromStr for Mode {
             }
             Some(("errno", rule)) => {
                 let (errno, every) = rule.split_once('/').unwrap_or((rule, "1"));
-                let errno = errno.parse().with_context(|| format!("error number {errno:?}"))?;
+                let errno = errno_of(errno)?;
                 let every = every.parse().with_context(|| format!("rhythm {every:?}"))?;
-                ensure!(
-                    (1..=ERRNO_MAX).contains(&errno),
-                    "error number {errno} is not in 1..={ERRNO_MAX}"
-                );
                 ensure!(every > 0, "every 0th request is none");
                 Ok(Self::Errno { errno, every })
+            }
+            Some((what @ ("flush" | "flush-dir"), errno)) => {
+                Ok(Self::Flush { errno: errno_of(errno)?, is_dir: what == "flush-dir" })
             }
             Some(_) => bail!("unknown mode {text:?}"),
         }
@@ -169,6 +183,8 @@ impl fmt::Display for Mode {
             Self::Slow(delay) => write!(f, "slow:{}ms", delay.as_millis()),
             Self::Errno { errno, every: 1 } => write!(f, "errno:{errno}"),
             Self::Errno { errno, every } => write!(f, "errno:{errno}/{every}"),
+            Self::Flush { errno, is_dir: false } => write!(f, "flush:{errno}"),
+            Self::Flush { errno, is_dir: true } => write!(f, "flush-dir:{errno}"),
             Self::RefuseInit => f.write_str("refuse-init"),
         }
     }
@@ -408,6 +424,14 @@ impl Daemon<'_> {
                 let key = (boottime() + delay, request.unique);
                 self.delayed.insert(key, bytes);
             }
+            Mode::Flush { errno, is_dir } => {
+                let flush = if is_dir { op::FSYNCDIR } else { op::FSYNC };
+                if request.opcode == flush {
+                    self.reply(request.unique, &Err(Errno::from_raw_os_error(errno)))?;
+                } else {
+                    self.answer(&bytes)?;
+                }
+            }
             Mode::Errno { errno, every } => {
                 let seen = !matches!(request.opcode, op::RELEASE | op::RELEASEDIR);
                 self.counted = self.counted.wrapping_add(u32::from(seen));
@@ -499,6 +523,8 @@ mod tests {
         check("errno:107", Mode::Errno { errno: 107, every: 1 });
         check("errno:5/5", Mode::Errno { errno: 5, every: 5 });
         check("errno:511/1", Mode::Errno { errno: 511, every: 1 });
+        check("flush:5", Mode::Flush { errno: 5, is_dir: false });
+        check("flush-dir:28", Mode::Flush { errno: 28, is_dir: true });
         assert_eq!(Mode::Errno { errno: 107, every: 1 }.to_string(), "errno:107");
         assert_eq!(Mode::Slow(Duration::from_millis(250)).to_string(), "slow:250ms");
     }

@@ -301,6 +301,7 @@ struct Known {
     events: Vec<Event>,
     lanes: Vec<Lane>,
     workers: Vec<Worker>,
+    refuses: Option<String>,
     now_ms: u64,
 }
 
@@ -314,6 +315,7 @@ fn look(settings: &Settings, id: i64, at: &cli::QueueAt) -> Result<Known> {
             events: store.events_of(id)?,
             lanes: store.lanes()?,
             workers: store.all_workers(false)?,
+            refuses: store.refuses(env!("CARGO_PKG_VERSION"))?,
             now_ms: store.now_ms()?,
         }))
     })?;
@@ -322,7 +324,8 @@ fn look(settings: &Settings, id: i64, at: &cli::QueueAt) -> Result<Known> {
 
 impl Known {
     fn whys(&self, prefer_wait_ms: u64) -> Vec<Why> {
-        whys(&self.job, &self.lanes, &self.workers, self.now_ms, prefer_wait_ms)
+        let refuses = self.refuses.as_deref();
+        whys(&self.job, &self.lanes, &self.workers, refuses, self.now_ms, prefer_wait_ms)
     }
 }
 
@@ -332,6 +335,7 @@ pub fn whys(
     job: &Job,
     lanes: &[Lane],
     workers: &[Worker],
+    refuses: Option<&str>,
     now_ms: u64,
     prefer_wait_ms: u64,
 ) -> Vec<Why> {
@@ -371,6 +375,7 @@ pub fn whys(
                 }
             })
             .collect(),
+        refuses,
         prefer_wait_ms,
     })
 }

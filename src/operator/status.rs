@@ -83,6 +83,7 @@ fn own(settings: &Settings, url: Option<&str>) -> Result<Queue> {
 
 fn screen(store: &mut Store, prefer_wait_ms: u64) -> Result<Queue, Fault> {
     let (lanes, workers, now_ms) = (store.lanes()?, store.all_workers(false)?, store.now_ms()?);
+    let refuses = store.refuses(env!("CARGO_PKG_VERSION"))?;
     let mut figures = store.figures()?;
     for lane in &lanes {
         figures.entry(lane.kind.clone()).or_default();
@@ -97,8 +98,10 @@ fn screen(store: &mut Store, prefer_wait_ms: u64) -> Result<Queue, Fault> {
         let whys = if figures.waiting() > 0 {
             let next = store.list(&which, Order::Turn, 1)?;
             let next = next.first();
-            next.map(|job| jobs::whys(job, &lanes, &workers, now_ms, prefer_wait_ms))
-                .unwrap_or_default()
+            next.map(|job| {
+                jobs::whys(job, &lanes, &workers, refuses.as_deref(), now_ms, prefer_wait_ms)
+            })
+            .unwrap_or_default()
         } else {
             Vec::new()
         };

@@ -42,12 +42,14 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
     let mut asking =
         if asked.dry_run { Asking::to(settings, at)? } else { Asking::making(settings, at)? };
     // a dry run makes no queue
-    let workers = if asked.dry_run && !asking.is_made()? {
-        Vec::new()
+    let (workers, refuses) = if asked.dry_run && !asking.is_made()? {
+        (Vec::new(), None)
     } else {
-        asking.ask(|store| store.all_workers(false))?
+        asking.ask(|store| {
+            Ok((store.all_workers(false)?, store.refuses(env!("CARGO_PKG_VERSION"))?))
+        })?
     };
-    let nobody = nobody_for(&kind, &workers);
+    let nobody = nobody_for(&kind, &workers, refuses.as_deref());
     let may_start =
         settings.jobs.as_ref().is_some_and(|jobs| jobs.autostart) && asked.at.queue.is_none();
     let nobody = match nobody {
@@ -55,7 +57,7 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
             // what is put in waits for somebody, whoever could start one
             let started = start::start(settings, false);
             let workers = asking.ask(|store| store.all_workers(false))?;
-            let nobody = nobody_for(&kind, &workers);
+            let nobody = nobody_for(&kind, &workers, refuses.as_deref());
             match (nobody, started.err()) {
                 (Some(nobody), Some(why)) => Some(format!("{nobody}; to start one here: {why:#}")),
                 (nobody, _) => nobody,
@@ -105,7 +107,7 @@ fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
 }
 
 /// Why nobody would take it now, with the command that helps.
-fn nobody_for(kind: &JobType, workers: &[Worker]) -> Option<String> {
+fn nobody_for(kind: &JobType, workers: &[Worker], refuses: Option<&str>) -> Option<String> {
     let there: Vec<&Worker> = workers.iter().filter(|it| it.standing().takes_work()).collect();
     let can =
         |it: &&Worker| it.types.get(&kind.name).is_some_and(|mark| mark.digest == kind.digest());
@@ -113,9 +115,10 @@ fn nobody_for(kind: &JobType, workers: &[Worker]) -> Option<String> {
         return None;
     }
     if there.is_empty() {
-        return Some(
-            "no worker is there: systemctl enable --now unwedge-runner starts one".to_owned(),
-        );
+        return Some(refuses.map_or_else(
+            || "no worker is there: systemctl enable --now unwedge-runner starts one".to_owned(),
+            crate::report::jobs::too_old,
+        ));
     }
     let hosts = |of: &dyn Fn(&Worker) -> bool| -> Vec<&str> {
         there.iter().filter(|it| of(it)).map(|it| it.host.as_str()).collect()

@@ -156,7 +156,7 @@ fn bounded<T: Send + 'static>(
     match within(queue.timeout, move || ask(&asked)) {
         Ok(done) => done.map_err(|Fault(why)| Fault(text::tail(why.as_bytes(), why.len()))),
         Err(NoAnswer::Late) => Err(Fault(format!(
-            "the database gave no answer within {}",
+            "the database gave no answer within {}; it may take up to a minute: [queue] timeout = \"1m\"",
             text::duration(queue.timeout)
         ))),
         Err(why) => Err(Fault(why.to_string())),

@@ -97,7 +97,8 @@ fn mend_of_connecting(server: &Server, code: &SqlState) -> Option<String> {
         (
             SqlState::INVALID_PASSWORD,
             format!(
-                "the password of [queue] is not that of the role: ALTER ROLE {user} PASSWORD '...';"
+                "the password of [queue] is not that of the role, or there is none of that name: ALTER ROLE {user} PASSWORD '...'; \
+                 or CREATE ROLE {user} LOGIN PASSWORD '...';"
             ),
         ),
         (

@@ -146,6 +146,16 @@ pub fn show(job: &Job, tries: &[Try], events: &[Event], whys: &[Why], now_ms: u6
     out
 }
 
+/// That workers of this version are refused, with what mends it.
+#[must_use]
+pub fn too_old(least: &str) -> String {
+    format!(
+        "no worker is there, and one of {} would be refused: the queue wants {least} or later: \
+         dpkg -i unwedge_{least}_*.deb && systemctl restart unwedge-runner",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 /// Why it is not running, a line each.
 #[must_use]
 pub fn whys(whys: &[Why], now_ms: u64) -> String {
@@ -175,6 +185,7 @@ pub fn words(why: &Why, now_ms: u64) -> String {
             )
         }
         Why::NoWorker => "no worker is there: systemctl start unwedge-runner".to_owned(),
+        Why::TooOld { least } => too_old(least),
         Why::NoCapableWorker { lacks } => {
             format!("no worker can take its type: {}", lacks.join("; "))
         }

@@ -79,7 +79,9 @@ pub struct LaneNow {
 
 impl LaneNow {
     fn grade(&self) -> Grade {
-        let nobody = |why: &Why| matches!(why, Why::NoWorker | Why::NoCapableWorker { .. });
+        let nobody = |why: &Why| {
+            matches!(why, Why::NoWorker | Why::TooOld { .. } | Why::NoCapableWorker { .. })
+        };
         if self.whys.iter().any(nobody) {
             return Grade::Fault;
         }

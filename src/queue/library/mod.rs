@@ -126,7 +126,10 @@ pub struct Parts {
     pub columns: &'static [&'static str],
     /// Which as well, where an output is looked for.
     pub shown: &'static [&'static str],
-    /// A question of one list, as JSON, of the name of each part, its table, and whether that has the column `later`.
+    /// What is to be done where a part is named that has no table: `{part}` is its name as a value.
+    pub lost: &'static str,
+    /// A question of one list, as JSON, of the name of each part, its table, and whether that has the column `later`; null
+    /// where there is no such table.
     pub ask: &'static str,
     /// Rows of one: `{part}` is its name as a value, `{table}` its table, `{later}` its later column or a null, `{shown}` the
     /// columns that are read where an output is looked for, or nulls of their names.

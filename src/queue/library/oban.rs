@@ -19,14 +19,13 @@ pub const LIBRARY: Library = Library {
     version: Version {
         ask: "SELECT obj_description(to_regclass('{schema}.oban_jobs'), 'pg_class')",
         from: 9,
-        to: 15,
+        to: 14,
         columns: &[],
         older: "update Oban, and run its migrations",
         // Oban goes by this comment itself: one that says too much keeps its migrations from being run
         unsaid: Some(Unsaid {
             // the state that came with 14 is made by a later library at an earlier version, too; the indexes of 13 are not
-            told: "SELECT CASE WHEN to_regclass('{schema}.oban_jobs_staging_idx') IS NOT NULL THEN 15 \
-                   WHEN to_regclass('{schema}.oban_jobs_state_cancelled_at_index') IS NOT NULL \
+            told: "SELECT CASE WHEN to_regclass('{schema}.oban_jobs_state_cancelled_at_index') IS NOT NULL \
                        AND to_regclass('{schema}.oban_jobs_state_discarded_at_index') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid \
                        WHERE a.attrelid = to_regclass('{schema}.oban_jobs') AND a.attname = 'state' AND e.enumlabel = 'suspended') THEN 14 END",
             mend: "its comment is lost, as by a restore; as its owner: COMMENT ON TABLE {schema}.oban_jobs IS '{told}'",
@@ -49,8 +48,8 @@ pub const LIBRARY: Library = Library {
         arguments: Some("args"),
         started: "attempted_at",
         until: "scheduled_at",
-        // suspended ones, of that order too
-        held: "state > 'available' AND state < 'scheduled'",
+        // as a text: earlier versions have no such state, and where it stands among them depends on who made it
+        held: "state::text = 'suspended'",
         again: "attempt > 0",
         tries: "attempt",
         since: "scheduled_at",

@@ -16,8 +16,9 @@ pub const LIBRARY: Library = Library {
               (SELECT split_part(extversion, '.', 1)::int * 100 + split_part(extversion, '.', 2)::int FROM pg_extension WHERE extname = 'pgmq'), \
               (SELECT CASE WHEN count(*) FILTER (WHERE attname = ANY (ARRAY['queue_name', 'is_partitioned', 'is_unlogged', 'created_at'])) < 4 THEN 103 \
               WHEN count(*) > 4 THEN 114 END FROM pg_attribute WHERE attrelid = to_regclass('{schema}.meta') AND attnum > 0 AND NOT attisdropped), \
-              (SELECT CASE WHEN bool_or(attname NOT IN ('msg_id', 'read_ct', 'enqueued_at', 'last_read_at', 'vt', 'message', 'headers')) THEN 114 \
-              WHEN to_regprocedure('{schema}.read(text, timestamptz, integer, jsonb)') IS NOT NULL THEN 112 \
+              (SELECT CASE WHEN bool_or(attname NOT IN ('msg_id', 'read_ct', 'enqueued_at', 'last_read_at', 'vt', 'message', 'headers')) \
+              OR to_regprocedure('{schema}.read(text, timestamptz, integer, jsonb)') IS NOT NULL THEN 114 \
+              WHEN to_regproc('{schema}.read_grouped_head_with_poll') IS NOT NULL THEN 112 \
               WHEN to_regclass('{schema}.topic_bindings') IS NOT NULL THEN 111 WHEN bool_or(attname = 'last_read_at') THEN 110 \
               WHEN bool_or(attname = 'headers') THEN 105 ELSE 104 END \
               FROM pg_attribute a JOIN pg_type t ON t.typrelid = a.attrelid WHERE t.oid = to_regtype('{schema}.message_record') \
@@ -33,9 +34,11 @@ pub const LIBRARY: Library = Library {
         columns: &["msg_id", "read_ct", "vt", "enqueued_at", "last_read_at"],
         shown: &["message"],
         later: ("last_read_at", "timestamptz"),
-        ask: "SELECT coalesce(json_agg(json_build_array(queue_name, 'q_' || lower(queue_name), EXISTS (SELECT 1 FROM pg_attribute a \
-              JOIN pg_class c ON c.oid = a.attrelid WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relname = 'q_' || lower(queue_name) \
-              AND a.attname = 'last_read_at' AND NOT a.attisdropped)) ORDER BY queue_name), '[]') FROM {schema}.meta",
+        // none where its table is gone
+        ask: "SELECT coalesce(json_agg(json_build_array(queue_name, 'q_' || lower(queue_name), (SELECT bool_or(a.attname = 'last_read_at' \
+              AND NOT a.attisdropped) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
+              WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relname = 'q_' || lower(queue_name))) ORDER BY queue_name), '[]') FROM {schema}.meta",
+        lost: "a queue has no table any more; as the owner of the tables: DELETE FROM {schema}.meta WHERE queue_name = {part};",
         each: "SELECT {part}::text AS queue, msg_id, read_ct, vt, enqueued_at, {shown}, {later} AS began FROM {schema}.{table}",
         none: "SELECT ''::text AS queue, 0::bigint AS msg_id, 0 AS read_ct, now() AS vt, now() AS enqueued_at, '{}'::jsonb AS message, now() AS began WHERE false",
     }),

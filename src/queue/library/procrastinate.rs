@@ -101,10 +101,14 @@ pub const LIBRARY: Library = Library {
         unlocked!(),
         ")))"
     )),
-    indexes: &[&["procrastinate_jobs_queueing_lock_idx_v1"]],
+    indexes: &[
+        &["procrastinate_jobs_queueing_lock_idx_v1"],
+        &["procrastinate_jobs_lock_idx_v1"],
+        &["procrastinate_events_job_id_fkey_v1"],
+    ],
     rescue: Rescue {
         by: "a task of the application's that calls retry_job for get_stalled_jobs, where there is one,",
         taken: Taken::AfterSilence(Duration::from_secs(30)),
     },
-    unknown: "whether a job waits for an earlier one of the same lock that is not at work yet: it counts as one that could be taken",
+    unknown: "how many failed for good, where there are more than 5 million rows; whether a job waits for an earlier one of the same lock that is not at work yet: it counts as one that could be taken",
 };

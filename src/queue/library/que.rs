@@ -90,6 +90,6 @@ pub const LIBRARY: Library = Library {
         by: "PostgreSQL, with the connection",
         taken: Taken::AfterSilence(Duration::ZERO),
     },
-    unknown: "when a job was started; and which jobs are begun: what a worker has fetched ahead is locked as well, and counts as \
+    unknown: "how many failed for good, where there are more than 5 million rows; when a job was started; and which jobs are begun: what a worker has fetched ahead is locked as well, and counts as \
               running. A job of a job_schema_version that no worker takes any more counts as one that could be taken",
 };

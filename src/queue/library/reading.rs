@@ -261,13 +261,14 @@ impl Reading<'_> {
                     }
                 }
                 (None, true) => format!(
-                    "the tables of {called} are there, and nothing says of which version: {} is missing, or says none",
-                    self.library.reads.last().map_or("", |it| it.name)
+                    "the tables of {called} are there, and nothing says of which version: {} is missing, or says none; {}",
+                    self.library.reads.last().map_or("", |it| it.name),
+                    version.older
                 ),
                 (_, false) => format!(
-                    "nothing in the schema {:?} says which version of {called} it is: it was never started there, or lives in another, \
-                     which [queue.library] schema names",
-                    self.schema()
+                    "nothing in the schema {:?} says which version of {called} it is: {}",
+                    self.schema(),
+                    self.whereabouts(client)
                 ),
             })),
         }
@@ -280,14 +281,26 @@ impl Reading<'_> {
         Ok(told.as_deref() == Some("t"))
     }
 
+    /// Where it is looked for, and where it is.
+    fn whereabouts(&self, client: &mut Client) -> String {
+        let first = literal(self.library.reads.first().map_or("", |it| it.name));
+        let question = format!(
+            "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE relname = {first} AND relkind IN ('r', 'p', 'v') AND nspname <> {} ORDER BY nspname LIMIT 1",
+            literal(self.schema())
+        );
+        self.ask_after(client, &question).map_or_else(
+            || "it was never started there, or lives in another, which [queue.library] schema names".to_owned(),
+            |schema| format!("it is in another: [queue.library] schema = {schema:?}"),
+        )
+    }
+
     /// Whether its tables are there but for the one that says their version: another tool may have made them.
     fn lacks_version(&self, client: &mut Client) -> bool {
         let [first, .., last] = self.library.reads else { return false };
         let (first, last) = (self.regclass(first.name), self.regclass(last.name));
-        // what went before was given up by the server
-        let question = format!("ROLLBACK; SELECT {last} IS NULL AND {first} IS NOT NULL");
-        let told = client.simple_query(&question).ok();
-        told.as_deref().and_then(first_value).as_deref() == Some("t")
+        let question = format!("SELECT {last} IS NULL AND {first} IS NOT NULL");
+        self.ask_after(client, &question).as_deref() == Some("t")
     }
 
     /// Where the columns are that neither the last version that was looked at has nor the configuration names.
@@ -316,15 +329,20 @@ impl Reading<'_> {
     /// Asks which tables there are, where each queue has one.
     fn look_for_parts(&mut self, client: &mut Client) -> Result<(), Fault> {
         let Some(parts) = &self.library.parts else { return Ok(()) };
-        let all: Vec<(String, String, bool)> = self.answer(client, &self.of(parts.ask))?;
+        let all: Vec<(String, String, Option<bool>)> = self.answer(client, &self.of(parts.ask))?;
+        if let Some((part, table, _)) = all.iter().find(|(_, _, is_later)| is_later.is_none()) {
+            let mend = self.of(&parts.lost.replace("{part}", &literal(part)));
+            return Err(Fault(format!("{part}, table {table}: {mend}")));
+        }
         let shown = |name: &&str| {
             if self.is_shown() { (*name).to_owned() } else { format!("NULL::jsonb AS {name}") }
         };
         let shown: Vec<String> = parts.shown.iter().map(shown).collect();
         let each = parts.each.replace("{shown}", &shown.join(", "));
-        let each = |(part, table, is_later): &(String, String, bool)| {
+        let each = |(part, table, is_later): &(String, String, Option<bool>)| {
             let (name, kind) = parts.later;
-            let later = if *is_later { name.to_owned() } else { format!("NULL::{kind}") };
+            let later =
+                if *is_later == Some(true) { name.to_owned() } else { format!("NULL::{kind}") };
             let each = each.replace("{later}", &later).replace("{part}", &literal(part));
             each.replace("{table}", &quote(table))
         };
@@ -555,17 +573,30 @@ impl Reading<'_> {
 
     /// One value, as text.
     fn ask(&self, client: &mut Client, question: &str) -> Result<Option<String>, Fault> {
-        let text = format!(
-            "START TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY{}; {question}; COMMIT",
-            settings(self.queue, "UTC")
-        );
-        let answer = client.simple_query(&text).map_err(|error| {
+        let answer = client.simple_query(&self.alone(question)).map_err(|error| {
             let owner = is_hidden(&error).then(|| self.owner_of_view(client)).flatten();
             let is_refused = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
             let catalogue = is_refused.then(|| self.catalogue(client)).flatten();
-            self.explained(&error, owner.as_deref().unwrap_or(&self.user), catalogue.as_ref())
+            let is_lost = self.version.is_none() && is_missing(&error);
+            let whereabouts = if is_lost { self.whereabouts(client) } else { String::new() };
+            let seer = owner.as_deref().unwrap_or(&self.user);
+            self.explained(&error, seer, catalogue.as_ref(), &whereabouts)
         })?;
         Ok(first_value(&answer))
+    }
+
+    /// A question in a transaction of its own, which may write nothing and has its limits.
+    fn alone(&self, question: &str) -> String {
+        format!(
+            "START TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY{}; {question}; COMMIT",
+            settings(self.queue, "UTC")
+        )
+    }
+
+    /// The same after one that the server has given up; none where there is no answer.
+    fn ask_after(&self, client: &mut Client, question: &str) -> Option<String> {
+        let text = format!("ROLLBACK; {}", self.alone(question));
+        client.simple_query(&text).ok().as_deref().and_then(first_value)
     }
 
     /// Whether what jobs were put in with is looked at.
@@ -594,9 +625,8 @@ impl Reading<'_> {
             .as_ref()
             .map(|it| format!("starts_with(relname, {})", literal(it.begin)));
         let part = part.unwrap_or_else(|| "false".to_owned());
-        // what went before was given up by the server
         let question = format!(
-            "ROLLBACK; SELECT json_build_object('user', current_user, \
+            "SELECT json_build_object('user', current_user, \
              'columns', coalesce(json_object_agg(relname, (SELECT coalesce(json_agg(attname), '[]') FROM pg_attribute \
                  WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)), '{{}}'), \
              'makers', coalesce(json_agg(DISTINCT pg_get_userbyid(relowner)) FILTER (WHERE {part} OR relname = 'meta'), '[]')) \
@@ -604,8 +634,7 @@ impl Reading<'_> {
              AND (relname IN ({}) OR {part})",
             names.join(", ")
         );
-        let told = client.simple_query(&question).ok().as_deref().and_then(first_value)?;
-        serde_json::from_str(&told).ok()
+        serde_json::from_str(&self.ask_after(client, &question)?).ok()
     }
 
     /// The least that has to be granted, by what the catalogue knows; where it does not answer, whole tables.
@@ -645,11 +674,11 @@ impl Reading<'_> {
     /// Who owns the view that is read, where there is one: it shows the rows that its owner may see, whoever asks.
     fn owner_of_view(&self, client: &mut Client) -> Option<String> {
         let question = format!(
-            "ROLLBACK; SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relkind = 'v' AND oid IN ({}) \
+            "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relkind = 'v' AND oid IN ({}) \
              AND coalesce(array_to_string(reloptions, ','), '') !~ 'security_invoker=(true|on|1)' LIMIT 1",
             self.read_relations()
         );
-        client.simple_query(&question).ok().as_deref().and_then(first_value)
+        self.ask_after(client, &question)
     }
 
     /// What the server said, and what mends it; `seer` is by whose eyes rows are seen.
@@ -658,24 +687,20 @@ impl Reading<'_> {
         error: &::postgres::Error,
         seer: &str,
         catalogue: Option<&Catalogue>,
+        whereabouts: &str,
     ) -> Fault {
         let is_hidden = is_hidden(error);
         let (said, called) = (said(error), self.library.called);
         let code = error.code();
-        let is_missing = [
-            SqlState::UNDEFINED_TABLE,
-            SqlState::UNDEFINED_COLUMN,
-            SqlState::UNDEFINED_FUNCTION,
-            SqlState::UNDEFINED_OBJECT,
-            SqlState::INVALID_SCHEMA_NAME,
-        ];
         Fault(if code == Some(&SqlState::QUERY_CANCELED) {
             format!(
-                "{said}: it took longer than [queue] timeout leaves for it, which may be up to 1 min; EXPLAIN by: unwedge queue check"
+                "{said}: it took longer than [queue] timeout leaves for it, which may be up to a minute: timeout = \"1m\""
             )
         } else if code == Some(&SqlState::LOCK_NOT_AVAILABLE) {
             format!(
-                "{said}: somebody has a table of {called}'s for themselves, as a migration does; who: SELECT pid, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE mode = 'AccessExclusiveLock');"
+                "{said}: somebody has a table of {called}'s for themselves, as a migration does; who, and to end what is done there: SELECT pid, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks \
+                 WHERE mode = 'AccessExclusiveLock' AND granted AND relation IN ({})); SELECT pg_cancel_backend(PID);",
+                self.read_relations()
             )
         } else if is_hidden {
             format!(
@@ -687,11 +712,11 @@ impl Reading<'_> {
                 "{said}; as the owner of {called}'s tables: {}",
                 self.grants(catalogue).join(" ")
             )
-        } else if self.version.is_some() && code.is_some_and(|code| is_missing.contains(code)) {
+        } else if self.version.is_some() && is_missing(error) {
             format!("{said}: a part of {called}'s tables is not there; finish its migrations")
-        } else if code.is_some_and(|code| is_missing.contains(code)) {
+        } else if is_missing(error) {
             format!(
-                "{said}: {called} was never started in the schema {:?}, or lives in another, which [queue.library] schema names",
+                "{said}: nothing of {called} is in the schema {:?}: {whereabouts}",
                 self.schema()
             )
         } else {
@@ -700,9 +725,22 @@ impl Reading<'_> {
     }
 }
 
+/// Whether something is not there that was asked for.
+fn is_missing(error: &::postgres::Error) -> bool {
+    let missing = [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_COLUMN,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::UNDEFINED_OBJECT,
+        SqlState::INVALID_SCHEMA_NAME,
+    ];
+    error.code().is_some_and(|code| missing.contains(code))
+}
+
 /// Whether a policy keeps rows back.
 fn is_hidden(error: &::postgres::Error) -> bool {
-    said(error).contains("row-level security")
+    // the words are in the language of the server
+    error.as_db_error().is_some_and(|it| it.routine() == Some("check_enable_rls"))
 }
 
 impl Found {

@@ -128,7 +128,7 @@ pub const LIBRARY: Library = Library {
         " > 0"
     )),
     oldest: None,
-    indexes: &[],
+    indexes: &[&["index_solid_queue_jobs_on_finished_at"]],
     rescue: Rescue {
         by: "Solid Queue's supervisor, which lets them fail,",
         taken: Taken::AfterSilence(Duration::from_secs(300)),

@@ -442,6 +442,14 @@ impl Store {
         Ok(self.session.meta("name")?.unwrap_or(name))
     }
 
+    /// The version that the queue wants workers to be of at least, where it refuses this one for that.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn refuses(&mut self, version: &str) -> Result<Option<String>, Fault> {
+        Ok(self.session.meta("least_version")?.filter(|least| is_before(version, least)))
+    }
+
     /// Wants workers to be of this version or later from now on; those that are there stay.
     ///
     /// # Errors

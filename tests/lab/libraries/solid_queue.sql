@@ -15,7 +15,7 @@ CREATE TABLE solid_queue_jobs (
 CREATE INDEX index_solid_queue_jobs_for_filtering ON solid_queue_jobs (queue_name, finished_at);
 CREATE TABLE solid_queue_ready_executions (
     id bigserial PRIMARY KEY,
-    job_id bigint NOT NULL UNIQUE REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
+    job_id bigint NOT NULL REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
     queue_name varchar NOT NULL,
     priority integer NOT NULL DEFAULT 0,
     created_at timestamp(6) NOT NULL
@@ -23,13 +23,13 @@ CREATE TABLE solid_queue_ready_executions (
 CREATE INDEX index_solid_queue_poll_all ON solid_queue_ready_executions (priority, job_id);
 CREATE TABLE solid_queue_claimed_executions (
     id bigserial PRIMARY KEY,
-    job_id bigint NOT NULL UNIQUE REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
+    job_id bigint NOT NULL REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
     process_id bigint,
     created_at timestamp(6) NOT NULL
 );
 CREATE TABLE solid_queue_scheduled_executions (
     id bigserial PRIMARY KEY,
-    job_id bigint NOT NULL UNIQUE REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
+    job_id bigint NOT NULL REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
     queue_name varchar NOT NULL,
     priority integer NOT NULL DEFAULT 0,
     scheduled_at timestamp(6) NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE solid_queue_scheduled_executions (
 );
 CREATE TABLE solid_queue_blocked_executions (
     id bigserial PRIMARY KEY,
-    job_id bigint NOT NULL UNIQUE REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
+    job_id bigint NOT NULL REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
     queue_name varchar NOT NULL,
     priority integer NOT NULL DEFAULT 0,
     concurrency_key varchar NOT NULL,
@@ -46,13 +46,13 @@ CREATE TABLE solid_queue_blocked_executions (
 );
 CREATE TABLE solid_queue_failed_executions (
     id bigserial PRIMARY KEY,
-    job_id bigint NOT NULL UNIQUE REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
+    job_id bigint NOT NULL REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
     error text,
     created_at timestamp(6) NOT NULL
 );
 CREATE TABLE solid_queue_pauses (
     id bigserial PRIMARY KEY,
-    queue_name varchar NOT NULL UNIQUE,
+    queue_name varchar NOT NULL,
     created_at timestamp(6) NOT NULL
 );
 CREATE TABLE solid_queue_processes (
@@ -72,3 +72,9 @@ CREATE INDEX index_solid_queue_dispatch_all ON solid_queue_scheduled_executions 
 CREATE INDEX index_solid_queue_blocked_executions_for_release ON solid_queue_blocked_executions (concurrency_key, priority, job_id);
 CREATE INDEX index_solid_queue_blocked_executions_for_maintenance ON solid_queue_blocked_executions (expires_at, concurrency_key);
 CREATE INDEX index_solid_queue_claimed_executions_on_process_id_and_job_id ON solid_queue_claimed_executions (process_id, job_id);
+CREATE UNIQUE INDEX index_solid_queue_ready_executions_on_job_id ON solid_queue_ready_executions (job_id);
+CREATE UNIQUE INDEX index_solid_queue_claimed_executions_on_job_id ON solid_queue_claimed_executions (job_id);
+CREATE UNIQUE INDEX index_solid_queue_scheduled_executions_on_job_id ON solid_queue_scheduled_executions (job_id);
+CREATE UNIQUE INDEX index_solid_queue_blocked_executions_on_job_id ON solid_queue_blocked_executions (job_id);
+CREATE UNIQUE INDEX index_solid_queue_failed_executions_on_job_id ON solid_queue_failed_executions (job_id);
+CREATE UNIQUE INDEX index_solid_queue_pauses_on_queue_name ON solid_queue_pauses (queue_name);
