@@ -100,7 +100,11 @@ pub const LIBRARY: Library = Library {
     tried: None,
     oldest: None,
     indexes: &[
-        &["index_good_job_jobs_for_candidate_lookup", "index_good_jobs_on_scheduled_at"],
+        &[
+            "index_good_job_jobs_for_candidate_lookup",
+            "index_good_jobs_jobs_on_priority_created_at_when_unfinished",
+            "index_good_jobs_on_scheduled_at",
+        ],
         &["index_good_jobs_on_discarded"],
     ],
     rescue: Rescue {
