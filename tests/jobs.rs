@@ -563,7 +563,7 @@ fn a_sign_of_life_on_a_server_is_told_by_the_servers_own_clock() {
         assert_eq!(seen.state, state, "{name}: {:?}", seen.why);
     }
     assert_eq!(seen[0].age, Some(Duration::from_secs(60)));
-    let open = unwedge::probes::gate::open_keys(std::path::Path::new("/nowhere"), Some(dir.path()));
+    let open = unwedge::probes::gate::keys(std::path::Path::new("/nowhere"), Some(dir.path())).open;
     assert_eq!(open, ["heartbeat:fresh"]);
 }
 

@@ -114,6 +114,19 @@ pub fn remove(queue: &Queue, job: &Job, open: &[String]) -> Result<usize, String
     asked::within(VERB, Path::new(&word), LIMIT)
 }
 
+/// Takes away what a name stands for that nobody else gives; a result may be a directory.
+///
+/// # Errors
+/// It is not there, or stays.
+pub fn remove_one(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+            std::fs::remove_dir_all(path)
+        }
+        gone => gone,
+    }
+}
+
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
@@ -125,14 +138,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
         let tries = (1..=tries).rev().take(BACK as usize);
         let of_tries = tries.map(|nth| of_try(&output, &mark, id, i64::from(nth)));
         for path in of_tries.chain([note_of(&output, &mark, id)]) {
-            let gone = match std::fs::remove_file(&path) {
-                // a result may be a directory
-                Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
-                    std::fs::remove_dir_all(&path)
-                }
-                gone => gone,
-            };
-            match gone {
+            match remove_one(&path) {
                 Ok(()) => count += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(format!("{}: {error}", text::path(&path))),

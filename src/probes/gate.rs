@@ -48,17 +48,28 @@ pub struct Watched {
     pub is_open: bool,
 }
 
-/// The paths that are open now, as `text::path` writes them. A mount that went since is not, whatever the last round saw.
+/// What is open on a host, and the watched paths of it that are not, as `text::path` writes them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// What is open.
+    pub open: Vec<String>,
+    /// The watched paths that are not.
+    pub closed: Vec<String>,
+}
+
+/// The paths that are open now, as `text::path` writes them.
 #[must_use]
 pub fn open(run_dir: &Path) -> Vec<String> {
-    let (Some(gate), Ok(now)) = (read(run_dir), Now::take()) else { return Vec::new() };
-    if now.since(&gate.at).known().is_none_or(|age| age > AGE_MAX) {
-        return Vec::new();
-    }
-    let open: Vec<(String, Entry)> =
-        gate.paths.into_iter().filter(|(_, entry)| entry.open).collect();
+    paths(run_dir).open
+}
+
+/// The watched paths. A mount that went since is not open, whatever the last round saw.
+fn paths(run_dir: &Path) -> Keys {
+    let Some(gate) = read(run_dir) else { return Keys::default() };
+    let age = Now::take().ok().and_then(|now| now.since(&gate.at).known());
+    let is_fresh = age.is_some_and(|age| age <= AGE_MAX);
     // what cannot be told says nothing against the round
-    let is_told = open.iter().any(|(_, entry)| entry.on.is_some());
+    let is_told = is_fresh && gate.paths.values().any(|entry| entry.open && entry.on.is_some());
     let table = is_told.then(|| mountinfo::once().ok()).flatten();
     let is_there = |path: &str, entry: &Entry| match (&table, entry.on) {
         (Some(table), Some(on)) => {
@@ -67,14 +78,10 @@ pub fn open(run_dir: &Path) -> Vec<String> {
         }
         (None, _) | (_, None) => true,
     };
-    open.into_iter().filter(|(path, entry)| is_there(path, entry)).map(|(path, _)| path).collect()
-}
-
-/// The watched paths that are not among what is `open`.
-#[must_use]
-pub fn closed(run_dir: &Path, open: &[String]) -> Vec<String> {
-    let paths = read(run_dir).map_or_else(BTreeMap::new, |gate| gate.paths);
-    paths.into_keys().filter(|path| !open.contains(path)).collect()
+    let is_open = |(path, entry): &(String, Entry)| is_fresh && entry.open && is_there(path, entry);
+    let (open, closed): (Vec<_>, Vec<_>) = gate.paths.into_iter().partition(is_open);
+    let names = |all: Vec<(String, Entry)>| all.into_iter().map(|(path, _)| path).collect();
+    Keys { open: names(open), closed: names(closed) }
 }
 
 /// What is open on this host alone: a job whose paths lie below nothing that is watched has them here.
@@ -83,19 +90,19 @@ pub fn host_key() -> String {
     format!("host:{}", witness::host())
 }
 
-/// All that is open now: watched paths, and in `own`, the directory of the service user's records, the signs of life of
-/// others that are fresh.
+/// The watched paths, and of what is open, in `own`, the directory of the service user's records, the signs of life of others
+/// that are fresh.
 #[must_use]
-pub fn open_keys(run_dir: &Path, own: Option<&Path>) -> Vec<String> {
-    let mut open = open(run_dir);
+pub fn keys(run_dir: &Path, own: Option<&Path>) -> Keys {
+    let mut keys = paths(run_dir);
     if let (Some(own), Ok(now)) = (own, Now::take())
         && let Ok(kept) = records::read::<Heartbeats>(own, &now)
         && let Some(at) = &kept.at
         && now.since(at).known().is_some_and(|age| age <= AGE_MAX_OF_SIGNS)
     {
-        open.extend(kept.fresh.iter().map(|name| heartbeat::key(name)));
+        keys.open.extend(kept.fresh.iter().map(|name| heartbeat::key(name)));
     }
-    open
+    keys
 }
 
 /// Every watched path.

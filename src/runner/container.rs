@@ -102,16 +102,15 @@ impl Command<'_> {
         if stays {
             add(&["--cgroups", "disabled"]);
         }
-        let place = witness::place().map_err(|error| format!("/proc: {error}"))?;
-        let boot = place.split(':').next().unwrap_or_default();
+        let (boot, place) = here()?;
         for (key, value) in [
             ("host", witness::host()),
             ("uid", uid.to_string()),
             ("queue", self.mark.to_owned()),
             ("job", self.token.id.to_string()),
             ("try", self.token.nth.to_string()),
-            ("boot", boot.to_owned()),
-            ("place", place.clone()),
+            ("boot", boot),
+            ("place", place),
         ] {
             add(&["--label", &format!("unwedge.{key}={value}")]);
         }
@@ -249,8 +248,7 @@ fn of_this_host(engine: &[String], of_everybody: bool) -> Result<BTreeSet<String
     if all.is_empty() {
         return Ok(all);
     }
-    let place = witness::place().map_err(|error| format!("/proc: {error}"))?;
-    let boot = place.split(':').next().unwrap_or_default();
+    let (boot, place) = here()?;
     let labelled = |label: String| {
         let those: Vec<String> = those.iter().cloned().chain([label]).collect();
         listed(engine, &those)
@@ -258,6 +256,13 @@ fn of_this_host(engine: &[String], of_everybody: bool) -> Result<BTreeSet<String
     let of_boot = labelled(format!("label=unwedge.boot={boot}"))?;
     let own = labelled(format!("label=unwedge.place={place}"))?;
     Ok(all.into_iter().filter(|name| own.contains(name) || !of_boot.contains(name)).collect())
+}
+
+/// This boot, and which pid namespace of it.
+fn here() -> Result<(String, String), String> {
+    let place = witness::place().map_err(|error| format!("/proc: {error}"))?;
+    let boot = place.split(':').next().unwrap_or_default().to_owned();
+    Ok((boot, place))
 }
 
 /// Names of the containers that are so, ended ones too.

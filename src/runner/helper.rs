@@ -972,13 +972,9 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
     Ok(())
 }
 
-/// Takes away what a name stands for that nobody else gives; a result may be a directory.
+/// Takes a scratch file away, if there is one.
 fn remove(scratch: Option<&Path>) {
-    if let Some(scratch) = scratch
-        && fs::remove_file(scratch).is_err_and(|error| error.kind() == ErrorKind::IsADirectory)
-    {
-        let _ = fs::remove_dir_all(scratch);
-    }
+    let _ = scratch.map(scratch::remove_one);
 }
 
 /// What its commands find in their environment beside what every command does.

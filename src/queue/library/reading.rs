@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Library, Sorted, Taken};
+use super::{Library, Newer, Sorted, Taken};
 use crate::config::queue::{Library as Written, Queue};
 use crate::probes::jobs::{
     InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
@@ -181,8 +181,8 @@ impl Reading<'_> {
     /// A text of the library's with its schema.
     fn of(&self, text: &str) -> String {
         let text = self.library.newer.iter().fold(text.to_owned(), |text, it| {
-            let has = self.version.is_some_and(|version| version >= it.from);
-            text.replace(&format!("{{{}}}", it.name), if has { it.then } else { it.before })
+            let stands = if self.has(it) { it.then } else { it.before };
+            text.replace(&format!("{{{}}}", it.name), stands)
         });
         text.replace("{parts}", &self.parts)
             .replace("{now}", self.now())
@@ -599,6 +599,11 @@ impl Reading<'_> {
         client.simple_query(&text).ok().as_deref().and_then(first_value)
     }
 
+    /// Whether its version has what came with one.
+    fn has(&self, it: &Newer) -> bool {
+        self.version.is_some_and(|version| version >= it.from)
+    }
+
     /// Whether what jobs were put in with is looked at.
     fn is_shown(&self) -> bool {
         !self.written.output.is_empty()
@@ -609,7 +614,7 @@ impl Reading<'_> {
         let Some(jobs) = self.library.reads.first() else { return Vec::new() };
         let has = |name: &&&'static str| {
             let newer = self.library.newer.iter().find(|it| it.name == **name);
-            newer.is_none_or(|it| self.version.is_some_and(|version| version >= it.from))
+            newer.is_none_or(|it| self.has(it))
         };
         let shown = jobs.shown.iter().filter(|_| self.is_shown());
         jobs.columns.iter().chain(shown).filter(has).copied().collect()

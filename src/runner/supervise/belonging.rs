@@ -14,8 +14,9 @@ use crate::decide::attempts::Token;
 use crate::decide::leases::{self, Patience, Seen};
 use crate::probes::ability::Ability;
 use crate::probes::engine::Ground;
+use crate::probes::gate::{self, Keys};
+use crate::probes::load;
 use crate::probes::witness::{self, Fate};
-use crate::probes::{gate, load};
 use crate::queue::Fault;
 use crate::queue::link::RETRY_HOLDING;
 use crate::queue::store::listing::Job;
@@ -48,7 +49,7 @@ impl Runner {
             return None;
         }
         let (types, lacks) = self.marks();
-        let open = self.open();
+        let Keys { open, closed } = self.keys();
         let worker = NewWorker {
             id: self.id.clone(),
             host: witness::host(),
@@ -57,7 +58,7 @@ impl Runner {
             mode: mode_of(self.types.iter().map(Rc::as_ref)).to_owned(),
             types,
             lacks,
-            closed: gate::closed(&self.setup.run_dir, &open),
+            closed,
             open,
             cpus: std::thread::available_parallelism()
                 .ok()
@@ -88,11 +89,16 @@ impl Runner {
 
     /// What is open on this host now.
     pub(super) fn open(&self) -> Vec<String> {
-        let mut open = gate::open_keys(&self.setup.run_dir, self.setup.keep_dir.as_deref());
-        open.push(gate::host_key());
+        self.keys().open
+    }
+
+    /// That, and the storage of this host that is not.
+    pub(super) fn keys(&self) -> Keys {
+        let mut keys = gate::keys(&self.setup.run_dir, self.setup.keep_dir.as_deref());
+        keys.open.push(gate::host_key());
         let answers = self.buckets.iter().filter(|(_, said)| said.is_ok());
-        open.extend(answers.map(|(name, _)| bucket::key(name)));
-        open
+        keys.open.extend(answers.map(|(name, _)| bucket::key(name)));
+        keys
     }
 
     /// What it can take, and what not.
@@ -361,8 +367,7 @@ impl Runner {
         let told: Vec<Token> = progress.iter().map(|(token, _)| *token).collect();
         let stalls = self.stalls();
         let told_stalls: Vec<Token> = stalls.iter().map(|(token, _)| *token).collect();
-        let (open, deaf) = (self.open(), self.deaf.clone());
-        let closed = gate::closed(&self.setup.run_dir, &open);
+        let (Keys { open, closed }, deaf) = (self.keys(), self.deaf.clone());
         let heard = self.link.ask(move |store| {
             let (load, step) = (Load { load_milli, memory_mib }, step.as_deref());
             let (progress, stalls) = (progress.as_slice(), stalls.as_slice());

@@ -13,7 +13,7 @@ use crate::decide::at_work::Still;
 use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
-use crate::probes::gate::{self, Watch};
+use crate::probes::gate::{Keys, Watch};
 use crate::queue::Fault;
 use crate::queue::store::{ANEW, Ask, Claimed, Ending};
 use crate::runner::container;
@@ -55,8 +55,7 @@ impl Runner {
             self.poll_due = Duration::MAX;
             return;
         }
-        let open = self.open();
-        let closed = gate::closed(&self.setup.run_dir, &open);
+        let Keys { open, closed } = self.keys();
         // the same for engines of types that were read anew
         if self.setup.once && !self.knows_engines() {
             self.poll_due = Duration::MAX;
