@@ -1,6 +1,8 @@
 //! `unwedge-runner.service` as it ships, on a throw-away host with a real systemd: jobs in cgroups of their own, a
 //! runner that hangs, is asked to end, is told of new types, loses its database, and storage that dies under its queue.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::host::{BASE, Host, listed, program, shipped};
@@ -800,7 +802,8 @@ host_test! {
         for nth in 0..12 {
             host.ok(&format!("sleep 1.{}; systemctl kill -s KILL unwedge-runner; rm -f /var/lib/unwedge/queue/runner.json", nth * 7 % 10));
         }
-        host.until("test -z \"$(ls -A /srv/drop)\"");
+        // what was lost twice and last waits half a minute, and then for the next look at the intake
+        host.until_within(Duration::from_secs(90), "test -z \"$(ls -A /srv/drop)\"");
         host.ok("for n in $(seq 60); do test \"$(cat /srv/out/$n)\" = $n; done; test $(ls -A /srv/out | wc -l) = 60");
         let all = host.ok("cd /; unwedge --json jobs list --state done --most 100");
         let all: Value = serde_json::from_str(&all).unwrap();

@@ -220,13 +220,19 @@ impl Host {
     /// Runs a script until it succeeds; what it printed then.
     #[track_caller]
     pub fn until(&self, script: &str) -> String {
+        self.until_within(PATIENCE, script)
+    }
+
+    /// The same for what may take longer.
+    #[track_caller]
+    pub fn until_within(&self, most: Duration, script: &str) -> String {
         let start = now();
         loop {
             let ran = self.bash(script);
             if ran.code == Some(0) {
                 return ran.stdout.trim().to_owned();
             }
-            assert!(start.elapsed() < PATIENCE, "never true: {script}\n{ran:?}\n{}", self.story());
+            assert!(start.elapsed() < most, "never true: {script}\n{ran:?}\n{}", self.story());
             breathe();
         }
     }
