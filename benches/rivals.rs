@@ -163,8 +163,12 @@ pub fn put(store: &mut Store, from: usize, count: usize) {
 }
 
 pub fn enter(store: &mut Store, id: &str) {
-    let mark =
-        TypeMark { digest: "d".to_owned(), first_tier: "1".to_owned(), uses: "1".to_owned() };
+    let mark = TypeMark {
+        digest: "d".to_owned(),
+        first_tier: "1".to_owned(),
+        uses: "1".to_owned(),
+        full: Vec::new(),
+    };
     store
         .register(&NewWorker {
             id: id.to_owned(),

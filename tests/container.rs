@@ -75,6 +75,54 @@ host_test! {
     }
 }
 
+/// Answers as a registry of one image does that was pushed into a directory, and notes what it is asked for.
+const REGISTRY: &str = r#"
+import http.server, json, os, sys
+root = "/srv/registry"
+class Registry(http.server.BaseHTTPRequestHandler):
+    def answer(self):
+        open("/srv/asked", "a").write(self.path + "\n")
+        name, kind = self.path.rsplit("/", 1)[-1].split(":")[-1], "application/octet-stream"
+        if "/manifests/" in self.path:
+            name = "manifest.json"
+            kind = json.load(open(f"{root}/{name}")).get("mediaType", "application/vnd.oci.image.manifest.v1+json")
+        body = b"{}" if self.path == "/v2/" else open(f"{root}/{name}", "rb").read()
+        self.send_response(200)
+        for header in [("Content-Type", kind), ("Content-Length", str(len(body))), ("Connection", "close")]:
+            self.send_header(*header)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+    do_GET = do_HEAD = answer
+http.server.HTTPServer(("127.0.0.1", 5000), Registry).serve_forever()
+"#;
+
+host_test! {
+    fn a_run_is_in_a_container_where_it_is_told_so_on_a_network_that_is_named_and_pulls_where_it_may(
+        host, needs "/usr/bin/podman", needs "/bin/busybox"
+    ) {
+        furnish(&host);
+        host.put("/srv/registry.py", REGISTRY.as_bytes(), "644");
+        host.put("/etc/containers/registries.conf", b"[[registry]]\nlocation = \"127.0.0.1:5000\"\ninsecure = true\n", "644");
+        // by a word on the command line alone
+        host.ok("cd /srv; unwedge run --queue sqlite:///srv/queue.db --mode container --image tools:1 --output 'out/{name}' in/a in/b -- /bin/sh -c 'ls / >$1; cat $0 >>$1' {input} {output}
+                 cat out/a; tail -n 1 out/a | grep -qx x; ! grep -q etc/unwedge out/a; ! grep -qx boot out/a; rm out/*");
+        // the network that is named, and none where none is
+        host.ok("ip link add eth0 type veth peer name eth1");
+        kind(&host, "near", "image = \"tools:1\"\nnetwork = \"host\"", "ls /sys/class/net >$2");
+        kind(&host, "alone", "image = \"tools:1\"", "ls /sys/class/net >$2");
+        host.ok(&format!("{RUN} near.toml in/a; {RUN} alone.toml in/b; grep -qx eth0 out/a; test \"$(cat out/b)\" = lo"));
+        // an image that is not here is a registry's, and none is asked unless the type says so
+        host.ok("podman push --quiet tools:1 dir:/srv/registry; python3 /srv/registry.py >/dev/null 2>&1 & until (: </dev/tcp/127.0.0.1/5000) 2>/dev/null; do sleep 0.1; done");
+        kind(&host, "never", "image = \"127.0.0.1:5000/tools:2\"", "cat $1 >$2");
+        let said = host.bash("cd /srv; timeout 8 unwedge run --queue sqlite:///srv/queue.db --type never.toml in/c");
+        assert!(said.code != Some(0) && said.stderr.contains("nothing runs: cooling-down: ") && said.stderr.contains("exit 125"), "{said:?}");
+        host.ok("test ! -e /srv/asked; echo w >/srv/in/d");
+        kind(&host, "missing", "image = \"127.0.0.1:5000/tools:2\"\npull = \"missing\"", "cat $1 >$2");
+        host.ok(&format!("{RUN} missing.toml in/d; grep -qx w out/d; grep -q /manifests/2 /srv/asked"));
+    }
+}
+
 host_test! {
     fn no_container_is_left_by_whatever_is_killed(host, needs "/usr/bin/podman", needs "/bin/busybox") {
         furnish(&host);

@@ -570,7 +570,7 @@ host_test! {
         host.ok("kill -KILL $(main_pid); mv /etc/unwedge/sentinels/mounts /run/");
         let _ = host.round("--apply");
         host.ok(&format!("systemd-run --quiet --unit=files /bin/bash -c '{}'", run.replace('\'', "")));
-        host.until("journalctl -u files | grep -q 'wait for storage that is not open here: /srv/storagebox'");
+        host.until("journalctl -u files | grep -q 'nothing runs: storage-closed: .*: /srv/storagebox;'");
         let tries = "python3 -c \"import sqlite3; print(*sqlite3.connect('/var/lib/run.db').execute('SELECT state, tries, failures FROM unwedge_jobs ORDER BY id'))\"";
         assert_eq!(host.ok(tries), "('done', 1, 0) ('pending', 0, 0)");
         host.ok("mv /run/mounts /etc/unwedge/sentinels/");
@@ -681,7 +681,7 @@ fn a_run_takes_up_what_was_put_in_and_never_by_another_definition() {
         let mut store = db.open();
         let mark = ["other", "one", "one"].map(str::to_owned);
         let [digest, first_tier, uses] = mark;
-        let types = [("copy".to_owned(), TypeMark { digest, first_tier, uses })];
+        let types = [("copy".to_owned(), TypeMark { digest, first_tier, uses, full: Vec::new() })];
         let other = NewWorker { types: types.into(), ..crate::store::new_worker("there:1:1", "d") };
         store.register(&other).unwrap();
         for words in [&words[..], &[&words[..], &["--dry-run"]].concat()] {
@@ -750,6 +750,90 @@ fn what_a_run_would_do_is_told_and_nothing_is_written() {
         let after = db.rows("SELECT id, state, class, changed_ms FROM unwedge_jobs ORDER BY id");
         assert_eq!((after, desk.path("out/gone").exists()), (before, false));
     }
+}
+
+#[test]
+fn how_far_it_is_is_a_bar_on_a_terminal_and_lines_elsewhere() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let files = [desk.input("a", "x"), desk.input("b", "y")];
+    let gate = desk.path("go").display().to_string();
+    let script = desk.script(&format!("until test -e {gate}; do sleep 0.05; done; cp $1 $2"));
+    let words = [script.as_str(), "{input}", "{output}"];
+    let run = desk.command(&["--output", "out/{name}", "--count", "2"], &files, &words);
+    let line: Vec<String> = std::iter::once(run.get_program())
+        .chain(run.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let mut told = Vec::new();
+    for is_terminal in [true, false] {
+        let said = desk.path("said");
+        let mut command = if is_terminal {
+            let mut command = Command::new("/usr/bin/script");
+            command.args(["--quiet", "--return", "--command", &line.join(" ")]);
+            command.arg("--flush").arg(&said).stdout(Stdio::null());
+            command
+        } else {
+            let mut command =
+                desk.command(&["--output", "again/{name}", "--count", "2"], &files, &words);
+            command.stdout(fs::File::create(&said).unwrap());
+            command
+        };
+        command.current_dir(desk.dir.path()).env("XDG_STATE_HOME", desk.path("state"));
+        let mut own = Own(command.stdin(Stdio::null()).spawn().unwrap());
+        // one line is told every ten seconds
+        let start = Instant::now();
+        while !fs::read_to_string(&said).is_ok_and(|it| it.contains("0 of 2 done, 2 running")) {
+            assert!(start.elapsed().as_secs() < 60, "{:?}", fs::read_to_string(&said));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        fs::write(&gate, "").unwrap();
+        assert_eq!(own.0.wait().unwrap().code(), Some(0));
+        told.push(fs::read_to_string(&said).unwrap());
+        fs::remove_file(&gate).unwrap();
+    }
+    let [terminal, plain] = told.as_slice() else { panic!() };
+    let empty = format!("\r[{}] 0 of 2 done, 2 running, 0 waiting, 0 failed\x1b[K", " ".repeat(20));
+    assert!(terminal.contains(&empty), "{terminal:?}");
+    assert!(terminal.contains("\r\x1b[K2 done, 0 not"), "{terminal:?}");
+    assert_eq!(plain, "0 of 2 done, 2 running, 0 waiting, 0 failed\n2 done, 0 not\n");
+}
+
+#[test]
+fn the_times_of_the_host_are_those_of_a_run() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let files = [desk.input("a", "x")];
+    let config = desk.path("unwedge.toml").display().to_string();
+    let script = desk.script(&format!("echo >{}; sleep 4321", desk.path("begun").display()));
+    let words = [script.as_str(), "{input}", "{output}"];
+    let flags = ["--config", &config, "--output", "out/{name}"];
+    // whoever loses its worker once is put aside where that is said, and with it the run is over
+    fs::write(&config, "[jobs]\nrescues = 1\n").unwrap();
+    let mut own = desk.spawn(&flags, &files, &words);
+    await_that("it runs", || desk.path("begun").exists());
+    let runner = children(i32::try_from(own.0.id()).unwrap())[0];
+    kill(runner, rustix::process::Signal::KILL);
+    assert_eq!(own.0.wait().unwrap().code(), Some(1));
+    assert_eq!(
+        db.rows("SELECT state, class, rescues FROM unwedge_jobs"),
+        [["quarantined", "crashed", "1"]]
+    );
+    // nothing is begun where there is not as much room as that
+    fs::remove_file(desk.path("begun")).unwrap();
+    fs::write(&config, "[jobs]\nmin_free_mib = 1000000000\n").unwrap();
+    let more = [desk.input("b", "x")];
+    let mut command = desk.command(&flags, &more, &words);
+    let said = desk.path("said");
+    let mut own = Own(command.stderr(fs::File::create(&said).unwrap()).spawn().unwrap());
+    await_that("it says why", || {
+        fs::read_to_string(&said).is_ok_and(|it| {
+            it.contains("nothing runs: no-capable-worker: ") && it.contains("no room: ")
+        })
+    });
+    kill(i32::try_from(own.0.id()).unwrap(), rustix::process::Signal::INT);
+    assert_eq!(own.0.wait().unwrap().code(), Some(130));
+    assert!(!desk.path("begun").exists());
 }
 
 #[test]

@@ -736,6 +736,27 @@ host_test! {
 }
 
 host_test! {
+    fn room_is_looked_at_where_each_result_lies_and_not_where_most_do(host) {
+        furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
+        configure(&host, "min_free_mib = 8\nmin_free_inodes = 10\npoll = \"200ms\"", "[[mount]]\npath = \"/srv/out/small\"\nfstype = \"tmpfs\"\n");
+        kind(&host, "t", "output = \"/srv/out/{stem}/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n");
+        host.ok("cd /srv/out; install -d -o unwedge large small; mount -t tmpfs -o size=16m,mode=1777 tmpfs small; head -c 10000000 /dev/zero >small/filler
+                 unwedge-mounts --apply >/dev/null || :; grep -q '/srv/out/small' /run/unwedge/storage.json; systemctl start unwedge-runner
+                 cd /srv/in; tee small.1 large.1 <<<x; unwedge jobs submit t small.1; unwedge jobs submit --wait t large.1");
+        let why = host.ok("cd /; unwedge jobs why 1");
+        assert!(why.starts_with("storage-closed: ") && why.contains("/srv/out/small (no room)"), "{why}");
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        host.ok("rm /srv/out/small/filler");
+        host.until("test -s /srv/out/small/small.1");
+        let journal = host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner");
+        for said in ["t: no room there, and nothing of it that needs /srv/out/small is taken: /srv/out/small: 6 MiB are free, and 8 must be", "t: there is room again: /srv/out/small"] {
+            assert!(journal.contains(said), "{journal}");
+        }
+    }
+}
+
+host_test! {
     fn a_job_that_needs_a_sign_of_life_waits_while_there_is_none_and_its_age_is_told(host) {
         furnish(&host, &[("t", &script("needs = [\"heartbeat:scan\"]", "cp $1 $2")), ("u", &script("", "cp $1 $2"))], "poll = \"200ms\"");
         configure(&host, "poll = \"200ms\"", "[[heartbeat]]\nname = \"scan\"\npath = \"/srv/heart\"\nmax_age = \"1h\"\n");

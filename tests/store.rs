@@ -145,7 +145,12 @@ pub fn new_worker(id: &str, digest: &str) -> NewWorker {
         mode: text("direct"),
         types: [(
             text("t"),
-            TypeMark { digest: text(digest), first_tier: text("first"), uses: text("first") },
+            TypeMark {
+                digest: text(digest),
+                first_tier: text("first"),
+                uses: text("first"),
+                full: Vec::new(),
+            },
         )]
         .into(),
         lacks: BTreeMap::new(),

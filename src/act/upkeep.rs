@@ -25,7 +25,7 @@ use crate::probes::{self, records};
 use crate::queue::Fault;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
-use crate::queue::store::listing::{Job, Worker};
+use crate::queue::store::listing::{Job, Worker, seen};
 use crate::queue::store::upkeep::Removed;
 use crate::queue::store::{Rescued, Store};
 use crate::sys::clock::{Deadline, Now};
@@ -55,14 +55,10 @@ pub fn look(queue: &Queue, limit: Duration) -> Result<Look, Fault> {
     let asked = queue.clone();
     within(limit, move || {
         let mut store = Store::open(&asked)?;
-        let with = |it: Worker| {
-            let standing = it.standing();
-            (it, standing)
-        };
         Ok(Look {
             lanes: store.lanes()?,
             figures: store.figures()?,
-            workers: store.all_workers(false)?.into_iter().map(with).collect(),
+            workers: seen(store.all_workers(false)?),
         })
     })
     .map_err(|why| Fault(why.to_string()))?

@@ -66,6 +66,8 @@ pub struct WorkerCase<'a> {
     pub lacks: Option<&'a str>,
     /// The storage that is open to it.
     pub open: &'a [String],
+    /// That of it which there is no room on for what the type writes.
+    pub full: &'a [String],
     /// The storage of its host that is not: what prefers it is left to others.
     pub closed: &'a [String],
 }
@@ -233,7 +235,10 @@ fn nobody(case: &Case<'_>) -> Option<Why> {
     }
     let closed = |it: &WorkerCase<'_>| -> Vec<String> {
         let needs = case.needs.iter().filter(|need| !it.open.contains(need));
-        needs.chain(case.prefers.iter().filter(|path| it.closed.contains(path))).cloned().collect()
+        let closed = needs.chain(case.prefers.iter().filter(|path| it.closed.contains(path)));
+        let both = case.needs.iter().chain(case.prefers);
+        let full = both.filter(|path| it.open.contains(path) && it.full.contains(path));
+        closed.cloned().chain(full.map(|path| format!("{path} (no room)"))).collect()
     };
     let open: Vec<&&&&WorkerCase<'_>> = same.iter().filter(|it| closed(it).is_empty()).collect();
     if open.is_empty() {
@@ -277,6 +282,7 @@ mod tests {
             first_tier: Some("first"),
             lacks: None,
             open: &[],
+            full: &[],
             closed: &[],
         }
     }
@@ -339,6 +345,13 @@ mod tests {
         check(
             &needy(vec![worker("a"), WorkerCase { open: &needs, ..other() }]),
             &["storage-closed"],
+        );
+        let full = WorkerCase { open: &needs, full: &needs, ..worker("b") };
+        let told = [Why::StorageClosed { closed: vec!["b: /srv/x (no room)".to_owned()] }];
+        assert_eq!(why(&needy(vec![full.clone()])), told);
+        check(
+            &needy(vec![full, WorkerCase { open: &needs, ..worker("c") }]),
+            &["waiting-its-turn"],
         );
         // whose own storage it would work on, and that is closed, is no better than one without
         let fond = |workers| Case { prefers: &needs, ..waiting(workers) };

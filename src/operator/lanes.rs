@@ -7,6 +7,7 @@ use super::{Said, by};
 use crate::cli;
 use crate::config::Settings;
 use crate::queue::store::Store;
+use crate::queue::store::listing::seen;
 use crate::report::lanes as report;
 use crate::sys::clock::Now;
 
@@ -16,9 +17,14 @@ use crate::sys::clock::Now;
 /// There is no answer.
 pub fn list(settings: &Settings, at: &cli::QueueAt, json: bool, now: &Now) -> Result<Said> {
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
-    let (lanes, figures) = asking.ask(|store| Ok((store.lanes()?, store.figures()?)))?;
-    Ok(if json { report::json(&lanes, &figures, now)? } else { report::text(&lanes, &figures) }
-        .into())
+    let (lanes, figures, workers) = asking
+        .ask(|store| Ok((store.lanes()?, store.figures()?, seen(store.all_workers(false)?))))?;
+    Ok(if json {
+        report::json(&lanes, &figures, &workers, now)?
+    } else {
+        report::text(&lanes, &figures, &workers)
+    }
+    .into())
 }
 
 /// Closes lanes.

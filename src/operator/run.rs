@@ -13,6 +13,7 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
 use super::asking;
+use super::jobs::whys;
 use crate::act::offer::jobs_of;
 use crate::act::upkeep;
 use crate::cli;
@@ -23,12 +24,14 @@ use crate::config::job_type::JobType;
 use crate::config::jobs::{Jobs, Keep};
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
+use crate::decide::why::Why;
 use crate::probes::gate::{self, Watch};
 use crate::queue::Fault;
 use crate::queue::link::Link;
 use crate::queue::store::change::Change;
-use crate::queue::store::listing::{Which, Worker};
+use crate::queue::store::listing::{Order, Which, Worker};
 use crate::queue::store::{NewJob, Standing, Store, Submitted};
+use crate::report::jobs::words;
 use crate::report::worked::{Deed, Would};
 use crate::report::{out, worked};
 use crate::runner::setup::{Numbers, Setup};
@@ -42,10 +45,12 @@ use hands::Hands;
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 /// How often the progress is told where nobody looks at a terminal.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How often it is asked why nothing runs.
+const ASK_WHY_EVERY: Duration = Duration::from_secs(3);
 /// How long one look may take: a stop is heard only between two.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
-/// How long a command that is asked to end may take.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a command that is asked to end may take at most: 15 s after a stop of `run` nothing of it lives.
+const GRACE_MAX: Duration = Duration::from_secs(5);
 /// What commands find of the environment that the run was started in.
 const ENVIRONMENT: [&str; 9] =
     ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
@@ -98,14 +103,21 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         put.iter().zip(&jobs).map(|(id, job)| (*id, job.input.as_str())).collect();
     let ids: Vec<i64> = names.keys().copied().collect();
 
-    // well within a lease, whatever that is
-    let beat = host.beat.min(queue.terms.lease / 4);
+    let numbers = Numbers {
+        // well within a lease, whatever that is
+        beat: host.beat.min(queue.terms.lease / 4),
+        grace: host.grace.min(GRACE_MAX),
+        drain: Duration::ZERO,
+        // nobody else knows the type
+        prefer_wait: Duration::ZERO,
+        ..Numbers::of(&host)
+    };
     let setup = Told {
         url,
         timeout: queue.timeout,
         ca_file: queue.ca_file.clone(),
         terms: queue.terms.clone(),
-        setup: setup_of(kind, base, run_dir.clone(), log_dir, beat),
+        setup: setup_of(kind, base, run_dir.clone(), log_dir, numbers),
     };
     // from here on a stop is heard, and whatever is asked ends by itself
     let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
@@ -133,12 +145,14 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
             }
             Ok(stand) => {
                 progress.tell(&stand)?;
-                if stand.iter().all(|it| it.state != State::Running) {
-                    progress.waits_for(&closed(&jobs, run_dir));
-                }
                 if stand.iter().all(|it| it.state.is_over()) {
                     hands.end();
                     return finish(&stand, &names, json);
+                }
+                if progress.stands_still(&stand)
+                    && let Ok(Some((whys, now_ms))) = why_waiting(&mut link, &ids)
+                {
+                    progress.waits_for(whys, now_ms);
                 }
             }
             // it may come back; what runs goes on, and its results wait
@@ -162,16 +176,8 @@ fn setup_of(
     base: PathBuf,
     run_dir: PathBuf,
     log_dir: Option<PathBuf>,
-    beat: Duration,
+    numbers: Numbers,
 ) -> Setup {
-    let numbers = Numbers {
-        beat,
-        grace: GRACE,
-        drain: Duration::ZERO,
-        // nobody else knows the type
-        prefer_wait: Duration::ZERO,
-        ..Numbers::default()
-    };
     Setup {
         slots: kind.concurrency.unwrap_or(1),
         types: vec![kind],
@@ -394,13 +400,14 @@ fn put_in(store: &mut Store, jobs: &[NewJob], aside_too: bool) -> Result<Vec<i64
     Ok(ids)
 }
 
-/// The storage that jobs need and that is not open here now.
-fn closed(jobs: &[NewJob], run_dir: &Path) -> Vec<String> {
-    let mut needs: Vec<&String> = jobs.iter().flat_map(|job| &job.needs).collect();
-    needs.sort();
-    needs.dedup();
-    let open = if needs.is_empty() { Vec::new() } else { gate::open(run_dir) };
-    needs.into_iter().filter(|need| !open.contains(need)).cloned().collect()
+/// Why the next of the jobs is not running, and the present of the queue; nothing where none waits.
+fn why_waiting(link: &mut Link, ids: &[i64]) -> Result<Option<(Vec<Why>, u64)>, Fault> {
+    let which = Which::ids(ids).standing(&[State::Pending, State::Retryable]);
+    link.ask(move |store| {
+        let Some(next) = store.list(&which, Order::Turn, 1)?.pop() else { return Ok(None) };
+        let (lanes, workers, now_ms) = (store.lanes()?, store.all_workers(false)?, store.now_ms()?);
+        Ok(Some((whys(&next, &lanes, &workers, None, now_ms, 0), now_ms)))
+    })
 }
 
 /// How much of all is over, as a bar.
@@ -418,6 +425,9 @@ struct Progress {
     last: String,
     due: Duration,
     said: Option<String>,
+    /// When it is asked why nothing runs; none while something does.
+    ask_due: Option<Duration>,
+    waits: Vec<Why>,
 }
 
 impl Progress {
@@ -429,6 +439,8 @@ impl Progress {
             last: String::new(),
             due: boottime() + TELL_EVERY,
             said: None,
+            ask_due: None,
+            waits: Vec::new(),
         }
     }
 
@@ -454,14 +466,22 @@ impl Progress {
         })?)
     }
 
-    /// Says which storage is waited for, once while it lasts.
-    fn waits_for(&mut self, closed: &[String]) {
-        if !closed.is_empty() {
-            let closed = closed.join(", ");
-            self.trouble(&format!(
-                "jobs wait for storage that is not open here: {closed} (unwedge-mounts says why)"
-            ));
+    /// Whether nothing has run for so long that somebody will ask why.
+    fn stands_still(&mut self, stand: &[Standing]) -> bool {
+        let now = boottime();
+        let due = self.ask_due.unwrap_or(now + ASK_WHY_EVERY);
+        let is_still = stand.iter().all(|it| it.state != State::Running);
+        self.ask_due = is_still.then_some(if due <= now { now + ASK_WHY_EVERY } else { due });
+        is_still && due <= now
+    }
+
+    /// Says why nothing runs, once while it lasts.
+    fn waits_for(&mut self, whys: Vec<Why>, now_ms: u64) {
+        let first = whys.first().filter(|why| **why != Why::ItsTurn);
+        if let Some(why) = first.filter(|_| self.waits != whys) {
+            out::complain(&format!("unwedge run: nothing runs: {}", words(why, now_ms)));
         }
+        self.waits = whys;
     }
 
     /// Says what is wrong, once while it lasts.

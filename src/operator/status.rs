@@ -16,7 +16,7 @@ use crate::probes::work::Work;
 use crate::probes::{gate, incidents, worker};
 use crate::queue::Fault;
 use crate::queue::store::Store;
-use crate::queue::store::listing::{Order, Which};
+use crate::queue::store::listing::{Order, Which, seen};
 use crate::report::out;
 use crate::report::status::{self as report, LaneNow, Queue, Screen, WorkerNow};
 use crate::sys::clock::{Now, pause};
@@ -108,6 +108,5 @@ fn screen(store: &mut Store, prefer_wait_ms: u64) -> Result<Queue, Fault> {
         let lane = lanes.iter().find(|lane| lane.kind == kind).cloned();
         all.insert(kind, LaneNow { lane, figures, whys });
     }
-    let workers = workers.into_iter().map(|it| (it.clone(), it.standing())).collect();
-    Ok(Queue::Own { lanes: all, workers, now_ms })
+    Ok(Queue::Own { lanes: all, workers: seen(workers), now_ms })
 }

@@ -15,12 +15,11 @@ use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::{Services, Settings, duration};
 use crate::decide::leases::Seen;
-use crate::decide::workers::Standing;
 use crate::manifest::RUNNER;
 use crate::probes::services;
 use crate::probes::witness::{self, Fate, OfJob};
 use crate::queue::store::Store;
-use crate::queue::store::listing::Worker;
+use crate::queue::store::listing::{Worker, seen};
 use crate::report::workers as report;
 use crate::runner::{container, helper};
 use crate::sys::clock::{Deadline, Now, pause};
@@ -46,9 +45,7 @@ pub fn list(
     now: &Now,
 ) -> Result<Said> {
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
-    let workers = asking.ask(move |store| store.all_workers(dead_too))?;
-    let all: Vec<(Worker, Standing)> =
-        workers.into_iter().map(|it| (it.clone(), it.standing())).collect();
+    let all = seen(asking.ask(move |store| store.all_workers(dead_too))?);
     Ok(if json { report::json(&all, now)? } else { report::text(&all) }.into())
 }
 

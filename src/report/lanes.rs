@@ -59,13 +59,8 @@ pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
                 let labels = [("lane", kind), ("trouble", word)];
                 metrics.set("unwedge_lane_trouble", &labels, flag(is_so))?;
             }
-            let can = |(worker, standing): &&(Worker, Standing)| {
-                let mark = worker.types.get(kind);
-                let digest = lane.and_then(|lane| lane.digest.as_deref());
-                let is_same = mark.is_some_and(|mark| digest.is_none_or(|it| it == mark.digest));
-                standing.takes_work() && is_same
-            };
-            let able = look.workers.iter().filter(can).count();
+            let of_lane = look.workers.iter().filter(|(it, _)| is_of_lane(it, kind, lane));
+            let able = of_lane.filter(|(_, standing)| standing.takes_work()).count();
             metrics.set("unwedge_lane_workers", &[("lane", kind)], count(able))?;
             if let Some(ms) = of.oldest_waiting_ms {
                 let name = "unwedge_lane_oldest_waiting_seconds";
@@ -98,9 +93,35 @@ pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
     Ok(())
 }
 
+/// Whether a worker can take jobs of a type as its lane has it.
+fn is_of_lane(worker: &Worker, kind: &str, lane: Option<&Lane>) -> bool {
+    let digest = lane.and_then(|lane| lane.digest.as_deref());
+    worker.types.get(kind).is_some_and(|mark| digest.is_none_or(|it| it == mark.digest))
+}
+
+/// How the workers of a lane stand; those that know its type and cannot take it now are unable.
+fn hands(
+    workers: &[(Worker, Standing)],
+    kind: &str,
+    lane: Option<&Lane>,
+) -> Vec<(&'static str, usize)> {
+    let of_lane = |standing: Standing| {
+        let such = |(it, how): &&(Worker, Standing)| *how == standing && is_of_lane(it, kind, lane);
+        (standing.name(), workers.iter().filter(such).count())
+    };
+    let unable = |(it, how): &&(Worker, Standing)| how.takes_work() && it.lacks.contains_key(kind);
+    let unable = ("unable", workers.iter().filter(unable).count());
+    let all = Standing::ALL.into_iter().map(of_lane).chain([unable]);
+    all.filter(|(_, count)| *count > 0).collect()
+}
+
 /// For a person.
 #[must_use]
-pub fn text(lanes: &[Lane], figures: &BTreeMap<String, Figures>) -> String {
+pub fn text(
+    lanes: &[Lane],
+    figures: &BTreeMap<String, Figures>,
+    workers: &[(Worker, Standing)],
+) -> String {
     if lanes.is_empty() && figures.is_empty() {
         return "no lane yet: one comes with the first worker or job of its type\n".to_owned();
     }
@@ -126,7 +147,13 @@ pub fn text(lanes: &[Lane], figures: &BTreeMap<String, Figures>) -> String {
             time(of.p95_ms),
             of.done_last_minute
         );
-        out += &more(of);
+        let hands = hands(workers, kind, lane);
+        if !hands.is_empty() {
+            let hands: Vec<String> =
+                hands.iter().map(|(how, count)| format!("{count} {how}")).collect();
+            let _ = writeln!(out, "    workers: {}", hands.join(", "));
+        }
+        out += &more(of, lane.and_then(|it| it.first_tier.as_deref()));
         if let Some(lane) = lane {
             out += &trouble(lane);
         }
@@ -134,7 +161,7 @@ pub fn text(lanes: &[Lane], figures: &BTreeMap<String, Figures>) -> String {
     out
 }
 
-fn more(of: &Figures) -> String {
+fn more(of: &Figures, first_tier: Option<&str>) -> String {
     let mut out = String::new();
     let list = |all: &BTreeMap<String, u64>| {
         let named = |name: &str| if name.is_empty() { "-" } else { name }.to_owned();
@@ -143,7 +170,8 @@ fn more(of: &Figures) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    if of.tiers.len() > 1 {
+    // one that makes all of them as it should says nothing
+    if of.tiers.keys().any(|tier| Some(tier.as_str()) != first_tier) {
         let _ = writeln!(out, "    results by tier: {}", list(&of.tiers));
     }
     if of.empty > 0 {
@@ -226,6 +254,7 @@ pub(super) struct LaneJson<'a> {
     paused: Option<&'a str>,
     open: Option<&'a str>,
     other_definition: &'a [String],
+    workers: BTreeMap<&'static str, usize>,
     waiting: u64,
     to_finish_ms: Option<u64>,
     #[serde(flatten)]
@@ -233,7 +262,12 @@ pub(super) struct LaneJson<'a> {
 }
 
 impl<'a> LaneJson<'a> {
-    pub(super) fn of(kind: &'a str, lane: Option<&'a Lane>, figures: &'a Figures) -> Self {
+    pub(super) fn of(
+        kind: &'a str,
+        lane: Option<&'a Lane>,
+        figures: &'a Figures,
+        workers: &[(Worker, Standing)],
+    ) -> Self {
         Self {
             kind,
             troubles: lane.map(troubles).unwrap_or_default(),
@@ -242,6 +276,7 @@ impl<'a> LaneJson<'a> {
             paused: lane.and_then(|it| Some(it.paused.as_ref()?.1.as_str())),
             open: lane.and_then(|it| Some(it.open.as_ref()?.why.as_str())),
             other_definition: lane.map_or(&[], |it| &it.others),
+            workers: hands(workers, kind, lane).into_iter().collect(),
             waiting: figures.waiting(),
             to_finish_ms: figures.to_finish_ms(),
             figures,
@@ -253,10 +288,15 @@ impl<'a> LaneJson<'a> {
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn json(lanes: &[Lane], figures: &BTreeMap<String, Figures>, now: &Now) -> Result<String> {
+pub fn json(
+    lanes: &[Lane],
+    figures: &BTreeMap<String, Figures>,
+    workers: &[(Worker, Standing)],
+    now: &Now,
+) -> Result<String> {
     let none = Figures::default();
     let lanes = all(lanes, figures)
-        .map(|(kind, lane)| LaneJson::of(kind, lane, figures.get(kind).unwrap_or(&none)))
+        .map(|(kind, lane)| LaneJson::of(kind, lane, figures.get(kind).unwrap_or(&none), workers))
         .collect();
     Ok(serde_json::to_string(&Object { head: Head::of(OPERATOR, now), lanes })? + "\n")
 }
@@ -269,4 +309,140 @@ pub(super) fn all<'a>(
     let unknown = figures.keys().filter(|kind| !lanes.iter().any(|lane| lane.kind == **kind));
     let known = lanes.iter().map(|lane| (lane.kind.as_str(), Some(lane)));
     known.chain(unknown.map(|kind| (kind.as_str(), None)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::at_work::Still;
+    use crate::queue::store::{Lack, TypeMark};
+
+    fn worker(digest: &str) -> Worker {
+        let mark = TypeMark {
+            digest: digest.to_owned(),
+            first_tier: "first".to_owned(),
+            uses: "first".to_owned(),
+            full: Vec::new(),
+        };
+        Worker {
+            id: "b:1:2:3".to_owned(),
+            host: "a".to_owned(),
+            unit: None,
+            version: "0".to_owned(),
+            mode: "direct".to_owned(),
+            types: BTreeMap::from([("t".to_owned(), mark)]),
+            lacks: BTreeMap::new(),
+            open: Vec::new(),
+            closed: Vec::new(),
+            state: "idle".to_owned(),
+            step: None,
+            done: 0,
+            failed: 0,
+            silent_ms: 0,
+            started_ms: 0,
+            ended_ms: None,
+            cpus: None,
+            load_milli: None,
+            memory_mib: None,
+            deaf: None,
+            stale: Duration::from_secs(60),
+        }
+    }
+
+    fn lane() -> Lane {
+        Lane {
+            kind: "t".to_owned(),
+            digest: Some("d".to_owned()),
+            first_tier: Some("first".to_owned()),
+            paused: None,
+            open: None,
+            others: Vec::new(),
+            tiers: Vec::new(),
+        }
+    }
+
+    fn figures() -> Figures {
+        let some = |all: &[(&str, u64)]| {
+            all.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+        };
+        Figures {
+            counts: BTreeMap::from([
+                (State::Pending, 5),
+                (State::Retryable, 1),
+                (State::Running, 2),
+                (State::Done, 40),
+                (State::Failed, 3),
+                (State::Quarantined, 4),
+            ]),
+            oldest_waiting_ms: Some(90_000),
+            tiers: some(&[("first", 30), ("second", 10)]),
+            empty: 7,
+            stalled: BTreeMap::from([(Still::HungOnIo, 1)]),
+            mean_ms: Some(1_500),
+            p95_ms: Some(4_000),
+            last_done_ms: Some(1),
+            done_last_minute: 16,
+            classes: some(&[("failed", 3), ("conflict", 4)]),
+        }
+    }
+
+    #[test]
+    fn a_lane_is_told_with_its_workers_its_figures_and_how_long_it_takes() {
+        let other = worker("e");
+        let unable = Worker {
+            types: BTreeMap::new(),
+            lacks: BTreeMap::from([(
+                "t".to_owned(),
+                Lack { why: "x".to_owned(), digest: "d".to_owned() },
+            )]),
+            ..worker("d")
+        };
+        let workers = [
+            (worker("d"), Standing::Busy),
+            (worker("d"), Standing::Busy),
+            (worker("d"), Standing::Idle),
+            (worker("d"), Standing::Stale),
+            (other, Standing::Idle),
+            (unable.clone(), Standing::Idle),
+            (unable, Standing::Hung),
+        ];
+        let all = BTreeMap::from([("t".to_owned(), figures())]);
+        let told = text(&[lane()], &all, &workers);
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "LANE              WAITING  RUNNING     DONE  FAILED   ASIDE      MEAN       P95    /MIN",
+                "t                       6        2       40       3       4     1.5 s     4.0 s      16",
+                "    workers: 1 idle, 2 busy, 1 stale, 1 unable",
+                "    results by tier: first 30, second 10",
+                "    empty results: 7 of the last 40",
+                "    hung-on-io: 1 of 2 that run; unwedge jobs list --state running",
+                "    failures by class: conflict 4, failed 3",
+                "    the oldest has waited 1 min 30 s; all done in 30 s at this rate",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_says_nothing_is_not_told() {
+        let quiet = Figures {
+            counts: BTreeMap::from([(State::Done, 1)]),
+            tiers: BTreeMap::from([("first".to_owned(), 1)]),
+            ..Figures::default()
+        };
+        let told =
+            |figures: Figures| text(&[lane()], &BTreeMap::from([("t".to_owned(), figures)]), &[]);
+        assert_eq!(told(quiet.clone()).lines().count(), 2, "{}", told(quiet.clone()));
+        // made by another alone it is no matter of course
+        let second = Figures { tiers: BTreeMap::from([("second".to_owned(), 1)]), ..quiet.clone() };
+        assert!(told(second).contains("results by tier: second 1"));
+        // none was done in the last minute: there is no rate to tell by
+        let waits = Figures {
+            counts: BTreeMap::from([(State::Pending, 1)]),
+            oldest_waiting_ms: Some(1_000),
+            ..quiet
+        };
+        assert!(told(waits).ends_with("the oldest has waited 1.0 s\n"));
+    }
 }

@@ -177,7 +177,7 @@ pub fn text(screen: &Screen, now: &Now) -> String {
         }
         Queue::Own { lanes, workers, now_ms } => {
             let _ = writeln!(out, "  workers: {}", by_standing(workers));
-            out += &of_lanes(lanes, *now_ms);
+            out += &of_lanes(lanes, workers, *now_ms);
         }
     }
     match &screen.incidents {
@@ -193,11 +193,15 @@ pub fn text(screen: &Screen, now: &Now) -> String {
     out
 }
 
-fn of_lanes(lanes: &BTreeMap<String, LaneNow>, now_ms: u64) -> String {
+fn of_lanes(
+    lanes: &BTreeMap<String, LaneNow>,
+    workers: &[(Worker, Standing)],
+    now_ms: u64,
+) -> String {
     let known: Vec<Lane> = lanes.values().filter_map(|it| it.lane.clone()).collect();
     let figures = lanes.iter().map(|(kind, it)| (kind.clone(), it.figures.clone())).collect();
-    let mut out: String =
-        lanes::text(&known, &figures).lines().map(|line| format!("  {line}\n")).collect();
+    let text = lanes::text(&known, &figures, workers);
+    let mut out: String = text.lines().map(|line| format!("  {line}\n")).collect();
     for (kind, it) in lanes {
         for why in it.whys.iter().filter(|why| **why != Why::ItsTurn) {
             let _ = writeln!(out, "  {kind} waits: {}", words(why, now_ms));
@@ -281,7 +285,7 @@ pub fn json(screen: &Screen, now: &Now) -> Result<String> {
             lanes: lanes
                 .iter()
                 .map(|(kind, it)| LaneNowJson {
-                    lane: LaneJson::of(kind, it.lane.as_ref(), &it.figures),
+                    lane: LaneJson::of(kind, it.lane.as_ref(), &it.figures, workers),
                     why: it.whys.iter().map(|why| WhyJson::of(why, *now_ms)).collect(),
                 })
                 .collect(),

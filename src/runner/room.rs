@@ -1,6 +1,7 @@
-//! Whether there is room for what a type writes: a key that must be open before anything of it is taken. A child asks,
-//! and no more often than storage answers; what is unknown is closed. Storage that is watched and not open is left alone:
-//! its own gate keeps its jobs back.
+//! Whether there is room for what a type writes: a key that must be open before anything of it is taken. What is watched
+//! below where it writes has room of its own, and keeps back those jobs alone that need it. A child asks, and no more
+//! often than storage answers; what is unknown is closed. Storage that is watched and not open is left alone: its own gate
+//! keeps its jobs back.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,22 +25,25 @@ const AGAIN_MAX: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Floor {
-    /// MiB. Default 64.
+    /// MiB.
     pub mib: u64,
-    /// Inodes. Default 1000.
+    /// Inodes.
     pub inodes: u64,
-}
-
-impl Default for Floor {
-    fn default() -> Self {
-        Self { mib: 64, inodes: 1000 }
-    }
 }
 
 /// Where types write, by name; one may write to several.
 pub type Places = Vec<(String, PathBuf)>;
 
-/// Tells of each type why there is no room for it; of one that is not in it there is. Types may come anew.
+/// Where there is no room; for what is not in it there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Full {
+    /// The types of which nothing is taken, and why.
+    pub types: BTreeMap<String, String>,
+    /// The watched paths, as `text::path` writes them, of which nothing of a type is taken, by its name, and why.
+    pub below: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// Tells where there is no room. Types may come anew.
 pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sender<Event>) {
     let mut wanted = Places::new();
     let mut waits: BTreeMap<PathBuf, (Duration, Duration, String)> = BTreeMap::new();
@@ -52,23 +56,29 @@ pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sen
         }
         limit = EVERY;
         let open = gate::open(run_dir);
-        let mut seen: BTreeMap<&PathBuf, Option<String>> = BTreeMap::new();
-        for (_, path) in &wanted {
-            if seen.contains_key(path) {
-                continue;
-            }
-            let needs = gate::Watch::unnamed(run_dir.to_owned()).needs_of(&[path]);
-            let why = if needs.iter().all(|need| open.contains(need)) {
-                ask(path, floor, &mut waits)
-            } else {
-                None
+        let watched: Vec<PathBuf> = open.iter().filter_map(|it| text::path_of(it)).collect();
+        let watch = gate::Watch::unnamed(run_dir.to_owned());
+        let mut seen: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
+        let mut look = |path: &Path| {
+            let look = || {
+                let is_open = watch.needs_of(&[path]).iter().all(|need| open.contains(need));
+                if is_open { ask(path, floor, &mut waits) } else { None }
             };
-            seen.insert(path, why);
+            seen.entry(path.to_owned()).or_insert_with(look).clone()
+        };
+        let mut full = Full::default();
+        for (kind, root) in &wanted {
+            if let Some(why) = look(root) {
+                full.types.insert(kind.clone(), why);
+            }
+            for path in watched.iter().filter(|it| *it != root && it.starts_with(root)) {
+                if let Some(why) = look(path) {
+                    let of_kind = full.below.entry(kind.clone()).or_default();
+                    of_kind.insert(text::path(path), why);
+                }
+            }
         }
-        let full = wanted
-            .iter()
-            .filter_map(|(kind, path)| Some((kind.clone(), seen.get(path).cloned().flatten()?)));
-        if send.send(Event::Room(full.collect())).is_err() {
+        if send.send(Event::Room(full)).is_err() {
             return;
         }
     }

@@ -8,51 +8,49 @@ use serde::{Deserialize, Serialize};
 use super::room::Floor;
 use crate::config::bucket::Bucket;
 use crate::config::job_type::JobType;
+use crate::config::jobs::Jobs;
 use crate::probes::records::path_text;
 
-/// The times of a runner.
+/// The times of a runner, as [`Jobs`] has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbers {
-    /// How often work is looked for where none was. Default 2 s, and up to a tenth more or less.
+    /// How often work is looked for where none was, and up to a tenth more or less.
     pub poll: Duration,
-    /// How often it beats. Default 15 s.
+    /// How often it beats.
     pub beat: Duration,
-    /// How long nothing of a job may move until that is told. Default 60 s.
+    /// How long nothing of a job may move until that is told.
     pub slow: Duration,
-    /// How long a worker may be silent. Default 120 s.
-    pub lease: Duration,
-    /// How often others are looked at, workers and buckets. Default 30 s.
+    /// How often others are looked at, workers and buckets.
     pub sweep: Duration,
-    /// How long a command that is asked to end may take. Default 10 s.
+    /// How long a command that is asked to end may take.
     pub grace: Duration,
-    /// How long running jobs may go on once the runner is to end. Default 90 s.
+    /// How long running jobs may go on once the runner is to end.
     pub drain: Duration,
-    /// How long jobs are left to workers that have the first tool of their type, by one that has only another.
-    /// Default 120 s.
+    /// How long jobs are left to workers that have their paths, and the first tool of their type.
     pub prefer_wait: Duration,
-    /// How often tools are looked for. Default 5 min.
+    /// How often tools are looked for.
     pub tools: Duration,
-    /// So often a job may lose its worker. Default 3.
+    /// So often a job may lose its worker.
     pub rescues: u32,
     /// Room that must be left where its jobs write.
     pub floor: Floor,
 }
 
-impl Default for Numbers {
-    fn default() -> Self {
-        let secs = Duration::from_secs;
+impl Numbers {
+    /// Those of this host.
+    #[must_use]
+    pub fn of(jobs: &Jobs) -> Self {
         Self {
-            poll: secs(2),
-            beat: secs(15),
-            slow: secs(60),
-            lease: secs(120),
-            sweep: secs(30),
-            grace: secs(10),
-            drain: secs(90),
-            prefer_wait: secs(120),
-            tools: secs(300),
-            rescues: 3,
-            floor: Floor::default(),
+            poll: jobs.poll,
+            beat: jobs.beat,
+            slow: jobs.slow,
+            sweep: jobs.sweep,
+            grace: jobs.grace,
+            drain: jobs.drain,
+            prefer_wait: jobs.prefer_wait,
+            tools: jobs.tools,
+            rescues: jobs.rescues,
+            floor: Floor { mib: jobs.min_free_mib, inodes: jobs.min_free_inodes },
         }
     }
 }

@@ -23,7 +23,7 @@ use super::engines::{self, Look};
 use super::hand::Hand;
 use super::order::Tell;
 use super::outbox::Outbox;
-use super::room::{self, Places};
+use super::room::{self, Full, Places};
 use super::running::{News, Running};
 use super::setup::Setup;
 use super::tree;
@@ -147,8 +147,8 @@ pub enum Event {
     Reread,
     /// What the queue tells by itself.
     Rung(Rung),
-    /// The types that there is no room for, and why.
-    Room(BTreeMap<String, String>),
+    /// Where there is no room.
+    Room(Full),
     /// A bucket answers, or why it does not.
     Bucket(String, Result<(), String>),
     /// An engine of containers answers, or why it does not.
@@ -203,8 +203,8 @@ struct Runner {
     stopping: Option<Duration>,
     /// Why it does not hear when jobs come.
     deaf: Option<String>,
-    /// The types that there is no room for; none before that was looked at.
-    full: Option<BTreeMap<String, String>>,
+    /// Where there is no room; none before that was looked at.
+    full: Option<Full>,
     /// What buckets were last found to be; those that are not in it were not asked yet.
     buckets: BTreeMap<String, Result<(), String>>,
     /// What engines of containers were last found to be; those that are not in it were not asked yet.

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::room::Floor;
 use super::setup::Numbers;
 use super::supervise::say;
 use crate::act::store;
@@ -87,20 +86,7 @@ impl Wish {
     /// Its times.
     #[must_use]
     pub fn numbers(&self) -> Numbers {
-        let jobs = &self.jobs;
-        Numbers {
-            poll: jobs.poll,
-            beat: jobs.beat,
-            slow: jobs.slow,
-            sweep: jobs.sweep,
-            tools: jobs.tools,
-            grace: jobs.grace,
-            drain: jobs.drain,
-            prefer_wait: jobs.prefer_wait,
-            rescues: jobs.rescues,
-            floor: Floor { mib: jobs.min_free_mib, inodes: jobs.min_free_inodes },
-            ..Numbers::default()
-        }
+        Numbers::of(&self.jobs)
     }
 }
 

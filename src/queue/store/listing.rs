@@ -308,6 +308,16 @@ impl Worker {
     }
 }
 
+/// Workers, each with how it stands.
+#[must_use]
+pub fn seen(workers: Vec<Worker>) -> Vec<(Worker, Standing)> {
+    let seen = |it: Worker| {
+        let standing = it.standing();
+        (it, standing)
+    };
+    workers.into_iter().map(seen).collect()
+}
+
 /// The order of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {

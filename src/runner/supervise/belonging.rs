@@ -25,6 +25,7 @@ use crate::queue::store::{
 };
 use crate::report::runner::Standing;
 use crate::runner::engines::Look;
+use crate::runner::room::Full;
 use crate::runner::tree;
 use crate::sys::clock::boottime;
 use crate::sys::text;
@@ -101,6 +102,19 @@ impl Runner {
         keys
     }
 
+    /// The same for jobs of a type: what there is no room on is closed to them.
+    pub(super) fn keys_of(&self, kind: &JobType) -> Keys {
+        let mut keys = self.keys();
+        let full = self.full.as_ref().and_then(|full| full.below.get(&kind.name));
+        let (full, open) = keys
+            .open
+            .into_iter()
+            .partition::<Vec<_>, _>(|it| full.is_some_and(|full| full.contains_key(it)));
+        keys.open = open;
+        keys.closed.extend(full);
+        keys
+    }
+
     /// What it can take, and what not.
     pub(super) fn marks(&self) -> (BTreeMap<String, TypeMark>, BTreeMap<String, Lack>) {
         let (mut types, mut lacks) = (BTreeMap::new(), BTreeMap::new());
@@ -126,7 +140,9 @@ impl Runner {
                     first_tier.clone()
                 }
             };
-            types.insert(kind.name.clone(), TypeMark { digest, first_tier, uses });
+            let full = self.full.as_ref().and_then(|full| full.below.get(&kind.name));
+            let full = full.map(|below| below.keys().cloned().collect()).unwrap_or_default();
+            types.insert(kind.name.clone(), TypeMark { digest, first_tier, uses, full });
         }
         (types, lacks)
     }
@@ -150,7 +166,7 @@ impl Runner {
         {
             return Some(Lacking::Now(format!("its engine does not answer: {why}")));
         }
-        let full = self.full.as_ref().and_then(|full| full.get(&kind.name));
+        let full = self.full.as_ref().and_then(|full| full.types.get(&kind.name));
         full.map(|why| Lacking::Now(format!("no room: {why}")))
     }
 
@@ -195,17 +211,27 @@ impl Runner {
         let _ = self.places.send(places);
     }
 
-    /// Hears for which types there is no room.
-    pub(super) fn hear_room(&mut self, full: &BTreeMap<String, String>) {
+    /// Hears where there is no room.
+    pub(super) fn hear_room(&mut self, full: &Full) {
         if self.full.as_ref() == Some(full) {
             return;
         }
         let before = self.full.replace(full.clone()).unwrap_or_default();
-        for (kind, why) in full.iter().filter(|(kind, _)| !before.contains_key(*kind)) {
+        for (kind, why) in full.types.iter().filter(|(kind, _)| !before.types.contains_key(*kind)) {
             say(&format!("{kind}: no room for what it writes, and nothing of it is taken: {why}"));
         }
-        for kind in before.keys().filter(|kind| !full.contains_key(*kind)) {
+        for kind in before.types.keys().filter(|kind| !full.types.contains_key(*kind)) {
             say(&format!("{kind}: there is room again"));
+        }
+        let (was, is) = (places_of(&before), places_of(full));
+        for (kind, path) in is.difference(&was) {
+            let why = &full.below[*kind][*path];
+            say(&format!(
+                "{kind}: no room there, and nothing of it that needs {path} is taken: {why}"
+            ));
+        }
+        for (kind, path) in was.difference(&is) {
+            say(&format!("{kind}: there is room again: {path}"));
         }
         if *full != before {
             self.retype();
@@ -518,4 +544,9 @@ impl Runner {
             Err(Fault(why)) => self.trouble("queue", &why),
         }
     }
+}
+
+/// The types and the paths below where they write that there is no room on.
+fn places_of(full: &Full) -> BTreeSet<(&String, &String)> {
+    full.below.iter().flat_map(|(kind, paths)| paths.keys().map(move |path| (kind, path))).collect()
 }

@@ -55,7 +55,6 @@ impl Runner {
             self.poll_due = Duration::MAX;
             return;
         }
-        let Keys { open, closed } = self.keys();
         // the same for engines of types that were read anew
         if self.setup.once && !self.knows_engines() {
             self.poll_due = Duration::MAX;
@@ -81,7 +80,7 @@ impl Runner {
                 Some(Ability::None(_) | Ability::Unknown(_)) | None => continue,
             };
             let rests = self.troubled.get(&kind.name).is_some_and(|until| *until > now);
-            let is_full = full.contains_key(&kind.name);
+            let is_full = full.types.contains_key(&kind.name);
             if free == 0 || rests || is_full || self.ground_of(&kind).is_err() {
                 continue;
             }
@@ -89,8 +88,8 @@ impl Runner {
             if self.claimed.iter().any(|(it, _)| it.name == kind.name) {
                 continue;
             }
-            let (id, name, open) = (self.id.clone(), kind.name.clone(), open.clone());
-            let closed = closed.clone();
+            let (id, name) = (self.id.clone(), kind.name.clone());
+            let Keys { open, closed } = self.keys_of(&kind);
             let leave = self.setup.numbers.prefer_wait;
             let (batch, free) = (kind.batch, u32::try_from(free).unwrap_or(u32::MAX));
             let digest = kind.digest();
@@ -158,13 +157,13 @@ impl Runner {
             return self.end(claimed, kind, Report::failed(Class::Permanent, why), None);
         };
         // the gate may have closed since: then it goes back as it was
-        let open = self.open();
+        let open = self.keys_of(kind).open;
         if !claimed.closed(&open).is_empty() {
             let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         }
         // so may the room have gone
-        if self.full.as_ref().is_none_or(|full| full.contains_key(&kind.name)) {
+        if self.full.as_ref().is_none_or(|full| full.types.contains_key(&kind.name)) {
             let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         }
@@ -305,7 +304,7 @@ impl Runner {
         if !is_own || report.is_given_up {
             return report;
         }
-        let closed = running.claimed.closed(&self.open());
+        let closed = running.claimed.closed(&self.keys_of(&running.kind).open);
         let stall = running.pulse.as_ref().and_then(|it| it.stall.as_ref());
         // it was seen to hang with the last beat: one that failed by itself may have gone on since
         let timed_out = report.class == Some(Class::TimedOut);
