@@ -283,7 +283,7 @@ host_test! {
 }
 
 /// Docker's engine, without a network and with all that it keeps in memory.
-const DOCKER: &[u8] = b"[Service]\nType=notify\nExecStart=/usr/sbin/dockerd --bridge=none --iptables=false --ip6tables=false \
+const DOCKER: &[u8] = b"[Service]\nType=notify\nExecStart=/usr/sbin/dockerd --bridge=none --iptables=false --ip6tables=false --ip-forward=false \
     --storage-driver=vfs --data-root=/run/dk/data --exec-root=/run/dk/exec --pidfile=/run/dk/pid --group=docker -H unix:///run/docker.sock\n";
 
 host_test! {

@@ -134,6 +134,8 @@ struct Box_ {
     net: Net,
     /// What is mounted over what there, and nowhere else.
     over: Vec<(PathBuf, PathBuf)>,
+    /// What else is done there first.
+    before: String,
     runner: Option<Child>,
 }
 
@@ -145,8 +147,9 @@ impl Box_ {
         let binds: String = self.over.iter().map(bind).collect();
         let log = fs::File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
         let script = format!(
-            "mount --make-rprivate /; {binds}hostname {}; exec {} --config {}",
+            "mount --make-rprivate /; {binds}hostname {}; {}exec {} --config {}",
             self.name,
+            self.before,
             env!("CARGO_BIN_EXE_unwedge-runner"),
             self.dir.join("unwedge.toml").display()
         );
@@ -178,6 +181,25 @@ impl Box_ {
         let now = unwedge::sys::clock::Now::take().unwrap();
         let text = serde_json::json!({ "schema": 1, "at": now.stamp(), "paths": paths });
         fs::write(self.dir.join("run/storage.json"), text.to_string()).unwrap();
+    }
+}
+
+impl Box_ {
+    /// A script on it, as who is no child of what is started there.
+    fn script(&self, script: &str) -> Command {
+        let outer = self.runner.as_ref().unwrap().id();
+        let inner = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).unwrap();
+        let mut command = Command::new("/usr/bin/nsenter");
+        command.args(["--target", inner.trim(), "--mount", "--pid", "--uts", "--"]);
+        command.args(["/bin/sh", "-ec", script]);
+        command
+    }
+
+    /// Runs it, and it must succeed.
+    #[track_caller]
+    fn inside(&self, script: &str) {
+        let output = self.script(script).output().unwrap();
+        assert!(output.status.success(), "{script}: {output:?}");
     }
 }
 
@@ -299,7 +321,7 @@ impl Fleet {
             );
             fs::write(own.join("unwedge.toml"), text).unwrap();
             let hosts = (own.join("hosts"), PathBuf::from("/etc/hosts"));
-            Box_ { name, dir: own, net, over: vec![hosts], runner: None }
+            Box_ { name, dir: own, net, over: vec![hosts], before: String::new(), runner: None }
         });
         let (tools, home) = ((at("none"), at("tools")), (at("at-home"), at("home")));
         let mut fleet = Self { dir, database, role, boxes: boxes.into(), middle };
@@ -423,6 +445,111 @@ fn three_hosts_share_a_queue_and_each_takes_what_it_can_do() {
          WHERE j.key LIKE 'o%' AND w.host = 'beta'",
     );
     assert_eq!(beside, "t", "a host whose storage is dead does what needs none of it");
+}
+
+#[test]
+fn a_mount_that_dies_on_one_host_stops_what_that_host_does_on_it_and_nothing_else() {
+    let test =
+        "fleet::a_mount_that_dies_on_one_host_stops_what_that_host_does_on_it_and_nothing_else";
+    let Some(mut fleet) = Fleet::new(test) else { return };
+    let store = fleet.dir.path().join("store");
+    fs::create_dir(&store).unwrap();
+    // each host has storage of its own in this place, and looks after it twice a second
+    let text = format!(
+        "output = \"{}/{{name}}\"\nconcurrency = 2\n[[tier]]\nargv = [\"{}\", \"{{input}}\", \"{{output}}\"]\n",
+        store.display(),
+        fleet.dir.path().join("second").display()
+    );
+    fs::write(fleet.dir.path().join("jobs.d/stored.toml"), text).unwrap();
+    let store = store.to_str().unwrap();
+    let mounted = format!(
+        "{} faultfs --background {store}; chmod 1777 {store}",
+        env!("CARGO_BIN_EXE_unwedge")
+    );
+    for it in &mut fleet.boxes {
+        let config = it.dir.join("unwedge.toml");
+        let more = format!(
+            "[probe]\ntimeout = \"500ms\"\ndaemons = \"here\"\n[[mount]]\npath = \"{store}\"\nfstype = \"fuse.faultfs\"\n"
+        );
+        fs::write(&config, fs::read_to_string(&config).unwrap() + &more).unwrap();
+        it.before = format!("mount -t fusectl none /sys/fs/fuse/connections; {mounted}; ");
+        it.start();
+    }
+    await_that("three workers are there", || {
+        fleet.value("SELECT count(*) FROM unwedge_workers WHERE state <> 'dead'") == "3"
+    });
+    let rounds: Vec<Child> = fleet
+        .boxes
+        .iter()
+        .map(|it| {
+            let (mounts, dir) = (env!("CARGO_BIN_EXE_unwedge-mounts"), it.dir.display());
+            let round =
+                format!("{mounts} --config {dir}/unwedge.toml --apply >/dev/null 2>&1 || :");
+            // it ends with the host
+            it.script(&format!("while :; do {round}; sleep 0.5; done")).spawn().unwrap()
+        })
+        .collect();
+    let mut made = 0;
+    let mut submit = |fleet: &Fleet, kind: &str, count: usize, wait: bool| {
+        let names: Vec<String> = (made..made + count).map(|nth| format!("m{nth}")).collect();
+        made += count;
+        let mut words = vec!["jobs", "submit", kind];
+        words.extend(wait.then_some("--wait"));
+        words.extend(names.iter().map(String::as_str));
+        fleet.say(&words);
+    };
+    let by = |fleet: &Fleet, name: &str, since: &str| -> u32 {
+        let sql = format!(
+            "SELECT count(*) FROM unwedge_attempts a JOIN unwedge_workers w ON w.id = a.worker JOIN unwedge_jobs j ON j.id = a.job
+             WHERE w.host = '{name}' AND j.type = 'stored' AND a.started_ms > {since}"
+        );
+        fleet.value(&sql).parse().unwrap()
+    };
+    submit(&fleet, "stored", 60, true);
+    for name in ["alpha", "beta", "gamma"] {
+        assert!(by(&fleet, name, "0") > 0, "{name} took none");
+    }
+
+    fleet.boxes[1].inside("pkill -KILL -f '[f]aultfs --mode'");
+    submit(&fleet, "stored", 60, true);
+    await_that("beta says that it is closed", || {
+        fleet.value(&format!(
+            "SELECT closed ? '{store}' FROM unwedge_workers WHERE host = 'beta' AND state <> 'dead'"
+        )) == "t"
+    });
+    let since = fleet.value("SELECT (extract(epoch FROM now()) * 1000)::bigint");
+    submit(&fleet, "stored", 60, true);
+    assert_eq!(by(&fleet, "beta", &since), 0);
+    assert!(by(&fleet, "alpha", &since) > 0 && by(&fleet, "gamma", &since) > 0);
+    // what was at work is all that was charged to its surroundings, and all of it was done elsewhere
+    let charged = fleet.value("SELECT sum(infra_errors) FROM unwedge_jobs");
+    assert!(charged.parse::<u32>().unwrap() <= 2, "{charged}");
+    let odd = "SELECT count(*) FROM unwedge_jobs WHERE type = 'stored' AND (state <> 'done' OR failures > 0)";
+    assert_eq!(fleet.value(odd), "0");
+    // what needs none of it is done there as before: as many as all three have room for
+    submit(&fleet, "slow", 6, false);
+    await_that("each has two of them", || {
+        let begun = fleet.out("begun");
+        ["alpha", "beta", "gamma"]
+            .iter()
+            .all(|name| begun.lines().filter(|it| it == name).count() == 2)
+    });
+    fs::write(fleet.dir.path().join("out/go"), "").unwrap();
+
+    // mounted again, it is taken by itself
+    fleet.boxes[1].inside(&format!("umount -l {store}; {mounted}"));
+    await_that("beta says that it is open", || {
+        fleet.value(&format!(
+            "SELECT open ? '{store}' FROM unwedge_workers WHERE host = 'beta' AND state <> 'dead'"
+        )) == "t"
+    });
+    let since = fleet.value("SELECT (extract(epoch FROM now()) * 1000)::bigint");
+    submit(&fleet, "stored", 60, true);
+    assert!(by(&fleet, "beta", &since) > 0);
+    drop(fleet);
+    for mut round in rounds {
+        round.wait().unwrap();
+    }
 }
 
 #[test]

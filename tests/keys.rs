@@ -77,12 +77,12 @@ impl Desk {
         self.say(env!("CARGO_BIN_EXE_unwedge"), &["jobs", "submit", "t", file.to_str().unwrap()]);
     }
 
-    /// Works off what there is, as if all that waits for a time had waited.
-    fn work(&self) {
+    /// Works off what there is, as if all that waits for a time had waited; what was said.
+    fn work(&self) -> String {
         self.db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 RETURNING id");
         // one that is started often waits before it takes anything, and a test has no time for that
         let _ = fs::remove_file(self.dir.path().join("state/queue/runner.json"));
-        self.say(env!("CARGO_BIN_EXE_unwedge-runner"), &["--once"]);
+        self.say(env!("CARGO_BIN_EXE_unwedge-runner"), &["--once"])
     }
 
     fn row(&self, columns: &str) -> Vec<String> {
@@ -294,4 +294,27 @@ fn what_was_put_aside_is_swept_no_more_often_than_said() {
     std::thread::sleep(std::time::Duration::from_millis(1100));
     pass();
     assert_eq!(count(), 0);
+}
+
+#[test]
+fn what_fails_for_its_surroundings_does_not_take_all_that_wait_along() {
+    let test = "keys::what_fails_for_its_surroundings_does_not_take_all_that_wait_along";
+    for batch in [1, 20] {
+        let kind = format!(
+            "batch = {batch}\noutput = \"OUT/{{name}}\"\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"test -e OUT/.well || exit 75; cp $0 $1\", \"{{input}}\", \"{{output}}\"]\n[exit]\n75 = \"transient\"\n"
+        );
+        let Some(desk) = Desk::new(test, &kind, "") else { return };
+        for nth in 0..30 {
+            desk.submit(&nth.to_string());
+        }
+        let said = desk.work();
+        assert!(said.contains("t: the last 5 failed for what is around them; one is tried every 1 min until that works: exit 75"), "{said}");
+        let charged = "SELECT count(*), sum(infra_errors), sum(failures) FROM unwedge_jobs WHERE infra_errors > 0";
+        assert_eq!(desk.db.rows(charged), [["5", "5", "0"]]);
+        fs::write(desk.dir.path().join("out/.well"), "").unwrap();
+        let said = desk.work();
+        assert!(!said.contains("around them"), "{said}");
+        let stand = "SELECT state, count(*) FROM unwedge_jobs GROUP BY state";
+        assert_eq!(desk.db.rows(stand), [["done", "30"]]);
+    }
 }

@@ -18,6 +18,7 @@ pub mod mounts;
 pub mod plan;
 pub mod quiesce;
 pub mod recover;
+pub mod rest;
 pub mod size;
 pub mod starts;
 pub mod storm;

@@ -55,6 +55,8 @@ pub struct Keys {
     pub open: Vec<String>,
     /// The watched paths that are not.
     pub closed: Vec<String>,
+    /// When the round began that saw them so, by the clock that stands since the boot; none where none is known.
+    pub seen_at: Option<Duration>,
 }
 
 /// The paths that are open now, as `text::path` writes them.
@@ -81,7 +83,8 @@ fn paths(run_dir: &Path) -> Keys {
     let is_open = |(path, entry): &(String, Entry)| is_fresh && entry.open && is_there(path, entry);
     let (open, closed): (Vec<_>, Vec<_>) = gate.paths.into_iter().partition(is_open);
     let names = |all: Vec<(String, Entry)>| all.into_iter().map(|(path, _)| path).collect();
-    Keys { open: names(open), closed: names(closed) }
+    let seen_at = is_fresh.then(|| Duration::from_millis(gate.at.boot_ms));
+    Keys { open: names(open), closed: names(closed), seen_at }
 }
 
 /// What is open on this host alone: a job whose paths lie below nothing that is watched has them here.

@@ -54,7 +54,7 @@ impl Beneath {
         let input = self.input.as_ref().map(|(dir, _)| dir);
         let output = self.output.as_ref().map(|(dir, _)| dir);
         for dir in input.into_iter().chain(output) {
-            if let Err(why) = asked::within::<()>(VERB, dir, LIMIT) {
+            if let Some(why) = lost(dir) {
                 return Some(format!("{}: {why}", text::path(dir)));
             }
         }
@@ -63,6 +63,12 @@ impl Beneath {
             Some(_) | None => self.moved(),
         }
     }
+}
+
+/// Why the storage of a directory is not to be worked on: it gives no answer, or says that it is gone.
+#[must_use]
+pub fn lost(dir: &Path) -> Option<String> {
+    asked::within::<()>(VERB, dir, LIMIT).err()
 }
 
 fn elsewhere(dir: &Path) -> String {

@@ -18,7 +18,7 @@ use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
 
 use super::accept;
 use super::away::{Away, Kept};
-use super::beneath::Beneath;
+use super::beneath::{self, Beneath};
 use super::cgroup::Cgroup;
 use super::container;
 use super::errand;
@@ -105,6 +105,8 @@ fn serve(order: &Order, worker: &str, seat: &mut Seat) -> bool {
             Err(Halt::Stopped) => Report::given_up(),
         },
     };
+    let lost = if report.class == Some(Class::Infrastructure) { lost(order) } else { Vec::new() };
+    let report = Report { lost, ..report };
     let left = job.kill_all();
     if let Some(Err(error)) = order.log.as_deref().map(|path| job.said.keep(path)) {
         crate::report::out::complain(&format!(
@@ -130,6 +132,13 @@ fn serve(order: &Order, worker: &str, seat: &mut Seat) -> bool {
     };
     // whoever is gone asks no more
     tell(&Tell::Ended { report, goes_on }).is_ok() && goes_on
+}
+
+/// The directories of its files here whose storage is gone: others that lie there need not find it out by failing, too.
+fn lost(order: &Order) -> Vec<String> {
+    let files = [Some(&order.input), order.output.as_ref()].into_iter().flatten();
+    let dirs = files.filter(|it| Address::of(it).is_none()).filter_map(|it| it.parent());
+    dirs.filter(|dir| beneath::lost(dir).is_some()).map(text::path).collect()
 }
 
 fn tell(what: &Tell) -> std::io::Result<()> {

@@ -91,7 +91,10 @@ pub struct Report {
     /// Whether it waits for what is elsewhere and cannot be reached just now: before its commands, or with a result that is kept.
     #[serde(default)]
     pub is_early: bool,
-    /// The tier that was the last to run.
+    /// The directories of its files whose storage was gone when it ended, as `text::path` writes them.
+    #[serde(default)]
+    pub lost: Vec<String>,
+    /// The tier that was the last to run; none where nothing of it ran.
     pub tier: Option<String>,
     /// What it exited with.
     pub exit_code: Option<i32>,

@@ -32,6 +32,7 @@ use crate::config::job_type::JobType;
 use crate::config::queue::{Queue, Terms};
 use crate::decide::attempts::Token;
 use crate::decide::leases::Leases;
+use crate::decide::rest::Rest;
 use crate::probes::ability::{Ability, Looks};
 use crate::probes::engine::Ground;
 use crate::probes::motion::Motion;
@@ -205,6 +206,8 @@ struct Runner {
     deaf: Option<String>,
     /// Where there is no room; none before that was looked at.
     full: Option<Full>,
+    /// Storage of this host, as the gate calls it, that a job has found gone, and when: closed until a round has begun after that.
+    doubts: BTreeMap<String, Duration>,
     /// What buckets were last found to be; those that are not in it were not asked yet.
     buckets: BTreeMap<String, Result<(), String>>,
     /// What engines of containers were last found to be; those that are not in it were not asked yet.
@@ -216,8 +219,8 @@ struct Runner {
     is_looking: bool,
     /// Where the types write, for whoever looks at the room there.
     places: Sender<Places>,
-    /// Types of which no job could be begun here, and until when none is taken.
-    troubled: BTreeMap<String, Duration>,
+    /// How types fare here whose last tries failed for what is around them, or could not be begun.
+    rests: BTreeMap<String, Rest>,
     said: BTreeMap<&'static str, String>,
 }
 
@@ -301,13 +304,14 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         stopping: None,
         deaf: None,
         full: None,
+        doubts: BTreeMap::new(),
         buckets: BTreeMap::new(),
         engines: BTreeMap::new(),
         looks,
         roots,
         is_looking: false,
         places,
-        troubled: BTreeMap::new(),
+        rests: BTreeMap::new(),
         said: BTreeMap::new(),
         setup,
     };

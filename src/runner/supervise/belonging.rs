@@ -50,7 +50,7 @@ impl Runner {
             return None;
         }
         let (types, lacks) = self.marks();
-        let Keys { open, closed } = self.keys();
+        let Keys { open, closed, .. } = self.keys();
         let worker = NewWorker {
             id: self.id.clone(),
             host: witness::host(),
@@ -96,6 +96,13 @@ impl Runner {
     /// That, and the storage of this host that is not.
     pub(super) fn keys(&self) -> Keys {
         let mut keys = gate::keys(&self.setup.run_dir, self.setup.keep_dir.as_deref());
+        let is_doubted = |it: &String| {
+            self.doubts.get(it).is_some_and(|at| keys.seen_at.is_none_or(|seen| seen <= *at))
+        };
+        let (doubted, open) =
+            std::mem::take(&mut keys.open).into_iter().partition::<Vec<_>, _>(is_doubted);
+        keys.open = open;
+        keys.closed.extend(doubted);
         keys.open.push(gate::host_key());
         let answers = self.buckets.iter().filter(|(_, said)| said.is_ok());
         keys.open.extend(answers.map(|(name, _)| bucket::key(name)));
@@ -393,7 +400,7 @@ impl Runner {
         let told: Vec<Token> = progress.iter().map(|(token, _)| *token).collect();
         let stalls = self.stalls();
         let told_stalls: Vec<Token> = stalls.iter().map(|(token, _)| *token).collect();
-        let (Keys { open, closed }, deaf) = (self.keys(), self.deaf.clone());
+        let (Keys { open, closed, .. }, deaf) = (self.keys(), self.deaf.clone());
         let heard = self.link.ask(move |store| {
             let (load, step) = (Load { load_milli, memory_mib }, step.as_deref());
             let (progress, stalls) = (progress.as_slice(), stalls.as_slice());

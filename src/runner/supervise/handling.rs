@@ -1,5 +1,6 @@
 //! What a runner does with jobs: from the claim, by a helper for each, to what is written down of its end.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
 use crate::decide::at_work::Still;
 use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
+use crate::decide::rest::{self, News};
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
 use crate::probes::gate::{Keys, Watch};
@@ -79,9 +81,10 @@ impl Runner {
                 Some(Ability::Other(_)) => self.setup.numbers.prefer_wait,
                 Some(Ability::None(_) | Ability::Unknown(_)) | None => continue,
             };
-            let rests = self.troubled.get(&kind.name).is_some_and(|until| *until > now);
+            let rest = self.rests.get(&kind.name).copied().unwrap_or_default();
+            let free = rest.most(now, free, own);
             let is_full = full.types.contains_key(&kind.name);
-            if free == 0 || rests || is_full || self.ground_of(&kind).is_err() {
+            if free == 0 || is_full || self.ground_of(&kind).is_err() {
                 continue;
             }
             // what was taken many at a time is done first, and keeps no other type back
@@ -89,9 +92,10 @@ impl Runner {
                 continue;
             }
             let (id, name) = (self.id.clone(), kind.name.clone());
-            let Keys { open, closed } = self.keys_of(&kind);
+            let Keys { open, closed, .. } = self.keys_of(&kind);
             let leave = self.setup.numbers.prefer_wait;
-            let (batch, free) = (kind.batch, u32::try_from(free).unwrap_or(u32::MAX));
+            let batch = if rest.is_on_trial() { 1 } else { kind.batch };
+            let free = u32::try_from(free).unwrap_or(u32::MAX);
             let digest = kind.digest();
             let claimed = self.link.ask(move |store| {
                 let aged_ms = millis(aged);
@@ -212,7 +216,7 @@ impl Runner {
                 // what a daemon runs is none of our processes, and cannot be seen to move
                 running.pulse = ground.is_none_or(|it| it.start != Start::Daemon).then(Pulse::new);
                 self.running.insert(token, running);
-                self.troubled.remove(&kind.name);
+                self.said.remove("begin");
             }
             Err(error) => self.cannot_begin(claimed, kind, &format!("start a helper: {error}")),
         }
@@ -222,9 +226,9 @@ impl Runner {
     fn cannot_begin(&mut self, claimed: &Claimed, kind: &Rc<JobType>, why: &str) {
         /// So long.
         const REST: Duration = Duration::from_secs(30);
-        if self.troubled.insert(kind.name.clone(), boottime() + REST).is_none() {
-            say(&format!("{}: {why}; tried again every {}", kind.name, text::duration(REST)));
-        }
+        let again = text::duration(REST);
+        self.trouble("begin", &format!("{}: {why}; tried again every {again}", kind.name));
+        self.rests.entry(kind.name.clone()).or_default().rest(boottime() + REST);
         self.end(claimed, kind, Report::not_begun(why), None);
     }
 
@@ -269,6 +273,7 @@ impl Runner {
         let Some(mut running) = self.running.remove(&token) else { return };
         let report = running.over();
         let report = self.blamed(&running, report);
+        let report = self.doubted(report);
         // what a helper that was killed has left is ours now
         let is_lost = running.is_killed || report.class == Some(Class::Crashed);
         if let Some(cgroup) = &running.cgroup {
@@ -317,6 +322,27 @@ impl Runner {
         match why {
             Some(why) => report.of_storage(why),
             None => report,
+        }
+    }
+
+    /// Closes storage that a try has found gone before any round has: whoever is next would only find the same. A try of which
+    /// nothing ran goes back as it was, and another host may have it.
+    fn doubted(&mut self, report: Report) -> Report {
+        let lost: Vec<PathBuf> = report.lost.iter().filter_map(|dir| text::path_of(dir)).collect();
+        let dirs: Vec<&Path> = lost.iter().map(PathBuf::as_path).collect();
+        let watched = Watch::unnamed(self.setup.run_dir.clone()).needs_of(&dirs);
+        let open = self.open();
+        for path in watched.iter().filter(|it| open.contains(it)) {
+            say(&format!(
+                "{path}: {}; nothing that needs it is taken here until unwedge-mounts has looked at it",
+                report.message.as_deref().unwrap_or("it is gone")
+            ));
+            self.doubts.insert(path.clone(), boottime());
+        }
+        match (watched.is_empty(), &report.tier) {
+            (true, _) => Report { lost: Vec::new(), ..report },
+            (false, None) => Report::given_up(),
+            (false, Some(_)) => report,
         }
     }
 
@@ -380,6 +406,23 @@ impl Runner {
             Outcome::Not(_) => self.failed += 1,
             Outcome::GivenBack | Outcome::Early => {}
         }
+        // of storage that is watched its own gate takes care
+        if report.lost.is_empty() {
+            let rest = self.rests.entry(kind.name.clone()).or_default();
+            let (of, wait) = (&kind.name, text::duration(rest::WAIT));
+            let why = report.message.as_deref().unwrap_or_default();
+            match rest.hear(claimed.token.id, outcome, boottime()) {
+                None => {}
+                Some(News::Works) => say(&format!("{of}: it works again")),
+                Some(News::Rests) => {
+                    say(&format!(
+                        "{of}: the last {} failed for what is around them; one is tried every {wait} until that works: {why}",
+                        rest::IN_A_ROW
+                    ));
+                    self.give_back(of);
+                }
+            }
+        }
         let used = Used {
             failures: claimed.failures,
             infra_errors: claimed.infra_errors,
@@ -402,6 +445,17 @@ impl Runner {
             bytes: report.bytes.filter(|_| next.state == State::Done),
         };
         self.note(ending, patience);
+    }
+
+    /// Gives back what was claimed of a type and is not begun.
+    fn give_back(&mut self, name: &str) {
+        let is_of = |(kind, _): &(Rc<JobType>, Claimed)| kind.name == name;
+        let (back, keep) =
+            std::mem::take(&mut self.claimed).into_iter().partition::<VecDeque<_>, _>(is_of);
+        self.claimed = keep;
+        for (_, it) in back {
+            self.note(Ending::given_back(it.token), Duration::ZERO);
+        }
     }
 
     /// Writes down what came of jobs: at once, but of types that are taken many at a time some together.
