@@ -230,7 +230,7 @@ host_test! {
         let jobs = "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/run/bin/podman\"]\nconcurrency = 2\ndrain = \"1s\"\n";
         runner::furnish(&host, &[("tells", &of(tells)), ("waits", &of(waits))], jobs);
         // one user, and no numbers of its own beside that: nothing that only root could have given it
-        engine(&host, "[storage]\ndriver = \"vfs\"\n[storage.options.vfs]\nignore_chown_errors = \"true\"\n", "");
+        engine(&host, "[storage]\ndriver = \"vfs\"\ngraphroot = \"/run/ctr\"\nrunroot = \"/run/ctrr\"\n[storage.options.vfs]\nignore_chown_errors = \"true\"\n", "");
         host.put("/run/bin/podman", b"#!/bin/sh\n[ ! -e /run/away ] || { echo no such daemon >&2; exit 1; }\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
         // a kernel shows a new /proc only to whoever sees a whole one, as on a host, and here parts of it are covered
         host.ok("mkdir /run/proc; mount -t proc proc /run/proc; touch /run/away; systemctl start unwedge-runner");
@@ -252,8 +252,11 @@ host_test! {
         host.ok("systemctl show -P NoNewPrivileges unwedge-runner | grep -qx yes; ! test -s /etc/subuid || ! grep -q unwedge /etc/subuid");
 
         // whatever ends the service, nothing of it is left, and the job is done all the same
-        let nothing = "test -z \"$(pgrep -x sleep)\"; test -z \"$(pgrep -u unwedge)\"";
-        for (nth, how) in ["systemctl stop unwedge-runner", "systemctl kill -s KILL --kill-who=main unwedge-runner; systemctl stop unwedge-runner"].iter().enumerate() {
+        // but for what an engine without root keeps its namespaces by, where a person's verb has asked it
+        let nothing = "test -z \"$(pgrep -x sleep)\"; test -z \"$(pgrep -u unwedge -a | grep -v 'podman$')\"";
+        let by_hand = "cd /; unwedge workers stop --here; unwedge workers list --json | grep -q '\"workers\":\\[\\]'";
+        let killed = "systemctl kill -s KILL --kill-who=main unwedge-runner; systemctl stop unwedge-runner";
+        for (nth, how) in ["systemctl stop unwedge-runner", killed, by_hand].iter().enumerate() {
             host.ok(&format!("echo {nth} >/srv/in/w{nth}; {submit} waits w{nth}"));
             host.until("pgrep -x sleep");
             // it is in the cgroup of its job, which limits it and ends it
@@ -267,11 +270,17 @@ host_test! {
         }
         host.until(&format!("test -z \"$({AS_SERVICE} podman ps --all --quiet)\""));
 
+        // root does not see what the service's user has, and takes away what nobody of it watches any more all the same
+        let labels = "--label unwedge.host=$(hostname) --label unwedge.uid=$(id -u unwedge) --label unwedge.boot=$(cat /proc/sys/kernel/random/boot_id) --label unwedge.place=$(cat /proc/sys/kernel/random/boot_id):$(readlink /proc/self/ns/pid | tr -dc 0-9)";
+        host.ok(&format!("{AS_SERVICE} podman create --name unwedge-ujffffffffffff-1-1-0 {labels} tools:1 /bin/busybox true >/dev/null
+                 said=$(unwedge workers reap --dry-run); echo \"$said\"; grep -q 'would be removed: unwedge-ujffffffffffff-1-1-0' <<<\"$said\"; {AS_SERVICE} podman ps --all --quiet | grep -q .
+                 said=$(unwedge workers reap); echo \"$said\"; grep -q ' removed: unwedge-ujffffffffffff-1-1-0' <<<\"$said\"; test -z \"$({AS_SERVICE} podman ps --all --quiet)\""));
+
         // an engine that fails before there is a container has failed itself, whatever it exits with
         host.put("/run/bin/podman", b"#!/bin/sh\n[ $1 != run ] || exit 1\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
         host.ok(&format!("echo f >/srv/in/f; {submit} tells f"));
-        host.until("cd /; unwedge jobs show --json 4 | grep -q 'the engine began nothing'");
-        let shown = host.ok("cd /; unwedge jobs show --json 4");
+        host.until("cd /; unwedge jobs show --json 5 | grep -q 'the engine began nothing'");
+        let shown = host.ok("cd /; unwedge jobs show --json 5");
         assert!(shown.contains("\"failures\":0"), "{shown}");
 
         // with ranges of numbers it would need a program that gains rights

@@ -385,7 +385,7 @@ fn a_queue_that_stays_mute_holds_no_intake() {
     let text = text.replace(&old.0, &url).replace("[[intake]]", "timeout = \"2s\"\n[[intake]]");
     fs::write(&config, text).unwrap();
     let said = desk.pass();
-    assert!(said.contains("intake in: the queue: the queue gave no answer within 2.0 s"), "{said}");
+    assert!(said.contains("intake in: the queue: no answer within 2.0 s"), "{said}");
 }
 
 #[test]

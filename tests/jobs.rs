@@ -587,7 +587,7 @@ fn a_runner_is_started_once_stopped_and_one_that_cannot_come_up_leaves_nothing()
         "[host]\nuser = \"nobody\"\nservices = \"process\"\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\ntextfile_dir = \"{at}/prom\"\n\
          [jobs]\ndir = \"{at}/jobs.d\"\nbeat = \"200ms\"\ndrain = \"1s\"\nautostart = true\n[worker]\nstart = [\"/bin/true\"]\nstop = [\"/bin/true\"]\nstatus = [\"/bin/true\"]\n"
     );
-    fs::write(&config, text).unwrap();
+    fs::write(&config, &text).unwrap();
     fs::write(dir.path().join("jobs.d/t.toml"), "[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
     let say = |words: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
@@ -644,4 +644,119 @@ fn a_runner_is_started_once_stopped_and_one_that_cannot_come_up_leaves_nothing()
         "{said}"
     );
     assert_eq!(runners(), 0);
+    // nor does one that its queue does not want, and of each try nothing is left
+    fs::set_permissions(
+        dir.path().join("state/queue"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    assert_eq!(say(&["queue", "want-version", "99.0.0"]).0, Some(0));
+    let (code, said) = say(&["workers", "start"]);
+    assert!(
+        code == Some(1)
+            && said.contains("did not come up in 3 tries")
+            && said.contains("this queue wants workers of 99.0.0 or later"),
+        "{said}"
+    );
+    assert_eq!(runners(), 0);
+    // none is started where the queue itself says nothing
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let queue = format!(
+        "[queue]\nurl = \"postgres://u@127.0.0.1:{}/q\"\nadapter = \"unwedge\"\ntimeout = \"1s\"\n",
+        mute.local_addr().unwrap().port()
+    );
+    fs::write(&config, text + &queue).unwrap();
+    let (code, said) = say(&["workers", "start"]);
+    assert!(code == Some(1) && said.contains("the queue: no answer within 1.0 s"), "{said}");
+    assert_eq!(runners(), 0);
+}
+
+/// Each verb that asks the queue, with what it is asked for.
+const VERBS: [&str; 22] = [
+    "jobs submit ./kind.toml a b c",
+    "jobs list",
+    "jobs show 1",
+    "jobs why 1",
+    "jobs cancel 2 --dry-run",
+    "jobs cancel 2",
+    "jobs quarantine --where type=kind --because x --dry-run",
+    "jobs quarantine --where type=kind --because x",
+    "jobs release --all --dry-run",
+    "jobs release --all",
+    "jobs retry --all --dry-run",
+    "jobs retry --all",
+    "lanes list",
+    "lanes pause kind --because x --dry-run",
+    "lanes pause kind --because x",
+    "lanes resume kind --dry-run",
+    "lanes resume kind",
+    "workers list",
+    "workers cleanup --dry-run",
+    "workers cleanup",
+    "queue check",
+    "status",
+];
+
+#[test]
+fn each_verb_says_one_object_for_a_program() {
+    for db in Db::both("each_verb_says_one_object_for_a_program") {
+        let desk = Desk::new(&db);
+        for words in VERBS {
+            let told = desk.json(words);
+            assert!(told["schema"] == 1 && told["tool"] == "unwedge", "{words}: {told}");
+            // what has a form of its own has more than lines
+            let is_dry = words.ends_with("--dry-run") && told.get("said").is_none();
+            assert!(!is_dry || told["mode"] == "dry-run", "{words}: {told}");
+        }
+    }
+}
+
+#[test]
+fn each_verb_gives_up_on_a_server_that_is_mute_within_the_queues_timeout() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mute.local_addr().unwrap().port();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let text = format!(
+        "[host]\nuser = \"nobody\"\nstate_dir = \"{0}/state\"\nrun_dir = \"{0}/run\"\n[queue]\nurl = \"postgres://u@127.0.0.1:{port}/q\"\nadapter = \"unwedge\"\ntimeout = \"1500ms\"\n",
+        dir.path().display()
+    );
+    fs::write(at("unwedge.toml"), text).unwrap();
+    fs::write(at("kind.toml"), "[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
+    // whoever asks it may be another user by then
+    fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let more = [
+        "jobs logs 1",
+        "jobs smoke",
+        "workers stop a:1:2:3",
+        "queue want-version 0.0.1",
+        "jobs submit --wait --timeout 60s ./kind.toml a",
+    ];
+    let asked: Vec<(&str, Instant, std::process::Child)> = VERBS
+        .iter()
+        .copied()
+        .chain(more)
+        .map(|words| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+            command.arg("--config").arg(at("unwedge.toml")).args(words.split(' '));
+            command.current_dir(dir.path()).env("HOME", dir.path()).stdin(Stdio::null());
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            (words, Instant::now(), command.spawn().unwrap())
+        })
+        .collect();
+    for (words, _, child) in asked {
+        let pid = child.id();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(child.wait_with_output().unwrap()));
+        // all at once, each on a share of this machine; one that waits for ever is the fault
+        let Ok(output) = told.recv_timeout(std::time::Duration::from_secs(20)) else {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            panic!("{words}: it does not give up");
+        };
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(output.status.code() == Some(1), "{words}: {said}");
+        assert!(said.contains("1.5 s"), "{words}: it does not say how long it waited: {said}");
+    }
 }

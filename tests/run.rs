@@ -344,6 +344,10 @@ fn without_a_queue_that_is_named_it_is_a_file_of_ones_own_that_the_other_verbs_f
     };
     let run = ["run", "--output", "out/{name}"].map(OsStr::new);
     let command = ["--", "/bin/cp", "{input}", "{output}"].map(OsStr::new);
+    // whoever has nothing yet, not even a home, is told what would be, and has nothing still
+    let would =
+        say(&[&run[..], &[OsStr::new("--dry-run"), file.as_os_str()], &command[..]].concat());
+    assert!(would.starts_with("would put in ") && !desk.path("home").exists(), "{would}");
     say(&[&run[..], &[file.as_os_str()], &command[..]].concat());
     assert_eq!(fs::read_to_string(desk.path("out/a")).unwrap(), "x");
     assert!(desk.path("home/.local/state/unwedge").is_dir());

@@ -439,6 +439,25 @@ host_test! {
 }
 
 host_test! {
+    fn a_worker_that_is_there_and_gives_no_sign_of_life_is_hung_and_keeps_what_it_has(host) {
+        furnish(&host, &[("long", &script("", "until test -e /srv/in/go; do sleep 0.1; done; cp $1 $2"))], "");
+        configure(&host, "", &own_queue("worker_stale = \"2s\""));
+        host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a");
+        host.until("cd /; unwedge workers list | grep -q '^busy '");
+        // its watchdog is three minutes away
+        host.ok("kill -STOP $(main_pid unwedge-runner)");
+        host.until("cd /; unwedge workers list | grep -q '^hung '");
+        let screen = host.bash("cd /; unwedge status");
+        assert!(screen.code == Some(1) && screen.stdout.contains("workers: 1 hung"), "{screen:?}");
+        assert!(host.ok("cd /; unwedge jobs why 1").contains("unknown"));
+        host.ok("kill -CONT $(main_pid unwedge-runner); touch /srv/in/go");
+        host.until("test -s /srv/out/a; cd /; unwedge workers list | grep -q '^idle '");
+        let it = job(&host, 1);
+        assert_eq!((&it["tries"], &it["rescues"]), (&1.into(), &0.into()), "{it}");
+    }
+}
+
+host_test! {
     fn jobs_of_a_worker_that_is_gone_go_back_with_its_lease_also_where_its_processes_cannot_be_seen(host) {
         furnish(&host, &[("long", &script("", "echo $$ >>/srv/out/pids; sleep 4321"))], "");
         configure(&host, "", &own_queue("lease = \"3s\""));

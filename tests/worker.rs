@@ -204,6 +204,25 @@ host_test! {
 }
 
 host_test! {
+    fn a_worker_that_needs_a_sign_of_life_of_another_is_started_only_while_there_is_a_fresh_one(host) {
+        furnish(&host);
+        configure(&host, "needs = [\"/srv/storagebox\", \"heartbeat:scan\"]\n[[heartbeat]]\nname = \"scan\"\npath = \"/srv/heart\"\nmax_age = \"1h\"\n");
+        let looks = "unwedge-jobs --apply >/dev/null || :";
+        host.ok("kill -KILL $(main_pid worker)");
+        for (age, word) in [(None, "absent"), (Some("2 hours ago"), "stale"), (Some("2 hours"), "skewed")] {
+            if let Some(age) = age {
+                host.ok(&format!("touch -d '{age}' /srv/heart"));
+            }
+            host.ok(looks);
+            let seen = held(&host, &["storage-not-live"], 0);
+            assert!(seen["holds"][0]["detail"].as_str().unwrap().contains(word), "{seen:#}");
+        }
+        host.ok(&format!("touch /srv/heart; {looks}"));
+        starts(&host, "there is a fresh one");
+    }
+}
+
+host_test! {
     fn no_worker_is_started_on_a_bare_directory_or_on_a_dead_mount(host) {
         furnish(&host);
         host.ok("kill -KILL $(main_pid worker) $(main_pid)");

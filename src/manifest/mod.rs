@@ -223,6 +223,15 @@ pub fn queue_dir(host: &Host) -> PathBuf {
     host.state_dir.join("queue")
 }
 
+/// Where an engine of containers of the service user's keeps what runs: while the runner's unit is up (`RuntimeDirectory=`).
+pub const RUNNER_RUNTIME_DIR: &str = "/run/unwedge-runner";
+
+/// The home of the service user under the runner's unit.
+#[must_use]
+pub fn runner_home(host: &Host) -> PathBuf {
+    host.state_dir.join("home")
+}
+
 const fn minutes(count: u64) -> Duration {
     Duration::from_secs(60 * count)
 }

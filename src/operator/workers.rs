@@ -2,6 +2,7 @@
 //! there is of them.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -15,16 +16,19 @@ use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::{Services, Settings, duration};
 use crate::decide::leases::Seen;
-use crate::manifest::RUNNER;
+use crate::manifest::{self, RUNNER, RUNNER_RUNTIME_DIR};
+use crate::probes::engine::{self, Start};
 use crate::probes::services;
 use crate::probes::witness::{self, Fate, OfJob};
 use crate::queue::store::Store;
 use crate::queue::store::listing::{Worker, seen};
+use crate::queue::{self, Fault};
 use crate::report::workers as report;
 use crate::runner::{container, helper};
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::command::wait_any;
 use crate::sys::limit::within;
+use crate::sys::{text, user};
 
 /// How often it is asked whether they are gone.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -73,6 +77,14 @@ pub fn stop(
         let (systemctl, unit) = (&settings.host.systemctl, RUNNER.service());
         units::ask(systemctl, "stop", &unit).map_err(|why| anyhow!(why))?;
     }
+    // as root still: a daemon's containers do not go with the unit
+    let of_daemon = match &of_unit {
+        Some(id) if is_ours && !dry_run => {
+            let daemons = engines(settings).unwrap_or_default().into_iter();
+            reap_of(daemons.filter(|it| is_daemons(it)), std::slice::from_ref(id), false)
+        }
+        Some(_) | None => (String::new(), false),
+    };
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let all = asking.ask(|store| store.all_workers(false))?;
     let is_meant = |it: &&Worker| (here && witness::is_of_here(&it.id)) || is_named(&it.id);
@@ -110,9 +122,14 @@ pub fn stop(
             let ended = names.clone();
             asking.ask(move |store| store.forget_dead(Some(&ended)))?;
             // an engine that was away may have kept what they could not take away
-            let (containers, are_left) = reap_containers(settings, &names, false);
-            let text = report::named("ended", &names) + if are_left { &containers } else { "" };
-            return Ok(Said { text, code: u8::from(are_left) });
+            let of_others = reap_containers(settings, &names, false);
+            let mut text = report::named("ended", &names);
+            let left: Vec<&str> = [&of_daemon, &of_others]
+                .into_iter()
+                .filter_map(|(text, are_left)| are_left.then_some(text.as_str()))
+                .collect();
+            text.extend(left.iter().copied());
+            return Ok(Said { text, code: u8::from(!left.is_empty()) });
         }
         if deadline.passed() {
             let text = report::named("asked, and not gone yet", &left);
@@ -148,16 +165,23 @@ pub fn reap(
     if ids.iter().any(String::is_empty) {
         bail!("a worker without a name was named; all are meant where none is");
     }
+    let nothing = || (String::new(), false);
     // before processes, as what runs in one is one of those, too
     let (containers, are_left) = match only {
-        Some(Reaped::Processes) => (String::new(), false),
+        Some(Reaped::Processes) => nothing(),
         Some(Reaped::Containers) | None => reap_containers(settings, ids, dry_run),
     };
     let (processes, is_left) = match only {
-        Some(Reaped::Containers) => (String::new(), false),
+        Some(Reaped::Containers) => nothing(),
         Some(Reaped::Processes) | None => reap_processes(ids, dry_run)?,
     };
-    Ok(Said { text: processes + &containers, code: u8::from(is_left || are_left) })
+    // last, as nothing more can be done as root after that
+    let (of_service, are_left_there) = match only {
+        Some(Reaped::Processes) => nothing(),
+        Some(Reaped::Containers) | None => reap_containers_of_service(settings, ids, dry_run),
+    };
+    let code = u8::from(is_left || are_left || are_left_there);
+    Ok(Said { text: processes + &containers + &of_service, code })
 }
 
 /// The processes; whether some are left that should not be.
@@ -196,15 +220,75 @@ fn reap_processes(ids: &[String], dry_run: bool) -> Result<(String, bool)> {
     Ok((text, left > 0))
 }
 
-/// The same for containers of the engines that types are run by here; whether some may be left.
+/// The engines that types are run by here.
+fn engines(settings: &Settings) -> Result<BTreeSet<Vec<String>>, String> {
+    let Some(jobs) = &settings.jobs else { return Ok(BTreeSet::new()) };
+    let types = JobType::read_all(&jobs.dir)?.on_host(&jobs.run);
+    Ok(types.good.into_iter().filter_map(|kind| Some(kind.container?.engine)).collect())
+}
+
+/// The same for containers of these engines; whether some may be left.
 fn reap_containers(settings: &Settings, ids: &[String], dry_run: bool) -> (String, bool) {
-    let Some(jobs) = &settings.jobs else { return (String::new(), false) };
-    let types = match JobType::read_all(&jobs.dir) {
-        Ok(types) => types.on_host(&jobs.run),
-        Err(why) => return (format!("containers were not looked for: {why}\n"), true),
-    };
-    let engines: BTreeSet<Vec<String>> =
-        types.good.into_iter().filter_map(|kind| Some(kind.container?.engine)).collect();
+    match engines(settings) {
+        Ok(engines) => {
+            reap_of(engines.into_iter().filter_map(|it| of_user(settings, it)), ids, dry_run)
+        }
+        Err(why) => (format!("containers were not looked for: {why}\n"), true),
+    }
+}
+
+/// What an engine keeps for the service's user alone is not seen as root.
+fn reap_containers_of_service(
+    settings: &Settings,
+    ids: &[String],
+    dry_run: bool,
+) -> (String, bool) {
+    if !rustix::process::geteuid().is_root() {
+        return (String::new(), false);
+    }
+    // where the types cannot be read, that was said already
+    let mut engines = engines(settings).unwrap_or_default();
+    engines.retain(|it| !is_daemons(it));
+    if engines.is_empty() {
+        return (String::new(), false);
+    }
+    match queue::leave_root(settings) {
+        Ok(()) => reap_of(engines.into_iter().filter_map(|it| of_user(settings, it)), ids, dry_run),
+        Err(Fault(why)) => {
+            (format!("containers of the service's user were not looked for: {why}\n"), true)
+        }
+    }
+}
+
+/// The engine as its service has it, where this is the service's user: what it keeps is in the service's home, and not in that
+/// of whoever asks. None where it can have nothing at work: what an engine without root runs goes with the runner's unit, and
+/// what it has noted of that by the next start.
+fn of_user(settings: &Settings, engine: Vec<String>) -> Option<Vec<String>> {
+    const ENV: &str = "/usr/bin/env";
+    let own = rustix::process::geteuid().as_raw();
+    let is_service =
+        own != 0 && user::named(&settings.host.user, user::LIMIT).is_ok_and(|it| it.uid == own);
+    let home = manifest::runner_home(&settings.host);
+    if !is_service || !home.is_dir() || is_daemons(&engine) {
+        return Some(engine);
+    }
+    let runtime = Path::new(RUNNER_RUNTIME_DIR).is_dir();
+    let variables =
+        [format!("HOME={}", text::path(&home)), format!("XDG_RUNTIME_DIR={RUNNER_RUNTIME_DIR}")];
+    let env = [ENV.to_owned(), "--chdir=/".to_owned()].into_iter().chain(variables);
+    runtime.then(|| env.chain(engine).collect())
+}
+
+/// Whether a daemon has what it runs, whoever asks.
+fn is_daemons(engine: &[String]) -> bool {
+    engine::ask(engine).is_ok_and(|ground| ground.start == Start::Daemon)
+}
+
+fn reap_of(
+    engines: impl Iterator<Item = Vec<String>>,
+    ids: &[String],
+    dry_run: bool,
+) -> (String, bool) {
     let (mut text, mut is_left) = (String::new(), false);
     for engine in engines {
         let removed = container::orphans(&engine).and_then(|mut names| {

@@ -8,8 +8,7 @@ use super::store::Store;
 use crate::config::queue::Queue;
 use crate::sys::again::Again;
 use crate::sys::clock::boottime;
-use crate::sys::limit::{NoAnswer, within};
-use crate::sys::text;
+use crate::sys::limit::within;
 
 /// The longest while jobs are at work: their lease is to be renewed before anybody can have heard a silence.
 pub const RETRY_HOLDING: Duration = Duration::from_secs(15);
@@ -83,13 +82,6 @@ impl Link {
             Ok(Ok((_, Err(fault))) | Err(fault)) => {
                 self.is_away();
                 Err(fault)
-            }
-            Err(NoAnswer::Late) => {
-                self.is_away();
-                Err(Fault(format!(
-                    "the queue gave no answer within {}",
-                    text::duration(self.queue.timeout)
-                )))
             }
             Err(why) => {
                 self.is_away();

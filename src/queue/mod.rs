@@ -155,7 +155,7 @@ fn bounded<T: Send + 'static>(
     let asked = queue.clone();
     match within(queue.timeout, move || ask(&asked)) {
         Ok(done) => done.map_err(|Fault(why)| Fault(text::tail(why.as_bytes(), why.len()))),
-        Err(NoAnswer::Late) => Err(Fault(format!(
+        Err(NoAnswer::Late(_)) => Err(Fault(format!(
             "the database gave no answer within {}; it may take up to a minute: [queue] timeout = \"1m\"",
             text::duration(queue.timeout)
         ))),

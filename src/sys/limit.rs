@@ -5,12 +5,14 @@
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use super::text;
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
     /// It has not come yet, and nobody waits for it any more.
-    #[error("no answer in time")]
-    Late,
+    #[error("no answer within {}", text::duration(*.0))]
+    Late(Duration),
     /// Whoever was to give it is gone.
     #[error("no answer ever: whoever was asked ended without a word")]
     Never,
@@ -36,7 +38,7 @@ pub fn within<T: Send + 'static>(
         })
         .map_err(NoAnswer::NoThread)?;
     let answer = receive.recv_timeout(limit).map_err(|error| match error {
-        RecvTimeoutError::Timeout => NoAnswer::Late,
+        RecvTimeoutError::Timeout => NoAnswer::Late(limit),
         RecvTimeoutError::Disconnected => NoAnswer::Never,
     })?;
     // it has nothing left to do
@@ -59,7 +61,7 @@ mod tests {
     fn what_never_ends_is_left_behind() {
         let (_hold, held) = mpsc::channel::<()>();
         let late = within(Duration::from_millis(20), move || held.recv().ok());
-        assert!(matches!(late, Err(NoAnswer::Late)), "{late:?}");
+        assert!(matches!(late, Err(NoAnswer::Late(_))), "{late:?}");
     }
 
     #[test]

@@ -476,10 +476,19 @@ fn is_waited_for(times: i32) -> bool {
 
 /// Whether there is certainly no such file; of anything else it is for the opening to complain.
 fn is_absent(path: &Path) -> bool {
-    // its directory may be on storage that hangs
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    local::resolve(dir, sqlite::OVER_A_NETWORK).is_ok()
-        && path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    let all: Vec<&Path> = path.ancestors().collect();
+    // from the top on: its directory may not be there either, or be on storage that hangs
+    for pair in all.windows(2).rev() {
+        let [it, dir] = pair else { continue };
+        if local::resolve(dir, sqlite::OVER_A_NETWORK).is_err() {
+            return false;
+        }
+        match it.symlink_metadata() {
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::NotFound,
+        }
+    }
+    false
 }
 
 /// Opens the file, or makes it; only on a disk of this host.
