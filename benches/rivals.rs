@@ -167,7 +167,7 @@ pub fn enter(store: &mut Store, id: &str) {
         digest: "d".to_owned(),
         first_tier: "1".to_owned(),
         uses: "1".to_owned(),
-        full: Vec::new(),
+        rests: None,
     };
     store
         .register(&NewWorker {

@@ -410,6 +410,7 @@ fn three_hosts_share_a_queue_and_each_takes_what_it_can_do() {
     let why = fleet.say(&["jobs", "why", &id.to_string()]);
     assert!(why.starts_with("left-to-others: "), "{why}");
     await_that("gamma does it in the end", || fleet.out("tooled-late") == "second gamma");
+    await_that("and says so", || fleet.job(id)["job"]["state"] == "done");
     let told = fleet.job(id);
     assert_eq!(told["job"]["tier"], "second");
     let why = told["tries"][0]["message"].as_str().unwrap();
@@ -550,6 +551,45 @@ fn a_mount_that_dies_on_one_host_stops_what_that_host_does_on_it_and_nothing_els
     for mut round in rounds {
         round.wait().unwrap();
     }
+}
+
+#[test]
+fn one_that_finds_its_storage_gone_again_is_charged_and_keeps_no_other_back() {
+    let test = "fleet::one_that_finds_its_storage_gone_again_is_charged_and_keeps_no_other_back";
+    let Some(mut fleet) = Fleet::new(test) else { return };
+    let store = fleet.dir.path().join("store");
+    fs::create_dir(&store).unwrap();
+    let second = fleet.dir.path().join("second").display().to_string();
+    let text = format!(
+        "output = \"{}/{{name}}\"\n[[tier]]\nargv = [\"{second}\", \"{{input}}\", \"{{output}}\"]\n",
+        store.display()
+    );
+    fs::write(fleet.dir.path().join("jobs.d/stored.toml"), text).unwrap();
+    let store = store.to_str().unwrap().to_owned();
+    let it = &mut fleet.boxes[0];
+    let config = it.dir.join("unwedge.toml");
+    let watched = format!("[[mount]]\npath = \"{store}\"\nfstype = \"fuse.faultfs\"\n");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + &watched).unwrap();
+    it.before = format!("{} faultfs --background {store}; ", env!("CARGO_BIN_EXE_unwedge"));
+    let gate = |it: &Box_| {
+        it.watches(&serde_json::json!({ store.as_str(): { "verdict": "live", "open": true } }));
+    };
+    gate(it);
+    it.start();
+    await_that("it is there", || {
+        fleet.value("SELECT count(*) FROM unwedge_workers WHERE state <> 'dead'") == "1"
+    });
+    // it is dead, and each round says that it is not
+    fleet.boxes[0].inside("pkill -KILL -f '[f]aultfs --mode'");
+    fleet.say(&["jobs", "submit", "stored", "a"]);
+    let stands =
+        "SELECT tries || ' ' || infra_errors || ' ' || failures FROM unwedge_jobs WHERE id = 1";
+    await_that("it is charged once it has found that twice", || {
+        gate(&fleet.boxes[0]);
+        let stands = fleet.value(stands);
+        assert!(["0 0 0", "1 0 0", "2 0 0", "2 1 0"].contains(&stands.as_str()), "{stands}");
+        stands == "2 1 0"
+    });
 }
 
 #[test]

@@ -685,7 +685,7 @@ fn a_run_takes_up_what_was_put_in_and_never_by_another_definition() {
         let mut store = db.open();
         let mark = ["other", "one", "one"].map(str::to_owned);
         let [digest, first_tier, uses] = mark;
-        let types = [("copy".to_owned(), TypeMark { digest, first_tier, uses, full: Vec::new() })];
+        let types = [("copy".to_owned(), TypeMark { digest, first_tier, uses, rests: None })];
         let other = NewWorker { types: types.into(), ..crate::store::new_worker("there:1:1", "d") };
         store.register(&other).unwrap();
         for words in [&words[..], &[&words[..], &["--dry-run"]].concat()] {

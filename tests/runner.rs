@@ -240,7 +240,7 @@ host_test! {
         host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; cd /srv/in; tee a b c d <<<x");
         let say = "cd /srv/in; unwedge jobs submit";
         host.ok(&format!("{say} --wait far a; test -e /srv/remote/a"));
-        assert_eq!(job(&host, 1)["needs"], serde_json::json!([BASE]));
+        assert_eq!(job(&host, 1)["needs"], serde_json::json!([BASE, format!("room:{BASE}")]));
         // it dies, and a round sees that; nothing is repaired, for nothing is armed
         host.ok("kill -KILL $(main_pid); sleep 0.2; unwedge-mounts --apply >/dev/null || :");
         host.ok(&format!("{say} far b c; {say} --wait near d"));
@@ -769,7 +769,7 @@ host_test! {
         host.ok("rm /srv/out/small/filler");
         host.until("test -s /srv/out/small/small.1");
         let journal = host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner");
-        for said in ["t: no room there, and nothing of it that needs /srv/out/small is taken: /srv/out/small: 6 MiB are free, and 8 must be", "t: there is room again: /srv/out/small"] {
+        for said in ["/srv/out/small: no room, and nothing is taken that writes there: /srv/out/small: 6 MiB are free, and 8 must be", "/srv/out/small: there is room again"] {
             assert!(journal.contains(said), "{journal}");
         }
     }

@@ -149,7 +149,7 @@ pub fn new_worker(id: &str, digest: &str) -> NewWorker {
                 digest: text(digest),
                 first_tier: text("first"),
                 uses: text("first"),
-                full: Vec::new(),
+                rests: None,
             },
         )]
         .into(),

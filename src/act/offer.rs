@@ -68,6 +68,9 @@ pub fn job_of(
     };
     let fixed: Vec<&Path> = of(false).collect();
     let mut needs = watch.needs_of(&fixed);
+    let local = output.filter(|it| Address::of(it).is_none());
+    let room = local.and_then(|it| watch.room_of(it));
+    needs.extend(room.iter().filter(|_| kind.deliver.is_none()).cloned());
     needs.extend(objects.iter().map(|it| bucket::key(it.bucket)));
     needs.extend(kind.needs.iter().cloned());
     needs.sort();
@@ -77,8 +80,9 @@ pub fn job_of(
         let at = watch.needs_of(&[path]);
         if at.is_empty() { vec![gate::host_key()] } else { at }
     });
-    let prefers: BTreeSet<String> = prefers.collect();
-    let dir = output.filter(|it| Address::of(it).is_none()).and_then(Path::parent);
+    let room = room.into_iter().filter(|_| kind.deliver.is_some());
+    let prefers: BTreeSet<String> = prefers.chain(room).collect();
+    let dir = local.and_then(Path::parent);
     Ok(NewJob {
         kind: kind.name.clone(),
         key: text::path(input),

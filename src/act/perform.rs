@@ -55,6 +55,8 @@ pub struct Actor<'a> {
     pub settings: &'a Settings,
     /// What was seen.
     pub observations: &'a [Observation],
+    /// The moment before that.
+    pub looked_at: &'a Now,
     /// What was at work then.
     pub work: &'a Work,
     /// The worker, where there is one and it was looked at.
@@ -155,8 +157,8 @@ impl Actor<'_> {
             .map(|planned| planned.step.path().to_path_buf())
             .collect();
         if !plan.repairs.is_empty() {
-            let now = Now::take()?;
-            storage_gate::write(&self.settings.host.run_dir, self.observations, &concerned, &now)?;
+            let (run_dir, at) = (&self.settings.host.run_dir, self.looked_at);
+            storage_gate::write(run_dir, self.observations, &concerned, at)?;
         }
         let mut work = self.work_now(plan.repairs.iter().any(Repair::takes_away));
         let mut charged = BTreeSet::new();

@@ -103,6 +103,7 @@ pub fn carry_out(
     sweep(settings, &facts.now);
     let mut actor = Actor {
         settings,
+        looked_at: &facts.looked_at,
         observations: &facts.survey.observations,
         work: &facts.work,
         worker: facts.worker.as_ref(),
@@ -129,12 +130,14 @@ pub fn carry_out(
         Ok(holds) => acted.holds = holds,
         Err(error) => acted.trouble = Some(format!("{error:#}")),
     }
+    let before = Now::take().unwrap_or_else(|_| facts.looked_at.clone());
     acted.present = (!outcomes.is_empty()).then(|| {
         let remembered = facts::remembered(&actor.state, &actor.debts);
         mounts::survey(settings, &remembered, false, deadline.left() / 2).observations
     });
     let seen = acted.present.as_deref().unwrap_or(&facts.survey.observations);
-    let gate = storage_gate::write(&settings.host.run_dir, seen, &BTreeSet::new(), &facts.now);
+    let looked_at = if acted.present.is_some() { &before } else { &facts.looked_at };
+    let gate = storage_gate::write(&settings.host.run_dir, seen, &BTreeSet::new(), looked_at);
     if let Err(error) = gate.context("write the storage gate") {
         acted.trouble.get_or_insert(format!("{error:#}"));
     }

@@ -31,7 +31,8 @@ struct Entry<'a> {
     on: Option<Dev>,
 }
 
-/// Writes the gate: open for what is live, but never for `closed`.
+/// Writes the gate: open for what is live, but never for `closed`. `at` is the moment before it was looked at: who has found
+/// something gone since takes no older word that it is there.
 ///
 /// # Errors
 /// It is not written; the old one goes stale, which closes it.
@@ -39,7 +40,7 @@ pub fn write(
     run_dir: &Path,
     observations: &[Observation],
     closed: &BTreeSet<PathBuf>,
-    now: &Now,
+    at: &Now,
 ) -> Result<()> {
     let entry = |seen: &Observation| {
         let open = seen.verdict == Verdict::Live && !closed.contains(&seen.path);
@@ -47,7 +48,7 @@ pub fn write(
         (text::path(&seen.path), Entry { verdict: seen.verdict.name(), open, on })
     };
     let paths = observations.iter().map(entry).collect();
-    let mut bytes = serde_json::to_vec_pretty(&Gate { schema: 1, at: now.stamp(), paths })
+    let mut bytes = serde_json::to_vec_pretty(&Gate { schema: 1, at: at.stamp(), paths })
         .context("render the storage gate")?;
     bytes.push(b'\n');
     store::replace(&run_dir.join(FILE), &bytes, Durability::Fleeting)

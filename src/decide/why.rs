@@ -4,6 +4,7 @@
 use crate::decide::at_work::{self, AtWork, Stall};
 use crate::decide::attempts::State;
 use crate::decide::workers::Standing;
+use crate::probes::gate;
 
 /// What is known of a job, its lane, and those who could take it.
 #[derive(Clone, Debug)]
@@ -66,8 +67,8 @@ pub struct WorkerCase<'a> {
     pub lacks: Option<&'a str>,
     /// The storage that is open to it.
     pub open: &'a [String],
-    /// That of it which there is no room on for what the type writes.
-    pub full: &'a [String],
+    /// Why it takes one of the type now and then alone, where it does.
+    pub rests: Option<&'a str>,
     /// The storage of its host that is not: what prefers it is left to others.
     pub closed: &'a [String],
 }
@@ -132,6 +133,11 @@ pub enum Why {
         /// `host: what`.
         closed: Vec<String>,
     },
+    /// All that could take it take one of its type now and then alone: the last failed for what is around them.
+    Resting {
+        /// `host: what`.
+        why: Vec<String>,
+    },
     /// It is left to those that have its paths; others would have to fetch and deliver.
     LeftToItsHost {
         /// Their hosts.
@@ -163,6 +169,7 @@ impl Why {
             Self::NoCapableWorker { .. } => "no-capable-worker",
             Self::OtherDefinition { .. } => "other-definition",
             Self::StorageClosed { .. } => "storage-closed",
+            Self::Resting { .. } => "resting",
             Self::LeftToItsHost { .. } => "left-to-its-host",
             Self::LeftToOthers { .. } => "left-to-others",
             Self::ItsTurn => "waiting-its-turn",
@@ -236,14 +243,25 @@ fn nobody(case: &Case<'_>) -> Option<Why> {
     let closed = |it: &WorkerCase<'_>| -> Vec<String> {
         let needs = case.needs.iter().filter(|need| !it.open.contains(need));
         let closed = needs.chain(case.prefers.iter().filter(|path| it.closed.contains(path)));
-        let both = case.needs.iter().chain(case.prefers);
-        let full = both.filter(|path| it.open.contains(path) && it.full.contains(path));
-        closed.cloned().chain(full.map(|path| format!("{path} (no room)"))).collect()
+        let closed: Vec<&String> = closed.collect();
+        let told = closed.iter().filter_map(|key| match gate::room_on(key) {
+            None => Some((*key).clone()),
+            // where the path itself is not open, nobody asks for room
+            Some(path) => {
+                let is_open = !closed.iter().any(|it| *it == path);
+                is_open.then(|| format!("{path} (no room)"))
+            }
+        });
+        told.collect()
     };
     let open: Vec<&&&&WorkerCase<'_>> = same.iter().filter(|it| closed(it).is_empty()).collect();
     if open.is_empty() {
         let closed = same.iter().map(|it| format!("{}: {}", it.host, closed(it).join(", ")));
         return Some(Why::StorageClosed { closed: sorted(closed) });
+    }
+    if open.iter().all(|it| it.rests.is_some()) {
+        let why = open.iter().map(|it| format!("{}: {}", it.host, it.rests.unwrap_or_default()));
+        return Some(Why::Resting { why: sorted(why) });
     }
     let first = case.lane.and_then(|lane| lane.first_tier);
     let until_ms = case.created_ms.max(case.not_before_ms).saturating_add(case.prefer_wait_ms);
@@ -282,7 +300,7 @@ mod tests {
             first_tier: Some("first"),
             lacks: None,
             open: &[],
-            full: &[],
+            rests: None,
             closed: &[],
         }
     }
@@ -346,13 +364,18 @@ mod tests {
             &needy(vec![worker("a"), WorkerCase { open: &needs, ..other() }]),
             &["storage-closed"],
         );
-        let full = WorkerCase { open: &needs, full: &needs, ..worker("b") };
-        let told = [Why::StorageClosed { closed: vec!["b: /srv/x (no room)".to_owned()] }];
-        assert_eq!(why(&needy(vec![full.clone()])), told);
-        check(
-            &needy(vec![full, WorkerCase { open: &needs, ..worker("c") }]),
-            &["waiting-its-turn"],
-        );
+        let both = ["/srv/x".to_owned(), "room:/srv/x".to_owned()];
+        let writes = |workers| Case { needs: &both, ..waiting(workers) };
+        let told = |workers| match why(&writes(workers)).as_slice() {
+            [Why::StorageClosed { closed }] => closed.join("; "),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told(vec![WorkerCase { open: &needs, ..worker("b") }]), "b: /srv/x (no room)");
+        assert_eq!(told(vec![worker("b")]), "b: /srv/x");
+        check(&writes(vec![WorkerCase { open: &both, ..worker("c") }]), &["waiting-its-turn"]);
+        let rests = || WorkerCase { rests: Some("no receiver"), ..worker("a") };
+        check(&waiting(vec![rests()]), &["resting"]);
+        check(&waiting(vec![rests(), worker("b")]), &["waiting-its-turn"]);
         // whose own storage it would work on, and that is closed, is no better than one without
         let fond = |workers| Case { prefers: &needs, ..waiting(workers) };
         let closed = || WorkerCase { closed: &needs, ..worker("a") };

@@ -371,7 +371,7 @@ pub fn whys(
                     first_tier: mark.map(|mark| mark.uses.as_str()),
                     lacks: worker.lacks.get(&job.kind).map(|it| it.why.as_str()),
                     open: &worker.open,
-                    full: mark.map_or(&[], |mark| &mark.full),
+                    rests: mark.and_then(|mark| mark.rests.as_deref()),
                     closed: &worker.closed,
                 }
             })

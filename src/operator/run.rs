@@ -477,8 +477,16 @@ impl Progress {
 
     /// Says why nothing runs, once while it lasts.
     fn waits_for(&mut self, whys: Vec<Why>, now_ms: u64) {
-        let first = whys.first().filter(|why| **why != Why::ItsTurn);
-        if let Some(why) = first.filter(|_| self.waits != whys) {
+        // a runner may yet come; that none can is said by whoever starts it
+        let tells = |why: &&Why| !matches!(why, Why::ItsTurn | Why::NoWorker);
+        let is_same = |why: &Why| match (why, self.waits.first()) {
+            // of the next job it is another time, and the same reason
+            (Why::CoolingDown { reason, .. }, Some(Why::CoolingDown { reason: before, .. })) => {
+                reason == before
+            }
+            (why, before) => Some(why) == before,
+        };
+        if let Some(why) = whys.first().filter(tells).filter(|why| !is_same(why)) {
             out::complain(&format!("unwedge run: nothing runs: {}", words(why, now_ms)));
         }
         self.waits = whys;

@@ -26,6 +26,8 @@ const UNIT_LIMIT: Duration = Duration::from_secs(5);
 /// What was seen.
 #[derive(Debug)]
 pub struct Facts {
+    /// The moment before the look: nothing that was seen is older.
+    pub looked_at: Now,
     /// The moment after the look: what decisions, records and reports go by.
     pub now: Now,
     /// The work on this host.
@@ -162,7 +164,18 @@ fn look_with(
         .filter(|worker| concerns_the_worker(&survey.observations, &debts, worker))
         .map(|config| worker::look(settings, config));
     let heartbeats = heartbeat::last(settings, now);
-    Ok(Facts { now: Now::take()?, work, gates, survey, units, worker, heartbeats, state, debts })
+    Ok(Facts {
+        looked_at: now.clone(),
+        now: Now::take()?,
+        work,
+        gates,
+        survey,
+        units,
+        worker,
+        heartbeats,
+        state,
+        debts,
+    })
 }
 
 /// Whether anything may be to be done for which the worker matters.

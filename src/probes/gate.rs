@@ -59,7 +59,22 @@ pub struct Keys {
     pub seen_at: Option<Duration>,
 }
 
-/// The paths that are open now, as `text::path` writes them.
+/// What the keys of room begin with.
+const ROOM: &str = "room:";
+
+/// Room on a watched path: what writes there needs it, and what only reads does not.
+#[must_use]
+pub fn room_key(path: &str) -> String {
+    format!("{ROOM}{path}")
+}
+
+/// The watched path that a key is room on.
+#[must_use]
+pub fn room_on(key: &str) -> Option<&str> {
+    key.strip_prefix(ROOM)
+}
+
+/// What is open now: watched paths, as `text::path` writes them, and room on them.
 #[must_use]
 pub fn open(run_dir: &Path) -> Vec<String> {
     paths(run_dir).open
@@ -83,8 +98,16 @@ fn paths(run_dir: &Path) -> Keys {
     let is_open = |(path, entry): &(String, Entry)| is_fresh && entry.open && is_there(path, entry);
     let (open, closed): (Vec<_>, Vec<_>) = gate.paths.into_iter().partition(is_open);
     let names = |all: Vec<(String, Entry)>| all.into_iter().map(|(path, _)| path).collect();
-    let seen_at = is_fresh.then(|| Duration::from_millis(gate.at.boot_ms));
-    Keys { open: names(open), closed: names(closed), seen_at }
+    let boot = Now::take().map(|now| now.stamp().boot_id);
+    let is_of_boot = boot.is_ok_and(|boot| boot == gate.at.boot_id);
+    let seen_at = is_of_boot.then(|| Duration::from_millis(gate.at.boot_ms));
+    let mut keys = Keys { open: names(open), closed: names(closed), seen_at };
+    // as far as a round can tell there is room on what is live
+    for all in [&mut keys.open, &mut keys.closed] {
+        let rooms: Vec<String> = all.iter().map(|path| room_key(path)).collect();
+        all.extend(rooms);
+    }
+    keys
 }
 
 /// What is open on this host alone: a job whose paths lie below nothing that is watched has them here.
@@ -165,6 +188,13 @@ impl Watch {
         let needed = watched.iter().filter(|it| paths.iter().any(|path| path.starts_with(it)));
         needed.map(|path| text::path(path)).collect()
     }
+
+    /// The room that a job needs which writes there: on the innermost of the watched paths that this lies at or below.
+    #[must_use]
+    pub fn room_of(&self, path: &Path) -> Option<String> {
+        let needs = self.needs_of(&[path]);
+        needs.iter().max_by_key(|it| it.len()).map(|it| room_key(it))
+    }
 }
 
 fn read(run_dir: &Path) -> Option<Gate> {
@@ -194,8 +224,9 @@ mod tests {
     #[test]
     fn what_is_old_or_foreign_opens_nothing() {
         let (a, odd) = ("/srv/a".to_owned(), "/srv/\\xff".to_owned());
-        assert_eq!(open(written(0, None, 1).path()), [odd.clone(), a.clone()]);
-        assert_eq!(open(written(359_000, None, 1).path()), [odd, a]);
+        let all = [odd.clone(), a.clone(), room_key(&odd), room_key(&a)];
+        assert_eq!(open(written(0, None, 1).path()), all);
+        assert_eq!(open(written(359_000, None, 1).path()), all);
         for dir in [written(361_000, None, 1), written(0, Some("another"), 1), written(0, None, 2)]
         {
             assert_eq!(open(dir.path()), [] as [String; 0]);
@@ -212,6 +243,10 @@ mod tests {
         };
         assert_eq!(needs(&["/srv/b/in", "/srv/a/out"]), ["/srv/a", "/srv/b"]);
         assert_eq!(needs(&["/srv/ab/in", "/srv"]), [] as [String; 0]);
+        let watch = Watch { named: vec!["/srv".into()], ..Watch::unnamed(dir.path().to_owned()) };
+        let room = |path: &str| watch.room_of(Path::new(path));
+        assert_eq!(room("/srv/b/out").as_deref(), Some("room:/srv/b"), "not on what lies above it");
+        assert_eq!((room("/srv/c").as_deref(), room("/opt")), (Some("room:/srv"), None));
     }
 
     #[test]

@@ -21,7 +21,19 @@ pub const MAY_HANG: &str = "which may hang; keep it on a local disk";
 /// # Errors
 /// It lies on storage that may hang, which is refused with `why`, or is not there.
 pub fn resolve(path: &Path, why: &str) -> Result<PathBuf, Fault> {
-    let table = &mountinfo::read(|_| false).map_err(|error| Fault(error.to_string()))?;
+    follow(path, why).map_err(|(fault, _)| fault)
+}
+
+/// Whether there is certainly nothing of this name: of what may hang that is not asked.
+#[must_use]
+pub fn is_absent(path: &Path) -> bool {
+    follow(path, MAY_HANG).is_err_and(|(_, why)| why == Some(ErrorKind::NotFound))
+}
+
+/// The same; where it fails by what the system says, with that.
+fn follow(path: &Path, why: &str) -> Result<PathBuf, (Fault, Option<ErrorKind>)> {
+    let fault = |why: String| (Fault(why), None);
+    let table = &mountinfo::once().map_err(|error| fault(error.to_string()))?;
     let mut left: Vec<OsString> = parts(path);
     let (mut done, mut links) = (PathBuf::from("/"), 0);
     while let Some(part) = left.pop() {
@@ -30,12 +42,12 @@ pub fn resolve(path: &Path, why: &str) -> Result<PathBuf, Fault> {
             continue;
         }
         let here = done.join(&part);
-        refuse_remote(&here, table, why)?;
+        refuse_remote(&here, table, why).map_err(|fault| (fault, None))?;
         match std::fs::read_link(&here) {
             Ok(target) => {
                 links += 1;
                 if links > LINKS_MAX {
-                    return Err(Fault(format!("{}: too many links", text::path(path))));
+                    return Err(fault(format!("{}: too many links", text::path(path))));
                 }
                 if target.is_absolute() {
                     done = PathBuf::from("/");
@@ -44,7 +56,10 @@ pub fn resolve(path: &Path, why: &str) -> Result<PathBuf, Fault> {
             }
             // what is no link
             Err(error) if error.kind() == ErrorKind::InvalidInput => done = here,
-            Err(error) => return Err(Fault(format!("{}: {error}", text::path(&here)))),
+            Err(error) => {
+                let said = Fault(format!("{}: {error}", text::path(&here)));
+                return Err((said, Some(error.kind())));
+            }
         }
     }
     Ok(done)

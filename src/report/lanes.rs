@@ -322,7 +322,7 @@ mod tests {
             digest: digest.to_owned(),
             first_tier: "first".to_owned(),
             uses: "first".to_owned(),
-            full: Vec::new(),
+            rests: None,
         };
         Worker {
             id: "b:1:2:3".to_owned(),

@@ -85,7 +85,7 @@ impl LaneNow {
         if self.whys.iter().any(nobody) {
             return Grade::Fault;
         }
-        let closed = |why: &Why| matches!(why, Why::StorageClosed { .. });
+        let closed = |why: &Why| matches!(why, Why::StorageClosed { .. } | Why::Resting { .. });
         let is_troubled = self.lane.as_ref().is_some_and(|lane| !lanes::troubles(lane).is_empty());
         if is_troubled || self.whys.iter().any(closed) { Grade::Warn } else { Grade::Ok }
     }

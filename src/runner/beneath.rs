@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::probes::asked;
 use crate::probes::errno::{self, Says};
 use crate::probes::family::Family;
-use crate::probes::mountinfo::{self, Dev};
+use crate::probes::mountinfo::{self, Dev, Mount};
 use crate::sys::text;
 
 /// The word that makes this program such a child.
@@ -66,9 +66,15 @@ impl Beneath {
 }
 
 /// Why the storage of a directory is not to be worked on: it gives no answer, or says that it is gone.
-#[must_use]
-pub fn lost(dir: &Path) -> Option<String> {
+fn lost(dir: &Path) -> Option<String> {
     asked::within::<()>(VERB, dir, LIMIT).err()
+}
+
+/// Whether that is so of all that is mounted there, and not of this directory alone.
+#[must_use]
+pub fn is_lost(dir: &Path) -> bool {
+    lost(dir).is_some()
+        && lost(&mount_of(dir).map_or_else(|| dir.to_owned(), |it| it.path)).is_some()
 }
 
 fn elsewhere(dir: &Path) -> String {
@@ -77,9 +83,13 @@ fn elsewhere(dir: &Path) -> String {
 
 /// The file system that is mounted where a directory lies; nothing of it is touched.
 fn mounted_at(dir: &Path) -> Option<Dev> {
-    let table = mountinfo::read(|_| false).ok()?;
+    mount_of(dir).map(|mount| mount.dev)
+}
+
+fn mount_of(dir: &Path) -> Option<Mount> {
+    let table = mountinfo::once().ok()?;
     let walk = table.walk(dir);
-    walk.layers.last().or(walk.ancestors.last()).map(|mount| mount.dev)
+    walk.layers.last().or(walk.ancestors.last()).map(|it| Mount::clone(it))
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

@@ -134,11 +134,12 @@ fn serve(order: &Order, worker: &str, seat: &mut Seat) -> bool {
     tell(&Tell::Ended { report, goes_on }).is_ok() && goes_on
 }
 
-/// The directories of its files here whose storage is gone: others that lie there need not find it out by failing, too.
+/// The directories of its files here whose storage is gone as a whole: others that lie there need not find it out by failing,
+/// too.
 fn lost(order: &Order) -> Vec<String> {
     let files = [Some(&order.input), order.output.as_ref()].into_iter().flatten();
     let dirs = files.filter(|it| Address::of(it).is_none()).filter_map(|it| it.parent());
-    dirs.filter(|dir| beneath::lost(dir).is_some()).map(text::path).collect()
+    dirs.filter(|dir| beneath::is_lost(dir)).map(text::path).collect()
 }
 
 fn tell(what: &Tell) -> std::io::Result<()> {
@@ -494,10 +495,9 @@ impl Job<'_> {
         };
         if let Some(pattern) = &tier.must_match {
             let is_there = accept::matches(scratch, pattern).map_err(|error| {
-                Halt::Over(Report::failed(
-                    Class::Infrastructure,
-                    format!("read its result: {error}"),
-                ))
+                let why = format!("read its result: {error}");
+                let failed = Report::failed(Class::Infrastructure, why);
+                Halt::Over(Report { tier: report.tier.clone(), ..failed })
             })?;
             if !is_there {
                 return Ok(refused(format!("nothing in its result matches {pattern:?}")));
@@ -664,7 +664,8 @@ impl Job<'_> {
             !timed_out && exit.is_some_and(|code| !container::ENGINE_FAILED.contains(&code));
         if let (Err(why), false) = (cleared, is_over) {
             // it may still be at work, and that is no job's fault
-            return Err(Halt::Over(Report::failed(Class::Infrastructure, why)));
+            let failed = Report::failed(Class::Infrastructure, why);
+            return Err(Halt::Over(Report { tier: report.tier, ..failed }));
         }
         let signal = status.and_then(WaitStatus::terminating_signal);
         let evidence = Evidence {

@@ -1,5 +1,5 @@
-//! Whether there is room for what a type writes: a key that must be open before anything of it is taken. What is watched
-//! below where it writes has room of its own, and keeps back those jobs alone that need it. A child asks, and no more
+//! Whether there is room for what a type writes: a key that must be open before anything of it is taken. Room on what is
+//! watched below where types write is a key of its own, of those jobs alone that write there. A child asks, and no more
 //! often than storage answers; what is unknown is closed. Storage that is watched and not open is left alone: its own gate
 //! keeps its jobs back.
 
@@ -34,16 +34,43 @@ pub struct Floor {
 /// Where types write, by name; one may write to several.
 pub type Places = Vec<(String, PathBuf)>;
 
-/// Where there is no room; for what is not in it there is.
+/// Where there is room, and where not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Full {
+pub struct Room {
     /// The types of which nothing is taken, and why.
-    pub types: BTreeMap<String, String>,
-    /// The watched paths, as `text::path` writes them, of which nothing of a type is taken, by its name, and why.
-    pub below: BTreeMap<String, BTreeMap<String, String>>,
+    pub full: BTreeMap<String, String>,
+    /// The watched paths below where types write that were looked at, as `text::path` writes them; why there is none on one.
+    pub below: BTreeMap<String, Option<String>>,
 }
 
-/// Tells where there is no room. Types may come anew.
+impl Room {
+    /// Whether what writes to a watched path may be taken, as far as room goes; `written` is where types write.
+    #[must_use]
+    pub fn is_on(&self, path: &str, written: &[PathBuf]) -> bool {
+        match self.below.get(path) {
+            Some(why) => why.is_none(),
+            None => !is_below(path, written),
+        }
+    }
+
+    /// The watched paths below those that nobody has looked at.
+    pub fn unseen<'a>(
+        &'a self,
+        open: &'a [String],
+        written: &'a [PathBuf],
+    ) -> impl Iterator<Item = &'a String> {
+        let is_unseen = |path: &&String| !self.below.contains_key(*path) && is_below(path, written);
+        open.iter().filter(is_unseen)
+    }
+}
+
+/// Whether types write to what is above a path.
+fn is_below(path: &str, written: &[PathBuf]) -> bool {
+    let path = text::path_of(path).filter(|it| it.is_absolute());
+    path.is_some_and(|path| written.iter().any(|it| path != *it && path.starts_with(it)))
+}
+
+/// Tells where there is room. Types may come anew.
 pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sender<Event>) {
     let mut wanted = Places::new();
     let mut waits: BTreeMap<PathBuf, (Duration, Duration, String)> = BTreeMap::new();
@@ -56,7 +83,6 @@ pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sen
         }
         limit = EVERY;
         let open = gate::open(run_dir);
-        let watched: Vec<PathBuf> = open.iter().filter_map(|it| text::path_of(it)).collect();
         let watch = gate::Watch::unnamed(run_dir.to_owned());
         let mut seen: BTreeMap<PathBuf, Option<String>> = BTreeMap::new();
         let mut look = |path: &Path| {
@@ -66,19 +92,20 @@ pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sen
             };
             seen.entry(path.to_owned()).or_insert_with(look).clone()
         };
-        let mut full = Full::default();
+        let mut room = Room::default();
+        let mut roots = Vec::with_capacity(wanted.len());
         for (kind, root) in &wanted {
             if let Some(why) = look(root) {
-                full.types.insert(kind.clone(), why);
+                room.full.insert(kind.clone(), why);
             }
-            for path in watched.iter().filter(|it| *it != root && it.starts_with(root)) {
-                if let Some(why) = look(path) {
-                    let of_kind = full.below.entry(kind.clone()).or_default();
-                    of_kind.insert(text::path(path), why);
-                }
+            roots.push(root.clone());
+        }
+        for name in open.iter().filter(|it| is_below(it, &roots)) {
+            if let Some(path) = text::path_of(name) {
+                room.below.insert(name.clone(), look(&path));
             }
         }
-        if send.send(Event::Room(full)).is_err() {
+        if send.send(Event::Room(room)).is_err() {
             return;
         }
     }
@@ -122,6 +149,22 @@ fn too_little(room: &Headroom, floor: Floor) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_known_of_what_was_looked_at_and_matters_where_types_write() {
+        let below = [("/srv/a", None), ("/srv/b", Some("6 MiB"))];
+        let below = below.map(|(path, why)| (path.to_owned(), why.map(str::to_owned)));
+        let room = Room { below: below.into(), ..Room::default() };
+        let written = [PathBuf::from("/srv")];
+        let is_on = |path| room.is_on(path, &written);
+        assert_eq!(
+            ["/srv/a", "/srv/b", "/srv/c", "/srv", "/opt"].map(is_on),
+            [true, false, false, true, true]
+        );
+        let open =
+            ["/srv/a", "/srv/c", "/srv", "/opt", "room:/srv/c", "heartbeat:x"].map(str::to_owned);
+        assert_eq!(room.unseen(&open, &written).collect::<Vec<_>>(), ["/srv/c"]);
+    }
 
     #[test]
     fn room_is_bytes_and_inodes_and_what_is_unknown_is_none() {

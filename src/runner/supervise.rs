@@ -7,7 +7,7 @@ mod handling;
 mod watching;
 
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use super::engines::{self, Look};
 use super::hand::Hand;
 use super::order::Tell;
 use super::outbox::Outbox;
-use super::room::{self, Full, Places};
+use super::room::{self, Places, Room};
 use super::running::{News, Running};
 use super::setup::Setup;
 use super::tree;
@@ -148,8 +148,8 @@ pub enum Event {
     Reread,
     /// What the queue tells by itself.
     Rung(Rung),
-    /// Where there is no room.
-    Room(Full),
+    /// Where there is room.
+    Room(Room),
     /// A bucket answers, or why it does not.
     Bucket(String, Result<(), String>),
     /// An engine of containers answers, or why it does not.
@@ -204,10 +204,12 @@ struct Runner {
     stopping: Option<Duration>,
     /// Why it does not hear when jobs come.
     deaf: Option<String>,
-    /// Where there is no room; none before that was looked at.
-    full: Option<Full>,
+    /// Where there is room; none before that was looked at.
+    room: Option<Room>,
     /// Storage of this host, as the gate calls it, that a job has found gone, and when: closed until a round has begun after that.
     doubts: BTreeMap<String, Duration>,
+    /// The jobs that found it so and went back for that.
+    doubters: BTreeSet<i64>,
     /// What buckets were last found to be; those that are not in it were not asked yet.
     buckets: BTreeMap<String, Result<(), String>>,
     /// What engines of containers were last found to be; those that are not in it were not asked yet.
@@ -217,8 +219,11 @@ struct Runner {
     /// For whoever looks whether jobs move, and whether that one is at it.
     roots: Sender<watching::Roots>,
     is_looking: bool,
-    /// Where the types write, for whoever looks at the room there.
+    /// Where the types write, for whoever looks at the room there, and the same without their names.
     places: Sender<Places>,
+    written: Vec<PathBuf>,
+    /// What is watched there and has opened since that was looked at.
+    unseen: BTreeSet<String>,
     /// How types fare here whose last tries failed for what is around them, or could not be begun.
     rests: BTreeMap<String, Rest>,
     said: BTreeMap<&'static str, String>,
@@ -303,14 +308,17 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         ping_due: Duration::ZERO,
         stopping: None,
         deaf: None,
-        full: None,
+        room: None,
         doubts: BTreeMap::new(),
+        doubters: BTreeSet::new(),
         buckets: BTreeMap::new(),
         engines: BTreeMap::new(),
         looks,
         roots,
         is_looking: false,
         places,
+        written: Vec::new(),
+        unseen: BTreeSet::new(),
         rests: BTreeMap::new(),
         said: BTreeMap::new(),
         setup,
@@ -489,7 +497,7 @@ impl Runner {
                     self.poll_due = self.poll_due.min(self.not_before);
                 }
             }
-            Event::Room(full) => self.hear_room(&full),
+            Event::Room(room) => self.hear_room(&room),
             Event::Bucket(name, said) => self.hear_bucket(&name, &said),
             Event::Engine(engine, said) => self.hear_engine(engine, &said),
             Event::Motions(seen) => self.hear_motions(seen),

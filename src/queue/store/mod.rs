@@ -128,9 +128,9 @@ pub struct TypeMark {
     /// The tier that this worker would use first: one whose program it has.
     #[serde(default)]
     pub uses: String,
-    /// The watched paths, as `text::path` writes them, that there is no room on for its results.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub full: Vec<String>,
+    /// Why it takes one of them now and then alone, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rests: Option<String>,
 }
 
 /// A type that a worker knows and cannot take just now. Its lane stays what it is to this worker all the same.

@@ -1,7 +1,6 @@
 //! One connection to our own queue, and what differs between the two databases: how a statement is written and when
 //! it is now. All else is the same text for both.
 
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -75,7 +74,7 @@ impl Session {
     /// That cannot be told.
     pub fn look(queue: &Queue) -> Result<Option<Self>, Fault> {
         if let Address::Sqlite(path) = Address::of(&queue.database)?
-            && is_absent(&path)
+            && local::is_absent(&path)
         {
             return Ok(None);
         }
@@ -472,23 +471,6 @@ fn is_waited_for(times: i32) -> bool {
     const TIMES_MAX: i32 = 2_000;
     pause(WAIT);
     times < TIMES_MAX
-}
-
-/// Whether there is certainly no such file; of anything else it is for the opening to complain.
-fn is_absent(path: &Path) -> bool {
-    let all: Vec<&Path> = path.ancestors().collect();
-    // from the top on: its directory may not be there either, or be on storage that hangs
-    for pair in all.windows(2).rev() {
-        let [it, dir] = pair else { continue };
-        if local::resolve(dir, sqlite::OVER_A_NETWORK).is_err() {
-            return false;
-        }
-        match it.symlink_metadata() {
-            Ok(_) => {}
-            Err(error) => return error.kind() == ErrorKind::NotFound,
-        }
-    }
-    false
 }
 
 /// Opens the file, or makes it; only on a disk of this host.

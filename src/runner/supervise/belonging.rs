@@ -25,7 +25,7 @@ use crate::queue::store::{
 };
 use crate::report::runner::Standing;
 use crate::runner::engines::Look;
-use crate::runner::room::Full;
+use crate::runner::room::{Places, Room};
 use crate::runner::tree;
 use crate::sys::clock::boottime;
 use crate::sys::text;
@@ -96,29 +96,23 @@ impl Runner {
     /// That, and the storage of this host that is not.
     pub(super) fn keys(&self) -> Keys {
         let mut keys = gate::keys(&self.setup.run_dir, self.setup.keep_dir.as_deref());
-        let is_doubted = |it: &String| {
-            self.doubts.get(it).is_some_and(|at| keys.seen_at.is_none_or(|seen| seen <= *at))
+        let is_doubted = |path: &str| {
+            self.doubts.get(path).is_some_and(|at| keys.seen_at.is_none_or(|seen| seen <= *at))
         };
-        let (doubted, open) =
-            std::mem::take(&mut keys.open).into_iter().partition::<Vec<_>, _>(is_doubted);
+        let is_open = |key: &String| match gate::room_on(key) {
+            None => !is_doubted(key),
+            Some(path) => {
+                let has_room = |room: &Room| room.is_on(path, &self.written);
+                !is_doubted(path) && self.room.as_ref().is_some_and(has_room)
+            }
+        };
+        let (open, closed) =
+            std::mem::take(&mut keys.open).into_iter().partition::<Vec<_>, _>(is_open);
         keys.open = open;
-        keys.closed.extend(doubted);
+        keys.closed.extend(closed);
         keys.open.push(gate::host_key());
         let answers = self.buckets.iter().filter(|(_, said)| said.is_ok());
         keys.open.extend(answers.map(|(name, _)| bucket::key(name)));
-        keys
-    }
-
-    /// The same for jobs of a type: what there is no room on is closed to them.
-    pub(super) fn keys_of(&self, kind: &JobType) -> Keys {
-        let mut keys = self.keys();
-        let full = self.full.as_ref().and_then(|full| full.below.get(&kind.name));
-        let (full, open) = keys
-            .open
-            .into_iter()
-            .partition::<Vec<_>, _>(|it| full.is_some_and(|full| full.contains_key(it)));
-        keys.open = open;
-        keys.closed.extend(full);
         keys
     }
 
@@ -147,9 +141,9 @@ impl Runner {
                     first_tier.clone()
                 }
             };
-            let full = self.full.as_ref().and_then(|full| full.below.get(&kind.name));
-            let full = full.map(|below| below.keys().cloned().collect()).unwrap_or_default();
-            types.insert(kind.name.clone(), TypeMark { digest, first_tier, uses, full });
+            let rests = self.rests.get(&kind.name).filter(|it| it.is_on_trial());
+            let rests = rests.map(|it| it.why.clone());
+            types.insert(kind.name.clone(), TypeMark { digest, first_tier, uses, rests });
         }
         (types, lacks)
     }
@@ -173,7 +167,7 @@ impl Runner {
         {
             return Some(Lacking::Now(format!("its engine does not answer: {why}")));
         }
-        let full = self.full.as_ref().and_then(|full| full.types.get(&kind.name));
+        let full = self.room.as_ref().and_then(|room| room.full.get(&kind.name));
         full.map(|why| Lacking::Now(format!("no room: {why}")))
     }
 
@@ -203,6 +197,14 @@ impl Runner {
 
     /// Tells whoever looks at the room where the types write.
     pub(super) fn tell_places(&mut self) {
+        let places = self.places_of_types();
+        self.written = places.iter().map(|(_, path)| path.clone()).collect();
+        self.room = None;
+        // one that is gone tells no more, and what is not known is closed
+        let _ = self.places.send(places);
+    }
+
+    fn places_of_types(&self) -> Places {
         let dir = &self.setup.dir;
         // what comes from elsewhere, or goes there, lies here meanwhile
         let spare = self.setup.keep_dir.as_ref();
@@ -212,38 +214,47 @@ impl Runner {
             let here = kind.output_root(dir).into_iter();
             here.chain(spare.filter(|_| is_away).cloned()).map(|path| (kind.name.clone(), path))
         });
-        let places = places.collect();
-        self.full = None;
-        // one that is gone tells no more, and what is not known is closed
-        let _ = self.places.send(places);
+        places.collect()
     }
 
-    /// Hears where there is no room.
-    pub(super) fn hear_room(&mut self, full: &Full) {
-        if self.full.as_ref() == Some(full) {
-            return;
-        }
-        let before = self.full.replace(full.clone()).unwrap_or_default();
-        for (kind, why) in full.types.iter().filter(|(kind, _)| !before.types.contains_key(*kind)) {
+    /// Hears where there is room.
+    pub(super) fn hear_room(&mut self, room: &Room) {
+        let had = self.room.replace(room.clone());
+        let is_awaited = !std::mem::take(&mut self.unseen).is_empty();
+        let is_new = is_awaited || had.as_ref() != Some(room);
+        let before = had.unwrap_or_default();
+        for (kind, why) in room.full.iter().filter(|(kind, _)| !before.full.contains_key(*kind)) {
             say(&format!("{kind}: no room for what it writes, and nothing of it is taken: {why}"));
         }
-        for kind in before.types.keys().filter(|kind| !full.types.contains_key(*kind)) {
+        for kind in before.full.keys().filter(|kind| !room.full.contains_key(*kind)) {
             say(&format!("{kind}: there is room again"));
         }
-        let (was, is) = (places_of(&before), places_of(full));
-        for (kind, path) in is.difference(&was) {
-            let why = &full.below[*kind][*path];
-            say(&format!(
-                "{kind}: no room there, and nothing of it that needs {path} is taken: {why}"
-            ));
+        for (path, why) in &room.below {
+            let was = before.below.get(path).cloned().flatten();
+            match (was, why) {
+                (None, Some(why)) => {
+                    say(&format!("{path}: no room, and nothing is taken that writes there: {why}"));
+                }
+                (Some(_), None) => say(&format!("{path}: there is room again")),
+                (None, None) | (Some(_), Some(_)) => {}
+            }
         }
-        for (kind, path) in was.difference(&is) {
-            say(&format!("{kind}: there is room again: {path}"));
-        }
-        if *full != before {
+        if room.full != before.full {
             self.retype();
         }
-        self.poll_due = self.poll_due.min(self.not_before);
+        if is_new {
+            self.poll_due = self.poll_due.min(self.not_before);
+        }
+    }
+
+    /// Has what has opened since the last look at the room there looked at, too.
+    pub(super) fn look_for_room(&mut self, open: &[String]) {
+        let Some(room) = &self.room else { return };
+        let unseen: BTreeSet<String> = room.unseen(open, &self.written).cloned().collect();
+        if !unseen.is_subset(&self.unseen) {
+            self.unseen = unseen;
+            let _ = self.places.send(self.places_of_types());
+        }
     }
 
     /// Takes away the scratch files of jobs that were put aside, in a thread of its own: their storage may hang.
@@ -551,9 +562,4 @@ impl Runner {
             Err(Fault(why)) => self.trouble("queue", &why),
         }
     }
-}
-
-/// The types and the paths below where they write that there is no room on.
-fn places_of(full: &Full) -> BTreeSet<(&String, &String)> {
-    full.below.iter().flat_map(|(kind, paths)| paths.keys().map(move |path| (kind, path))).collect()
 }

@@ -48,12 +48,18 @@ fn buckets_of(all: &[Bucket], paths: [Option<&PathBuf>; 2]) -> Vec<Bucket> {
 impl Runner {
     pub(super) fn claim(&mut self, now: Duration) {
         // what is not known is closed, and whoever finds it out asks for the next look
-        let Some(full) = self.full.clone() else {
+        let Some(full) = self.room.as_ref().map(|room| room.full.clone()) else {
             self.poll_due = Duration::MAX;
             return;
         };
         // who works off what can be taken must know what that is
         if self.setup.once && self.buckets.len() < self.setup.buckets.len() {
+            self.poll_due = Duration::MAX;
+            return;
+        }
+        let Keys { open, closed, .. } = self.keys();
+        self.look_for_room(&open);
+        if self.setup.once && !self.unseen.is_empty() {
             self.poll_due = Duration::MAX;
             return;
         }
@@ -81,9 +87,9 @@ impl Runner {
                 Some(Ability::Other(_)) => self.setup.numbers.prefer_wait,
                 Some(Ability::None(_) | Ability::Unknown(_)) | None => continue,
             };
-            let rest = self.rests.get(&kind.name).copied().unwrap_or_default();
-            let free = rest.most(now, free, own);
-            let is_full = full.types.contains_key(&kind.name);
+            let rest = self.rests.get(&kind.name).cloned().unwrap_or_default();
+            let free = rest.most(now, free);
+            let is_full = full.contains_key(&kind.name);
             if free == 0 || is_full || self.ground_of(&kind).is_err() {
                 continue;
             }
@@ -92,7 +98,7 @@ impl Runner {
                 continue;
             }
             let (id, name) = (self.id.clone(), kind.name.clone());
-            let Keys { open, closed, .. } = self.keys_of(&kind);
+            let (open, closed) = (open.clone(), closed.clone());
             let leave = self.setup.numbers.prefer_wait;
             let batch = if rest.is_on_trial() { 1 } else { kind.batch };
             let free = u32::try_from(free).unwrap_or(u32::MAX);
@@ -120,6 +126,11 @@ impl Runner {
                 Ok(claimed) => {
                     self.said.remove("queue");
                     none &= claimed.is_empty();
+                    if let Some(rest) =
+                        self.rests.get_mut(&kind.name).filter(|_| !claimed.is_empty())
+                    {
+                        rest.begin(now);
+                    }
                     self.claimed.extend(claimed.into_iter().map(|job| (Rc::clone(&kind), job)));
                     self.begin_next();
                 }
@@ -161,13 +172,13 @@ impl Runner {
             return self.end(claimed, kind, Report::failed(Class::Permanent, why), None);
         };
         // the gate may have closed since: then it goes back as it was
-        let open = self.keys_of(kind).open;
+        let open = self.open();
         if !claimed.closed(&open).is_empty() {
             let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         }
         // so may the room have gone
-        if self.full.as_ref().is_none_or(|full| full.types.contains_key(&kind.name)) {
+        if self.room.as_ref().is_none_or(|room| room.full.contains_key(&kind.name)) {
             let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         }
@@ -216,7 +227,6 @@ impl Runner {
                 // what a daemon runs is none of our processes, and cannot be seen to move
                 running.pulse = ground.is_none_or(|it| it.start != Start::Daemon).then(Pulse::new);
                 self.running.insert(token, running);
-                self.said.remove("begin");
             }
             Err(error) => self.cannot_begin(claimed, kind, &format!("start a helper: {error}")),
         }
@@ -226,9 +236,10 @@ impl Runner {
     fn cannot_begin(&mut self, claimed: &Claimed, kind: &Rc<JobType>, why: &str) {
         /// So long.
         const REST: Duration = Duration::from_secs(30);
-        let again = text::duration(REST);
-        self.trouble("begin", &format!("{}: {why}; tried again every {again}", kind.name));
-        self.rests.entry(kind.name.clone()).or_default().rest(boottime() + REST);
+        let rest = self.rests.entry(kind.name.clone()).or_default();
+        if rest.rest(boottime() + REST) {
+            say(&format!("{}: {why}; tried again every {}", kind.name, text::duration(REST)));
+        }
         self.end(claimed, kind, Report::not_begun(why), None);
     }
 
@@ -273,7 +284,7 @@ impl Runner {
         let Some(mut running) = self.running.remove(&token) else { return };
         let report = running.over();
         let report = self.blamed(&running, report);
-        let report = self.doubted(report);
+        let report = self.doubted(&running.claimed, report);
         // what a helper that was killed has left is ours now
         let is_lost = running.is_killed || report.class == Some(Class::Crashed);
         if let Some(cgroup) = &running.cgroup {
@@ -309,7 +320,7 @@ impl Runner {
         if !is_own || report.is_given_up {
             return report;
         }
-        let closed = running.claimed.closed(&self.keys_of(&running.kind).open);
+        let closed = running.claimed.closed(&self.open());
         let stall = running.pulse.as_ref().and_then(|it| it.stall.as_ref());
         // it was seen to hang with the last beat: one that failed by itself may have gone on since
         let timed_out = report.class == Some(Class::TimedOut);
@@ -326,9 +337,13 @@ impl Runner {
     }
 
     /// Closes storage that a try has found gone before any round has: whoever is next would only find the same. A try of which
-    /// nothing ran goes back as it was, and another host may have it.
-    fn doubted(&mut self, report: Report) -> Report {
+    /// nothing ran goes back as it was, once: another host may have it. One whose needs do not name that storage, or that finds
+    /// the like again, would be taken again at once, and counts.
+    fn doubted(&mut self, claimed: &Claimed, report: Report) -> Report {
         let lost: Vec<PathBuf> = report.lost.iter().filter_map(|dir| text::path_of(dir)).collect();
+        if lost.is_empty() {
+            return report;
+        }
         let dirs: Vec<&Path> = lost.iter().map(PathBuf::as_path).collect();
         let watched = Watch::unnamed(self.setup.run_dir.clone()).needs_of(&dirs);
         let open = self.open();
@@ -339,10 +354,11 @@ impl Runner {
             ));
             self.doubts.insert(path.clone(), boottime());
         }
-        match (watched.is_empty(), &report.tier) {
-            (true, _) => Report { lost: Vec::new(), ..report },
-            (false, None) => Report::given_up(),
-            (false, Some(_)) => report,
+        let is_kept_back = !claimed.closed(&self.open()).is_empty();
+        match (&report.tier, is_kept_back) {
+            (None, true) if self.doubters.insert(claimed.token.id) => Report::given_up(),
+            (_, true) => report,
+            (_, false) => Report { lost: Vec::new(), ..report },
         }
     }
 
@@ -406,22 +422,12 @@ impl Runner {
             Outcome::Not(_) => self.failed += 1,
             Outcome::GivenBack | Outcome::Early => {}
         }
-        // of storage that is watched its own gate takes care
-        if report.lost.is_empty() {
-            let rest = self.rests.entry(kind.name.clone()).or_default();
-            let (of, wait) = (&kind.name, text::duration(rest::WAIT));
-            let why = report.message.as_deref().unwrap_or_default();
-            match rest.hear(claimed.token.id, outcome, boottime()) {
-                None => {}
-                Some(News::Works) => say(&format!("{of}: it works again")),
-                Some(News::Rests) => {
-                    say(&format!(
-                        "{of}: the last {} failed for what is around them; one is tried every {wait} until that works: {why}",
-                        rest::IN_A_ROW
-                    ));
-                    self.give_back(of);
-                }
-            }
+        if outcome != Outcome::GivenBack {
+            self.doubters.remove(&claimed.token.id);
+        }
+        // of storage that is not open its own gate takes care
+        if report.lost.is_empty() && claimed.closed(&self.open()).is_empty() {
+            self.hear_rest(&kind.name, claimed.token.id, outcome, report.message.as_deref());
         }
         let used = Used {
             failures: claimed.failures,
@@ -445,6 +451,24 @@ impl Runner {
             bytes: report.bytes.filter(|_| next.state == State::Done),
         };
         self.note(ending, patience);
+    }
+
+    /// Hears how a try of a type has ended, and has it rest, or work again.
+    fn hear_rest(&mut self, name: &str, job: i64, outcome: Outcome, why: Option<&str>) {
+        let rest = self.rests.entry(name.to_owned()).or_default();
+        let why = why.unwrap_or_default();
+        match rest.hear(job, outcome, why, boottime()) {
+            None => return,
+            Some(News::Works) => say(&format!("{name}: it works again")),
+            Some(News::Rests) => {
+                say(&format!(
+                    "{name}: the last {} failed for what is around them; one is tried now and then until that works: {why}",
+                    rest::IN_A_ROW
+                ));
+                self.give_back(name);
+            }
+        }
+        self.retype();
     }
 
     /// Gives back what was claimed of a type and is not begun.
