@@ -547,6 +547,8 @@ fn a_mount_that_dies_on_one_host_stops_what_that_host_does_on_it_and_nothing_els
     let since = fleet.value("SELECT (extract(epoch FROM now()) * 1000)::bigint");
     submit(&fleet, "stored", 60, true);
     assert!(by(&fleet, "beta", &since) > 0);
+    // that it takes fewer at once than its types would is said once
+    assert_eq!(fleet.boxes[0].log().matches("by [jobs] slots").count(), 1);
     drop(fleet);
     for mut round in rounds {
         round.wait().unwrap();
@@ -722,6 +724,11 @@ fn a_host_that_is_cut_off_loses_its_jobs_once_its_late_result_is_refused_and_it_
         fleet.value("SELECT count(*) FROM unwedge_workers WHERE state = 'dead' AND host = 'alpha'"),
         "1"
     );
+    // no earlier than its lease was over, and not long after
+    let took = fleet.value(
+        "SELECT ended_ms - beat_ms FROM unwedge_workers WHERE state = 'dead' AND host = 'alpha'",
+    );
+    assert!((4_000..10_000).contains(&took.parse::<u32>().unwrap()), "{took} ms");
     // all are let go: those that have the jobs write their results, and nobody else's word counts
     fs::write(fleet.dir.path().join("out/go"), "").unwrap();
     await_that("both are done", || {

@@ -327,7 +327,7 @@ host_test! {
         host.arm();
         let done = host.round("--apply");
         assert!(all_ok(&done), "{done:#}");
-        host.ok("cat /srv/failed/hello; for name in masked disabled stopped hidden slow; do ! systemctl is-active -q $name; done");
+        host.ok("cat /srv/failed/hello; for name in masked disabled stopped hidden slow; do (! systemctl is-active -q $name); done");
     }
 }
 
@@ -569,7 +569,7 @@ host_test! {
         host.put(dropin, &shipped("binds-after-storage.conf"), "644");
         host.put("/etc/systemd/system/storagebox.service.d/broken.conf", BROKEN, "644");
         host.ok("mkdir -p /srv/jobs/a; systemctl stop storagebox; umount --quiet --lazy /srv/storagebox || :; systemctl daemon-reload
-                 ! systemctl start worker 2>/dev/null
+                 (! systemctl start worker 2>/dev/null)
                  test \"$(systemctl show -P ActiveState worker)\" = inactive
                  test -z \"$(ls /srv/jobs/a)\"");
         // the storage comes along by itself now, and the binds before the worker's first write

@@ -392,3 +392,29 @@ fn the_crates_that_were_asked_for_carry_their_part_and_are_not_merely_listed() {
         assert!(code.iter().any(called), "{name} is called nowhere outside tests");
     }
 }
+
+#[test]
+fn no_script_of_a_test_denies_what_nobody_hears() {
+    // `set -e` passes over a command that is denied with `!`, unless it is the last one or in parentheses
+    let denied = regex::Regex::new(r#"(?:^\s*|["; ])(! [a-z({\[$].*)"#).unwrap();
+    let aside = regex::Regex::new(r"'[^']*'|\$\([^)]*\)").unwrap();
+    let mut odd = Vec::new();
+    for path in files(Path::new("tests"), "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for (nth, line) in text.lines().enumerate() {
+            let Some(found) = denied.captures(line).and_then(|it| it.get(1)) else { continue };
+            let is_condition =
+                ["until ", "while ", "if "].iter().any(|it| line[..found.start()].ends_with(it));
+            let (rest, ends) = match found.as_str().split_once('"') {
+                Some((rest, _)) => (rest, true),
+                None => (found.as_str(), false),
+            };
+            let rest = aside.replace_all(rest, "");
+            let is_comment = line.trim_start().starts_with("//");
+            if !is_comment && !is_condition && (rest.contains(';') || !ends) {
+                odd.push(format!("{}:{}: {}", path.display(), nth + 1, line.trim()));
+            }
+        }
+    }
+    assert!(odd.is_empty(), "put it in parentheses:\n{}", odd.join("\n"));
+}

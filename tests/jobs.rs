@@ -760,3 +760,17 @@ fn each_verb_gives_up_on_a_server_that_is_mute_within_the_queues_timeout() {
         assert!(said.contains("1.5 s"), "{words}: it does not say how long it waited: {said}");
     }
 }
+
+#[test]
+fn a_smoke_test_that_nobody_takes_says_so_and_leaves_nothing() {
+    for db in Db::both("a_smoke_test_that_nobody_takes_says_so_and_leaves_nothing") {
+        let desk = Desk::new(&db);
+        desk.ok("jobs submit ./kind.toml a");
+        let (code, said) = desk.say("jobs smoke --timeout 1s");
+        assert!(
+            code == Some(1) && said.contains("nobody has done it in time, it is pending"),
+            "{said}"
+        );
+        assert_eq!(db.rows("SELECT type FROM unwedge_jobs"), [["kind"]]);
+    }
+}

@@ -1181,6 +1181,24 @@ fn a_version_that_nobody_has_looked_at_is_unknown_and_never_empty() {
 }
 
 #[test]
+fn the_command_that_an_old_version_is_told_brings_it_to_one_that_is_read() {
+    let test = "libraries::the_command_that_an_old_version_is_told_brings_it_to_one_that_is_read";
+    only(&["graphile-worker", "pg-boss"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[2]);
+        let why = about(fixture, database, "postgres").unwrap_err();
+        let (_, command) = why.split_once("and: npx ").unwrap_or_else(|| panic!("{why}"));
+        let ran = Command::new("/bin/sh")
+            .args(["-ec", &format!("PATH=$PWD:$PATH; node_modules/.bin/{command}")])
+            .env("DATABASE_URL", database.url("postgres"))
+            .current_dir(&packages.0)
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{command}: {ran:?}");
+        about(fixture, database, "postgres").unwrap();
+    });
+}
+
+#[test]
 fn what_may_not_be_read_says_the_grant_that_mends_it() {
     each(
         "libraries::what_may_not_be_read_says_the_grant_that_mends_it",

@@ -1040,7 +1040,10 @@ fn a_runner_gives_a_sign_of_life_in_a_bucket_and_in_a_file() {
             "{sign}"
         );
         assert!(
-            sign["version"].is_string() && sign["utc"].is_string() && sign["queue"] == true,
+            sign["version"].is_string()
+                && sign["utc"].as_str().unwrap().ends_with('Z')
+                && sign["host"] == unwedge::probes::witness::host()
+                && sign["queue"] == true,
             "{sign}"
         );
     };

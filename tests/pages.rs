@@ -107,7 +107,7 @@ host_test! {
             ("verdict-child-of-dead", 0, "mkdir -p /etc/unwedge/conf.d /srv/remote/inner; printf '[[mount]]\\npath = \"/srv/storagebox/inner\"\\n' >/etc/unwedge/conf.d/inner.toml; \
                 mount --bind /srv/storagebox /srv/storagebox/inner; kill -KILL $(main_pid); until ! pgrep -x sshfs >/dev/null; do sleep 0.05; done; (unwedge-mounts || :) | grep -q child-of-dead",
                 "rm -f /etc/unwedge/conf.d/inner.toml; unwedge mounts forget /srv/storagebox/inner >/dev/null || :; unwedge-mounts --apply >/dev/null; timeout 5 ls /srv/storagebox >/dev/null; ! unwedge-mounts | grep -Eq ' (dead|hung|absent|pinned) '"),
-            ("still-pinned", 0, "umount -l /srv/jobs/a; mkdir -p /srv/else; mount --bind /srv/else /srv/jobs/a", "test -e /srv/jobs/a/x -o -d /srv/jobs/a; ! grep -q '/srv/else /srv/jobs/a' /proc/self/mountinfo; unwedge-mounts --apply"),
+            ("still-pinned", 0, "umount -l /srv/jobs/a; mkdir -p /srv/else; mount --bind /srv/else /srv/jobs/a", "test -e /srv/jobs/a/x -o -d /srv/jobs/a; (! grep -q '/srv/else /srv/jobs/a' /proc/self/mountinfo); unwedge-mounts --apply"),
             ("abort-unavailable", 0, "umount /sys/fs/fuse/connections", "grep -q ' /sys/fs/fuse/connections ' /proc/self/mountinfo"),
             ("abort-unavailable", 1, "mkdir -p /etc/systemd/system/storagebox.service.d; printf '[Service]\\nTimeoutStopSec=1\\n' >/etc/systemd/system/storagebox.service.d/x.conf; systemctl daemon-reload; \
                 kill -STOP $(server_pid); (timeout -s KILL 60 ls /srv/storagebox >/dev/null 2>&1; echo freed >/run/freed) >/dev/null 2>&1 & sleep 0.3",
@@ -140,7 +140,7 @@ host_test! {
             ("busy", 0, "printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/flock --no-fork /run/unwedge/mounts.lock /bin/sleep 60\\n' >/run/busy.conf; \
                 install -D /run/busy.conf /etc/systemd/system/unwedge-mounts.service.d/x.conf; systemctl daemon-reload; systemctl start --no-block unwedge-mounts; \
                 until unwedge-mounts --apply 2>&1 | grep -q busy; do sleep 0.1; done",
-                "! unwedge-mounts --apply 2>&1 | grep -q busy; rm /etc/systemd/system/unwedge-mounts.service.d/x.conf; systemctl daemon-reload"),
+                "(! unwedge-mounts --apply 2>&1 | grep -q busy); rm /etc/systemd/system/unwedge-mounts.service.d/x.conf; systemctl daemon-reload"),
             ("foreign-namespace", 0, "systemctl stop unwedge-mounts; rm -f DIR/unwedge_mounts.prom", "test -e DIR/unwedge_mounts.prom"),
             ("clock-fault", 1, "echo x >>/var/lib/unwedge/mounts.json", "unwedge-mounts --apply"),
             ("disk-full", 0, ":", ":"),

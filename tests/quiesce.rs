@@ -180,7 +180,7 @@ host_test! {
                 b"[Service]\nExecStartPre=/bin/touch /etc/unwedge/sentinels/HALT\n", "644");
             host.ok("systemctl daemon-reload; systemctl start worker; kill -KILL $(main_pid)");
             let _ = host.round("--apply");
-            host.ok("! systemctl is-active -q worker; unwedge debts | grep -q worker.service
+            host.ok("(! systemctl is-active -q worker); unwedge debts | grep -q worker.service
                      rm /etc/unwedge/sentinels/*; rm /etc/systemd/system/storagebox.service.d/halt.conf; systemctl daemon-reload");
             host.until("grep -q ' /srv/storagebox ' /proc/self/mountinfo");
             let ran = host.bash(&format!("{tool} --json --apply"));
@@ -293,7 +293,7 @@ host_test! {
         host.ok("systemctl daemon-reload; systemctl start worker; kill -KILL $(main_pid)");
         let round = host.round("--apply");
         assert!(holds(&round).iter().any(|hold| hold.ends_with(" halted")), "{round:#}");
-        host.ok("! systemctl is-active -q worker; unwedge debts | grep -q worker.service; rm /etc/unwedge/sentinels/HALT");
+        host.ok("(! systemctl is-active -q worker); unwedge debts | grep -q worker.service; rm /etc/unwedge/sentinels/HALT");
         host.until("grep -q ' /srv/storagebox ' /proc/self/mountinfo");
         let round = host.round("--apply");
         assert!(all_ok(&round), "{round:#}");

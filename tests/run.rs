@@ -312,6 +312,11 @@ fn nothing_of_a_job_is_left_when_its_time_is_over_or_it_is_done() {
         let (code, said) = desk.run(&["--type", &name.display().to_string()], &files, &[]);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("timed-out") && said.contains("no end within 1.0 s"), "{said}");
+        // its time, what it has to end, and as long again until nothing of it is there
+        let took = &db
+            .rows("SELECT ended_ms - started_ms FROM unwedge_attempts WHERE class = 'timed-out'")
+            [0][0];
+        assert!((6_000..11_000).contains(&took.parse::<u32>().unwrap()), "{took} ms");
         assert_eq!(alive(&mark), [] as [i32; 0]);
         assert_eq!(fs::read_to_string(desk.path("out/short")).unwrap(), "1\n");
     }
@@ -818,6 +823,7 @@ fn the_times_of_the_host_are_those_of_a_run() {
     await_that("it runs", || desk.path("begun").exists());
     let runner = children(i32::try_from(own.0.id()).unwrap())[0];
     kill(runner, rustix::process::Signal::KILL);
+    await_that("the run is over", || own.0.try_wait().unwrap().is_some());
     assert_eq!(own.0.wait().unwrap().code(), Some(1));
     assert_eq!(
         db.rows("SELECT state, class, rescues FROM unwedge_jobs"),

@@ -411,7 +411,7 @@ host_test! {
         host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q 'the queue knows this worker no more'
                  journalctl -b -q -o cat -u unwedge-runner | grep -q 'status=3/'");
         host.until("test $(wc -l </srv/out/pids) = 2");
-        host.ok("! kill -0 $(head -n 1 /srv/out/pids); touch /srv/in/go");
+        host.ok("(! kill -0 $(head -n 1 /srv/out/pids)); touch /srv/in/go");
         host.until("cd /; unwedge jobs show 1 | grep -qx 'state      done'");
         let it = job(&host, 1);
         assert_eq!((&it["tries"], &it["rescues"], &it["failures"]), (&2.into(), &1.into(), &0.into()), "{it}");
@@ -615,7 +615,7 @@ host_test! {
         let pid = host.ok("main_pid unwedge-runner");
         host.ok("systemctl stop lab-pg; touch /srv/in/go; sleep 2");
         // done, and not to be told: it waits for the word whether the job is still its own
-        host.ok("! test -e /srv/out/a; systemctl start lab-pg");
+        host.ok("(! test -e /srv/out/a); systemctl start lab-pg");
         host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/a");
         let it = job(&host, 1);
         assert_eq!((&it["tries"], &it["failures"], &it["infra_errors"], &it["rescues"]), (&1.into(), &0.into(), &0.into(), &0.into()), "{it}");
@@ -628,7 +628,7 @@ host_test! {
             let id = nth as u64 + 3;
             host.ok(&format!("systemctl reload unwedge-runner; rm -f /srv/in/on; echo x >/srv/in/l{id}; cd /srv/in; unwedge jobs submit long l{id}"));
             host.until(&format!("cd /; unwedge jobs why {id} | grep -q '^running'"));
-            host.ok(&format!("systemctl stop lab-pg; touch /srv/in/on; sleep 2; ! test -e /srv/out/l{id}; {ends}; sleep 6"));
+            host.ok(&format!("systemctl stop lab-pg; touch /srv/in/on; sleep 2; (! test -e /srv/out/l{id}); {ends}; sleep 6"));
             host.ok("ls -A /srv/out | grep -q -- '-note'; sleep 1; systemctl start lab-pg");
             host.until(&format!("cd /; unwedge jobs show {id} | grep -qx 'state      done'"));
             let it = job(&host, id);
@@ -799,7 +799,7 @@ host_test! {
         assert!(said.contains("heartbeat scan: stale, 2 h old"), "{said}");
         host.ok("touch -d '+2 hours' /srv/heart");
         round("skewed");
-        host.ok("sleep 0.5; ! test -e /srv/out/a; touch /srv/heart");
+        host.ok("sleep 0.5; (! test -e /srv/out/a); touch /srv/heart");
         round("fresh");
         host.until("test -s /srv/out/a");
         let told: Value = serde_json::from_str(&incident()).unwrap();
@@ -901,8 +901,8 @@ host_test! {
         host.until(&format!("grep -q 'unwedge_runner_bucket_answers{{name=\"scans\"}} 1' {TEXTFILES}/unwedge_runner.prom"));
         assert_eq!(host.ok("sort -u /run/asked"), "lent");
         // nobody else has it, and it is in nothing that they can read
-        host.ok("! grep -rqs s3cr3t /etc/unwedge /var/lib/unwedge /run/unwedge /var/lib/prometheus /etc/systemd
-            ! journalctl --no-pager | grep -q s3cr3t; journalctl --no-pager | grep -q 'begins as'");
+        host.ok("(! grep -rqs s3cr3t /etc/unwedge /var/lib/unwedge /run/unwedge /var/lib/prometheus /etc/systemd)
+            (! journalctl --no-pager | grep -q s3cr3t); journalctl --no-pager | grep -q 'begins as'");
         // one that is not there keeps what lies in the bucket waiting and nothing else, and says what is missing
         host.ok("rm /etc/credstore/scans; systemctl restart unwedge-runner");
         host.until(&format!("grep -q 'unwedge_runner_bucket_answers{{name=\"scans\"}} 0' {TEXTFILES}/unwedge_runner.prom"));
@@ -947,7 +947,7 @@ host_test! {
         assert!(would.starts_with("would be asked to end: "), "{would}");
         host.ok("(cd /; unwedge workers stop --here >/run/said 2>&1; echo $? >>/run/said) & disown");
         host.until("cd /; unwedge --json workers list | grep -q '\"draining\"'");
-        host.ok("! grep -q . /run/said; touch /srv/in/go");
+        host.ok("(! grep -q . /run/said); touch /srv/in/go");
         host.until("grep -qx 0 /run/said");
         assert!(host.ok("cat /run/said").starts_with("ended: "));
         host.until("test $(systemctl show -p ActiveState --value unwedge-runner) = inactive; cd /; unwedge workers list --dead | grep -q 'no worker is there'");

@@ -463,6 +463,53 @@ fn a_demand_that_comes_while_others_keep_a_worker_busy_has_its_turn() {
 }
 
 #[test]
+fn however_many_demands_there_are_each_job_is_handed_out_once_by_whoever_may() {
+    for db in Db::both("however_many_demands_there_are_each_job_is_handed_out_once_by_whoever_may")
+    {
+        // more than one statement is over, of which half may be begun by one, and the other by the other
+        let of = |nth: usize| {
+            let needs = vec![format!(
+                "/{}/{}",
+                if nth.is_multiple_of(2) { "even" } else { "odd" },
+                nth / 2
+            )];
+            NewJob { needs, ..job(&nth.to_string()) }
+        };
+        let jobs: Vec<NewJob> = (0..600).map(of).collect();
+        db.open().submit(&jobs).unwrap();
+        let handed = Mutex::new(Vec::<(bool, String)>::new());
+        std::thread::scope(|scope| {
+            for nth in 0..4 {
+                let (db, handed) = (&db, &handed);
+                scope.spawn(move || {
+                    let is_even = nth & 1 == 0;
+                    let mut store = db.open();
+                    let name = format!("w{nth}");
+                    worker(&mut store, &name);
+                    let word = if is_even { "even" } else { "odd" };
+                    let open: Vec<String> = (0..300).map(|it| format!("/{word}/{it}")).collect();
+                    loop {
+                        let some = claim(&mut store, &name, &open, 7);
+                        if some.is_empty() {
+                            return;
+                        }
+                        handed.lock().unwrap().extend(some.into_iter().map(|it| (is_even, it.key)));
+                    }
+                });
+            }
+        });
+        let mut handed = handed.into_inner().unwrap();
+        for (is_even, key) in &handed {
+            assert_eq!(*is_even, key.parse::<u32>().unwrap().is_multiple_of(2), "{key}");
+        }
+        let count = handed.len();
+        handed.sort();
+        handed.dedup();
+        assert_eq!((count, handed.len()), (600, 600));
+    }
+}
+
+#[test]
 fn whatever_makes_a_job_one_that_can_be_taken_rings() {
     for db in Db::both("whatever_makes_a_job_one_that_can_be_taken_rings") {
         let mut store = db.open();
@@ -636,6 +683,14 @@ enum Deed {
     },
     /// As much time passes as anybody waits.
     Later,
+    Pause,
+    Resume,
+    /// One job of a lane whose breaker is open is let through, if its time has come.
+    Probe {
+        worker: usize,
+    },
+    /// All that is over has been that for longer than anything is kept, and is taken out.
+    Retention,
 }
 
 /// Each history has a failure of its own that comes again and again: so budgets are used up.
@@ -663,6 +718,10 @@ fn deed(often: Class) -> impl Strategy<Value = Deed> {
         2 => (0..4_usize, any::<bool>()).prop_map(|(worker, after_beat)| Deed::Bury { worker, after_beat }),
         2 => (0..4_usize).prop_map(|worker| Deed::Leave { worker }),
         4 => Just(Deed::Later),
+        1 => Just(Deed::Pause),
+        2 => Just(Deed::Resume),
+        2 => (0..4_usize).prop_map(|worker| Deed::Probe { worker }),
+        1 => Just(Deed::Retention),
     ]
 }
 
@@ -677,6 +736,34 @@ struct Model {
     needs: bool,
     /// Whether it is to be called off once its worker knows.
     cancel: bool,
+    /// What kind of failure its last was.
+    class: Option<&'static str>,
+}
+
+/// A lane as it has to be.
+#[derive(Clone, Copy, Debug, Default)]
+struct LaneModel {
+    is_paused: bool,
+    /// How many ends in a row had their cause in the type.
+    streak: u32,
+    is_open: bool,
+    /// Whether one may be let through.
+    is_due: bool,
+}
+
+impl LaneModel {
+    fn hear(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Not(Class::Configuration) => {
+                self.streak += 1;
+                if self.streak >= 5 && !self.is_open {
+                    (self.is_open, self.is_due) = (true, false);
+                }
+            }
+            Outcome::Not(Class::Infrastructure) | Outcome::Early | Outcome::GivenBack => {}
+            Outcome::Done | Outcome::Not(_) => (self.streak, self.is_open) = (0, false),
+        }
+    }
 }
 
 impl Model {
@@ -692,6 +779,7 @@ struct World<'a> {
     store: Store,
     jobs: BTreeMap<i64, Model>,
     keys: BTreeMap<u8, i64>,
+    lane: LaneModel,
     /// Whether each worker lives.
     workers: Vec<bool>,
     /// Every token there ever was.
@@ -723,6 +811,7 @@ impl World<'_> {
                     waits: false,
                     needs,
                     cancel: false,
+                    class: None,
                 });
             }
             Deed::Enter => {
@@ -731,15 +820,8 @@ impl World<'_> {
                 self.workers.push(true);
             }
             Deed::Claim { worker, most, open } => {
-                let lives = self.workers.get(worker).copied().unwrap_or(false);
-                let may: BTreeSet<i64> = self
-                    .jobs
-                    .iter()
-                    .filter(|(_, job)| {
-                        lives && job.state.waits() && !job.waits && (open || !job.needs)
-                    })
-                    .map(|(id, _)| *id)
-                    .collect();
+                let is_closed = self.lane.is_paused || self.lane.is_open;
+                let may = if is_closed { BTreeSet::new() } else { self.may(worker, open) };
                 let keys = if open {
                     vec!["/a".to_owned(), "/b".to_owned()]
                 } else {
@@ -747,14 +829,48 @@ impl World<'_> {
                 };
                 let got = claim(&mut self.store, &Self::id(worker), &keys, most);
                 assert_eq!(got.len(), may.len().min(most as usize));
-                for one in got {
-                    assert!(may.contains(&one.token.id), "{one:?}");
-                    let job = self.jobs.get_mut(&one.token.id).unwrap();
-                    (job.state, job.tries, job.worker) =
-                        (State::Running, job.tries + 1, Some(worker));
-                    assert_eq!(one.token.nth, job.tries);
-                    self.tokens.push(one.token);
+                self.take(worker, &may, got);
+            }
+            Deed::Pause => {
+                let paused = self.store.pause(&["t".to_owned()], "x").unwrap();
+                assert_eq!(paused.is_empty(), self.lane.is_paused);
+                self.lane.is_paused = true;
+            }
+            Deed::Resume => {
+                let resumed = self.store.resume(&["t".to_owned()], "x").unwrap();
+                assert_eq!(!resumed.is_empty(), self.lane.is_paused || self.lane.is_open);
+                if !resumed.is_empty() {
+                    self.lane = LaneModel::default();
                 }
+            }
+            Deed::Probe { worker } => {
+                let keys = ["/a".to_owned()];
+                let LaneModel { is_paused, is_open, is_due, .. } = self.lane;
+                let may = if is_open && is_due && !is_paused {
+                    self.may(worker, true)
+                } else {
+                    BTreeSet::new()
+                };
+                let got = self.store.probe(&ask(&Self::id(worker), &keys, 9)).unwrap();
+                assert_eq!(got.len(), may.len().min(1));
+                self.lane.is_due &= got.is_empty();
+                self.take(worker, &may, got);
+            }
+            Deed::Retention => {
+                self.db.rows("UPDATE unwedge_jobs SET finished_ms = 1 WHERE finished_ms IS NOT NULL RETURNING id");
+                let removed = self.store.remove_old(&Keep::default(), true, soon()).unwrap();
+                let of_the_item = ["failed", "timed-out", "permanent", "crashed"];
+                let goes = |job: &Model| match job.state {
+                    State::Done | State::Failed | State::Cancelled => true,
+                    State::Quarantined => job.class.is_some_and(|it| of_the_item.contains(&it)),
+                    State::Pending | State::Retryable | State::Running => false,
+                };
+                let before = self.jobs.len();
+                self.jobs.retain(|_, job| !goes(job));
+                self.keys.retain(|_, id| self.jobs.contains_key(id));
+                self.tokens.retain(|token| self.jobs.contains_key(&token.id));
+                let count: u64 = removed.jobs.values().sum();
+                assert_eq!(count, (before - self.jobs.len()) as u64);
             }
             Deed::End { nth, outcome } => {
                 let running: Vec<i64> = self
@@ -773,7 +889,16 @@ impl World<'_> {
                 let budgets = Retry { infra_attempts: 3, ..Retry::default() };
                 let next = next(used, outcome, &budgets, 0.5);
                 let wait_ms = u64::try_from(next.wait.as_millis()).unwrap();
-                let end = Ending { counted: next.counted, wait_ms, ..ending(token, next.state) };
+                let class = match outcome {
+                    Outcome::Not(class) => Some(class.name()),
+                    Outcome::Early => Some(Class::Infrastructure.name()),
+                    Outcome::Done | Outcome::GivenBack => None,
+                };
+                self.lane.hear(outcome);
+                job.class = class;
+                let class = class.map(str::to_owned);
+                let end =
+                    Ending { counted: next.counted, wait_ms, class, ..ending(token, next.state) };
                 assert_eq!(self.store.end(&[end], "0", "w").unwrap(), [token]);
                 let is_off = job.cancel && next.state.waits();
                 job.stands(
@@ -805,11 +930,14 @@ impl World<'_> {
                     _ if !may => {}
                     Change::Retry | Change::Release => {
                         job.stands(State::Pending, false);
-                        job.used = [0; 3];
+                        (job.used, job.class) = ([0; 3], None);
                     }
                     Change::Cancel if job.state == State::Running => job.cancel = true,
                     Change::Cancel => job.stands(State::Cancelled, false),
-                    Change::Quarantine(_) => job.stands(State::Quarantined, false),
+                    Change::Quarantine(_) => {
+                        job.stands(State::Quarantined, false);
+                        job.class = job.class.or(Some("set-aside"));
+                    }
                 }
             }
             Deed::Stale { nth } => {
@@ -855,12 +983,15 @@ impl World<'_> {
                             (false, false) => State::Retryable,
                         };
                         job.stands(state, !over && job.used[2] > 1);
+                        job.class = Some(Class::Crashed.name());
                     }
                 }
             }
             Deed::Later => {
                 self.db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 WHERE state IN ('pending', 'retryable')");
                 self.jobs.values_mut().for_each(|job| job.waits = false);
+                self.db.rows("UPDATE unwedge_lanes SET retry_ms = 1 WHERE opened_ms IS NOT NULL RETURNING type");
+                self.lane.is_due = true;
             }
             Deed::Leave { worker } => {
                 self.store.leave(&Self::id(worker)).unwrap();
@@ -876,6 +1007,25 @@ impl World<'_> {
                     job.stands(state, false);
                 }
             }
+        }
+    }
+
+    /// What may be handed out to a worker, where the lane lets it.
+    fn may(&self, worker: usize, open: bool) -> BTreeSet<i64> {
+        let lives = self.workers.get(worker).copied().unwrap_or(false);
+        let may = |job: &Model| job.state.waits() && !job.waits && (open || !job.needs);
+        let some = self.jobs.iter().filter(|(_, job)| lives && may(job));
+        some.map(|(id, _)| *id).collect()
+    }
+
+    /// What was handed out is a worker's from now on, and was to be had.
+    fn take(&mut self, worker: usize, may: &BTreeSet<i64>, got: Vec<Claimed>) {
+        for one in got {
+            assert!(may.contains(&one.token.id), "{one:?}");
+            let job = self.jobs.get_mut(&one.token.id).unwrap();
+            (job.state, job.tries, job.worker) = (State::Running, job.tries + 1, Some(worker));
+            assert_eq!(one.token.nth, job.tries);
+            self.tokens.push(one.token);
         }
     }
 
@@ -920,12 +1070,14 @@ fn a_queue_is_after_any_history_as_its_model_says() {
                 db.rows("DELETE FROM unwedge_attempts");
                 db.rows("DELETE FROM unwedge_jobs");
                 db.rows("DELETE FROM unwedge_workers");
+                db.rows("DELETE FROM unwedge_lanes");
                 worker(&mut store, "w0");
                 let mut world = World {
                     db: &db,
                     store,
                     jobs: BTreeMap::new(),
                     keys: BTreeMap::new(),
+                    lane: LaneModel::default(),
                     workers: vec![true],
                     tokens: vec![],
                 };

@@ -197,7 +197,7 @@ host_test! {
         host.put(drop_in, &shipped("mount-unit-on-failure.conf"), "644");
         let verified = host.bash("systemctl daemon-reload; systemd-analyze verify --man=no /etc/systemd/system/storagebox.service");
         assert_eq!((verified.code, verified.stdout.as_str(), verified.stderr.as_str()), (Some(0), "", ""));
-        let ms = timed(&host, "! systemctl is-active -q unwedge-watch; kill -KILL $(main_pid); await_data");
+        let ms = timed(&host, "(! systemctl is-active -q unwedge-watch); kill -KILL $(main_pid); await_data");
         println!("killed to readable by OnFailure= {ms} ms");
         host.until("reported_live");
         assert_eq!(host.rounds().len(), 1, "{}", host.story());

@@ -67,7 +67,7 @@ pub const LIBRARY: Library = Library {
             "state",
             "updated_at",
         ],
-        older: "update GoodJob to 4, and run its migrations",
+        older: "update GoodJob to 4, and in its application: bin/rails g good_job:update && bin/rails db:migrate",
         unsaid: None,
     },
     parts: None,

@@ -31,7 +31,7 @@ pub const LIBRARY: Library = Library {
         from: 17,
         to: 20,
         columns: &[],
-        older: "update graphile-worker to 0.16 or later, and start it once",
+        older: "update graphile-worker to 0.16 or later, and: npx graphile-worker --schema-only --schema {schema} --connection \"$DATABASE_URL\"",
         unsaid: None,
     },
     parts: None,

@@ -1,6 +1,6 @@
 //! Queues of other people's libraries, each read by one statement that is made of what its file here says: which
-//! version it is for, which rows run and which wait, and what of a row means what. A tenth is one file more, a name in
-//! [`ALL`], and a fixture.
+//! version it is for, which rows run and which wait, and what of a row means what. A tenth is one file more, its name in
+//! [`ALL`] and in what the configuration knows, and a fixture.
 //!
 //! Nothing is ever written to one of them. Nor is anything guessed: a version that nobody has looked at, a table that is
 //! not there, a policy that hides rows make the queue unknown, with what mends it.
@@ -150,7 +150,7 @@ pub struct Version {
     /// Of one whose later versions are told by nothing else, the columns that tables have which are read: another one is a
     /// later version's. None of the others.
     pub columns: &'static [&'static str],
-    /// What an older one wants.
+    /// What an older one wants, with the command that brings it there.
     pub older: &'static str,
     /// What is to be done where its tables are there and say no version; none where they always do.
     pub unsaid: Option<Unsaid>,

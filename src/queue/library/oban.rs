@@ -27,7 +27,7 @@ pub const LIBRARY: Library = Library {
         from: 9,
         to: 14,
         columns: &[],
-        older: "update Oban, and run its migrations",
+        older: "update Oban, and in its application, with a migration that calls Oban.Migration.up(): mix ecto.migrate",
         // Oban goes by this comment itself: one that says too much keeps its migrations from being run
         unsaid: Some(Unsaid {
             // the state that came with 14 is made by a later library at an earlier version, too; the indexes of 13 are not

@@ -58,7 +58,7 @@ pub const LIBRARY: Library = Library {
         from: 26,
         to: 46,
         columns: &[],
-        older: "update pg-boss, and start it once",
+        older: "update pg-boss, and: npx pg-boss migrate --schema {schema} --connection-string \"$DATABASE_URL\"",
         unsaid: None,
     },
     parts: None,

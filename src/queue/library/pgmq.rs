@@ -26,7 +26,7 @@ pub const LIBRARY: Library = Library {
         from: 104,
         to: 113,
         columns: &[],
-        older: "update pgmq to 1.4 or later",
+        older: "update pgmq to 1.4 or later, and as its owner: ALTER EXTENSION pgmq UPDATE",
         unsaid: None,
     },
     parts: Some(Parts {

@@ -64,7 +64,7 @@ pub const LIBRARY: Library = Library {
             "type",
             "worker_id",
         ],
-        older: "update procrastinate to 3.1 or later, and apply its migrations",
+        older: "update procrastinate to 3.1 or later, and apply with psql what is new in the directory that this names: procrastinate schema --migrations-path",
         unsaid: None,
     },
     parts: None,

@@ -45,7 +45,7 @@ pub const LIBRARY: Library = Library {
         from: 5,
         to: 7,
         columns: &[],
-        older: "update Que, and run its migrations",
+        older: "update Que, and in its application: Que.migrate!(version: 7)",
         unsaid: Some(Unsaid {
             told: "SELECT NULL",
             mend: "its comment is lost, or its SQL was applied by hand; as its owner: COMMENT ON TABLE {schema}.que_jobs IS '{told}'",

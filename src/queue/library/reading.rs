@@ -224,7 +224,7 @@ impl Reading<'_> {
         match told.as_deref().map(str::parse::<i64>) {
             Some(Ok(found)) if found < version.from => Err(Fault(format!(
                 "the tables of {called} are of version {found}, and {range}: {}",
-                version.older
+                self.of(version.older)
             ))),
             Some(Ok(found)) if found > last => {
                 let names =
@@ -263,7 +263,7 @@ impl Reading<'_> {
                 (None, true) => format!(
                     "the tables of {called} are there, and nothing says of which version: {} is missing, or says none; {}",
                     self.library.reads.last().map_or("", |it| it.name),
-                    version.older
+                    self.of(version.older)
                 ),
                 (_, false) => format!(
                     "nothing in the schema {:?} says which version of {called} it is: {}",

@@ -35,7 +35,7 @@ pub const LIBRARY: Library = Library {
         from: 4,
         to: 7,
         columns: &[],
-        older: "update River, and let it migrate (river migrate-up)",
+        older: "update River, and: river migrate-up --schema {schema} --database-url \"$DATABASE_URL\"",
         unsaid: None,
     },
     parts: None,

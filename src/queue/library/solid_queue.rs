@@ -74,7 +74,7 @@ pub const LIBRARY: Library = Library {
             "supervisor_id",
             "updated_at",
         ],
-        older: "update Solid Queue to 1.0 or later, and run its migrations",
+        older: "update Solid Queue to 1.0 or later, and in its application: bin/rails solid_queue:install:migrations && bin/rails db:migrate",
         unsaid: None,
     },
     parts: None,

@@ -222,6 +222,10 @@ impl Runner {
         let had = self.room.replace(room.clone());
         let is_awaited = !std::mem::take(&mut self.unseen).is_empty();
         let is_new = is_awaited || had.as_ref() != Some(room);
+        if had.as_ref().is_none_or(|had| had.below != room.below) {
+            // what is open is the queue's to know, for whoever asks why a job waits
+            self.beat_due = self.beat_due.min(boottime());
+        }
         let before = had.unwrap_or_default();
         for (kind, why) in room.full.iter().filter(|(kind, _)| !before.full.contains_key(*kind)) {
             say(&format!("{kind}: no room for what it writes, and nothing of it is taken: {why}"));
