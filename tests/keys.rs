@@ -181,9 +181,17 @@ fn each_key_says_how_long_something_is_kept() {
             let Some(desk) = Desk::new(test, kind, &format!("{key} = \"{age}\"\n")) else { return };
             desk.submit("a");
             desk.db.rows(ends);
-            desk.say(env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply"]);
+            let said = desk.say(env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply"]);
             let of = if other.is_empty() { "SELECT id FROM unwedge_jobs" } else { other };
             assert_eq!(desk.db.rows(of).len() == 1, is_left, "{key} = {age}");
+            // what was put aside goes with a line for each, and is counted
+            let is_told =
+                said.contains("job 1 of t (") && said.contains("was put aside for long enough");
+            assert_eq!(is_told, key == "keep_quarantined" && !is_left, "{said}");
+            let metrics =
+                fs::read_to_string(desk.dir.path().join("prom/unwedge_jobs.prom")).unwrap();
+            let is_counted = metrics.contains("unwedge_jobs_removed{state=\"quarantined\"} 1\n");
+            assert_eq!(is_counted, is_told, "{metrics}");
         }
     }
     // 0 is for ever

@@ -988,6 +988,18 @@ fn what_a_command_of_a_run_said_is_kept_and_is_never_that_of_another_queue() {
     run(&another, "exit 0");
     let told = logs(&another);
     assert!(told.contains("nothing that it said is kept"), "{told}");
+    // of one that says much, half a MiB of its beginning and as much of its end
+    let third = Db::file();
+    let much = Desk::new(&third).queue;
+    run(&much, "echo first; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo last; exit 1");
+    let told = logs(&much);
+    assert!(told.starts_with("== 1\nfirst\nxx") && told.ends_with("xx\nlast\n"), "{}", told.len());
+    assert!((1_048_576..1_049_000).contains(&told.len()), "{}", told.len());
+    for log in fs::read_dir(desk.path("home/.local/state/unwedge/logs")).unwrap().flatten() {
+        if log.metadata().unwrap().len() > 1_000 {
+            fs::remove_file(log.path()).unwrap();
+        }
+    }
     // they go after a week, with the next run
     let kept = || {
         fs::read_dir(desk.path("home/.local/state/unwedge/logs"))

@@ -823,10 +823,18 @@ host_test! {
         host.until("test -s /srv/out/c -a ! -e /srv/drop/c");
         let it = job(&host, 2);
         assert!(it["started_ms"].as_u64().unwrap() - put < 5_000, "{put}: {it}");
+        // one that is known to be complete by staying the same is looked at every two seconds until it is, however seldom else
+        configure(&host, "", "[[intake]]\nname = \"drop\"\ntype = \"t\"\npath = \"/srv/drop\"\nafter = \"delete\"\nrule = \"stable\"\nevery = \"10s\"\n");
+        let put: u64 = host.ok("systemctl stop unwedge-runner; echo x >/srv/drop/d; date +%s%3N; systemctl start unwedge-runner").parse().unwrap();
+        host.until("test -s /srv/out/d -a ! -e /srv/drop/d");
+        let it = job(&host, 3);
+        let took = it["created_ms"].as_u64().unwrap() - put;
+        assert!((4_000..10_000).contains(&took), "{took}: {it}");
+        configure(&host, "", "[[intake]]\nname = \"drop\"\ntype = \"t\"\npath = \"/srv/drop\"\nafter = \"delete\"\n");
         // the slow way, without a service
         host.put("/etc/systemd/system/unwedge-jobs.service", &shipped("unwedge-jobs.service"), "644");
         host.ok("systemctl daemon-reload; systemctl stop unwedge-runner; setpriv --reuid=unwedge --regid=unwedge --init-groups -- sh -c 'echo y >/srv/drop/b'; systemctl start unwedge-jobs.service");
-        assert_eq!(job(&host, 3)["state"], "pending");
+        assert_eq!(job(&host, 4)["state"], "pending");
         host.ok("setpriv --reuid=unwedge --regid=unwedge --init-groups -- unwedge-runner --once; test -s /srv/out/b -a -e /srv/drop/b
                  systemctl start unwedge-jobs.service; ! test -e /srv/drop/b");
     }

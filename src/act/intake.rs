@@ -33,8 +33,9 @@ const AT_ONCE: usize = 500;
 const SLOW: Duration = Duration::from_secs(1);
 /// What was refused is tried again after this.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
-/// Between two looks at files that must stay the same, and how many there must be.
-const BETWEEN: Duration = Duration::from_secs(2);
+/// Between two looks at files that must stay the same,
+pub const BETWEEN: Duration = Duration::from_secs(2);
+/// and how many there must be.
 const LOOKS: u32 = 3;
 
 /// What was seen before, by a program that stays.
@@ -258,6 +259,15 @@ fn put_in(
         }
     }
     Ok(())
+}
+
+impl Passed {
+    /// When the next pass is to come: soon where files are to be seen to stay the same.
+    #[must_use]
+    pub fn again_after(&self, intake: &Intake) -> Duration {
+        let is_ripening = intake.rule == Rule::Stable && self.incomplete > 0;
+        if is_ripening { BETWEEN } else { intake.every }
+    }
 }
 
 impl Memory {

@@ -447,9 +447,13 @@ impl JobType {
         Ok(types)
     }
 
-    /// The directory that all results of the type lie in or below; relative ones below `base`. None of a bucket.
+    /// The directory that all results of the type lie in or below; relative ones below `base`, and those beside their inputs
+    /// anywhere. None of a bucket.
     #[must_use]
     pub fn output_root(&self, base: &Path) -> Option<PathBuf> {
+        if self.output.as_ref()?.starts_with("{input}") {
+            return Some(PathBuf::from("/"));
+        }
         let fixed = self.output.as_ref()?.split('{').next().unwrap_or_default();
         if fixed.starts_with(bucket::SCHEME) {
             return None;
@@ -732,6 +736,7 @@ backoff  = "30s"
             ("/{stem}", "/"),
             ("out/{name}", "/base/out"),
             ("{name}.txt", "/base"),
+            ("{input}.txt", "/"),
             ("/o/x.txt", "/o"),
         ] {
             let kind = parse(&format!("output = \"{output}\"\n[[tier]]\nargv = [\"/bin/true\"]\n"));

@@ -170,6 +170,8 @@ pub struct Evidence {
     pub is_accepted: bool,
     /// Whether it was ended because its time was over.
     pub timed_out: bool,
+    /// Whether it was killed while the kernel killed for memory that its host had not, and not for a limit of its type.
+    pub host_out_of_memory: bool,
     /// What it wrote is as its type wants it, or how it is not.
     pub output: Output,
     /// The end of what it said.
@@ -222,6 +224,9 @@ pub fn classify(seen: &Evidence) -> Outcome {
     // what it exited with is then an answer to being ended, and means nothing
     if seen.timed_out && !matches!(seen.output, Output::Unseen(_)) {
         return Outcome::Not(Class::TimedOut);
+    }
+    if seen.host_out_of_memory {
+        return Outcome::Not(Class::Infrastructure);
     }
     match (seen.mapped, &seen.output) {
         (Some(Meaning::Transient), _) | (None, Output::Unseen(_)) => {
@@ -413,6 +418,7 @@ mod tests {
                 Evidence { timed_out: true, ..output(Output::Unseen("EIO".to_owned()), &bad) },
                 Outcome::Not(Infrastructure),
             ),
+            (Evidence { host_out_of_memory: true, ..bad.clone() }, Outcome::Not(Infrastructure)),
             (mapped(Meaning::Conflict, &bad), Outcome::Not(Conflict)),
             (mapped(Meaning::Unchanged, &bad), Outcome::Done),
             (mapped(Meaning::Configuration, &bad), Outcome::Not(Configuration)),

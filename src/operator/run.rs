@@ -332,7 +332,9 @@ fn found(program: &str, base: &Path) -> Result<PathBuf> {
 /// Makes the directories of the outputs, but on storage that is not open now: its jobs wait. Storage that hangs all the
 /// same keeps nobody for ever.
 fn prepare(jobs: &[NewJob], open: &[String]) -> Result<()> {
-    let is_open = |job: &&NewJob| job.needs.iter().all(|need| open.contains(need));
+    let is_open = |job: &&NewJob| {
+        job.needs.iter().filter(|it| it.starts_with('/')).all(|need| open.contains(need))
+    };
     let mut dirs: Vec<PathBuf> = jobs
         .iter()
         .filter(is_open)

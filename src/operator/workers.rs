@@ -264,7 +264,8 @@ fn reap_containers_of_service(
 /// of whoever asks. None where it can have nothing at work: what an engine without root runs goes with the runner's unit, and
 /// what it has noted of that by the next start.
 fn of_user(settings: &Settings, engine: Vec<String>) -> Option<Vec<String>> {
-    const ENV: &str = "/usr/bin/env";
+    // in a session of its own: what that user has put in its home for the engine to run has no hold on this terminal
+    const ALONE: [&str; 4] = ["/usr/bin/setsid", "--wait", "/usr/bin/env", "--chdir=/"];
     let own = rustix::process::geteuid().as_raw();
     let is_service =
         own != 0 && user::named(&settings.host.user, user::LIMIT).is_ok_and(|it| it.uid == own);
@@ -275,8 +276,8 @@ fn of_user(settings: &Settings, engine: Vec<String>) -> Option<Vec<String>> {
     let runtime = Path::new(RUNNER_RUNTIME_DIR).is_dir();
     let variables =
         [format!("HOME={}", text::path(&home)), format!("XDG_RUNTIME_DIR={RUNNER_RUNTIME_DIR}")];
-    let env = [ENV.to_owned(), "--chdir=/".to_owned()].into_iter().chain(variables);
-    runtime.then(|| env.chain(engine).collect())
+    let alone = ALONE.map(str::to_owned).into_iter().chain(variables);
+    runtime.then(|| alone.chain(engine).collect())
 }
 
 /// Whether a daemon has what it runs, whoever asks.

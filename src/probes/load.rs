@@ -16,6 +16,13 @@ pub fn now() -> (Option<u64>, Option<u64>) {
     (load, memory.map(|bytes| bytes >> 20))
 }
 
+/// How many processes the kernel has killed for memory since the boot, on this host or in a cgroup of it (`oom_kill` of
+/// /proc/vmstat, Linux 4.13).
+#[must_use]
+pub fn out_of_memory() -> Option<u64> {
+    procfs::vmstat().ok()?.get("oom_kill").and_then(|it| u64::try_from(*it).ok())
+}
+
 /// All the memory of this host, MiB.
 #[must_use]
 pub fn memory_mib() -> Option<u64> {
@@ -28,5 +35,6 @@ mod tests {
     fn a_host_has_memory_and_no_more_to_give_than_it_has() {
         let (load, free) = super::now();
         assert!(load.is_some() && free <= super::memory_mib());
+        assert!(super::out_of_memory().is_some());
     }
 }

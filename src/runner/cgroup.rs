@@ -133,11 +133,12 @@ impl Cgroup {
         let _ = fs::write(self.work().join("cgroup.kill"), "1");
     }
 
-    /// How often the kernel has killed commands because they used more memory than they may.
+    /// How often commands wanted more memory than they may have (`oom` of memory.events; `oom_kill` counts also what was
+    /// killed for lack of memory on the host).
     #[must_use]
     pub fn out_of_memory(&self) -> u64 {
         let said = fs::read_to_string(self.work().join("memory.events")).unwrap_or_default();
-        let count = said.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        let count = said.lines().find_map(|line| line.strip_prefix("oom "));
         count.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, WaitStatus, pidfd_open};
+use rustix::process::{PidfdFlags, Signal, WaitStatus, pidfd_open};
 
 use super::accept;
 use super::away::{Away, Kept};
@@ -32,8 +32,8 @@ use crate::act::scratch;
 use crate::config::bucket::Address;
 use crate::config::job_type::{Errand, Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, Token, classify};
-use crate::probes::engine;
 use crate::probes::witness;
+use crate::probes::{engine, load};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::command::{Seat, Work, pull, wait_any};
 use crate::sys::{place, text};
@@ -633,6 +633,7 @@ impl Job<'_> {
         let order = self.order;
         let report = Report { tier: Some(tier.name.clone()), ..Report::default() };
         self.said.begin(&tier.name);
+        let killed_before = load::out_of_memory();
         let seat = &mut *self.seat;
         let mut start = || Work::start(argv, &order.dir, variables, seat);
         let started = match &self.cgroup {
@@ -668,7 +669,17 @@ impl Job<'_> {
             return Err(Halt::Over(Report { tier: report.tier, ..failed }));
         }
         let signal = status.and_then(WaitStatus::terminating_signal);
+        let killed = self.cgroup.as_ref().map_or(0, Cgroup::out_of_memory);
+        let is_over_its_limit = std::mem::replace(&mut self.out_of_memory, killed) < killed;
+        // a shell tells of its command's end by a code
+        let was_killed = signal == Some(Signal::KILL.as_raw()) || exit == Some(ENDED[0]);
+        let kills = killed_before.zip(load::out_of_memory());
         let evidence = Evidence {
+            // of a container the engine has the limit, and tells nothing of it
+            host_out_of_memory: was_killed
+                && !is_over_its_limit
+                && order.kind.container.is_none()
+                && kills.is_some_and(|(before, now)| before < now),
             exit,
             mapped: exit.and_then(meaning),
             is_accepted: exit.is_some_and(|code| tier.exit.contains(&code)),
@@ -682,11 +693,13 @@ impl Job<'_> {
             Outcome::Done | Outcome::GivenBack | Outcome::Early => None,
         };
         let mut message = class.map(|_| words(&evidence, signal, tier));
-        let killed = self.cgroup.as_ref().map_or(0, Cgroup::out_of_memory);
-        if std::mem::replace(&mut self.out_of_memory, killed) < killed
-            && let (Some(message), Some(mib)) = (&mut message, order.kind.memory_mib)
+        if let (true, Some(message), Some(mib)) =
+            (is_over_its_limit, &mut message, order.kind.memory_mib)
         {
             *message = format!("it wanted more memory than the {mib} MiB of its type; {message}");
+        }
+        if let (true, Some(message)) = (evidence.host_out_of_memory, &mut message) {
+            *message = format!("this host ran out of memory; {message}");
         }
         Ok((outcome, Report { class, exit_code: exit, signal, message, ..report }))
     }

@@ -194,6 +194,8 @@ struct Runner {
     turn: usize,
     beat_due: Duration,
     sweep_due: Duration,
+    /// Since when something of a worker that is gone has been seen to end still.
+    ending_since: Option<Duration>,
     poll_due: Duration,
     /// When it may begin to take work at all.
     not_before: Duration,
@@ -301,6 +303,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         // until then most have found their queue
         beat_due: boottime() + setup.numbers.beat,
         sweep_due: Duration::ZERO,
+        ending_since: None,
         not_before: now + setup.wait,
         poll_due: now + setup.wait,
         tools_due: Duration::ZERO,
@@ -413,7 +416,7 @@ impl Runner {
         if self.sweep_due <= now {
             self.sweep(now);
         }
-        if self.stopping.is_none() && self.poll_due <= now {
+        if self.stopping.is_none() && self.poll_due.max(self.not_before) <= now {
             self.claim(now);
         }
         let nothing_left = self.running.is_empty() && self.outbox.is_empty();
@@ -460,7 +463,7 @@ impl Runner {
         if self.stopping.is_some() {
             due = due.min(now + Duration::from_millis(100));
         } else if self.is_entered {
-            due = due.min(self.poll_due);
+            due = due.min(self.poll_due.max(self.not_before));
         }
         due = due.min(self.tools_due);
         if !self.outbox.is_empty() {

@@ -35,10 +35,13 @@ fn follow_one(settings: &Settings, intake: &Intake) {
         (None, Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most));
     loop {
         let done = pass(&mut link, settings, intake, Comes::Often, &mut memory, LIMIT);
-        let wait = if done.is_ok() { intake.every } else { again.wait().max(intake.every) };
-        if done.is_ok() {
-            again.is_well();
-        }
+        let wait = match &done {
+            Ok(passed) => {
+                again.is_well();
+                passed.again_after(intake)
+            }
+            Err(_) => again.wait().max(intake.every),
+        };
         tell(&mut said, &intake.name, done);
         pause(wait);
     }

@@ -30,6 +30,9 @@ use crate::runner::tree;
 use crate::sys::clock::boottime;
 use crate::sys::text;
 
+/// So long after the first look another one comes soon where what a worker has left still ends.
+const SOON_FOR: Duration = Duration::from_secs(30);
+
 /// Why a worker takes nothing of a type.
 enum Lacking {
     /// It is not to.
@@ -243,7 +246,7 @@ impl Runner {
                 (None, None) | (Some(_), Some(_)) => {}
             }
         }
-        if room.full != before.full {
+        if !room.full.keys().eq(before.full.keys()) {
             self.retype();
         }
         if is_new {
@@ -535,7 +538,12 @@ impl Runner {
             others.into_iter().map(|it| (it.clone(), witness::fate(&it.id))).collect();
         // whoever takes its jobs now would begin them beside what is still at them
         if fates.iter().any(|(_, fate)| *fate == Fate::Ending) {
-            self.sweep_due = now + Duration::from_millis(250);
+            let since = *self.ending_since.get_or_insert(now);
+            if now < since + SOON_FOR {
+                self.sweep_due = now + Duration::from_millis(250);
+            }
+        } else {
+            self.ending_since = None;
         }
         let gone = leases::gone(&over, &fates);
         let ids: Vec<String> = gone.iter().map(|it| it.id.clone()).collect();

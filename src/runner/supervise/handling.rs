@@ -196,7 +196,8 @@ impl Runner {
             Some(cgroups) => match cgroups.make(token, kind.memory_mib) {
                 Ok(cgroup) => Some(cgroup),
                 Err(error) => {
-                    return self.cannot_begin(claimed, kind, &format!("make a cgroup: {error}"));
+                    let report = Report::not_begun(format!("make a cgroup: {error}"));
+                    return self.end(claimed, kind, report, None);
                 }
             },
         };
@@ -228,19 +229,22 @@ impl Runner {
                 running.pulse = ground.is_none_or(|it| it.start != Start::Daemon).then(Pulse::new);
                 self.running.insert(token, running);
             }
-            Err(error) => self.cannot_begin(claimed, kind, &format!("start a helper: {error}")),
+            Err(error) => {
+                let report = Report::not_begun(format!("start a helper: {error}"));
+                self.end(claimed, kind, report, None);
+            }
         }
     }
 
-    /// This host cannot begin a job: none of its type is taken for a while, lest all that wait are taken and put back.
-    fn cannot_begin(&mut self, claimed: &Claimed, kind: &Rc<JobType>, why: &str) {
+    /// None of a type is taken for a while, where a job of it could not be begun here at all, lest all that wait are taken and
+    /// put back.
+    fn rest_for_a_while(&mut self, name: &str, why: &str) {
         /// So long.
         const REST: Duration = Duration::from_secs(30);
-        let rest = self.rests.entry(kind.name.clone()).or_default();
+        let rest = self.rests.entry(name.to_owned()).or_default();
         if rest.rest(boottime() + REST) {
-            say(&format!("{}: {why}; tried again every {}", kind.name, text::duration(REST)));
+            say(&format!("{name}: {why}; tried again every {}", text::duration(REST)));
         }
-        self.end(claimed, kind, Report::not_begun(why), None);
     }
 
     /// The storage of this host that a job whose type fetches or delivers would touch, and that is not open: a host
@@ -424,6 +428,10 @@ impl Runner {
         }
         if outcome != Outcome::GivenBack {
             self.doubters.remove(&claimed.token.id);
+        }
+        // a command that tells of a server that is away has run
+        if outcome == Outcome::Early && report.exit_code.is_none() {
+            self.rest_for_a_while(&kind.name, report.message.as_deref().unwrap_or_default());
         }
         // of storage that is not open its own gate takes care
         if report.lost.is_empty() && claimed.closed(&self.open()).is_empty() {
