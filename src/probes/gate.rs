@@ -83,7 +83,8 @@ pub fn open(run_dir: &Path) -> Vec<String> {
 /// The watched paths. A mount that went since is not open, whatever the last round saw.
 fn paths(run_dir: &Path) -> Keys {
     let Some(gate) = read(run_dir) else { return Keys::default() };
-    let age = Now::take().ok().and_then(|now| now.since(&gate.at).known());
+    let now = Now::take().ok();
+    let age = now.as_ref().and_then(|now| now.since(&gate.at).known());
     let is_fresh = age.is_some_and(|age| age <= AGE_MAX);
     // what cannot be told says nothing against the round
     let is_told = is_fresh && gate.paths.values().any(|entry| entry.open && entry.on.is_some());
@@ -98,8 +99,7 @@ fn paths(run_dir: &Path) -> Keys {
     let is_open = |(path, entry): &(String, Entry)| is_fresh && entry.open && is_there(path, entry);
     let (open, closed): (Vec<_>, Vec<_>) = gate.paths.into_iter().partition(is_open);
     let names = |all: Vec<(String, Entry)>| all.into_iter().map(|(path, _)| path).collect();
-    let boot = Now::take().map(|now| now.stamp().boot_id);
-    let is_of_boot = boot.is_ok_and(|boot| boot == gate.at.boot_id);
+    let is_of_boot = now.is_some_and(|now| now.boot_id == gate.at.boot_id);
     let seen_at = is_of_boot.then(|| Duration::from_millis(gate.at.boot_ms));
     let mut keys = Keys { open: names(open), closed: names(closed), seen_at };
     // as far as a round can tell there is room on what is live

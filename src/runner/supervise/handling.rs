@@ -12,7 +12,7 @@ use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
 use crate::decide::at_work::Still;
 use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
-use crate::decide::rest::{self, News};
+use crate::decide::rest::{self, News, Rest};
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
 use crate::probes::gate::{Keys, Watch};
@@ -433,8 +433,11 @@ impl Runner {
         if outcome == Outcome::Early && report.exit_code.is_none() {
             self.rest_for_a_while(&kind.name, report.message.as_deref().unwrap_or_default());
         }
+        // where its type fares well, only a failure of its surroundings is news: for no other is the gate read once more
+        let is_well = self.rests.get(&kind.name).is_none_or(|it| *it == Rest::default());
+        let says_nothing = is_well && outcome != Outcome::Not(Class::Infrastructure);
         // of storage that is not open its own gate takes care
-        if report.lost.is_empty() && claimed.closed(&self.open()).is_empty() {
+        if !says_nothing && report.lost.is_empty() && claimed.closed(&self.open()).is_empty() {
             self.hear_rest(&kind.name, claimed.token.id, outcome, report.message.as_deref());
         }
         let used = Used {
