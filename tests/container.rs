@@ -288,6 +288,11 @@ host_test! {
             host.ok("for it in subuid subgid; do echo unwedge:100000:65536 >>/etc/$it; done; pkill -KILL -u unwedge podman || :; systemctl restart unwedge-runner");
             host.until("cd /; unwedge workers list --json | grep -q '/etc/subuid'");
         }
+
+        // one that hangs when root's verb asks it is not left behind by the verb
+        host.put("/run/bin/podman", b"#!/bin/sh\n[ $1 != ps ] || exec sleep 4123\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
+        host.ok("systemctl stop unwedge-runner; said=$(unwedge workers reap || :); echo \"$said\"; grep -q 'containers may be left' <<<\"$said\"");
+        host.until("(! pgrep -fx 'sleep 4123')");
     }
 }
 

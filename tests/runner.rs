@@ -201,20 +201,26 @@ host_test! {
 host_test! {
     fn a_type_whose_program_comes_is_begun_by_itself_and_no_try_was_used(host) {
         furnish(&host, &[
-            ("late", "output = \"/srv/out/{name}\"\n[[tier]]\nargv = [\"/usr/local/bin/late\", \"{input}\", \"{output}\"]\n"),
+            ("late", "output = \"/srv/out/{name}\"\n[[tier]]\nargv = [\"/usr/local/bin/late\", \"{input}\", \"{output}\"]\ntools = [\"/usr/local/lib/late-part\"]\n"),
         ], "tools = \"1s\"\npoll = \"200ms\"");
         host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit late a");
-        host.until("cd /; unwedge jobs why 1 | grep -q 'none of /usr/local/bin/late is there'");
+        host.until("cd /; unwedge jobs why 1 | grep -q 'not on this host: /usr/local/bin/late'");
         host.ok("sleep 1");
         let it = job(&host, 1);
         assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
         host.put("/usr/local/bin/late", b"#!/bin/sh\ncp \"$1\" \"$2\"\n", "755");
+        // a command is of no use without what it calls
+        host.until("cd /; unwedge jobs why 1 | grep -q 'not on this host: /usr/local/lib/late-part'");
+        host.ok("sleep 1");
+        let it = job(&host, 1);
+        assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
+        host.put("/usr/local/lib/late-part", b"", "644");
         host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/a");
         let it = job(&host, 1);
         assert_eq!((&it["tries"], &it["failures"]), (&1.into(), &0.into()), "{it}");
         // and one that goes is missed before a job waits for it
         host.ok("rm /usr/local/bin/late");
-        host.until("cd /; unwedge workers list --json | grep -q 'none of /usr/local/bin/late is there'");
+        host.until("cd /; unwedge workers list --json | grep -q 'not on this host: /usr/local/bin/late'");
 
         // a key of one type is set by a variable as any other is: none at once is none
         host.put("/usr/local/bin/late", b"#!/bin/sh\ncp \"$1\" \"$2\"\n", "755");
@@ -707,7 +713,7 @@ host_test! {
         let far = "fault far: it does not answer the runner, or not to its key: what lies there waits (journalctl -u unwedge-runner)|";
         assert_eq!(rows("buckets"), [far]);
         let types = rows("job-types");
-        for (row, expected) in types.iter().zip(["fault wrong: nothing of it is taken, or it stays as it was: /etc/unwedge/jobs.d/wrong.toml:1", "ok good: ", "fault lacking: none of its programs is here (/nowhere/tool)", "warn second: its first tool is not here; 2 does its jobs"]) {
+        for (row, expected) in types.iter().zip(["fault wrong: nothing of it is taken, or it stays as it was: /etc/unwedge/jobs.d/wrong.toml:1", "ok good: ", "fault lacking: not on this host: /nowhere/tool", "warn second: its first tool is not here; 2 does its jobs"]) {
             assert!(row.starts_with(expected), "{types:#?}");
         }
         assert_eq!(types.len(), 4, "{types:#?}");
@@ -736,21 +742,46 @@ host_test! {
              systemctl start unwedge-runner; cd /srv/in; tee a b c <<<x");
         host.ok("cd /srv/in; unwedge jobs submit big a; unwedge jobs submit --wait near b");
         let why = host.ok("cd /; unwedge jobs why 1");
-        assert!(why.starts_with("no-capable-worker: ") && why.contains("no room: /srv/small: 6 MiB are free, and 8 must be"), "{why}");
+        assert!(why.starts_with("no-capable-worker: ") && why.contains("/srv/small: no room: 6 MiB are free, and 8 must be"), "{why}");
         let said = host.bash("cd /srv/in; unwedge jobs submit --require-capable big c 2>&1");
-        assert!(said.code == Some(1) && said.stdout.contains("no room: /srv/small"), "{said:?}");
+        assert!(said.code == Some(1) && said.stdout.contains("/srv/small: no room"), "{said:?}");
         assert_eq!((&job(&host, 1)["state"], &job(&host, 1)["tries"]), (&"pending".into(), &0.into()));
         host.ok("rm /srv/small/filler");
         host.until("test -s /srv/small/a");
         let journal = host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner");
-        assert!(journal.contains("big: there is room again"), "{journal}");
+        assert!(journal.contains("big: where it writes all is well again"), "{journal}");
         // of inodes there may be too few beside any number of bytes
         host.ok("for nth in {1..100}; do touch /srv/small/f$nth 2>/dev/null || :; done");
-        host.until("cd /; unwedge workers list | grep -q 'not big: no room: /srv/small: 0 inodes are free, and 10 must be'");
+        host.until("cd /; unwedge workers list | grep -q 'not big: /srv/small: no room: 0 inodes are free, and 10 must be'");
         host.ok("cd /srv/in; unwedge jobs submit big b; sleep 1");
         assert_eq!((&job(&host, 3)["state"], &job(&host, 3)["tries"]), (&"pending".into(), &0.into()));
         host.ok("rm /srv/small/f*");
         host.until("test -s /srv/small/b");
+    }
+}
+
+host_test! {
+    fn a_type_whose_results_have_no_place_waits_for_one_and_no_try_is_used(host) {
+        let to = |dir: &str| format!("output = \"{dir}/{{name}}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{{input}}\", \"{{output}}\"]\n");
+        furnish(&host, &[("late", &to("/srv/late")), ("sent", &format!("{}[deliver]\nargv = [\"/bin/cp\", \"{{from}}\", \"/srv/out/{{name}}\"]\n", to("/srv/sent"))), ("near", &script("", "cp $1 $2"))], "poll = \"200ms\"");
+        host.ok("systemctl start unwedge-runner; cd /srv/in; tee a b c d <<<x; unwedge jobs submit late a");
+        let waits = |why: &str| {
+            // read anew, it is looked at at once
+            host.ok("systemctl reload unwedge-runner");
+            host.until(&format!("cd /; unwedge jobs why 1 | grep -q '^no-capable-worker: .*/srv/late: {why}'"));
+            let it = job(&host, 1);
+            assert_eq!((&it["state"], &it["tries"], &it["infra_errors"]), (&"pending".into(), &0.into(), &0.into()), "{it}");
+        };
+        waits("there is no such directory");
+        // nobody else waits for that, and what is delivered elsewhere needs no place here
+        host.ok("cd /srv/in; unwedge jobs submit --wait near b; unwedge jobs submit --wait sent d; test -s /srv/out/d");
+        host.ok("mkdir /srv/late");
+        waits("no file can be made there: Permission denied");
+        host.ok("mount -t tmpfs -o ro,mode=1777 tmpfs /srv/late");
+        waits("no file can be made there: Read-only file system");
+        host.ok("mount -o remount,rw /srv/late");
+        host.until("test -s /srv/late/a");
+        assert_eq!(job(&host, 1)["tries"], 1);
     }
 }
 
@@ -769,7 +800,7 @@ host_test! {
         host.ok("rm /srv/out/small/filler");
         host.until("test -s /srv/out/small/small.1");
         let journal = host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner");
-        for said in ["/srv/out/small: no room, and nothing is taken that writes there: /srv/out/small: 6 MiB are free, and 8 must be", "/srv/out/small: there is room again"] {
+        for said in ["/srv/out/small: nothing is taken that writes there: /srv/out/small: no room: 6 MiB are free, and 8 must be", "/srv/out/small: there is room again"] {
             assert!(journal.contains(said), "{journal}");
         }
     }

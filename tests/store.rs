@@ -506,6 +506,15 @@ fn however_many_demands_there_are_each_job_is_handed_out_once_by_whoever_may() {
         handed.sort();
         handed.dedup();
         assert_eq!((count, handed.len()), (600, 600));
+        // and where so many are wanted, by one claim
+        let of = |nth: usize| NewJob {
+            needs: vec![format!("/even/{nth}")],
+            ..job(&format!("again {nth}"))
+        };
+        let mut store = db.open();
+        store.submit(&(0..300).map(of).collect::<Vec<_>>()).unwrap();
+        let open: Vec<String> = (0..300).map(|it| format!("/even/{it}")).collect();
+        assert_eq!(claim(&mut store, "w0", &open, 300).len(), 300);
     }
 }
 

@@ -141,6 +141,7 @@ fn has(test: &str, programs: &[&str]) -> bool {
 #[test]
 fn every_type_and_every_configuration_that_is_shipped_can_be_used() {
     let dir = root().join("jobs.example");
+    let calls = regex::Regex::new("/usr/bin/[a-z]+").unwrap();
     for name in ["pdftext", "office", "ship", "boxed"] {
         let path = dir.join(format!("{name}.toml"));
         let kind = JobType::parse(&path, &fs::read_to_string(&path).unwrap())
@@ -149,6 +150,12 @@ fn every_type_and_every_configuration_that_is_shipped_can_be_used() {
         assert_eq!(kind.container.is_some(), name == "boxed", "{name}");
         for tier in &kind.tiers {
             if let Some(script) = tier.argv[0].strip_prefix("/usr/local/lib/unwedge/") {
+                // a host that lacks what a script calls must not find it out by what it does to a file
+                let text = fs::read_to_string(dir.join(script)).unwrap();
+                for call in calls.find_iter(&text) {
+                    let is_told = tier.tools.iter().any(|it| it == call.as_str());
+                    assert!(is_told, "{name}: {} calls {}", tier.name, call.as_str());
+                }
                 let mode = fs::metadata(dir.join(script)).unwrap();
                 assert!(
                     std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o111 != 0,

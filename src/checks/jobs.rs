@@ -31,7 +31,7 @@ pub fn types(host: &Host<'_>) -> Vec<Finding> {
         }
         Ability::None(programs) => Finding::fault(
             name,
-            format!("none of its programs is here ({programs}): its jobs are left to others"),
+            format!("not on this host: {programs}; its jobs are left to others"),
         ),
     }));
     found

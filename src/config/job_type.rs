@@ -85,6 +85,10 @@ pub struct Tier {
     pub name: String,
     /// The command, with marks in it, each a plain argument.
     pub argv: Vec<String>,
+    /// What its command needs on this host beside itself: absolute paths of files. Where one is not there the tier is passed
+    /// over, as it is where its command is not. What is in an image is not looked for. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<String>,
     /// How long it may take, milliseconds.
     pub limit_ms: u64,
     /// The exit codes that are a success.
@@ -145,6 +149,15 @@ pub enum Meaning {
     Configuration,
 }
 
+/// Where the results of a type lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// The directory that all of them lie in or below.
+    pub dir: PathBuf,
+    /// Whether none lies further below.
+    pub is_flat: bool,
+}
+
 /// What marks stand for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks<'a> {
@@ -158,11 +171,11 @@ pub struct Marks<'a> {
     pub id: i64,
 }
 
-/// The marks there are.
 /// The name of the type that every runner knows; no file is called so.
 const SMOKE: &str = "unwedge-smoke";
 /// Most at a time: what one worker has taken no other does.
 const BATCH_MAX: u32 = 1000;
+/// The marks there are.
 const MARKS: [&str; 5] = ["input", "output", "name", "stem", "id"];
 
 #[derive(Deserialize)]
@@ -204,6 +217,8 @@ struct WrittenErrand {
 struct WrittenTier {
     name: Option<String>,
     argv: Vec<String>,
+    #[serde(default)]
+    tools: Vec<String>,
     limit: Option<String>,
     #[serde(default)]
     accept: WrittenAccept,
@@ -251,6 +266,7 @@ impl JobType {
         let tier = WrittenTier {
             name: None,
             argv,
+            tools: Vec::new(),
             limit: None,
             accept: WrittenAccept::default(),
             empty: None,
@@ -363,6 +379,7 @@ impl JobType {
             tiers: vec![Tier {
                 name: "true".to_owned(),
                 argv: vec!["/bin/true".to_owned()],
+                tools: Vec::new(),
                 limit_ms: 10_000,
                 exit: vec![0],
                 min_bytes: 0,
@@ -450,17 +467,24 @@ impl JobType {
     /// The directory that all results of the type lie in or below; relative ones below `base`, and those beside their inputs
     /// anywhere. None of a bucket.
     #[must_use]
-    pub fn output_root(&self, base: &Path) -> Option<PathBuf> {
-        if self.output.as_ref()?.starts_with("{input}") {
-            return Some(PathBuf::from("/"));
+    pub fn output_root(&self, base: &Path) -> Option<Root> {
+        let output = self.output.as_ref()?;
+        if output.starts_with("{input}") {
+            return Some(Root { dir: PathBuf::from("/"), is_flat: false });
         }
-        let fixed = self.output.as_ref()?.split('{').next().unwrap_or_default();
+        let fixed = output.split('{').next().unwrap_or_default();
         if fixed.starts_with(bucket::SCHEME) {
             return None;
         }
-        let dir =
-            fixed.rsplit_once('/').map_or("", |(dir, _)| if dir.is_empty() { "/" } else { dir });
-        Some(base.join(dir))
+        let (dir, rest) = match fixed.rsplit_once('/') {
+            Some(("", _)) => ("/", &output[1..]),
+            Some((dir, _)) => (dir, &output[dir.len() + 1..]),
+            None => ("", output.as_str()),
+        };
+        Some(Root {
+            dir: base.join(dir),
+            is_flat: !rest.contains('/') && !rest.contains("{input}"),
+        })
     }
 
     /// Where the result of an input goes: an object of a bucket, or a file, relative ones below `base`.
@@ -476,6 +500,9 @@ impl Tier {
     fn of(written: WrittenTier, makes_file: bool, nth: usize) -> Result<Self, String> {
         let known: &[&str] = if makes_file { &MARKS } else { &["input", "name", "stem", "id"] };
         let limit = checked(&written.argv, written.limit.as_deref(), known)?;
+        if let Some(tool) = written.tools.iter().find(|it| !Path::new(it).is_absolute()) {
+            return Err(format!("tools: {tool}: an absolute path is expected"));
+        }
         let may_be_empty = match written.empty.as_deref() {
             None => false,
             Some("allowed") => true,
@@ -501,6 +528,7 @@ impl Tier {
         Ok(Self {
             name: written.name.unwrap_or_else(|| (nth + 1).to_string()),
             argv: written.argv,
+            tools: written.tools,
             limit_ms: millis(limit),
             exit: exit.unwrap_or_else(|| vec![0]),
             min_bytes: min_bytes.unwrap_or(least),
@@ -730,18 +758,21 @@ backoff  = "30s"
 
     #[test]
     fn the_root_of_all_results_is_what_no_mark_is_in() {
-        for (output, expected) in [
-            ("/o/{stem}", "/o"),
-            ("/o/a{stem}/x", "/o"),
-            ("/{stem}", "/"),
-            ("out/{name}", "/base/out"),
-            ("{name}.txt", "/base"),
-            ("{input}.txt", "/"),
-            ("/o/x.txt", "/o"),
+        for (output, dir, is_flat) in [
+            ("/o/{stem}", "/o", true),
+            ("/o/a{stem}/x", "/o", false),
+            ("/{stem}", "/", true),
+            ("/{stem}/x", "/", false),
+            ("out/{name}", "/base/out", true),
+            ("{name}.txt", "/base", true),
+            ("{name}/x.txt", "/base", false),
+            ("{input}.txt", "/", false),
+            ("/o{input}.txt", "/", false),
+            ("/o/x.txt", "/o", true),
         ] {
             let kind = parse(&format!("output = \"{output}\"\n[[tier]]\nargv = [\"/bin/true\"]\n"));
             let root = kind.unwrap().output_root(Path::new("/base")).unwrap();
-            assert_eq!(root, Path::new(expected), "{output}");
+            assert_eq!(root, Root { dir: PathBuf::from(dir), is_flat }, "{output}");
         }
     }
 

@@ -264,8 +264,17 @@ fn reap_containers_of_service(
 /// of whoever asks. None where it can have nothing at work: what an engine without root runs goes with the runner's unit, and
 /// what it has noted of that by the next start.
 fn of_user(settings: &Settings, engine: Vec<String>) -> Option<Vec<String>> {
-    // in a session of its own: what that user has put in its home for the engine to run has no hold on this terminal
-    const ALONE: [&str; 4] = ["/usr/bin/setsid", "--wait", "/usr/bin/env", "--chdir=/"];
+    // in a session of its own: what that user has put in its home for the engine to run has no hold on this terminal; and with
+    // a limit of its own there, as whoever ends this program's group does not reach it
+    const ALONE: [&str; 7] = [
+        "/usr/bin/setsid",
+        "--wait",
+        "/usr/bin/timeout",
+        "--signal=KILL",
+        "15s",
+        "/usr/bin/env",
+        "--chdir=/",
+    ];
     let own = rustix::process::geteuid().as_raw();
     let is_service =
         own != 0 && user::named(&settings.host.user, user::LIMIT).is_ok_and(|it| it.uid == own);

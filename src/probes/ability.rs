@@ -3,13 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::asked;
-use super::records::path_text;
 use crate::config::job_type::{JobType, Tier};
 use crate::sys::clock::{Deadline, boottime};
 use crate::sys::command::Spawned;
@@ -27,23 +25,39 @@ pub enum Ability {
     First,
     /// Only by another: this one.
     Other(String),
-    /// Not at all: none of these programs is here.
+    /// Not at all: each tier lacks one of these.
     None(String),
     /// Nobody knows, and why: nothing is taken of it.
     Unknown(String),
 }
 
-/// The program of a tier.
+/// What a tier needs on its host: absolute paths, its program first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Program {
-    tier: String,
-    #[serde(with = "path_text")]
-    path: PathBuf,
+pub struct Tools(Vec<String>);
+
+impl Tools {
+    /// Those of a tier as this host runs it.
+    #[must_use]
+    pub fn of(kind: &JobType, tier: &Tier) -> Self {
+        // what is in an image nobody knows before it is run
+        let (argv, more) = match &kind.container {
+            Some(it) => (&it.engine, [].as_slice()),
+            None => (&tier.argv, tier.tools.as_slice()),
+        };
+        Self(argv.iter().take(1).chain(more).cloned().collect())
+    }
+
+    /// The first that is not there. Whoever asks waits for as long as storage does.
+    #[must_use]
+    pub fn missing(&self) -> Option<&str> {
+        let is_here = |path: &String| std::fs::metadata(path).is_ok_and(|it| it.is_file());
+        self.0.iter().find(|path| !is_here(path)).map(String::as_str)
+    }
 }
 
 /// Looks at programs, time and again. A child that got no answer stays the one that asks, and is not waited for a second time.
 #[derive(Debug, Default)]
-pub struct Looks(BTreeMap<String, (Vec<Program>, Spawned)>);
+pub struct Looks(BTreeMap<String, (Vec<Tools>, Spawned)>);
 
 impl Looks {
     /// Looks for the programs of these types.
@@ -55,54 +69,50 @@ impl Looks {
         let (mut asked, mut found) = (Vec::new(), BTreeMap::new());
         let deadline = Deadline::after(LOOK_LIMIT);
         for kind in types {
-            let (name, programs) = (kind.name.clone(), programs_of(kind));
-            let waits = before.remove(&name).filter(|(asked, _)| *asked == programs);
-            match waits.map_or_else(|| start(&programs), |(_, child)| Ok(child)) {
-                Ok(child) => asked.push((name, programs, child)),
+            let (name, tools) = (kind.name.clone(), tools_of(kind));
+            let waits = before.remove(&name).filter(|(asked, _)| *asked == tools);
+            match waits.map_or_else(|| start(&tools), |(_, child)| Ok(child)) {
+                Ok(child) => asked.push((kind, tools, child)),
                 Err(why) => drop(found.insert(name, Ability::Unknown(why))),
             }
         }
-        for (name, programs, child) in asked {
+        for (kind, tools, child) in asked {
             let is_new = boottime().saturating_sub(child.started) < LOOK_LIMIT;
             let limit = if is_new { deadline.left() } else { Duration::ZERO };
             let ability = if child.ends_within(limit) {
                 serde_json::from_slice(&child.answer()).map_or_else(
                     |_| Ability::Unknown("its child ended without an answer".to_owned()),
-                    |nth| ability(&programs, nth),
+                    |missing: Vec<Option<String>>| ability(kind, &missing),
                 )
             } else {
                 let why = format!("no answer within {}", text::duration(LOOK_LIMIT));
-                self.0.insert(name.clone(), (programs, child));
+                self.0.insert(kind.name.clone(), (tools, child));
                 Ability::Unknown(why)
             };
-            found.insert(name, ability);
+            found.insert(kind.name.clone(), ability);
         }
         found
     }
 }
 
-fn programs_of(kind: &JobType) -> Vec<Program> {
-    // what is in an image nobody knows before it is run
-    let first = |tier: &Tier| {
-        let argv = kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
-        Some(Program { tier: tier.name.clone(), path: PathBuf::from(argv.first()?) })
-    };
-    kind.tiers.iter().filter_map(first).collect()
+fn tools_of(kind: &JobType) -> Vec<Tools> {
+    kind.tiers.iter().map(|tier| Tools::of(kind, tier)).collect()
 }
 
-fn start(programs: &[Program]) -> Result<Spawned, String> {
-    let word = serde_json::to_string(programs).map_err(|error| error.to_string())?;
+fn start(tools: &[Tools]) -> Result<Spawned, String> {
+    let word = serde_json::to_string(tools).map_err(|error| error.to_string())?;
     Spawned::start(&[OsString::from(VERB), word.into()])
         .map_err(|error| format!("start a child for it: {error}"))
 }
 
-/// What it means that the first program that is here is this one.
-fn ability(programs: &[Program], first: Option<usize>) -> Ability {
-    match (first, first.and_then(|nth| programs.get(nth))) {
-        (Some(0), Some(_)) => Ability::First,
-        (_, Some(other)) => Ability::Other(other.tier.clone()),
-        (_, None) => {
-            let names: Vec<String> = programs.iter().map(|it| text::path(&it.path)).collect();
+/// What it means that this is missing of each tier.
+fn ability(kind: &JobType, missing: &[Option<String>]) -> Ability {
+    match missing.iter().position(Option::is_none).map(|nth| (nth, kind.tiers.get(nth))) {
+        Some((0, _)) => Ability::First,
+        Some((_, Some(other))) => Ability::Other(other.name.clone()),
+        Some((_, None)) | None => {
+            let mut names: Vec<&str> = missing.iter().flatten().map(String::as_str).collect();
+            names.dedup();
             Ability::None(names.join(", "))
         }
     }
@@ -111,15 +121,14 @@ fn ability(programs: &[Program], first: Option<usize>) -> Ability {
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
-    asked::run_if_asked(VERB, args, |word| -> Option<usize> {
-        let programs: Vec<Program> = serde_json::from_str(&word.to_string_lossy()).ok()?;
-        first_of(&programs)
+    asked::run_if_asked(VERB, args, |word| -> Vec<Option<String>> {
+        let tools: Vec<Tools> = serde_json::from_str(&word.to_string_lossy()).unwrap_or_default();
+        missing(&tools)
     })
 }
 
-fn first_of(programs: &[Program]) -> Option<usize> {
-    let is_here = |it: &Program| std::fs::metadata(&it.path).is_ok_and(|it| it.is_file());
-    programs.iter().position(is_here)
+fn missing(tools: &[Tools]) -> Vec<Option<String>> {
+    tools.iter().map(|it| it.missing().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]
@@ -129,19 +138,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_type_is_done_by_the_first_of_its_tools_that_is_here() {
-        let kind = |programs: &[&str]| {
+    fn a_type_is_done_by_the_first_tier_all_of_whose_tools_are_here() {
+        let kind = |tiers: &[&str]| {
             let tiers: String =
-                programs.iter().map(|it| format!("[[tier]]\nargv = [\"{it}\"]\n")).collect();
+                tiers.iter().map(|it| format!("[[tier]]\nargv = [\"{it}\n")).collect();
             JobType::parse(Path::new("/t.toml"), &tiers).unwrap()
         };
-        for (programs, expected) in [
-            (["/bin/true", "/nowhere/a"], Ability::First),
-            (["/nowhere/a", "/bin/true"], Ability::Other("2".to_owned())),
-            (["/nowhere/a", "/tmp"], Ability::None("/nowhere/a, /tmp".to_owned())),
+        let here = "/bin/true\"]";
+        for (tiers, expected) in [
+            ([here, "/nowhere/a\"]"], Ability::First),
+            (["/nowhere/a\"]", here], Ability::Other("2".to_owned())),
+            (["/nowhere/a\"]", "/tmp\"]"], Ability::None("/nowhere/a, /tmp".to_owned())),
+            (
+                ["/bin/true\"]\ntools = [\"/bin/sh\"]", "/bin/true\"]\ntools = [\"/nowhere/b\"]"],
+                Ability::First,
+            ),
+            (
+                ["/bin/true\"]\ntools = [\"/bin/sh\", \"/nowhere/b\"]", here],
+                Ability::Other("2".to_owned()),
+            ),
+            (
+                ["/bin/true\"]\ntools = [\"/nowhere/b\"]", "/nowhere/a\"]"],
+                Ability::None("/nowhere/b, /nowhere/a".to_owned()),
+            ),
         ] {
-            let programs = programs_of(&kind(&programs));
-            assert_eq!(ability(&programs, first_of(&programs)), expected);
+            let kind = kind(&tiers);
+            assert_eq!(ability(&kind, &missing(&tools_of(&kind))), expected, "{tiers:?}");
         }
     }
 }

@@ -11,6 +11,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::asked::{self, Asked, ask};
@@ -20,8 +22,8 @@ use crate::sys::clock::Deadline;
 /// The word that makes this program such a child.
 const VERB: &str = "--headroom";
 
-/// The word that makes it one that goes up to where something is.
-const NEAREST: &str = "--headroom-nearest";
+/// The word that makes it one that looks at a directory for results.
+const PLACE: &str = "--headroom-place";
 
 /// What is known of one file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,25 @@ pub enum Headroom {
     },
     /// Nothing, and why.
     Unknown(String),
+}
+
+/// A directory where results are to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Why no file can be made in it.
+    pub refusal: Option<Refusal>,
+    /// How much room there is, or will be once it is made.
+    pub room: Headroom,
+}
+
+/// Why no file can be made in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refusal {
+    /// There is none.
+    Missing,
+    /// This user may not, or nobody can.
+    Denied(String),
 }
 
 /// Asks for each path, all at once; those of one file system are asked once. Returns within `limit`.
@@ -58,22 +79,35 @@ pub fn look(paths: &[(PathBuf, Dev)], limit: Duration) -> BTreeMap<PathBuf, Head
     paths.iter().map(|(path, dev)| (path.clone(), of(dev))).collect()
 }
 
-/// Asks for one path, or for the nearest above it that is there. Returns within `limit`.
-#[must_use]
-pub fn nearest(path: &Path, limit: Duration) -> Headroom {
-    let answer = ask(NEAREST, path).answer(Deadline::after(limit), limit, "statfs: no answer");
-    answer.unwrap_or_else(Headroom::Unknown)
+/// Looks at a directory for results. Returns within `limit`.
+///
+/// # Errors
+/// There is no answer.
+pub fn place(path: &Path, limit: Duration) -> Result<Place, String> {
+    ask(PLACE, path).answer(Deadline::after(limit), limit, "no answer")
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
-    asked::run_if_asked(VERB, args, room).or_else(|| {
-        asked::run_if_asked(NEAREST, args, |path| {
-            let there = |path: &&Path| path.symlink_metadata().is_ok();
-            room(path.ancestors().find(there).unwrap_or(path))
-        })
-    })
+    asked::run_if_asked(VERB, args, room).or_else(|| asked::run_if_asked(PLACE, args, place_of))
+}
+
+fn place_of(path: &Path) -> Place {
+    let there = |path: &&Path| path.symlink_metadata().is_ok();
+    Place { refusal: refusal(path), room: room(path.ancestors().find(there).unwrap_or(path)) }
+}
+
+fn refusal(dir: &Path) -> Option<Refusal> {
+    match std::fs::metadata(dir) {
+        Ok(it) if !it.is_dir() => return Some(Refusal::Denied(Errno::NOTDIR.to_string())),
+        Ok(_) | Err(_) => {}
+    }
+    match access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) => None,
+        Err(Errno::NOENT) => Some(Refusal::Missing),
+        Err(errno) => Some(Refusal::Denied(errno.to_string())),
+    }
 }
 
 fn room(path: &Path) -> Headroom {
@@ -108,5 +142,17 @@ mod tests {
         assert_eq!(understand(9, 5, 7, 0), known(Some(0)));
         assert!(matches!(room(Path::new("/")), Headroom::Known { .. }));
         assert!(matches!(room(Path::new("/nonexistent")), Headroom::Unknown(_)));
+    }
+
+    #[test]
+    fn where_no_file_can_be_made_there_is_a_reason_and_room_is_that_above() {
+        let refused = |path: &str| {
+            let place = place_of(Path::new(path));
+            assert!(matches!(place.room, Headroom::Known { .. }), "{place:?}");
+            place.refusal
+        };
+        assert_eq!(refused("/tmp"), None);
+        assert_eq!(refused("/nonexistent/a"), Some(Refusal::Missing));
+        assert_eq!(refused("/bin/sh"), Some(Refusal::Denied(Errno::NOTDIR.to_string())));
     }
 }

@@ -32,8 +32,8 @@ use crate::act::scratch;
 use crate::config::bucket::Address;
 use crate::config::job_type::{Errand, Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, Token, classify};
-use crate::probes::witness;
-use crate::probes::{engine, load};
+use crate::probes::ability::Tools;
+use crate::probes::{engine, load, witness};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::command::{Seat, Work, pull, wait_any};
 use crate::sys::{place, text};
@@ -276,10 +276,8 @@ impl Job<'_> {
         let input = self.input();
         let beneath = Beneath::of(&input, scratch.as_deref());
         for (nth, tier) in order.kind.tiers.iter().enumerate() {
-            let argv = order.kind.container.as_ref().map_or(&tier.argv, |it| &it.engine);
-            let program = Path::new(argv.first().map_or("", String::as_str));
-            if !fs::metadata(program).is_ok_and(|it| it.is_file()) {
-                lacks.push(format!("{} is not on this host: {}", tier.name, text::path(program)));
+            if let Some(tool) = Tools::of(&order.kind, tier).missing() {
+                lacks.push(format!("{} is not on this host: {tool}", tier.name));
                 continue;
             }
             if let Some(scratch) = &scratch {
@@ -328,17 +326,7 @@ impl Job<'_> {
             }
             remove(scratch.as_deref());
         }
-        Ok(last.unwrap_or_else(|| {
-            let engine = order.kind.container.as_ref().map(|it| &it.engine);
-            let of = |tier| engine.unwrap_or(tier).first().map(String::as_str);
-            let mut programs: Vec<&str> =
-                order.kind.tiers.iter().filter_map(|tier| of(&tier.argv)).collect();
-            programs.dedup();
-            Report::failed(
-                Class::Configuration,
-                format!("none of its programs is here: {}", programs.join(", ")),
-            )
-        }))
+        Ok(last.unwrap_or_else(|| Report::failed(Class::Configuration, lacks.join("; "))))
     }
 
     /// Delivers what a try before has made of the same input and could not deliver.
@@ -509,6 +497,7 @@ impl Job<'_> {
         let check = Tier {
             name: format!("check of {}", tier.name),
             argv,
+            tools: Vec::new(),
             limit_ms,
             exit: vec![0],
             min_bytes: tier.min_bytes,
@@ -879,6 +868,7 @@ impl Job<'_> {
         let step = Tier {
             name: name.to_owned(),
             argv: argv.iter().take(1).map(argv_of).collect(),
+            tools: Vec::new(),
             limit_ms,
             exit: vec![0],
             min_bytes: 0,

@@ -221,11 +221,13 @@ struct Runner {
     /// For whoever looks whether jobs move, and whether that one is at it.
     roots: Sender<watching::Roots>,
     is_looking: bool,
-    /// Where the types write, for whoever looks at the room there, and the same without their names.
-    places: Sender<Places>,
-    written: Vec<PathBuf>,
+    /// Where the types write, and whoever looks at the room there.
+    places: Places,
+    rooms: Sender<Places>,
     /// What is watched there and has opened since that was looked at.
     unseen: BTreeSet<String>,
+    /// When the queue is told again what it can take, where it was not heard.
+    retype_due: Duration,
     /// How types fare here whose last tries failed for what is around them, or could not be begun.
     rests: BTreeMap<String, Rest>,
     said: BTreeMap<&'static str, String>,
@@ -249,7 +251,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
             bell::listen(&rung, &mut |news| rings.send(Event::Rung(news)).is_ok());
         })
         .map_err(|error| io("listen to the queue", error))?;
-    let (places, wanted) = mpsc::channel();
+    let (rooms, wanted) = mpsc::channel();
     let (floor, run_dir, full) = (setup.numbers.floor, setup.run_dir.clone(), send.clone());
     std::thread::Builder::new()
         .name("room".to_owned())
@@ -319,9 +321,10 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         looks,
         roots,
         is_looking: false,
-        places,
-        written: Vec::new(),
+        places: Places::new(),
+        rooms,
         unseen: BTreeSet::new(),
+        retype_due: Duration::MAX,
         rests: BTreeMap::new(),
         said: BTreeMap::new(),
         setup,
@@ -413,6 +416,9 @@ impl Runner {
         self.link.holds(has_some || !self.outbox.is_empty());
         self.deliver(now);
         self.place_ready();
+        if self.retype_due <= now {
+            self.retype();
+        }
         if self.sweep_due <= now {
             self.sweep(now);
         }
@@ -465,7 +471,7 @@ impl Runner {
         } else if self.is_entered {
             due = due.min(self.poll_due.max(self.not_before));
         }
-        due = due.min(self.tools_due);
+        due = due.min(self.tools_due).min(self.retype_due);
         if !self.outbox.is_empty() {
             due = due.min(self.link.due().max(self.hand_in_due));
         }

@@ -68,13 +68,15 @@ pub const LIBRARY: Library = Library {
             "updated_at",
         ],
         older: "update GoodJob to 4, and in its application: bin/rails g good_job:update && bin/rails db:migrate",
+        cut: None,
         unsaid: None,
     },
     parts: None,
     from: "{schema}.good_jobs j",
     ahead: None,
-    running: "performed_at IS NOT NULL AND finished_at IS NULL",
-    waiting: "performed_at IS NULL AND finished_at IS NULL",
+    // one that is to be tried again is said to be so while its work still goes on: who has it is said until that ends
+    running: "finished_at IS NULL AND (performed_at IS NOT NULL OR locked_by_id IS NOT NULL)",
+    waiting: "finished_at IS NULL AND performed_at IS NULL AND locked_by_id IS NULL",
     // one that was tried again as a row of its own, as jobs once were, is done with
     dead: Some(
         "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL AND retried_good_job_id IS NULL",
@@ -113,6 +115,6 @@ pub const LIBRARY: Library = Library {
         taken: Taken::AfterSilence(Duration::from_secs(300)),
     },
     unknown: "whether a queue is paused or a concurrency key keeps a job back: they count as some that could be taken; whether \
-              its tables are of 3.29 to 3.99, where the larger priority goes first; and whether a \
+              its tables are of 3.29 to 3.99, where the larger priority goes first, or its workers are told another order; and whether a \
               running job's connection is gone: it is stale once its process was silent for 5 min",
 };

@@ -32,6 +32,7 @@ pub const LIBRARY: Library = Library {
         to: 20,
         columns: &[],
         older: "update graphile-worker to 0.16 or later, and: npx graphile-worker --schema-only --schema {schema} --connection \"$DATABASE_URL\"",
+        cut: None,
         unsaid: None,
     },
     parts: None,

@@ -152,17 +152,24 @@ pub struct Version {
     pub columns: &'static [&'static str],
     /// What an older one wants, with the command that brings it there.
     pub older: &'static str,
-    /// What is to be done where its tables are there and say no version; none where they always do.
+    /// The first that the library itself brings up to date, and what one before it wants; none where it brings all.
+    pub cut: Option<(i64, &'static str)>,
+    /// Where its tables are there and say no version; none where they always do.
     pub unsaid: Option<Unsaid>,
 }
 
-/// What puts a version back that was lost.
+/// What of a version that is not said.
 #[derive(Debug)]
-pub struct Unsaid {
-    /// The version as the catalogue proves it, as a question of one value; null where it does not.
-    pub told: &'static str,
-    /// The words, with the statement and `{told}` in it.
-    pub mend: &'static str,
+pub enum Unsaid {
+    /// It was lost, and has to be put back.
+    Lost {
+        /// The version as the catalogue proves it, as a question of one value; null where it does not.
+        told: &'static str,
+        /// The words, with the statement and `{told}` in it.
+        mend: &'static str,
+    },
+    /// Its library allows that: the version by what there is, as a question of one whole number.
+    ByParts(&'static str),
 }
 
 /// An index that has what waits in the order in which it is taken, share by share. Of a library with one, no row is without a

@@ -29,7 +29,8 @@ pub const LIBRARY: Library = Library {
         columns: &[],
         older: "update Oban, and in its application, with a migration that calls Oban.Migration.up(): mix ecto.migrate",
         // Oban goes by this comment itself: one that says too much keeps its migrations from being run
-        unsaid: Some(Unsaid {
+        cut: None,
+        unsaid: Some(Unsaid::Lost {
             // the state that came with 14 is made by a later library at an earlier version, too; the indexes of 13 are not
             told: "SELECT CASE WHEN to_regclass('{schema}.oban_jobs_state_cancelled_at_index') IS NOT NULL \
                        AND to_regclass('{schema}.oban_jobs_state_discarded_at_index') IS NOT NULL AND EXISTS (SELECT 1 FROM pg_attribute a JOIN pg_enum e ON e.enumtypid = a.atttypid \

@@ -59,6 +59,11 @@ pub const LIBRARY: Library = Library {
         to: 46,
         columns: &[],
         older: "update pg-boss, and: npx pg-boss migrate --schema {schema} --connection-string \"$DATABASE_URL\"",
+        cut: Some((
+            25,
+            "pg-boss brings no tables up to date that one before 11 has made: have a new one make its own in another schema, let the old \
+             one work off what is in its, and name the other: [queue.library] schema = \"NAME\"",
+        )),
         unsaid: None,
     },
     parts: None,
@@ -100,6 +105,7 @@ pub const LIBRARY: Library = Library {
         ),
     },
     unknown: "which jobs are begun: those that a worker fetched together count as running from then on. Dead letters, and \
-              before version 34 all jobs of a queue that is another's dead letters, count as none that wait. Whether the policy of a queue \
+              before version 34 all jobs of a queue that is another's dead letters, count as none that wait; those that came in before its \
+              tables were brought to version 34 count as some that do. Whether the policy of a queue \
               or a limit of a group keeps a job back: it counts as one that could be taken",
 };

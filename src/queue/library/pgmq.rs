@@ -27,6 +27,7 @@ pub const LIBRARY: Library = Library {
         to: 113,
         columns: &[],
         older: "update pgmq to 1.4 or later, and as its owner: ALTER EXTENSION pgmq UPDATE",
+        cut: None,
         unsaid: None,
     },
     parts: Some(Parts {
@@ -61,7 +62,8 @@ pub const LIBRARY: Library = Library {
         held: "false",
         again: "read_ct > 0",
         tries: "read_ct",
-        since: "enqueued_at",
+        // what was put off could not be taken before, and what was given back is new again
+        since: "vt",
         // a message that nobody gets done
         stale: "read_ct >= 5",
     },
@@ -70,6 +72,8 @@ pub const LIBRARY: Library = Library {
     oldest: None,
     indexes: &[],
     rescue: Rescue { by: "pgmq's visibility timeout", taken: Taken::At("vt") },
-    unknown: "when a message was read, before version 1.10; and whether whoever read it is still at it: one that is out of sight counts as running. One \
-              that was read five times or more and is out of sight counts as one that nobody gets done",
+    unknown: "when a message was read, before version 1.10; and who is at one: a message that is out of sight counts as running, and one whose \
+              reader takes longer than that as one that waits. What was popped is gone from its table before it is worked on, and counts as nothing. One \
+              that was read five times or more and is out of sight counts as one that nobody gets done; one that waits behind another of its group \
+              counts as one that could be taken",
 };

@@ -65,6 +65,7 @@ pub const LIBRARY: Library = Library {
             "worker_id",
         ],
         older: "update procrastinate to 3.1 or later, and apply with psql what is new in the directory that this names: procrastinate schema --migrations-path",
+        cut: None,
         unsaid: None,
     },
     parts: None,
@@ -110,5 +111,5 @@ pub const LIBRARY: Library = Library {
         by: "a task of the application's that calls retry_job for get_stalled_jobs, where there is one,",
         taken: Taken::AfterSilence(Duration::from_secs(30)),
     },
-    unknown: "how many failed for good, where there are more than 5 million rows; whether a job waits for an earlier one of the same lock that is not at work yet: it counts as one that could be taken",
+    unknown: "how many failed for good, where there are more than 5 million rows; whether a job waits for an earlier one of the same lock that is not at work yet: it counts as one that could be taken; and whether its workers are given another stalled_worker_timeout than 30 s: a job counts as stale after those",
 };

@@ -46,7 +46,8 @@ pub const LIBRARY: Library = Library {
         to: 7,
         columns: &[],
         older: "update Que, and in its application: Que.migrate!(version: 7)",
-        unsaid: Some(Unsaid {
+        cut: None,
+        unsaid: Some(Unsaid::Lost {
             told: "SELECT NULL",
             mend: "its comment is lost, or its SQL was applied by hand; as its owner: COMMENT ON TABLE {schema}.que_jobs IS '{told}'",
         }),

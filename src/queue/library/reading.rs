@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Library, Newer, Sorted, Taken};
+use super::{Library, Newer, Relation, Sorted, Taken, Unsaid};
 use crate::config::queue::{Library as Written, Queue};
 use crate::probes::jobs::{
     InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
@@ -27,6 +27,10 @@ const SHARES_MAX: usize = 100;
 
 /// A relation of more rows than that is not gone through as a whole for one number: a million take some 60 ms.
 const WHOLE_MAX: u32 = 5_000_000;
+
+/// Each relation is named with its schema. What a function or an operator is called is looked for among the server's own alone:
+/// where everybody may make things in `public`, one that fits better would be run with our rights (CVE-2018-1058).
+const SET_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
 
 /// What is to be known of the queue itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,14 +184,41 @@ impl Reading<'_> {
 
     /// A text of the library's with its schema.
     fn of(&self, text: &str) -> String {
+        self.filled(text, &[])
+    }
+
+    /// The same, with more that is to be filled in. What is filled in comes from tables and configurations, and is never read
+    /// for marks.
+    fn filled(&self, text: &str, more: &[(&str, &str)]) -> String {
         let text = self.library.newer.iter().fold(text.to_owned(), |text, it| {
             let stands = if self.has(it) { it.then } else { it.before };
             text.replace(&format!("{{{}}}", it.name), stands)
         });
-        text.replace("{parts}", &self.parts)
-            .replace("{now}", self.now())
-            .replace("{stale_after}", &self.queue.stale_after.as_secs().to_string())
-            .replace("{schema}", &quote(self.schema()))
+        let (stale_after, schema) =
+            (self.queue.stale_after.as_secs().to_string(), quote(self.schema()));
+        let own = [
+            ("parts", self.parts.as_str()),
+            ("now", self.now()),
+            ("stale_after", &stale_after),
+            ("schema", &schema),
+        ];
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once('{') {
+            filled.push_str(before);
+            let mark = own.iter().chain(more).find_map(|(name, value)| {
+                Some((value, after.strip_prefix(name)?.strip_prefix('}')?))
+            });
+            if let Some((value, after)) = mark {
+                filled.push_str(value);
+                rest = after;
+            } else {
+                filled.push('{');
+                rest = after;
+            }
+        }
+        filled.push_str(rest);
+        filled
     }
 
     /// The moment of the statement as its rows say moments: asked once, as making it anew for each row takes longer than
@@ -220,12 +251,21 @@ impl Reading<'_> {
             Err(_) if self.lacks_version(client) => None,
             told => told?,
         };
+        let told = match (told, &version.unsaid) {
+            (None, Some(Unsaid::ByParts(ask))) if self.has_tables(client)? => {
+                self.ask(client, &self.of(ask))?
+            }
+            (told, _) => told,
+        };
         let range = format!("{} to {} are read here", version.from, version.to);
         match told.as_deref().map(str::parse::<i64>) {
-            Some(Ok(found)) if found < version.from => Err(Fault(format!(
-                "the tables of {called} are of version {found}, and {range}: {}",
-                self.of(version.older)
-            ))),
+            Some(Ok(found)) if found < version.from => {
+                let cut = version.cut.filter(|(first, _)| found < *first);
+                let older = self.of(cut.map_or(version.older, |(_, older)| older));
+                Err(Fault(format!(
+                    "the tables of {called} are of version {found}, and {range}: {older}"
+                )))
+            }
             Some(Ok(found)) if found > last => {
                 let names =
                     format!("SELECT string_agg(DISTINCT attname, ', ' ORDER BY attname) {other}");
@@ -249,10 +289,9 @@ impl Reading<'_> {
                 told.unwrap_or_default()
             ))),
             None => Err(Fault(match (&version.unsaid, self.has_tables(client)?) {
-                (Some(unsaid), true) => {
-                    let told = self.ask(client, &self.of(unsaid.told))?;
-                    let mend = unsaid.mend.replace("{told}", told.as_deref().unwrap_or("N"));
-                    let mend = self.of(&mend);
+                (Some(Unsaid::Lost { told, mend }), true) => {
+                    let told = self.ask(client, &self.of(told))?;
+                    let mend = self.filled(mend, &[("told", told.as_deref().unwrap_or("N"))]);
                     match told {
                         Some(_) => format!("the tables of {called} say no version: {mend};"),
                         None => format!(
@@ -260,7 +299,7 @@ impl Reading<'_> {
                         ),
                     }
                 }
-                (None, true) => format!(
+                (Some(Unsaid::ByParts(_)) | None, true) => format!(
                     "the tables of {called} are there, and nothing says of which version: {} is missing, or says none; {}",
                     self.library.reads.last().map_or("", |it| it.name),
                     self.of(version.older)
@@ -331,7 +370,7 @@ impl Reading<'_> {
         let Some(parts) = &self.library.parts else { return Ok(()) };
         let all: Vec<(String, String, Option<bool>)> = self.answer(client, &self.of(parts.ask))?;
         if let Some((part, table, _)) = all.iter().find(|(_, _, is_later)| is_later.is_none()) {
-            let mend = self.of(&parts.lost.replace("{part}", &literal(part)));
+            let mend = self.filled(parts.lost, &[("part", &literal(part))]);
             return Err(Fault(format!("{part}, table {table}: {mend}")));
         }
         let shown = |name: &&str| {
@@ -343,8 +382,8 @@ impl Reading<'_> {
             let (name, kind) = parts.later;
             let later =
                 if *is_later == Some(true) { name.to_owned() } else { format!("NULL::{kind}") };
-            let each = each.replace("{later}", &later).replace("{part}", &literal(part));
-            each.replace("{table}", &quote(table))
+            let more = [("part", literal(part)), ("table", quote(table)), ("later", later)];
+            self.filled(&each, &more.each_ref().map(|(name, value)| (*name, value.as_str())))
         };
         let rows: Vec<String> = all.iter().map(each).collect();
         self.parts = if rows.is_empty() { parts.none.to_owned() } else { rows.join(" UNION ALL ") };
@@ -363,7 +402,7 @@ impl Reading<'_> {
         }));
         if let (Some(whole), None, Some(_)) = (self.library.whole, answer.dead, self.library.dead) {
             advice.push(format!(
-                "{whole} has more than {WHOLE_MAX} rows, and no index of those that failed for good: these are not counted"
+                "{whole} has more than {WHOLE_MAX} rows, and no index that alone tells those that failed for good: these are not counted"
             ));
         }
         let mut odd = 0;
@@ -407,16 +446,16 @@ impl Reading<'_> {
         Rescue { by: self.library.rescue.by.to_owned(), after_ms: millis(after), since }
     }
 
+    /// Whether an index serves: one whose making was broken off is there, and does not.
+    fn is_valid(&self, index: &str) -> String {
+        let index = self.regclass(index);
+        format!("EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = {index} AND indisvalid)")
+    }
+
     /// The names of indexes that are not there, as a question of one list.
     fn missing(&self) -> String {
         let each = self.library.indexes.iter().map(|any| {
-            // one whose making was broken off is there, and serves nothing
-            let is_missing = any.iter().map(|index| {
-                format!(
-                    "NOT EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = {} AND indisvalid)",
-                    self.regclass(index)
-                )
-            });
+            let is_missing = any.iter().map(|index| format!("NOT {}", self.is_valid(index)));
             let is_missing = is_missing.collect::<Vec<_>>().join(" AND ");
             format!("CASE WHEN {is_missing} THEN {} END", literal(&any.join(" or ")))
         });
@@ -439,11 +478,9 @@ impl Reading<'_> {
                 "CASE WHEN isfinite({moment}) THEN greatest((extract(epoch FROM {moment}) * 1000)::bigint, 0) END"
             )
         };
+        let keys: Vec<String> = self.written.output.iter().map(|it| literal(it)).collect();
         let output = match row.arguments.filter(|_| self.is_shown()) {
-            Some(arguments) => {
-                let keys: Vec<String> = self.written.output.iter().map(|it| literal(it)).collect();
-                format!("({arguments} #>> ARRAY[{}])", keys.join(", "))
-            }
+            Some(arguments) => format!("({arguments} #>> ARRAY[{{keys}}])"),
             None => "NULL::text".to_owned(),
         };
         let free = format!("(coalesce(({}) <= {{now}}, true) AND NOT ({}))", row.until, row.held);
@@ -484,7 +521,8 @@ impl Reading<'_> {
         if let Some(sorted) = &library.sorted {
             let (all, first) = self.sorted(sorted);
             comes_next = format!(
-                "CASE WHEN CASE WHEN pg_get_indexdef({}) LIKE '%{}%' THEN (SELECT count(*) <= {SHARES_MAX} FROM shares) END THEN {} ELSE {comes_next} END",
+                "CASE WHEN CASE WHEN {} AND pg_get_indexdef({}) LIKE '%{}%' THEN (SELECT count(*) <= {SHARES_MAX} FROM shares) END THEN {} ELSE {comes_next} END",
+                self.is_valid(sorted.index),
                 self.regclass(sorted.index),
                 sorted.columns,
                 list(&first, "true", row.turn)
@@ -518,7 +556,7 @@ impl Reading<'_> {
                 &format!("{}, {}", row.until, row.nth),
             ),
         );
-        self.of(&text)
+        self.filled(&text, &[("keys", &keys.join(", "))])
     }
 
     /// How many failed for good, where that may be asked.
@@ -588,7 +626,7 @@ impl Reading<'_> {
     /// A question in a transaction of its own, which may write nothing and has its limits.
     fn alone(&self, question: &str) -> String {
         format!(
-            "START TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY{}; {question}; COMMIT",
+            "START TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY{}; {SET_PATH}; {question}; COMMIT",
             settings(self.queue, "UTC")
         )
     }
@@ -661,7 +699,13 @@ impl Reading<'_> {
             format!("GRANT SELECT{columns} ON {schema}.{} TO {user};", quote(table))
         };
         let mut grants = vec![format!("GRANT USAGE ON SCHEMA {schema} TO {user};")];
-        let reads = self.library.reads.iter().filter(|it| !it.unless.is_some_and(has));
+        // one that the library does without is granted to nobody
+        let is_there = |it: &&Relation| {
+            let is_known = catalogue.is_none_or(|known| known.columns.contains_key(it.name));
+            is_known || !matches!(self.library.version.unsaid, Some(Unsaid::ByParts(_)))
+        };
+        let reads = self.library.reads.iter().filter(is_there);
+        let reads = reads.filter(|it| !it.unless.is_some_and(has));
         grants.extend(reads.map(|it| select(it.name, it.columns, it.shown)));
         let (Some(parts), Some(catalogue)) = (&self.library.parts, catalogue) else {
             return grants;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Relation, Rescue, Row, Sorted, Taken, Version};
+use super::{Library, Relation, Rescue, Row, Sorted, Taken, Unsaid, Version};
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
@@ -36,7 +36,17 @@ pub const LIBRARY: Library = Library {
         to: 7,
         columns: &[],
         older: "update River, and: river migrate-up --schema {schema} --database-url \"$DATABASE_URL\"",
-        unsaid: None,
+        cut: None,
+        // whoever has a migration tool of its own needs no such table
+        unsaid: Some(Unsaid::ByParts(
+            "SELECT CASE \
+             WHEN bool_or(attname NOT IN ('id', 'args', 'attempt', 'attempted_at', 'attempted_by', 'created_at', 'errors', 'finalized_at', \
+                 'kind', 'max_attempts', 'metadata', 'priority', 'queue', 'scheduled_at', 'state', 'tags', 'unique_key', 'unique_states')) THEN 8 \
+             WHEN to_regclass('{schema}.river_notification') IS NOT NULL THEN 7 \
+             WHEN bool_or(attname = 'unique_states') THEN 6 WHEN bool_or(attname = 'unique_key') THEN 5 \
+             WHEN to_regclass('{schema}.river_queue') IS NOT NULL THEN 4 ELSE 3 END \
+             FROM pg_attribute WHERE attrelid = to_regclass('{schema}.river_job') AND attnum > 0 AND NOT attisdropped",
+        )),
     },
     parts: None,
     from: "{schema}.river_job",
@@ -47,7 +57,7 @@ pub const LIBRARY: Library = Library {
     dead: Some(
         "SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded' AND metadata->'unique_key_conflict' IS NULL",
     ),
-    whole: None,
+    whole: Some("river_job"),
     utc: false,
     row: Row {
         id: "id::text",
@@ -77,5 +87,5 @@ pub const LIBRARY: Library = Library {
         taken: Taken::AfterStart(Duration::from_secs(3600)),
     },
     unknown: "whether RescueStuckJobsAfter or a job's own timeout is longer than [queue] stale_after, an hour by itself: a job is \
-              called stale after that all the same",
+              called stale after that all the same. Which version its tables are of, where river_migration is not there: it is told by what they have",
 };

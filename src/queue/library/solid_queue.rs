@@ -75,6 +75,7 @@ pub const LIBRARY: Library = Library {
             "updated_at",
         ],
         older: "update Solid Queue to 1.0 or later, and in its application: bin/rails solid_queue:install:migrations && bin/rails db:migrate",
+        cut: None,
         unsaid: None,
     },
     parts: None,
@@ -133,6 +134,7 @@ pub const LIBRARY: Library = Library {
         by: "Solid Queue's supervisor, which lets them fail,",
         taken: Taken::AfterSilence(Duration::from_secs(300)),
     },
-    unknown: "where a job writes whose arguments have an escaped NUL. A row of a worker that is gone fails for good: \
+    unknown: "where a job writes whose arguments have an escaped NUL; in which order the queues of a worker are served; and whether \
+              process_alive_threshold is another than 5 min: a job counts as stale after those. A row of a worker that is gone fails for good: \
               somebody has to have it tried again",
 };

@@ -25,7 +25,7 @@ use crate::queue::store::{
 };
 use crate::report::runner::Standing;
 use crate::runner::engines::Look;
-use crate::runner::room::{Places, Room};
+use crate::runner::room::{Place, Places, Room, Want};
 use crate::runner::tree;
 use crate::sys::clock::boottime;
 use crate::sys::text;
@@ -105,7 +105,7 @@ impl Runner {
         let is_open = |key: &String| match gate::room_on(key) {
             None => !is_doubted(key),
             Some(path) => {
-                let has_room = |room: &Room| room.is_on(path, &self.written);
+                let has_room = |room: &Room| room.is_on(path, &self.places);
                 !is_doubted(path) && self.room.as_ref().is_some_and(has_room)
             }
         };
@@ -159,7 +159,7 @@ impl Runner {
         }
         match self.abilities.get(&kind.name) {
             Some(Ability::None(programs)) => {
-                return Some(Lacking::Now(format!("none of {programs} is there")));
+                return Some(Lacking::Now(format!("not on this host: {programs}")));
             }
             Some(Ability::Unknown(why)) => {
                 return Some(Lacking::Now(format!("its programs cannot be looked for: {why}")));
@@ -171,7 +171,7 @@ impl Runner {
             return Some(Lacking::Now(format!("its engine does not answer: {why}")));
         }
         let full = self.room.as_ref().and_then(|room| room.full.get(&kind.name));
-        full.map(|why| Lacking::Now(format!("no room: {why}")))
+        full.map(|why| Lacking::Now(why.clone()))
     }
 
     /// Which tools are here now, and whether engines of containers answer.
@@ -186,7 +186,7 @@ impl Runner {
             let is_new = self.abilities.get(name) != Some(ability);
             match ability {
                 Ability::None(programs) if is_new => say(&format!(
-                    "{name}: none of its programs is here ({programs}); its jobs are left to others"
+                    "{name}: not on this host: {programs}; its jobs are left to others"
                 )),
                 Ability::Unknown(why) if is_new => say(&format!(
                     "{name}: its programs cannot be looked for, and nothing of it is taken: {why}"
@@ -200,22 +200,32 @@ impl Runner {
 
     /// Tells whoever looks at the room where the types write.
     pub(super) fn tell_places(&mut self) {
-        let places = self.places_of_types();
-        self.written = places.iter().map(|(_, path)| path.clone()).collect();
-        self.room = None;
+        self.places = self.places_of_types();
+        if let Some(room) = &mut self.room {
+            room.full.retain(|kind, _| self.places.iter().any(|it| it.kind == *kind));
+        }
         // one that is gone tells no more, and what is not known is closed
-        let _ = self.places.send(places);
+        let _ = self.rooms.send(self.places.clone());
     }
 
     fn places_of_types(&self) -> Places {
-        let dir = &self.setup.dir;
         // what comes from elsewhere, or goes there, lies here meanwhile
         let spare = self.setup.keep_dir.as_ref();
         let has_buckets = !self.setup.buckets.is_empty();
-        let places = self.types.iter().filter(|kind| !kind.is_smoke()).flat_map(|kind| {
+        let own = self.types.iter().filter(|kind| !kind.is_smoke());
+        let places = own.flat_map(|kind| {
+            let here = kind.output_root(&self.setup.dir).map(|root| {
+                let want = match (&kind.deliver, root.is_flat) {
+                    (Some(_), _) => Want::Nothing,
+                    (None, true) => Want::Writable,
+                    (None, false) => Want::There,
+                };
+                (root.dir, want)
+            });
             let is_away = has_buckets || kind.fetch.is_some() || kind.deliver.is_some();
-            let here = kind.output_root(dir).into_iter();
-            here.chain(spare.filter(|_| is_away).cloned()).map(|path| (kind.name.clone(), path))
+            let spare = spare.filter(|_| is_away).map(|dir| (dir.clone(), Want::Nothing));
+            let of_kind = |(dir, want)| Place { kind: kind.name.clone(), dir, want };
+            here.into_iter().chain(spare).map(of_kind)
         });
         places.collect()
     }
@@ -231,22 +241,23 @@ impl Runner {
         }
         let before = had.unwrap_or_default();
         for (kind, why) in room.full.iter().filter(|(kind, _)| !before.full.contains_key(*kind)) {
-            say(&format!("{kind}: no room for what it writes, and nothing of it is taken: {why}"));
+            say(&format!("{kind}: nothing of it is taken: {why}"));
         }
         for kind in before.full.keys().filter(|kind| !room.full.contains_key(*kind)) {
-            say(&format!("{kind}: there is room again"));
+            say(&format!("{kind}: where it writes all is well again"));
         }
         for (path, why) in &room.below {
             let was = before.below.get(path).cloned().flatten();
             match (was, why) {
                 (None, Some(why)) => {
-                    say(&format!("{path}: no room, and nothing is taken that writes there: {why}"));
+                    say(&format!("{path}: nothing is taken that writes there: {why}"));
                 }
                 (Some(_), None) => say(&format!("{path}: there is room again")),
                 (None, None) | (Some(_), Some(_)) => {}
             }
         }
-        if !room.full.keys().eq(before.full.keys()) {
+        // also where it is another reason: whoever asks is told the one that is so now
+        if room.full != before.full {
             self.retype();
         }
         if is_new {
@@ -257,10 +268,10 @@ impl Runner {
     /// Has what has opened since the last look at the room there looked at, too.
     pub(super) fn look_for_room(&mut self, open: &[String]) {
         let Some(room) = &self.room else { return };
-        let unseen: BTreeSet<String> = room.unseen(open, &self.written).cloned().collect();
+        let unseen: BTreeSet<String> = room.unseen(open, &self.places).cloned().collect();
         if !unseen.is_subset(&self.unseen) {
             self.unseen = unseen;
-            let _ = self.places.send(self.places_of_types());
+            let _ = self.rooms.send(self.places.clone());
         }
     }
 
@@ -351,10 +362,11 @@ impl Runner {
         let (types, lacks) = self.marks();
         let id = self.id.clone();
         // where the queue knows it no more, the next beat finds out
-        if let Err(Fault(why)) = self.link.ask(move |store| store.retype(&id, &types, &lacks)) {
+        let told = self.link.ask(move |store| store.retype(&id, &types, &lacks));
+        self.retype_due = Duration::MAX;
+        if let Err(Fault(why)) = told {
             self.trouble("queue", &why);
-            self.tools_due = self.link.due();
-            self.abilities.clear();
+            self.retype_due = self.link.due();
         }
         self.sweep_due = Duration::ZERO;
         self.poll_due = self.poll_due.min(boottime());
@@ -370,12 +382,10 @@ impl Runner {
                 let all = with_smoke(types.into_iter());
                 say(&format!("types read anew: {}", names(all.iter().map(Rc::as_ref))));
                 (self.types, self.setup.slots) = (all, slots);
-                self.abilities.clear();
-                self.tools_due = Duration::ZERO;
                 self.tell_places();
                 // also where all tools are as they were, the types may not be
-                self.abilities = self.looks_at_tools.look(self.types.iter().map(Rc::as_ref));
-                self.retype();
+                self.abilities.clear();
+                self.look_for_tools(boottime());
             }
             Err(why) => say(&format!("{why}; all types stay as they were")),
         }

@@ -47,24 +47,10 @@ fn buckets_of(all: &[Bucket], paths: [Option<&PathBuf>; 2]) -> Vec<Bucket> {
 
 impl Runner {
     pub(super) fn claim(&mut self, now: Duration) {
-        // what is not known is closed, and whoever finds it out asks for the next look
-        let Some(full) = self.room.as_ref().map(|room| room.full.clone()) else {
-            self.poll_due = Duration::MAX;
-            return;
-        };
-        // who works off what can be taken must know what that is
-        if self.setup.once && self.buckets.len() < self.setup.buckets.len() {
-            self.poll_due = Duration::MAX;
-            return;
-        }
         let Keys { open, closed, .. } = self.keys();
         self.look_for_room(&open);
-        if self.setup.once && !self.unseen.is_empty() {
-            self.poll_due = Duration::MAX;
-            return;
-        }
-        // the same for engines of types that were read anew
-        if self.setup.once && !self.knows_engines() {
+        // what is not known is closed, and whoever finds it out asks for the next look
+        if !self.knows_enough() {
             self.poll_due = Duration::MAX;
             return;
         }
@@ -89,8 +75,7 @@ impl Runner {
             };
             let rest = self.rests.get(&kind.name).cloned().unwrap_or_default();
             let free = rest.most(now, free);
-            let is_full = full.contains_key(&kind.name);
-            if free == 0 || is_full || self.ground_of(&kind).is_err() {
+            if free == 0 || !self.has_room(&kind) || self.ground_of(&kind).is_err() {
                 continue;
             }
             // what was taken many at a time is done first, and keeps no other type back
@@ -155,6 +140,24 @@ impl Runner {
         self.poll_due = if is_full && self.setup.slots > 0 { Duration::MAX } else { now + again };
     }
 
+    /// Whether enough is known of this host to take something: who works off what can be taken must know what that is.
+    fn knows_enough(&self) -> bool {
+        let Some(room) = &self.room else { return false };
+        let is_known = |kind: &Rc<JobType>| room.is_known_of(&kind.name, &self.places);
+        let knows_all = || {
+            self.types.iter().all(is_known)
+                && self.unseen.is_empty()
+                && self.buckets.len() >= self.setup.buckets.len()
+                && self.knows_engines()
+        };
+        !self.setup.once || knows_all()
+    }
+
+    /// Whether there is room for what a type writes; what is not known is closed.
+    fn has_room(&self, kind: &JobType) -> bool {
+        self.room.as_ref().is_some_and(|room| room.is_for(&kind.name, &self.places))
+    }
+
     /// Whose the containers of a type are; none where it needs none, an error where its engine does not answer.
     fn ground_of(&self, kind: &JobType) -> Result<Option<Ground>, String> {
         let Some(container) = &kind.container else { return Ok(None) };
@@ -178,7 +181,7 @@ impl Runner {
             return self.end(claimed, kind, report, None);
         }
         // so may the room have gone
-        if self.room.as_ref().is_none_or(|room| room.full.contains_key(&kind.name)) {
+        if !self.has_room(kind) {
             let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         }

@@ -32,6 +32,12 @@ CREATE TABLE river_queue (
     paused_at timestamptz,
     updated_at timestamptz NOT NULL
 );
+CREATE TABLE river_notification (
+    id bigserial PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    payload text NOT NULL,
+    topic text NOT NULL
+);
 CREATE INDEX river_job_kind ON river_job (kind);
 CREATE INDEX river_job_state_and_finalized_at_index ON river_job (state, finalized_at) WHERE finalized_at IS NOT NULL;
 CREATE INDEX river_job_prioritized_fetching_index ON river_job (state, queue, priority, scheduled_at, id);
