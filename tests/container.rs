@@ -338,12 +338,16 @@ host_test! {
         host.ok("rm /srv/in/go; cd /srv/in; unwedge jobs submit tells c");
         host.until("pgrep -x sleep");
         host.ok("systemctl kill -s KILL --kill-who=main unwedge-runner; systemctl stop unwedge-runner");
+        // it goes on, and so it is not given to another
+        host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
+        host.ok("unwedge-jobs --apply >/dev/null; cd /; unwedge jobs list --json --state running | grep -q /srv/in/c");
         // where none comes it is a person who looks
         let said = host.ok("docker ps --quiet | grep -q .; cd /; unwedge workers reap --dry-run; docker ps --quiet | grep -q .");
         assert!(said.contains("of the containers whose worker is gone, would be removed: unwedge-uj"), "{said}");
         host.ok("cd /; unwedge workers reap --only processes --dry-run; unwedge workers reap another:worker; docker ps --quiet | grep -q .");
         let said = host.ok("cd /; unwedge workers reap; test -z \"$(docker ps --all --quiet)\"; unwedge workers reap");
         assert!(said.contains("gone, removed: unwedge-uj"), "{said}");
+        host.ok("unwedge-jobs --apply >/dev/null; cd /; unwedge --json jobs show 3 | grep -q '\"rescues\":1,'");
         host.ok("touch /srv/in/go; systemctl start unwedge-runner");
         host.until("test -z \"$(docker ps --all --quiet)\"");
         host.until("cd /; unwedge jobs list --state done | grep -c tells | grep -qx 3");

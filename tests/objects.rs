@@ -381,6 +381,14 @@ fn a_result_that_cannot_be_delivered_is_kept_and_not_made_again() {
     assert_eq!(row[..5], ["pending", "infrastructure", "0", "0", "1"], "{row:?}");
     assert!(row[5].contains("HTTP 500 InternalError") && row[5].contains("is kept"), "{row:?}");
     assert_eq!((desk.spare(), desk.bucket.all().len()), (1, 1));
+    // each try more takes it over, and leaves nothing of the one before
+    for _ in 0..3 {
+        desk.hasten();
+        desk.work();
+        assert_eq!(desk.spare(), 1);
+    }
+    // however often it is tried
+    desk.db.rows("UPDATE unwedge_jobs SET tries = tries + 50 RETURNING id");
     desk.bucket.rule(|_| Act::Pass);
     desk.hasten();
     desk.work();

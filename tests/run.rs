@@ -907,6 +907,34 @@ fn what_is_no_file_is_no_result_and_nothing_of_it_is_left() {
 }
 
 #[test]
+fn a_directory_is_a_result_as_a_whole_and_never_the_same_as_another() {
+    for db in Db::both("a_directory_is_a_result_as_a_whole_and_never_the_same_as_another") {
+        let desk = Desk::new(&db);
+        let files: Vec<PathBuf> =
+            ["full", "empty", "there"].iter().map(|name| desk.input(name, "x")).collect();
+        let script = desk.script("mkdir $2; test ${1##*/} = empty || cp $1 $2/of");
+        fs::create_dir_all(desk.path("out/there")).unwrap();
+        fs::write(desk.path("out/there/of"), "x").unwrap();
+        let (code, said) =
+            desk.run(&["--output", "out/{name}"], &files, &[&script, "{input}", "{output}"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("its result is a directory with nothing in it"), "{said}");
+        assert!(said.contains("quarantined (conflict)"), "{said}");
+        assert_eq!(fs::read_to_string(desk.path("out/full/of")).unwrap(), "x");
+        let mut there: Vec<_> =
+            fs::read_dir(desk.path("out")).unwrap().map(|it| it.unwrap().file_name()).collect();
+        there.sort();
+        assert_eq!(there, ["full", "there"]);
+        let kind = desk.kind(&format!(
+            "output = \"{}/{{name}}\"\n[[tier]]\nargv = [\"{script}\", \"{{input}}\", \"{{output}}\"]\naccept = {{ must_match = \"x\" }}\n[retry]\nattempts = 1\n",
+            desk.path("other").display()
+        ));
+        let (code, said) = desk.run(&["--type", &kind], &files[..1], &[]);
+        assert!(code == Some(1) && said.contains("must_match is of a file"), "{said}");
+    }
+}
+
+#[test]
 fn so_many_run_at_once_as_was_said_of_the_type() {
     let db = Db::file();
     let desk = Desk::new(&db);

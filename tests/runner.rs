@@ -425,6 +425,42 @@ host_test! {
 }
 
 host_test! {
+    fn a_runner_that_the_queue_knows_no_more_begins_nothing_of_what_it_has_taken(host) {
+        let text = "echo $UNWEDGE_WORKER $UNWEDGE_JOB >>/srv/out/begun; until test -e /srv/in/go; do sleep 0.1; done; cp $1 $2";
+        furnish(&host, &[("long", &script("batch = 9\nconcurrency = 1", text))], "");
+        configure(&host, "", &own_queue("lease = \"3s\""));
+        host.put("/etc/unwedge/sentinels/jobs", b"armed by a test\n", "644");
+        host.ok("cd /srv/in; tee a b c d <<<x; unwedge jobs submit long a b c d; systemctl start unwedge-runner");
+        host.until("test -e /srv/out/begun");
+        let first = host.ok("main_pid unwedge-runner");
+        // all of them are its own
+        host.ok("cd /; unwedge jobs list --json --state running | grep -o '\"id\":' | wc -l | grep -qx 4");
+        host.ok(&format!("kill -STOP {first}"));
+        host.until("unwedge-jobs --apply >/dev/null || :; sleep 0.5; cd /; unwedge --json jobs show 1 | grep -q '\"rescues\":1,'");
+        host.ok(&format!("kill -CONT {first}"));
+        host.until(&format!("pid=$(main_pid unwedge-runner); test $pid != 0 -a $pid != {first}"));
+        host.ok("touch /srv/in/go");
+        host.until("cd /; unwedge jobs list --state done | grep -c long | grep -qx 4");
+        let begun = host.ok("cat /srv/out/begun");
+        let by_first = begun.lines().filter(|line| line.contains(&format!(":{first}:"))).count();
+        assert_eq!(by_first, 1, "{begun}");
+    }
+}
+
+host_test! {
+    fn what_wants_less_memory_than_there_is_is_not_taken_where_that_cannot_be_kept(host) {
+        furnish(&host, &[("limited", &script("memory_mib = 64", "cp $1 $2")), ("near", &script("", "cp $1 $2"))], "poll = \"200ms\"");
+        host.put("/etc/systemd/system/unwedge-runner.service.d/none.conf", b"[Service]\nDelegate=no\n", "644");
+        host.ok("systemctl daemon-reload; systemctl start unwedge-runner; cd /srv/in; tee a b <<<x; unwedge jobs submit limited a; unwedge jobs submit --wait near b");
+        host.until("cd /; unwedge jobs why 1 | grep -q '^no-capable-worker: .*memory_mib cannot be kept here: no cgroups of its own'");
+        assert_eq!(job(&host, 1)["tries"], 0);
+        kind(&host, "limited", &script("", "cp $1 $2"));
+        host.ok("systemctl reload unwedge-runner");
+        host.until("test -s /srv/out/a");
+    }
+}
+
+host_test! {
     fn what_still_hangs_of_a_worker_keeps_its_jobs_however_long_that_one_is_silent(host) {
         furnish(&host, &[("long", &script("", "echo $$ >>/srv/out/pids; until test -e /srv/in/go; do sleep 0.1; done; cp $1 $2"))], "");
         configure(&host, "", &own_queue("lease = \"3s\""));
@@ -782,6 +818,13 @@ host_test! {
         host.ok("mount -o remount,rw /srv/late");
         host.until("test -s /srv/late/a");
         assert_eq!(job(&host, 1)["tries"], 1);
+        // of those that lie beside their inputs it is known once one is begun, and is not that one's fault
+        kind(&host, "beside", "output = \"{input}.out\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n");
+        host.ok("systemctl reload unwedge-runner; cd /srv/in; unwedge jobs submit beside c");
+        host.until("cd /; unwedge jobs show --json 4 | grep -q '\"class\":\"infrastructure\"'");
+        let it = job(&host, 4);
+        assert_eq!((&it["failures"], &it["infra_errors"]), (&0.into(), &1.into()), "{it}");
+        assert!(it["message"].as_str().unwrap().contains("no file can be made in /srv/in: Permission denied"), "{it}");
     }
 }
 

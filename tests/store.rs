@@ -2113,6 +2113,40 @@ fn a_worker_that_is_asked_to_stop_hears_it_and_the_dead_are_forgotten_unless_the
 }
 
 #[test]
+fn a_try_has_a_job_by_its_number_and_by_who_is_at_it() {
+    for db in Db::both("a_try_has_a_job_by_its_number_and_by_who_is_at_it") {
+        let mut store = db.open();
+        for id in ["w", "x"] {
+            worker(&mut store, id);
+        }
+        store.submit(&[job("a")]).unwrap();
+        let token = claim(&mut store, "w", &[], 1)[0].token;
+        // as after a restore: the same number was handed out to another
+        db.rows("UPDATE unwedge_jobs SET worker = 'x' RETURNING id");
+        assert!(!store.place(token, "w", "1@1").unwrap());
+        assert!(store.end(&[ending(token, State::Done)], "0", "w").unwrap().is_empty());
+        let step = [(token, "1/2".to_owned())];
+        store.beat(&Beat { progress: &step, ..beat("w") }).unwrap();
+        assert_eq!(store.job(token.id).unwrap().unwrap().0.progress, None);
+        assert!(store.place(token, "x", "1@1").unwrap());
+        assert_eq!(store.end(&[ending(token, State::Done)], "0", "x").unwrap(), [token]);
+        // whose answer was lost says it again, and hears that it was heard
+        assert_eq!(store.end(&[ending(token, State::Done)], "0", "x").unwrap(), [token]);
+        assert!(store.end(&[ending(token, State::Done)], "0", "w").unwrap().is_empty());
+        assert_eq!(store.job(token.id).unwrap().unwrap().1.len(), 1, "it is one try");
+        // nor is one that was lost one that was heard
+        store.submit(&[job("b")]).unwrap();
+        let lost = claim(&mut store, "w", &[], 1)[0].token;
+        let seen =
+            store.workers().unwrap().into_iter().filter(|it| it.id == "w").collect::<Vec<_>>();
+        store.bury(&seen, 3).unwrap();
+        assert!(store.end(&[ending(lost, State::Done)], "0", "w").unwrap().is_empty());
+        let digest = &store.job(lost.id).unwrap().unwrap().1[0].digest;
+        assert!(digest.is_some(), "what it was tried by is known of its worker");
+    }
+}
+
+#[test]
 fn that_a_result_may_be_in_its_place_is_known_until_a_try_has_ended_otherwise() {
     for db in Db::both("that_a_result_may_be_in_its_place_is_known_until_a_try_has_ended_otherwise")
     {
@@ -2122,7 +2156,7 @@ fn that_a_result_may_be_in_its_place_is_known_until_a_try_has_ended_otherwise() 
         let mut next = |after: &str, placed: Option<&str>, mark: &str| {
             let it = claim(&mut store, "w", &[], 1).remove(0);
             assert_eq!(it.placed.as_deref(), placed, "{after}");
-            assert!(store.place(it.token, mark).unwrap());
+            assert!(store.place(it.token, "w", mark).unwrap());
             it.token
         };
         let first = next("nothing", None, "1@1");

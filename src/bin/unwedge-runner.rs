@@ -9,6 +9,7 @@ use unwedge::act::lock::{self, Tried};
 use unwedge::act::store;
 use unwedge::cli;
 use unwedge::config::Settings;
+use unwedge::config::job_type::JobType;
 use unwedge::manifest::{self, RUNNER};
 use unwedge::probes::{facts, witness};
 use unwedge::queue::{self, Fault};
@@ -82,12 +83,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         wait,
         numbers,
     };
-    let cgroups = is_service.then(Cgroups::take).transpose().unwrap_or_else(|error| {
-        say(&format!(
-            "no cgroups of its own ({error}): each job is kept together by its helper alone"
-        ));
-        None
-    });
+    let (cgroups, no_limits) = cgroups_for(&setup.types, is_service);
     let id = witness::own().map_err(failed)?;
     say(&format!(
         "begins as {}: {}; {}; at most {slots} at once; settings from {}{}",
@@ -112,6 +108,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     let around = Around {
         manager: Some(manager),
         cgroups,
+        no_limits,
         reread: Some(Box::new(move |had| {
             wish::read(file.as_deref()).map(|wish| wish.sized(had)).map_err(|(_, why)| why)
         })),
@@ -140,6 +137,28 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     };
     say(&format!("{id} ends after {uptime} s:{done} {why}"));
     Ok(exit)
+}
+
+/// Cgroups of its own for a service, or why it has none; what that means for these types is said.
+fn cgroups_for(types: &[JobType], is_service: bool) -> (Option<Cgroups>, Option<String>) {
+    let limited = || types.iter().filter(|it| it.memory_mib.is_some() && it.container.is_none());
+    if !is_service {
+        if limited().next().is_some() {
+            let names = names(limited());
+            say(&format!("memory_mib has no effect, as this runner is no service: {names}"));
+        }
+        return (None, None);
+    }
+    match Cgroups::take() {
+        Ok(cgroups) => (cgroups.into(), None),
+        Err(error) => {
+            let why = format!("no cgroups of its own ({error})");
+            say(&format!(
+                "{why}: each job is kept together by its helper alone, and none with memory_mib is taken"
+            ));
+            (None, Some(why))
+        }
+    }
 }
 
 fn tell(settings: &Settings, standing: &Standing) {

@@ -24,7 +24,7 @@ use crate::queue::store::Store;
 use crate::queue::store::listing::{Worker, seen};
 use crate::queue::{self, Fault};
 use crate::report::workers as report;
-use crate::runner::{container, helper};
+use crate::runner::container;
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::command::wait_any;
 use crate::sys::limit::within;
@@ -186,7 +186,7 @@ pub fn reap(
 
 /// The processes; whether some are left that should not be.
 fn reap_processes(ids: &[String], dry_run: bool) -> Result<(String, bool)> {
-    let all = within(REAP_LIMIT, || witness::of_jobs(helper::WORKER)).map_err(|why| {
+    let all = within(REAP_LIMIT, witness::of_jobs).map_err(|why| {
         anyhow!("the process table: {why}; something waits for storage that hangs: unwedge-mounts")
     })?;
     let is_meant = |it: &OfJob| {

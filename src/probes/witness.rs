@@ -1,7 +1,9 @@
 //! Who a worker is: boot, pid namespace, pid and start. A pid alone is used again; and one of another boot or of
 //! another namespace says nothing about the processes that are seen here.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use procfs::process::Process;
 use rustix::io::Errno;
@@ -9,6 +11,12 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::records;
 use crate::sys::clock::boottime;
+use crate::sys::limit::within;
+
+/// The variable that says whose command a process is of.
+pub const WORKER: &str = "UNWEDGE_WORKER";
+/// How long it may take to hear whose the processes in containers are.
+const CONTAINERS_LIMIT: Duration = Duration::from_secs(1);
 
 /// What a copy of this program is called until it has named itself: it is started by that path.
 const UNNAMED: &str = "exe";
@@ -36,7 +44,7 @@ pub fn of(pid: i32) -> std::io::Result<String> {
 pub enum Fate {
     /// It is at work, or cannot be seen from here, or what it has started cannot.
     Unknown,
-    /// It is gone, and what it has started for a job is about to be.
+    /// It is gone, and what it has started for a job is not: it is about to be, or a daemon runs it.
     Ending,
     /// It is gone, with all that it has started.
     Gone,
@@ -86,19 +94,56 @@ fn are_hidden() -> bool {
 /// Whether a process that a worker has started for a job is still at it, if that can be seen. One that was started just now
 /// has no name yet.
 fn has_helpers(id: &str) -> Option<bool> {
-    if are_hidden() {
-        return None;
-    }
     let all = procfs::process::all_processes().ok()?;
     let name = helper_name(id);
     let per_second = rustix::param::clock_ticks_per_second();
     let now =
         u64::try_from(boottime().as_millis()).unwrap_or(u64::MAX).saturating_mul(per_second) / 1000;
     let newborn = now.saturating_sub(per_second / 5);
-    Some(all.flatten().filter_map(|process| process.stat().ok()).any(|stat| {
+    let own = Process::myself().map_or_else(|_| BTreeSet::new(), |it| containers_of(&it));
+    let mut inside = Vec::new();
+    for process in all.flatten() {
+        let Ok(stat) = process.stat() else { continue };
         let is_new = stat.comm == UNNAMED && stat.starttime >= newborn;
-        stat.state != 'Z' && (stat.comm == name || is_new)
-    }))
+        if stat.state != 'Z' && (stat.comm == name || is_new) {
+            return Some(true);
+        }
+        if is_ours(&process) && !containers_of(&process).is_subset(&own) {
+            inside.push(process);
+        }
+    }
+    if !inside.is_empty() && is_one_of(inside, id) {
+        return Some(true);
+    }
+    (!are_hidden()).then_some(false)
+}
+
+/// The containers that a process is in, by the 64 digits that its cgroups are called by: a daemon runs them, and goes on when
+/// whoever has asked for that is gone. To read that waits for nothing.
+fn containers_of(process: &Process) -> BTreeSet<String> {
+    let digits = |it: &&str| it.len() == 64 && it.bytes().all(|it| it.is_ascii_hexdigit());
+    let name = |part: &str| {
+        let last = part.trim_end_matches(".scope").rsplit('-').next().filter(digits);
+        last.map(str::to_owned)
+    };
+    let cgroups = process.cgroups().into_iter().flatten();
+    cgroups.flat_map(|it| it.pathname.split('/').filter_map(name).collect::<Vec<_>>()).collect()
+}
+
+/// Whether its environment may be read.
+fn is_ours(process: &Process) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    own == 0 || process.uid().is_ok_and(|uid| uid == own)
+}
+
+/// Whether one of these is of a command of a worker. What gives no answer may be.
+fn is_one_of(processes: Vec<Process>, id: &str) -> bool {
+    let id = id.to_owned();
+    let is_of = move |process: &Process| {
+        let said = process.environ().ok().and_then(|all| all.get(OsStr::new(WORKER)).cloned());
+        said.is_some_and(|it| it == OsStr::new(&id))
+    };
+    within(CONTAINERS_LIMIT, move || processes.iter().any(is_of)).unwrap_or(true)
 }
 
 /// Whether a process is called so, or may be.
@@ -137,7 +182,7 @@ pub struct OfJob {
 /// The processes that were started for jobs, by the worker that stands in their environment or command line. It may wait
 /// for a process that waits for storage: it is to be called within a limit.
 #[must_use]
-pub fn of_jobs(variable: &str) -> Vec<OfJob> {
+pub fn of_jobs() -> Vec<OfJob> {
     let mut found = Vec::new();
     for process in procfs::process::all_processes().into_iter().flatten().flatten() {
         let (Ok(stat), Ok(uid)) = (process.stat(), process.uid()) else { continue };
@@ -146,7 +191,7 @@ pub fn of_jobs(variable: &str) -> Vec<OfJob> {
             process.cmdline().ok().and_then(|words| words.into_iter().nth(2))
         } else {
             let of = |all: std::collections::HashMap<OsString, OsString>| {
-                all.get(OsStr::new(variable)).map(|id| id.to_string_lossy().into_owned())
+                all.get(OsStr::new(WORKER)).map(|id| id.to_string_lossy().into_owned())
             };
             process.environ().ok().and_then(of)
         };

@@ -119,7 +119,7 @@ impl Away {
         Kept::of(order, self.input.is_some(), self.fetched.clone())
     }
 
-    /// Keeps the result until it is delivered; whether it is kept.
+    /// Keeps the result until it is delivered, and nothing of the tries before; whether it is kept.
     ///
     /// # Errors
     /// It may be lost with this host.
@@ -133,6 +133,8 @@ impl Away {
         let file = self.dir.join(KEPT);
         fs::write(&file, serde_json::to_vec(&kept)?)?;
         fs::File::open(file)?.sync_all()?;
+        // what it was made of, and what came of other inputs, nobody needs any more
+        Self::remove_older(order);
         Ok(true)
     }
 
@@ -200,11 +202,15 @@ fn name_of(order: &Order, nth: i64) -> String {
     format!("{}-{}-{nth}", order.mark, order.token.id)
 }
 
-/// The directories of tries before this one, the last first.
+/// The directories of tries before this one, the last first: a delivery may have been tried for days.
 fn tries_before(order: &Order) -> Vec<PathBuf> {
-    /// So many tries back.
-    const BACK: usize = 40;
     let Some(spare) = &order.spare else { return Vec::new() };
-    let before = (1..order.token.nth).rev().take(BACK);
-    before.map(|nth| spare.join(name_of(order, nth))).filter(|dir| dir.is_dir()).collect()
+    let is_before = |name: &OsString| {
+        let nth = name.to_str().and_then(|it| it.rsplit_once('-')?.1.parse::<i64>().ok())?;
+        (nth < order.token.nth && *name == *name_of(order, nth)).then_some(nth)
+    };
+    let all = fs::read_dir(spare).into_iter().flatten().flatten().map(|it| it.file_name());
+    let mut before: Vec<i64> = all.filter_map(|name| is_before(&name)).collect();
+    before.sort_unstable_by(|one, other| other.cmp(one));
+    before.into_iter().map(|nth| spare.join(name_of(order, nth))).collect()
 }

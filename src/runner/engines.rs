@@ -57,14 +57,14 @@ pub fn watch(worker: &str, looks: &Receiver<Look>, send: &Sender<Event>) {
         }
         for engine in look.engines.clone() {
             let answer = engine::ask(&engine);
-            let is_well = answer.is_ok();
+            // before anybody takes what those jobs are that were at work in them
+            let cleared = answer
+                .is_ok()
+                .then(|| clear(worker, &engine, &look, seen.entry(engine.clone()).or_default()));
             if send.send(Event::Engine(engine.clone(), answer)).is_err() {
                 return;
             }
-            if !is_well {
-                continue;
-            }
-            let cleared = clear(worker, &engine, &look, seen.entry(engine.clone()).or_default());
+            let Some(cleared) = cleared else { continue };
             match cleared {
                 Ok(()) => {
                     said.remove(&engine);

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, WaitStatus, pidfd_open};
 
@@ -40,9 +41,6 @@ use crate::sys::{place, text};
 
 /// The word that makes this program such a helper.
 pub const VERB: &str = "--run-job";
-
-/// The variable that says whose command it is.
-pub const WORKER: &str = "UNWEDGE_WORKER";
 
 /// How much of what a command said is kept for the reason, bytes.
 const SAID_BYTES: usize = 2048;
@@ -371,7 +369,7 @@ impl Job<'_> {
             Report { class: Some(Class::Infrastructure), message, ..report.clone() }
         };
         let mark = match scratch.symlink_metadata() {
-            Ok(_) => match File::open(scratch).and_then(|file| file.sync_all()) {
+            Ok(made) => match File::open(scratch).and_then(|it| flush(&it, made.is_dir())) {
                 Ok(()) => Mark::of(scratch),
                 Err(error) => return Ok(infra("flush the result of", error)),
             },
@@ -481,6 +479,11 @@ impl Job<'_> {
             let report = Report { class: Some(class), message: Some(why), ..report.clone() };
             (Outcome::Not(class), report)
         };
+        if tier.must_match.is_some() && scratch.is_dir() {
+            return Ok(refused(
+                "its result is a directory, and must_match is of a file".to_owned(),
+            ));
+        }
         if let Some(pattern) = &tier.must_match {
             let is_there = accept::matches(scratch, pattern).map_err(|error| {
                 let why = format!("read its result: {error}");
@@ -981,6 +984,11 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
             return Err(Halt::Over(Report::failed(Class::Infrastructure, why)));
         }
     }
+    // a command would say of its file that permission is denied
+    if let Err(error) = access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+        let why = format!("no file can be made in {}: {error}", text::path(dir));
+        return Err(Halt::Over(Report::failed(Class::Infrastructure, why)));
+    }
     remove(Some(scratch));
     Ok(())
 }
@@ -1003,7 +1011,7 @@ fn variables(order: &Order, worker: &str) -> Vec<(OsString, OsString)> {
         ("UNWEDGE_TYPE", order.kind.name.clone()),
         ("UNWEDGE_DIGEST", order.kind.digest()),
         ("UNWEDGE_VERSION", env!("CARGO_PKG_VERSION").to_owned()),
-        (WORKER, worker.to_owned()),
+        (witness::WORKER, worker.to_owned()),
     ];
     named.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
 }
@@ -1032,6 +1040,14 @@ fn look(scratch: &Path, least: u64) -> Output {
         // a link says nothing of what it leads to, and a pipe may keep for ever whoever opens it
         Ok(there) if !there.is_file() && !there.is_dir() => {
             Output::Short("its result is neither a file nor a directory".to_owned())
+        }
+        // what it holds is not measured, but that it is none at all
+        Ok(there) if there.is_dir() => {
+            match fs::read_dir(scratch).map(|mut all| all.next().is_some()) {
+                Ok(holds) if holds || least == 0 => Output::Good,
+                Ok(_) => Output::Short("its result is a directory with nothing in it".to_owned()),
+                Err(error) => Output::Unseen(format!("its result: {error}")),
+            }
         }
         Ok(there) if there.len() >= least => Output::Good,
         Ok(there) => Output::Short(format!(
@@ -1130,7 +1146,19 @@ fn word() -> Word {
     }
 }
 
+/// Brings it to the disk; of a directory all that the file system has to write, as what it holds may be of any depth.
+fn flush(made: &File, is_dir: bool) -> std::io::Result<()> {
+    if is_dir {
+        rustix::fs::syncfs(made)?;
+    }
+    made.sync_all()
+}
+
+/// Whether two files have the same bytes. A directory is the same as nothing.
 fn is_same(one: &Path, other: &Path) -> std::io::Result<bool> {
+    if one.is_dir() || other.is_dir() {
+        return Ok(false);
+    }
     let (mut one, mut other) =
         (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
     loop {

@@ -59,6 +59,8 @@ pub struct Outbox {
     /// Whether that is another than this.
     is_changed: bool,
     said: Vec<String>,
+    /// What is wrong with the disk.
+    trouble: Option<String>,
 }
 
 impl Outbox {
@@ -79,6 +81,7 @@ impl Outbox {
             is_kept: false,
             is_changed: false,
             said: Vec::new(),
+            trouble: None,
         };
         if let Some(dir) = outbox.dir.clone() {
             match left_in(&dir) {
@@ -130,7 +133,7 @@ impl Outbox {
         done
     }
 
-    /// What is wrong with the disk, each thing once.
+    /// What is new to be said of the disk: each trouble once while it lasts.
     pub fn said(&mut self) -> Vec<String> {
         std::mem::take(&mut self.said)
     }
@@ -180,12 +183,16 @@ impl Outbox {
         let all = self.left.iter().chain(&self.of_others).chain([&self.own]);
         let all = all.filter(|it| !it.endings.is_empty());
         match store::record(dir, &Spool { parcels: all.cloned().collect() }) {
-            Ok(()) => (self.is_kept, self.is_changed) = (!self.is_empty(), false),
+            Ok(()) => {
+                (self.is_kept, self.is_changed) = (!self.is_empty(), false);
+                self.trouble = None;
+            }
             Err(error) => {
                 let why =
                     format!("{error:#}: results are not kept on disk while the queue is away");
-                if !self.said.contains(&why) {
-                    self.said.push(why);
+                if self.trouble.as_ref() != Some(&why) {
+                    self.said.push(why.clone());
+                    self.trouble = Some(why);
                 }
             }
         }

@@ -129,6 +129,8 @@ pub struct Around {
     pub manager: Option<Manager>,
     /// Cgroups that are its own.
     pub cgroups: Option<Cgroups>,
+    /// Why it has none where it should have: what wants a limit is not taken then.
+    pub no_limits: Option<String>,
     /// What a hang-up makes it do.
     pub reread: Option<Reread>,
     /// Where it tells how it stands, with each beat.
@@ -572,6 +574,8 @@ impl Runner {
     /// Ends all that runs, and writes nothing of it: it is somebody else's.
     fn end_all(&mut self) {
         let now = boottime();
+        // nor is any of it begun
+        self.claimed.clear();
         self.stop_running(false, now);
         let last = now + self.setup.numbers.grace + Duration::from_secs(8);
         while !self.running.is_empty() && boottime() < last {

@@ -124,11 +124,17 @@ fn file(path: &Path, tell: &mut dyn FnMut(Rung) -> bool) -> Result<(), String> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err("that is no file".to_owned());
     };
-    let dir: PathBuf = local::resolve(dir, sqlite::OVER_A_NETWORK).map_err(|Fault(why)| why)?;
+    // the log lies beside the file itself, not beside a link to it
+    let real = local::resolve(path, sqlite::OVER_A_NETWORK)
+        .or_else(|_| local::resolve(dir, sqlite::OVER_A_NETWORK).map(|dir| dir.join(name)));
+    let real: PathBuf = real.map_err(|Fault(why)| why)?;
+    let (Some(dir), Some(name)) = (real.parent(), real.file_name()) else {
+        return Err("that is no file".to_owned());
+    };
     let mut log = name.to_owned();
     log.push("-wal");
     let watch = inotify::init(inotify::CreateFlags::CLOEXEC).map_err(wrong)?;
-    inotify::add_watch(&watch, &dir, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE)
+    inotify::add_watch(&watch, dir, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE)
         .map_err(wrong)?;
     if !tell(Rung::Hears) || !tell(Rung::Jobs) {
         return Ok(());

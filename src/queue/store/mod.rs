@@ -281,7 +281,8 @@ pub struct Standing {
     pub output: Option<String>,
 }
 
-/// How a row ends, of the elements of a list as `e`.
+/// How a row ends, of the elements of a list as `e`. A try has a job by its number and by who is at it: where the database was put
+/// back to what it was earlier, a number is given out anew.
 const END: &str = "
     UPDATE unwedge_jobs SET worker = NULL, cancel_ms = NULL,
         state = CASE WHEN cancel_ms IS NOT NULL AND e.value->>'state' IN ('pending', 'retryable')
@@ -295,7 +296,7 @@ const END: &str = "
         bytes = CAST(e.value->>'bytes' AS BIGINT),
         placed = CASE WHEN coalesce(e.value->>'class', 'infrastructure') IN ('infrastructure', 'crashed') THEN placed END
     FROM {each:1}
-    WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'
+    WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND worker = $2
     RETURNING id, tries, type, state AS stands";
 /// What is kept of a try, of the same elements; where they are from stands behind it.
 const NOTE: &str = "
@@ -303,6 +304,9 @@ const NOTE: &str = "
     SELECT CAST(e.value->>'id' AS BIGINT), CAST(e.value->>'try' AS BIGINT), $2, STANDS, e.value->>'tier',
         CAST(e.value->>'exit_code' AS BIGINT), CAST(e.value->>'signal' AS BIGINT), e.value->>'class', e.value->>'message',
         $3, e.value->>'digest', CAST(e.value->>'started_ms' AS BIGINT), {now}";
+
+/// What is said of a try that did not end by itself.
+const WAS_LOST: &str = "its worker was lost";
 
 /// Our queue.
 pub struct Store {
@@ -500,15 +504,16 @@ impl Store {
     pub fn beat(&mut self, beat: &Beat<'_>) -> Result<Option<Heard>, Fault> {
         /// Of tries that still have their job.
         const HELD: &str = "FROM {each:1} WHERE id = CAST(e.value->>'id' AS BIGINT)
-            AND tries = CAST(e.value->>'try' AS BIGINT) AND state = 'running'";
+            AND tries = CAST(e.value->>'try' AS BIGINT) AND worker = $2";
         self.session.is_itself()?;
         let signed = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
+        let worker = || Param::Text(beat.worker.to_owned());
         let known = self.session.rows(
             "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5,
                  load_milli = nullif($6, -1), memory_mib = nullif($7, -1), open = {as_json:8}, closed = {as_json:10}, deaf = nullif($9, '')
              WHERE id = $1 AND state <> 'dead' RETURNING CASE WHEN stop_ms IS NULL THEN 0 ELSE 1 END",
             vec![
-                Param::Text(beat.worker.to_owned()),
+                worker(),
                 Param::Text(beat.state.to_owned()),
                 Param::Text(beat.step.unwrap_or_default().to_owned()),
                 signed(beat.done),
@@ -530,20 +535,20 @@ impl Store {
                 .collect();
             self.session.rows(
                 &format!("UPDATE unwedge_jobs SET progress = e.value->>'text' {HELD}"),
-                vec![Param::Text(Value::Array(list).to_string())],
+                vec![Param::Text(Value::Array(list).to_string()), worker()],
             )?;
         }
         if !beat.stalls.is_empty() {
             let list: Result<Vec<Value>, Fault> = beat.stalls.iter().map(stall_of).collect();
             self.session.rows(
                 &format!("UPDATE unwedge_jobs SET stall = e.value->>'stall' {HELD}"),
-                vec![Param::Text(Value::Array(list?).to_string())],
+                vec![Param::Text(Value::Array(list?).to_string()), worker()],
             )?;
         }
         let held = self.session.rows(
             "SELECT id, tries, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END FROM unwedge_jobs
              WHERE worker = $1 AND state = 'running'",
-            vec![Param::Text(beat.worker.to_owned())],
+            vec![worker()],
         )?;
         let held = held.iter().map(|row| Held {
             token: Token { id: number(row, 0), nth: number(row, 1) },
@@ -557,11 +562,16 @@ impl Store {
     ///
     /// # Errors
     /// It is not known; nothing may be put anywhere.
-    pub fn place(&mut self, token: Token, mark: &str) -> Result<bool, Fault> {
+    pub fn place(&mut self, token: Token, worker: &str, mark: &str) -> Result<bool, Fault> {
         let rows = self.session.rows(
-            "UPDATE unwedge_jobs SET placed = $3 WHERE id = $1 AND tries = $2 AND state = 'running' AND cancel_ms IS NULL
+            "UPDATE unwedge_jobs SET placed = $3 WHERE id = $1 AND tries = $2 AND worker = $4 AND cancel_ms IS NULL
              RETURNING id",
-            vec![Param::Number(token.id), Param::Number(token.nth), Param::Text(mark.to_owned())],
+            vec![
+                Param::Number(token.id),
+                Param::Number(token.nth),
+                Param::Text(mark.to_owned()),
+                Param::Text(worker.to_owned()),
+            ],
         )?;
         Ok(!rows.is_empty())
     }
@@ -595,12 +605,44 @@ impl Store {
     /// what was given back may never have been begun, and storage that failed, or whoever was killed at it, may have put the
     /// result there all the same.
     ///
-    /// Those that were accepted; of the others somebody else has the job, and nothing of
+    /// Those that were accepted, now or when the same was said before; of the others somebody else has the job, and nothing of
     /// it was changed.
     ///
     /// # Errors
     /// Whether it was written is not known; to write it again does no harm.
     pub fn end(
+        &mut self,
+        endings: &[Ending],
+        version: &str,
+        worker: &str,
+    ) -> Result<Vec<Token>, Fault> {
+        let mut accepted = self.end_those(endings, version, worker)?;
+        if accepted.len() < endings.len() {
+            let left = endings.iter().map(|it| it.token).filter(|it| !accepted.contains(it));
+            let left: Vec<Token> = left.collect();
+            accepted.extend(self.ended_before(&left, worker)?);
+        }
+        Ok(accepted)
+    }
+
+    /// Which of these tries of a worker were written down by its own words: their answer may have been lost.
+    fn ended_before(&mut self, tries: &[Token], worker: &str) -> Result<Vec<Token>, Fault> {
+        let list: Vec<Value> =
+            tries.iter().map(|it| json!({ "id": it.id, "try": it.nth })).collect();
+        let rows = self.session.rows(
+            "SELECT a.job, a.try FROM {each:1} JOIN unwedge_attempts a
+             ON a.job = CAST(e.value->>'id' AS BIGINT) AND a.try = CAST(e.value->>'try' AS BIGINT)
+             WHERE a.worker = $2 AND coalesce(a.message, '') <> $3",
+            vec![
+                Param::Text(Value::Array(list).to_string()),
+                Param::Text(worker.to_owned()),
+                Param::Text(WAS_LOST.to_owned()),
+            ],
+        )?;
+        Ok(rows.iter().map(|row| Token { id: number(row, 0), nth: number(row, 1) }).collect())
+    }
+
+    fn end_those(
         &mut self,
         endings: &[Ending],
         version: &str,
@@ -615,7 +657,7 @@ impl Store {
         }
         let breaker = &self.breaker;
         self.session.transaction(|session| {
-            let rows = session.rows(END, vec![all])?;
+            let rows = session.rows(END, vec![all, worker.clone()])?;
             let of = |row: &Vec<Cell>| Token { id: number(row, 0), nth: number(row, 1) };
             let types: BTreeMap<Token, String> =
                 rows.iter().map(|row| (of(row), text_of(row, 2))).collect();
@@ -690,9 +732,9 @@ impl Store {
             UPDATE unwedge_workers SET state = 'dead', ended_ms = {now} FROM {each:1}
             WHERE id = e.value->>'id' AND beats = CAST(e.value->>'beats' AS BIGINT) AND state <> 'dead'";
         const NOTE: &str = "
-            INSERT INTO unwedge_attempts (job, try, worker, end_state, class, message, version, started_ms, ended_ms)
+            INSERT INTO unwedge_attempts (job, try, worker, end_state, class, message, version, digest, started_ms, ended_ms)
             SELECT j.id, j.tries, j.worker, CASE WHEN j.cancel_ms IS NOT NULL THEN 'cancelled' WHEN j.rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
-                'crashed', 'its worker was lost', w.version, j.started_ms, {now}
+                'crashed', $3, w.version, w.types->j.type->>'digest', j.started_ms, {now}
             FROM {each:2} JOIN unwedge_jobs j ON j.id = CAST(e.value->>'id' AS BIGINT) LEFT JOIN unwedge_workers w ON w.id = j.worker
             WHERE j.state = 'running' AND coalesce(w.state, 'dead') = 'dead'";
         const RESCUE: &str = "
@@ -700,7 +742,7 @@ impl Store {
                 state = CASE WHEN cancel_ms IS NOT NULL THEN 'cancelled' WHEN rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
                 finished_ms = CASE WHEN cancel_ms IS NOT NULL OR rescues + 1 >= $1 THEN {now} END,
                 not_before_ms = CASE WHEN rescues = 0 THEN 0 ELSE {now} + CAST(e.value->>'wait_ms' AS BIGINT) END,
-                changed_ms = {now}, class = 'crashed', message = 'its worker was lost'
+                changed_ms = {now}, class = 'crashed', message = $3
             FROM {each:2} WHERE id = CAST(e.value->>'id' AS BIGINT) AND state = 'running' AND LOST
             RETURNING id, state";
         /// Of nobody who is alive, at the moment of the statement.
@@ -708,6 +750,7 @@ impl Store {
         let gone: Vec<Value> =
             gone.iter().map(|seen| json!({ "id": seen.id, "beats": seen.beats })).collect();
         let limit = Param::Number(i64::from(limit));
+        let why = Param::Text(WAS_LOST.to_owned());
         self.session.transaction(|session| {
             session.rows(BURY, vec![Param::Text(Value::Array(gone).to_string())])?;
             // locked first, so that none is written down that ended by itself meanwhile
@@ -723,8 +766,8 @@ impl Store {
             });
             let waits = Param::Text(Value::Array(waits.collect()).to_string());
             // of these alone: what was claimed by a dead one meanwhile is the next burial's
-            session.rows(NOTE, vec![limit.clone(), waits.clone()])?;
-            let rows = session.rows(&RESCUE.replace("LOST", LOST), vec![limit, waits])?;
+            session.rows(NOTE, vec![limit.clone(), waits.clone(), why.clone()])?;
+            let rows = session.rows(&RESCUE.replace("LOST", LOST), vec![limit, waits, why])?;
             session.keep_clock()?;
             rows.iter()
                 .map(|row| Ok(Rescued { id: number(row, 0), state: state(row, 1)? }))

@@ -163,8 +163,16 @@ impl Session {
     /// What went wrong, where, and what was tried since then: without the password that a server may repeat.
     fn wrong(&self, why: &str, deed: &str, began: Duration) -> Fault {
         /// What is of the file and not of what was asked.
-        const OF_THE_FILE: [&str; 6] =
-            ["locked", "readonly", "read-only", "full", "I/O", "unable to open"];
+        const OF_THE_FILE: [&str; 8] = [
+            "locked",
+            "readonly",
+            "read-only",
+            "full",
+            "I/O",
+            "unable to open",
+            "malformed",
+            "not a database",
+        ];
         match &self.address {
             Address::Sqlite(path) if OF_THE_FILE.iter().any(|word| why.contains(word)) => {
                 let tried = text::duration(boottime().saturating_sub(began));

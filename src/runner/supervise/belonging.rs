@@ -166,12 +166,22 @@ impl Runner {
             }
             Some(Ability::First | Ability::Other(_)) | None => {}
         }
+        if let Some(why) = self.no_limit_for(kind) {
+            return Some(Lacking::Now(format!("memory_mib cannot be kept here: {why}")));
+        }
         if let Some(Err(why)) = kind.container.as_ref().and_then(|it| self.engines.get(&it.engine))
         {
             return Some(Lacking::Now(format!("its engine does not answer: {why}")));
         }
         let full = self.room.as_ref().and_then(|room| room.full.get(&kind.name));
         full.map(|why| Lacking::Now(why.clone()))
+    }
+
+    /// Why the memory of a type's commands cannot be limited here, where that is asked for.
+    pub(super) fn no_limit_for(&self, kind: &JobType) -> Option<&str> {
+        // an engine has limits of its own
+        let is_asked = kind.memory_mib.is_some() && kind.container.is_none();
+        self.around.no_limits.as_deref().filter(|_| is_asked)
     }
 
     /// Which tools are here now, and whether engines of containers answer.
@@ -215,10 +225,12 @@ impl Runner {
         let own = self.types.iter().filter(|kind| !kind.is_smoke());
         let places = own.flat_map(|kind| {
             let here = kind.output_root(&self.setup.dir).map(|root| {
-                let want = match (&kind.deliver, root.is_flat) {
-                    (Some(_), _) => Want::Nothing,
-                    (None, true) => Want::Writable,
-                    (None, false) => Want::There,
+                // an intake may have another place for results, in a bucket
+                let goes_elsewhere = has_buckets || kind.deliver.is_some();
+                let want = match (goes_elsewhere, root.is_flat) {
+                    (true, _) => Want::Nothing,
+                    (false, true) => Want::Writable,
+                    (false, false) => Want::There,
                 };
                 (root.dir, want)
             });

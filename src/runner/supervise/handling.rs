@@ -75,7 +75,8 @@ impl Runner {
             };
             let rest = self.rests.get(&kind.name).cloned().unwrap_or_default();
             let free = rest.most(now, free);
-            if free == 0 || !self.has_room(&kind) || self.ground_of(&kind).is_err() {
+            let may = self.has_room(&kind) && self.no_limit_for(&kind).is_none();
+            if free == 0 || !may || self.ground_of(&kind).is_err() {
                 continue;
             }
             // what was taken many at a time is done first, and keeps no other type back
@@ -394,7 +395,8 @@ impl Runner {
 
     /// A result may go to its place only while the job is ours. While the queue is away it waits.
     pub(super) fn place(&mut self, token: Token, mark: Mark) {
-        let is_ours = self.link.ask(move |store| store.place(token, &mark.to_string()));
+        let id = self.id.clone();
+        let is_ours = self.link.ask(move |store| store.place(token, &id, &mark.to_string()));
         let Some(running) = self.running.get_mut(&token) else { return };
         running.ready = is_ours.is_err().then_some(mark);
         match is_ours {
