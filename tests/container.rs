@@ -233,7 +233,9 @@ host_test! {
         engine(&host, "[storage]\ndriver = \"vfs\"\ngraphroot = \"/run/ctr\"\nrunroot = \"/run/ctrr\"\n[storage.options.vfs]\nignore_chown_errors = \"true\"\n", "");
         host.put("/run/bin/podman", b"#!/bin/sh\n[ ! -e /run/away ] || { echo no such daemon >&2; exit 1; }\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
         // a kernel shows a new /proc only to whoever sees a whole one, as on a host, and here parts of it are covered
-        host.ok("mkdir /run/proc; mount -t proc proc /run/proc; touch /run/away; systemctl start unwedge-runner");
+        // what it may write to it may by a group alone, and so may its commands
+        host.ok("groupadd -g 777 extra; usermod -aG extra unwedge; chown root:extra /srv/out; chmod 775 /srv/out
+                 mkdir /run/proc; mount -t proc proc /run/proc; touch /run/away; systemctl start unwedge-runner");
 
         // it does not answer: the lane waits and says why, and no job is charged for it
         let submit = "cd /srv/in; unwedge jobs submit";
@@ -309,6 +311,7 @@ host_test! {
         let jobs = "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/usr/bin/docker\"]\ndrain = \"1s\"\n";
         runner::furnish(&host, &[("tells", &format!("{text}[retry]\nattempts = 1\n"))], jobs);
         image(&host);
+        host.ok("groupadd -g 777 extra; usermod -aG extra unwedge; chown root:extra /srv/out; chmod 775 /srv/out");
         host.put("/etc/systemd/system/docker.service", DOCKER, "644");
         host.ok("systemctl daemon-reload; systemctl start docker unwedge-runner; docker import /srv/image.tar tools:1 >/dev/null");
 
@@ -319,7 +322,7 @@ host_test! {
         host.ok("systemctl daemon-reload; systemctl restart unwedge-runner; cd /srv/in; unwedge jobs submit --wait tells a");
         let told = host.ok("cat /srv/out/a; stat -c %U:%G /srv/out/a; id -u unwedge");
         let uid = told.lines().last().unwrap();
-        assert!(told.starts_with(&format!("x\nuid={uid} gid={uid} groups={uid}\n")), "{told}");
+        assert!(told.starts_with(&format!("x\nuid={uid} gid={uid} groups=777,{uid}\n")), "{told}");
         assert!(told.contains("CapEff:\t0000000000000000\n") && told.contains("\nunwedge:unwedge\n"), "{told}");
         assert!(!told.contains("secret"), "{told}");
 

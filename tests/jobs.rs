@@ -556,8 +556,10 @@ fn a_sign_of_life_on_a_server_is_told_by_the_servers_own_clock() {
     let dir = tempfile::tempdir().unwrap();
     let now = unwedge::sys::clock::Now::take().unwrap();
     let start = Instant::now();
-    let seen = unwedge::act::heartbeat::round(&all, &[], dir.path(), &now, Duration::from_secs(3))
-        .unwrap();
+    let usual = unwedge::config::from_str("").unwrap();
+    let settings = unwedge::config::Settings { heartbeat: all, ..usual };
+    let limit = Duration::from_secs(3);
+    let seen = unwedge::act::heartbeat::round(&settings, dir.path(), &now, limit).unwrap();
     assert!(start.elapsed().as_secs() < 5);
     for (seen, (name, state)) in seen.iter().zip(cases) {
         assert_eq!(seen.state, state, "{name}: {:?}", seen.why);

@@ -850,6 +850,35 @@ host_test! {
 }
 
 host_test! {
+    fn signs_of_life_on_storage_that_hangs_leave_one_child_each_and_hide_no_other(host) {
+        furnish(&host, &[], "");
+        host.put("/etc/systemd/system/unwedge-jobs.service", &shipped("unwedge-jobs.service"), "644");
+        // nobody watches that storage, and there is no queue
+        let one = |name: &str, path: &str| format!("[[heartbeat]]\nname = \"{name}\"\npath = \"{path}\"\nmax_age = \"1h\"\n");
+        let mut text = format!("[host]\ntextfile_dir = \"{TEXTFILES}\"\n{}", one("well", "/srv/heart"));
+        for nth in 1..=4 {
+            text += &one(&format!("h{nth}"), &format!("/srv/storagebox/sign{nth}"));
+        }
+        host.put("/etc/unwedge/unwedge.toml", text.as_bytes(), "644");
+        host.ok("systemctl daemon-reload; touch /srv/heart; kill -STOP $(server_pid)");
+        let states = |expected: &[(&str, &str)]| {
+            for (name, state) in expected {
+                host.ok(&format!("grep -Fx 'unwedge_heartbeat_state{{name=\"{name}\",state=\"{state}\"}} 1' {TEXTFILES}/unwedge_jobs.prom"));
+            }
+        };
+        for _ in 0..3 {
+            host.ok(&format!("rm -f {TEXTFILES}/unwedge_jobs.prom; systemctl start unwedge-jobs.service; test $(systemctl show -P ActiveState unwedge-jobs) = inactive"));
+            states(&[("well", "fresh"), ("h1", "unknown"), ("h4", "unknown")]);
+            host.ok("test $(pgrep -c '^ua[0-9a-f]{12}$') = 4");
+        }
+        host.ok("kill -CONT $(server_pid)");
+        host.until("(! pgrep '^ua[0-9a-f]{12}$')");
+        host.ok("systemctl start unwedge-jobs.service");
+        states(&[("well", "fresh"), ("h1", "absent"), ("h4", "absent")]);
+    }
+}
+
+host_test! {
     fn a_job_that_needs_a_sign_of_life_waits_while_there_is_none_and_its_age_is_told(host) {
         furnish(&host, &[("t", &script("needs = [\"heartbeat:scan\"]", "cp $1 $2")), ("u", &script("", "cp $1 $2"))], "poll = \"200ms\"");
         configure(&host, "poll = \"200ms\"", "[[heartbeat]]\nname = \"scan\"\npath = \"/srv/heart\"\nmax_age = \"1h\"\n");

@@ -1932,11 +1932,18 @@ fn what_was_kept_for_long_enough_goes_and_what_lies_in_the_host_stays() {
         ];
         let states = [State::Done, State::Failed, State::Cancelled];
         let all: Vec<NewJob> =
-            (0..=classes.len() + states.len()).map(|nth| job(&nth.to_string())).collect();
+            (0..=classes.len() + states.len() + 1).map(|nth| job(&nth.to_string())).collect();
         store.submit(&all).unwrap();
         let claimed = claim(&mut store, "w", &[], 99);
         let mut ends: Vec<Ending> =
             states.iter().zip(&claimed).map(|(state, it)| ending(it.token, *state)).collect();
+        ends[1].class = Some("failed".to_owned());
+        // as what gives up for its surroundings ends
+        let extra = &claimed[states.len() + classes.len()];
+        ends.push(Ending {
+            class: Some("infrastructure".to_owned()),
+            ..ending(extra.token, State::Failed)
+        });
         ends.extend(classes.iter().zip(&claimed[states.len()..]).map(|(class, it)| Ending {
             class: Some((*class).to_owned()),
             ..ending(it.token, State::Quarantined)
@@ -1972,10 +1979,12 @@ fn what_was_kept_for_long_enough_goes_and_what_lies_in_the_host_stays() {
         let left =
             db.rows("SELECT class FROM unwedge_jobs WHERE state = 'quarantined' ORDER BY class");
         assert_eq!(left, [["configuration"], ["conflict"], ["infrastructure"]]);
+        let left = db.rows("SELECT class FROM unwedge_jobs WHERE state = 'failed'");
+        assert_eq!(left, [["infrastructure"]], "it failed for its host");
         assert_eq!(db.rows("SELECT state FROM unwedge_jobs WHERE state = 'running'").len(), 1);
         assert_eq!(
             db.rows("SELECT job FROM unwedge_attempts").len(),
-            3,
+            4,
             "their tries go with them"
         );
         let for_ever = Keep { quarantined: std::time::Duration::ZERO, ..keep };

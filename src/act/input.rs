@@ -29,7 +29,7 @@ const SETTLE: &str = "--intake-settle";
 pub fn delete(path: &Path, version: &str, limit: Duration) -> Result<(), String> {
     let mut word = OsString::from(format!("{version}:"));
     word.push(path);
-    asked::within(DELETE, Path::new(&word), limit)
+    asked::alone_within(DELETE, Path::new(&word), limit)
 }
 
 /// Ends what deletions in this directory were cut off at.
@@ -37,7 +37,7 @@ pub fn delete(path: &Path, version: &str, limit: Duration) -> Result<(), String>
 /// # Errors
 /// Some of it is still aside, and why.
 pub fn settle(dir: &Path, limit: Duration) -> Result<(), String> {
-    asked::within(SETTLE, dir, limit)
+    asked::alone_within(SETTLE, dir, limit)
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

@@ -58,8 +58,18 @@ pub struct Passed {
     pub new: usize,
     /// Inputs that were deleted.
     pub deleted: usize,
-    /// Files that could not be taken in or deleted, each with its reason.
+    /// Files that could not be taken in or deleted, each with its reason: the first thousand.
     pub trouble: Vec<String>,
+}
+
+impl Passed {
+    fn wrong(&mut self, why: String) {
+        /// Whoever has half a million has one reason.
+        const MOST: usize = 1000;
+        if self.trouble.len() < MOST {
+            self.trouble.push(why);
+        }
+    }
 }
 
 /// How often a program comes.
@@ -121,12 +131,12 @@ pub fn pass(
         if let Some((due, why)) = memory.refused.get(&key)
             && *due > boottime()
         {
-            passed.trouble.push(why.clone());
+            passed.wrong(why.clone());
             continue;
         }
         let output = output_of(&kind, intake, &entry.name, &path);
         if let Some(output) = output.as_deref().filter(|it| is_taken_in(intake, it)) {
-            passed.trouble.push(format!(
+            passed.wrong(format!(
                 "{}: its result would be {}, which this intake takes in again: have output lead elsewhere, or suffixes tell them apart",
                 text::path(&path),
                 text::path(output)
@@ -135,14 +145,14 @@ pub fn pass(
         }
         match job_of(&kind, &path, output.as_deref(), &watch) {
             Ok(job) => new.push(NewJob { key, intake: Some(intake.name.clone()), ..job }),
-            Err(why) => passed.trouble.push(why),
+            Err(why) => passed.wrong(why),
         }
         // as they come: nobody keeps half a million of them in memory, and what is put in stays
         if new.len() == AT_ONCE {
             put_in(link, &new, memory, &mut passed)?;
             new.clear();
             if deadline.passed() {
-                passed.trouble.push("there was no time for all that lies there".to_owned());
+                passed.wrong("there was no time for all that lies there".to_owned());
                 return Ok(passed);
             }
         }
@@ -255,7 +265,7 @@ fn put_in(
         if let Err(Fault(why)) = put(link, vec![job.clone()], &mut passed.new) {
             let why = format!("{} is not taken in: {why}", job.input);
             memory.refused.insert(job.key.clone(), (boottime() + REFUSED_AGAIN, why.clone()));
-            passed.trouble.push(why);
+            passed.wrong(why);
         }
     }
     Ok(())
@@ -347,14 +357,14 @@ fn sweep(
             if is_there {
                 let waits = memory.refused.get(&key).filter(|(due, _)| *due > boottime());
                 if let Some((_, why)) = waits {
-                    passed.trouble.push(why.clone());
+                    passed.wrong(why.clone());
                     continue;
                 }
                 let start = boottime();
                 if let Err(why) = delete(settings, intake, &input, version, &there) {
                     let why = format!("delete {input}: {why}");
                     memory.refused.insert(key, (boottime() + REFUSED_AGAIN, why.clone()));
-                    passed.trouble.push(why);
+                    passed.wrong(why);
                     // who was waited for in vain is not asked again for the next one
                     if boottime().saturating_sub(start) > SLOW {
                         return Ok(());

@@ -30,6 +30,7 @@ use crate::queue::store::upkeep::Removed;
 use crate::queue::store::{Rescued, Store};
 use crate::sys::clock::{Deadline, Now};
 use crate::sys::limit::within;
+use crate::sys::text;
 
 /// In the directory of a try: what is known of a result that waits to be delivered.
 pub const KEPT: &str = "kept.json";
@@ -91,13 +92,24 @@ pub struct Tended {
     pub trouble: Vec<String>,
 }
 
+impl Tended {
+    /// What could not be done, this first, in one line that is never long.
+    #[must_use]
+    pub fn told(&self, first: Option<anyhow::Error>) -> Option<String> {
+        /// So many reasons, and how many more there are.
+        const MOST: usize = 5;
+        let first = first.map(|error| format!("{error:#}"));
+        text::first_of(first.into_iter().chain(self.trouble.iter().cloned()), MOST)
+    }
+}
+
 /// Does what is permitted of it, and looks, within `limit`. Of a queue that is not our own that is nothing but the signs of
 /// life of others.
 #[must_use]
 pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tended {
     let deadline = Deadline::after(limit);
     let mut tended = Tended::default();
-    match heartbeat::round(&settings.heartbeat, &settings.bucket, own, now, limit / 3) {
+    match heartbeat::round(settings, own, now, limit / 3) {
         Ok(seen) => tended.heartbeats = seen,
         Err(error) => tended.trouble.push(format!("{error:#}")),
     }

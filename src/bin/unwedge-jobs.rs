@@ -111,8 +111,7 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     };
     let limit = QUEUE_TIMEOUT_MAX.saturating_sub(boottime().saturating_sub(start));
     let tended = upkeep::tend(settings, &own, now, limit);
-    let trouble = kept.err().map(|error| format!("{error:#}")).into_iter();
-    let trouble = trouble.chain(tended.trouble.iter().cloned()).reduce(|a, b| format!("{a}; {b}"));
+    let trouble = tended.told(kept.err());
 
     // report
     let last_good = match &look {
@@ -129,9 +128,9 @@ fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
         took: boottime().saturating_sub(start),
         ..of(now)
     };
-    report::say(&round, json)?;
     report::journal(&round);
     report::write_metrics(settings, &round)?;
+    report::say(&round, json)?;
     Ok(round.exit())
 }
 

@@ -9,16 +9,14 @@ use unwedge::act::lock::{self, Tried};
 use unwedge::act::store;
 use unwedge::cli;
 use unwedge::config::Settings;
-use unwedge::config::job_type::JobType;
 use unwedge::manifest::{self, RUNNER};
 use unwedge::probes::{facts, witness};
 use unwedge::queue::{self, Fault};
 use unwedge::report::exit::Exit;
 use unwedge::report::runner::Standing;
-use unwedge::runner::cgroup::Cgroups;
 use unwedge::runner::setup::Setup;
 use unwedge::runner::supervise::{self, Around, End, mode_of, names, say};
-use unwedge::runner::{log, sign, taking_in, wish};
+use unwedge::runner::{cgroup, log, sign, taking_in, wish};
 use unwedge::sys::clock::{Now, boottime};
 use unwedge::sys::manager::Manager;
 
@@ -83,7 +81,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         wait,
         numbers,
     };
-    let (cgroups, no_limits) = cgroups_for(&setup.types, is_service);
+    let (cgroups, no_limits) = cgroup::own(&setup.types, is_service);
     let id = witness::own().map_err(failed)?;
     say(&format!(
         "begins as {}: {}; {}; at most {slots} at once; settings from {}{}",
@@ -137,28 +135,6 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     };
     say(&format!("{id} ends after {uptime} s:{done} {why}"));
     Ok(exit)
-}
-
-/// Cgroups of its own for a service, or why it has none; what that means for these types is said.
-fn cgroups_for(types: &[JobType], is_service: bool) -> (Option<Cgroups>, Option<String>) {
-    let limited = || types.iter().filter(|it| it.memory_mib.is_some() && it.container.is_none());
-    if !is_service {
-        if limited().next().is_some() {
-            let names = names(limited());
-            say(&format!("memory_mib has no effect, as this runner is no service: {names}"));
-        }
-        return (None, None);
-    }
-    match Cgroups::take() {
-        Ok(cgroups) => (cgroups.into(), None),
-        Err(error) => {
-            let why = format!("no cgroups of its own ({error})");
-            say(&format!(
-                "{why}: each job is kept together by its helper alone, and none with memory_mib is taken"
-            ));
-            (None, Some(why))
-        }
-    }
 }
 
 fn tell(settings: &Settings, standing: &Standing) {

@@ -1,7 +1,8 @@
 //! Questions that storage may never answer: a child asks, one for each, and is left alone when it does not come
-//! back in time. Its answer is one JSON value on its standard output.
+//! back in time. Its answer is one JSON value on its standard output. It calls itself by its question, so that whoever comes
+//! again and again finds the one that still waits, and sends no other after it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::{records, witness};
 use crate::sys::clock::Deadline;
 use crate::sys::command::Spawned;
 use crate::sys::text;
@@ -19,6 +21,33 @@ pub struct Asked(io::Result<Spawned>);
 /// Starts one that asks what `verb` stands for of a path.
 pub fn ask(verb: &str, path: &Path) -> Asked {
     Asked(Spawned::start(&[OsString::from(verb), path.as_os_str().to_owned()]))
+}
+
+/// The same, unless one that was sent with this very question still waits.
+pub fn ask_alone(verb: &str, path: &Path) -> Asked {
+    if witness::is_called(&name_of(verb, path), witness::Whose::Own) {
+        return Asked(Err(io::Error::other("one that asked before still has no answer")));
+    }
+    ask(verb, path)
+}
+
+/// Asks alone, and takes an answer that may be a refusal, within `limit`.
+///
+/// # Errors
+/// The refusal, or that there is no answer.
+pub fn alone_within<T: DeserializeOwned>(
+    verb: &str,
+    path: &Path,
+    limit: Duration,
+) -> Result<T, String> {
+    let asked = ask_alone(verb, path);
+    asked.answer::<Result<T, String>>(Deadline::after(limit), limit, "no answer")?
+}
+
+/// What the child of a question calls itself.
+fn name_of(verb: &str, path: &Path) -> String {
+    let question = [verb.as_bytes(), path.as_os_str().as_encoded_bytes()].join(&0);
+    format!("ua{}", &records::digest(&question)[..12])
 }
 
 /// Asks, and takes an answer that may be a refusal, within `limit`.
@@ -57,6 +86,9 @@ pub fn run_if_asked<T: Serialize>(
     let [asked, path] = args else { return None };
     if asked != OsStr::new(verb) {
         return None;
+    }
+    if let Ok(name) = CString::new(name_of(verb, Path::new(path))) {
+        let _ = rustix::thread::set_name(&name);
     }
     let written = serde_json::to_vec(&look(Path::new(path)))
         .map_err(io::Error::from)

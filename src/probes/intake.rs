@@ -40,7 +40,7 @@ pub struct Listing {
 /// # Errors
 /// It cannot be listed, or that was not known within `limit`.
 pub fn list(dir: &Path, limit: Duration) -> Result<Listing, String> {
-    asked::within(LIST, dir, limit)
+    asked::alone_within(LIST, dir, limit)
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

@@ -146,14 +146,28 @@ fn is_one_of(processes: Vec<Process>, id: &str) -> bool {
     within(CONTAINERS_LIMIT, move || processes.iter().any(is_of)).unwrap_or(true)
 }
 
+/// Whose processes are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Anybody's: what is hidden may be one.
+    Anybody,
+    /// Those of this user, who always sees them.
+    Own,
+}
+
 /// Whether a process is called so, or may be.
 #[must_use]
-pub fn is_called(name: &str) -> bool {
-    if are_hidden() {
+pub fn is_called(name: &str, whose: Whose) -> bool {
+    if whose == Whose::Anybody && are_hidden() {
         return true;
     }
+    let own = rustix::process::geteuid().as_raw();
+    let is_meant =
+        |process: &Process| whose == Whose::Anybody || process.uid().is_ok_and(|uid| uid == own);
     let Ok(all) = procfs::process::all_processes() else { return true };
-    all.flatten().any(|process| process.stat().is_ok_and(|it| it.state != 'Z' && it.comm == name))
+    all.flatten()
+        .filter(is_meant)
+        .any(|process| process.stat().is_ok_and(|it| it.state != 'Z' && it.comm == name))
 }
 
 /// What a helper calls itself: whoever looks for those of a worker reads names alone, for a process that waits for storage

@@ -274,13 +274,14 @@ pub fn render_metrics(round: &QueueRound<'_>) -> Result<String> {
         took: round.took,
         holds: unknown.iter().collect(),
     })?;
+    // signs of life are looked at where there is no queue, too
+    if let Some(tended) = round.tended {
+        super::lanes::metrics(tended, &mut metrics)?;
+    }
     let Some(look) = round.look else { return metrics.encode() };
     metrics.set("unwedge_queue_readable", &[], flag(look.known().is_some()))?;
     if let Some(read) = round.last_good_utc_ms {
         metrics.set("unwedge_queue_last_good_timestamp_seconds", &[], seconds_of(read))?;
-    }
-    if let Some(tended) = round.tended {
-        super::lanes::metrics(tended, &mut metrics)?;
     }
     let Some(facts) = look.known() else { return metrics.encode() };
     for state in State::ALL {

@@ -10,6 +10,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::supervise::{names, say};
+use crate::config::job_type::JobType;
 use crate::decide::attempts::Token;
 
 /// Where they are.
@@ -25,6 +27,33 @@ pub struct Cgroups {
     base: PathBuf,
     /// Whether memory can be limited.
     has_memory: bool,
+}
+
+/// Those that a service has of its own, or why it has none; what that means for these types is said.
+#[must_use]
+pub fn own(types: &[JobType], is_service: bool) -> (Option<Cgroups>, Option<String>) {
+    let limited = || types.iter().filter(|it| it.memory_mib.is_some() && it.container.is_none());
+    if !is_service {
+        if limited().next().is_some() {
+            let names = names(limited());
+            say(&format!("memory_mib has no effect, as this runner is no service: {names}"));
+        }
+        return (None, None);
+    }
+    match Cgroups::take() {
+        Ok(cgroups) => {
+            let no_limits = (!cgroups.has_memory)
+                .then(|| "the kernel's controller of memory was not given to its unit".to_owned());
+            (Some(cgroups), no_limits)
+        }
+        Err(error) => {
+            let why = format!("no cgroups of its own ({error})");
+            say(&format!(
+                "{why}: each job is kept together by its helper alone, and none with memory_mib is taken"
+            ));
+            (None, Some(why))
+        }
+    }
 }
 
 impl Cgroups {

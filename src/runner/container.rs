@@ -3,13 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
+
+use rustix::process::Gid;
 
 use crate::config::container::Container;
 use crate::decide::attempts::Token;
 use crate::probes::engine::{self, Ground, Start};
-use crate::probes::witness;
+use crate::probes::witness::{self, Whose};
 use crate::sys::command::PROGRESS;
 use crate::sys::text;
 
@@ -83,10 +86,18 @@ impl Command<'_> {
         let Ground { is_users, start, is_labelled } = self.ground;
         // nobody's configuration makes it another
         add(&["--userns", "host"]);
+        let groups = more_groups(gid);
         if is_users {
             add(&["--user", "0:0", "--cap-drop", "all"]);
+            // it has no numbers of its own for them
+            if !groups.is_empty() && start == Start::Crun {
+                add(&["--group-add", "keep-groups"]);
+            }
         } else {
             add(&["--user", &format!("{uid}:{gid}")]);
+            for group in groups {
+                add(&["--group-add", &group.to_string()]);
+            }
         }
         if is_labelled {
             // a host's files are its own, and are not labelled anew
@@ -148,6 +159,15 @@ impl Command<'_> {
         words.extend(self.argv.iter().cloned());
         Ok(words)
     }
+}
+
+/// The groups of this process beside its own: what it may write to by one of them its commands may, too. That by which it speaks
+/// to a daemon is none of theirs.
+fn more_groups(own: u32) -> Vec<u32> {
+    const SOCKET: &str = "/run/docker.sock";
+    let of_daemon = std::fs::metadata(SOCKET).ok().map(|it| it.gid());
+    let all = rustix::process::getgroups().unwrap_or_default().into_iter().map(Gid::as_raw);
+    all.filter(|group| *group != own && Some(*group) != of_daemon).collect()
 }
 
 /// Takes a container away, whatever it does; one that is gone is none.
@@ -213,7 +233,7 @@ pub fn remove_orphans(engine: &[String], watch: &Watch<'_>) -> Result<BTreeSet<S
     let is_nobodys = |name: &&String| {
         of_name(name).is_some_and(|(key, token)| {
             let is_over = watch.before.contains(*name) && !watch.running.contains(&token);
-            if key == own { is_over } else { !witness::is_called(key) }
+            if key == own { is_over } else { !witness::is_called(key, Whose::Anybody) }
         })
     };
     remove_all(engine, all.iter().filter(is_nobodys))?;
@@ -226,7 +246,9 @@ pub fn remove_orphans(engine: &[String], watch: &Watch<'_>) -> Result<BTreeSet<S
 /// What the engine could not do.
 pub fn orphans(engine: &[String]) -> Result<Vec<String>, String> {
     let all = of_this_host(engine, rustix::process::geteuid().is_root())?;
-    let is_nobodys = |name: &String| of_name(name).is_some_and(|(key, _)| !witness::is_called(key));
+    let is_nobodys = |name: &String| {
+        of_name(name).is_some_and(|(key, _)| !witness::is_called(key, Whose::Anybody))
+    };
     Ok(all.into_iter().filter(is_nobodys).collect())
 }
 

@@ -42,6 +42,16 @@ pub fn bytes(bytes: &[u8]) -> String {
     out
 }
 
+/// The first of many texts in one line, and how many more there are; none of none.
+#[must_use]
+pub fn first_of(mut all: impl Iterator<Item = String>, most: usize) -> Option<String> {
+    let first: Vec<String> = all.by_ref().take(most).collect();
+    let more = all.count();
+    let more = (more > 0).then(|| format!("and {more} more"));
+    let joined = first.into_iter().chain(more).collect::<Vec<_>>().join("; ");
+    (!joined.is_empty()).then_some(joined)
+}
+
 /// The path that [`path`] has written so; none where it has not.
 #[must_use]
 pub fn path_of(written: &str) -> Option<PathBuf> {
@@ -115,6 +125,14 @@ fn pair(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_texts_the_first_are_told_and_how_many_more_there_are() {
+        let of = |count: usize, most| first_of((0..count).map(|it| it.to_string()), most);
+        assert_eq!(of(0, 2), None);
+        assert_eq!(of(2, 2).unwrap(), "0; 1");
+        assert_eq!(of(500_000, 2).unwrap(), "0; 1; and 499998 more");
+    }
 
     #[test]
     fn every_byte_string_has_its_own_text() {

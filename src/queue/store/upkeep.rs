@@ -1,6 +1,6 @@
 //! What is taken out of the queue when it has been kept for long enough, and what keeps its files small. Only rows go:
-//! inputs and results are nobody's here to remove. What is put aside for a person goes only where its cause lies in the
-//! item itself, never where it lies in the host or its configuration.
+//! inputs and results are nobody's here to remove. What failed for good or is put aside for a person goes only where its cause
+//! lies in the item itself, never where it lies in the host or its configuration.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,14 +44,14 @@ const UNKNOWN: &str = "(intake IS NULL OR gone_ms <= {now} - 86400000)";
 fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
     let classes: Vec<String> =
         OF_THE_ITEM.iter().map(|class| format!("'{}'", class.name())).collect();
-    let aside = format!("AND class IN ({})", classes.join(", "));
+    let of_the_item = format!("AND class IN ({})", classes.join(", "));
     let mut kinds = vec![
         (State::Done, keep.done, String::new()),
-        (State::Failed, keep.failed, String::new()),
+        (State::Failed, keep.failed, of_the_item.clone()),
         (State::Cancelled, keep.cancelled, String::new()),
     ];
     if with_quarantine {
-        kinds.push((State::Quarantined, keep.quarantined, aside));
+        kinds.push((State::Quarantined, keep.quarantined, of_the_item));
     }
     kinds.retain(|(_, kept, _)| !kept.is_zero());
     kinds
