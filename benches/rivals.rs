@@ -157,6 +157,7 @@ pub fn put(store: &mut Store, from: usize, count: usize) {
             output_dir: None,
             stamp: None,
             intake: None,
+            offered_by: None,
         })
         .collect();
     store.submit(&jobs).unwrap();

@@ -362,7 +362,8 @@ pub struct Run {
     #[arg(long)]
     pub again: bool,
 
-    /// How many at once, also as TYPE=N; as many as there are cores where it is not given
+    /// How many at once, also as TYPE=N; where it is not given, of a command as many as there are cores, and of a type as its
+    /// file says
     #[arg(long, value_name = "[TYPE=]N")]
     pub count: Option<String>,
 
@@ -443,7 +444,7 @@ pub enum JobsOf {
         #[command(flatten)]
         at: QueueAt,
     },
-    /// Let jobs that failed, were called off or wait begin anew, with nothing used up
+    /// Let jobs that failed, were called off or wait begin anew, with nothing used up; one that is done where its number is given
     Retry(Change),
     /// Call jobs off: at once what waits, at its worker's next sign of life what runs
     Cancel(Change),
@@ -528,7 +529,8 @@ pub struct Filter {
     /// Of this type
     #[arg(long = "type", value_name = "NAME")]
     pub kind: Option<String>,
-    /// Whose last failure was of this class: failed, timed-out, permanent, conflict, infrastructure, configuration, crashed
+    /// Whose last failure was of this class: failed, timed-out, permanent, conflict, infrastructure, configuration, crashed;
+    /// or that a person has put aside: set-aside
     #[arg(long, value_name = "NAME")]
     pub class: Option<String>,
     /// That stand so: pending, retryable, running, done, failed, cancelled, quarantined

@@ -572,7 +572,8 @@ fn one_that_finds_its_storage_gone_again_is_charged_and_keeps_no_other_back() {
     let config = it.dir.join("unwedge.toml");
     let watched = format!("[[mount]]\npath = \"{store}\"\nfstype = \"fuse.faultfs\"\n");
     fs::write(&config, fs::read_to_string(&config).unwrap() + &watched).unwrap();
-    it.before = format!("{} faultfs --background {store}; ", env!("CARGO_BIN_EXE_unwedge"));
+    let mounts = format!("{} faultfs --background {store}", env!("CARGO_BIN_EXE_unwedge"));
+    it.before = format!("{mounts}; chmod 1777 {store}; ");
     let gate = |it: &Box_| {
         it.watches(&serde_json::json!({ store.as_str(): { "verdict": "live", "open": true } }));
     };

@@ -326,6 +326,55 @@ fn before_any_round_was_there_storage_that_is_named_is_not_open() {
 }
 
 #[test]
+fn what_another_host_has_offered_from_a_directory_of_its_own_is_not_called_gone_here() {
+    let test =
+        "intake::what_another_host_has_offered_from_a_directory_of_its_own_is_not_called_gone_here";
+    if !can(test) {
+        return;
+    }
+    for db in Db::both(test) {
+        let desk = Desk::new(&db, "after = \"delete\"\n");
+        let gone = || db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NOT NULL").len();
+        desk.put("a", "x");
+        desk.takes(1, 0);
+        db.rows("UPDATE unwedge_jobs SET offered_by = 'another' RETURNING id");
+        fs::rename(desk.file("a"), desk.dir.path().join("away")).unwrap();
+        desk.takes(0, 0);
+        assert_eq!(gone(), 0, "it may lie there");
+        // what lies here as well is this host's to delete once it is done
+        fs::rename(desk.dir.path().join("away"), desk.file("a")).unwrap();
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let token = claim(&mut store, "w", &[], 1)[0].token;
+        store.end(&[ending(token, State::Done)], "0", "w").unwrap();
+        desk.takes(0, 1);
+        assert_eq!(gone(), 1);
+    }
+}
+
+#[test]
+fn an_intake_that_is_called_otherwise_now_goes_on_with_what_it_had() {
+    let test = "intake::an_intake_that_is_called_otherwise_now_goes_on_with_what_it_had";
+    if !can(test) {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "after = \"delete\"\n");
+    desk.put("a", "x");
+    desk.takes(1, 0);
+    let config = desk.dir.path().join("unwedge.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("name = \"in\"", "name = \"new\"")).unwrap();
+    desk.takes(0, 0);
+    let mut store = db.open();
+    worker(&mut store, "w");
+    let token = claim(&mut store, "w", &[], 1)[0].token;
+    store.end(&[ending(token, State::Done)], "0", "w").unwrap();
+    desk.takes(0, 1);
+    assert_eq!(db.rows("SELECT intake FROM unwedge_jobs WHERE gone_ms IS NOT NULL"), [["new"]]);
+}
+
+#[test]
 fn an_input_that_was_away_with_its_storage_is_known_again() {
     if !can("intake::an_input_that_was_away_with_its_storage_is_known_again") {
         return;

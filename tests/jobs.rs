@@ -215,13 +215,31 @@ fn what_a_worker_needs_is_said_and_a_version_is_a_version() {
         assert_eq!((code, said.as_str()), (Some(1), "asked, and not gone yet: some:1:2:3\n"));
         let (code, said) = desk.say("workers stop other");
         assert!(code == Some(1) && said.contains("other: no such worker"), "{said}");
+        // what is mistyped is no empty list
+        for (words, why) in [
+            ("jobs list --type knd", "knd: no such type is known here; there are kind, t"),
+            ("jobs retry --type knd", "knd: no such type is known here"),
+            ("jobs quarantine --where type=knd --because x", "knd: no such type is known here"),
+            ("jobs cancel --class faild", "--class faild: no such class; there are failed, "),
+        ] {
+            let (code, said) = desk.say(words);
+            assert!(code == Some(1) && said.contains(why), "{words}: {said}");
+        }
+        let found =
+            |input: &str| desk.ok(&format!("jobs list --input {input}")).matches("pending").count();
+        let here = desk.dir.path().display().to_string();
+        assert_eq!(
+            [".", "./", "a", "./a", &here, &format!("{here}//")].map(found),
+            [1; 6],
+            "however it is spelled"
+        );
 
         let (code, said) = desk.say("queue want-version 1.x");
         assert!(code == Some(1) && said.contains("1.x: expected a version"), "{said}");
         desk.ok("queue want-version 9.0.0");
         let about = desk.json("queue check");
         assert_eq!(about["about"]["workers"], "of version 9.0.0 or later");
-        assert_eq!((&about["jobs"], &about["about"]["schema"]), (&1.into(), &"3".into()));
+        assert_eq!((&about["jobs"], &about["about"]["schema"]), (&1.into(), &"4".into()));
     }
 }
 
@@ -734,10 +752,14 @@ fn each_verb_gives_up_on_a_server_that_is_mute_within_the_queues_timeout() {
         "queue want-version 0.0.1",
         "jobs submit --wait --timeout 60s ./kind.toml a",
     ];
+    let runs = ["", "--dry-run "].map(|how| {
+        format!("run {how}--queue postgres://u@127.0.0.1:{port}/q --output out/{{name}} a -- /bin/true {{input}}")
+    });
     let asked: Vec<(&str, Instant, std::process::Child)> = VERBS
         .iter()
         .copied()
         .chain(more)
+        .chain(runs.iter().map(String::as_str))
         .map(|words| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
             command.arg("--config").arg(at("unwedge.toml")).args(words.split(' '));

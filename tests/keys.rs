@@ -158,7 +158,7 @@ fn each_key_says_how_long_something_is_kept() {
         ),
         (
             "keep_failed",
-            "UPDATE unwedge_jobs SET state = 'failed', finished_ms = changed_ms - 3600000",
+            "UPDATE unwedge_jobs SET state = 'failed', class = 'failed', finished_ms = changed_ms - 3600000",
             "",
         ),
         (
@@ -257,8 +257,10 @@ fn each_key_of_a_type_has_its_effect() {
         "fetch = { argv = [\"/bin/sh\", \"-c\", \"sleep 60\", \"{to}\"], limit = \"1s\" }\n",
         "deliver = { argv = [\"/bin/sh\", \"-c\", \"sleep 60\", \"{from}\"], limit = \"1s\" }\n",
     ] {
-        let kind = sh("cp $1 $2", ONCE).replace("OUT/", "/nowhere/out/");
-        let kind = more.to_owned() + &kind;
+        let mut kind = more.to_owned() + &sh("cp $1 $2", ONCE);
+        if more.starts_with("deliver") {
+            kind = kind.replace("OUT/", "/nowhere/out/");
+        }
         let Some(desk) = Desk::new(test, &kind, "grace = \"1s\"\n") else { return };
         if more.starts_with("fetch") {
             let words = ["jobs", "submit", "t", "/nowhere/in/a"];

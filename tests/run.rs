@@ -935,6 +935,30 @@ fn a_directory_is_a_result_as_a_whole_and_never_the_same_as_another() {
 }
 
 #[test]
+fn however_a_file_is_spelled_it_is_one_job() {
+    for db in Db::both("however_a_file_is_spelled_it_is_one_job") {
+        let desk = Desk::new(&db);
+        desk.input("a", "x");
+        let script = desk.script(&format!("echo run >>{}; cp $1 $2", desk.path("runs").display()));
+        for (file, output) in
+            [("in/a", "out/{name}"), ("./in/a", "out/{name}"), ("in//a", "./out/{name}")]
+        {
+            let (code, said) = desk.run(
+                &["--output", output],
+                &[PathBuf::from(file)],
+                &[&script, "{input}", "{output}"],
+            );
+            assert_eq!(code, Some(0), "{file}: {said}");
+        }
+        // the last is another type, as it says something else, and its output the same
+        let keys = db.rows("SELECT DISTINCT key, output FROM unwedge_jobs");
+        let at = |name: &str| desk.path(name).display().to_string();
+        assert_eq!(keys, [[at("in/a"), at("out/a")]]);
+        assert_eq!(fs::read_to_string(desk.path("runs")).unwrap(), "run\nrun\n");
+    }
+}
+
+#[test]
 fn so_many_run_at_once_as_was_said_of_the_type() {
     let db = Db::file();
     let desk = Desk::new(&db);

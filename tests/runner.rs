@@ -1049,6 +1049,23 @@ host_test! {
 }
 
 host_test! {
+    fn who_puts_a_job_in_as_root_starts_the_unit_where_nobody_takes_it_and_that_is_wanted(host) {
+        furnish(&host, &[("t", &script("", "cp $1 $2"))], "poll = \"200ms\"");
+        host.ok("cd /srv/in; tee a b c <<<x; unwedge jobs submit t a; test $(systemctl show -P ActiveState unwedge-runner) = inactive");
+        configure(&host, "poll = \"200ms\"\nautostart = true", "");
+        host.ok("cd /srv/in; unwedge jobs submit --dry-run t b; test $(systemctl show -P ActiveState unwedge-runner) = inactive");
+        host.ok("cd /srv/in; unwedge jobs submit --wait t b; test -s /srv/out/a; test -s /srv/out/b; test $(systemctl show -P ActiveState unwedge-runner) = active");
+        // whoever is not root is told who is there, and what starts one
+        let as_other = |words: &str| host.bash(&format!("cd /srv/in; setpriv --reuid=unwedge --regid=unwedge --init-groups unwedge {words} 2>&1"));
+        let said = as_other("workers start");
+        assert!(said.code == Some(0) && said.stdout.contains("is there already"), "{said:?}");
+        host.ok("systemctl stop unwedge-runner");
+        let said = as_other("jobs submit t c");
+        assert!(said.code == Some(0) && said.stdout.contains("only root may start it: systemctl start unwedge-runner.service"), "{said:?}");
+    }
+}
+
+host_test! {
     fn jobs_that_end_within_their_time_are_done_before_the_runner_ends(host) {
         furnish(&host, &[("long", &script("", "touch /srv/out/began-$(basename $1); until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2"))], "drain = \"40s\"");
         host.ok("systemctl start unwedge-runner; echo x >/srv/in/a; cd /srv/in; unwedge jobs submit long a b");
@@ -1056,6 +1073,17 @@ host_test! {
         // systemd would start one again that was only asked to end: it is stopped by that, which waits for what it has
         let would = host.ok("cd /; unwedge workers stop --here --dry-run");
         assert!(would.starts_with("would be asked to end: "), "{would}");
+        // who is named wrongly stops nobody, nor does a name that is empty, or another queue
+        let own = "$(unwedge workers list --json | grep -o '\"id\":\"[^\"]*' | cut -d'\"' -f4)";
+        for (words, why) in [
+            (format!("nobody {own}"), "nobody was asked"),
+            ("''".to_owned(), "a worker without a name"),
+            ("--here --queue sqlite:///run/other.db".to_owned(), "there is no queue there"),
+        ] {
+            let said = host.bash(&format!("cd /; unwedge workers stop {words} 2>&1"));
+            assert!(said.code == Some(1) && said.stdout.contains(why), "{said:?}");
+            host.ok("test $(systemctl show -P ActiveState unwedge-runner) = active; cd /; (! unwedge --json workers list | grep -q '\"draining\"')");
+        }
         host.ok("(cd /; unwedge workers stop --here >/run/said 2>&1; echo $? >>/run/said) & disown");
         host.until("cd /; unwedge --json workers list | grep -q '\"draining\"'");
         host.ok("(! grep -q . /run/said); touch /srv/in/go");

@@ -18,13 +18,17 @@ use crate::config::sentinel::Kind;
 use crate::probes::bucket;
 use crate::probes::gate::{self, Watch};
 use crate::probes::intake::{self as probe, Entry, Listing};
+use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
+use crate::queue::store::upkeep::TakenIn;
 use crate::queue::store::{NewJob, Store};
 use crate::sys::clock::{Deadline, boottime, pause};
 use crate::sys::s3::{Object, Trouble};
 use crate::sys::text;
 
+/// How long a directory may take for an answer.
+const DIR_LIMIT: Duration = Duration::from_secs(60);
 /// How long the deletion of one file may take.
 const DELETE_LIMIT: Duration = Duration::from_secs(10);
 /// So many are put in at a time: nobody waits long for their lock.
@@ -121,6 +125,7 @@ pub fn pass(
     let wanted = there.files.iter().filter(|it| is_wanted(intake, &it.name)).count();
     let mut passed = Passed { incomplete: wanted - complete.len(), ..Passed::default() };
     memory.refused.retain(|_, (due, _)| *due > boottime());
+    let own = host_of(&intake.source);
     let mut new = Vec::new();
     for entry in complete {
         let path = intake.source.file(&entry.name);
@@ -144,7 +149,10 @@ pub fn pass(
             continue;
         }
         match job_of(&kind, &path, output.as_deref(), &watch) {
-            Ok(job) => new.push(NewJob { key, intake: Some(intake.name.clone()), ..job }),
+            Ok(job) => {
+                let offered_by = own.clone();
+                new.push(NewJob { key, intake: Some(intake.name.clone()), offered_by, ..job });
+            }
             Err(why) => passed.wrong(why),
         }
         // as they come: nobody keeps half a million of them in memory, and what is put in stays
@@ -169,7 +177,7 @@ pub fn pass(
 /// What lies there.
 fn list(settings: &Settings, intake: &Intake, limit: Duration) -> Result<Listing, String> {
     match &intake.source {
-        Source::Dir(dir) => probe::list(dir, limit),
+        Source::Dir(dir) => probe::list(dir, limit.min(DIR_LIMIT)),
         Source::Bucket { name, prefix, .. } => {
             let client = bucket::client(&settings.bucket, name);
             let found = client.and_then(|it| it.list(prefix, limit).map_err(|why| why.to_string()));
@@ -220,13 +228,25 @@ pub fn once(settings: &Settings, deadline: Deadline) -> Vec<String> {
         return wrong;
     };
     let mut link = Link::to(queue.clone());
+    let mut left = u32::try_from(settings.intake.len()).unwrap_or(u32::MAX);
     for intake in &settings.intake {
         let memory = &mut Memory::default();
-        let done = pass(&mut link, settings, intake, Comes::Once, memory, deadline.left());
+        // one that is slow takes no other's time
+        let own = deadline.left() / left.max(1);
+        left = left.saturating_sub(1);
+        let done = pass(&mut link, settings, intake, Comes::Once, memory, own);
         let trouble = done.map_or_else(|why| vec![why], |passed| passed.trouble);
         wrong.extend(trouble.into_iter().map(|why| format!("intake {}: {why}", intake.name)));
     }
     wrong
+}
+
+/// Whose it is: a directory may be this host's own, and a bucket is everybody's.
+fn host_of(source: &Source) -> Option<String> {
+    match source {
+        Source::Dir(_) => Some(witness::host()),
+        Source::Bucket { .. } => None,
+    }
 }
 
 fn kind_of(settings: &Settings, name: &str) -> Result<JobType, String> {
@@ -338,19 +358,24 @@ fn sweep(
         .map(|it| (text::path(&intake.source.file(&it.name)), it.version.as_str()))
         .collect();
     let fault = |Fault(why): Fault| format!("the queue: {why}");
+    let own = host_of(&intake.source);
     let mut after = 0;
     loop {
         let (name, most) = (intake.name.clone(), u32::try_from(AT_ONCE).unwrap_or(u32::MAX));
         let jobs = link.ask(move |store| store.taken_in(&name, after, most)).map_err(fault)?;
-        let Some(last) = jobs.last().map(|it| it.0) else { return Ok(()) };
+        let Some(last) = jobs.last().map(|it| it.id) else { return Ok(()) };
         after = last;
         let mut gone = Vec::new();
-        for (id, input, key, is_done) in jobs {
+        for TakenIn { id, input, key, is_done, offered_by } in jobs {
             if deadline.passed() {
                 break;
             }
             let version = key.rsplit_once('@').map_or("", |(_, version)| version);
             let is_there = there.get(&input) == Some(&version);
+            // what another host has offered may lie in a directory of its own
+            if !is_there && offered_by.is_some() && offered_by != own {
+                continue;
+            }
             if is_there && !(is_done && intake.after == After::Delete) {
                 continue;
             }

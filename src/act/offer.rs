@@ -24,7 +24,7 @@ pub fn jobs_of(
     let mut outputs: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
     let mut jobs = Vec::with_capacity(files.len());
     for file in files {
-        let input = if Address::of(file).is_some() { file.clone() } else { base.join(file) };
+        let input = absolute(file, base);
         let output = kind.output_of(&input, base);
         if let Some(output) = &output
             && let Some(other) = outputs.insert(output.clone(), file)
@@ -40,6 +40,15 @@ pub fn jobs_of(
         jobs.push(job_of(kind, &input, output.as_deref(), watch)?);
     }
     Ok(jobs)
+}
+
+/// A file as a job has it, below `base` where it is relative: `./a`, `a` and `a/` are one. An object stays as it is.
+#[must_use]
+pub fn absolute(file: &Path, base: &Path) -> PathBuf {
+    if Address::of(file).is_some() {
+        return file.to_owned();
+    }
+    base.join(file).components().collect()
 }
 
 /// A file as a job of a type whose result goes there.
@@ -94,5 +103,6 @@ pub fn job_of(
         output: output.map(text::path),
         stamp: None,
         intake: None,
+        offered_by: None,
     })
 }

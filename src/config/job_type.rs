@@ -492,7 +492,8 @@ impl JobType {
     pub fn output_of(&self, input: &Path, base: &Path) -> Option<PathBuf> {
         let marks = Marks { input, output: None, local: None, id: 0 };
         let output = filled(self.output.as_ref()?, &marks);
-        Some(if Address::of(&output).is_some() { output } else { base.join(output) })
+        let is_object = Address::of(&output).is_some();
+        Some(if is_object { output } else { base.join(output).components().collect() })
     }
 }
 

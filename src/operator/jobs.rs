@@ -1,16 +1,20 @@
 //! `unwedge jobs`: what there is, why it stands as it does, and what a person may change of it.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::{self, Asking};
 use super::{Said, by};
+use crate::act::offer::absolute;
 use crate::act::scratch;
 use crate::cli;
+use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
-use crate::decide::attempts::{State, Token};
+use crate::decide::attempts::{Class, State, Token};
 use crate::decide::why::{self, Why};
 use crate::manifest;
 use crate::probes::gate;
@@ -45,6 +49,7 @@ pub fn list(
         which.states = State::ALL.into_iter().filter(|state| *state != State::Done).collect();
     }
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    refuse_unknown(settings, &mut asking, &which)?;
     let (jobs, now_ms) =
         asking.ask(move |store| Ok((store.list(&which, Order::Newest, most)?, store.now_ms()?)))?;
     Ok(if json { report::list_json(&jobs, now)? } else { report::list(&jobs, now_ms) }.into())
@@ -145,6 +150,7 @@ pub fn change(
         which.states = vec![State::Failed, State::Cancelled, State::Retryable];
     }
     let mut asking = Asking::to(settings, asked.at.queue.as_deref())?;
+    refuse_unknown(settings, &mut asking, &which)?;
     let named = asked.ids.len();
     let changed = carry_out(&mut asking, &which, change, asked.dry_run)?;
     if !asked.dry_run && *change == Change::Cancel {
@@ -169,6 +175,7 @@ pub fn quarantine(
     let which = rule_of(rule)?;
     let change = Change::Quarantine(because.to_owned());
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
+    refuse_unknown(settings, &mut asking, &which)?;
     let changed = carry_out(&mut asking, &which, &change, dry_run)?;
     if !dry_run && !changed.jobs.is_empty() {
         clear_up(&mut asking, &changed.jobs, settings);
@@ -255,16 +262,52 @@ fn which(filter: &cli::Filter) -> Result<Which> {
         .as_ref()
         .map(|time| duration::parse(time).map_err(|why| anyhow!("--older {time}: {why}")))
         .transpose()?;
-    let base = std::env::current_dir().context("the working directory")?;
+    let class = filter.class.as_ref().map(|name| class_of(name));
+    let class = class.transpose().map_err(|why| anyhow!("--class {why}"))?;
+    let input = filter.input.as_ref().map(|path| input_of(path)).transpose()?;
     Ok(Which {
         ids: None,
         kind: filter.kind.clone(),
-        class: filter.class.clone(),
+        class,
         states: states?,
         older,
-        input: filter.input.as_ref().map(|path| text::path(&base.join(path))),
+        input,
         stamp: None,
     })
+}
+
+/// A class by its name.
+fn class_of(name: &str) -> Result<String, String> {
+    // what a person has put aside that had not failed
+    let known: Vec<&str> = Class::ALL.map(Class::name).into_iter().chain(["set-aside"]).collect();
+    let is_known = known.contains(&name);
+    let why = || format!("{name}: no such class; there are {}", known.join(", "));
+    is_known.then(|| name.to_owned()).ok_or_else(why)
+}
+
+/// An input, or what inputs lie below, as jobs have it.
+fn input_of(path: &Path) -> Result<String> {
+    let base = std::env::current_dir().context("the working directory")?;
+    let written = text::path(&absolute(path, &base));
+    Ok(written.trim_end_matches('/').to_owned())
+}
+
+/// Refuses a type that no job has ever been of: whoever mistypes one would be told that all is well.
+fn refuse_unknown(settings: &Settings, asking: &mut Asking, which: &Which) -> Result<()> {
+    let Some(kind) = &which.kind else { return Ok(()) };
+    let mut known: BTreeSet<String> = asking.ask(|store| {
+        let lanes = store.lanes()?.into_iter().map(|it| it.kind);
+        Ok(lanes.chain(store.counts()?.into_iter().map(|(kind, _, _)| kind)).collect())
+    })?;
+    // one of this host that nobody has put anything in of
+    let types = settings.jobs.as_ref().and_then(|jobs| JobType::read_all(&jobs.dir).ok());
+    known.extend(types.into_iter().flat_map(|it| it.good).map(|it| it.name));
+    if known.contains(kind) {
+        return Ok(());
+    }
+    let known: Vec<String> = known.into_iter().collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    bail!("{kind}: no such type is known here; there are {known}")
 }
 
 /// What a rule says, such as `type=pdftext`.
@@ -276,11 +319,15 @@ fn rule_of(rule: &[String]) -> Result<Which> {
         if value.is_empty() {
             return Err(said("the value is missing"));
         }
+        let same = |it: &&String| it.split_once('=').is_some_and(|(other, _)| other == key);
+        if rule.iter().filter(same).count() > 1 {
+            return Err(said("it is said twice, and all of a rule must hold"));
+        }
         match key {
             "type" => which.kind = Some(value.to_owned()),
-            "class" => which.class = Some(value.to_owned()),
+            "class" => which.class = Some(class_of(value).map_err(|why| said(&why))?),
             "age" => which.older = Some(duration::parse(value).map_err(|why| said(&why))?),
-            "input" => which.input = Some(value.to_owned()),
+            "input" => which.input = Some(input_of(Path::new(value))?),
             "stamp" => {
                 which.stamp = Some(match value {
                     "missing" => StampIs::Missing,
@@ -402,6 +449,12 @@ mod tests {
         };
         let which = rule("type=a,age=7d,stamp=missing,class=failed,input=/srv/x").unwrap();
         assert_eq!(which.kind.as_deref(), Some("a"));
+        let input = |text: &str| rule(&format!("input={text}")).unwrap().input.unwrap();
+        assert_eq!(
+            ["/srv/in/", "/srv/./in", "s3://b/in/"].map(input),
+            ["/srv/in", "/srv/in", "s3://b/in"]
+        );
+        assert!(input("a").ends_with("/a") && input("a").starts_with('/'));
         assert_eq!(which.older, Some(Duration::from_secs(7 * 86_400)));
         assert_eq!(which.stamp, Some(StampIs::Missing));
         for (text, expected) in [
@@ -410,6 +463,8 @@ mod tests {
             ("stamp=odd", "--where stamp=odd: expected missing or malformed"),
             ("kind=a", "--where kind=a: expected type, class, age, input or stamp"),
             ("age=7", "--where age=7: "),
+            ("class=faild", "--where class=faild: faild: no such class; there are failed, "),
+            ("class=failed,type=a,class=crashed", "--where class=failed: it is said twice"),
         ] {
             assert!(rule(text).unwrap_err().starts_with(expected), "{text}");
         }

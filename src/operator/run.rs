@@ -56,6 +56,8 @@ const ENVIRONMENT: [&str; 9] =
     ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
 /// So many jobs are taken at a time.
 const BATCH: u32 = 64;
+/// So many are asked for, or put in, by one question.
+const AT_ONCE: usize = 1000;
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
@@ -85,8 +87,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     };
     let queue = asking::at(&url, settings.queue.as_ref());
     if asked.dry_run {
-        let store = Store::look(&queue).map_err(asking::said)?;
-        let would = would(store, &kind, &jobs, asked)?;
+        let would = would(&queue, &kind, &jobs, asked)?;
         out::print(&worked::would(&would, json, &Now::take()?)?)?;
         return Ok(0);
     }
@@ -95,10 +96,10 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         // of runs before, for as long as a service keeps its own
         let _ = upkeep::remove_logs(dir, Keep::default().logs, &Now::take()?);
     }
-    let mut store = Store::open(&queue).map_err(asking::said)?;
-    refuse_another(&mut store, &kind)?;
+    let mut link = Link::to(queue.clone());
+    refuse_another(&mut link, &kind)?;
     prepare(&jobs, &gate::open(run_dir))?;
-    let put = put_in(&mut store, &jobs, asked.again)?;
+    let put = put_in(&mut link, &jobs, asked.again)?;
     let names: BTreeMap<i64, &str> =
         put.iter().zip(&jobs).map(|(id, job)| (*id, job.input.as_str())).collect();
     let ids: Vec<i64> = names.keys().copied().collect();
@@ -246,8 +247,8 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
 }
 
 /// Refuses a type that a worker of the queue knows otherwise: its lane would hand nothing out here.
-fn refuse_another(store: &mut Store, kind: &JobType) -> Result<()> {
-    let workers = store.all_workers(false).map_err(asking::said)?;
+fn refuse_another(link: &mut Link, kind: &JobType) -> Result<()> {
+    let workers = link.ask(|store| store.all_workers(false)).map_err(asking::said)?;
     let differs = |it: &&Worker| {
         it.standing().takes_work()
             && it.types.get(&kind.name).is_some_and(|mark| mark.digest != kind.digest())
@@ -266,17 +267,24 @@ fn refuse_another(store: &mut Store, kind: &JobType) -> Result<()> {
 
 /// What would be done with each file.
 fn would<'a>(
-    store: Option<Store>,
+    queue: &Queue,
     kind: &JobType,
     jobs: &'a [NewJob],
     asked: &cli::Run,
 ) -> Result<Vec<Would<'a>>> {
     let (mut known, mut again) = (BTreeMap::new(), Vec::new());
-    if let Some(mut store) = store {
-        refuse_another(&mut store, kind)?;
-        known = store.known(jobs).map_err(asking::said)?;
+    let own = queue.clone();
+    let look = within(queue.timeout, move || Store::look(&own).map(|it| it.is_some()));
+    if look.map_err(|why| anyhow!("the queue: {why}"))?.map_err(asking::said)? {
+        let mut link = Link::look(queue.clone());
+        refuse_another(&mut link, kind)?;
+        for (nth, some) in jobs.chunks(AT_ONCE).enumerate() {
+            let some = some.to_vec();
+            let found = link.ask(move |store| store.known(&some)).map_err(asking::said)?;
+            known.extend(found.into_iter().map(|(at, it)| (nth * AT_ONCE + at, it)));
+        }
         let ids: Vec<i64> = known.values().map(|it| it.id).collect();
-        let stand = store.stand(&ids).map_err(asking::said)?;
+        let stand = stand_of(&mut link, &ids)?;
         let outputs = known.iter().filter_map(|(nth, it)| Some((*it, jobs.get(*nth)?)));
         again = to_do_again(outputs, &stand, asked.again)?;
     }
@@ -390,16 +398,34 @@ fn to_do_again<'a>(
 }
 
 /// Puts them in, and has those that are over begin anew for which that may end otherwise; their numbers, in this order.
-fn put_in(store: &mut Store, jobs: &[NewJob], aside_too: bool) -> Result<Vec<i64>> {
-    let put = store.submit(jobs).map_err(asking::said)?;
+fn put_in(link: &mut Link, jobs: &[NewJob], aside_too: bool) -> Result<Vec<i64>> {
+    let mut put = Vec::with_capacity(jobs.len());
+    for some in jobs.chunks(AT_ONCE) {
+        let some = some.to_vec();
+        put.extend(link.ask(move |store| store.submit(&some)).map_err(asking::said)?);
+    }
     let ids: Vec<i64> = put.iter().map(|it| it.id).collect();
-    let stand = store.stand(&ids).map_err(asking::said)?;
+    let stand = stand_of(link, &ids)?;
     let again = to_do_again(put.iter().copied().zip(jobs), &stand, aside_too)?;
-    let again = Which::ids(&again);
     for change in [Change::Retry, Change::Release] {
-        store.change(&again, &change, &super::by(), false).map_err(asking::said)?;
+        for some in again.chunks(AT_ONCE) {
+            let (which, change) = (Which::ids(some), change.clone());
+            let change =
+                move |store: &mut Store| store.change(&which, &change, &super::by(), false);
+            link.ask(change).map_err(asking::said)?;
+        }
     }
     Ok(ids)
+}
+
+/// How they stand, some at a time: each question has its own limit.
+fn stand_of(link: &mut Link, ids: &[i64]) -> Result<Vec<Standing>> {
+    let mut stand = Vec::with_capacity(ids.len());
+    for some in ids.chunks(AT_ONCE) {
+        let some = some.to_vec();
+        stand.extend(link.ask(move |store| store.stand(&some)).map_err(asking::said)?);
+    }
+    Ok(stand)
 }
 
 /// Why the next of the jobs is not running, and the present of the queue; nothing where none waits.

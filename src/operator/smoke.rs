@@ -46,6 +46,7 @@ pub fn smoke(
         output_dir: None,
         stamp: None,
         intake: None,
+        offered_by: None,
     };
     let id =
         asking.ask(move |store| store.submit(&[job]))?.first().context("it was not put in")?.id;

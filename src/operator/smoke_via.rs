@@ -55,7 +55,13 @@ pub fn smoke(
     let name = format!("unwedge-smoke-{}{}", boottime().as_nanos(), ending.unwrap_or_default());
     let input = intake.source.file(Path::new(&name));
     let start = boottime();
-    on_storage(settings, intake, &input, Deed::Put(bytes))?;
+    if let Err(why) = on_storage(settings, intake, &input, Deed::Put(bytes)) {
+        // as far as it came
+        return match on_storage(settings, intake, &input, Deed::Remove) {
+            Ok(()) => Err(why),
+            Err(left) => Err(why.context(format!("and something of it is left: {left:#}"))),
+        };
+    }
     let put = boottime().saturating_sub(start);
     let deadline = Deadline::after(patience);
     let found = taken_in(&mut asking, &input, &deadline);
@@ -158,9 +164,10 @@ fn put(all: &[crate::config::bucket::Bucket], path: &Path, bytes: &[u8]) -> Resu
     // complete at once, by its name
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let hidden = path.with_file_name(format!(".{name}"));
-    std::fs::write(&hidden, bytes)
-        .and_then(|()| std::fs::rename(&hidden, path))
-        .map_err(|error| error.to_string())
+    std::fs::write(&hidden, bytes).and_then(|()| std::fs::rename(&hidden, path)).map_err(|error| {
+        let _ = std::fs::remove_file(&hidden);
+        error.to_string()
+    })
 }
 
 fn remove(all: &[crate::config::bucket::Bucket], path: &Path) -> Result<(), String> {

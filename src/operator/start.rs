@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::Value;
 
 use super::Said;
 use super::asking::Asking;
@@ -41,7 +42,8 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
     // what only root may ask for comes first
     let unit = RUNNER.service();
     let is_unit = has_unit(settings, &unit);
-    if is_unit && !dry_run && rustix::process::geteuid().is_root() {
+    let is_asked = is_unit && !dry_run && rustix::process::geteuid().is_root();
+    if is_asked {
         units::ask(&settings.host.systemctl, "start", &unit).map_err(|why| anyhow!(why))?;
         // it is there once its queue has answered; who asks the queue is not root any more
         match units::come_up(&settings.host.systemctl, &unit, EACH * TRIES) {
@@ -49,15 +51,16 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
             Ok(Up::Failed | Up::Not(_)) => bail!("{}", gave_up(settings, &unit)),
             Err(why) => bail!("{why}"),
         }
-    } else if is_unit && !dry_run {
-        bail!("{unit} is there, and only root may start it: systemctl start {unit}");
     }
     let mut asking = Asking::to(settings, None)?;
-    if !is_unit
+    if !is_asked
         && asking.is_made()?
         && let Some(there) = here(&mut asking, |_| true)?
     {
         return Ok(format!("worker {} is there already\n", there.id).into());
+    }
+    if is_unit && !is_asked && !dry_run {
+        bail!("{unit} is not up, and only root may start it: systemctl start {unit}");
     }
     if dry_run {
         let what = if is_unit { unit } else { "a process of its own".to_owned() };
@@ -100,6 +103,28 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
         "it did not come up in {TRIES} tries, and nothing of it is left; it said: {}",
         text::tail(&said, TAIL)
     )
+}
+
+/// Whether this is root on a host where systemd has the runner, and nobody takes jobs of this type. A copy of this program asks
+/// the queue, as nobody is root any more who has.
+pub fn is_wanted(settings: &Settings, kind: &str) -> bool {
+    /// It asks three questions.
+    const LIMIT: Duration = Duration::from_secs(60);
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root || !has_unit(settings, &RUNNER.service()) {
+        return false;
+    }
+    let Ok(own) = std::env::current_exe() else { return false };
+    let mut argv = vec![own.into_os_string()];
+    if let Some(file) = &settings.file {
+        argv.extend([OsString::from("--config"), file.into()]);
+    }
+    // as a job of any name would be put in
+    let asked = ["--json", "jobs", "submit", "--dry-run", kind, "/nowhere"];
+    argv.extend(asked.map(OsString::from));
+    let said = command::run(&argv, LIMIT).ok().filter(command::Finished::ok);
+    let told = said.and_then(|it| serde_json::from_slice::<Value>(&it.stdout).ok());
+    told.is_some_and(|it| it["nobody"].is_string())
 }
 
 /// What is to be said of a unit that did not come up. It stays what systemd makes of it: one that waits for its queue is

@@ -39,6 +39,11 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         job.stamp.clone_from(&asked.stamp);
     }
     let at = asked.at.queue.as_deref();
+    let may_start = settings.jobs.as_ref().is_some_and(|jobs| jobs.autostart) && at.is_none();
+    let may_start = may_start && !asked.dry_run;
+    // what only root may ask for comes first
+    let mut started = (may_start && start::is_wanted(settings, &asked.kind))
+        .then(|| start::start(settings, false));
     let mut asking =
         if asked.dry_run { Asking::to(settings, at)? } else { Asking::making(settings, at)? };
     // a dry run makes no queue
@@ -50,12 +55,10 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         })?
     };
     let nobody = nobody_for(&kind, &workers, refuses.as_deref());
-    let may_start =
-        settings.jobs.as_ref().is_some_and(|jobs| jobs.autostart) && asked.at.queue.is_none();
     let nobody = match nobody {
-        Some(_) if may_start && !asked.dry_run => {
+        Some(_) if may_start => {
             // what is put in waits for somebody, whoever could start one
-            let started = start::start(settings, false);
+            let started = started.take().unwrap_or_else(|| start::start(settings, false));
             let workers = asking.ask(|store| store.all_workers(false))?;
             let nobody = nobody_for(&kind, &workers, refuses.as_deref());
             match (nobody, started.err()) {

@@ -69,10 +69,19 @@ pub fn stop(
     if ids.is_empty() && !here {
         bail!("which workers? give the beginning of their names, or --here");
     }
+    refuse_nameless(ids)?;
     let is_named = |name: &str| ids.iter().any(|id| name.starts_with(id.as_str()));
-    // who asks the queue is not root any more
-    let of_unit = of_unit(settings).filter(|name| here || is_named(name));
+    // who asks the queue is not root any more; a unit works for the queue of the configuration alone
+    let of_unit = of_unit(settings).filter(|_| at.queue.is_none());
+    let of_unit = of_unit.filter(|name| here || is_named(name));
     let is_ours = of_unit.is_some() && rustix::process::geteuid().is_root();
+    // whether there are such is not known before the unit is asked
+    let is_other = |id: &&String| of_unit.as_ref().is_some_and(|own| !own.starts_with(id.as_str()));
+    if let Some(other) = ids.iter().find(is_other).filter(|_| is_ours) {
+        bail!(
+            "{other} is not the worker of this host's unit: stop it by a call of its own; nobody was asked"
+        );
+    }
     if is_ours && !dry_run {
         let (systemctl, unit) = (&settings.host.systemctl, RUNNER.service());
         units::ask(systemctl, "stop", &unit).map_err(|why| anyhow!(why))?;
@@ -139,6 +148,14 @@ pub fn stop(
     }
 }
 
+/// An empty name is the beginning of every other, and comes of a variable that was not set.
+fn refuse_nameless(ids: &[String]) -> Result<()> {
+    if ids.iter().any(String::is_empty) {
+        bail!("a worker without a name was named");
+    }
+    Ok(())
+}
+
 /// The worker that is the unit of this host now.
 fn of_unit(settings: &Settings) -> Option<String> {
     let unit = RUNNER.service();
@@ -162,9 +179,7 @@ pub fn reap(
     only: Option<Reaped>,
     dry_run: bool,
 ) -> Result<Said> {
-    if ids.iter().any(String::is_empty) {
-        bail!("a worker without a name was named; all are meant where none is");
-    }
+    refuse_nameless(ids)?;
     let nothing = || (String::new(), false);
     // before processes, as what runs in one is one of those, too
     let (containers, are_left) = match only {

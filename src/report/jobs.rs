@@ -196,10 +196,7 @@ pub fn words(why: &Why, now_ms: u64) -> String {
             )
         }
         Why::StorageClosed { closed } => {
-            format!(
-                "storage that it needs is not open: {}; unwedge-mounts there says why",
-                closed.join("; ")
-            )
+            format!("what it needs is not open: {}; {}", closed.join("; "), who_says(closed))
         }
         Why::Resting { why } => format!(
             "the last of its type failed for what is around them, and one is tried now and then until that works: {}",
@@ -214,6 +211,25 @@ pub fn words(why: &Why, now_ms: u64) -> String {
         Why::ItsTurn => "nothing keeps it back; those before it come first".to_owned(),
     };
     format!("{}: {more}", why.name())
+}
+
+/// Who says why these are closed, each of a host.
+fn who_says(closed: &[String]) -> String {
+    let kinds = [
+        ("heartbeat:", "unwedge incidents there says which sign of life is missing"),
+        ("bucket:", "unwedge doctor there says what its bucket answers"),
+        ("/", "unwedge-mounts there says why"),
+    ];
+    let is_named = |start: &str| {
+        let keys = |it: &String| {
+            let keys = it.split_once(": ").map_or("", |(_, keys)| keys);
+            keys.split(", ").any(|key| key.starts_with(start))
+        };
+        closed.iter().any(keys)
+    };
+    let said: Vec<&str> =
+        kinds.iter().filter(|(start, _)| is_named(start)).map(|(_, who)| *who).collect();
+    if said.is_empty() { "unwedge status there says why".to_owned() } else { said.join("; ") }
 }
 
 /// What was changed, or would be.

@@ -11,8 +11,9 @@ use crate::queue::link::Link;
 use crate::sys::again::Again;
 use crate::sys::clock::pause;
 
-/// How long a listing may take.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a pass may take. A bucket tells a thousand keys at a time, each page within a limit of its own; who waits is this
+/// thread alone.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Follows each of them for as long as the program goes on.
 pub fn follow(settings: &Settings) {

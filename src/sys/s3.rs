@@ -200,6 +200,8 @@ impl Client {
         let deadline = Deadline::after(limit);
         let mut found = Vec::new();
         let mut next: Option<String> = None;
+        // one connection for all pages
+        let agent = self.agent(0)?;
         loop {
             if deadline.passed() {
                 return Err(Trouble::Away(format!(
@@ -213,7 +215,7 @@ impl Client {
                 action.with_continuation_token(token.as_str());
             }
             let url = action.sign(SIGNED_FOR).to_string();
-            let mut answer = self.ask(self.agent(0)?.get(&url).call())?;
+            let mut answer = self.ask(agent.get(&url).call())?;
             let page = page_of(&mut answer)?;
             let before = next.replace(page.next_continuation_token.clone().unwrap_or_default());
             if before == next {

@@ -68,6 +68,8 @@ pub struct NewJob {
     pub stamp: Option<String>,
     /// The intake that it came by: it is known until its input is gone.
     pub intake: Option<String>,
+    /// The host whose own directory it came from: it alone says that the input is gone.
+    pub offered_by: Option<String>,
 }
 
 /// What became of one that was put in.
@@ -375,16 +377,17 @@ impl Store {
             JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')
             WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
         const PUT: &str = "
-            INSERT INTO unwedge_jobs (type, key, state, priority, needs, prefers, input, output, output_dir, stamp, intake, created_ms, not_before_ms, changed_ms)
+            INSERT INTO unwedge_jobs (type, key, state, priority, needs, prefers, input, output, output_dir, stamp, intake, offered_by, created_ms, not_before_ms, changed_ms)
             SELECT e.value->>'type', e.value->>'key', 'pending', CAST(e.value->>'priority' AS BIGINT), {list:needs}, {list:prefers}, e.value->>'input',
-                e.value->>'output', e.value->>'output_dir', e.value->>'stamp', e.value->>'intake', {now}, 0, {now}
+                e.value->>'output', e.value->>'output_dir', e.value->>'stamp', e.value->>'intake', e.value->>'offered_by', {now}, 0, {now}
             FROM {each:1} WHERE true ORDER BY CAST(e.value->>'nth' AS BIGINT)
             ON CONFLICT (type, key) DO NOTHING RETURNING id";
-        /// The input of an intake was away, as with storage that was not mounted, and is there again.
+        /// The input of an intake was away, as with storage that was not mounted, and is there again; or its intake has another
+        /// name now.
         const BACK: &str = "
-            UPDATE unwedge_jobs SET gone_ms = NULL WHERE gone_ms IS NOT NULL AND id IN (
-                SELECT j.id FROM {each:1} JOIN unwedge_jobs j
-                ON j.type = e.value->>'type' AND j.key = e.value->>'key' AND j.intake = e.value->>'intake') RETURNING id";
+            UPDATE unwedge_jobs SET gone_ms = NULL, intake = e.value->>'intake', offered_by = e.value->>'offered_by' FROM {each:1}
+            WHERE type = e.value->>'type' AND key = e.value->>'key' AND intake IS NOT NULL
+                AND (gone_ms IS NOT NULL OR intake <> e.value->>'intake') RETURNING id";
         let list = listed(jobs)?;
         let comes_by_intake = jobs.iter().any(|job| job.intake.is_some());
         self.session.transaction(|session| {

@@ -9,7 +9,7 @@
 
 /// Each step, from an empty database on. `{id}` and `{json}` are written as the database has them, and `{none}` is an object
 /// with nothing in it.
-pub const STEPS: [&str; 3] = ["
+pub const STEPS: [&str; 4] = ["
     CREATE TABLE unwedge_workers (
         id TEXT PRIMARY KEY,
         host TEXT NOT NULL,
@@ -123,6 +123,8 @@ pub const STEPS: [&str; 3] = ["
     DROP INDEX unwedge_jobs_ready;
     CREATE INDEX unwedge_jobs_ready ON unwedge_jobs (type, {mark}, priority DESC, not_before_ms, id)
         WHERE state IN ('pending', 'retryable');
+", "
+    ALTER TABLE unwedge_jobs ADD COLUMN offered_by TEXT;
 "];
 
 /// The oldest step that a program must know to work with what the last one made: one that only adds columns which may be

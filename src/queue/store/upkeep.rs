@@ -33,6 +33,21 @@ pub struct Removed {
     pub is_more: bool,
 }
 
+/// A job that came by an intake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenIn {
+    /// Its number.
+    pub id: i64,
+    /// Its input.
+    pub input: String,
+    /// What tells it from others of its type.
+    pub key: String,
+    /// Whether it is done.
+    pub is_done: bool,
+    /// The host whose own directory it came from.
+    pub offered_by: Option<String>,
+}
+
 /// Classes whose cause is the item itself.
 const OF_THE_ITEM: [Class; 4] = [Class::Failed, Class::TimedOut, Class::Permanent, Class::Crashed];
 
@@ -58,19 +73,13 @@ fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
 }
 
 impl Store {
-    /// Jobs of an intake whose inputs are not known to be gone, from one number on: number, input, key, and whether it is
-    /// done.
+    /// Jobs of an intake whose inputs are not known to be gone, from one number on.
     ///
     /// # Errors
     /// They cannot be told.
-    pub fn taken_in(
-        &mut self,
-        intake: &str,
-        after: i64,
-        most: u32,
-    ) -> Result<Vec<(i64, String, String, bool)>, Fault> {
+    pub fn taken_in(&mut self, intake: &str, after: i64, most: u32) -> Result<Vec<TakenIn>, Fault> {
         let rows = self.session.rows(
-            "SELECT id, input, key, CASE WHEN state = 'done' THEN 1 ELSE 0 END FROM unwedge_jobs
+            "SELECT id, input, key, CASE WHEN state = 'done' THEN 1 ELSE 0 END, offered_by FROM unwedge_jobs
              WHERE intake = $1 AND gone_ms IS NULL AND id > $2 ORDER BY id LIMIT $3",
             vec![
                 Param::Text(intake.to_owned()),
@@ -78,8 +87,12 @@ impl Store {
                 Param::Number(i64::from(most)),
             ],
         )?;
-        let row = |row: &Vec<Cell>| {
-            (number(row, 0), text_of(row, 1), text_of(row, 2), number(row, 3) == 1)
+        let row = |row: &Vec<Cell>| TakenIn {
+            id: number(row, 0),
+            input: text_of(row, 1),
+            key: text_of(row, 2),
+            is_done: number(row, 3) == 1,
+            offered_by: row.get(4).and_then(Cell::text),
         };
         Ok(rows.iter().map(row).collect())
     }
