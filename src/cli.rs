@@ -341,6 +341,43 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// Of a verb that changes something: whether it is only to say what it would do.
+    #[must_use]
+    pub fn is_dry_run(&self) -> Option<bool> {
+        match self {
+            Self::Sentinel(
+                SentinelVerb::Arm { dry_run, .. } | SentinelVerb::Disarm { dry_run, .. },
+            )
+            | Self::Hold(HoldVerb::Set { dry_run, .. } | HoldVerb::Clear { dry_run, .. })
+            | Self::State(StateVerb::Reset { dry_run, .. })
+            | Self::Mounts(MountsVerb::Forget { dry_run, .. })
+            | Self::Binds(BindsVerb::Guard { dry_run, .. })
+            | Self::Worker(WorkerVerb::Restart { dry_run, .. })
+            | Self::Drill(DrillVerb::Alert { dry_run, .. })
+            | Self::Run(Run { dry_run, .. })
+            | Self::Jobs(
+                JobsOf::Submit(Submit { dry_run, .. })
+                | JobsOf::Retry(Change { dry_run, .. })
+                | JobsOf::Cancel(Change { dry_run, .. })
+                | JobsOf::Release(Change { dry_run, .. })
+                | JobsOf::Quarantine { dry_run, .. },
+            )
+            | Self::Lanes(LanesVerb::Pause { dry_run, .. } | LanesVerb::Resume { dry_run, .. })
+            | Self::Workers(
+                WorkersVerb::Start { dry_run }
+                | WorkersVerb::Stop { dry_run, .. }
+                | WorkersVerb::Reap { dry_run, .. }
+                | WorkersVerb::Cleanup { dry_run, .. },
+            )
+            | Self::Queue(QueueVerb::WantVersion { dry_run, .. })
+            | Self::Install(Install { dry_run, .. })
+            | Self::Uninstall(Uninstall { dry_run, .. }) => Some(*dry_run),
+            _ => None,
+        }
+    }
+}
+
 /// Files to work through.
 #[derive(Args, Clone, Debug)]
 pub struct Run {

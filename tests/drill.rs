@@ -51,8 +51,8 @@ lab_test! {
         }
         assert_eq!(everything(&lab), before);
         assert_eq!(verdict(&lab.json(&[]), &base), "live");
-        for wrong in [&["drill", "mount", "/nowhere"][..], &["drill", "mount", "/nowhere", "--as", "odd"]] {
-            assert_eq!(lab.unwedge(wrong).code, Some(1), "{wrong:?}");
+        for (wrong, code) in [(&["drill", "mount", "/nowhere"][..], 1), (&["drill", "mount", "/nowhere", "--as", "odd"], 2)] {
+            assert_eq!(lab.unwedge(wrong).code, Some(code), "{wrong:?}");
         }
     }
 }
@@ -69,7 +69,7 @@ host_test! {
         }
         host.ok(&format!("unwedge drill alert --for 300ms >/dev/null; ! test -e {file}"));
         for wrong in ["0s", "25h", "soon"] {
-            assert_eq!(host.bash(&format!("unwedge drill alert --for {wrong}")).code, Some(1), "{wrong}");
+            assert_eq!(host.bash(&format!("unwedge drill alert --for {wrong}")).code, Some(2), "{wrong}");
         }
     }
 }

@@ -9,9 +9,10 @@ use unwedge::act::child;
 use unwedge::cli::{Run, Unwedge, Verb};
 use unwedge::config::{self, ConfigErrors, Loaded, Request, Settings};
 use unwedge::kit;
-use unwedge::operator::{Said, dispatch, doctor, generate, install, run};
+use unwedge::operator::{Said, Usage, dispatch, doctor, generate, install, run};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::{Exit, WRONG_USAGE};
+use unwedge::report::round::Mode;
 use unwedge::report::{out, said};
 use unwedge::runner;
 use unwedge::sys::clock::Now;
@@ -82,7 +83,8 @@ fn finish(done: Result<()>) -> ExitCode {
         Ok(()) => Exit::Fine.into(),
         Err(error) => {
             out::complain(&format!("unwedge: {error:#}"));
-            Exit::Failed.into()
+            let is_usage = error.chain().any(<dyn std::error::Error>::is::<Usage>);
+            if is_usage { Exit::Usage.into() } else { Exit::Failed.into() }
         }
     }
 }
@@ -106,5 +108,6 @@ fn put(
     let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
     let now = Now::take()?;
     let text = act(loaded.as_ref(), &now)?;
-    Ok(if cli.common.json { said::json(&text, 0, &now)? } else { text }.into())
+    let mode = cli.verb.is_dry_run().map(|is_dry| Mode::of(!is_dry));
+    Ok(if cli.common.json { said::json(&text, 0, mode, &now)? } else { text }.into())
 }

@@ -13,6 +13,7 @@ use crate::cli::{
 use crate::config::{Loaded, Settings};
 use crate::probes::facts;
 use crate::queue::store::change::Change;
+use crate::report::round::Mode;
 use crate::report::said as report;
 use crate::sys::clock::Now;
 
@@ -37,7 +38,9 @@ pub fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<Said> {
     let is_of_jobs = matches!(&cli.verb, Verb::Jobs(verb) if !matches!(verb, JobsOf::Logs { .. }));
     let said = said(cli, loaded, json, &now)?;
     if json && !has_json && !is_of_jobs {
-        return Ok(Said { text: report::json(&said.text, said.code, &now)?, code: said.code });
+        let mode = cli.verb.is_dry_run().map(|is_dry| Mode::of(!is_dry));
+        let text = report::json(&said.text, said.code, mode, &now)?;
+        return Ok(Said { text, code: said.code });
     }
     Ok(said)
 }

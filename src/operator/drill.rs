@@ -5,8 +5,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
+use super::wrong;
 use crate::config::sentinel::Kind;
 use crate::config::{Settings, duration};
 use crate::decide::mounts::{World, decide};
@@ -33,7 +34,10 @@ const ALERT_MAX: Duration = Duration::from_secs(24 * 3600);
 pub fn mount(settings: &Settings, path: &Path, verdict: &str) -> Result<String> {
     let broken = [Verdict::Dead, Verdict::Hung, Verdict::Absent];
     let Some(verdict) = broken.into_iter().find(|it| it.name() == verdict) else {
-        bail!("--as {verdict}: there are {}", broken.map(Verdict::name).join(", "));
+        return Err(wrong(format!(
+            "--as {verdict}: there are {}",
+            broken.map(Verdict::name).join(", ")
+        )));
     };
     let work = Work::look(settings);
     let (settings, faults) = &binds::complete(settings, &work);
@@ -56,9 +60,9 @@ pub fn mount(settings: &Settings, path: &Path, verdict: &str) -> Result<String> 
 /// # Errors
 /// The metric cannot be written or taken away.
 pub fn alert(settings: &Settings, time: &str, dry_run: bool, now: &Now) -> Result<String> {
-    let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
+    let time = duration::parse(time).map_err(|why| wrong(format!("--for {time}: {why}")))?;
     if time.is_zero() || time > ALERT_MAX {
-        bail!("--for: more than 0s, at most {}", text::duration(ALERT_MAX));
+        return Err(wrong(format!("--for: more than 0s, at most {}", text::duration(ALERT_MAX))));
     }
     let file = settings.host.textfile_dir.join(FILE);
     let shown = text::path(&file);

@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result};
 
-use super::{holds_lock, known_kind};
+use super::{holds_lock, known_kind, wrong};
 use crate::act::store;
 use crate::config::{Settings, duration};
 use crate::probes::records::{self, Holds, OperatorHold};
@@ -25,9 +25,9 @@ pub fn set(
     now: &Now,
 ) -> Result<String> {
     let kind = known_kind(kind)?.name();
-    let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
+    let time = duration::parse(time).map_err(|why| wrong(format!("--for {time}: {why}")))?;
     if time.is_zero() {
-        bail!("--for: a pause of no length pauses nothing");
+        return Err(wrong("--for: a pause of no length pauses nothing"));
     }
     let because = text::tail(because.as_bytes(), 500);
     let said = format!("{kind} is on hold for {}: {because}\n", text::duration(time));

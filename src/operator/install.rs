@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::generate;
+use super::{generate, wrong};
 use crate::act::install::{self, Site};
 use crate::act::lock::{self, Tried};
 use crate::checks::{self, Grade, Row};
@@ -372,7 +372,10 @@ fn drop_ins(names: Option<&[String]>, installed: &Installed) -> Result<Vec<DropI
     if let Some(unknown) =
         names.iter().find(|name| DropIn::ALL.iter().all(|it| it.name() != name.as_str()))
     {
-        bail!("{unknown}: no such drop-in; there are {}", DropIn::ALL.map(DropIn::name).join(", "));
+        return Err(wrong(format!(
+            "{unknown}: no such drop-in; there are {}",
+            DropIn::ALL.map(DropIn::name).join(", ")
+        )));
     }
     let is_installed = |it: &DropIn| {
         let file = format!("{}{}.conf", content::DROP_IN_PREFIX, it.name());

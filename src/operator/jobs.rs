@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::{self, Asking};
-use super::{Said, by};
+use super::{Said, by, wrong};
 use crate::act::offer::absolute;
 use crate::act::scratch;
 use crate::cli;
@@ -143,7 +143,7 @@ pub fn change(
     let mut which = which(&asked.filter)?;
     which.ids = (!asked.ids.is_empty()).then(|| asked.ids.clone());
     if !which.is_narrow() && which.states.is_empty() && !asked.all {
-        bail!("which jobs? give their numbers, a filter such as --class, or --all");
+        return Err(wrong("which jobs? give their numbers, a filter such as --class, or --all"));
     }
     // what is done is done again only where a person names it
     if which.ids.is_none() && which.states.is_empty() && *change == Change::Retry {
@@ -249,21 +249,19 @@ fn which(filter: &cli::Filter) -> Result<Which> {
         .states
         .iter()
         .map(|name| {
-            State::named(name).with_context(|| {
-                format!(
-                    "--state {name}: no such state; there are {}",
-                    State::ALL.map(State::name).join(", ")
-                )
+            State::named(name).ok_or_else(|| {
+                let known = State::ALL.map(State::name).join(", ");
+                wrong(format!("--state {name}: no such state; there are {known}"))
             })
         })
         .collect();
     let older = filter
         .older
         .as_ref()
-        .map(|time| duration::parse(time).map_err(|why| anyhow!("--older {time}: {why}")))
+        .map(|time| duration::parse(time).map_err(|why| wrong(format!("--older {time}: {why}"))))
         .transpose()?;
     let class = filter.class.as_ref().map(|name| class_of(name));
-    let class = class.transpose().map_err(|why| anyhow!("--class {why}"))?;
+    let class = class.transpose().map_err(|why| wrong(format!("--class {why}")))?;
     let input = filter.input.as_ref().map(|path| input_of(path)).transpose()?;
     Ok(Which {
         ids: None,
@@ -314,7 +312,7 @@ fn refuse_unknown(settings: &Settings, asking: &mut Asking, which: &Which) -> Re
 fn rule_of(rule: &[String]) -> Result<Which> {
     let mut which = Which::default();
     for part in rule {
-        let said = |why: &str| anyhow!("--where {part}: {why}");
+        let said = |why: &str| wrong(format!("--where {part}: {why}"));
         let (key, value) = part.split_once('=').ok_or_else(|| said("expected KEY=VALUE"))?;
         if value.is_empty() {
             return Err(said("the value is missing"));

@@ -30,7 +30,7 @@ pub mod submit;
 pub mod worker;
 pub mod workers;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 
 use crate::act::lock::{self, Lock, Tried};
 use crate::config::Settings;
@@ -54,6 +54,16 @@ impl From<String> for Said {
     }
 }
 
+/// A verb was called in a way that says nothing, or nothing that it understands: nothing was done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(String);
+
+/// That, with these words.
+fn wrong(why: impl Into<String>) -> Error {
+    Usage(why.into()).into()
+}
+
 /// Who does it, for whoever reads of it later: the person behind a `sudo`, too.
 fn by() -> String {
     let uid = rustix::process::getuid().as_raw();
@@ -70,9 +80,10 @@ fn by() -> String {
 pub fn known_kind(kind: &str) -> Result<Kind> {
     match Kind::ALL.into_iter().find(|known| known.name() == kind) {
         Some(known) => Ok(known),
-        None => {
-            bail!("{kind}: no such kind of act; there are {}", Kind::ALL.map(Kind::name).join(", "))
-        }
+        None => Err(wrong(format!(
+            "{kind}: no such kind of act; there are {}",
+            Kind::ALL.map(Kind::name).join(", ")
+        ))),
     }
 }
 

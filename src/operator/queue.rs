@@ -1,9 +1,9 @@
 //! `unwedge queue`: whether the queue can be used or read, and what it wants of its workers.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use super::Said;
 use super::asking::{self, Asking};
+use super::{Said, wrong};
 use crate::cli;
 use crate::config::Settings;
 use crate::config::queue::Adapter;
@@ -52,7 +52,7 @@ pub fn want_version(
 ) -> Result<Said> {
     let release = version.split(['-', '+']).next().unwrap_or_default();
     if release.split('.').count() != 3 || !release.split('.').all(|it| it.parse::<u64>().is_ok()) {
-        bail!("{version}: expected a version such as 0.2.0");
+        return Err(wrong(format!("{version}: expected a version such as 0.2.0")));
     }
     if dry_run {
         return Ok(format!("would want workers of version {version} or later\n").into());

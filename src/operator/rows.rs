@@ -1,8 +1,9 @@
 //! The verbs of `unwedge-jobs` that write to a queue. Each answers with what it did, or would do, and runs as
 //! the service user, who alone holds what opens the database.
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Error, Result, bail};
 
+use super::wrong;
 use crate::config::queue::Queue;
 use crate::config::{Settings, duration};
 use crate::probes::{facts, jobs};
@@ -20,7 +21,7 @@ pub fn hold_back(
     place: Where,
     json: bool,
 ) -> Result<String> {
-    let time = duration::parse(time).map_err(|why| anyhow!("--for {time}: {why}"))?;
+    let time = duration::parse(time).map_err(|why| wrong(format!("--for {time}: {why}")))?;
     let held = queue::hold_back(queue_of(settings)?, place, time, dry_run)?;
     report::held_back(&held, time, dry_run, json)
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
-use super::asking;
 use super::jobs::whys;
+use super::{asking, wrong};
 use crate::act::offer::jobs_of;
 use crate::act::upkeep;
 use crate::cli;
@@ -227,7 +227,9 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
     }
     let mut argv = asked.command.clone();
     let Some(program) = argv.first_mut() else {
-        bail!("what is to be done with the files? give a command after --, or a --type");
+        return Err(wrong(
+            "what is to be done with the files? give a command after --, or a --type",
+        ));
     };
     *program = text::path(&found(program, base)?);
     // the same command with the same output is the same type, and its jobs are the same jobs
@@ -303,10 +305,12 @@ fn count_of(asked: &cli::Run, kind: Option<&str>) -> Result<Option<u32>> {
     let number = match (written.split_once('='), kind) {
         (None, _) => written.as_str(),
         (Some((name, number)), Some(kind)) if name == kind => number,
-        (Some((name, _)), _) => bail!("--count {written}: {name} is not the type of this run"),
+        (Some((name, _)), _) => {
+            return Err(wrong(format!("--count {written}: {name} is not the type of this run")));
+        }
     };
     let count = number.parse().ok().filter(|count| *count > 0);
-    count.map(Some).with_context(|| format!("--count {written}: expected a number from 1 on"))
+    count.map(Some).ok_or_else(|| wrong(format!("--count {written}: expected a number from 1 on")))
 }
 
 /// What tells a type from others: what it says, and where it is run.

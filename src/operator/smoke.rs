@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::Said;
 use super::asking::Asking;
+use super::{Said, wrong};
 use crate::cli;
 use crate::config::Settings;
 use crate::config::duration;
@@ -31,7 +31,8 @@ pub fn smoke(
     json: bool,
     now: &Now,
 ) -> Result<Said> {
-    let patience = duration::parse(timeout).map_err(|why| anyhow!("--timeout {timeout}: {why}"))?;
+    let patience =
+        duration::parse(timeout).map_err(|why| wrong(format!("--timeout {timeout}: {why}")))?;
     let mut asking = Asking::making(settings, at.queue.as_deref())?;
     asking.ask(Store::now_ms).context("connect")?;
     let start = boottime();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::Said;
 use super::asking::Asking;
 use super::smoke::{ASK_EVERY, wait};
+use super::{Said, wrong};
 use crate::cli;
 use crate::config::Settings;
 use crate::config::duration;
@@ -46,7 +46,8 @@ pub fn smoke(
     json: bool,
     now: &Now,
 ) -> Result<Said> {
-    let patience = duration::parse(timeout).map_err(|why| anyhow!("--timeout {timeout}: {why}"))?;
+    let patience =
+        duration::parse(timeout).map_err(|why| wrong(format!("--timeout {timeout}: {why}")))?;
     let intake = settings.intake.iter().find(|it| it.name == via.intake);
     let intake = intake.with_context(|| format!("there is no [[intake]] called {}", via.intake))?;
     let bytes = std::fs::read(via.file).with_context(|| text::path(via.file))?;

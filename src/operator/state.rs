@@ -1,9 +1,9 @@
 //! `unwedge state reset RECORD`: put an unreadable record aside and begin anew. The old file is
 //! kept beside it, because it may be the only trace of what went wrong.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use super::{act_lock, holds_lock, round_lock, worker_lock};
+use super::{act_lock, holds_lock, round_lock, worker_lock, wrong};
 use crate::config::Settings;
 use crate::probes::records::{self, Debts, Guards, Holds, MountsState, Record, WorkerState};
 use crate::sys::clock::Now;
@@ -20,7 +20,9 @@ pub fn reset(settings: &Settings, record: &str, dry_run: bool, now: &Now) -> Res
         Holds::NAME => put_aside::<Holds>(settings, dry_run, now),
         WorkerState::NAME => put_aside::<WorkerState>(settings, dry_run, now),
         Guards::NAME => put_aside::<Guards>(settings, dry_run, now),
-        other => bail!("{other}: no such record; there are mounts, debts, holds, worker, guards"),
+        other => Err(wrong(format!(
+            "{other}: no such record; there are mounts, debts, holds, worker, guards"
+        ))),
     }
 }
 

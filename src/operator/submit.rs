@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use super::asking::Asking;
-use super::{Said, start};
+use super::{Said, start, wrong};
 use crate::act::offer::jobs_of;
 use crate::cli;
 use crate::config::container;
@@ -30,7 +30,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// Nothing is put in.
 pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -> Result<Said> {
     let patience = duration::parse(&asked.timeout)
-        .map_err(|why| anyhow!("--timeout {}: {why}", asked.timeout))?;
+        .map_err(|why| wrong(format!("--timeout {}: {why}", asked.timeout)))?;
     let kind = kind_of(settings, &asked.kind)?;
     let base = std::env::current_dir().context("the working directory")?;
     let mut all = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(Error::msg)?;

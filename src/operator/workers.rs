@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::Said;
 use super::asking::Asking;
+use super::{Said, wrong};
 use crate::act::units;
 use crate::cli::{self, Reaped};
 use crate::config::job_type::JobType;
@@ -65,9 +65,10 @@ pub fn stop(
     dry_run: bool,
     at: &cli::QueueAt,
 ) -> Result<Said> {
-    let patience = duration::parse(timeout).map_err(|why| anyhow!("--timeout {timeout}: {why}"))?;
+    let patience =
+        duration::parse(timeout).map_err(|why| wrong(format!("--timeout {timeout}: {why}")))?;
     if ids.is_empty() && !here {
-        bail!("which workers? give the beginning of their names, or --here");
+        return Err(wrong("which workers? give the beginning of their names, or --here"));
     }
     refuse_nameless(ids)?;
     let is_named = |name: &str| ids.iter().any(|id| name.starts_with(id.as_str()));
@@ -151,7 +152,7 @@ pub fn stop(
 /// An empty name is the beginning of every other, and comes of a variable that was not set.
 fn refuse_nameless(ids: &[String]) -> Result<()> {
     if ids.iter().any(String::is_empty) {
-        bail!("a worker without a name was named");
+        return Err(wrong("a worker without a name was named"));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::json::Head;
+use super::round::Mode;
 use crate::manifest::OPERATOR;
 use crate::sys::clock::Now;
 
@@ -11,6 +12,9 @@ use crate::sys::clock::Now;
 struct Object<'a> {
     #[serde(flatten)]
     head: Head<'a>,
+    /// Whether something was done, of what may change something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
     code: u8,
     said: Vec<&'a str>,
 }
@@ -19,7 +23,8 @@ struct Object<'a> {
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn json(text: &str, code: u8, now: &Now) -> Result<String> {
+pub fn json(text: &str, code: u8, mode: Option<Mode>, now: &Now) -> Result<String> {
     let said = text.lines().collect();
-    Ok(serde_json::to_string(&Object { head: Head::of(OPERATOR, now), code, said })? + "\n")
+    let mode = mode.map(Mode::name);
+    Ok(serde_json::to_string(&Object { head: Head::of(OPERATOR, now), mode, code, said })? + "\n")
 }
