@@ -42,7 +42,7 @@ host_test! {
             let output = fixture.output.map_or_else(String::new, |it| format!("[queue.library]\noutput = \"{it}\"\n"));
             host.put("/etc/unwedge/unwedge.toml", format!(
                 "[probe]\ntimeout = \"500ms\"\ndaemons = \"here\"\n[worker]\nunit = \"app.service\"\n[worker.budget]\ncooldown = \"0s\"\nper_day = 100\n\
-                 [queue]\nurl_file = \"/etc/unwedge/queue.url\"\nadapter = \"{name}\"\nquiet = \"1s\"\n{output}{}", listed("")
+                 [queue]\nurl_file = \"/etc/unwedge/queue.url\"\nadapter = \"{name}\"\nquiet = \"1s\"\n{output}[mounts]\nrepair_under = [\"/srv\"]\n[mounts.budget]\ncooldown = \"0s\"\nper_hour = 50\nper_target_per_day = 50\nper_day = 100\n{}", listed("")
             ).as_bytes(), "644");
 
             // what it may not read it does not guess at, and says what to paste
@@ -89,9 +89,12 @@ host_test! {
             assert_eq!(host.ok(&format!("{AS_OWNER} app -Atc 'SELECT count(*) FROM ({ids}) ids'")), rows.to_string(), "{name}");
 
             // nor is it in the way of a mount that died
-            let said = host.ok("kill -KILL $(main_pid); sleep 0.2; unwedge-mounts");
-            assert!(said.contains("  dead  ") && !said.contains("queue"), "{name}: {said}");
-            host.ok("umount -l /srv/storagebox; systemctl restart storagebox; await_data; systemctl stop app; systemctl reset-failed app || :");
+            host.arm();
+            host.ok("kill -KILL $(main_pid); sleep 0.2");
+            let said = host.bash("unwedge-mounts").stdout;
+            assert!(said.contains("  dead  ") && said.contains("  restart-unit ") && !said.contains("queue"), "{name}: {said}");
+            host.until("unwedge-mounts --apply >/dev/null; timeout 5 cat /srv/storagebox/hello >/dev/null");
+            host.ok("rm /etc/unwedge/sentinels/mounts; systemctl stop app; systemctl reset-failed app || :");
         }
     }
 }

@@ -9,8 +9,11 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use unwedge::config::queue::Queue;
+use unwedge::probes::jobs::{QueueLook, State};
+use unwedge::queue;
 use unwedge::queue::store::bell::{self, Rung};
 
+use crate::libraries::{self, ALL, Packages, plant};
 use crate::support::isolate;
 use crate::support::postgres::{Database, cluster};
 
@@ -159,4 +162,45 @@ fn behind_a_pooler_of_transactions_work_goes_on_and_no_statement_is_taken_for_an
     assert_eq!(database.value("SELECT sum(tries) FROM unwedge_jobs"), "40");
     let words = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(!words.contains("prepared statement"), "{words}");
+}
+
+#[test]
+fn a_librarys_queue_is_read_through_a_pooler_and_nothing_that_was_set_for_that_stays_there() {
+    let test = "pooler::a_librarys_queue_is_read_through_a_pooler_and_nothing_that_was_set_for_that_stays_there";
+    let Some(packages) = Packages::of(test) else { return };
+    for fixture in &ALL {
+        let Some(database) = database(test) else { return };
+        (fixture.install)(&packages, &database, fixture.versions[1]);
+        let _held = plant(fixture, &database);
+        let pooler = Pooler::new(&database, "transaction");
+        for _ in 0..4 {
+            // each of its transactions has a connection of its own, on which others were before
+            let look = queue::look(&libraries::queue(fixture, &pooler.url));
+            let QueueLook::Known(facts) = look else { panic!("{}: {look:?}", fixture.name) };
+            assert_eq!(
+                State::ALL.map(|state| facts.count(state)),
+                [2, 1, 2, 2],
+                "{}",
+                fixture.name
+            );
+        }
+        let mut other = postgres::Client::connect(&pooler.url, postgres::NoTls).unwrap();
+        let direct = |name: &str| database.value(&format!("SHOW {name}"));
+        for name in [
+            "search_path",
+            "statement_timeout",
+            "row_security",
+            "enable_seqscan",
+            "default_transaction_read_only",
+        ] {
+            for _ in 0..6 {
+                let told = other.simple_query(&format!("SHOW {name}")).unwrap();
+                let first = told.iter().find_map(|it| match it {
+                    postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                    _ => None,
+                });
+                assert_eq!(first, Some(direct(name)), "{}: {name}", fixture.name);
+            }
+        }
+    }
 }
