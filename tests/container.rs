@@ -1,6 +1,8 @@
 //! Jobs in containers, by a real engine on a throw-away host: what is inside and what is not, how an end is told, and that
 //! none is left by whatever is killed.
 
+use std::time::Duration;
+
 use crate::runner;
 use crate::support::host::{Host, shipped};
 
@@ -292,8 +294,10 @@ host_test! {
         }
 
         // one that hangs when root's verb asks it is not left behind by the verb
-        host.put("/run/bin/podman", b"#!/bin/sh\n[ $1 != ps ] || exec sleep 4123\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
-        host.ok("systemctl stop unwedge-runner; said=$(unwedge workers reap || :); echo \"$said\"; grep -q 'containers may be left' <<<\"$said\"");
+        host.put("/run/bin/podman", b"#!/bin/sh\n[ $1 != ps ] || [ ! -e /run/hang ] || exec sleep 4123\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
+        host.ok("systemctl start unwedge-runner; touch /run/hang; (unwedge workers reap --only containers >/run/reaped 2>&1 || :; echo ended >>/run/reaped) & disown");
+        host.until_within(Duration::from_secs(90), "grep -q ended /run/reaped");
+        host.ok("rm /run/hang; test $(grep -c 'containers may be left' /run/reaped) = 2");
         host.until("(! pgrep -fx 'sleep 4123')");
     }
 }

@@ -335,20 +335,28 @@ fn what_another_host_has_offered_from_a_directory_of_its_own_is_not_called_gone_
     for db in Db::both(test) {
         let desk = Desk::new(&db, "after = \"delete\"\n");
         let gone = || db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NOT NULL").len();
-        desk.put("a", "x");
-        desk.takes(1, 0);
-        db.rows("UPDATE unwedge_jobs SET offered_by = 'another' RETURNING id");
-        fs::rename(desk.file("a"), desk.dir.path().join("away")).unwrap();
-        desk.takes(0, 0);
-        assert_eq!(gone(), 0, "it may lie there");
-        // what lies here as well is this host's to delete once it is done
-        fs::rename(desk.dir.path().join("away"), desk.file("a")).unwrap();
         let mut store = db.open();
         worker(&mut store, "w");
-        let token = claim(&mut store, "w", &[], 1)[0].token;
-        store.end(&[ending(token, State::Done)], "0", "w").unwrap();
+        let another = store.all_workers(false).unwrap()[0].host.clone();
+        desk.put("a", "x");
+        desk.put("b", "x");
+        desk.takes(2, 0);
+        db.rows(&format!("UPDATE unwedge_jobs SET offered_by = '{another}' RETURNING id"));
+        let away = |name: &str| desk.dir.path().join(format!("away {name}"));
+        for name in ["a", "b"] {
+            fs::rename(desk.file(name), away(name)).unwrap();
+        }
+        desk.takes(0, 0);
+        assert_eq!(gone(), 0, "they may lie there");
+        // what lies here as well is this host's to delete once it is done
+        fs::rename(away("a"), desk.file("a")).unwrap();
+        all_done(&mut store);
         desk.takes(0, 1);
         assert_eq!(gone(), 1);
+        // and of a host that is there no more nobody else would say it
+        store.leave("w").unwrap();
+        desk.takes(0, 0);
+        assert_eq!(gone(), 2);
     }
 }
 

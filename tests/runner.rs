@@ -818,11 +818,14 @@ host_test! {
         host.ok("mount -o remount,rw /srv/late");
         host.until("test -s /srv/late/a");
         assert_eq!(job(&host, 1)["tries"], 1);
+        // one that is said from where its jobs are put in is not looked for from here
+        kind(&host, "relative", &to("out"));
+        host.ok("systemctl reload unwedge-runner; cd /srv; unwedge jobs submit --wait relative in/c; test -s /srv/out/c");
         // of those that lie beside their inputs it is known once one is begun, and is not that one's fault
         kind(&host, "beside", "output = \"{input}.out\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n");
         host.ok("systemctl reload unwedge-runner; cd /srv/in; unwedge jobs submit beside c");
-        host.until("cd /; unwedge jobs show --json 4 | grep -q '\"class\":\"infrastructure\"'");
-        let it = job(&host, 4);
+        host.until("cd /; unwedge jobs show --json 5 | grep -q '\"class\":\"infrastructure\"'");
+        let it = job(&host, 5);
         assert_eq!((&it["failures"], &it["infra_errors"]), (&0.into(), &1.into()), "{it}");
         assert!(it["message"].as_str().unwrap().contains("no file can be made in /srv/in: Permission denied"), "{it}");
     }

@@ -359,6 +359,8 @@ fn sweep(
         .collect();
     let fault = |Fault(why): Fault| format!("the queue: {why}");
     let own = host_of(&intake.source);
+    let seen = link.ask(Store::workers).map_err(fault)?;
+    let hosts: BTreeSet<String> = seen.into_iter().map(|it| it.host).collect();
     let mut after = 0;
     loop {
         let (name, most) = (intake.name.clone(), u32::try_from(AT_ONCE).unwrap_or(u32::MAX));
@@ -372,8 +374,9 @@ fn sweep(
             }
             let version = key.rsplit_once('@').map_or("", |(_, version)| version);
             let is_there = there.get(&input) == Some(&version);
-            // what another host has offered may lie in a directory of its own
-            if !is_there && offered_by.is_some() && offered_by != own {
+            // what another host has offered may lie in a directory of its own, as long as that one is there
+            let is_anothers = own.is_some() && offered_by.is_some() && offered_by != own;
+            if !is_there && is_anothers && offered_by.is_some_and(|it| hosts.contains(&it)) {
                 continue;
             }
             if is_there && !(is_done && intake.after == After::Delete) {

@@ -21,19 +21,19 @@ pub fn jobs_of(
     base: &Path,
     watch: &Watch,
 ) -> Result<Vec<NewJob>, String> {
-    let mut outputs: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
+    let mut outputs: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     let mut jobs = Vec::with_capacity(files.len());
     for file in files {
         let input = absolute(file, base);
         let output = kind.output_of(&input, base);
         if let Some(output) = &output
-            && let Some(other) = outputs.insert(output.clone(), file)
-            && other != file
+            && let Some(other) = outputs.insert(output.clone(), input.clone())
+            && other != input
         {
             return Err(format!(
                 "{} and {} would both write {}",
-                text::path(other),
-                text::path(file),
+                text::path(&other),
+                text::path(&input),
                 text::path(output)
             ));
         }

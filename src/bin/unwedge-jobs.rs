@@ -12,7 +12,7 @@ use unwedge::config::queue::QUEUE_TIMEOUT_MAX;
 use unwedge::config::sentinel::{self, Kind, Permission};
 use unwedge::config::{self, Request, Settings};
 use unwedge::manifest::{self, JOBS};
-use unwedge::operator::rows as verbs;
+use unwedge::operator::{exit_of, rows as verbs};
 use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts};
 use unwedge::probes::mountinfo::mount_points;
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             out::complain(&format!("{}: {error:#}", JOBS.program));
-            Exit::Failed.into()
+            exit_of(&error).into()
         }
     }
 }

@@ -9,7 +9,7 @@ use unwedge::act::child;
 use unwedge::cli::{Run, Unwedge, Verb};
 use unwedge::config::{self, ConfigErrors, Loaded, Request, Settings};
 use unwedge::kit;
-use unwedge::operator::{Said, Usage, dispatch, doctor, generate, install, run};
+use unwedge::operator::{Said, dispatch, doctor, exit_of, generate, install, run};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::{Exit, WRONG_USAGE};
 use unwedge::report::round::Mode;
@@ -83,8 +83,7 @@ fn finish(done: Result<()>) -> ExitCode {
         Ok(()) => Exit::Fine.into(),
         Err(error) => {
             out::complain(&format!("unwedge: {error:#}"));
-            let is_usage = error.chain().any(<dyn std::error::Error>::is::<Usage>);
-            if is_usage { Exit::Usage.into() } else { Exit::Failed.into() }
+            exit_of(&error).into()
         }
     }
 }

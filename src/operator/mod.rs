@@ -37,6 +37,7 @@ use crate::config::Settings;
 use crate::config::sentinel::Kind;
 use crate::manifest::{MOUNTS, WORKER};
 use crate::probes::records::{Holds, Record as _};
+use crate::report::exit::Exit;
 use crate::sys::text;
 
 /// What a verb has to say, and how the program ends.
@@ -58,6 +59,13 @@ impl From<String> for Said {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(String);
+
+/// How a program ends that could not do what it was asked for.
+#[must_use]
+pub fn exit_of(error: &Error) -> Exit {
+    let is_usage = error.chain().any(<dyn std::error::Error>::is::<Usage>);
+    if is_usage { Exit::Usage } else { Exit::Failed }
+}
 
 /// That, with these words.
 fn wrong(why: impl Into<String>) -> Error {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
+use rustix::fs::{Access, access};
 use sha2::{Digest as _, Sha256};
 
 use super::jobs::whys;
@@ -354,12 +355,16 @@ fn prepare(jobs: &[NewJob], open: &[String]) -> Result<()> {
         .collect();
     dirs.sort();
     dirs.dedup();
-    let made = within(LOOK_LIMIT, move || {
-        dirs.iter().find_map(|dir| Some((dir.clone(), std::fs::create_dir_all(dir).err()?)))
-    });
+    let refused = |dir: &PathBuf| {
+        let made = std::fs::create_dir_all(dir).map_err(|error| format!("make it: {error}"));
+        let may = || access(dir, Access::WRITE_OK | Access::EXEC_OK);
+        let may = |()| may().map_err(|error| format!("make a file in it: {error}"));
+        Some((dir.clone(), made.and_then(may).err()?))
+    };
+    let made = within(LOOK_LIMIT, move || dirs.iter().find_map(refused));
     match made {
         Ok(None) => Ok(()),
-        Ok(Some((dir, error))) => bail!("make {}: {error}", text::path(&dir)),
+        Ok(Some((dir, why))) => bail!("{}: {why}", text::path(&dir)),
         Err(_) => bail!("the directories of the outputs do not answer; nothing was begun"),
     }
 }

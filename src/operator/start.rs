@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Said;
 use super::asking::Asking;
 use crate::act::units::{self, Up};
-use crate::config::{Services, Settings};
+use crate::config::{Services, Settings, overrides};
 use crate::manifest::{self, RUNNER};
 use crate::probes::services;
 use crate::probes::witness;
@@ -119,10 +119,14 @@ pub fn is_wanted(settings: &Settings, kind: &str) -> bool {
     if let Some(file) = &settings.file {
         argv.extend([OsString::from("--config"), file.into()]);
     }
+    // a file is named from here
+    let Ok(base) = std::env::current_dir() else { return false };
+    let kind = if kind.contains('/') { base.join(kind).into() } else { OsString::from(kind) };
     // as a job of any name would be put in
-    let asked = ["--json", "jobs", "submit", "--dry-run", kind, "/nowhere"];
-    argv.extend(asked.map(OsString::from));
-    let said = command::run(&argv, LIMIT).ok().filter(command::Finished::ok);
+    argv.extend(["--json", "jobs", "submit", "--dry-run", "--"].map(OsString::from));
+    argv.extend([kind, "/nowhere".into()]);
+    let said = command::run_with(&argv, &overrides::of_process(), LIMIT);
+    let said = said.ok().filter(command::Finished::ok);
     let told = said.and_then(|it| serde_json::from_slice::<Value>(&it.stdout).ok());
     told.is_some_and(|it| it["nobody"].is_string())
 }

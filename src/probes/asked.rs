@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{records, witness};
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{Deadline, boottime};
 use crate::sys::command::Spawned;
 use crate::sys::text;
 
@@ -23,9 +23,12 @@ pub fn ask(verb: &str, path: &Path) -> Asked {
     Asked(Spawned::start(&[OsString::from(verb), path.as_os_str().to_owned()]))
 }
 
-/// The same, unless one that was sent with this very question still waits.
+/// The same, unless one that this program has sent with this very question has waited for long.
 pub fn ask_alone(verb: &str, path: &Path) -> Asked {
-    if witness::is_called(&name_of(verb, path), witness::Whose::Own) {
+    /// A younger one is at work, or about to end.
+    const LONG: Duration = Duration::from_secs(5);
+    let before = witness::oldest_called(&name_of(verb, path));
+    if before.is_some_and(|start| boottime().saturating_sub(start) >= LONG) {
         return Asked(Err(io::Error::other("one that asked before still has no answer")));
     }
     ask(verb, path)
@@ -44,9 +47,11 @@ pub fn alone_within<T: DeserializeOwned>(
     asked.answer::<Result<T, String>>(Deadline::after(limit), limit, "no answer")?
 }
 
-/// What the child of a question calls itself.
+/// What the child of a question calls itself: another program with the same question has one of its own.
 fn name_of(verb: &str, path: &Path) -> String {
-    let question = [verb.as_bytes(), path.as_os_str().as_encoded_bytes()].join(&0);
+    let program = std::env::current_exe().unwrap_or_default();
+    let program = program.file_name().unwrap_or_default().as_encoded_bytes();
+    let question = [program, verb.as_bytes(), path.as_os_str().as_encoded_bytes()].join(&0);
     format!("ua{}", &records::digest(&question)[..12])
 }
 

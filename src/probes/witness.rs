@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use procfs::process::Process;
@@ -136,38 +137,45 @@ fn is_ours(process: &Process) -> bool {
     own == 0 || process.uid().is_ok_and(|uid| uid == own)
 }
 
-/// Whether one of these is of a command of a worker. What gives no answer may be.
+/// Whether one of these is of a command of a worker. What gives no answer may be; nor is another asked before that has come.
 fn is_one_of(processes: Vec<Process>, id: &str) -> bool {
+    static IS_ASKED: AtomicBool = AtomicBool::new(false);
+    if IS_ASKED.swap(true, Ordering::AcqRel) {
+        return true;
+    }
     let id = id.to_owned();
     let is_of = move |process: &Process| {
         let said = process.environ().ok().and_then(|all| all.get(OsStr::new(WORKER)).cloned());
         said.is_some_and(|it| it == OsStr::new(&id))
     };
-    within(CONTAINERS_LIMIT, move || processes.iter().any(is_of)).unwrap_or(true)
-}
-
-/// Whose processes are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// Anybody's: what is hidden may be one.
-    Anybody,
-    /// Those of this user, who always sees them.
-    Own,
+    let look = move || {
+        let found = processes.iter().any(is_of);
+        IS_ASKED.store(false, Ordering::Release);
+        found
+    };
+    within(CONTAINERS_LIMIT, look).unwrap_or(true)
 }
 
 /// Whether a process is called so, or may be.
 #[must_use]
-pub fn is_called(name: &str, whose: Whose) -> bool {
-    if whose == Whose::Anybody && are_hidden() {
+pub fn is_called(name: &str) -> bool {
+    if are_hidden() {
         return true;
     }
-    let own = rustix::process::geteuid().as_raw();
-    let is_meant =
-        |process: &Process| whose == Whose::Anybody || process.uid().is_ok_and(|uid| uid == own);
     let Ok(all) = procfs::process::all_processes() else { return true };
-    all.flatten()
-        .filter(is_meant)
-        .any(|process| process.stat().is_ok_and(|it| it.state != 'Z' && it.comm == name))
+    all.flatten().any(|process| process.stat().is_ok_and(|it| it.state != 'Z' && it.comm == name))
+}
+
+/// When the oldest of this user's processes that are called so was started, on the clock since boot: one's own are never hidden.
+#[must_use]
+pub fn oldest_called(name: &str) -> Option<Duration> {
+    let own = rustix::process::geteuid().as_raw();
+    let per_second = rustix::param::clock_ticks_per_second();
+    let all = procfs::process::all_processes().ok()?.flatten();
+    let own = all.filter(|process| process.uid().is_ok_and(|uid| uid == own));
+    let stats = own.filter_map(|process| process.stat().ok());
+    let called = stats.filter(|it| it.state != 'Z' && it.comm == name);
+    called.map(|it| Duration::from_millis(it.starttime.saturating_mul(1000) / per_second)).min()
 }
 
 /// What a helper calls itself: whoever looks for those of a worker reads names alone, for a process that waits for storage

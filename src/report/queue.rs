@@ -238,8 +238,8 @@ fn upkeep(done: &Done) -> Vec<String> {
     for (state, count) in &done.removed.jobs {
         out.push(format!("{count} {} taken out", state.name()));
     }
-    for (id, kind, input) in &done.removed.aside {
-        out.push(format!("job {id} of {kind} ({input}) was put aside for long enough"));
+    for (id, kind, input) in &done.removed.undone {
+        out.push(format!("job {id} of {kind} ({input}) was not done, and is kept no longer"));
     }
     if done.logs > 0 {
         out.push(format!("{} logs taken away", done.logs));

@@ -12,7 +12,7 @@ use rustix::process::Gid;
 use crate::config::container::Container;
 use crate::decide::attempts::Token;
 use crate::probes::engine::{self, Ground, Start};
-use crate::probes::witness::{self, Whose};
+use crate::probes::witness;
 use crate::sys::command::PROGRESS;
 use crate::sys::text;
 
@@ -233,7 +233,7 @@ pub fn remove_orphans(engine: &[String], watch: &Watch<'_>) -> Result<BTreeSet<S
     let is_nobodys = |name: &&String| {
         of_name(name).is_some_and(|(key, token)| {
             let is_over = watch.before.contains(*name) && !watch.running.contains(&token);
-            if key == own { is_over } else { !witness::is_called(key, Whose::Anybody) }
+            if key == own { is_over } else { !witness::is_called(key) }
         })
     };
     remove_all(engine, all.iter().filter(is_nobodys))?;
@@ -246,9 +246,7 @@ pub fn remove_orphans(engine: &[String], watch: &Watch<'_>) -> Result<BTreeSet<S
 /// What the engine could not do.
 pub fn orphans(engine: &[String]) -> Result<Vec<String>, String> {
     let all = of_this_host(engine, rustix::process::geteuid().is_root())?;
-    let is_nobodys = |name: &String| {
-        of_name(name).is_some_and(|(key, _)| !witness::is_called(key, Whose::Anybody))
-    };
+    let is_nobodys = |name: &String| of_name(name).is_some_and(|(key, _)| !witness::is_called(key));
     Ok(all.into_iter().filter(is_nobodys).collect())
 }
 

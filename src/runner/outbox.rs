@@ -231,6 +231,43 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_keeps_nothing_is_said_once_and_what_was_to_be_kept_is_still_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        // a queue that is away
+        let url = format!("sqlite://{}/none/q.db", dir.path().canonicalize().unwrap().display());
+        let mut link = Link::to(Queue::at(&url, std::time::Duration::from_secs(20)));
+        let mut outbox = Outbox::open(Some(state.clone()), "w");
+        std::fs::write(&state, "no directory").unwrap();
+        let mut said = Vec::new();
+        for _ in 0..3 {
+            outbox.push(ending());
+            let _ = outbox.deliver(&mut link);
+            said.extend(outbox.said());
+        }
+        let told = said.iter().filter(|it| it.contains("are not kept on disk")).count();
+        assert_eq!((told, outbox.len()), (1, 3), "{said:?}");
+        std::fs::remove_file(&state).unwrap();
+        std::fs::create_dir(&state).unwrap();
+        let _ = outbox.deliver(&mut link);
+        assert!(outbox.said().is_empty() && outbox.is_kept);
+        // the next one finds them there
+        let own = Outbox::open(Some(state.clone()), "x");
+        assert_eq!(own.left[0].endings.len(), 3);
+        // and where they cannot be read they are not thrown away
+        let path = records::path_of::<Spool>(&state);
+        std::fs::write(&path, "torn").unwrap();
+        let mut next = Outbox::open(Some(state.clone()), "y");
+        let said = next.said();
+        assert!(next.is_empty() && said[0].contains("they are kept as "), "{said:?}");
+        let kept = std::fs::read_dir(&state)
+            .unwrap()
+            .flatten()
+            .any(|it| std::fs::read_to_string(it.path()).is_ok_and(|text| text == "torn"));
+        assert!(kept && !path.exists());
+    }
+
+    #[test]
     fn a_result_that_waits_on_disk_is_told_to_its_own_queue_alone() {
         let dir = tempfile::tempdir().unwrap();
         let link = |name: &str| {

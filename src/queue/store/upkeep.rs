@@ -1,6 +1,6 @@
 //! What is taken out of the queue when it has been kept for long enough, and what keeps its files small. Only rows go:
-//! inputs and results are nobody's here to remove. What failed for good or is put aside for a person goes only where its cause
-//! lies in the item itself, never where it lies in the host or its configuration.
+//! inputs and results are nobody's here to remove. What is put aside for a person goes only where its cause lies in the
+//! item itself, never where it lies in the host or its configuration; and what was not done is told of as it goes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,8 +23,8 @@ const WORKER: Duration = Duration::from_secs(24 * 3600);
 pub struct Removed {
     /// Jobs, by how they stood.
     pub jobs: BTreeMap<State, u64>,
-    /// Each job that had been put aside: its number, its type and its input.
-    pub aside: Vec<(i64, String, String)>,
+    /// Each job that was not done, but had failed for good or been put aside: its number, its type and its input.
+    pub undone: Vec<(i64, String, String)>,
     /// Events.
     pub events: u64,
     /// Workers.
@@ -62,7 +62,7 @@ fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
     let of_the_item = format!("AND class IN ({})", classes.join(", "));
     let mut kinds = vec![
         (State::Done, keep.done, String::new()),
-        (State::Failed, keep.failed, of_the_item.clone()),
+        (State::Failed, keep.failed, String::new()),
         (State::Cancelled, keep.cancelled, String::new()),
     ];
     if with_quarantine {
@@ -147,8 +147,8 @@ impl Store {
             for (kind, _, _) in all.iter().filter(|(_, found, _)| *found == state) {
                 while !deadline.passed() {
                     let rows = self.remove_some(kind, state, kept, &more)?;
-                    if state == State::Quarantined {
-                        removed.aside.extend(rows.iter().cloned());
+                    if matches!(state, State::Failed | State::Quarantined) {
+                        removed.undone.extend(rows.iter().cloned());
                     }
                     if !rows.is_empty() {
                         *removed.jobs.entry(state).or_default() += rows.len() as u64;

@@ -2,6 +2,7 @@
 //! finds gone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -225,8 +226,10 @@ impl Runner {
         let own = self.types.iter().filter(|kind| !kind.is_smoke());
         let places = own.flat_map(|kind| {
             let here = kind.output_root(&self.setup.dir).map(|root| {
-                // an intake may have another place for results, in a bucket
-                let goes_elsewhere = has_buckets || kind.deliver.is_some();
+                // an intake may have another place for results, in a bucket; and a relative one is that of whoever puts a job in
+                let is_fixed = spare.is_none()
+                    || kind.output.as_deref().is_some_and(|it| Path::new(it).is_absolute());
+                let goes_elsewhere = has_buckets || kind.deliver.is_some() || !is_fixed;
                 let want = match (goes_elsewhere, root.is_flat) {
                     (true, _) => Want::Nothing,
                     (false, true) => Want::Writable,
