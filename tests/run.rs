@@ -1141,6 +1141,22 @@ lab_test! {
 }
 
 lab_test! {
+    fn a_run_that_may_not_write_begins_nothing(lab) {
+        let out = lab.root("out");
+        fs::create_dir_all(&out).unwrap();
+        rustix::mount::mount("tmpfs", &out, "tmpfs", rustix::mount::MountFlags::RDONLY, None).unwrap();
+        let input = lab.dir.join("in");
+        fs::write(&input, "x").unwrap();
+        let (queue, output) = (format!("sqlite://{}", lab.dir.join("q.db").display()), format!("{}/{{name}}", out.display()));
+        let words = ["run", "--queue", &queue, "--output", &output, input.to_str().unwrap(), "--", "/bin/cp", "{input}", "{output}"];
+        let ran = lab.run(Path::new(env!("CARGO_BIN_EXE_unwedge")), &words);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(ran.code == Some(1) && said.contains("/out: make a file in it: Read-only file system"), "{said}");
+        rustix::mount::unmount(&out, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+lab_test! {
     fn a_queue_in_a_file_on_storage_that_may_hang_is_refused_by_whoever_would_make_it(lab) {
         let (base, alive) = (lab.root("box"), lab.root("alive"));
         let _hung = lab.fault(&base, &["--mode", "swallow"]);

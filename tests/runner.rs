@@ -109,7 +109,8 @@ host_test! {
             assert!(said.contains("it wanted more memory than the 32 MiB of its type"), "{said}");
         } else {
             let said = host.bash("cd /srv/in; unwedge jobs submit --wait --timeout 3s greedy a").stdout;
-            assert!(said.contains("memory cannot be limited here"), "{said}");
+            assert!(said.contains("memory_mib cannot be kept here"), "{said}");
+            host.ok("cd /; unwedge jobs cancel 2");
         }
 
         // the whole way, and nothing left of it

@@ -2127,6 +2127,35 @@ fn a_worker_that_is_asked_to_stop_hears_it_and_the_dead_are_forgotten_unless_the
 }
 
 #[test]
+fn a_name_that_no_queue_holds_is_refused_in_words_and_the_longest_other_is_taken() {
+    for db in
+        Db::both("a_name_that_no_queue_holds_is_refused_in_words_and_the_longest_other_is_taken")
+    {
+        let mut store = db.open();
+        // of digits that nothing makes shorter
+        let name = |length: usize| -> String {
+            let mut bits = 7_u64;
+            let next = |_| {
+                bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                char::from(b'!' + u8::try_from((bits >> 33) % 90).unwrap())
+            };
+            (0..length).map(next).collect()
+        };
+        let of = |key: usize, output: usize| NewJob {
+            key: name(key),
+            output: Some(name(output)),
+            ..job("a")
+        };
+        for it in [of(2501, 9), of(9, 2501)] {
+            let why = store.submit(&[job("b"), it]).unwrap_err().0;
+            assert!(why.contains("a path of 2501 bytes, and a queue holds 2500 at most"), "{why}");
+        }
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs").len(), 0);
+        assert!(store.submit(&[of(2500, 2500)]).unwrap()[0].is_new);
+    }
+}
+
+#[test]
 fn a_try_has_a_job_by_its_number_and_by_who_is_at_it() {
     for db in Db::both("a_try_has_a_job_by_its_number_and_by_who_is_at_it") {
         let mut store = db.open();

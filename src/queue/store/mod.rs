@@ -349,6 +349,17 @@ impl Store {
     /// # Errors
     /// Nothing more was put in; what was is there. That an output is another job's, too.
     pub fn submit(&mut self, jobs: &[NewJob]) -> Result<Vec<Submitted>, Fault> {
+        /// What an index of PostgreSQL holds of one row is some 2,700 bytes (nbtree), and a path may be longer.
+        const NAME_BYTES_MAX: usize = 2500;
+        let is_long = |text: &&String| text.len() > NAME_BYTES_MAX;
+        let mut names = jobs.iter().flat_map(|it| [Some(&it.key), it.output.as_ref()]).flatten();
+        if let Some(long) = names.find(is_long) {
+            let shown: String = long.chars().take(80).collect();
+            return Err(Fault(format!(
+                "{shown}...: a path of {} bytes, and a queue holds {NAME_BYTES_MAX} at most",
+                long.len()
+            )));
+        }
         let mut all = Vec::with_capacity(jobs.len());
         for some in jobs.chunks(SUBMIT_AT_ONCE) {
             all.extend(self.submit_some(some)?);
