@@ -2,7 +2,8 @@
 //! looked at by a child, and not at all where its storage is known not to be open; a URL within its own limit, by its server's
 //! clock alone.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use super::store;
@@ -55,57 +56,51 @@ pub fn round(
     Ok(seen)
 }
 
+/// Looks at each in a thread of its own, so that none waits for another.
 fn look(settings: &Settings, now: &Now, limit: Duration) -> Vec<Seen> {
-    let all = &settings.heartbeat;
     let (open, watch) = (gate::open(&settings.host.run_dir), Watch::of(settings));
-    // what is known to be closed is not touched
-    let closed = |it: &Heartbeat| {
-        let Source::Path(path) = &it.source else { return None };
-        let need = watch.needs_of(&[path]).into_iter().find(|need| !open.contains(need));
-        need.map(|need| Found::Unknown(format!("{need} is not open")))
-    };
-    let mut found: Vec<Option<Found>> = all.iter().map(closed).collect();
     std::thread::scope(|scope| {
-        let mut servers = Vec::new();
-        for (nth, it) in all.iter().enumerate() {
-            if matches!(it.source, Source::Path(_)) {
-                continue;
-            }
-            let ask = move || of_server(&it.source, &settings.bucket, limit);
+        let begin = |it| {
             let thread = std::thread::Builder::new().name("heartbeat".to_owned());
-            match thread.spawn_scoped(scope, ask) {
-                Ok(asked) => servers.push((nth, asked)),
-                Err(error) => {
-                    found[nth] = Some(Found::Unknown(format!("start a thread for it: {error}")));
-                }
+            let (open, watch) = (&open, &watch);
+            (it, thread.spawn_scoped(scope, move || find(it, settings, open, watch, now, limit)))
+        };
+        let begun: Vec<(&Heartbeat, _)> = settings.heartbeat.iter().map(begin).collect();
+        let end = |(it, begun): (&Heartbeat, std::io::Result<ScopedJoinHandle<'_, _>>)| {
+            let found = begun.map_err(|error| format!("start a thread for it: {error}"));
+            let found = found.and_then(|thread| {
+                let ended = |_| Err("whoever asked ended without a word".to_owned());
+                thread.join().unwrap_or_else(ended)
+            });
+            seen(it, found.unwrap_or_else(Found::Unknown))
+        };
+        begun.into_iter().map(end).collect()
+    })
+}
+
+/// What is found of one; what is known to be closed is not touched.
+fn find(
+    it: &Heartbeat,
+    settings: &Settings,
+    open: &[String],
+    watch: &Watch,
+    now: &Now,
+    limit: Duration,
+) -> Result<Found, String> {
+    match &it.source {
+        Source::Url(url) => ask(url, limit),
+        Source::Object { bucket, key } => object(&settings.bucket, bucket, key, limit),
+        Source::Path(path) => {
+            if let Some(need) = watch.needs_of(&[path]).iter().find(|need| !open.contains(need)) {
+                return Err(format!("{need} is not open"));
+            }
+            match probe::file(path, limit) {
+                Written::At(at_ms) => Ok(Found::At { at_ms, now_ms: now.utc_ms }),
+                Written::Absent => Ok(Found::Absent),
+                Written::Unknown(why) => Err(why),
             }
         }
-        let path = |it: &Heartbeat| match &it.source {
-            Source::Path(path) => Some(path.clone()),
-            Source::Url(_) | Source::Object { .. } => None,
-        };
-        let files: Vec<(usize, PathBuf)> = all
-            .iter()
-            .enumerate()
-            .filter(|(nth, _)| found[*nth].is_none())
-            .filter_map(|(nth, it)| Some((nth, path(it)?)))
-            .collect();
-        let written = probe::files(files.iter().map(|(_, path)| path.as_path()), limit);
-        for ((nth, _), written) in files.iter().zip(written) {
-            found[*nth] = Some(match written {
-                Written::At(at_ms) => Found::At { at_ms, now_ms: now.utc_ms },
-                Written::Absent => Found::Absent,
-                Written::Unknown(why) => Found::Unknown(why),
-            });
-        }
-        for (nth, asked) in servers {
-            let ended = || Found::Unknown("whoever asked ended without a word".to_owned());
-            found[nth] = Some(asked.join().unwrap_or_else(|_| ended()));
-        }
-    });
-    let none = || Found::Unknown("it was not looked at".to_owned());
-    let seen = all.iter().zip(found).map(|(it, found)| seen(it, found.unwrap_or_else(none)));
-    seen.collect()
+    }
 }
 
 fn seen(it: &Heartbeat, found: Found) -> Seen {
@@ -115,16 +110,6 @@ fn seen(it: &Heartbeat, found: Found) -> Seen {
         Found::At { .. } | Found::Absent => None,
     };
     Seen { name: it.name.clone(), state, age, why }
-}
-
-/// What a server says of it.
-fn of_server(source: &Source, buckets: &[Bucket], limit: Duration) -> Found {
-    let said = match source {
-        Source::Url(url) => ask(url, limit),
-        Source::Object { bucket, key } => object(buckets, bucket, key, limit),
-        Source::Path(_) => Err("it is a file".to_owned()),
-    };
-    said.unwrap_or_else(Found::Unknown)
 }
 
 /// When an object was written, by the clock of its server alone.

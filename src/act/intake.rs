@@ -359,8 +359,8 @@ fn sweep(
         .collect();
     let fault = |Fault(why): Fault| format!("the queue: {why}");
     let own = host_of(&intake.source);
-    let seen = link.ask(Store::workers).map_err(fault)?;
-    let hosts: BTreeSet<String> = seen.into_iter().map(|it| it.host).collect();
+    // those that have a worker: asked for once, and only where that matters
+    let mut hosts: Option<BTreeSet<String>> = None;
     let mut after = 0;
     loop {
         let (name, most) = (intake.name.clone(), u32::try_from(AT_ONCE).unwrap_or(u32::MAX));
@@ -375,9 +375,15 @@ fn sweep(
             let version = key.rsplit_once('@').map_or("", |(_, version)| version);
             let is_there = there.get(&input) == Some(&version);
             // what another host has offered may lie in a directory of its own, as long as that one is there
-            let is_anothers = own.is_some() && offered_by.is_some() && offered_by != own;
-            if !is_there && is_anothers && offered_by.is_some_and(|it| hosts.contains(&it)) {
-                continue;
+            let another = offered_by.filter(|it| own.as_ref().is_some_and(|own| own != it));
+            if let (false, Some(another)) = (is_there, another) {
+                if hosts.is_none() {
+                    let seen = link.ask(Store::workers).map_err(fault)?;
+                    hosts = Some(seen.into_iter().map(|it| it.host).collect());
+                }
+                if hosts.as_ref().is_some_and(|it| it.contains(&another)) {
+                    continue;
+                }
             }
             if is_there && !(is_done && intake.after == After::Delete) {
                 continue;

@@ -18,6 +18,7 @@ use crate::decide::attempts::{Class, State, Token};
 use crate::decide::why::{self, Why};
 use crate::manifest;
 use crate::probes::gate;
+use crate::queue::store::Store;
 use crate::queue::store::change::{Change, Changed, Event, Progress};
 use crate::queue::store::lanes::Lane;
 use crate::queue::store::listing::{Job, Order, StampIs, Try, Which, Worker};
@@ -293,13 +294,16 @@ fn input_of(path: &Path) -> Result<String> {
 /// Refuses a type that no job has ever been of: whoever mistypes one would be told that all is well.
 fn refuse_unknown(settings: &Settings, asking: &mut Asking, which: &Which) -> Result<()> {
     let Some(kind) = &which.kind else { return Ok(()) };
-    let mut known: BTreeSet<String> = asking.ask(|store| {
-        let lanes = store.lanes()?.into_iter().map(|it| it.kind);
-        Ok(lanes.chain(store.counts()?.into_iter().map(|(kind, _, _)| kind)).collect())
-    })?;
+    let lanes = asking.ask(Store::lanes)?;
+    let mut known: BTreeSet<String> = lanes.into_iter().map(|it| it.kind).collect();
     // one of this host that nobody has put anything in of
     let types = settings.jobs.as_ref().and_then(|jobs| JobType::read_all(&jobs.dir).ok());
     known.extend(types.into_iter().flat_map(|it| it.good).map(|it| it.name));
+    if known.contains(kind) {
+        return Ok(());
+    }
+    // one that no worker knows and some jobs are of: for that all rows are gone through
+    known.extend(asking.ask(Store::counts)?.into_iter().map(|(kind, _, _)| kind));
     if known.contains(kind) {
         return Ok(());
     }

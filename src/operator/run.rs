@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
-use rustix::fs::{Access, access};
 use sha2::{Digest as _, Sha256};
 
 use super::jobs::whys;
@@ -39,7 +38,7 @@ use crate::runner::setup::{Numbers, Setup};
 use crate::runner::supervise::Told;
 use crate::sys::clock::{Now, boottime};
 use crate::sys::limit::within;
-use crate::sys::{manager, text};
+use crate::sys::{manager, place, text};
 use hands::Hands;
 
 /// How long the looks at the outputs may take before it is begun.
@@ -357,8 +356,8 @@ fn prepare(jobs: &[NewJob], open: &[String]) -> Result<()> {
     dirs.dedup();
     let refused = |dir: &PathBuf| {
         let made = std::fs::create_dir_all(dir).map_err(|error| format!("make it: {error}"));
-        let may = || access(dir, Access::WRITE_OK | Access::EXEC_OK);
-        let may = |()| may().map_err(|error| format!("make a file in it: {error}"));
+        let may =
+            |()| place::takes_files(dir).map_err(|error| format!("make a file in it: {error}"));
         Some((dir.clone(), made.and_then(may).err()?))
     };
     let made = within(LOOK_LIMIT, move || dirs.iter().find_map(refused));

@@ -11,13 +11,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::asked::{self, Asked, ask};
 use super::mountinfo::Dev;
 use crate::sys::clock::Deadline;
+use crate::sys::place;
 
 /// The word that makes this program such a child.
 const VERB: &str = "--headroom";
@@ -103,7 +103,7 @@ fn refusal(dir: &Path) -> Option<Refusal> {
         Ok(it) if !it.is_dir() => return Some(Refusal::Denied(Errno::NOTDIR.to_string())),
         Ok(_) | Err(_) => {}
     }
-    match access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+    match place::takes_files(dir) {
         Ok(()) => None,
         Err(Errno::NOENT) => Some(Refusal::Missing),
         Err(errno) => Some(Refusal::Denied(errno.to_string())),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::asked::{self, Asked, ask_alone};
+use super::asked::{self, ask_alone};
 use super::records::{self, Heartbeats};
 use crate::config::Settings;
 use crate::manifest::queue_dir;
@@ -88,14 +88,11 @@ pub fn last(settings: &Settings, now: &Now) -> BTreeMap<String, Option<State>> {
     all
 }
 
-/// Looks at files, side by side and within `limit`; in their order.
+/// Looks, within `limit`.
 #[must_use]
-pub fn files<'a>(paths: impl Iterator<Item = &'a Path>, limit: Duration) -> Vec<Written> {
-    let deadline = Deadline::after(limit);
-    let asked: Vec<Asked> = paths.map(|path| ask_alone(VERB, path)).collect();
-    let answer =
-        |it: Asked| it.answer(deadline, limit, "no answer").unwrap_or_else(Written::Unknown);
-    asked.into_iter().map(answer).collect()
+pub fn file(path: &Path, limit: Duration) -> Written {
+    let answer = ask_alone(VERB, path).answer(Deadline::after(limit), limit, "no answer");
+    answer.unwrap_or_else(Written::Unknown)
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

@@ -162,8 +162,7 @@ pub fn is_called(name: &str) -> bool {
     if are_hidden() {
         return true;
     }
-    let Ok(all) = procfs::process::all_processes() else { return true };
-    all.flatten().any(|process| process.stat().is_ok_and(|it| it.state != 'Z' && it.comm == name))
+    called(name).is_none_or(|mut all| all.next().is_some())
 }
 
 /// When the oldest of this user's processes that are called so was started, on the clock since boot: one's own are never hidden.
@@ -171,11 +170,18 @@ pub fn is_called(name: &str) -> bool {
 pub fn oldest_called(name: &str) -> Option<Duration> {
     let own = rustix::process::geteuid().as_raw();
     let per_second = rustix::param::clock_ticks_per_second();
+    let own = called(name)?.filter(|(process, _)| process.uid().is_ok_and(|uid| uid == own));
+    own.map(|(_, ticks)| Duration::from_millis(ticks.saturating_mul(1000) / per_second)).min()
+}
+
+/// The processes that are called so and have not ended, as far as they are seen, each with its start in ticks since boot; none
+/// where there is no process table.
+fn called(name: &str) -> Option<impl Iterator<Item = (Process, u64)>> {
     let all = procfs::process::all_processes().ok()?.flatten();
-    let own = all.filter(|process| process.uid().is_ok_and(|uid| uid == own));
-    let stats = own.filter_map(|process| process.stat().ok());
-    let called = stats.filter(|it| it.state != 'Z' && it.comm == name);
-    called.map(|it| Duration::from_millis(it.starttime.saturating_mul(1000) / per_second)).min()
+    Some(all.filter_map(move |process| {
+        let stat = process.stat().ok()?;
+        (stat.state != 'Z' && stat.comm == name).then_some((process, stat.starttime))
+    }))
 }
 
 /// What a helper calls itself: whoever looks for those of a worker reads names alone, for a process that waits for storage

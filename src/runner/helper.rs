@@ -13,7 +13,6 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, WaitStatus, pidfd_open};
 
@@ -985,7 +984,7 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
         }
     }
     // a command would say of its file that permission is denied
-    if let Err(error) = access(dir, Access::WRITE_OK | Access::EXEC_OK) {
+    if let Err(error) = place::takes_files(dir) {
         let why = format!("no file can be made in {}: {error}", text::path(dir));
         return Err(Halt::Over(Report::failed(Class::Infrastructure, why)));
     }

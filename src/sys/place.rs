@@ -1,10 +1,18 @@
-//! Moving a file to its place, and never over another.
+//! Moving a file to its place, and never over another; and whether a directory takes files at all.
 
 use std::fs;
 use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{Access, CWD, RenameFlags, access, renameat_with};
 use rustix::io::Errno;
+
+/// Whether this user may make files in a directory, as far as its owner, its mode and its mount say (access(2)).
+///
+/// # Errors
+/// Why not; `NOENT` where there is no such directory.
+pub fn takes_files(dir: &Path) -> Result<(), Errno> {
+    access(dir, Access::WRITE_OK | Access::EXEC_OK)
+}
 
 /// Moves it there, within one file system.
 ///
