@@ -3,10 +3,13 @@
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use unwedge::config::queue::Database as Place;
 
+use crate::pooler::{self, Pooler};
 use crate::store::Db;
 use crate::support::isolate;
 
@@ -25,7 +28,22 @@ impl Desk {
             isolate::skip(test, "needs root: a sentinel is root's");
             return None;
         }
-        let (dir, db) = (tempfile::tempdir().unwrap(), Db::file());
+        let db = Db::file();
+        db.open();
+        let Place::Url(url) = &db.queue.database else { panic!() };
+        let url = url.0.clone();
+        let queue = PathBuf::from(url.strip_prefix("sqlite://").unwrap());
+        let queue = queue.parent().unwrap();
+        for path in fs::read_dir(queue).unwrap().flatten().map(|it| it.path()) {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        chown(queue, Some(NOBODY), Some(NOBODY)).unwrap();
+        Some(Self::of(db, &url, kind, "", jobs))
+    }
+
+    /// Whose queue is there already, and is reached by this URL.
+    fn of(db: Db, url: &str, kind: &str, queue: &str, jobs: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for name in ["run", "sentinels", "jobs.d", "state", "state/queue", "prom", "in", "out"] {
             fs::create_dir(at(name)).unwrap();
@@ -36,32 +54,27 @@ impl Desk {
         }
         let out = at("out").display().to_string();
         fs::write(at("jobs.d/t.toml"), kind.replace("OUT", &out)).unwrap();
-        db.open();
-        let Place::Url(url) = &db.queue.database else { panic!() };
-        let queue = PathBuf::from(url.0.strip_prefix("sqlite://").unwrap());
-        let queue = queue.parent().unwrap();
-        for path in fs::read_dir(queue).unwrap().flatten().map(|it| it.path()) {
-            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        chown(queue, Some(NOBODY), Some(NOBODY)).unwrap();
         let root = dir.path().display();
+        let poll = if jobs.contains("poll") { "" } else { "poll = \"200ms\"\n" };
         let text = format!(
             "[host]\nuser = \"nobody\"\nstate_dir = \"{root}/state\"\nrun_dir = \"{root}/run\"\nsentinel_dir = \"{root}/sentinels\"\ntextfile_dir = \"{root}/prom\"\n\
-             [queue]\nadapter = \"unwedge\"\nurl = \"{}\"\n[jobs]\ndir = \"{root}/jobs.d\"\npoll = \"200ms\"\nbeat = \"1s\"\nmin_free_mib = 0\n{jobs}",
-            url.0
+             [queue]\nadapter = \"unwedge\"\nurl = \"{url}\"\n{queue}[jobs]\ndir = \"{root}/jobs.d\"\nbeat = \"1s\"\nmin_free_mib = 0\n{poll}{jobs}"
         );
         fs::write(at("unwedge.toml"), text).unwrap();
-        Some(Self { dir, db })
+        Self { dir, db }
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", program, "--config"])
+            .arg(self.dir.path().join("unwedge.toml"))
+            .current_dir("/");
+        command
     }
 
     fn say(&self, program: &str, words: &[&str]) -> String {
-        let done = Command::new("/usr/bin/setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", program, "--config"])
-            .arg(self.dir.path().join("unwedge.toml"))
-            .args(words)
-            .current_dir("/")
-            .output()
-            .unwrap();
+        let done = self.command(program).args(words).output().unwrap();
         let said = format!(
             "{}{}",
             String::from_utf8_lossy(&done.stdout),
@@ -270,8 +283,23 @@ fn each_key_of_a_type_has_its_effect() {
             desk.submit("a");
         }
         desk.work();
-        let row = desk.row("state, coalesce(message, '')");
-        assert!(row[0] != "done" && row[1].contains("no end within 1.0 s"), "{more}: {row:?}");
+        let row = desk.row("state, class, failures, infra_errors, coalesce(message, '')");
+        // a server that is mute is no item's fault
+        assert_eq!(row[..4], ["failed", "infrastructure", "0", "1"], "{more}: {row:?}");
+        assert!(row[4].contains("no end within 1.0 s"), "{more}: {row:?}");
+    }
+    // one that is away costs nothing, however that is said
+    for fails in ["exit 10", "echo ssh: connect: Connection refused; exit 255"] {
+        let fetch =
+            format!("fetch = {{ argv = [\"/bin/sh\", \"-c\", \"{fails}\", \"{{to}}\"] }}\n");
+        let kind = fetch + &sh("cp $1 $2", ONCE) + "[exit]\n10 = \"transient\"\n";
+        let Some(desk) = Desk::new(test, &kind, "") else { return };
+        desk.say(env!("CARGO_BIN_EXE_unwedge"), &["jobs", "submit", "t", "/nowhere/in/a"]);
+        for tries in ["1", "2"] {
+            desk.work();
+            let row = desk.row("state, class, failures, infra_errors, tries");
+            assert_eq!(row, ["pending", "infrastructure", "0", "0", tries], "{fails}");
+        }
     }
     // what comes first, and what has to be open
     let kind = format!("priority = 7\nneeds = [\"/srv/needed\"]\n{}", sh("cp $1 $2", ONCE));
@@ -328,4 +356,137 @@ fn what_fails_for_its_surroundings_does_not_take_all_that_wait_along() {
         let stand = "SELECT state, count(*) FROM unwedge_jobs GROUP BY state";
         assert_eq!(desk.db.rows(stand), [["done", "30"]]);
     }
+}
+
+/// A runner as a service, which does not outlive its test.
+struct Runner(Child);
+
+impl Runner {
+    fn of(desk: &Desk) -> Self {
+        let log = fs::File::create(desk.dir.path().join("log")).unwrap();
+        let mut command = desk.command(env!("CARGO_BIN_EXE_unwedge-runner"));
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    fn tell(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.tell(Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+impl Desk {
+    fn is_done(&self) -> bool {
+        let left = "SELECT id FROM unwedge_jobs WHERE state <> 'done'";
+        self.db.rows(left).is_empty()
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+}
+
+/// Waits for something within a minute.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("not within a minute: {what}");
+}
+
+#[test]
+fn a_runner_that_hears_nothing_looks_as_often_as_said() {
+    let test = "keys::a_runner_that_hears_nothing_looks_as_often_as_said";
+    let kind = "[[tier]]\nargv = [\"/bin/sleep\", \"1\"]\n";
+    let [seldom, often] = ["1h", "200ms"].map(|poll| {
+        let database = pooler::database(test)?;
+        let pooler = Pooler::new(&database, "transaction");
+        let db = Db::of(database);
+        db.open();
+        let desk = Desk::of(db, &pooler.url, kind, "", &format!("poll = \"{poll}\"\n"));
+        let runner = Runner::of(&desk);
+        Some((desk, runner, pooler))
+    });
+    let (Some(seldom), Some(often)) = (seldom, often) else { return };
+    for (desk, ..) in [&seldom, &often] {
+        until("it is known that no word comes", || desk.log().contains("do not arrive"));
+    }
+    seldom.0.submit("a");
+    // three times as long as a runner waits that nobody told otherwise
+    for nth in 0..6 {
+        often.0.submit(&nth.to_string());
+    }
+    until("what is looked for often is done", || often.0.is_done());
+    assert_eq!(seldom.0.row("state, tries"), ["pending", "0"]);
+    // it would take it: whoever is told to read its types anew looks at once
+    seldom.1.tell(Signal::HUP);
+    until("it is done", || seldom.0.is_done());
+}
+
+#[test]
+fn a_queue_that_is_away_is_tried_as_often_as_said() {
+    let test = "keys::a_queue_that_is_away_is_tried_as_often_as_said";
+    let kind = "[[tier]]\nargv = [\"/bin/sleep\", \"1\"]\n";
+    let [seldom, often] = ["1h", "200ms"].map(|first| {
+        let db = Db::server(test)?;
+        db.open();
+        let Place::Url(url) = &db.queue.database else { panic!() };
+        let url = url.0.clone();
+        let most = if first == "1h" { "1h" } else { "400ms" };
+        let queue = format!("reconnect = \"{first}\"\nreconnect_max = \"{most}\"\n");
+        let desk = Desk::of(db, &url, kind, &queue, "");
+        let runner = Runner::of(&desk);
+        Some((desk, runner))
+    });
+    let (Some(seldom), Some(often)) = (seldom, often) else { return };
+    for (desk, _) in [&seldom, &often] {
+        until("it is entered", || desk.db.rows("SELECT id FROM unwedge_workers").len() == 1);
+        desk.db.close_to_others(true);
+    }
+    until("it is known to be away", || seldom.0.log().contains("(57P01)"));
+    let is_tried = |log: &str| log.contains("unwedge-runner: no connection: ");
+    until("it was tried", || is_tried(&often.0.log()));
+    for (desk, _) in [&seldom, &often] {
+        desk.db.close_to_others(false);
+    }
+    seldom.0.submit("a");
+    // longer than a runner waits that nobody told otherwise
+    for nth in 0..8 {
+        often.0.submit(&nth.to_string());
+    }
+    until("what is tried often is at work again", || often.0.is_done());
+    assert_eq!(seldom.0.row("state, tries"), ["pending", "0"]);
+    // for as long as one reason lasts it is said once, and once that it is over
+    let log = often.0.log();
+    let said: Vec<&str> =
+        log.lines().filter_map(|line| line.split_once("unwedge-runner: ")).map(|it| it.1).collect();
+    let of = |text: &str| said.iter().filter(|it| it.starts_with(text)).count();
+    assert_eq!(of("no connection: the server says: database"), 1, "{log}");
+    assert_eq!(of("the queue answers again"), 1, "{log}");
+}
+
+#[test]
+fn what_cannot_be_fetched_does_not_take_all_that_wait_along() {
+    let test = "keys::what_cannot_be_fetched_does_not_take_all_that_wait_along";
+    let kind = "output = \"OUT/{name}\"\nfetch = { argv = [\"/bin/sh\", \"-c\", \"test -e OUT/.well || exit 75; echo x >$0\", \"{to}\"] }\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n[exit]\n75 = \"transient\"\n";
+    let Some(desk) = Desk::new(test, kind, "") else { return };
+    for nth in 0..12 {
+        let input = format!("/nowhere/in/{nth}");
+        desk.say(env!("CARGO_BIN_EXE_unwedge"), &["jobs", "submit", "t", &input]);
+    }
+    let said = desk.work();
+    assert!(said.contains("t: the last 5 failed for what is around them"), "{said}");
+    let tried = "SELECT count(*), max(tries), sum(infra_errors) FROM unwedge_jobs WHERE tries > 0";
+    assert_eq!(desk.db.rows(tried), [["5", "1", "0"]]);
+    fs::write(desk.dir.path().join("out/.well"), "").unwrap();
+    desk.work();
+    assert!(desk.is_done());
 }

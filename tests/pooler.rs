@@ -2,6 +2,7 @@
 //! through it, and a name that a statement has there may be another program's.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
 /// It does not outlive its test.
-struct Pooler {
+pub struct Pooler {
     process: Child,
     _dir: tempfile::TempDir,
-    url: String,
+    pub url: String,
 }
 
 impl Drop for Pooler {
@@ -37,7 +38,7 @@ impl Drop for Pooler {
 
 impl Pooler {
     /// In this mode, before this database, with at most three connections to it.
-    fn new(database: &Database, mode: &str) -> Self {
+    pub fn new(database: &Database, mode: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (at, server) = (dir.path().display(), database.cluster.dir.display());
         let name = &database.name;
@@ -48,6 +49,7 @@ impl Pooler {
             database.cluster.port
         );
         fs::write(dir.path().join("ini"), text).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let owned =
             Command::new("chown").args(["-R", "postgres"]).arg(dir.path()).status().unwrap();
         assert!(owned.success());
@@ -81,7 +83,8 @@ impl Pooler {
     }
 }
 
-fn database(test: &str) -> Option<Database> {
+/// One that may stand behind it.
+pub fn database(test: &str) -> Option<Database> {
     if !PathBuf::from(PROGRAM).exists() {
         isolate::skip(test, &format!("needs {PROGRAM}"));
         return None;

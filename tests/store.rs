@@ -57,8 +57,25 @@ impl Db {
     }
 
     pub fn server(test: &str) -> Option<Self> {
-        let database = cluster(test)?.database();
-        Some(Self { queue: queue(database.url("postgres")), kept: Kept::Server(database) })
+        Some(Self::of(cluster(test)?.database()))
+    }
+
+    pub fn of(database: Database) -> Self {
+        Self { queue: queue(database.url("postgres")), kept: Kept::Server(database) }
+    }
+
+    /// Whether a server lets nobody in any more, and those out that are.
+    pub fn close_to_others(&self, is_closed: bool) {
+        let Kept::Server(database) = &self.kept else { panic!("a file has no door") };
+        let mut admin = database.cluster.admin("postgres");
+        let name = &database.name;
+        admin
+            .batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !is_closed))
+            .unwrap();
+        if is_closed {
+            let out = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+            admin.execute(out, &[name]).unwrap();
+        }
     }
 
     pub fn both(test: &str) -> Vec<Self> {

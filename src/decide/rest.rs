@@ -28,7 +28,8 @@ impl Rest {
     pub fn hear(&mut self, job: i64, outcome: Outcome, why: &str, now: Duration) -> Option<News> {
         let was_on_trial = self.is_on_trial();
         match outcome {
-            Outcome::Not(Class::Infrastructure) => {
+            // what is not to be had is tried as often as what fails, however little it counts for its job
+            Outcome::Not(Class::Infrastructure) | Outcome::Early => {
                 self.in_a_row += u32::from(self.last.replace(job) != Some(job));
                 why.clone_into(&mut self.why);
                 if self.is_on_trial() {
@@ -40,7 +41,6 @@ impl Rest {
             }
             // these say nothing of what is around it: what was not tried to its end, or is wrong with the type, or hung
             Outcome::GivenBack
-            | Outcome::Early
             | Outcome::Not(Class::Configuration | Class::Crashed | Class::TimedOut) => None,
             Outcome::Done | Outcome::Not(_) => {
                 *self = Self::default();
@@ -101,7 +101,8 @@ mod tests {
 
     fn resting() -> Rest {
         let mut rest = Rest::default();
-        let news: Vec<_> = (1..=5).map(|job| rest.hear(job, INFRA, "down", secs(10))).collect();
+        let of = |job| if job % 2 == 0 { Outcome::Early } else { INFRA };
+        let news: Vec<_> = (1..=5).map(|job| rest.hear(job, of(job), "down", secs(10))).collect();
         assert_eq!(news, [None, None, None, None, Some(News::Rests)]);
         rest
     }
@@ -158,7 +159,7 @@ mod tests {
     fn what_says_nothing_of_its_surroundings_neither_counts_nor_clears() {
         let not = Outcome::Not;
         let silent = [Class::Configuration, Class::Crashed, Class::TimedOut].map(not);
-        for outcome in silent.into_iter().chain([Outcome::GivenBack, Outcome::Early]) {
+        for outcome in silent.into_iter().chain([Outcome::GivenBack]) {
             let mut rest = resting();
             let before = rest.clone();
             assert_eq!(rest.hear(9, outcome, "", secs(11)), None);

@@ -22,8 +22,16 @@ pub struct Link {
     open: Open,
     store: Option<Store>,
     again: Again,
-    not_before: Duration,
+    away: Option<Away>,
     holds: bool,
+}
+
+/// A queue that did not answer, or said no.
+struct Away {
+    /// When it is tried again, in time since boot.
+    until: Duration,
+    /// What it said, or who could not reach it.
+    why: Fault,
 }
 
 impl Link {
@@ -42,7 +50,7 @@ impl Link {
 
     fn by(open: Open, queue: Queue) -> Self {
         let again = Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
-        Self { queue, open, store: None, again, not_before: Duration::ZERO, holds: false }
+        Self { queue, open, store: None, again, away: None, holds: false }
     }
 
     /// The queue.
@@ -51,8 +59,8 @@ impl Link {
         &self.queue
     }
 
-    /// Asks. While the queue is away it is tried again after `[queue] reconnect`, then after twice as long, up to `reconnect_max`; until then
-    /// the answer is that at once.
+    /// Asks. While the queue is away it is tried again after `[queue] reconnect`, then after twice as long, up to
+    /// `reconnect_max`; until then the answer is what it was, at once.
     ///
     /// # Errors
     /// There is no answer, or it is a refusal.
@@ -60,8 +68,8 @@ impl Link {
         &mut self,
         question: impl FnOnce(&mut Store) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        if self.store.is_none() && boottime() < self.not_before {
-            return Err(Fault("the queue is away; it is tried again".to_owned()));
+        if let Some(Away { why, .. }) = self.away.as_ref().filter(|it| boottime() < it.until) {
+            return Err(why.clone());
         }
         let (queue, store, open) = (self.queue.clone(), self.store.take(), self.open);
         let answer = within(self.queue.timeout, move || {
@@ -76,24 +84,19 @@ impl Link {
             Ok(Ok((store, Ok(answer)))) => {
                 self.store = Some(store);
                 self.again.is_well();
+                self.away = None;
                 Ok(answer)
             }
             // a server that refuses (a full disk, a replica that was demoted) is asked anew on another connection
-            Ok(Ok((_, Err(fault))) | Err(fault)) => {
-                self.is_away();
-                Err(fault)
-            }
-            Err(why) => {
-                self.is_away();
-                Err(Fault(why.to_string()))
-            }
+            Ok(Ok((_, Err(fault))) | Err(fault)) => Err(self.is_away(fault)),
+            Err(why) => Err(self.is_away(Fault(why.to_string()))),
         }
     }
 
     /// When it is tried again, in time since boot.
     #[must_use]
     pub fn due(&self) -> Duration {
-        if self.store.is_none() { self.not_before } else { Duration::ZERO }
+        self.away.as_ref().map_or(Duration::ZERO, |it| it.until)
     }
 
     /// Whether jobs are at work.
@@ -101,8 +104,10 @@ impl Link {
         self.holds = holds;
     }
 
-    fn is_away(&mut self) {
+    fn is_away(&mut self, why: Fault) -> Fault {
         let most = if self.holds { RETRY_HOLDING } else { Duration::MAX };
-        self.not_before = boottime() + self.again.wait_up_to(most);
+        let until = boottime() + self.again.wait_up_to(most);
+        self.away = Some(Away { until, why: why.clone() });
+        why
     }
 }

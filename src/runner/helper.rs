@@ -725,7 +725,7 @@ impl Job<'_> {
             let (input, id) = (&*order.input, order.token.id);
             let argv = fetch.command(&Marks { input, output: None, local: Some(&to), id });
             let meaning = |code: i32| order.kind.exit.get(&code).copied();
-            let done = self.step("fetch", &argv, &[], fetch.limit_ms, &meaning)?;
+            let done = self.step("fetch", &argv, &[], fetch.limit_ms, &meaning, &|_| true)?;
             self.carried(done, fetch, &to)
         };
         Ok(match outcome {
@@ -738,12 +738,9 @@ impl Job<'_> {
             Outcome::Not(Class::Conflict) => {
                 Some(Report { class: Some(Class::Permanent), ..report })
             }
-            // a server that is away or a disk that is full is nobody's fault; what comes damaged again and again is to be
-            // looked at
-            Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
-                let is_early = report.exit_code == Some(errand::AWAY);
-                Some(Report { is_early, ..report })
-            }
+            // nothing of the job ran
+            Outcome::Early => Some(Report { is_early: true, ..report }),
+            Outcome::Not(_) | Outcome::GivenBack => Some(report),
         })
     }
 
@@ -803,18 +800,15 @@ impl Job<'_> {
             let marks = Marks { input, output: Some(output), local: Some(&from), id };
             let meaning = |code: i32| order.kind.exit.get(&code).copied();
             let argv = deliver.command(&marks);
-            let done = self.step("deliver", &argv, &[], deliver.limit_ms, &meaning)?;
+            let done = self.step("deliver", &argv, &[], deliver.limit_ms, &meaning, &|_| true)?;
             self.carried(done, deliver, &from)
         };
         Ok(match outcome {
             Outcome::Done => report,
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => Report {
                 class: ended.class,
-                // a server that is away is no error of the job's surroundings, and what is kept waits for it no longer than
-                // needed; one that has something else than it was given is
-                is_early: self.is_kept
-                    && ended.class == Some(Class::Infrastructure)
-                    && ended.exit_code != Some(0),
+                // what is kept waits no longer than needed
+                is_early: self.is_kept && outcome == Outcome::Early,
                 exit_code: ended.exit_code,
                 signal: ended.signal,
                 message: ended.message.map(|why| {
@@ -843,21 +837,17 @@ impl Job<'_> {
         Ok(Report { class: Some(class), message, ..report })
     }
 
-    /// Does an errand to a bucket. One that takes too long is the server's.
+    /// Does an errand to a bucket.
     fn errand(&mut self, name: &str, argv: &[PathBuf]) -> Result<(Outcome, Report), Halt> {
         let limit_ms = u64::try_from(errand::LIMIT.as_millis()).unwrap_or(u64::MAX);
         let own = errand::variables();
-        let (outcome, report) = self.step(name, argv, &own, limit_ms, &errand::meaning)?;
-        Ok(match outcome {
-            Outcome::Not(Class::TimedOut) => {
-                let class = Some(Class::Infrastructure);
-                (Outcome::Not(Class::Infrastructure), Report { class, ..report })
-            }
-            outcome => (outcome, report),
-        })
+        // what comes damaged again and again is to be looked at
+        let is_away = |exit| exit == Some(errand::AWAY);
+        self.step(name, argv, &own, limit_ms, &errand::meaning, &is_away)
     }
 
-    /// Runs a command that fetches or delivers.
+    /// Runs a command that fetches or delivers. Where it fails for its surroundings, the other side is away or a disk is full:
+    /// nobody's error, and waited for without an end.
     fn step(
         &mut self,
         name: &str,
@@ -865,6 +855,7 @@ impl Job<'_> {
         own: &[(OsString, OsString)],
         limit_ms: u64,
         meaning: &dyn Fn(i32) -> Option<Meaning>,
+        is_away: &dyn Fn(Option<i32>) -> bool,
     ) -> Result<(Outcome, Report), Halt> {
         let argv_of = |word: &PathBuf| word.to_string_lossy().into_owned();
         let step = Tier {
@@ -879,7 +870,18 @@ impl Job<'_> {
         };
         let mut variables = variables(self.order, self.worker);
         variables.extend_from_slice(own);
-        self.command(&step, argv, &variables, None, meaning, &|| Ok(()))
+        let (outcome, report) = self.command(&step, argv, &variables, None, meaning, &|| Ok(()))?;
+        Ok(match outcome {
+            // the other side is mute. That counts all the same: what is too large for its limit always will be
+            Outcome::Not(Class::TimedOut) => {
+                let class = Class::Infrastructure;
+                (Outcome::Not(class), Report { class: Some(class), ..report })
+            }
+            Outcome::Not(Class::Infrastructure) if is_away(report.exit_code) => {
+                (Outcome::Early, report)
+            }
+            outcome => (outcome, report),
+        })
     }
 
     /// Waits for the end of a command; how it ended, and whether its time was over.

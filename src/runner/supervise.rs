@@ -594,6 +594,13 @@ impl Runner {
             self.said.insert(what, why.to_owned());
         }
     }
+
+    /// Says so where it was said that it does not.
+    fn queue_answers(&mut self) {
+        if self.said.remove("queue").is_some() {
+            say("the queue answers again");
+        }
+    }
 }
 
 /// These types, and the one that every runner knows.

@@ -155,7 +155,7 @@ impl Cluster {
         format!("postgres://{role}@{dir}:{}/{database}", self.port)
     }
 
-    fn admin(&self, database: &str) -> Client {
+    pub fn admin(&self, database: &str) -> Client {
         let (dir, port) = (self.dir.display(), self.port);
         let config = format!("host={dir} port={port} user=postgres dbname={database}");
         Client::connect(&config, NoTls).unwrap()

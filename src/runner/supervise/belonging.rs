@@ -81,7 +81,7 @@ impl Runner {
             }
             Ok(Registered::Entered) => {
                 self.is_entered = true;
-                self.said.remove("queue");
+                self.queue_answers();
                 self.beat_due = now;
                 if let Some(manager) = &self.around.manager {
                     manager.tell("READY=1");

@@ -110,7 +110,7 @@ impl Runner {
             });
             match claimed {
                 Ok(claimed) => {
-                    self.said.remove("queue");
+                    self.queue_answers();
                     none &= claimed.is_empty();
                     if let Some(rest) =
                         self.rests.get_mut(&kind.name).filter(|_| !claimed.is_empty())
@@ -440,7 +440,8 @@ impl Runner {
         }
         // where its type fares well, only a failure of its surroundings is news: for no other is the gate read once more
         let is_well = self.rests.get(&kind.name).is_none_or(|it| *it == Rest::default());
-        let says_nothing = is_well && outcome != Outcome::Not(Class::Infrastructure);
+        let is_around = matches!(outcome, Outcome::Not(Class::Infrastructure) | Outcome::Early);
+        let says_nothing = is_well && !is_around;
         // of storage that is not open its own gate takes care
         if !says_nothing && report.lost.is_empty() && claimed.closed(&self.open()).is_empty() {
             self.hear_rest(&kind.name, claimed.token.id, outcome, report.message.as_deref());
