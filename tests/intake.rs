@@ -554,7 +554,7 @@ fn what_a_person_puts_aside_leaves_no_scratch_files_and_a_dry_run_touches_none()
         worker(&mut store, "w");
         let token = claim(&mut store, "w", &[], 1)[0].token;
         store.leave("w").unwrap();
-        let mark = unwedge::act::scratch::mark_of(&db.queue);
+        let mark = store.mark().unwrap();
         let file =
             |id: i64, nth: i64| unwedge::act::scratch::of_try(&out.join("a.txt"), &mark, id, nth);
         for path in [file(token.id, 1), file(token.id + 1, 1), out.join("a.txt")] {
@@ -592,8 +592,7 @@ fn scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else() {
         let own = unwedge::probes::witness::own().unwrap();
         // of this process by another start: gone, each time
         let gone = |nth: u32| format!("{}:{nth}", own.rsplit_once(':').unwrap().0);
-        let queue = unwedge::config::queue::Queue { ..db.queue.clone() };
-        let mark = unwedge::act::scratch::mark_of(&queue);
+        let mark = store.mark().unwrap();
         let file =
             |id: i64, nth: i64| unwedge::act::scratch::of_try(&out.join("a.txt"), &mark, id, nth);
         for path in [file(1, 1), file(1, 3), file(2, 1), out.join("a.txt"), out.join(".a.txt")] {

@@ -22,8 +22,8 @@ use crate::support::s3::{Act, Bucket};
 /// Who the programs become.
 const NOBODY: u32 = 65534;
 const INTAKE: &str = "[[intake]]\nname = \"in\"\ntype = \"t\"\nbucket = \"scans\"\nprefix = \"in/\"\noutput_prefix = \"out/\"\nafter = \"delete\"\nevery = \"1s\"\n";
-/// In a directory that everybody may write, `$3`, it notes that it ran.
-const COPY: &str = r#"echo run >>$3/runs; tr a-z A-Z <\"$1\" >\"$2\""#;
+/// In a directory that everybody may write, `$3`, it notes that it ran; what is in `more` there comes behind.
+const COPY: &str = r#"echo run >>$3/runs; { tr a-z A-Z <\"$1\"; cat $3/more || :; } >\"$2\""#;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -438,6 +438,45 @@ fn a_result_that_cannot_be_delivered_is_kept_and_not_made_again() {
 }
 
 #[test]
+fn what_is_wanted_anew_is_not_taken_for_what_was_there_before() {
+    let test = "objects::what_is_wanted_anew_is_not_taken_for_what_was_there_before";
+    let db = Db::file();
+    let Some(desk) = Desk::new(test, &db, "output = \"s3://scans/out/{name}\"") else { return };
+    desk.bucket.put("c", "text");
+    desk.submit("s3://scans/c");
+    desk.work();
+    assert_eq!(desk.bucket.all()["out/c"], "TEXT", "{:?}", desk.jobs());
+    fs::write(desk.at("free/more"), "2").unwrap();
+    let url = match &db.queue.database {
+        Place::Url(url) => url.0.clone(),
+        Place::UrlFile(_) => panic!(),
+    };
+    let mut retry = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+    retry.args(["jobs", "retry", "1", "--queue", &url]).env("HOME", desk.dir.path());
+    assert!(retry.output().unwrap().status.success());
+    // the server goes away before the new one is there
+    desk.bucket.rule(|question| {
+        if question.starts_with("HEAD /out/") {
+            Act::Answer(500, "InternalError")
+        } else {
+            Act::Pass
+        }
+    });
+    for _ in 0..2 {
+        desk.hasten();
+        desk.work();
+        assert_eq!(desk.jobs()[0][..2], ["pending", "infrastructure"], "{:?}", desk.jobs());
+    }
+    assert_eq!(fs::read_to_string(desk.at("free/runs")).unwrap(), "run\nrun\n", "kept");
+    desk.bucket.rule(|_| Act::Pass);
+    desk.hasten();
+    desk.work();
+    // a person picks: the old one is neither called the new one, nor written over
+    assert_eq!(desk.jobs()[0][..2], ["quarantined", "conflict"], "{:?}", desk.jobs());
+    assert_eq!(desk.bucket.all()["out/c"], "TEXT");
+}
+
+#[test]
 fn nothing_that_is_there_is_written_over() {
     let test = "objects::nothing_that_is_there_is_written_over";
     let db = Db::file();
@@ -836,7 +875,7 @@ fn a_server_is_understood_in_all_that_it_says() {
     let (from, to) = (dir.path().join("from"), dir.path().join("to"));
     let big: Vec<u8> = (0..3_000_000_u32).map(|nth| nth.to_le_bytes()[0] % 251).collect();
     fs::write(&from, &big).unwrap();
-    client.put("big", &from, "m-1", false).unwrap();
+    client.put("big", &from, "m-1", None).unwrap();
     let head = client.head("big").unwrap();
     assert!(head.is(&head.version()) && head.made_by.as_deref() == Some("m-1"), "{head:?}");
     let Head { etag, size, sha256, written_ms, now_ms, .. } = head.clone();
@@ -863,7 +902,7 @@ fn a_server_is_understood_in_all_that_it_says() {
     let elsewhere = "in/../big";
     assert!(matches!(client.head(elsewhere), Err(Trouble::Unfit(_))));
     assert!(matches!(client.get(elsewhere, None, &to, 0), Err(Trouble::Unfit(_))));
-    assert!(matches!(client.put(elsewhere, &from, "m-1", false), Err(Trouble::Unfit(_))));
+    assert!(matches!(client.put(elsewhere, &from, "m-1", None), Err(Trouble::Unfit(_))));
     assert!(matches!(client.delete(elsewhere, &another), Err(Trouble::Unfit(_))));
     for (act, is_away) in [
         (Act::Answer(502, ""), true),
@@ -922,7 +961,7 @@ fn what_is_signed_holds_before_whoever_checks_it() {
                 assert_eq!(client.answers(), Ok(()), "{}", gate.refused());
                 for key in keys.iter().chain(&more) {
                     fs::write(&from, key).unwrap();
-                    client.put(key, &from, "q-1", false).unwrap();
+                    client.put(key, &from, "q-1", None).unwrap();
                     let version = client.head(key).unwrap().version();
                     client.get(key, Some(&version), &to, 0).unwrap();
                     assert_eq!(fs::read_to_string(&to).unwrap(), **key);
@@ -988,7 +1027,7 @@ fn who_signs_otherwise_is_refused_with_the_reason_in_each_way_of_asking() {
             client.list("", SOON).err(),
             client.head("a").err(),
             client.get("a", None, &dir.path().join("y"), 0).err(),
-            client.put("b", &file, "q-1", false).err(),
+            client.put("b", &file, "q-1", None).err(),
             client.write("b", b"x").err(),
             client.delete("a", &version).err(),
         ] {
@@ -1003,7 +1042,7 @@ fn who_signs_otherwise_is_refused_with_the_reason_in_each_way_of_asking() {
     assert!(matches!(client.head("a"), Err(Trouble::Refused(_))));
     bucket.rule(|_| Act::Answer(403, "AccessDenied"));
     let file = tempfile::NamedTempFile::new().unwrap();
-    let told = client.put("b", file.path(), "q-1", false).unwrap_err().to_string();
+    let told = client.put("b", file.path(), "q-1", None).unwrap_err().to_string();
     assert!(told.contains("without the right to list (s3:ListBucket)"), "{told}");
 }
 

@@ -2324,3 +2324,23 @@ fn a_file_that_was_put_in_the_place_of_the_queue_is_noticed_with_the_next_beat()
     assert!(store.beat(&beat("w")).is_err());
     assert_eq!(again.beat(&beat("w")).unwrap(), None, "and there it is not known");
 }
+
+#[test]
+fn a_queue_has_one_mark_however_it_is_called_and_no_other_has_the_same() {
+    let test = "store::a_queue_has_one_mark_however_it_is_called_and_no_other_has_the_same";
+    let dir = tempfile::tempdir().unwrap();
+    let mut seen = BTreeSet::new();
+    for db in Db::both(test).into_iter().chain(Db::both(test)) {
+        let mark = db.open().mark().unwrap();
+        let url = match &db.kept {
+            Kept::Server(database) => format!("{}?connect_timeout=9", database.url("postgres")),
+            Kept::File(own) => {
+                let link = dir.path().join(mark.clone() + ".db");
+                std::os::unix::fs::symlink(own.path().join("q.db"), &link).unwrap();
+                format!("sqlite://{}", link.display())
+            }
+        };
+        assert_eq!(Store::open(&queue(url)).unwrap().mark().unwrap(), mark);
+        assert!(seen.insert(mark), "{seen:?}");
+    }
+}

@@ -3,15 +3,18 @@
 //! a child does it.
 //!
 //! Aside is `.unwedge-deleting/VERSION/NAME` beside the file: no name is too long for that, and it tells all that is to be
-//! known.
+//! known. Whoever may write there may put a link in its place, and a link is followed nowhere: what lies elsewhere is none of
+//! this.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::probes::asked;
@@ -60,16 +63,88 @@ fn remove(word: &Path) -> Result<(), String> {
         Ok(it) if !is_version(&it, version) => return Ok(()),
         Ok(_) => {}
     }
-    let aside = dir.join(ASIDE).join(version);
-    fs::create_dir_all(&aside).map_err(|error| error.to_string())?;
-    let moved = place::beside_none(path, &aside.join(name));
+    let aside = Aside::make(dir, version)?;
+    let moved = place::beside_none(path, &aside.file(name));
     let ended = match moved {
-        Ok(()) | Err(Errno::EXIST) => end(&aside.join(name), version, path),
+        Ok(()) | Err(Errno::EXIST) => end(&aside.file(name), version, path),
         Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.to_string()),
     };
-    tidy(&aside);
+    aside.tidy(dir);
     ended
+}
+
+/// A directory where files of one version go aside, held open so that no other one takes its place.
+struct Aside {
+    /// That of all versions.
+    all: OwnedFd,
+    version: OsString,
+    its: OwnedFd,
+}
+
+impl Aside {
+    /// The one of a version, below this directory, made where it is missing.
+    fn make(dir: &Path, version: &OsStr) -> Result<Self, String> {
+        let made = |at: &OwnedFd, name: &OsStr| match mkdirat(at, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => below(at, name),
+            Err(error) => Err(error),
+        };
+        let all = directory(dir).and_then(|dir| made(&dir, OsStr::new(ASIDE)));
+        let both = all.and_then(|all| Ok((made(&all, version)?, all)));
+        let (its, all) = both.map_err(|error| said(dir, error))?;
+        Ok(Self { all, version: version.to_owned(), its })
+    }
+
+    /// Those that are there.
+    fn every(dir: &Path) -> Result<Vec<Result<Self, String>>, String> {
+        let all = directory(dir).and_then(|dir| below(&dir, OsStr::new(ASIDE)));
+        let named = all.and_then(|all| Ok((names(&all)?, all)));
+        let (versions, all) = named.map_err(|error| said(dir, error))?;
+        let open = |version: OsString| {
+            let both = below(&all, &version).and_then(|its| Ok((its, rustix::io::dup(&all)?)));
+            let (its, all) = both.map_err(|error| said(dir, error))?;
+            Ok(Self { all, version, its })
+        };
+        Ok(versions.into_iter().map(open).collect())
+    }
+
+    fn file(&self, name: &OsStr) -> PathBuf {
+        path_of(&self.its).join(name)
+    }
+
+    /// Takes away what is empty.
+    fn tidy(&self, dir: &Path) {
+        let _ = unlinkat(&self.all, &self.version, AtFlags::REMOVEDIR);
+        let _ = fs::remove_dir(dir.join(ASIDE));
+    }
+}
+
+fn said(dir: &Path, error: Errno) -> String {
+    format!("{}: {error}", text::path(&dir.join(ASIDE)))
+}
+
+fn directory(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A directory in one, and nothing that a link there leads to.
+fn below(dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let how = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir, name, how, Mode::empty())
+}
+
+/// What is open, whatever has its name now (proc(5)).
+fn path_of(dir: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+}
+
+fn names(dir: &OwnedFd) -> Result<Vec<OsString>, Errno> {
+    let found = fs::read_dir(path_of(dir)).map_err(|error| errno(&error))?;
+    found.map(|it| it.map(|it| it.file_name()).map_err(|error| errno(&error))).collect()
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// What lies aside is deleted if it is that version, and put back if not.
@@ -79,7 +154,10 @@ fn end(aside: &Path, version: &OsStr, path: &Path) -> Result<(), String> {
         return fs::remove_file(aside).map_err(|error| error.to_string());
     }
     place::beside_none(aside, path).map_err(|error| {
-        format!("{} is another one, and cannot be put back: {error}", text::path(aside))
+        format!(
+            "what lies aside of {} is another one, and cannot be put back: {error}",
+            text::path(path)
+        )
     })
 }
 
@@ -87,26 +165,18 @@ fn is_version(it: &fs::Metadata, version: &OsStr) -> bool {
     it.is_file() && version_of(it).as_bytes() == version.as_bytes()
 }
 
-/// Takes away what is empty.
-fn tidy(aside: &Path) {
-    let _ = fs::remove_dir(aside);
-    if let Some(above) = aside.parent() {
-        let _ = fs::remove_dir(above);
-    }
-}
-
 fn settle_all(dir: &Path) -> Result<(), String> {
-    let list = |dir: &Path| -> Result<Vec<fs::DirEntry>, String> {
-        let found = fs::read_dir(dir).and_then(Iterator::collect);
-        found.map_err(|error| format!("{}: {error}", text::path(dir)))
-    };
     let mut wrong = None;
-    for versions in list(&dir.join(ASIDE))? {
-        for file in list(&versions.path())? {
-            let path = dir.join(file.file_name());
-            wrong = wrong.or(end(&file.path(), &versions.file_name(), &path).err());
-        }
-        tidy(&versions.path());
+    for aside in Aside::every(dir)? {
+        let settled = aside.and_then(|aside| {
+            let files = names(&aside.its).map_err(|error| error.to_string())?;
+            let ends =
+                files.iter().map(|name| end(&aside.file(name), &aside.version, &dir.join(name)));
+            let wrong = ends.filter_map(Result::err).reduce(|first, _| first);
+            aside.tidy(dir);
+            wrong.map_or(Ok(()), Err)
+        });
+        wrong = wrong.or(settled.err());
     }
     wrong.map_or(Ok(()), Err)
 }
@@ -178,5 +248,30 @@ mod tests {
         fs::write(&aside, "put there between the two looks").unwrap();
         assert_eq!(end(&aside, OsStr::new(&version), &path), Ok(()));
         assert_eq!(fs::read_to_string(&path).unwrap(), "put there between the two looks");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_what_is_aside_leads_nowhere() {
+        for at in [ASIDE.to_owned(), format!("{ASIDE}/1-1")] {
+            let (dir, path, version) = desk();
+            let other = tempfile::tempdir().unwrap();
+            let theirs = other.path().join("1-1");
+            fs::create_dir(&theirs).unwrap();
+            fs::write(other.path().join("1-1/f"), "x").unwrap();
+            let its = version_of(&theirs.join("f").symlink_metadata().unwrap());
+            fs::create_dir(other.path().join(&its)).unwrap();
+            fs::write(other.path().join("f"), "x").unwrap();
+            let link = dir.path().join(at.replace("1-1", &its));
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(other.path(), &link).unwrap();
+            assert!(settle_all(dir.path()).is_err(), "{at}");
+            if at == ASIDE {
+                assert!(remove(&word(&version, &path)).is_err());
+            }
+            assert!(path.exists() || at != ASIDE, "it stays where it cannot go aside");
+            let left = |path: &Path| fs::read_dir(path).unwrap().count();
+            assert_eq!([left(other.path()), left(&theirs)], [3, 1], "{at}");
+            assert_eq!(fs::read_to_string(other.path().join("f")).unwrap(), "x");
+        }
     }
 }

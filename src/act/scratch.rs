@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::queue::{Database, Queue};
 use crate::probes::asked;
-use crate::probes::records::{self, path_text};
+use crate::probes::records::path_text;
 use crate::queue::store::listing::Job;
 use crate::sys::clock::Deadline;
 use crate::sys::text;
@@ -24,17 +23,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// So many tries back.
 const BACK: u32 = 40;
 
-/// What tells the scratch files of a queue from those of another.
-#[must_use]
-pub fn mark_of(queue: &Queue) -> String {
-    let place = match &queue.database {
-        Database::Url(url) => url.0.clone(),
-        Database::UrlFile(path) => text::path(path),
-    };
-    records::digest(place.as_bytes()).chars().take(6).collect()
-}
-
-/// Where a try writes its result first: hidden, with the same ending.
+/// Where a try of a job of the queue with this mark (`Store::mark`) writes its result first: hidden, with the same ending.
 #[must_use]
 pub fn of_try(output: &Path, mark: &str, id: i64, nth: i64) -> PathBuf {
     beside(output, mark, id, &nth.to_string())
@@ -81,7 +70,7 @@ pub struct Gone {
 
 /// Takes away what the tries of these jobs have left, one job after the other, until `deadline`.
 #[must_use]
-pub fn remove_all(queue: &Queue, jobs: &[Job], open: &[String], deadline: Deadline) -> Gone {
+pub fn remove_all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> Gone {
     let mut gone = Gone::default();
     for (nth, job) in jobs.iter().enumerate().filter(|(_, job)| job.tries > 0) {
         if deadline.passed() {
@@ -91,7 +80,7 @@ pub fn remove_all(queue: &Queue, jobs: &[Job], open: &[String], deadline: Deadli
             ));
             break;
         }
-        match remove(queue, job, open) {
+        match remove(mark, job, open) {
             Ok(count) => gone.count += count as u64,
             Err(why) => gone.trouble.push(format!("scratch files of job {}: {why}", job.id)),
         }
@@ -104,14 +93,14 @@ pub fn remove_all(queue: &Queue, jobs: &[Job], open: &[String], deadline: Deadli
 ///
 /// # Errors
 /// Some are still there, or nobody knows.
-pub fn remove(queue: &Queue, job: &Job, open: &[String]) -> Result<usize, String> {
+pub fn remove(mark: &str, job: &Job, open: &[String]) -> Result<usize, String> {
     let output = job.output.as_deref().and_then(text::path_of).filter(|it| it.is_absolute());
     // no other need is in the way: what is full is what this makes room on
     let mut needs = job.needs.iter().filter(|it| it.starts_with('/'));
     let Some(output) = output.filter(|_| needs.all(|need| open.contains(need))) else {
         return Ok(0);
     };
-    let told = Told { output, mark: mark_of(queue), id: job.id, tries: job.tries };
+    let told = Told { output, mark: mark.to_owned(), id: job.id, tries: job.tries };
     let word = serde_json::to_string(&told).map_err(|error| error.to_string())?;
     asked::within(VERB, Path::new(&word), LIMIT)
 }

@@ -27,7 +27,7 @@ use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
 use crate::queue::store::listing::{Job, Worker, seen};
 use crate::queue::store::upkeep::Removed;
-use crate::queue::store::{Rescued, Store};
+use crate::queue::store::{MARK_CHARS, Rescued, Store};
 use crate::sys::clock::{Deadline, Now};
 use crate::sys::limit::within;
 use crate::sys::text;
@@ -132,7 +132,7 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
                 let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
                 remove_spare(&own.join("spare"), &jobs.keep, now);
                 let open = gate::open(&settings.host.run_dir);
-                let gone = scratch::remove_all(queue, &done.aside, &open, deadline);
+                let gone = scratch::remove_all(&done.mark, &done.aside, &open, deadline);
                 memory.scratch_files += gone.count;
                 tended.trouble.extend(gone.trouble);
                 tended.done = Some(Done { logs, ..done });
@@ -165,6 +165,8 @@ pub struct Done {
     pub logs: usize,
     /// Jobs that were put aside for it.
     pub aside: Vec<Job>,
+    /// The mark of their queue.
+    pub mark: String,
 }
 
 /// Those of the jobs that were put aside and not given back.
@@ -222,9 +224,9 @@ fn round(
         let gone = leases::gone(&over, &fates);
         let names: Vec<String> = gone.iter().map(|it: &Seen| it.id.clone()).collect();
         let back = store.bury(&gone, rescues)?;
-        let aside = aside(&mut store, &back)?;
+        let (mark, aside) = (store.mark()?, aside(&mut store, &back)?);
         let removed = store.remove_old(&keep, is_due, deadline)?;
-        Ok((heard, Done { gone: names, back, removed, logs: 0, aside }))
+        Ok((heard, Done { gone: names, back, removed, logs: 0, aside, mark }))
     })
     .map_err(|why| Fault(why.to_string()))??;
     memory.heard = heard;
@@ -278,7 +280,7 @@ fn is_older(path: &Path, age: Duration, now: &Now) -> bool {
     at.is_some_and(|at| Duration::from_millis(now.utc_ms).saturating_sub(at) > age)
 }
 
-/// Whether it is called as the log of a try is: `a1b2c3-17-2.log`.
+/// Whether it is called as the log of a try is: `0123456789ab-17-2.log`.
 fn is_log(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.strip_suffix(".log").is_some_and(is_of_try)
@@ -288,7 +290,7 @@ fn is_log(path: &Path) -> bool {
 fn is_of_try(name: &str) -> bool {
     let parts: Vec<&str> = name.split('-').collect();
     let is_number = |part: &&str| part.parse::<i64>().is_ok();
-    matches!(parts.as_slice(), [mark, id, nth] if mark.len() == 6 && [id, nth].into_iter().all(is_number))
+    matches!(parts.as_slice(), [mark, id, nth] if mark.len() == MARK_CHARS && [id, nth].into_iter().all(is_number))
 }
 
 #[cfg(test)]
@@ -298,7 +300,9 @@ mod tests {
     #[test]
     fn what_was_forgotten_goes_after_its_time_and_a_result_later_than_a_copy() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, kept) in [("a1b2c3-1-1", false), ("a1b2c3-2-1", true), ("mine-1-1", false)] {
+        for (name, kept) in
+            [("0123456789ab-1-1", false), ("0123456789ab-2-1", true), ("mine-1-1", false)]
+        {
             std::fs::create_dir(dir.path().join(name)).unwrap();
             if kept {
                 std::fs::write(dir.path().join(name).join(KEPT), "").unwrap();
@@ -315,7 +319,7 @@ mod tests {
         now.utc_ms += 2 * day;
         assert_eq!(left(&now), 2);
         now.utc_ms += 23 * day;
-        let at_work = std::fs::File::open(dir.path().join("a1b2c3-2-1")).unwrap();
+        let at_work = std::fs::File::open(dir.path().join("0123456789ab-2-1")).unwrap();
         rustix::fs::flock(&at_work, FlockOperation::LockExclusive).unwrap();
         assert_eq!(left(&now), 2, "a try is at work there");
         drop(at_work);
@@ -328,10 +332,10 @@ mod tests {
         let now = Now { utc_ms: 100_000_000, boot_ms: 1, boot_id: "a".to_owned() };
         let old = UNIX_EPOCH + Duration::from_millis(now.utc_ms - 7_200_000);
         for (name, is_old) in [
-            ("a1b2c3-1-1.log", true),
-            ("a1b2c3-2-1.log", false),
+            ("0123456789ab-1-1.log", true),
+            ("0123456789ab-2-1.log", false),
             ("notes.log", true),
-            ("a1b2c3-1-1.txt", true),
+            ("0123456789ab-1-1.txt", true),
             ("1-1.log", true),
         ] {
             let file = std::fs::File::create(dir.path().join(name)).unwrap();
@@ -341,7 +345,7 @@ mod tests {
         assert_eq!(remove_logs(dir.path(), Duration::ZERO, &now), 0);
         assert_eq!(remove_logs(dir.path(), Duration::from_secs(7300), &now), 0);
         assert_eq!(remove_logs(dir.path(), Duration::from_secs(7100), &now), 1);
-        assert!(!dir.path().join("a1b2c3-1-1.log").exists());
+        assert!(!dir.path().join("0123456789ab-1-1.log").exists());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4);
         assert_eq!(remove_logs(&dir.path().join("none"), Duration::from_secs(1), &now), 0);
     }

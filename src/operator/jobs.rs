@@ -99,7 +99,7 @@ pub fn why(settings: &Settings, id: i64, at: &cli::QueueAt, json: bool, now: &No
 /// Nothing of it is kept here.
 pub fn logs(settings: &Settings, id: i64, nth: Option<i64>, at: &cli::QueueAt) -> Result<Said> {
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
-    let known = asking.ask(move |store| store.job(id))?;
+    let (known, mark) = asking.ask(move |store| Ok((store.job(id)?, store.mark()?)))?;
     let (job, tries) = known.with_context(|| format!("job {id}: there is none"))?;
     let nth = match nth {
         Some(nth) => nth,
@@ -108,7 +108,6 @@ pub fn logs(settings: &Settings, id: i64, nth: Option<i64>, at: &cli::QueueAt) -
     };
     // of the service of this host, or of a run of this user's
     let dirs = [Some(manifest::queue_dir(&settings.host).join(log::DIR)), asking::own_logs()];
-    let mark = scratch::mark_of(asking.queue());
     let paths = dirs.into_iter().flatten().map(|dir| log::path_of(&dir, &mark, Token { id, nth }));
     let path = paths.reduce(|one, other| if one.exists() { one } else { other });
     let path = path.context("there is no place for logs")?;
@@ -199,7 +198,11 @@ fn clear_up(asking: &mut Asking, ids: &[i64], settings: &Settings) {
     }
     jobs.retain(|job| !job.state.waits() && job.state != State::Running);
     let open = gate::open(&settings.host.run_dir);
-    let gone = scratch::remove_all(asking.queue(), &jobs, &open, Deadline::after(LIMIT));
+    let mark = match asking.ask(Store::mark) {
+        Ok(mark) => mark,
+        Err(why) => return out::complain(&format!("scratch files of their tries stay: {why:#}")),
+    };
+    let gone = scratch::remove_all(&mark, &jobs, &open, Deadline::after(LIMIT));
     if gone.count > 0 {
         out::complain(&format!("{} scratch files of their tries are gone", gone.count));
     }

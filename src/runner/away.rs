@@ -146,7 +146,9 @@ impl Away {
             let kept: Kept = serde_json::from_slice(&fs::read(dir.join(KEPT)).ok()?).ok()?;
             let is_same = wanted == kept.clone().by(None);
             let its = dir.join("out").join(output.file_name()?);
-            (is_same && its.is_file()).then_some((its, kept))
+            let there = fs::symlink_metadata(&its).ok().filter(fs::Metadata::is_file)?;
+            let is_wanted = !order.placed.is_anew || order.placed.is_of(&there);
+            (is_same && is_wanted).then_some((its, kept))
         });
         let (its, kept) = before?;
         fs::rename(its, output).ok()?;

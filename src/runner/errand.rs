@@ -63,8 +63,8 @@ struct Errand {
 enum Deed {
     /// Fetch it, in the version that is meant; so many bytes must stay free.
     Fetch { version: Option<String>, keep_free: u64 },
-    /// Put it there for this job; a try before may have done so.
-    Deliver { job: String, may_be_there: bool },
+    /// Put it there under this name; what is there by a name that begins like `ours` is the same job's.
+    Deliver { made_by: String, ours: Option<String> },
     /// Look whether it is there.
     Look,
 }
@@ -91,10 +91,10 @@ pub fn deliver(
     all: &[Bucket],
     file: &Path,
     to: Address<'_>,
-    job: &str,
-    may_be_there: bool,
+    made_by: String,
+    ours: Option<String>,
 ) -> Result<Vec<PathBuf>, String> {
-    argv(all, to, file, Deed::Deliver { job: job.to_owned(), may_be_there })
+    argv(all, to, file, Deed::Deliver { made_by, ours })
 }
 
 /// The command that looks whether an object is there.
@@ -168,8 +168,8 @@ fn run(errand: &Errand) -> Result<(), Trouble> {
                 let version = version.as_deref().and_then(|it| it.parse().ok());
                 client.get(&errand.key, version.as_ref(), &errand.file, *keep_free).map(|_| ())
             }
-            Deed::Deliver { job, may_be_there } => {
-                client.put(&errand.key, &errand.file, job, *may_be_there)
+            Deed::Deliver { made_by, ours } => {
+                client.put(&errand.key, &errand.file, made_by, ours.as_deref())
             }
             Deed::Look => client.head(&errand.key).map(|_| ()),
         };

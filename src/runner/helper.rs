@@ -24,7 +24,7 @@ use super::container;
 use super::errand;
 use super::log::Said;
 use super::order::{GO, Order, Report, Step, Tell};
-use super::placed::Mark;
+use super::placed::{Mark, Placed};
 use super::sum;
 use super::tree;
 use super::waiting;
@@ -345,7 +345,9 @@ impl Job<'_> {
         if order.token.nth == 1 || goes_elsewhere {
             return Ok(None);
         }
-        let Some(scratch) = self.scratch().filter(|_| !order.is_anew) else { return Ok(None) };
+        let Some(scratch) = self.scratch().filter(|_| !order.placed.is_anew) else {
+            return Ok(None);
+        };
         let taken = waiting::take(order, &scratch, self.made_of().as_ref());
         waiting::forget(order);
         taken.map(|report| self.publish(Some(&scratch), true, report)).transpose()
@@ -791,8 +793,14 @@ impl Job<'_> {
         }
         let wrong = |why| Halt::Over(Report::failed(Class::Configuration, why));
         let (outcome, ended) = if let Some(to) = Address::of(output) {
-            let job = format!("{}-{}", order.mark, order.token.id);
-            let argv = errand::deliver(&order.buckets, &from, to, &job, order.placed.is_some());
+            let job = format!("{}-{}-", order.mark, order.token.id);
+            // what somebody else put there meanwhile may be of this job, too, but not what was there before it was wanted anew
+            let ours = match order.placed {
+                Placed { mark: None, .. } => None,
+                Placed { mark: Some(mark), is_anew: true } => Some(format!("{job}{mark}")),
+                Placed { mark: Some(_), is_anew: false } => Some(job.clone()),
+            };
+            let argv = errand::deliver(&order.buckets, &from, to, format!("{job}{mark}"), ours);
             self.errand("deliver", &argv.map_err(wrong)?)?
         } else {
             let Some(deliver) = &order.kind.deliver else { return Ok(report) };
@@ -1104,7 +1112,7 @@ fn words(seen: &Evidence, signal: Option<i32>, tier: &Tier) -> String {
 /// Whether the result is there that a try before was about to put there.
 fn is_placed(order: &Order, output: &Path) -> bool {
     let there = output.symlink_metadata();
-    there.is_ok_and(|there| order.placed.is_some_and(|mark| mark.is_of(&there)))
+    there.is_ok_and(|there| order.placed.is_of(&there))
 }
 
 /// Something is there. What a try before has put there is the result, and its helper may be quicker than this one where only

@@ -15,7 +15,7 @@ const TAIL: usize = 2048;
 /// The directory of the logs, in that of a runner.
 pub const DIR: &str = "logs";
 
-/// Where that of a try is, of the queue with this mark (`scratch::mark_of`).
+/// Where that of a try is, of the queue with this mark (`Store::mark`).
 #[must_use]
 pub fn path_of(log_dir: &Path, mark: &str, token: Token) -> PathBuf {
     log_dir.join(format!("{mark}-{}-{}.log", token.id, token.nth))

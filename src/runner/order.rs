@@ -9,7 +9,7 @@ use crate::config::job_type::JobType;
 use crate::decide::attempts::{Class, Token};
 use crate::probes::engine::Ground;
 use crate::probes::records::path_text;
-use crate::runner::placed::Mark;
+use crate::runner::placed::{Mark, Placed};
 
 /// What a helper is to do: a line. One that has done it well waits for the next, so that not every job costs the start
 /// of a program.
@@ -35,10 +35,8 @@ pub struct Order {
     /// Where its result goes.
     #[serde(with = "path_text::option")]
     pub output: Option<PathBuf>,
-    /// The result that a try before was about to put there: where that is there, it is this job's.
-    pub placed: Option<Mark>,
-    /// Whether a person wants it made anew: what a try before left waiting is none of it.
-    pub is_anew: bool,
+    /// What is known of that from tries before.
+    pub placed: Placed,
     /// What tells scratch files of this queue from those of another.
     pub mark: String,
     /// Where its commands run.

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::queue::store::ANEW;
+
 /// Network file systems keep times in whole seconds, and a client may have told its own until what it wrote was flushed.
 const SECONDS_APART_MAX: u64 = 2;
 
@@ -57,6 +59,41 @@ impl std::str::FromStr for Mark {
     }
 }
 
+/// What the queue keeps of the result of a job that is not done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The one that a try before was about to put in its place: where that is there, it is this job's.
+    pub mark: Option<Mark>,
+    /// Whether a person wants it made anew: what was made before that is none of it, wherever it lies.
+    pub is_anew: bool,
+}
+
+/// What the mark of a result begins with that was made because a person wanted it anew.
+const MADE_ANEW: &str = "anew:";
+
+impl Placed {
+    /// From the text that the queue has.
+    #[must_use]
+    pub fn read(text: Option<&str>) -> Self {
+        let Some(text) = text else { return Self::default() };
+        let anew = text.strip_prefix(MADE_ANEW);
+        let mark = anew.unwrap_or(text).parse().ok();
+        Self { mark, is_anew: text == ANEW || anew.is_some() }
+    }
+
+    /// The text of one that is about to be put there.
+    #[must_use]
+    pub fn text_of(self, mark: Mark) -> String {
+        if self.is_anew { format!("{MADE_ANEW}{mark}") } else { mark.to_string() }
+    }
+
+    /// Whether that is the one that lies there.
+    #[must_use]
+    pub fn is_of(self, there: &Metadata) -> bool {
+        self.mark.is_some_and(|mark| mark.is_of(there))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +116,20 @@ mod tests {
             assert_eq!(wrong.parse::<Mark>(), Err(()), "{wrong}");
         }
         assert!(Mark::of(&at("none")).is_err());
+    }
+
+    #[test]
+    fn what_is_wanted_anew_stays_so_until_it_is_done() {
+        let mark: Mark = "1@2".parse().unwrap();
+        let placed = |mark, is_anew| Placed { mark, is_anew };
+        for (text, expected, then) in [
+            (None, placed(None, false), "1@2"),
+            (Some("3@4"), placed("3@4".parse().ok(), false), "1@2"),
+            (Some(""), placed(None, true), "anew:1@2"),
+            (Some("anew:3@4"), placed("3@4".parse().ok(), true), "anew:1@2"),
+        ] {
+            assert_eq!(Placed::read(text), expected, "{text:?}");
+            assert_eq!(expected.text_of(mark), then, "{text:?}");
+        }
     }
 }

@@ -27,7 +27,6 @@ use super::room::{self, Places, Room};
 use super::running::{News, Running};
 use super::setup::Setup;
 use super::tree;
-use crate::act::scratch;
 use crate::config::job_type::JobType;
 use crate::config::queue::{Queue, Terms};
 use crate::decide::attempts::Token;
@@ -169,8 +168,6 @@ struct Runner {
     link: Link,
     lease: Duration,
     id: String,
-    /// What tells scratch files of this queue from those of another.
-    mark: String,
     running: BTreeMap<Token, Running>,
     /// What was handed out and is not begun yet.
     claimed: VecDeque<(Rc<JobType>, Claimed)>,
@@ -188,8 +185,8 @@ struct Runner {
     send: Sender<Event>,
     done: u64,
     failed: u64,
-    /// Whether the queue knows it.
-    is_entered: bool,
+    /// The mark of the queue (`Store::mark`) that knows it; none as long as none does.
+    entered: Option<String>,
     /// Whether the last claim left nothing that could be claimed.
     is_worked_off: bool,
     /// The type that is claimed first the next time.
@@ -281,7 +278,6 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
     }
     let now = boottime();
     let mut runner = Runner {
-        mark: scratch::mark_of(&queue),
         lease: queue.terms.lease,
         link: Link::to(queue),
         outbox: Outbox::open(setup.keep_dir.clone(), &id),
@@ -301,7 +297,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         send,
         done: 0,
         failed: 0,
-        is_entered: false,
+        entered: None,
         is_worked_off: false,
         turn: 0,
         // until then most have found their queue
@@ -384,7 +380,7 @@ impl Runner {
             if self.tools_due <= now {
                 self.look_for_tools(now);
             }
-            if !self.is_entered {
+            if self.entered.is_none() {
                 if self.stopping.is_some() {
                     return Ok(End::Asked);
                 }
@@ -398,7 +394,7 @@ impl Runner {
                     return Ok(End::TooOld(why));
                 }
             }
-            if self.is_entered
+            if self.entered.is_some()
                 && let Some(end) = self.turn(now)
             {
                 return Ok(end);
@@ -450,7 +446,7 @@ impl Runner {
         let Some(manager) = &self.around.manager else { return };
         if self.ping_due <= now {
             manager.tell("WATCHDOG=1");
-            if !self.is_entered {
+            if self.entered.is_none() {
                 // the queue may be away for long, and that is no reason to begin anew
                 manager.tell("EXTEND_TIMEOUT_USEC=180000000");
             }
@@ -460,7 +456,7 @@ impl Runner {
     }
 
     fn wait(&mut self, now: Duration) {
-        let mut due = if self.is_entered {
+        let mut due = if self.entered.is_some() {
             self.beat_due.min(self.sweep_due)
         } else {
             self.link.due().max(now + Duration::from_millis(10)).min(self.beat_due)
@@ -470,7 +466,7 @@ impl Runner {
         }
         if self.stopping.is_some() {
             due = due.min(now + Duration::from_millis(100));
-        } else if self.is_entered {
+        } else if self.entered.is_some() {
             due = due.min(self.poll_due.max(self.not_before));
         }
         due = due.min(self.tools_due).min(self.retype_due);

@@ -3,6 +3,7 @@
 //! became of this one and its runner, puts it in its place without making it again.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,12 @@ pub fn note(order: &Order, mark: Mark, kept: Option<Kept>, report: &Report) -> R
     let text = Note { kept, nth: order.token.nth, mark, bytes: report.bytes };
     let text = serde_json::to_vec(&text).map_err(|error| error.to_string())?;
     let file = scratch::note_of(output, &order.mark, order.token.id);
-    let written = fs::write(&file, text).and_then(|()| File::open(&file)?.sync_all());
+    // a link that somebody has put there is not written through
+    let _ = fs::remove_file(&file);
+    let written = File::create_new(&file).and_then(|mut file| {
+        file.write_all(&text)?;
+        file.sync_all()
+    });
     written.map_err(|error| error.to_string())
 }
 

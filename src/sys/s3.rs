@@ -335,7 +335,7 @@ impl Client {
     }
 
     /// Puts a file there where nothing is, and makes sure that it is there. What is there already stays: the same bytes are
-    /// what was wanted, and with `may_be_there` those that the same job has put there in a try before.
+    /// what was wanted, and so is what was put there by one whose name begins like `ours`: the same job's, in a try before.
     ///
     /// # Errors
     /// It is not known to be there; `Changed` where another one is.
@@ -343,9 +343,12 @@ impl Client {
         &self,
         key: &str,
         from: &Path,
-        job: &str,
-        may_be_there: bool,
+        made_by: &str,
+        ours: Option<&str>,
     ) -> Result<(), Trouble> {
+        let is_ours = |head: &Head| {
+            ours.zip(head.made_by.as_deref()).is_some_and(|(ours, by)| by.starts_with(ours))
+        };
         askable(key)?;
         let local =
             |error: std::io::Error| Trouble::Local(format!("{}: {error}", text::path(from)));
@@ -353,7 +356,7 @@ impl Client {
         let size = file.metadata().map_err(local)?.len();
         let (sha, md5) = digests(&mut file).map_err(local)?;
         match self.head(key) {
-            Ok(head) if may_be_there && head.made_by.as_deref() == Some(job) => return Ok(()),
+            Ok(head) if is_ours(&head) => return Ok(()),
             Ok(head) => return self.same(key, &head, size, &sha, from),
             Err(Trouble::Absent) => {}
             // to whoever may not list, what is not there is denied like what is
@@ -367,13 +370,13 @@ impl Client {
         file.rewind().map_err(local)?;
         let mut action = self.bucket.put_object(Some(&self.credentials), key);
         action.headers_mut().insert(DIGEST, sha.as_str());
-        action.headers_mut().insert(MADE_BY, job);
+        action.headers_mut().insert(MADE_BY, made_by);
         let url = action.sign(SIGNED_FOR);
         let request = self
             .agent(size)?
             .put(url.as_str())
             .header(DIGEST, &sha)
-            .header(MADE_BY, job)
+            .header(MADE_BY, made_by)
             .header("content-md5", &md5)
             .header("content-length", size.to_string())
             // a server that does not know it writes over, and what was there a moment ago was nothing

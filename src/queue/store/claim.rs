@@ -70,7 +70,8 @@ pub struct Claimed {
     pub infra_errors: u32,
     /// How often a worker was lost with it.
     pub rescues: u32,
-    /// What tells the result that a try before was about to put in its place; [`ANEW`] where a person wants it made anew.
+    /// What tells the result that a try before was about to put in its place; [`ANEW`] where a person wants it made anew, as
+    /// `runner::placed` has it.
     pub placed: Option<String>,
 }
 

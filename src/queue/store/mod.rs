@@ -41,6 +41,9 @@ use session::Session;
 /// So many rows are put in at a time: the lock of a file is nobody else's for long.
 const SUBMIT_AT_ONCE: usize = 500;
 
+/// How long the mark of a queue is.
+pub const MARK_CHARS: usize = 12;
+
 /// Jobs that lost their worker again come so far apart, in milliseconds.
 const LOST_AGAIN_APART_MS: u64 = 30_000;
 
@@ -461,6 +464,15 @@ impl Store {
         )?;
         // of two that come at once the first has the say
         Ok(self.session.meta("name")?.unwrap_or(name))
+    }
+
+    /// The beginning of that, for names of what belongs to its jobs: files, containers, objects. Another queue has jobs of
+    /// the same numbers.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn mark(&mut self) -> Result<String, Fault> {
+        Ok(self.name()?.chars().take(MARK_CHARS).collect())
     }
 
     /// The version that the queue wants workers to be of at least, where it refuses this one for that.

@@ -69,8 +69,8 @@ impl Runner {
                 .ok()
                 .and_then(|it| u32::try_from(it.get()).ok()),
         };
-        match self.link.ask(move |store| store.register(&worker)) {
-            Ok(Registered::TooOld { least }) => {
+        match self.link.ask(move |store| Ok((store.register(&worker)?, store.mark()?))) {
+            Ok((Registered::TooOld { least }, _)) => {
                 return Some(format!(
                     "{} of {} is of version {}, and this queue wants workers of {least} or later: \
                      dpkg -i unwedge_{least}_*.deb && systemctl restart unwedge-runner",
@@ -79,8 +79,8 @@ impl Runner {
                     env!("CARGO_PKG_VERSION")
                 ));
             }
-            Ok(Registered::Entered) => {
-                self.is_entered = true;
+            Ok((Registered::Entered, mark)) => {
+                self.entered = Some(mark);
                 self.queue_answers();
                 self.beat_due = now;
                 if let Some(manager) = &self.around.manager {
@@ -292,13 +292,11 @@ impl Runner {
 
     /// Takes away the scratch files of jobs that were put aside, in a thread of its own: their storage may hang.
     fn clear_up(&self, aside: Vec<Job>) {
-        if aside.is_empty() {
-            return;
-        }
-        let (queue, open) = (self.link.queue().clone(), self.open());
+        let Some(mark) = self.entered.clone().filter(|_| !aside.is_empty()) else { return };
+        let open = self.open();
         let started = std::thread::Builder::new().name("scratch".to_owned()).spawn(move || {
             for job in aside {
-                match scratch::remove(&queue, &job, &open) {
+                match scratch::remove(&mark, &job, &open) {
                     Ok(0) => {}
                     Ok(count) => say(&format!(
                         "job {}: it is put aside, and {count} scratch files of it are gone",
@@ -371,7 +369,7 @@ impl Runner {
 
     /// Tells the queue what it can take from now on.
     pub(super) fn retype(&mut self) {
-        if !self.is_entered {
+        if self.entered.is_none() {
             return;
         }
         let (types, lacks) = self.marks();

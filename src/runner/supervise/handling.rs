@@ -17,12 +17,12 @@ use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
 use crate::probes::gate::{Keys, Watch};
 use crate::queue::Fault;
-use crate::queue::store::{ANEW, Ask, Claimed, Ending};
+use crate::queue::store::{Ask, Claimed, Ending};
 use crate::runner::container;
 use crate::runner::hand::Hand;
 use crate::runner::log;
 use crate::runner::order::{Order, Report};
-use crate::runner::placed::Mark;
+use crate::runner::placed::{Mark, Placed};
 use crate::runner::running::{HELPER_END, Pulse, Running};
 use crate::runner::tree;
 use crate::sys::clock::boottime;
@@ -175,6 +175,10 @@ impl Runner {
             let why = "its paths are not as this program writes them";
             return self.end(claimed, kind, Report::failed(Class::Permanent, why), None);
         };
+        // it was claimed of a queue that knows us
+        let Some(mark) = self.entered.clone() else {
+            return self.end(claimed, kind, Report::given_up(), None);
+        };
         // the gate may have closed since: then it goes back as it was
         let open = self.open();
         if !claimed.closed(&open).is_empty() {
@@ -215,13 +219,12 @@ impl Runner {
             keep_free_mib: self.setup.numbers.floor.mib,
             input,
             output,
-            placed: claimed.placed.as_deref().and_then(|it| it.parse().ok()),
-            is_anew: claimed.placed.as_deref() == Some(ANEW),
+            placed: Placed::read(claimed.placed.as_deref()),
             dir: self.setup.dir.clone(),
-            mark: self.mark.clone(),
             ground,
             cgroup: cgroup.as_ref().map(|it| it.path().to_owned()),
-            log: log_dir.map(|dir| log::path_of(dir, &self.mark, token)),
+            log: log_dir.map(|dir| log::path_of(dir, &mark, token)),
+            mark,
             grace_ms: millis(self.setup.numbers.grace),
         };
         match self.give(&order) {
@@ -306,9 +309,8 @@ impl Runner {
         }
         if is_lost {
             tree::kill_strays(&self.helpers(), Duration::from_millis(500));
-            if let Some(container) = kind.container.clone() {
+            if let (Some(container), Some(mark)) = (kind.container.clone(), self.entered.clone()) {
                 // what the engine keeps elsewhere is none of our processes
-                let mark = self.mark.clone();
                 std::thread::spawn(move || {
                     if let Err(why) = container::remove_up_to(&container.engine, &mark, token) {
                         say(&format!("job {}: its container: {why}", token.id));
@@ -396,8 +398,9 @@ impl Runner {
     /// A result may go to its place only while the job is ours. While the queue is away it waits.
     pub(super) fn place(&mut self, token: Token, mark: Mark) {
         let id = self.id.clone();
-        let is_ours = self.link.ask(move |store| store.place(token, &id, &mark.to_string()));
         let Some(running) = self.running.get_mut(&token) else { return };
+        let text = Placed::read(running.claimed.placed.as_deref()).text_of(mark);
+        let is_ours = self.link.ask(move |store| store.place(token, &id, &text));
         running.ready = is_ours.is_err().then_some(mark);
         match is_ours {
             Ok(true) => running.go(),
