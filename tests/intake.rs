@@ -257,6 +257,31 @@ fn an_input_goes_last_and_only_the_one_that_the_job_was_made_of() {
 }
 
 #[test]
+fn what_another_type_has_done_with_an_input_deletes_it_for_no_other() {
+    if !can("intake::what_another_type_has_done_with_an_input_deletes_it_for_no_other") {
+        return;
+    }
+    for db in Db::both("what_another_type_has_done_with_an_input_deletes_it_for_no_other") {
+        let desk = Desk::new(&db, "");
+        let mut store = db.open();
+        worker(&mut store, "w");
+        desk.put("a", "x");
+        desk.takes(1, 0);
+        all_done(&mut store);
+        desk.takes(0, 0);
+        let types = desk.dir.path().join("jobs.d");
+        fs::copy(types.join("t.toml"), types.join("u.toml")).unwrap();
+        let config = desk.dir.path().join("unwedge.toml");
+        let text = fs::read_to_string(&config).unwrap().replace("type = \"t\"", "type = \"u\"");
+        fs::write(&config, text + "after = \"delete\"\n").unwrap();
+        desk.takes(1, 0);
+        desk.takes(0, 0);
+        db.rows("UPDATE unwedge_jobs SET state = 'done', finished_ms = changed_ms WHERE type = 'u' RETURNING id");
+        desk.takes(0, 1);
+    }
+}
+
+#[test]
 fn one_unlucky_file_keeps_no_other_back() {
     if !can("intake::one_unlucky_file_keeps_no_other_back") {
         return;

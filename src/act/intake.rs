@@ -357,14 +357,20 @@ fn sweep(
         .iter()
         .map(|it| (text::path(&intake.source.file(&it.name)), it.version.as_str()))
         .collect();
+    // whoever else finds that one is gone says so to the queue, and not here
+    memory.known.retain(|key| {
+        key.rsplit_once('@').is_some_and(|(input, version)| there.get(input) == Some(&version))
+    });
     let fault = |Fault(why): Fault| format!("the queue: {why}");
     let own = host_of(&intake.source);
     // those that have a worker: asked for once, and only where that matters
     let mut hosts: Option<BTreeSet<String>> = None;
     let mut after = 0;
     loop {
-        let (name, most) = (intake.name.clone(), u32::try_from(AT_ONCE).unwrap_or(u32::MAX));
-        let jobs = link.ask(move |store| store.taken_in(&name, after, most)).map_err(fault)?;
+        let (name, kind) = (intake.name.clone(), intake.kind.clone());
+        let most = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+        let jobs =
+            link.ask(move |store| store.taken_in(&name, &kind, after, most)).map_err(fault)?;
         let Some(last) = jobs.last().map(|it| it.id) else { return Ok(()) };
         after = last;
         let mut gone = Vec::new();
@@ -407,7 +413,6 @@ fn sweep(
                 }
                 passed.deleted += 1;
             }
-            memory.known.remove(&key);
             gone.push(id);
         }
         if !gone.is_empty() {

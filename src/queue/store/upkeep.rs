@@ -42,7 +42,7 @@ pub struct TakenIn {
     pub input: String,
     /// What tells it from others of its type.
     pub key: String,
-    /// Whether it is done.
+    /// Whether it is done, as a job of the type that is asked for.
     pub is_done: bool,
     /// The host whose own directory it came from.
     pub offered_by: Option<String>,
@@ -73,18 +73,26 @@ fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
 }
 
 impl Store {
-    /// Jobs of an intake whose inputs are not known to be gone, from one number on.
+    /// Jobs of an intake, for this type, whose inputs are not known to be gone, from one number on. One of a type that it was
+    /// for before says nothing of what this one has done with the input.
     ///
     /// # Errors
     /// They cannot be told.
-    pub fn taken_in(&mut self, intake: &str, after: i64, most: u32) -> Result<Vec<TakenIn>, Fault> {
+    pub fn taken_in(
+        &mut self,
+        intake: &str,
+        kind: &str,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<TakenIn>, Fault> {
         let rows = self.session.rows(
-            "SELECT id, input, key, CASE WHEN state = 'done' THEN 1 ELSE 0 END, offered_by FROM unwedge_jobs
+            "SELECT id, input, key, CASE WHEN state = 'done' AND type = $4 THEN 1 ELSE 0 END, offered_by FROM unwedge_jobs
              WHERE intake = $1 AND gone_ms IS NULL AND id > $2 ORDER BY id LIMIT $3",
             vec![
                 Param::Text(intake.to_owned()),
                 Param::Number(after),
                 Param::Number(i64::from(most)),
+                Param::Text(kind.to_owned()),
             ],
         )?;
         let row = |row: &Vec<Cell>| TakenIn {
