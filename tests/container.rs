@@ -164,6 +164,38 @@ host_test! {
 }
 
 host_test! {
+    fn a_job_whose_helper_is_lost_is_nobodys_until_its_container_is_gone(
+        host, needs "/usr/bin/podman", needs "/bin/busybox"
+    ) {
+        furnish(&host);
+        // each removal tells that it begins and that it was left to its end
+        host.put(
+            "/run/engine",
+            b"#!/bin/sh\ncase $1 in rm) echo begins >>/run/asked; while [ -e /run/slow ]; do sleep 0.1; done; /usr/bin/podman \"$@\"; code=$?; echo ends >>/run/asked; exit $code ;; esac\nexec /usr/bin/podman \"$@\"\n",
+            "755",
+        );
+        let jobs = "[jobs]\nengine = [\"/run/engine\"]\n";
+        host.put("/etc/unwedge/unwedge.toml", jobs.as_bytes(), "644");
+        kind(&host, "long", "image = \"tools:1\"", "test -e /srv/in/go || sleep 4321; cat $1 >$2");
+        host.ok("touch /run/asked /run/slow; cd /srv; (setsid unwedge run --queue sqlite:///srv/queue.db --type long.toml --count 2 in/a in/b >/run/said 2>&1 & echo $! >/run/pid)");
+        host.until("test $(podman ps --quiet | wc -l) = 2");
+        let state = "cd /; unwedge jobs list --queue sqlite:///srv/queue.db --state";
+        // both at once: who looks after one has no business with what takes away the container of the other
+        host.ok("kill -KILL $(pgrep -x 'uj[0-9a-f]{12}')");
+        host.until("test $(grep -c begins /run/asked) = 2");
+        host.ok(&format!("sleep 2; test $({state} running | grep -c /srv/in/) = 2"));
+        assert!(!host.ok("cat /run/asked").contains("ends"));
+        host.ok("touch /srv/in/go; rm /run/slow");
+        host.until(&format!("test $({state} retryable | grep -c /srv/in/) = 2"));
+        host.until("test -z \"$(podman ps --all --quiet)\"");
+        host.ok("test $(grep -c ends /run/asked) = 2; kill -TERM $(cat /run/pid)");
+        host.until("! kill -0 $(cat /run/pid) 2>/dev/null");
+        let said = host.ok(&format!("{RUN} long.toml --again in/a in/b"));
+        assert!(said.contains("2 done, 0 not"), "{said}");
+    }
+}
+
+host_test! {
     fn a_container_that_cannot_be_taken_away_is_nobodys_fault_and_no_try_runs_beside_it(
         host, needs "/usr/bin/podman", needs "/bin/busybox"
     ) {

@@ -265,6 +265,9 @@ const CONFIGURATION_WAIT: Duration = Duration::from_secs(60);
 /// A job whose input is not to be had just now waits so long.
 const EARLY_WAIT: Duration = Duration::from_secs(60);
 
+/// So often a try may crash before it is the item's own doing: as often as a worker may be lost with it, unless said otherwise.
+const CRASHES: u32 = 3;
+
 /// What becomes of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Next {
@@ -303,6 +306,10 @@ pub fn next(used: Used, outcome: Outcome, retry: &Retry, jitter: f64) -> Next {
         Outcome::Not(Class::Infrastructure) => {
             let wait = Duration::from_millis(retry.infra_wait_ms);
             again(Counted::Infra, retry.spread(wait, jitter))
+        }
+        // somebody may have killed it, which is no failure of the item where its type wants but one try
+        Outcome::Not(Class::Crashed) if used.failures + 1 < CRASHES => {
+            again(Counted::Failure, retry.backoff(used.failures, jitter))
         }
         Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed)
             if used.failures + 1 >= retry.attempts =>
@@ -424,6 +431,18 @@ mod tests {
             (mapped(Meaning::Configuration, &bad), Outcome::Not(Configuration)),
         ] {
             assert_eq!(classify(&seen), expected, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_crash_is_no_items_failure_before_the_third_however_few_tries_are_wanted() {
+        let retry = Retry { attempts: 1, ..Retry::default() };
+        for (failures, expected) in
+            [(0, State::Retryable), (1, State::Retryable), (2, State::Quarantined)]
+        {
+            let used = Used { failures, ..Used::default() };
+            let next = next(used, Outcome::Not(Class::Crashed), &retry, 0.5);
+            assert_eq!((next.state, next.counted), (expected, Counted::Failure), "{failures}");
         }
     }
 

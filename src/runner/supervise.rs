@@ -45,6 +45,7 @@ use crate::report::runner::Standing;
 use crate::sys::again::Again;
 use crate::sys::clock::boottime;
 use crate::sys::manager::{self, Manager};
+use handling::Clearing;
 
 /// The word that makes this program a runner.
 pub const VERB: &str = "--run-jobs";
@@ -143,6 +144,8 @@ pub enum Event {
     Told(u64, Tell),
     /// A helper is gone.
     Gone(u64),
+    /// The container of a job whose helper was lost is gone.
+    Cleared(Token),
     /// It is asked to end.
     Stop,
     /// It is asked to read its types anew.
@@ -180,6 +183,8 @@ struct Runner {
     outbox: Outbox,
     /// Jobs whose helper could not be killed: they stay ours, so that nobody begins them beside it, until it has ended.
     stuck: BTreeMap<Token, Running>,
+    /// Jobs whose helper was lost and whose container is being taken away: nobody begins them beside that either.
+    clearing: BTreeMap<Token, Clearing>,
     leases: Leases,
     events: Receiver<Event>,
     send: Sender<Event>,
@@ -292,6 +297,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         hands_made: 0,
         hand_in_due: Duration::MAX,
         stuck: BTreeMap::new(),
+        clearing: BTreeMap::new(),
         leases: Leases::default(),
         events,
         send,
@@ -410,7 +416,8 @@ impl Runner {
             self.end_all();
             return Some(End::Lost);
         }
-        let has_some = !self.running.is_empty() || !self.claimed.is_empty();
+        let has_some =
+            !(self.running.is_empty() && self.claimed.is_empty() && self.clearing.is_empty());
         self.link.holds(has_some || !self.outbox.is_empty());
         self.deliver(now);
         self.place_ready();
@@ -423,15 +430,21 @@ impl Runner {
         if self.stopping.is_none() && self.poll_due.max(self.not_before) <= now {
             self.claim(now);
         }
-        let nothing_left = self.running.is_empty() && self.outbox.is_empty();
-        if self.setup.once && self.is_worked_off && nothing_left && self.stopping.is_none() {
+        let nothing_left = self.outbox.is_empty() && self.clearing.is_empty();
+        let is_idle = self.running.is_empty();
+        if self.setup.once
+            && self.is_worked_off
+            && is_idle
+            && nothing_left
+            && self.stopping.is_none()
+        {
             self.leave();
             return Some(End::WorkedOff);
         }
         let since = self.stopping?;
         // what cannot be handed in is on disk, if it may be kept there at all
         let patience = since + self.setup.numbers.grace;
-        if self.running.is_empty() && (self.outbox.is_empty() || now >= patience) {
+        if is_idle && (nothing_left || now >= patience) {
             self.leave();
             return Some(End::Asked);
         }
@@ -531,6 +544,7 @@ impl Runner {
                 }
                 self.unstick(hand);
             }
+            Event::Cleared(token) => self.cleared(token),
         }
     }
 
@@ -554,7 +568,7 @@ impl Runner {
     }
 
     fn leave(&mut self) {
-        if !self.stuck.is_empty() {
+        if !(self.stuck.is_empty() && self.clearing.is_empty()) {
             return say("it does not leave the queue: what cannot be ended is still its own");
         }
         // what is on disk is handed in by who comes next, in this one's name

@@ -12,6 +12,7 @@ use rustix::process::{
 
 use super::errand;
 use crate::sys::clock::{Deadline, pause};
+use crate::sys::command;
 
 /// Between two looks at what is left.
 const BETWEEN: Duration = Duration::from_millis(5);
@@ -80,7 +81,10 @@ pub fn kill_strays(known: &[Pid], limit: Duration) {
     loop {
         let tree = children();
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        let is_known = |pid: &i32| known.iter().any(|it| it.as_raw_nonzero().get() == *pid);
+        let waited_for = command::waited_for();
+        let is_known = |pid: &i32| {
+            waited_for.contains(pid) || known.iter().any(|it| it.as_raw_nonzero().get() == *pid)
+        };
         // children that look at storage for this program are no strays, and are never killed while they wait; errands are a
         // job's
         let strays: Vec<i32> = tree
@@ -118,7 +122,8 @@ pub fn reap_strays(known: &[Pid]) {
     for process in all_processes().into_iter().flatten().flatten() {
         let Ok(stat) = process.stat() else { continue };
         let Some(pid) = Pid::from_raw(stat.pid) else { continue };
-        if stat.ppid == own && stat.state == 'Z' && !known.contains(&pid) {
+        let is_stray = || !known.contains(&pid) && !command::waited_for().contains(&stat.pid);
+        if stat.ppid == own && stat.state == 'Z' && is_stray() {
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
         }
     }

@@ -5,12 +5,14 @@
 //! Two ways: [`run`] for a command whose answer is awaited, and [`Spawned`] for a copy of this very
 //! program that looks at something which may never answer, and which is left alone if it does not.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -114,14 +116,14 @@ pub fn run_with(
     };
     let shown = text::name(program);
     let start = |error| Failure::Start { program: shown.clone(), error };
-    let mut child = clean(program)
+    let mut command = clean(program);
+    command
         .args(args)
         .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
+        .stderr(Stdio::piped());
+    let (mut child, _waited_for) = WaitedFor::start(&mut command).map_err(start)?;
     let pid = Pid::from_child(&child);
     let mut streams = Streams::of(&mut child);
     let ended = pidfd_open(pid, PidfdFlags::empty())
@@ -147,6 +149,35 @@ pub fn run_with(
         status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
     });
     Ok(Finished { code, stdout: streams.out, stderr })
+}
+
+/// The commands of [`run`] that are at work.
+static WAITED_FOR: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// The children of this process that a caller of [`run`] waits for: whoever looks after all others leaves them alone. Of those
+/// that were there when it looked for children, none is missing.
+#[must_use]
+pub fn waited_for() -> BTreeSet<i32> {
+    WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+struct WaitedFor(i32);
+
+impl WaitedFor {
+    fn start(command: &mut Command) -> std::io::Result<(Child, Self)> {
+        // nobody sees one that is not among them
+        let mut all = WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child).as_raw_nonzero().get();
+        all.insert(pid);
+        Ok((child, Self(pid)))
+    }
+}
+
+impl Drop for WaitedFor {
+    fn drop(&mut self) {
+        WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
 }
 
 /// `/usr/bin/systemctl` and friends are asked in English and without colour; nothing of our own

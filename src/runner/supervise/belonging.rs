@@ -489,6 +489,7 @@ impl Runner {
                     self.running.contains_key(token)
                         || self.claimed.iter().any(|(_, it)| it.token == *token)
                         || self.stuck.contains_key(token)
+                        || self.clearing.contains_key(token)
                         || self.outbox.has(*token)
                 };
                 let unknown: Vec<Token> =

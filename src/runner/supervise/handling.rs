@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::{Runner, TOGETHER, millis, random, say};
+use super::{Event, Runner, TOGETHER, millis, random, say};
 use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::JobType;
 use crate::decide::at_work::Still;
@@ -25,7 +25,7 @@ use crate::runner::order::{Order, Report};
 use crate::runner::placed::{Mark, Placed};
 use crate::runner::running::{HELPER_END, Pulse, Running};
 use crate::runner::tree;
-use crate::sys::clock::boottime;
+use crate::sys::clock::{boottime, pause};
 use crate::sys::text;
 
 /// In the runner's own directory: the place for what does not belong on this host.
@@ -43,6 +43,17 @@ fn buckets_of(all: &[Bucket], paths: [Option<&PathBuf>; 2]) -> Vec<Bucket> {
     let named: Vec<&str> =
         paths.into_iter().flatten().filter_map(|it| Some(Address::of(it)?.bucket)).collect();
     all.iter().filter(|it| named.contains(&it.name.as_str())).cloned().collect()
+}
+
+/// So long after an engine could not take a container away it is asked again.
+const CLEARED_AGAIN: Duration = Duration::from_secs(5);
+
+/// What is known of the end of a job whose container is still to be taken away.
+pub(super) struct Clearing {
+    claimed: Claimed,
+    kind: Rc<JobType>,
+    report: Report,
+    started_ms: u64,
 }
 
 impl Runner {
@@ -309,16 +320,37 @@ impl Runner {
         }
         if is_lost {
             tree::kill_strays(&self.helpers(), Duration::from_millis(500));
+            // what the engine keeps elsewhere is none of our processes
             if let (Some(container), Some(mark)) = (kind.container.clone(), self.entered.clone()) {
-                // what the engine keeps elsewhere is none of our processes
+                let send = self.send.clone();
                 std::thread::spawn(move || {
-                    if let Err(why) = container::remove_up_to(&container.engine, &mark, token) {
-                        say(&format!("job {}: its container: {why}", token.id));
+                    let mut is_said = false;
+                    // an engine that is away comes back
+                    while let Err(why) = container::remove_up_to(&container.engine, &mark, token) {
+                        if !std::mem::replace(&mut is_said, true) {
+                            say(&format!("job {}: its container is not gone yet: {why}", token.id));
+                        }
+                        pause(CLEARED_AGAIN);
                     }
+                    let _ = send.send(Event::Cleared(token));
                 });
+                self.clearing.insert(token, Clearing { claimed, kind, report, started_ms });
+                return self.go_on();
             }
         }
         self.end(&claimed, &kind, report, Some(started_ms));
+        self.go_on();
+    }
+
+    /// The container of a job whose helper was lost is gone.
+    pub(super) fn cleared(&mut self, token: Token) {
+        let Some(it) = self.clearing.remove(&token) else { return };
+        self.end(&it.claimed, &it.kind, it.report, Some(it.started_ms));
+        self.go_on();
+    }
+
+    /// There is a place for another one.
+    fn go_on(&mut self) {
         self.begin_next();
         self.poll_due = self.poll_due.min(Duration::ZERO);
     }
