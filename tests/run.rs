@@ -1183,3 +1183,49 @@ lab_test! {
         assert!(!alive.join("q.db").exists());
     }
 }
+
+#[test]
+fn whatever_lies_where_a_result_goes_is_told_from_it_at_once() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    fs::create_dir(desk.path("out")).unwrap();
+    let out = |name: &str| desk.path("out").join(name);
+    let made = Command::new("/usr/bin/mkfifo").arg(out("pipe")).status().unwrap();
+    assert!(made.success());
+    std::os::unix::fs::symlink("nowhere", out("link")).unwrap();
+    fs::create_dir(out("dir")).unwrap();
+    let files = ["pipe", "link", "dir"].map(|name| desk.input(name, "x"));
+    let words = ["/bin/cp", "{input}", "{output}"];
+    let (code, said) = desk.run(&["--output", "out/{name}"], &files, &words);
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(said.matches("quarantined (conflict)").count(), 3, "{said}");
+    // nor is what nobody may read the fault of what is around it; root may
+    let free = [desk.input("free", "x")];
+    let script = desk.script("cp \"$1\" \"$2\"; chmod 0 \"$2\"");
+    let words = [script.as_str(), "{input}", "{output}"];
+    let (code, said) = desk.run(&["--output", "out/{name}"], &free, &words);
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(code, Some(i32::from(!is_root)), "{said}");
+    assert_eq!(said.contains("may not be read by its owner"), !is_root, "{said}");
+}
+
+#[test]
+fn a_command_has_the_locale_of_whoever_runs_it_and_letters_are_letters() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let script = desk.script(
+        "echo \"$LANG $LC_ALL ${#1}\" >\"$2\"; ls nowhere 2>&1 | grep -c 'No such file' >>\"$2\"",
+    );
+    for (name, more, expected) in [
+        ("a", vec![], "C.UTF-8  1\n1\n"),
+        ("b", vec![("LANG", "C")], "C  2\n1\n"),
+    ] {
+        let file = desk.input(name, "x");
+        let words = [script.as_str(), "é", "{output}"];
+        let mut command = desk.command(&["--output", "{name}.out"], &[file], &words);
+        command.env_remove("LC_ALL").env_remove("LANG").env_remove("LC_MESSAGES").envs(more);
+        let done = command.output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        assert_eq!(fs::read_to_string(desk.path(&format!("{name}.out"))).unwrap(), expected);
+    }
+}

@@ -10,6 +10,7 @@ use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -372,6 +373,15 @@ impl Job<'_> {
         let mark = match scratch.symlink_metadata() {
             Ok(made) => match File::open(scratch).and_then(|it| flush(&it, made.is_dir())) {
                 Ok(()) => Mark::of(scratch),
+                Err(_) if made.mode() & 0o400 == 0 => {
+                    remove(Some(scratch));
+                    let message = "its result may not be read by its owner".to_owned();
+                    return Ok(Report {
+                        class: Some(Class::Failed),
+                        message: Some(message),
+                        ..report
+                    });
+                }
                 Err(error) => return Ok(infra("flush the result of", error)),
             },
             // its type allows that, or says that what is there already is right
@@ -1165,11 +1175,23 @@ fn flush(made: &File, is_dir: bool) -> std::io::Result<()> {
 
 /// Whether two files have the same bytes. A directory is the same as nothing.
 fn is_same(one: &Path, other: &Path) -> std::io::Result<bool> {
-    if one.is_dir() || other.is_dir() {
+    let there = match fs::metadata(other) {
+        Ok(there) => there,
+        // a link that leads nowhere
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // a pipe may keep for ever whoever opens it
+    if !there.is_file() || !fs::metadata(one)?.is_file() {
         return Ok(false);
     }
-    let (mut one, mut other) =
-        (BufReader::new(File::open(one)?), BufReader::new(File::open(other)?));
+    let other = match File::open(other) {
+        Ok(other) => other,
+        // whoever made it lets nobody read it
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let (mut one, mut other) = (BufReader::new(File::open(one)?), BufReader::new(other));
     loop {
         let (a, b) = (one.fill_buf()?, other.fill_buf()?);
         let length = a.len().min(b.len());

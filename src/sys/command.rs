@@ -180,16 +180,20 @@ impl Drop for WaitedFor {
     }
 }
 
-/// `/usr/bin/systemctl` and friends are asked in English and without colour; nothing of our own
-/// environment goes along.
-#[expect(clippy::disallowed_methods, reason = "this is the one module that starts processes")]
+/// `/usr/bin/systemctl` and friends are asked in English and without colour.
 fn clean(program: &OsStr) -> Command {
+    let mut command = bare(program);
+    command.env("LC_ALL", "C").env("SYSTEMD_COLORS", "0");
+    command
+}
+
+/// Nothing of our own environment goes along.
+#[expect(clippy::disallowed_methods, reason = "this is the one module that starts processes")]
+fn bare(program: &OsStr) -> Command {
     let mut command = Command::new(program);
     command
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("LC_ALL", "C")
-        .env("SYSTEMD_COLORS", "0")
         .current_dir("/")
         .process_group(0);
     command
@@ -425,7 +429,7 @@ impl Helper {
     /// # Errors
     /// The process could not be started.
     pub fn start(args: &[OsString]) -> std::io::Result<Self> {
-        let mut child = clean(own_program().as_os_str())
+        let mut child = bare(own_program().as_os_str())
             .arg0("unwedge-helper")
             .args(args)
             .envs(std::env::vars_os())
@@ -455,7 +459,7 @@ pub fn start_detached(argv: &[OsString], log: std::fs::File) -> std::io::Result<
     let Some((program, args)) = argv.split_first() else {
         return Err(std::io::Error::other("no program"));
     };
-    let child = clean(program)
+    let child = bare(program)
         .args(args)
         .envs(std::env::vars_os())
         .stdin(Stdio::null())
@@ -543,7 +547,8 @@ impl Seat {
 }
 
 impl Work {
-    /// Starts `argv` in `dir`, in a group of its own, with these variables beside the clean environment's.
+    /// Starts `argv` in `dir`, in a group of its own, with these variables beside a `PATH`, and UTF-8 unless they say another
+    /// locale.
     ///
     /// # Errors
     /// It could not be started.
@@ -561,8 +566,10 @@ impl Work {
         rustix::io::ioctl_fionbio(&said, true)?;
         let (progress, steps) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&progress, true)?;
-        let mut command = clean(program.as_os_str());
+        let mut command = bare(program.as_os_str());
         command.args(args).current_dir(dir).stdin(Stdio::null());
+        // what it says of its storage is to be in the words that are known here
+        command.env("LANG", "C.UTF-8").env("LC_MESSAGES", "C");
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stdout(end.try_clone()?).stderr(end);
         let child =
