@@ -211,7 +211,7 @@ pub const ALL: [Fixture; 9] = [
                     OR (r.key = '2' AND p.updated_at = (SELECT min(updated_at) FROM good_job_processes)))
             FROM (VALUES
                 ('1', 0, '-2 h', 1, '-10 min', NULL, NULL), ('2', 0, '-6 h', 1, '-20 min', NULL, NULL),
-                ('3', -1, '-1 min', 0, NULL, NULL, NULL), ('4', 0, NULL, 0, NULL, NULL, NULL),
+                ('3', -1, '-1 min', 0, NULL, NULL, NULL), ('4', 0, '-1 h', 0, NULL, NULL, NULL),
                 ('5', NULL, '-3 min', 2, NULL, NULL, NULL), ('6', 0, '1 h', 0, NULL, NULL, NULL),
                 ('7', 0, '2 h', 1, NULL, NULL, NULL), ('8', 0, '-1 h', 3, '-1 h', '-1 h', 'e'),
                 ('9', 0, '-1 h', 1, '-1 h', '-1 h', NULL)) AS r (key, priority, at, count, began, ended, error);
@@ -1442,36 +1442,177 @@ fn a_comment_that_is_lost_is_said_with_what_puts_it_back_and_never_with_a_guess(
 #[test]
 fn a_moment_that_never_comes_makes_no_queue_unknown() {
     let test = "libraries::a_moment_that_never_comes_makes_no_queue_unknown";
-    only(&["river", "oban", "que"], test, |fixture, packages, database| {
+    only(&["river", "oban", "que", "procrastinate"], test, |fixture, packages, database| {
         (fixture.install)(packages, database, fixture.versions[1]);
-        for moment in ["infinity", "-infinity", "0001-01-01"] {
+        let put = |moment: &str| {
             database.sql(&match fixture.name {
-                "river" => format!("INSERT INTO river_job (kind, args, scheduled_at) VALUES ('k', '{{}}', '{moment}')"),
-                "oban" => format!("INSERT INTO oban_jobs (worker, scheduled_at) VALUES ('k', '{moment}')"),
-                _ => format!("INSERT INTO que_jobs (job_class, job_schema_version, run_at) VALUES ('k', 1, '{moment}')"),
+                "river" => format!("INSERT INTO river_job (kind, args, scheduled_at) VALUES ('k', '{{}}', {moment})"),
+                "oban" => format!("INSERT INTO oban_jobs (worker, state, scheduled_at) VALUES ('k', 'scheduled', {moment})"),
+                "que" => format!("INSERT INTO que_jobs (job_class, job_schema_version, run_at) VALUES ('k', 1, {moment})"),
+                _ => format!("INSERT INTO procrastinate_jobs (queue_name, task_name, scheduled_at) VALUES ('q', 't', {moment})"),
             });
+        };
+        for moment in ["'infinity'", "'-infinity'", "'0001-01-01'"] {
+            put(moment);
         }
         let facts = about(fixture, database, "postgres").unwrap().facts;
         assert_eq!(State::ALL.map(|it| facts.count(it)), [2, 0, 1, 0], "{facts:?}");
+        // nor does it hide how old another is
+        assert_eq!(facts.oldest_pending_ms, None, "{facts:?}");
+        put(match fixture.name {
+            "oban" => "timezone('UTC', now() - interval '5 h')",
+            _ => "now() - interval '5 h'",
+        });
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(facts.oldest_pending_ms.unwrap() / 3_600_000, 5, "{facts:?}");
+    });
+}
+
+#[test]
+fn what_is_taken_whatever_its_time_says_could_be_taken() {
+    let test = "libraries::what_is_taken_whatever_its_time_says_could_be_taken";
+    only(&["oban", "solid-queue"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        // one of Oban's is looked for by an index, share by share, or without it
+        let is_oban = fixture.name == "oban";
+        database.sql(if is_oban {
+            "INSERT INTO oban_jobs (worker, scheduled_at) VALUES ('k', timezone('UTC', now() + interval '1 h')), ('k', 'infinity')"
+        } else {
+            "INSERT INTO solid_queue_jobs (id, queue_name, class_name, arguments) VALUES (1, 'q', 'k', '{}'), (2, 'q', 'k', '{\"executions\":1}');
+             INSERT INTO solid_queue_ready_executions (job_id, queue_name, created_at)
+                 VALUES (1, 'q', timezone('UTC', now() + interval '1 h')), (2, 'q', 'infinity')"
+        });
+        let expected = if is_oban { [2, 0, 0, 0] } else { [1, 1, 0, 0] };
+        for index in [None, Some("oban_jobs_state_queue_priority_scheduled_at_id_index")] {
+            if let Some(index) = index.filter(|_| is_oban) {
+                database.sql(&format!("DROP INDEX {index}"));
+            }
+            let facts = about(fixture, database, "postgres").unwrap().facts;
+            assert_eq!(State::ALL.map(|it| facts.count(it)), expected, "{facts:?}");
+            assert_eq!((facts.next.len(), facts.cooling.len()), (2, 0), "{facts:?}");
+            assert_eq!(facts.oldest_pending_ms, Some(0), "{facts:?}");
+        }
+    });
+}
+
+#[test]
+fn what_good_job_takes_no_more_waits_and_what_it_may_take_does_not() {
+    let test = "libraries::what_good_job_takes_no_more_waits_and_what_it_may_take_does_not";
+    only(&["good-job"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql(
+            "INSERT INTO good_jobs (created_at, updated_at) VALUES (timezone('UTC', now()), now())",
+        );
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [0, 0, 1, 0], "{facts:?}");
+        // tables that may be of one that takes it
+        database.sql("ALTER TABLE good_jobs DROP COLUMN lock_type");
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [1, 0, 0, 0], "{facts:?}");
+    });
+}
+
+#[test]
+fn what_pg_boss_lets_go_as_soon_as_a_worker_is_up_could_be_taken() {
+    let test = "libraries::what_pg_boss_lets_go_as_soon_as_a_worker_is_up_could_be_taken";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    let fixture = ALL.iter().find(|it| it.name == "pg-boss").unwrap();
+    // one waits for what is done, one for that and another, one for what failed
+    let rows = "
+        INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+            deletion_seconds, partition, table_name) VALUES ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common');
+        INSERT INTO pgboss.job (name, singleton_key, state, blocking, blocked, pending_dependencies, start_after, completed_on)
+            SELECT 't', key, state::pgboss.job_state, needs = 0, needs > 0, needs, now() - interval '5 h', now() + done::interval
+            FROM (VALUES ('done', 'completed', 0, '-10 min'), ('active', 'active', 0, NULL), ('failed', 'failed', 0, '-1 h'),
+                ('of done', 'created', 1, NULL), ('of both', 'created', 2, NULL), ('of failed', 'created', 1, NULL)) AS r (key, state, needs, done);
+        INSERT INTO pgboss.job_dependency (child_name, child_id, parent_name, parent_id)
+            SELECT 't', c.id, 't', p.id FROM (VALUES ('of done', 'done'), ('of both', 'done'), ('of both', 'active'), ('of failed', 'failed'))
+                AS r (child, parent) JOIN pgboss.job c ON c.singleton_key = child JOIN pgboss.job p ON p.singleton_key = parent";
+    // until 33 whatever completed a job let the others go at once: what is blocked there, is
+    for (version, expected) in [(32, [0, 0, 3, 1]), (33, [1, 0, 2, 1]), (46, [1, 0, 2, 1])] {
+        let database = cluster.database();
+        (fixture.install)(&packages, &database, version);
+        database.sql(rows);
+        let told = || {
+            let facts = about(fixture, &database, "postgres").unwrap().facts;
+            assert_eq!(State::ALL.map(|it| facts.count(it)), expected, "{version}: {facts:?}");
+            (facts.next.iter().map(|it| it.id.clone()).collect::<Vec<_>>(), facts.oldest_pending_ms)
+        };
+        let (next, oldest) = told();
+        assert_eq!(next.len(), usize::from(version > 32));
+        // since it could be taken, not since it was put in
+        assert_eq!(oldest.map(|ms| ms / 60_000), (version > 32).then_some(10));
+        if version == 46 {
+            // and that is the one that its own look-out lets go
+            let own = packages.node(
+                "import { resolveFlowJobs } from './node_modules/pg-boss/dist/plans.js';
+                 console.log(resolveFlowJobs('pgboss', 'job_common', []).text)",
+            );
+            database.client().query(&own, &[&vec!["t"]]).unwrap();
+            let free = "SELECT string_agg(id::text, '') FROM pgboss.job WHERE state = 'created' AND NOT blocked";
+            assert_eq!(vec![database.value(free)], next);
+            assert_eq!(told().0, next);
+        }
+    }
+}
+
+#[test]
+fn what_solid_queue_lets_go_as_soon_as_a_worker_is_up_could_be_taken() {
+    let test = "libraries::what_solid_queue_lets_go_as_soon_as_a_worker_is_up_could_be_taken";
+    only(&["solid-queue"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql(
+            "INSERT INTO solid_queue_jobs (id, queue_name, class_name, arguments)
+                 SELECT id, 'q', 'k', format('{\"executions\":%s}', id % 2) FROM generate_series(1, 6) id;
+             INSERT INTO solid_queue_blocked_executions (job_id, queue_name, concurrency_key, expires_at, created_at)
+                 SELECT id, 'q', key, timezone('UTC', now() + at::interval), now() FROM (VALUES (1, 'none', '1 h'), (2, 'none', '-2 min'),
+                     (3, 'none', '-3 min'), (4, 'open', '-1 min'), (5, 'closed', '-9 min'), (6, 'over', '-4 min')) AS r (id, key, at);
+             INSERT INTO solid_queue_semaphores (key, value, expires_at, created_at, updated_at)
+                 SELECT key, value, timezone('UTC', now() + at::interval), now(), now()
+                 FROM (VALUES ('open', 1, '1 h'), ('closed', 0, '1 h'), ('over', 0, '-1 s')) AS r (key, value, at)",
+        );
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [3, 1, 2, 0], "{facts:?}");
+        let ids = |jobs: &[Job]| jobs.iter().map(|it| it.id.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (ids(&facts.next), ids(&facts.cooling)),
+            (
+                ["2", "3", "4", "6"].map(str::to_owned).to_vec(),
+                ["5", "1"].map(str::to_owned).to_vec()
+            )
+        );
+        assert_eq!(facts.oldest_pending_ms.unwrap() / 60_000, 4, "{facts:?}");
     });
 }
 
 #[test]
 fn a_large_table_is_not_gone_through_for_one_number() {
     let test = "libraries::a_large_table_is_not_gone_through_for_one_number";
-    only(&["procrastinate", "que"], test, |fixture, packages, database| {
+    let all = ["procrastinate", "que", "river", "good-job", "pg-boss"];
+    only(&all, test, |fixture, packages, database| {
         (fixture.install)(packages, database, fixture.versions[1]);
         let _held = plant(fixture, database);
-        let facts = about(fixture, database, "postgres").unwrap().facts;
-        assert_eq!((facts.dead, facts.advice.len()), (Some(1), 0), "{facts:?}");
-        let table = fixture.tables[0];
+        let facts = || about(fixture, database, "postgres").unwrap().facts;
+        let first = facts();
+        assert_eq!((first.dead, first.advice.len()), (Some(1), 0), "{first:?}");
+        // where it is in parts, that of its rows is known of these alone
+        let (schema, table) = (fixture.schema, fixture.tables[0]);
         database.sql(&format!(
-            "UPDATE pg_class SET reltuples = 6000000 WHERE oid = '{}.{table}'::regclass",
-            fixture.schema
+            "UPDATE pg_class SET reltuples = 6000000 WHERE relname IN ('{table}', '{table}_common') AND relkind = 'r'",
         ));
-        let facts = about(fixture, database, "postgres").unwrap().facts;
-        assert_eq!(facts.dead, None);
-        assert!(facts.advice[0].contains("these are not counted"), "{:?}", facts.advice);
+        let index = match fixture.name {
+            "good-job" => Some("index_good_jobs_on_discarded"),
+            "pg-boss" => Some("job_common_i14"),
+            _ => None,
+        };
+        if let Some(index) = index {
+            assert_eq!(facts().dead, Some(1), "an index spares that");
+            database.sql(&format!("DROP INDEX {schema}.{index}"));
+        }
+        let facts = facts();
+        assert_eq!(facts.dead, None, "{facts:?}");
+        let is_said = facts.advice.iter().any(|it| it.contains("these are not counted"));
+        assert!(is_said, "{:?}", facts.advice);
     });
 }
 

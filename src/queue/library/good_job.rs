@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Relation, Rescue, Row, Taken, Version};
+use super::{Library, Relation, Rescue, Row, Taken, Version, Whole};
 
 /// How it is read. The version is the first number of its own: the fourth has one row a job, however often that is tried.
 pub const LIBRARY: Library = Library {
@@ -81,7 +81,7 @@ pub const LIBRARY: Library = Library {
     dead: Some(
         "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL AND retried_good_job_id IS NULL",
     ),
-    whole: None,
+    whole: Some(Whole { name: "good_jobs", unless: &["index_good_jobs_on_discarded"] }),
     utc: true,
     row: Row {
         id: "id::text",
@@ -92,7 +92,10 @@ pub const LIBRARY: Library = Library {
         arguments: Some("serialized_params"),
         started: "performed_at",
         until: "coalesce(scheduled_at, created_at)",
-        held: "false",
+        // from 4.8.2 on none is taken that has no time, as only versions before 3.15.4 wrote one; tables that have this column are
+        // of a later one
+        held: "scheduled_at IS NULL AND EXISTS (SELECT 1 FROM pg_attribute \
+               WHERE attrelid = to_regclass('{schema}.good_jobs') AND attname = 'lock_type' AND NOT attisdropped)",
         again: "coalesce(executions_count, 0) > 0",
         tries: "coalesce(executions_count, 0)",
         since: "coalesce(scheduled_at, created_at)",

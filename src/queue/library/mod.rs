@@ -60,8 +60,8 @@ pub struct Library {
     pub waiting: &'static str,
     /// How many failed for good and are kept, as a question of one number; none where it has no such rows.
     pub dead: Option<&'static str>,
-    /// The relation that `dead` goes through as a whole, where it does: of a large one that is not asked.
-    pub whole: Option<&'static str>,
+    /// What `dead` goes through as a whole, where it does: of a large one that is not asked.
+    pub whole: Option<Whole>,
     /// Whether the moments of its rows are UTC without a zone; `{now}` in any of its texts is one of the same kind.
     pub utc: bool,
     /// What of a row means what.
@@ -172,8 +172,16 @@ pub enum Unsaid {
     ByParts(&'static str),
 }
 
-/// An index that has what waits in the order in which it is taken, share by share. Of a library with one, no row is without a
-/// time before when it is not taken.
+/// A relation that is gone through as a whole.
+#[derive(Debug)]
+pub struct Whole {
+    /// Its name.
+    pub name: &'static str,
+    /// The indexes of which any spares that.
+    pub unless: &'static [&'static str],
+}
+
+/// An index that has what waits in the order in which it is taken, share by share.
 #[derive(Debug)]
 pub struct Sorted {
     /// Its name.
@@ -182,6 +190,8 @@ pub struct Sorted {
     pub columns: &'static str,
     /// Those that make a share, which are never null.
     pub shares: &'static [&'static str],
+    /// Which rows it has, and whether others could be taken, too, where it has not all that wait.
+    pub part: Option<(&'static str, &'static str)>,
 }
 
 /// Expressions over a row.

@@ -54,7 +54,8 @@ pub const LIBRARY: Library = Library {
         lane: "queue",
         arguments: Some("args"),
         started: "attempted_at",
-        until: "scheduled_at",
+        // whatever stands as available is taken, whenever it was to be
+        until: "CASE WHEN state <> 'available' THEN scheduled_at END",
         // where it stands among the states depends on who made it
         held: "{suspended}",
         again: "attempt > 0",
@@ -66,6 +67,7 @@ pub const LIBRARY: Library = Library {
         index: "oban_jobs_state_queue_priority_scheduled_at_id_index",
         columns: "(state, queue, priority, scheduled_at, id)",
         shares: &["state", "queue"],
+        part: None,
     }),
     tried: None,
     oldest: None,

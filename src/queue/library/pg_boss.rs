@@ -1,6 +1,14 @@
 //! pg-boss. What is in a dead-letter queue looks like work that waits, and is none.
 
-use super::{Library, Newer, Relation, Rescue, Row, Sorted, Taken, Version};
+use super::{Library, Newer, Relation, Rescue, Row, Sorted, Taken, Version, Whole};
+
+/// Those that wait for others of which each is completed: a worker's own look-out lets them go, and one that was killed before
+/// has not. How many are completed and not yet told of is what that goes by, too; those of failed ones wait for ever.
+const RELEASED: &str = "released AS MATERIALIZED (SELECT d.child_name, d.child_id, max(p.completed_on) AS at \
+    FROM {schema}.job p JOIN {schema}.job_dependency d ON d.parent_name = p.name AND d.parent_id = p.id \
+    JOIN {schema}.job c ON c.name = d.child_name AND c.id = d.child_id \
+    WHERE p.blocking AND p.state = 'completed' AND c.blocked \
+    GROUP BY d.child_name, d.child_id, c.pending_dependencies HAVING count(*) >= c.pending_dependencies)";
 
 /// How it is read. The version is that of its tables: 46 came with 12.38.
 pub const LIBRARY: Library = Library {
@@ -23,6 +31,9 @@ pub const LIBRARY: Library = Library {
                 "heartbeat_seconds",
                 "retry_count",
                 "blocked",
+                "blocking",
+                "pending_dependencies",
+                "completed_on",
                 "source_id",
             ],
             shown: &["data"],
@@ -34,6 +45,7 @@ pub const LIBRARY: Library = Library {
             shown: &[],
             unless: Some(("job", "source_id")),
         },
+        Relation::of("job_dependency", &["child_name", "child_id", "parent_name", "parent_id"]),
         Relation::of("version", &["version"]),
     ],
     newer: &[
@@ -45,6 +57,15 @@ pub const LIBRARY: Library = Library {
             before: "NULL::int",
         },
         Newer { name: "blocked", from: 31, then: "blocked", before: "false" },
+        Newer { name: "blocking", from: 31, then: "blocking", before: "false" },
+        Newer { name: "pending_dependencies", from: 31, then: "pending_dependencies", before: "0" },
+        // before that whatever completes a job lets those go by itself that wait for it
+        Newer {
+            name: "released",
+            from: 33,
+            then: RELEASED,
+            before: "released AS (SELECT NULL::text AS child_name, NULL::uuid AS child_id, NULL::timestamptz AS at WHERE false)",
+        },
         Newer {
             name: "source_id",
             from: 34,
@@ -68,11 +89,11 @@ pub const LIBRARY: Library = Library {
     },
     parts: None,
     from: "{schema}.job",
-    ahead: None,
+    ahead: Some("{released}"),
     running: "state = 'active'",
     waiting: "state IN ('created', 'retry') AND {source_id}",
     dead: Some("SELECT count(*) FROM {schema}.job WHERE state = 'failed'"),
-    whole: None,
+    whole: Some(Whole { name: "job", unless: &["job_common_i14", "job_i14"] }),
     utc: false,
     row: Row {
         id: "id::text",
@@ -82,10 +103,10 @@ pub const LIBRARY: Library = Library {
         arguments: Some("data"),
         started: "started_on",
         until: "start_after",
-        held: "{blocked}",
+        held: "{blocked} AND (name, id) NOT IN (SELECT child_name, child_id FROM released)",
         again: "state = 'retry'",
         tries: "retry_count",
-        since: "start_after",
+        since: "greatest(start_after, CASE WHEN {blocked} THEN (SELECT at FROM released WHERE child_name = name AND child_id = id) END)",
         stale: "started_on + expire_seconds * interval '1 s' < now() OR coalesce({heartbeat_on} + {heartbeat_seconds} * interval '1 s' < now(), false)",
     },
     // from version 40 on; of one rank are few
@@ -93,6 +114,7 @@ pub const LIBRARY: Library = Library {
         index: "job_common_i11",
         columns: "(name, priority DESC, created_on, start_after)",
         shares: &["name"],
+        part: Some(("NOT {blocked}", "EXISTS (SELECT 1 FROM released)")),
     }),
     tried: None,
     oldest: None,

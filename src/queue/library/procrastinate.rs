@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Relation, Rescue, Row, Taken, Version};
+use super::{Library, Relation, Rescue, Row, Taken, Version, Whole};
 
 /// Whether none of the same lock is at work. It is asked once, not for each row.
 macro_rules! unlocked {
@@ -75,7 +75,7 @@ pub const LIBRARY: Library = Library {
     running: "status = 'doing'",
     waiting: "status = 'todo'",
     dead: Some("SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'"),
-    whole: Some("procrastinate_jobs"),
+    whole: Some(Whole { name: "procrastinate_jobs", unless: &[] }),
     utc: false,
     row: Row {
         id: "id::text",
@@ -95,7 +95,7 @@ pub const LIBRARY: Library = Library {
     sorted: None,
     tried: None,
     oldest: Some(concat!(
-        "SELECT least((SELECT min(scheduled_at) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at <= now() AND ",
+        "SELECT least((SELECT min(scheduled_at) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at <= now() AND scheduled_at > 'epoch' AND ",
         unlocked!(),
         "), (SELECT min(at) FROM {schema}.procrastinate_events WHERE job_id = \
          (SELECT min(id) FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at IS NULL AND ",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Newer, Relation, Rescue, Row, Sorted, Taken, Unsaid, Version};
+use super::{Library, Newer, Relation, Rescue, Row, Sorted, Taken, Unsaid, Version, Whole};
 
 /// Which numbers are locked, and by which connection: asked once, as it is another answer each time.
 const LOCKS: &str = "locks AS MATERIALIZED (SELECT (classid::bigint << 32) | objid::bigint AS locked, pid FROM pg_locks \
@@ -61,7 +61,7 @@ pub const LIBRARY: Library = Library {
     dead: Some(
         "SELECT count(*) FROM {schema}.que_jobs WHERE expired_at IS NOT NULL AND finished_at IS NULL",
     ),
-    whole: Some("que_jobs"),
+    whole: Some(Whole { name: "que_jobs", unless: &[] }),
     utc: false,
     row: Row {
         id: "id::text",
@@ -83,6 +83,7 @@ pub const LIBRARY: Library = Library {
         index: "que_poll_idx",
         columns: "(job_schema_version, queue, priority, run_at, id)",
         shares: &["job_schema_version", "queue"],
+        part: None,
     }),
     tried: None,
     oldest: None,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Library, Newer, Relation, Sorted, Taken, Unsaid};
+use super::{Library, Newer, Relation, Sorted, Taken, Unsaid, Whole};
 use crate::config::queue::{Library as Written, Queue};
 use crate::probes::jobs::{
     InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
@@ -400,9 +400,10 @@ impl Reading<'_> {
                 self.library.called
             )
         }));
-        if let (Some(whole), None, Some(_)) = (self.library.whole, answer.dead, self.library.dead) {
+        if let (Some(whole), None) = (&self.library.whole, answer.dead) {
             advice.push(format!(
-                "{whole} has more than {WHOLE_MAX} rows, and no index that alone tells those that failed for good: these are not counted"
+                "{} has more than {WHOLE_MAX} rows, and no index that alone tells those that failed for good: these are not counted",
+                whole.name
             ));
         }
         let mut odd = 0;
@@ -483,9 +484,13 @@ impl Reading<'_> {
             Some(arguments) => format!("({arguments} #>> ARRAY[{{keys}}])"),
             None => "NULL::text".to_owned(),
         };
-        let free = format!("(coalesce(({}) <= {{now}}, true) AND NOT ({}))", row.until, row.held);
+        let free = format!("({} AND NOT ({}))", is_due(row.until), row.held);
+        // one that has no moment, or one before there were any, is not as old as that
         let oldest = library.oldest.map_or_else(
-            || self.zoned(&format!("min({}) FILTER (WHERE {free})", row.since)),
+            || {
+                let since = row.since;
+                self.zoned(&format!("min({since}) FILTER (WHERE {free} AND {since} > 'epoch')"))
+            },
             |ask| format!("({ask})"),
         );
         let tried = library.tried.map_or_else(
@@ -520,8 +525,10 @@ impl Reading<'_> {
         let mut shares = String::new();
         if let Some(sorted) = &library.sorted {
             let (all, first) = self.sorted(sorted);
+            let others = sorted.part.map_or("false", |(_, others)| others);
             comes_next = format!(
-                "CASE WHEN CASE WHEN {} AND pg_get_indexdef({}) LIKE '%{}%' THEN (SELECT count(*) <= {SHARES_MAX} FROM shares) END THEN {} ELSE {comes_next} END",
+                "CASE WHEN CASE WHEN {} AND pg_get_indexdef({}) LIKE '%{}%' AND NOT {others} THEN (SELECT count(*) <= {SHARES_MAX} FROM shares) END \
+                 THEN {} ELSE {comes_next} END",
                 self.is_valid(sorted.index),
                 self.regclass(sorted.index),
                 sorted.columns,
@@ -534,7 +541,7 @@ impl Reading<'_> {
             "WITH {ahead}counted AS (SELECT count(*) AS waiting, count(*) FILTER (WHERE {free}) AS free, {tried} AS again, \
                  {oldest_ms} AS oldest FROM {from} WHERE {waiting}){shares} \
              SELECT json_build_object('now_ms', {now}, \
-             'waiting', (SELECT json_build_object('pending', free - again, 'retryable', again, 'cooling', waiting - free, 'oldest_ms', greatest({now} - oldest, 0)) \
+             'waiting', (SELECT json_build_object('pending', free - again, 'retryable', again, 'cooling', waiting - free, 'oldest_ms', CASE WHEN oldest > {now} THEN 0 ELSE {now} - oldest END) \
                  FROM counted), \
              'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE stale), 'jobs', coalesce(json_agg(job), '[]')) \
                  FROM (SELECT {job}, {stale} AS stale FROM {from} WHERE {running} ORDER BY {nth} LIMIT {too_many}) AS l), \
@@ -561,11 +568,17 @@ impl Reading<'_> {
 
     /// How many failed for good, where that may be asked.
     fn dead(&self) -> String {
-        match (self.library.dead, self.library.whole) {
-            (Some(dead), Some(whole)) => format!(
-                "SELECT CASE WHEN (SELECT reltuples FROM pg_class WHERE oid = {}) < {WHOLE_MAX} THEN ({dead}) END",
-                self.regclass(whole)
-            ),
+        match (self.library.dead, &self.library.whole) {
+            (Some(dead), Some(Whole { name, unless })) => {
+                let spares = unless.iter().map(|it| format!(" OR {}", self.is_valid(it)));
+                let spares = spares.collect::<Vec<_>>().concat();
+                let relation = self.regclass(name);
+                // of one in parts the rows are known of these alone
+                format!(
+                    "SELECT CASE WHEN (SELECT coalesce(sum(reltuples), 0) FROM pg_class WHERE relkind <> 'p' \
+                     AND (oid = {relation} OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = {relation}))) < {WHOLE_MAX}{spares} THEN ({dead}) END"
+                )
+            }
             (Some(dead), None) => dead.to_owned(),
             (None, _) => "SELECT NULL".to_owned(),
         }
@@ -575,7 +588,9 @@ impl Reading<'_> {
     /// rows of one.
     fn sorted(&self, sorted: &Sorted) -> (String, String) {
         let (from, row) = (self.library.from, &self.library.row);
-        let mut open = format!("({}) AND NOT ({})", self.library.waiting, row.held);
+        let has =
+            sorted.part.map_or_else(|| format!("NOT ({})", row.held), |(has, _)| has.to_owned());
+        let mut open = format!("({}) AND {has}", self.library.waiting);
         let (mut names, mut each) = (Vec::new(), Vec::new());
         for (at, column) in sorted.shares.iter().enumerate() {
             let least =
@@ -592,9 +607,9 @@ impl Reading<'_> {
         let all =
             format!("SELECT {} FROM {} LIMIT {SHARES_MAX} + 1", names.join(", "), each.join(", "));
         let first = format!(
-            "shares, LATERAL (SELECT {} FROM {from} WHERE {open} AND {} <= {{now}} ORDER BY {} LIMIT {}) AS j",
+            "shares, LATERAL (SELECT {} FROM {from} WHERE {open} AND {} ORDER BY {} LIMIT {}) AS j",
             self.columns().join(", "),
-            row.until,
+            is_due(row.until),
             row.turn,
             self.queue.next_jobs
         );
@@ -699,11 +714,9 @@ impl Reading<'_> {
             format!("GRANT SELECT{columns} ON {schema}.{} TO {user};", quote(table))
         };
         let mut grants = vec![format!("GRANT USAGE ON SCHEMA {schema} TO {user};")];
-        // one that the library does without is granted to nobody
-        let is_there = |it: &&Relation| {
-            let is_known = catalogue.is_none_or(|known| known.columns.contains_key(it.name));
-            is_known || !matches!(self.library.version.unsaid, Some(Unsaid::ByParts(_)))
-        };
+        // one that the library does without, or that came later, is granted to nobody
+        let is_there =
+            |it: &&Relation| catalogue.is_none_or(|known| known.columns.contains_key(it.name));
         let reads = self.library.reads.iter().filter(is_there);
         let reads = reads.filter(|it| !it.unless.is_some_and(has));
         grants.extend(reads.map(|it| select(it.name, it.columns, it.shown)));
@@ -772,6 +785,11 @@ impl Reading<'_> {
             said
         })
     }
+}
+
+/// Whether there is no time before when a row is not taken, or that is over.
+fn is_due(until: &str) -> String {
+    format!("coalesce(({until}) <= {{now}}, true)")
 }
 
 /// Whether something is not there that was asked for.

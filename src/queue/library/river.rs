@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Relation, Rescue, Row, Sorted, Taken, Unsaid, Version};
+use super::{Library, Relation, Rescue, Row, Sorted, Taken, Unsaid, Version, Whole};
 
 /// How it is read.
 pub const LIBRARY: Library = Library {
@@ -57,7 +57,7 @@ pub const LIBRARY: Library = Library {
     dead: Some(
         "SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded' AND metadata->'unique_key_conflict' IS NULL",
     ),
-    whole: Some("river_job"),
+    whole: Some(Whole { name: "river_job", unless: &[] }),
     utc: false,
     row: Row {
         id: "id::text",
@@ -78,6 +78,7 @@ pub const LIBRARY: Library = Library {
         index: "river_job_prioritized_fetching_index",
         columns: "(state, queue, priority, scheduled_at, id)",
         shares: &["state", "queue"],
+        part: None,
     }),
     tried: None,
     oldest: None,

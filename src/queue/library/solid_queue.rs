@@ -20,6 +20,13 @@ macro_rules! tried {
     };
 }
 
+/// The keys that let nobody in; one whose time is over is taken away.
+macro_rules! closed {
+    () => {
+        "SELECT key FROM {schema}.solid_queue_semaphores WHERE value <= 0 AND expires_at > {now}"
+    };
+}
+
 /// How it is read. The version is that of its schema, which has not changed since 1.0; a later one may tie a job to its process
 /// by another column, and by what is read here nobody would be at any.
 pub const LIBRARY: Library = Library {
@@ -37,7 +44,11 @@ pub const LIBRARY: Library = Library {
             "solid_queue_scheduled_executions",
             &["job_id", "queue_name", "priority", "scheduled_at"],
         ),
-        Relation::of("solid_queue_blocked_executions", &["job_id", "queue_name", "priority"]),
+        Relation::of(
+            "solid_queue_blocked_executions",
+            &["job_id", "queue_name", "priority", "concurrency_key", "expires_at"],
+        ),
+        Relation::of("solid_queue_semaphores", &["key", "value", "expires_at"]),
         Relation::of("solid_queue_failed_executions", &["job_id"]),
         Relation::of("solid_queue_pauses", &["queue_name"]),
         Relation::of("solid_queue_processes", &["id", "last_heartbeat_at"]),
@@ -62,6 +73,7 @@ pub const LIBRARY: Library = Library {
             "hostname",
             "id",
             "job_id",
+            "key",
             "kind",
             "last_heartbeat_at",
             "metadata",
@@ -73,6 +85,7 @@ pub const LIBRARY: Library = Library {
             "scheduled_at",
             "supervisor_id",
             "updated_at",
+            "value",
         ],
         older: "update Solid Queue to 1.0 or later, and in its application: bin/rails solid_queue:install:migrations && bin/rails db:migrate",
         cut: None,
@@ -81,11 +94,11 @@ pub const LIBRARY: Library = Library {
     parts: None,
     // of each branch only what is asked of it is read, and what only the job tells only of those that are shown; the types of
     // a column are one in all branches, or the order of their indexes is lost
-    from: "(SELECT job_id, 'claimed' AS stand, NULL::varchar AS queue_name, 0 AS priority, created_at AS began, NULL::timestamp AS due, process_id \
+    from: "(SELECT job_id, 'claimed' AS stand, NULL::varchar AS queue_name, 0 AS priority, created_at AS began, NULL::timestamp AS due, process_id, NULL::varchar AS lock \
            FROM {schema}.solid_queue_claimed_executions \
-           UNION ALL SELECT job_id, 'ready', queue_name, priority, NULL, created_at, NULL FROM {schema}.solid_queue_ready_executions \
-           UNION ALL SELECT job_id, 'scheduled', queue_name, priority, NULL, scheduled_at, NULL FROM {schema}.solid_queue_scheduled_executions \
-           UNION ALL SELECT job_id, 'blocked', queue_name, priority, NULL, NULL, NULL FROM {schema}.solid_queue_blocked_executions) e",
+           UNION ALL SELECT job_id, 'ready', queue_name, priority, NULL, created_at, NULL, NULL FROM {schema}.solid_queue_ready_executions \
+           UNION ALL SELECT job_id, 'scheduled', queue_name, priority, NULL, scheduled_at, NULL, NULL FROM {schema}.solid_queue_scheduled_executions \
+           UNION ALL SELECT job_id, 'blocked', queue_name, priority, NULL, expires_at, NULL, concurrency_key FROM {schema}.solid_queue_blocked_executions) e",
     ahead: None,
     running: "stand = 'claimed'",
     waiting: "stand IN ('ready', 'scheduled', 'blocked')",
@@ -102,8 +115,15 @@ pub const LIBRARY: Library = Library {
             "(SELECT CASE WHEN strpos(j.arguments, '\\u0000') = 0 THEN j.arguments::jsonb END FROM {schema}.solid_queue_jobs j WHERE j.id = job_id)",
         ),
         started: "began",
-        until: "due",
-        held: "stand = 'blocked' OR queue_name IN (SELECT queue_name FROM {schema}.solid_queue_pauses)",
+        // of one that is ready nobody asks since when
+        until: "CASE WHEN stand <> 'ready' THEN due END",
+        // one that is blocked is let go when the last before it is done, and by whichever dispatcher starts once its time is
+        // over: unless another of its key was let in since
+        held: concat!(
+            "queue_name IN (SELECT queue_name FROM {schema}.solid_queue_pauses) OR (stand = 'blocked' AND lock IN (",
+            closed!(),
+            "))"
+        ),
         again: concat!(
             "coalesce((SELECT ",
             tried!("j.arguments"),
@@ -121,8 +141,11 @@ pub const LIBRARY: Library = Library {
     sorted: None,
     // by the index of the unfinished, as a job that is there is; looking each up takes five times as long
     tried: Some(concat!(
-        "SELECT count(*) FROM (SELECT job_id, queue_name FROM {schema}.solid_queue_ready_executions WHERE created_at <= {now} \
-         UNION ALL SELECT job_id, queue_name FROM {schema}.solid_queue_scheduled_executions WHERE scheduled_at <= {now}) e \
+        "SELECT count(*) FROM (SELECT job_id, queue_name FROM {schema}.solid_queue_ready_executions \
+         UNION ALL SELECT job_id, queue_name FROM {schema}.solid_queue_scheduled_executions WHERE scheduled_at <= {now} \
+         UNION ALL SELECT job_id, queue_name FROM {schema}.solid_queue_blocked_executions WHERE expires_at <= {now} AND concurrency_key NOT IN (",
+        closed!(),
+        ")) e \
          JOIN {schema}.solid_queue_jobs j ON j.id = e.job_id AND j.finished_at IS NULL \
          WHERE e.queue_name NOT IN (SELECT queue_name FROM {schema}.solid_queue_pauses) AND ",
         tried!("j.arguments"),

@@ -44,6 +44,17 @@ CREATE TABLE solid_queue_blocked_executions (
     expires_at timestamp(6) NOT NULL,
     created_at timestamp(6) NOT NULL
 );
+CREATE TABLE solid_queue_semaphores (
+    id bigserial PRIMARY KEY,
+    key varchar NOT NULL,
+    value integer NOT NULL DEFAULT 1,
+    expires_at timestamp(6) NOT NULL,
+    created_at timestamp(6) NOT NULL,
+    updated_at timestamp(6) NOT NULL
+);
+CREATE UNIQUE INDEX index_solid_queue_semaphores_on_key ON solid_queue_semaphores (key);
+CREATE INDEX index_solid_queue_semaphores_on_key_and_value ON solid_queue_semaphores (key, value);
+CREATE INDEX index_solid_queue_semaphores_on_expires_at ON solid_queue_semaphores (expires_at);
 CREATE TABLE solid_queue_failed_executions (
     id bigserial PRIMARY KEY,
     job_id bigint NOT NULL REFERENCES solid_queue_jobs (id) ON DELETE CASCADE,
