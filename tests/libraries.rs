@@ -1102,6 +1102,66 @@ fn what_was_put_in_twice_has_not_failed() {
 }
 
 #[test]
+fn more_that_run_than_can_be_listed_are_not_cut_short() {
+    each(
+        "libraries::more_that_run_than_can_be_listed_are_not_cut_short",
+        |fixture, packages, database| {
+            (fixture.install)(packages, database, fixture.versions[1]);
+            let Some(rows) = running(fixture.name) else { return };
+            database.sql(&rows.replace("COUNT", "1000"));
+            let look = || queue::look(&queue(fixture, &database.url("postgres")));
+            let facts = look();
+            let facts = facts.known().unwrap();
+            assert_eq!((facts.running.len(), facts.count(State::Running)), (1000, 1000));
+            database.sql(&rows.replace("COUNT", "1"));
+            let QueueLook::Unknown { why, .. } = look() else {
+                panic!("{}: cut short", fixture.name)
+            };
+            assert!(
+                why.starts_with("more than 1000 jobs are running, and each is looked at: "),
+                "{why}"
+            );
+        },
+    );
+}
+
+/// COUNT rows at work; none where they need as many connections.
+fn running(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "graphile-worker" => {
+            "INSERT INTO graphile_worker._private_tasks (identifier) VALUES ('t') ON CONFLICT DO NOTHING;
+             INSERT INTO graphile_worker._private_jobs (task_id, locked_at) SELECT t.id, now() FROM graphile_worker._private_tasks t, generate_series(1, COUNT)"
+        }
+        "pg-boss" => {
+            "INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+                 deletion_seconds, partition, table_name) VALUES ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common') ON CONFLICT DO NOTHING;
+             INSERT INTO pgboss.job (name, state, started_on) SELECT 't', 'active', now() FROM generate_series(1, COUNT)"
+        }
+        "procrastinate" => {
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, status) SELECT 'q', 't', 'doing' FROM generate_series(1, COUNT)"
+        }
+        "river" => {
+            "INSERT INTO river_job (kind, args, state, attempted_at) SELECT 'k', '{}', 'running', now() FROM generate_series(1, COUNT)"
+        }
+        "oban" => {
+            "INSERT INTO oban_jobs (worker, state, attempted_at) SELECT 'k', 'executing', timezone('UTC', now()) FROM generate_series(1, COUNT)"
+        }
+        "good-job" => {
+            "INSERT INTO good_jobs (created_at, updated_at, performed_at) SELECT now(), now(), now() FROM generate_series(1, COUNT)"
+        }
+        "solid-queue" => {
+            "WITH put AS (INSERT INTO solid_queue_jobs (queue_name, class_name, arguments) SELECT 'q', 'k', '{}' FROM generate_series(1, COUNT) RETURNING id)
+                 INSERT INTO solid_queue_claimed_executions (job_id, created_at) SELECT id, now() FROM put"
+        }
+        "pgmq" => {
+            "INSERT INTO pgmq.q_q (vt, read_ct, message) SELECT now() + interval '1 h', 1, '{}' FROM generate_series(1, COUNT)"
+        }
+        "que" => return None,
+        other => panic!("{other}: no rows for it"),
+    })
+}
+
+#[test]
 fn an_index_that_was_never_finished_serves_nothing() {
     let test = "libraries::an_index_that_was_never_finished_serves_nothing";
     only(&["river"], test, |fixture, packages, database| {
@@ -1186,6 +1246,18 @@ fn a_version_that_nobody_has_looked_at_is_unknown_and_never_empty() {
         let why = about(fixture, &old, "postgres").unwrap_err();
         assert!(why.contains(&format!("version {}", fixture.versions[2])), "{why}");
         assert!(why.contains("are read here: update "), "{why}");
+        // the next one brings no way there from this one
+        let first = match fixture.name {
+            "solid-queue" => {
+                "to 0.6 first, and in its application: bin/rails solid_queue:install:migrations"
+            }
+            "good-job" => "to 3.99 first, and in its application: bin/rails g good_job:update",
+            "pgmq" => {
+                "ALTER EXTENSION pgmq UPDATE; or, where its SQL was applied by hand, with psql"
+            }
+            _ => "and",
+        };
+        assert!(why.contains(first), "{why}");
         (fixture.install)(&packages, &new, fixture.versions[1]);
         about(fixture, &new, "postgres").unwrap();
         new.sql(fixture.later);
@@ -1799,6 +1871,9 @@ fn a_part_that_is_missing_is_named_and_no_empty_queue() {
             .iter()
             .any(|it| why.contains(*it));
             assert!(is_said, "{whole}: {why}");
+            // and what brings it
+            let mends = ["update ", "was never started there", "COMMENT ON TABLE"];
+            assert!(mends.iter().any(|it| why.contains(it)), "{whole}: {why}");
         }
     }
 }

@@ -100,7 +100,9 @@ pub fn facts_of(
 /// A list that is cut short would be taken for all that runs.
 pub fn refuse_too_many(running: usize) -> Result<(), Fault> {
     if running > RUNNING_MAX {
-        return Err(Fault(format!("more than {RUNNING_MAX} jobs are running")));
+        return Err(Fault(format!(
+            "more than {RUNNING_MAX} jobs are running, and each is looked at: have rows that nobody is at taken back, or let fewer run at a time"
+        )));
     }
     Ok(())
 }

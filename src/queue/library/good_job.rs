@@ -67,7 +67,9 @@ pub const LIBRARY: Library = Library {
             "state",
             "updated_at",
         ],
-        older: "update GoodJob to 4, and in its application: bin/rails g good_job:update && bin/rails db:migrate",
+        // 4 brings none of the migrations before its own
+        older: "update GoodJob to 3.99 first, and in its application: bin/rails g good_job:update && bin/rails db:migrate; then to 4, \
+                once bin/rails runner 'p GoodJob.v4_ready?' says true",
         cut: None,
         unsaid: None,
     },

@@ -26,7 +26,8 @@ pub const LIBRARY: Library = Library {
         from: 104,
         to: 113,
         columns: &[],
-        older: "update pgmq to 1.4 or later, and as its owner: ALTER EXTENSION pgmq UPDATE",
+        older: "update pgmq to 1.4 or later, and as its owner: ALTER EXTENSION pgmq UPDATE; or, where its SQL was applied by hand, \
+                with psql each of its files pgmq--OLD--NEW.sql from its version on",
         cut: None,
         unsaid: None,
     },

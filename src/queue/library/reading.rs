@@ -775,7 +775,10 @@ impl Reading<'_> {
                 self.grants(catalogue).join(" ")
             )
         } else if self.version.is_some() && is_missing(error) {
-            format!("{said}: a part of {called}'s tables is not there; finish its migrations")
+            let older = self.of(self.library.version.older);
+            format!(
+                "{said}: a part of {called}'s tables is not there; finish its migrations: {older}"
+            )
         } else if is_missing(error) {
             format!(
                 "{said}: nothing of {called} is in the schema {:?}: {whereabouts}",

@@ -87,7 +87,8 @@ pub const LIBRARY: Library = Library {
             "updated_at",
             "value",
         ],
-        older: "update Solid Queue to 1.0 or later, and in its application: bin/rails solid_queue:install:migrations && bin/rails db:migrate",
+        // from 0.8 on it brings no migrations
+        older: "update Solid Queue to 0.6 first, and in its application: bin/rails solid_queue:install:migrations && bin/rails db:migrate; then to 1.0 or later",
         cut: None,
         unsaid: None,
     },
