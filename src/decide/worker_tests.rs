@@ -606,18 +606,22 @@ fn a_library_that_goes_by_silence_says_so_and_tells_no_time() {
     let held = |since: Since, after_ms: u64| {
         let mut s = scene();
         orphan(&mut s, "7", 60);
+        s.orphans[0].job.back_utc_ms = Some(now().utc_ms + 90_000);
         known(&mut s).rescue = Some(Rescue { by: "its janitor".to_owned(), after_ms, since });
         let hold = decided(&s).plan.holds.remove(0);
-        (hold.detail.split(", and").next().unwrap().to_owned(), hold.until_utc_ms.is_some())
+        (hold.detail.split(", and").next().unwrap().to_owned(), hold.until_utc_ms)
     };
+    let began = now().utc_ms - 300_000;
     let start = "its janitor takes a row back 30 s after its start".to_owned();
-    assert_eq!(held(Since::Start, 30_000), (start, true));
+    assert_eq!(held(Since::Start, 30_000), (start, Some(began + 30_000)));
     let silence =
         "its janitor takes a row back 30 s after the last sign of life of whoever was at it"
             .to_owned();
-    assert_eq!(held(Since::Silence, 30_000), (silence, false));
+    assert_eq!(held(Since::Silence, 30_000), (silence, None));
     let at_once = "its janitor takes a row back as soon as nobody is at it".to_owned();
-    assert_eq!(held(Since::Silence, 0), (at_once, false));
+    assert_eq!(held(Since::Silence, 0), (at_once, None));
+    // where the row itself says when, that is it
+    assert_eq!(held(Since::Row, 0).1, Some(now().utc_ms + 90_000));
 }
 
 #[test]

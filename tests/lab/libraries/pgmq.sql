@@ -1,4 +1,5 @@
--- pgmq's tables as of 1.5.1, put together again from its SQL: `meta`, and what `create` makes for the queues `q` and `Other`.
+-- pgmq's tables as of 1.5.1, put together again from its SQL: `meta`, what `create` makes for the queues `q` and `Other`, and the
+-- type by which it gives messages.
 CREATE SCHEMA pgmq;
 CREATE TABLE pgmq.meta (
     queue_name varchar UNIQUE NOT NULL,
@@ -6,6 +7,7 @@ CREATE TABLE pgmq.meta (
     is_unlogged boolean NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE TYPE pgmq.message_record AS (msg_id bigint, read_ct integer, enqueued_at timestamptz, vt timestamptz, message jsonb, headers jsonb);
 CREATE TABLE pgmq.q_q (
     msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     read_ct integer NOT NULL DEFAULT 0,
