@@ -119,7 +119,8 @@ pub const LIBRARY: Library = Library {
         by: "GoodJob, or at once the end of the connection that has a lock on it, which is its default",
         taken: Taken::AfterSilence(Duration::from_secs(300)),
     },
-    unknown: "whether a queue is paused or a concurrency key keeps a job back: they count as some that could be taken; whether \
+    unknown: "how many failed for good, where there are more than 5 million rows and no index has them; whether a queue is paused or a concurrency key keeps a job back: they count as some that could be taken; whether \
               its tables are of 3.29 to 3.99, where the larger priority goes first, or its workers are told another order; and whether a \
-              running job's connection is gone: it is stale once its process was silent for 5 min",
+              running job's connection is gone: it is stale once its process was silent for 5 min. A row without scheduled_at counts as one that \
+              could be taken where its tables have no lock_type, though no version since 4.8.2 takes it",
 };

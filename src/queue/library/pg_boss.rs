@@ -126,7 +126,7 @@ pub const LIBRARY: Library = Library {
             "least(started_on + expire_seconds * interval '1 s', {heartbeat_on} + {heartbeat_seconds} * interval '1 s')",
         ),
     },
-    unknown: "which jobs are begun: those that a worker fetched together count as running from then on. Dead letters, and \
+    unknown: "how many failed for good, where there are more than 5 million rows and no index has them; which jobs are begun: those that a worker fetched together count as running from then on. Dead letters, and \
               before version 34 all jobs of a queue that is another's dead letters, count as none that wait; those that came in before its \
               tables were brought to version 34 count as some that do. Whether the policy of a queue \
               or a limit of a group keeps a job back: it counts as one that could be taken",

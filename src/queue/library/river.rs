@@ -88,5 +88,5 @@ pub const LIBRARY: Library = Library {
         taken: Taken::AfterStart(Duration::from_secs(3600)),
     },
     unknown: "whether RescueStuckJobsAfter or a job's own timeout is longer than [queue] stale_after, an hour by itself: a job is \
-              called stale after that all the same. Which version its tables are of, where river_migration is not there: it is told by what they have",
+              called stale after that all the same. How many failed for good, where there are more than 5 million rows. Which version its tables are of, where river_migration is not there: it is told by what they have",
 };
