@@ -1720,9 +1720,9 @@ fn what_pg_boss_lets_go_as_soon_as_a_worker_is_up_could_be_taken() {
                 "import { resolveFlowJobs } from './node_modules/pg-boss/dist/plans.js';
                  console.log(resolveFlowJobs('pgboss', 'job_common', []).text)",
             );
-            database.client().query(&own, &[&vec!["t"]]).unwrap();
+            database.client().query(own.as_str(), &[&vec!["t"]]).unwrap();
             let free = "SELECT string_agg(id::text, '') FROM pgboss.job WHERE state = 'created' AND NOT blocked";
-            assert_eq!(vec![database.value(free)], next);
+            assert_eq!(next, [database.value(free)]);
             assert_eq!(told().0, next);
         }
     }
