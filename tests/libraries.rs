@@ -738,7 +738,7 @@ pub fn many(name: &str) -> &'static str {
         }
         "good-job" => {
             "INSERT INTO good_jobs (created_at, updated_at, performed_at, finished_at) SELECT now(), now(), now(), now() FROM generate_series(1, 1000000);
-             INSERT INTO good_jobs (created_at, updated_at) SELECT now(), now() FROM generate_series(1, 50000)"
+             INSERT INTO good_jobs (created_at, updated_at, scheduled_at) SELECT now(), now(), timezone('UTC', now()) FROM generate_series(1, 50000)"
         }
         "que" => {
             "INSERT INTO que_jobs (job_class, job_schema_version, finished_at) SELECT 'k', 1, now() FROM generate_series(1, 1000000);
