@@ -1973,7 +1973,7 @@ fn a_part_that_is_missing_is_named_and_no_empty_queue() {
             assert!(is_said, "{whole}: {why}");
             // and what brings it
             let mends = ["update ", "was never started there", "COMMENT ON TABLE"];
-            assert!(mends.iter().any(|it| why.contains(it)), "{whole}: {why}");
+            assert!(mends.iter().any(|it| why.contains(*it)), "{whole}: {why}");
         }
     }
 }
