@@ -1216,10 +1216,9 @@ fn a_command_has_the_locale_of_whoever_runs_it_and_letters_are_letters() {
     let script = desk.script(
         "echo \"$LANG $LC_ALL ${#1}\" >\"$2\"; ls nowhere 2>&1 | grep -c 'No such file' >>\"$2\"",
     );
-    for (name, more, expected) in [
-        ("a", vec![], "C.UTF-8  1\n1\n"),
-        ("b", vec![("LANG", "C")], "C  2\n1\n"),
-    ] {
+    for (name, more, expected) in
+        [("a", vec![], "C.UTF-8  1\n1\n"), ("b", vec![("LANG", "C")], "C  2\n1\n")]
+    {
         let file = desk.input(name, "x");
         let words = [script.as_str(), "é", "{output}"];
         let mut command = desk.command(&["--output", "{name}.out"], &[file], &words);
