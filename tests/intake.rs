@@ -282,6 +282,53 @@ fn what_another_type_has_done_with_an_input_deletes_it_for_no_other() {
 }
 
 #[test]
+fn an_input_that_is_another_one_by_now_is_not_worked_on_as_what_it_was() {
+    if !can("intake::an_input_that_is_another_one_by_now_is_not_worked_on_as_what_it_was") {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "");
+    let out = desk.out();
+    let work = |script: &str| {
+        let kind = format!(
+            "output = \"{}/{{name}}\"\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"{script}\", \"job\", \"{{input}}\", \"{{output}}\"]\n[retry]\nattempts = 1\n",
+            out.display()
+        );
+        fs::write(desk.dir.path().join("jobs.d/t.toml"), kind).unwrap();
+        let _ = fs::remove_file(desk.dir.path().join("state/queue/runner.json"));
+        let done = Command::new("/usr/bin/setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .args([env!("CARGO_BIN_EXE_unwedge-runner"), "--once", "--config"])
+            .arg(desk.dir.path().join("unwedge.toml"))
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let last = "SELECT state, coalesce(class, ''), coalesce(message, '') FROM unwedge_jobs ORDER BY id DESC LIMIT 1";
+        db.rows(last).remove(0)
+    };
+    let another = |row: &[String]| {
+        row[..2] == ["quarantined", "permanent"] && row[2].contains("another one by now")
+    };
+    desk.put("a", "x");
+    desk.takes(1, 0);
+    desk.put("a", "another");
+    let row = work("cp $1 $2");
+    assert!(another(&row) && !out.join("a").exists(), "{row:?}");
+    // it has a job of its own; written to while that is at it, it is neither
+    desk.takes(1, 0);
+    let own = fs::Permissions::from_mode(0o666);
+    fs::set_permissions(desk.file("a"), own).unwrap();
+    let row = work("cp $1 $2; echo more >>$1");
+    assert!(another(&row) && !out.join("a").exists(), "{row:?}");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+    desk.takes(1, 0);
+    let row = work("cp $1 $2");
+    assert_eq!(row[0], "done", "{row:?}");
+    assert_eq!(fs::read_to_string(out.join("a")).unwrap(), "anothermore\n");
+}
+
+#[test]
 fn one_unlucky_file_keeps_no_other_back() {
     if !can("intake::one_unlucky_file_keeps_no_other_back") {
         return;

@@ -375,8 +375,10 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        self.tell(Signal::TERM);
-        let _ = self.0.wait();
+        if matches!(self.0.try_wait(), Ok(None)) {
+            self.tell(Signal::TERM);
+            let _ = self.0.wait();
+        }
     }
 }
 
@@ -489,4 +491,33 @@ fn what_cannot_be_fetched_does_not_take_all_that_wait_along() {
     fs::write(desk.dir.path().join("out/.well"), "").unwrap();
     desk.work();
     assert!(desk.is_done());
+}
+
+#[test]
+fn what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back() {
+    let test = "keys::what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back";
+    let kind = "[[tier]]\nargv = [\"/bin/sleep\", \"2\"]\n";
+    let Some(db) = Db::server(test) else { return };
+    db.open();
+    let Place::Url(url) = &db.queue.database else { panic!() };
+    let url = url.0.clone();
+    let queue = "reconnect = \"1h\"\nreconnect_max = \"1h\"\n";
+    let desk = Desk::of(db, &url, kind, queue, "grace = \"1s\"\n");
+    desk.submit("a");
+    let mut runner = Runner::of(&desk);
+    until("it is begun", || desk.row("state") == ["running"]);
+    desk.db.close_to_others(true);
+    let spool = desk.dir.path().join("state/queue/spool.json");
+    until("its end is on disk", || {
+        fs::read_to_string(&spool).is_ok_and(|text| text.contains("done"))
+    });
+    runner.tell(Signal::KILL);
+    runner.0.wait().unwrap();
+    // the next one comes before the queue does, and others may soon find the first one gone
+    let _ = fs::remove_file(desk.dir.path().join("state/queue/runner.json"));
+    let _next = Runner::of(&desk);
+    until("it was tried", || desk.log().contains("no connection"));
+    desk.db.close_to_others(false);
+    until("it is handed in", || desk.is_done());
+    assert_eq!(desk.row("tries, rescues"), ["1", "0"]);
 }

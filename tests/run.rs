@@ -1228,3 +1228,24 @@ fn a_command_has_the_locale_of_whoever_runs_it_and_letters_are_letters() {
         assert_eq!(fs::read_to_string(desk.path(&format!("{name}.out"))).unwrap(), expected);
     }
 }
+
+#[test]
+fn a_result_that_may_be_empty_is_not_what_lies_there_already() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let kind = desk.kind(
+        "output = \"out/{name}\"\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"exit $(cat $0)\", \"{input}\"]\nempty = \"allowed\"\n\
+         [exit]\n7 = \"unchanged\"\n",
+    );
+    fs::create_dir(desk.path("out")).unwrap();
+    for (name, there, says, code) in
+        [("full", "old", "0", 1), ("empty", "", "0", 0), ("right", "old", "7", 0)]
+    {
+        fs::write(desk.path("out").join(name), there).unwrap();
+        let file = desk.input(name, says);
+        let (ended, said) = desk.run(&["--type", &kind], &[file], &[]);
+        assert_eq!(ended, Some(code), "{name}: {said}");
+        assert_eq!(said.contains("quarantined (conflict)"), code == 1, "{said}");
+        assert_eq!(fs::read_to_string(desk.path("out").join(name)).unwrap(), there);
+    }
+}

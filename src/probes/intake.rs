@@ -75,6 +75,21 @@ pub fn version_of(it: &std::fs::Metadata) -> String {
     format!("{}-{}", it.mtime() * 1000 + it.mtime_nsec() / 1_000_000, it.size())
 }
 
+/// Whether that is this version of it, as well as it is told from here: some file systems keep whole seconds, and others keep
+/// what they were told until it was flushed.
+#[must_use]
+pub fn is_version(it: &std::fs::Metadata, version: &str) -> bool {
+    const APART_MS_MAX: u64 = 2000;
+    let parts = |text: &str| {
+        let (ms, size) = text.rsplit_once('-')?;
+        Some((ms.parse::<i64>().ok()?, size.to_owned()))
+    };
+    let (there, wanted) = (parts(&version_of(it)), parts(version));
+    there.zip(wanted).is_some_and(|((ms, size), (wanted_ms, wanted_size))| {
+        size == wanted_size && ms.abs_diff(wanted_ms) <= APART_MS_MAX
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

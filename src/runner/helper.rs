@@ -34,6 +34,7 @@ use crate::config::bucket::Address;
 use crate::config::job_type::{Errand, Marks, Meaning, Tier};
 use crate::decide::attempts::{Class, Evidence, Outcome, Output, Token, classify};
 use crate::probes::ability::Tools;
+use crate::probes::intake::is_version;
 use crate::probes::{engine, load, witness};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::command::{Seat, Work, pull, wait_any};
@@ -269,6 +270,9 @@ impl Job<'_> {
         {
             return Ok(done);
         }
+        if let Some(replaced) = self.replaced() {
+            return Ok(replaced);
+        }
         let (mut last, mut lacks) = (None, Vec::new());
         let scratch = self.scratch();
         let input = self.input();
@@ -295,6 +299,10 @@ impl Job<'_> {
             }
             match outcome {
                 Outcome::Done => {
+                    if let Some(replaced) = self.replaced() {
+                        remove(scratch.as_deref());
+                        return Ok(replaced);
+                    }
                     let is_wanted = tier.min_bytes > 0;
                     let bytes = size(order, scratch.as_deref(), &report);
                     let skipped = (!lacks.is_empty()).then(|| lacks.join("; "));
@@ -386,8 +394,17 @@ impl Job<'_> {
             },
             // its type allows that, or says that what is there already is right
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                let meaning = report.exit_code.and_then(|code| order.kind.exit.get(&code));
+                let is_right = is_wanted || meaning == Some(&Meaning::Unchanged);
                 return Ok(match output.symlink_metadata() {
-                    Ok(_) => report,
+                    Ok(there) if is_right || there.len() == 0 => report,
+                    Ok(_) => {
+                        let message = Some(format!(
+                            "{} is there already, and the result is empty; nothing is written over",
+                            text::path(output)
+                        ));
+                        Report { class: Some(Class::Conflict), message, ..report }
+                    }
                     Err(_) if !is_wanted => report,
                     Err(error) => {
                         let message = Some(format!(
@@ -711,6 +728,17 @@ impl Job<'_> {
     fn input(&self) -> PathBuf {
         let copy = self.away.as_ref().and_then(|away| away.input.clone());
         copy.unwrap_or_else(|| self.order.input.clone())
+    }
+
+    /// How it ends where its input, which is on this host, is another one than the job was made of.
+    fn replaced(&self) -> Option<Report> {
+        let version = self.order.version.as_deref()?;
+        if self.away.as_ref().is_some_and(|it| it.input.is_some()) {
+            return None;
+        }
+        let there = self.order.input.symlink_metadata().ok()?;
+        let why = "its input is another one by now, of which another job is made";
+        (!is_version(&there, version)).then(|| Report::failed(Class::Permanent, why))
     }
 
     /// Where its commands write the result.

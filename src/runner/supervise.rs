@@ -387,6 +387,8 @@ impl Runner {
                 self.look_for_tools(now);
             }
             if self.entered.is_none() {
+                // what waits to be handed in is lost to whoever finds its worker gone first
+                self.link.holds(!self.outbox.is_empty());
                 if self.stopping.is_some() {
                     return Ok(End::Asked);
                 }

@@ -31,9 +31,8 @@ use crate::sys::text;
 /// In the runner's own directory: the place for what does not belong on this host.
 const SPARE: &str = "spare";
 
-/// Of an object that came by an intake, the version that its job was made of: the key ends with it.
+/// Of an input that came by an intake, the version that its job was made of: the key ends with it.
 fn version_of(input: &Path, key: &str) -> Option<String> {
-    Address::of(input)?;
     let (path, version) = key.rsplit_once('@')?;
     (path == text::path(input) && !version.is_empty()).then(|| version.to_owned())
 }
