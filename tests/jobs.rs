@@ -802,3 +802,21 @@ fn a_smoke_test_that_nobody_takes_says_so_and_leaves_nothing() {
         assert_eq!(db.rows("SELECT type FROM unwedge_jobs"), [["kind"]]);
     }
 }
+
+#[test]
+fn a_queue_that_cannot_be_looked_for_is_unknown_and_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let say = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command.args(words).env("XDG_STATE_HOME", dir.path().join("state"));
+        let done = command.output().unwrap();
+        (done.status.code(), format!("{done:?}"))
+    };
+    let (code, said) = say(&["status"]);
+    assert!(code == Some(0) && said.contains("there is none"), "{said}");
+    fs::write(dir.path().join("state"), "").unwrap();
+    let (code, said) = say(&["status"]);
+    assert!(code == Some(1) && said.contains("Not a directory"), "{said}");
+    let (code, said) = say(&["jobs", "list"]);
+    assert!(code == Some(1) && said.contains("Not a directory"), "{said}");
+}

@@ -623,10 +623,15 @@ host_test! {
 
 host_test! {
     fn a_runner_that_is_too_old_for_its_queue_stays_down_and_says_what_to_do(host) {
-        furnish(&host, &[("t", &script("", "cp $1 $2"))], "");
-        host.ok("systemctl start unwedge-runner; cd /; unwedge queue want-version 9.0.0");
-        // who is there stays until it ends
-        host.ok("sleep 2; systemctl is-active -q unwedge-runner; systemctl restart unwedge-runner || :");
+        furnish(&host, &[("t", &script("", "until test -e /srv/in/go; do sleep 0.05; done; cp $1 $2"))], "");
+        // who is there takes nothing more, ends what it has and stays down; and so does who comes
+        host.ok("systemctl start unwedge-runner; cd /; echo x >/srv/in/a; unwedge jobs submit t /srv/in/a");
+        host.until("cd /; unwedge jobs list --state running | grep -q /srv/in/a");
+        host.ok("cd /; unwedge queue want-version 9.0.0; touch /srv/in/b; unwedge jobs submit t /srv/in/b");
+        host.until("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q 'asked to end: no more is taken, 1 still run'");
+        host.ok("touch /srv/in/go");
+        host.until("test $(systemctl show -P ActiveState unwedge-runner) = failed");
+        host.ok("cd /; unwedge jobs list --state done >/run/done; grep -q /srv/in/a /run/done; unwedge jobs list --state pending >/run/pending; grep -q /srv/in/b /run/pending; systemctl reset-failed unwedge-runner; systemctl start unwedge-runner || :");
         host.until("test $(systemctl show -P ActiveState unwedge-runner) = failed");
         host.ok("sleep 2; test $(systemctl show -P ExecMainStatus unwedge-runner) = 78; test $(systemctl show -P NRestarts unwedge-runner) = 0");
         host.ok("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q ' of throw-away is of version 0.1.0, and this queue wants workers of 9.0.0 or later: dpkg -i unwedge_9.0.0_\\*.deb && systemctl restart unwedge-runner$'");

@@ -58,7 +58,11 @@ pub fn size(wanted: &[Wanted], room: Room) -> Size {
                     kind.name, kind.count
                 ));
             }
-            kind.count.min(fits).min(most)
+            let count = kind.count.min(fits);
+            if most > 0 && most < count {
+                clamped.push(format!("{}: {most} at once and not {count}, by {by}", kind.name));
+            }
+            count.min(most)
         })
         .collect();
     let sum = each.iter().fold(0_u32, |sum, count| sum.saturating_add(*count));
@@ -87,7 +91,8 @@ mod tests {
     fn cores_memory_and_a_cap_are_the_bounds_and_none_stays_none() {
         check(&[(1, None)], None, (1, &[1], 0));
         check(&[(4, None)], None, (4, &[4], 0));
-        check(&[(5, None)], None, (4, &[4], 0));
+        check(&[(5, None)], None, (4, &[4], 1));
+        check(&[(5, None)], Some(4), (4, &[4], 1));
         check(&[(3, None), (2, None)], None, (4, &[3, 2], 1));
         check(&[(3, None), (2, None)], Some(5), (5, &[3, 2], 0));
         check(&[(9, None)], Some(9), (9, &[9], 0));

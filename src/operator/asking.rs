@@ -88,7 +88,7 @@ fn which(settings: &Settings, url: Option<&str>) -> Result<Queue> {
         ),
         (None, None) => {
             let path = own_file()?;
-            if !has_own_file() {
+            if !has_own_file()? {
                 bail!(
                     "there is no queue: no [queue] or [jobs] in the configuration, and {} is not there",
                     text::path(&path)
@@ -127,10 +127,13 @@ pub fn own_logs() -> Option<PathBuf> {
     Some(own_file().ok()?.parent()?.join(log::DIR))
 }
 
-/// Whether that is there.
-#[must_use]
-pub fn has_own_file() -> bool {
-    own_file().is_ok_and(|path| path.is_file())
+/// Whether that is there. Where nothing says where it may be, there is none.
+///
+/// # Errors
+/// It cannot be looked for.
+pub fn has_own_file() -> Result<bool> {
+    let Ok(path) = own_file() else { return Ok(false) };
+    path.try_exists().with_context(|| text::path(&path))
 }
 
 /// Its URL; its directory is made, unless that may not be.

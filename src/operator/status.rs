@@ -56,10 +56,11 @@ fn look(settings: &Settings, url: Option<&str>, now: &Now) -> Screen {
             Work::Unknown(why) => Queue::Unknown(why),
             Work::NoQueue => Queue::None,
         }
-    } else if url.is_none() && settings.queue.is_none() && !super::asking::has_own_file() {
-        Queue::None
     } else {
-        own(settings, url).unwrap_or_else(|why| Queue::Unknown(format!("{why:#}")))
+        let is_named = url.is_some() || settings.queue.is_some();
+        let is_there = if is_named { Ok(true) } else { super::asking::has_own_file() };
+        let seen = is_there.and_then(|it| if it { own(settings, url) } else { Ok(Queue::None) });
+        seen.unwrap_or_else(|why| Queue::Unknown(format!("{why:#}")))
     };
     Screen {
         storage: if settings.mount.is_empty() && settings.bind.is_empty() {

@@ -190,6 +190,8 @@ struct Runner {
     send: Sender<Event>,
     done: u64,
     failed: u64,
+    /// Why it ends, where the queue has come to want a later version.
+    too_old: Option<String>,
     /// The mark of the queue (`Store::mark`) that knows it; none as long as none does.
     entered: Option<String>,
     /// Whether the last claim left nothing that could be claimed.
@@ -303,6 +305,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         send,
         done: 0,
         failed: 0,
+        too_old: None,
         entered: None,
         is_worked_off: false,
         turn: 0,
@@ -448,7 +451,7 @@ impl Runner {
         let patience = since + self.setup.numbers.grace;
         if is_idle && (nothing_left || now >= patience) {
             self.leave();
-            return Some(End::Asked);
+            return Some(self.too_old.take().map_or(End::Asked, End::TooOld));
         }
         if now >= since {
             self.stop_running(true, now);

@@ -483,7 +483,8 @@ impl Store {
         Ok(self.session.meta("least_version")?.filter(|least| is_before(version, least)))
     }
 
-    /// Wants workers to be of this version or later from now on; those that are there stay.
+    /// Wants workers to be of this version or later from now on; those that are there end, and give back what they cannot end in
+    /// their time.
     ///
     /// # Errors
     /// It is as it was.

@@ -21,15 +21,15 @@ use crate::probes::witness::{self, Fate};
 use crate::queue::Fault;
 use crate::queue::link::RETRY_HOLDING;
 use crate::queue::store::listing::Job;
-use crate::queue::store::{
-    Beat, Ending, Heard, Lack, Load, NewWorker, Registered, Store, TypeMark,
-};
+use crate::queue::store::{Beat, Ending, Heard, Lack, Load, NewWorker, Registered, TypeMark};
 use crate::report::runner::Standing;
 use crate::runner::engines::Look;
 use crate::runner::room::{Place, Places, Room, Want};
 use crate::runner::tree;
 use crate::sys::clock::boottime;
 use crate::sys::text;
+
+const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// So long after the first look another one comes soon where what a worker has left still ends.
 const SOON_FOR: Duration = Duration::from_secs(30);
@@ -59,7 +59,7 @@ impl Runner {
             id: self.id.clone(),
             host: witness::host(),
             unit: self.setup.unit.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: OWN_VERSION.to_owned(),
             mode: mode_of(self.types.iter().map(Rc::as_ref)).to_owned(),
             types,
             lacks,
@@ -70,15 +70,7 @@ impl Runner {
                 .and_then(|it| u32::try_from(it.get()).ok()),
         };
         match self.link.ask(move |store| Ok((store.register(&worker)?, store.mark()?))) {
-            Ok((Registered::TooOld { least }, _)) => {
-                return Some(format!(
-                    "{} of {} is of version {}, and this queue wants workers of {least} or later: \
-                     dpkg -i unwedge_{least}_*.deb && systemctl restart unwedge-runner",
-                    self.id,
-                    witness::host(),
-                    env!("CARGO_PKG_VERSION")
-                ));
-            }
+            Ok((Registered::TooOld { least }, _)) => return Some(self.too_old_for(&least)),
             Ok((Registered::Entered, mark)) => {
                 self.entered = Some(mark);
                 self.queue_answers();
@@ -90,6 +82,16 @@ impl Runner {
             Err(Fault(why)) => self.trouble("queue", &why),
         }
         None
+    }
+
+    fn too_old_for(&self, least: &str) -> String {
+        format!(
+            "{} of {} is of version {}, and this queue wants workers of {least} or later: \
+             dpkg -i unwedge_{least}_*.deb && systemctl restart unwedge-runner",
+            self.id,
+            witness::host(),
+            OWN_VERSION
+        )
     }
 
     /// What is open on this host now.
@@ -547,8 +549,15 @@ impl Runner {
             let known: Vec<Token> = self.running.keys().chain(self.stuck.keys()).copied().collect();
             cgroups.sweep(&known);
         }
-        let seen = match self.link.ask(Store::workers) {
-            Ok(seen) => seen,
+        let seen = self.link.ask(|store| Ok((store.workers()?, store.refuses(OWN_VERSION)?)));
+        let seen = match seen {
+            Ok((seen, None)) => seen,
+            Ok((seen, Some(least))) => {
+                let why = self.too_old_for(&least);
+                self.too_old.get_or_insert(why);
+                self.drain();
+                seen
+            }
             Err(Fault(why)) => {
                 self.leases.was_deaf();
                 return self.trouble("queue", &why);
