@@ -105,7 +105,20 @@ fn a_job_is_put_in_once_listed_explained_called_off_and_begun_anew() {
             ("jobs list --most 2", 2),
             ("jobs list --older 1h", 0),
         ] {
-            assert_eq!(desk.json(words)["jobs"].as_array().unwrap().len(), expected, "{words}");
+            let told = desk.json(words);
+            assert_eq!(told["jobs"].as_array().unwrap().len(), expected, "{words}");
+            assert_eq!(told["is_cut"], words.contains("--most"), "{words}");
+        }
+        for (most, is_cut) in [(2, true), (3, false)] {
+            let told = desk.ok(&format!("jobs list --most {most}"));
+            assert_eq!(told.contains("there are more; --most N lists so many"), is_cut, "{told}");
+        }
+        // what is called wrongly is told from what could not be done
+        for words in
+            ["jobs submit nosuch a", "jobs submit ./nosuch.toml a", "run --type nosuch.toml a"]
+        {
+            let (code, said) = desk.say(words);
+            assert!(code == Some(2) && said.contains("nosuch"), "{words}: {said}");
         }
 
         // what would be done to all is asked for as that, and a dry run changes nothing
@@ -819,4 +832,27 @@ fn a_queue_that_cannot_be_looked_for_is_unknown_and_not_missing() {
     assert!(code == Some(1) && said.contains("Not a directory"), "{said}");
     let (code, said) = say(&["jobs", "list"]);
     assert!(code == Some(1) && said.contains("Not a directory"), "{said}");
+}
+
+#[test]
+fn a_type_that_is_wrong_is_seen_where_the_configuration_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, kind) = (dir.path().join("unwedge.toml"), dir.path().join("t.toml"));
+    fs::write(&config, format!("[jobs]\ndir = \"{}\"\n", dir.path().display())).unwrap();
+    fs::write(&kind, "[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
+    // it is no type
+    fs::rename(&config, dir.path().join("config")).unwrap();
+    let check = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command.arg("--config").arg(dir.path().join("config")).args(["config", "check"]);
+        let done = command.output().unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stdout).into_owned())
+    };
+    assert_eq!(check().0, Some(0));
+    fs::write(&kind, "[[tier]]\nargv = [\n").unwrap();
+    let (code, said) = check();
+    assert!(code == Some(2) && said.contains("t.toml:"), "{said}");
+    fs::write(&kind, "mode = \"container\"\n[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
+    let (code, said) = check();
+    assert!(code == Some(2) && said.contains("t: ") && said.contains("image"), "{said}");
 }

@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 
+use super::Said;
 use crate::config::Loaded;
+use crate::config::job_type::JobType;
 use crate::probes::binds;
 use crate::probes::work::Work;
+use crate::report::exit::Exit;
 use crate::sys::text;
 
-/// What a right configuration is told to be.
+/// What a right configuration is told to be, and which types of jobs beside it are not right.
 #[must_use]
-pub fn check(loaded: &Loaded) -> String {
+pub fn check(loaded: &Loaded) -> Said {
     let mut out = String::new();
     for file in &loaded.files {
         // writing to a String cannot fail
@@ -37,5 +40,13 @@ pub fn check(loaded: &Loaded) -> String {
     for bind in complete.bind.iter().filter(|bind| !mounts.is_under_root(&bind.hot)) {
         let _ = writeln!(out, "{}: not under repair_under: look only", text::path(&bind.hot));
     }
-    out
+    let wrong = loaded.settings.jobs.as_ref().map_or_else(Vec::new, |jobs| {
+        let types = JobType::read_all(&jobs.dir).map(|types| types.on_host(&jobs.run));
+        types.map_or_else(|why| vec![why], |types| types.bad.into_iter().map(|it| it.1).collect())
+    });
+    for why in &wrong {
+        let _ = writeln!(out, "{why}");
+    }
+    let code = if wrong.is_empty() { Exit::Fine } else { Exit::Usage };
+    Said { text: out, code: code.code() }
 }

@@ -57,7 +57,7 @@ fn said(cli: &Unwedge, loaded: &Loaded, json: bool, now: &Now) -> Result<Said> {
             return queue::want_version(settings, version, *dry_run, at);
         }
         Verb::Status(asked) => return status::status(settings, asked, json),
-        Verb::Config(ConfigVerb::Check) => Ok(check::check(loaded)),
+        Verb::Config(ConfigVerb::Check) => return Ok(check::check(loaded)),
         Verb::Config(ConfigVerb::Show) => Ok(loaded.show()),
         Verb::Sentinel(SentinelVerb::List) => sentinel::list(loaded, json),
         Verb::Sentinel(SentinelVerb::Arm { kind, because, dry_run }) => {

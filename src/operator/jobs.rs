@@ -51,9 +51,19 @@ pub fn list(
     }
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     refuse_unknown(settings, &mut asking, &which)?;
-    let (jobs, now_ms) =
-        asking.ask(move |store| Ok((store.list(&which, Order::Newest, most)?, store.now_ms()?)))?;
-    Ok(if json { report::list_json(&jobs, now)? } else { report::list(&jobs, now_ms) }.into())
+    // by one more it is known whether there are more
+    let ask = most.saturating_add(1);
+    let (mut jobs, now_ms) =
+        asking.ask(move |store| Ok((store.list(&which, Order::Newest, ask)?, store.now_ms()?)))?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let is_cut = jobs.len() > most;
+    jobs.truncate(most);
+    let text = if json {
+        report::list_json(&jobs, is_cut, now)?
+    } else {
+        report::list(&jobs, is_cut, now_ms)
+    };
+    Ok(text.into())
 }
 
 /// Tells all that is known of one.

@@ -69,7 +69,7 @@ const REASONS_MAX: usize = 20;
 pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
     let host = settings.jobs.clone().unwrap_or_default();
-    let kind = kind_of(asked, &base, &host)?;
+    let kind = kind_of(asked, &base, &host).map_err(|why| wrong(format!("{why:#}")))?;
     if let Some(file) = asked.files.iter().find(|it| Address::of(it).is_some()) {
         bail!(
             "{}: a run knows no [[bucket]]; put it in for unwedge-runner: unwedge jobs submit",
@@ -80,7 +80,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         bail!("a type that fetches or delivers is for unwedge-runner: it needs a place for that");
     }
     let run_dir = &settings.host.run_dir;
-    let jobs = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(Error::msg)?;
+    let jobs = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(wrong)?;
     let url = match &asked.queue {
         Some(url) => url.clone(),
         None => asking::own_url(!asked.dry_run)?,

@@ -31,9 +31,9 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -> Result<Said> {
     let patience = duration::parse(&asked.timeout)
         .map_err(|why| wrong(format!("--timeout {}: {why}", asked.timeout)))?;
-    let kind = kind_of(settings, &asked.kind)?;
+    let kind = kind_of(settings, &asked.kind).map_err(|why| wrong(format!("{why:#}")))?;
     let base = std::env::current_dir().context("the working directory")?;
-    let mut all = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(Error::msg)?;
+    let mut all = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(wrong)?;
     for job in &mut all {
         job.priority = asked.priority.unwrap_or(job.priority);
         job.stamp.clone_from(&asked.stamp);

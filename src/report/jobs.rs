@@ -22,7 +22,7 @@ const NUMBERS: usize = 20;
 
 /// A list for a person.
 #[must_use]
-pub fn list(jobs: &[Job], now_ms: u64) -> String {
+pub fn list(jobs: &[Job], is_cut: bool, now_ms: u64) -> String {
     if jobs.is_empty() {
         return "no such job\n".to_owned();
     }
@@ -49,6 +49,9 @@ pub fn list(jobs: &[Job], now_ms: u64) -> String {
         if let Some(more) = more {
             let _ = writeln!(out, "{:10}{}", "", cut(&more));
         }
+    }
+    if is_cut {
+        out.push_str("there are more; --most N lists so many\n");
     }
     out
 }
@@ -290,14 +293,16 @@ struct ListJson<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     jobs: &'a [Job],
+    /// Whether there are more.
+    is_cut: bool,
 }
 
 /// A list for a program.
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn list_json(jobs: &[Job], now: &Now) -> Result<String> {
-    Ok(serde_json::to_string(&ListJson { head: Head::of(OPERATOR, now), jobs })? + "\n")
+pub fn list_json(jobs: &[Job], is_cut: bool, now: &Now) -> Result<String> {
+    Ok(serde_json::to_string(&ListJson { head: Head::of(OPERATOR, now), jobs, is_cut })? + "\n")
 }
 
 #[derive(Serialize)]
