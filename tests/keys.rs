@@ -521,3 +521,21 @@ fn what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back() {
     until("it is handed in", || desk.is_done());
     assert_eq!(desk.row("tries, rescues"), ["1", "0"]);
 }
+
+#[test]
+fn how_long_a_job_took_is_from_when_it_was_begun_and_not_from_when_it_was_claimed() {
+    let test =
+        "keys::how_long_a_job_took_is_from_when_it_was_begun_and_not_from_when_it_was_claimed";
+    let kind = "batch = 20\n[[tier]]\nargv = [\"/bin/sleep\", \"0.5\"]\n";
+    let Some(desk) = Desk::new(test, kind, "") else { return };
+    for nth in 0..8 {
+        desk.submit(&nth.to_string());
+    }
+    let start = std::time::Instant::now();
+    desk.work();
+    let wall = start.elapsed().as_millis();
+    // one after the other
+    let took = &desk.db.rows("SELECT count(*), sum(finished_ms - started_ms) FROM unwedge_jobs")[0];
+    assert_eq!(took[0], "8");
+    assert!(took[1].parse::<u128>().unwrap() <= wall, "{took:?} of {wall} ms");
+}

@@ -101,6 +101,9 @@ host_test! {
         }
         host.ok("test -z \"$(pgrep -x sleep)\"; test -z \"$(ls -d /sys/fs/cgroup/system.slice/unwedge-runner.service/job-* 2>/dev/null)\"");
         assert_eq!(host.ok("cd /; unwedge jobs logs 1"), "== 1\nsaid");
+        // and each verb of those that need a host says one object for a program
+        host.ok("cd /; for verb in 'jobs logs 1' 'workers start --dry-run' 'workers stop --here --dry-run' 'workers reap --dry-run'; do
+                 unwedge --json $verb >/run/told || echo \"$verb ends with $?\"; python3 -c 'import json; it = json.load(open(\"/run/told\")); assert it[\"schema\"] == 1 and it[\"tool\"] == \"unwedge\", it'; done");
         assert_eq!(job(&host, 1)["progress"], Value::Null, "what is over has no progress");
 
         // what wants more memory than its type has is ended, and that is said

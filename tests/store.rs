@@ -2060,6 +2060,8 @@ fn figures_are_of_each_lane_and_of_its_last_results() {
             .enumerate()
             .map(|(nth, it)| Ending {
                 tier: Some(if nth < 15 { "first" } else { "second" }.to_owned()),
+                // whatever it waited for its turn after it was claimed
+                took_ms: Some(it.token.id.unsigned_abs() * 10),
                 ..ending(it.token, State::Done)
             })
             .chain([Ending {
@@ -2068,7 +2070,6 @@ fn figures_are_of_each_lane_and_of_its_last_results() {
             }])
             .collect();
         store.end(&ends, "0", "w").unwrap();
-        db.rows("UPDATE unwedge_jobs SET started_ms = finished_ms - id * 10 WHERE state = 'done' RETURNING id");
         db.rows("UPDATE unwedge_jobs SET finished_ms = finished_ms - 61000, started_ms = started_ms - 61000 WHERE state = 'done' AND id <= 12 RETURNING id");
         db.rows(
             "UPDATE unwedge_jobs SET created_ms = created_ms - 5000 WHERE id = 24 RETURNING id",
@@ -2342,5 +2343,22 @@ fn a_queue_has_one_mark_however_it_is_called_and_no_other_has_the_same() {
         };
         assert_eq!(Store::open(&queue(url)).unwrap().mark().unwrap(), mark);
         assert!(seen.insert(mark), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_stamp_is_a_moment_for_each_queue_or_for_none() {
+    for db in Db::both("store::a_stamp_is_a_moment_for_each_queue_or_for_none") {
+        let mut store = db.open();
+        let at = |end: &str| format!("2026-01-24T03:12:0{end}");
+        let stamps =
+            ["7Z", "7.1Z", "7.123456789Z", "7", "7junkZ", "7.Z", "7.1xZ", "7.1.2Z", "7+00:00"];
+        let jobs = stamps.map(|it| NewJob { stamp: Some(at(it)), ..job(it) });
+        store.submit(&jobs).unwrap();
+        let which = Which { stamp: Some(StampIs::Malformed), ..Which::default() };
+        let mut wrong: Vec<String> =
+            store.list(&which, Order::Turn, 99).unwrap().into_iter().map(|it| it.key).collect();
+        wrong.sort();
+        assert_eq!(wrong, ["7", "7+00:00", "7.1.2Z", "7.1xZ", "7.Z", "7junkZ"]);
     }
 }

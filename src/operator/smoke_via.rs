@@ -1,6 +1,7 @@
 //! `unwedge jobs smoke --via INTAKE`: an input of one's own through an intake, its queue and its worker, until its result is
 //! there; then both go. It is done as the service user, and what is removed is what was made for this alone.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -165,7 +166,9 @@ fn put(all: &[crate::config::bucket::Bucket], path: &Path, bytes: &[u8]) -> Resu
     // complete at once, by its name
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let hidden = path.with_file_name(format!(".{name}"));
-    std::fs::write(&hidden, bytes).and_then(|()| std::fs::rename(&hidden, path)).map_err(|error| {
+    // a link that somebody has put there is not written through
+    let written = std::fs::File::create_new(&hidden).and_then(|mut file| file.write_all(bytes));
+    written.and_then(|()| std::fs::rename(&hidden, path)).map_err(|error| {
         let _ = std::fs::remove_file(&hidden);
         error.to_string()
     })

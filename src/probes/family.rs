@@ -78,4 +78,12 @@ mod tests {
             assert_eq!(Family::of(fstype), family, "{fstype}");
         }
     }
+
+    #[test]
+    fn what_is_reached_over_a_network_is_told_by_its_kind() {
+        // the share of a virtual machine among them: its locks are no better
+        for fstype in ["nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "afs", "lustre", "davfs"] {
+            assert!(Family::of(fstype) == Family::Network, "{fstype}");
+        }
+    }
 }

@@ -177,6 +177,9 @@ pub struct Ending {
     /// When it was begun, milliseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_ms: Option<u64>,
+    /// How long it took, milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took_ms: Option<u64>,
     /// A digest of the type it was run by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -200,6 +203,7 @@ impl Ending {
             class: None,
             message: None,
             started_ms: None,
+            took_ms: None,
             digest: None,
             bytes: None,
         }
@@ -294,7 +298,7 @@ const END: &str = "
             THEN 'cancelled' ELSE e.value->>'state' END,
         finished_ms = CASE WHEN cancel_ms IS NULL AND e.value->>'state' IN ('pending', 'retryable') THEN NULL ELSE {now} END,
         not_before_ms = CASE WHEN CAST(e.value->>'wait_ms' AS BIGINT) = 0 THEN 0 ELSE {now} + CAST(e.value->>'wait_ms' AS BIGINT) END,
-        changed_ms = {now},
+        changed_ms = {now}, started_ms = coalesce({now} - CAST(e.value->>'took_ms' AS BIGINT), started_ms),
         failures = failures + CASE WHEN e.value->>'counted' = 'failure' THEN 1 ELSE 0 END,
         infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
         class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',

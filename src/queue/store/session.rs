@@ -24,7 +24,7 @@ const MIGRATION_LOCK: i64 = 7_306_086_939_142_581_093;
 /// A moment of UTC, as each database looks for it.
 const MOMENT: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?Z$";
 const MOMENT_GLOB: &str =
-    "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]*Z";
+    "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9]";
 /// Pages that are given back to the disk at a time: some 4 MiB.
 const PAGES_AT_ONCE: u32 = 1000;
 /// No list is as long.
@@ -315,7 +315,11 @@ impl Session {
                 ("as_json", Way::Sqlite { .. }) => text.push_str(&format!("${nth}")),
                 ("moment", Way::Postgres(_)) => text.push_str(&format!("{nth} ~ '{MOMENT}'")),
                 ("moment", Way::Sqlite { .. }) => {
-                    text.push_str(&format!("{nth} GLOB '{MOMENT_GLOB}'"));
+                    // what is behind the point are digits alone
+                    text.push_str(&format!(
+                        "({nth} GLOB '{MOMENT_GLOB}Z' OR {nth} GLOB '{MOMENT_GLOB}.[0-9]*Z' \
+                         AND substr({nth}, 21, length({nth}) - 21) NOT GLOB '*[^0-9]*')"
+                    ));
                 }
                 // by which the jobs of one demand stand together; a server's index takes no long texts, and where it may use
                 // approved digests alone it has no md5

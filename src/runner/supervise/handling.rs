@@ -25,7 +25,7 @@ use crate::runner::order::{Order, Report};
 use crate::runner::placed::{Mark, Placed};
 use crate::runner::running::{HELPER_END, Pulse, Running};
 use crate::runner::tree;
-use crate::sys::clock::{boottime, pause};
+use crate::sys::clock::{boottime, pause, since_epoch};
 use crate::sys::text;
 
 /// In the runner's own directory: the place for what does not belong on this host.
@@ -498,6 +498,7 @@ impl Runner {
             class: report.class.map(|class| class.name().to_owned()),
             message: report.message,
             started_ms,
+            took_ms: started_ms.map(|it| millis(since_epoch()).saturating_sub(it)),
             digest: Some(kind.digest()),
             bytes: report.bytes.filter(|_| next.state == State::Done),
         };
