@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::heartbeat::AGE_MAX as AGE_MAX_OF_SIGNS;
+use super::links;
 use super::mountinfo::{self, Dev};
 use super::records::{self, Heartbeats};
 use super::witness;
@@ -155,10 +157,12 @@ pub fn all(run_dir: &Path) -> Result<Vec<Watched>, String> {
 
 /// Which storage is watched on this host: what the last round wrote, and what the configuration names, for right after
 /// boot no round was there yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Watch {
     run_dir: PathBuf,
     named: Vec<PathBuf>,
+    /// Where directories lead, as far as that was looked for: half a million files lie in few.
+    led: Arc<Mutex<BTreeMap<PathBuf, PathBuf>>>,
 }
 
 impl Watch {
@@ -167,16 +171,18 @@ impl Watch {
     pub fn of(settings: &Settings) -> Self {
         let mounts = settings.mount.iter().map(|it| it.path.clone());
         let binds = settings.bind.iter().map(|it| it.hot.clone());
-        Self { run_dir: settings.host.run_dir.clone(), named: mounts.chain(binds).collect() }
+        let named = mounts.chain(binds).collect();
+        Self { named, ..Self::unnamed(settings.host.run_dir.clone()) }
     }
 
     /// That of a host whose configuration nobody reads.
     #[must_use]
     pub fn unnamed(run_dir: PathBuf) -> Self {
-        Self { run_dir, named: Vec::new() }
+        Self { run_dir, named: Vec::new(), led: Arc::default() }
     }
 
-    /// The watched paths that a path lies at or below, open or not: what a job that reads or writes there needs.
+    /// The watched paths that a path lies at or below, as it is written or by where its directory leads, open or not: what a job
+    /// that reads or writes there needs.
     #[must_use]
     pub fn needs_of(&self, paths: &[&Path]) -> Vec<String> {
         let written = read(&self.run_dir).map_or_else(BTreeMap::new, |gate| gate.paths);
@@ -185,8 +191,31 @@ impl Watch {
             .filter_map(|path| text::path_of(path))
             .chain(self.named.iter().cloned())
             .collect();
-        let needed = watched.iter().filter(|it| paths.iter().any(|path| path.starts_with(it)));
+        if watched.is_empty() {
+            return Vec::new();
+        }
+        let lies: Vec<PathBuf> =
+            paths.iter().flat_map(|path| [path.to_path_buf(), self.leads_to(path)]).collect();
+        let needed = watched.iter().filter(|it| lies.iter().any(|path| path.starts_with(it)));
         needed.map(|path| text::path(path)).collect()
+    }
+
+    /// Where a path lies by what its directory is.
+    fn leads_to(&self, path: &Path) -> PathBuf {
+        /// So many directories are remembered.
+        const MOST: usize = 1000;
+        let Some((dir, name)) = path.parent().zip(path.file_name()) else {
+            return path.to_owned();
+        };
+        let mut led = self.led.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(to) = led.get(dir) {
+            return to.join(name);
+        }
+        let to = mountinfo::once().map_or_else(|_| dir.to_owned(), |it| links::follow(dir, &it).to);
+        if led.len() < MOST {
+            led.insert(dir.to_owned(), to.clone());
+        }
+        to.join(name)
     }
 
     /// The room that a job needs which writes there: on the innermost of the watched paths that this lies at or below.
@@ -247,6 +276,24 @@ mod tests {
         let room = |path: &str| watch.room_of(Path::new(path));
         assert_eq!(room("/srv/b/out").as_deref(), Some("room:/srv/b"), "not on what lies above it");
         assert_eq!((room("/srv/c").as_deref(), room("/opt")), (Some("room:/srv"), None));
+    }
+
+    #[test]
+    fn a_job_needs_the_storage_that_a_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        std::fs::create_dir(base.join("box")).unwrap();
+        std::os::unix::fs::symlink("box", base.join("link")).unwrap();
+        let watch = Watch { named: vec![base.join("box")], ..Watch::unnamed("/nowhere".into()) };
+        let needs = |name: &str| watch.needs_of(&[&base.join(name)]);
+        let boxed = [text::path(&base.join("box"))];
+        for path in ["box/a", "link/a", "link/none/a"] {
+            assert_eq!([needs(path), needs(path)], [boxed.to_vec(), boxed.to_vec()], "{path}");
+        }
+        assert_eq!(needs("a"), [] as [String; 0]);
+        // who names the other one first is watched by both names
+        let by_link = Watch { named: vec![base.join("link")], ..Watch::unnamed("/nowhere".into()) };
+        assert_eq!(by_link.needs_of(&[&base.join("link/a")]).len(), 1);
     }
 
     #[test]

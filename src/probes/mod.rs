@@ -26,6 +26,7 @@ pub mod install;
 pub mod intake;
 pub mod jobs;
 pub mod judge;
+pub mod links;
 pub mod liveness;
 pub mod load;
 pub mod messages;

@@ -1,22 +1,18 @@
 //! Files of this host alone. Whoever opens one on a file system that hangs waits for ever, and cannot even
-//! be killed; so each part of a way is looked up in the mount table before it is touched.
+//! be killed.
 
-use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::Fault;
-use crate::probes::family::Family;
-use crate::probes::mountinfo::{self, MountTable};
+use crate::probes::links::{self, End, Way};
+use crate::probes::mountinfo;
 use crate::sys::text;
 
-/// More links on one way are a ring; the kernel's own limit.
-const LINKS_MAX: usize = 40;
 /// Why a file with a credential or a certificate is refused elsewhere.
 pub const MAY_HANG: &str = "which may hang; keep it on a local disk";
 
-/// The path without links. Each part of it is looked up in the mount table before it is touched: the
-/// kernel would follow a link onto a file system that hangs, and never come back.
+/// The path without links, by [`links::follow`].
 ///
 /// # Errors
 /// It lies on storage that may hang, which is refused with `why`, or is not there.
@@ -32,64 +28,14 @@ pub fn is_absent(path: &Path) -> bool {
 
 /// The same; where it fails by what the system says, with that.
 fn follow(path: &Path, why: &str) -> Result<PathBuf, (Fault, Option<ErrorKind>)> {
-    let fault = |why: String| (Fault(why), None);
-    let table = &mountinfo::once().map_err(|error| fault(error.to_string()))?;
-    let mut left: Vec<OsString> = parts(path);
-    let (mut done, mut links) = (PathBuf::from("/"), 0);
-    while let Some(part) = left.pop() {
-        if part == ".." {
-            done.pop();
-            continue;
-        }
-        let here = done.join(&part);
-        refuse_remote(&here, table, why).map_err(|fault| (fault, None))?;
-        match std::fs::read_link(&here) {
-            Ok(target) => {
-                links += 1;
-                if links > LINKS_MAX {
-                    return Err(fault(format!("{}: too many links", text::path(path))));
-                }
-                if target.is_absolute() {
-                    done = PathBuf::from("/");
-                }
-                left.extend(parts(&target));
-            }
-            // what is no link
-            Err(error) if error.kind() == ErrorKind::InvalidInput => done = here,
-            Err(error) => {
-                let said = Fault(format!("{}: {error}", text::path(&here)));
-                return Err((said, Some(error.kind())));
-            }
-        }
+    let table = mountinfo::once().map_err(|error| (Fault(error.to_string()), None))?;
+    let Way { to, end } = links::follow(path, &table);
+    match end {
+        None => Ok(to),
+        Some(End::Remote(words)) => Err((Fault(format!("{words}: {why}")), None)),
+        Some(End::Said(words, kind)) => Err((Fault(words), Some(kind))),
+        Some(End::Ring) => Err((Fault(format!("{}: too many links", text::path(path))), None)),
     }
-    Ok(done)
-}
-
-/// The names of a path, the last one first.
-fn parts(path: &Path) -> Vec<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    };
-    let mut parts: Vec<OsString> = path.components().filter_map(name).collect();
-    parts.reverse();
-    parts
-}
-
-/// Asks the mount table, and touches nothing.
-fn refuse_remote(path: &Path, table: &MountTable, why: &str) -> Result<(), Fault> {
-    let walk = table.walk(path);
-    let Some(mount) = walk.layers.last().or(walk.ancestors.last()) else { return Ok(()) };
-    if Family::of(&mount.fstype).is_remote() && mount.path != Path::new("/") {
-        return Err(Fault(format!(
-            "{} lies on {} ({}): {why}",
-            text::path(path),
-            text::path(&mount.path),
-            mount.fstype
-        )));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
