@@ -67,7 +67,8 @@ fn a_job_is_put_in_once_listed_explained_called_off_and_begun_anew() {
         }
         let would = desk.ok("jobs submit ./kind.toml a b --dry-run");
         assert!(
-            would.contains("would put in kind ") && would.contains("no worker is there: systemctl"),
+            would.contains("would put in kind ")
+                && would.contains("no worker is there: unwedge workers start"),
             "{would}"
         );
         let wants = desk.ok("queue want-version 0.0.1 --dry-run");
@@ -90,7 +91,7 @@ fn a_job_is_put_in_once_listed_explained_called_off_and_begun_anew() {
 
         assert_eq!(
             desk.ok("jobs why 1"),
-            "no-worker: no worker is there: systemctl start unwedge-runner\n"
+            format!("no-worker: {}\n", unwedge::report::workers::NO_WORKER)
         );
         let one = desk.json("jobs show 1");
         assert_eq!(
@@ -610,16 +611,17 @@ fn a_runner_is_started_once_stopped_and_one_that_cannot_come_up_leaves_nothing()
     }
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().display();
-    for name in ["state", "state/queue", "run", "prom", "jobs.d"] {
+    for name in ["state", "run", "prom", "jobs.d"] {
         fs::create_dir(dir.path().join(name)).unwrap();
     }
-    for name in ["", "state/queue", "prom"] {
+    // where its log goes it makes itself
+    for name in ["", "state", "prom"] {
         std::os::unix::fs::chown(dir.path().join(name), Some(65534), Some(65534)).unwrap();
     }
     let config = dir.path().join("unwedge.toml");
     let text = format!(
         "[host]\nuser = \"nobody\"\nservices = \"process\"\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\ntextfile_dir = \"{at}/prom\"\n\
-         [jobs]\ndir = \"{at}/jobs.d\"\nbeat = \"200ms\"\ndrain = \"1s\"\nautostart = true\n[worker]\nstart = [\"/bin/true\"]\nstop = [\"/bin/true\"]\nstatus = [\"/bin/true\"]\n"
+         [jobs]\ndir = \"{at}/jobs.d\"\nbeat = \"200ms\"\ndrain = \"1s\"\nautostart = true\n"
     );
     fs::write(&config, &text).unwrap();
     fs::write(dir.path().join("jobs.d/t.toml"), "[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();

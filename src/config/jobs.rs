@@ -364,12 +364,17 @@ pub(super) fn complete(tree: &mut Tree) {
         }
     }
     let Some(Value::String(state_dir)) = tree.get(&state_dir).map(Tree::to_value) else { return };
+    let services = tree.get(&KeyPath::of(&["host", "services"])).map(Tree::to_value);
     let Node::Table(sections) = &mut tree.node else { return };
     let queue = table([
         ("url", Value::from(format!("sqlite://{state_dir}/queue/queue.db"))),
         ("adapter", Value::from("unwedge")),
     ]);
     sections.entry("queue".to_owned()).or_insert_with(|| Tree::from_value(queue, &Origin::Default));
+    // a runner that is no unit is looked after by nobody, unless somebody says how
+    if services == Some(Value::from("process")) && !sections.contains_key("worker") {
+        return;
+    }
     let worker = sections
         .entry("worker".to_owned())
         .or_insert_with(|| Tree::from_value(table([]), &Origin::Default));
@@ -396,6 +401,8 @@ mod tests {
         let Database::Url(url) = queue.database else { panic!() };
         assert_eq!(url.0, "sqlite:///var/lib/unwedge/queue/queue.db");
         assert_eq!(settings.worker.unwrap().unit.as_deref(), Some(UNIT));
+        let process = from_str("[host]\nservices = \"process\"\n[jobs]\n").unwrap();
+        assert!(process.queue.is_some() && process.worker.is_none());
         let none = from_str("").unwrap();
         assert!(none.jobs.is_none() && none.queue.is_none() && none.worker.is_none());
     }

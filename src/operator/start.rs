@@ -78,7 +78,9 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
             None => bail!("{unit} is up, and the queue knows no worker of it: unwedge queue check"),
         };
     }
-    let (program, log) = (program()?, manifest::queue_dir(&settings.host).join(LOG));
+    let (program, dir) = (program()?, manifest::queue_dir(&settings.host));
+    std::fs::create_dir_all(&dir).with_context(|| text::path(&dir))?;
+    let log = dir.join(LOG);
     for _ in 0..TRIES {
         let mut argv = vec![OsString::from(program.clone())];
         if let Some(file) = &settings.file {

@@ -18,6 +18,7 @@ use crate::probes::gate::Watch;
 use crate::queue::store::listing::Worker;
 use crate::queue::store::{NewJob, Standing};
 use crate::report::submit as report;
+use crate::report::workers::NO_WORKER;
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::text;
 
@@ -118,10 +119,7 @@ fn nobody_for(kind: &JobType, workers: &[Worker], refuses: Option<&str>) -> Opti
         return None;
     }
     if there.is_empty() {
-        return Some(refuses.map_or_else(
-            || "no worker is there: systemctl enable --now unwedge-runner starts one".to_owned(),
-            crate::report::jobs::too_old,
-        ));
+        return Some(refuses.map_or_else(|| NO_WORKER.to_owned(), crate::report::jobs::too_old));
     }
     let hosts = |of: &dyn Fn(&Worker) -> bool| -> Vec<&str> {
         there.iter().filter(|it| of(it)).map(|it| it.host.as_str()).collect()

@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::json::Head;
+use super::workers::NO_WORKER;
 use crate::decide::attempts::State;
 use crate::decide::why::Why;
 use crate::manifest::OPERATOR;
@@ -187,7 +188,7 @@ pub fn words(why: &Why, now_ms: u64) -> String {
                 until(until_ms)
             )
         }
-        Why::NoWorker => "no worker is there: systemctl start unwedge-runner".to_owned(),
+        Why::NoWorker => NO_WORKER.to_owned(),
         Why::TooOld { least } => too_old(least),
         Why::NoCapableWorker { lacks } => {
             format!("no worker can take its type: {}", lacks.join("; "))

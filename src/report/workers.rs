@@ -14,11 +14,14 @@ use crate::queue::store::listing::Worker;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
+/// Where there is none, with what starts one: now, and with the host.
+pub const NO_WORKER: &str = "no worker is there: unwedge workers start starts one, and systemctl enable --now unwedge-runner one with the host";
+
 /// For a person. What a worker that is not heard said of its host is of the past, and left out.
 #[must_use]
 pub fn text(all: &[(Worker, Standing)]) -> String {
     if all.is_empty() {
-        return "no worker is there: systemctl enable --now unwedge-runner starts one\n".to_owned();
+        return format!("{NO_WORKER}\n");
     }
     let mut out = String::new();
     for (it, standing) in all {
