@@ -73,6 +73,10 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         bail!("{why}; nothing was put in");
     }
     if asked.dry_run {
+        if asking.is_made()? {
+            let all = all.clone();
+            asking.ask(move |store| store.known(&all))?;
+        }
         return Ok(report::would(&all, nobody.as_deref(), json, now)?.into());
     }
     let put = put(&mut asking, &all)?;
@@ -149,11 +153,11 @@ fn put(asking: &mut Asking, all: &[NewJob]) -> Result<Vec<(i64, bool)>> {
     for some in all.chunks(AT_ONCE) {
         let some = some.to_vec();
         let came = asking.ask(move |store| store.submit(&some)).with_context(|| {
-            format!(
-                "{} of {} are put in; to say it again goes on with the rest",
-                put.len(),
-                all.len()
-            )
+            if put.is_empty() {
+                return "nothing is put in".to_owned();
+            }
+            let (put, all) = (put.len(), all.len());
+            format!("{put} of {all} are put in; to say it again goes on with the rest")
         })?;
         put.extend(came.iter().map(|it| (it.id, it.is_new)));
     }

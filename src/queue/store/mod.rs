@@ -377,11 +377,12 @@ impl Store {
     /// Which of these there are already, by their place in the list; nothing is put in.
     ///
     /// # Errors
-    /// There is no answer.
+    /// There is no answer, or one would be refused.
     pub fn known(&mut self, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitted>, Fault> {
         let mut all = BTreeMap::new();
         for (nth, some) in jobs.chunks(SUBMIT_AT_ONCE).enumerate() {
             let list = listed(some)?;
+            refuse_taken(&mut self.session, &list)?;
             let found = find(&mut self.session, &list, &[])?;
             all.extend(found.into_iter().map(|(at, it)| (nth * SUBMIT_AT_ONCE + at, it)));
         }
@@ -389,11 +390,6 @@ impl Store {
     }
 
     fn submit_some(&mut self, jobs: &[NewJob]) -> Result<Vec<Submitted>, Fault> {
-        /// Whose output one of these would write over.
-        const TAKEN: &str = "
-            SELECT e.value->>'output', j.id FROM {each:1}
-            JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')
-            WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
         const PUT: &str = "
             INSERT INTO unwedge_jobs (type, key, state, priority, needs, prefers, input, output, output_dir, stamp, intake, offered_by, created_ms, not_before_ms, changed_ms)
             SELECT e.value->>'type', e.value->>'key', 'pending', CAST(e.value->>'priority' AS BIGINT), {list:needs}, {list:prefers}, e.value->>'input',
@@ -409,13 +405,7 @@ impl Store {
         let list = listed(jobs)?;
         let comes_by_intake = jobs.iter().any(|job| job.intake.is_some());
         self.session.transaction(|session| {
-            if let Some(row) = session.rows(TAKEN, vec![list.clone()])?.first() {
-                return Err(Fault(format!(
-                    "{} is the output of job {} already: two jobs never write one file",
-                    text_of(row, 0),
-                    number(row, 1)
-                )));
-            }
+            refuse_taken(session, &list)?;
             let new: Vec<i64> =
                 session.rows(PUT, vec![list.clone()])?.iter().map(|row| number(row, 0)).collect();
             let found = find(session, &list, &new)?;
@@ -941,6 +931,22 @@ fn listed(jobs: &[NewJob]) -> Result<Param, Fault> {
         })
         .collect();
     Ok(Param::Text(Value::Array(list?).to_string()))
+}
+
+/// Where one of these would write over the output of another.
+fn refuse_taken(session: &mut Session, list: &Param) -> Result<(), Fault> {
+    const TAKEN: &str = "
+        SELECT e.value->>'output', j.id FROM {each:1}
+        JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')
+        WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
+    match session.rows(TAKEN, vec![list.clone()])?.first() {
+        None => Ok(()),
+        Some(row) => Err(Fault(format!(
+            "{} is the output of job {} already: two jobs never write one file",
+            text_of(row, 0),
+            number(row, 1)
+        ))),
+    }
 }
 
 /// Those of the list that the queue has, by their place in it.
