@@ -323,6 +323,14 @@ fn an_input_that_is_another_one_by_now_is_not_worked_on_as_what_it_was() {
     assert!(another(&row) && !out.join("a").exists(), "{row:?}");
     assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
     desk.takes(1, 0);
+    // seen as it was before it was put in, as by a host that keeps what it was told, it is no fault of its own
+    let now = fs::metadata(desk.file("a")).unwrap().modified().unwrap();
+    let set = |at| fs::File::options().write(true).open(desk.file("a")).unwrap().set_modified(at);
+    set(now - Duration::from_secs(60)).unwrap();
+    let row = work("cp $1 $2");
+    assert_eq!(row[..2], ["retryable", "infrastructure"], "{row:?}");
+    set(now).unwrap();
+    db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 RETURNING id");
     let row = work("cp $1 $2");
     assert_eq!(row[0], "done", "{row:?}");
     assert_eq!(fs::read_to_string(out.join("a")).unwrap(), "anothermore\n");

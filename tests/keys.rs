@@ -289,7 +289,12 @@ fn each_key_of_a_type_has_its_effect() {
         assert!(row[4].contains("no end within 1.0 s"), "{more}: {row:?}");
     }
     // one that is away costs nothing, however that is said
-    for fails in ["exit 10", "echo ssh: connect: Connection refused; exit 255"] {
+    for (fails, infra) in [
+        ("exit 10", "0"),
+        ("echo ssh: connect: Connection refused; exit 255", "0"),
+        // what would fill the disk again each minute comes to an end
+        ("echo write: No space left on device; exit 1", "1"),
+    ] {
         let fetch =
             format!("fetch = {{ argv = [\"/bin/sh\", \"-c\", \"{fails}\", \"{{to}}\"] }}\n");
         let kind = fetch + &sh("cp $1 $2", ONCE) + "[exit]\n10 = \"transient\"\n";
@@ -298,6 +303,10 @@ fn each_key_of_a_type_has_its_effect() {
         for tries in ["1", "2"] {
             desk.work();
             let row = desk.row("state, class, failures, infra_errors, tries");
+            if infra == "1" {
+                assert_eq!(row, ["failed", "infrastructure", "0", "1", "1"], "{fails}");
+                break;
+            }
             assert_eq!(row, ["pending", "infrastructure", "0", "0", tries], "{fails}");
         }
     }
@@ -496,7 +505,8 @@ fn what_cannot_be_fetched_does_not_take_all_that_wait_along() {
 #[test]
 fn what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back() {
     let test = "keys::what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back";
-    let kind = "[[tier]]\nargv = [\"/bin/sleep\", \"2\"]\n";
+    let kind =
+        "[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"until test -e OUT/go; do sleep 0.05; done\"]\n";
     let Some(db) = Db::server(test) else { return };
     db.open();
     let Place::Url(url) = &db.queue.database else { panic!() };
@@ -507,6 +517,7 @@ fn what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back() {
     let mut runner = Runner::of(&desk);
     until("it is begun", || desk.row("state") == ["running"]);
     desk.db.close_to_others(true);
+    fs::write(desk.dir.path().join("out/go"), "").unwrap();
     let spool = desk.dir.path().join("state/queue/spool.json");
     until("its end is on disk", || {
         fs::read_to_string(&spool).is_ok_and(|text| text.contains("done"))

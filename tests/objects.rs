@@ -22,8 +22,9 @@ use crate::support::s3::{Act, Bucket};
 /// Who the programs become.
 const NOBODY: u32 = 65534;
 const INTAKE: &str = "[[intake]]\nname = \"in\"\ntype = \"t\"\nbucket = \"scans\"\nprefix = \"in/\"\noutput_prefix = \"out/\"\nafter = \"delete\"\nevery = \"1s\"\n";
-/// In a directory that everybody may write, `$3`, it notes that it ran; what is in `more` there comes behind.
-const COPY: &str = r#"echo run >>$3/runs; { tr a-z A-Z <\"$1\"; cat $3/more || :; } >\"$2\""#;
+/// In a directory that everybody may write, `$3`, it notes that it ran; what is in `more` there comes behind, and it fails where
+/// there is `fail`.
+const COPY: &str = r#"echo run >>$3/runs; [ ! -e $3/fail ] || exit 1; { tr a-z A-Z <\"$1\"; cat $3/more || :; } >\"$2\""#;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -454,6 +455,11 @@ fn what_is_wanted_anew_is_not_taken_for_what_was_there_before() {
     let mut retry = Command::new(env!("CARGO_BIN_EXE_unwedge"));
     retry.args(["jobs", "retry", "1", "--queue", &url]).env("HOME", desk.dir.path());
     assert!(retry.output().unwrap().status.success());
+    // whatever becomes of it on the way
+    fs::write(desk.at("free/fail"), "").unwrap();
+    desk.work();
+    assert_eq!(desk.jobs()[0][..2], ["retryable", "failed"], "{:?}", desk.jobs());
+    fs::remove_file(desk.at("free/fail")).unwrap();
     // the server goes away before the new one is there
     desk.bucket.rule(|question| {
         if question.starts_with("HEAD /out/") {
@@ -465,9 +471,9 @@ fn what_is_wanted_anew_is_not_taken_for_what_was_there_before() {
     for _ in 0..2 {
         desk.hasten();
         desk.work();
-        assert_eq!(desk.jobs()[0][..2], ["pending", "infrastructure"], "{:?}", desk.jobs());
+        assert_eq!(desk.jobs()[0][..2], ["retryable", "infrastructure"], "{:?}", desk.jobs());
     }
-    assert_eq!(fs::read_to_string(desk.at("free/runs")).unwrap(), "run\nrun\n", "kept");
+    assert_eq!(fs::read_to_string(desk.at("free/runs")).unwrap(), "run\n".repeat(3), "kept");
     desk.bucket.rule(|_| Act::Pass);
     desk.hasten();
     desk.work();

@@ -106,7 +106,7 @@ pub fn pass(
     let watch = Watch::of(settings);
     let open = gate::open(&settings.host.run_dir);
     let needs = match &intake.source {
-        Source::Dir(dir) => watch.needs_of(&[dir]),
+        Source::Dir(dir) => watch.needs_of_dirs(&[dir]),
         // whether it answers is seen at once
         Source::Bucket { .. } => Vec::new(),
     };
@@ -412,6 +412,8 @@ fn sweep(
                     continue;
                 }
                 passed.deleted += 1;
+                // the same may come again before the next look
+                memory.known.remove(&key);
             }
             gone.push(id);
         }

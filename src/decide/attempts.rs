@@ -218,6 +218,26 @@ const SURROUNDINGS: [&str; 23] = [
     "Key has expired",
 ];
 
+/// Those of them that tell of the way to another host, and of nothing that the job has to do with.
+const OF_THE_WAY: [&str; 10] = [
+    "Host is down",
+    "No route to host",
+    "Connection timed out",
+    "Connection refused",
+    "Connection reset by peer",
+    "Network is unreachable",
+    "Temporary failure in name resolution",
+    "Cannot send after transport endpoint shutdown",
+    "Software caused connection abort",
+    "Network is down",
+];
+
+/// Whether what a command said last tells that there is no way to another host just now.
+#[must_use]
+pub fn tells_of_the_way(said: &str) -> bool {
+    OF_THE_WAY.iter().any(|words| said.contains(words))
+}
+
 /// What kind of end that is.
 #[must_use]
 pub fn classify(seen: &Evidence) -> Outcome {

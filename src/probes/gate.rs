@@ -181,10 +181,27 @@ impl Watch {
         Self { run_dir, named: Vec::new(), led: Arc::default() }
     }
 
-    /// The watched paths that a path lies at or below, as it is written or by where its directory leads, open or not: what a job
-    /// that reads or writes there needs.
+    /// The watched paths that files lie at or below, by name or by where their directories lead, open or not: what a job that
+    /// reads or writes there needs.
     #[must_use]
-    pub fn needs_of(&self, paths: &[&Path]) -> Vec<String> {
+    pub fn needs_of(&self, files: &[&Path]) -> Vec<String> {
+        self.needed(files, &|file, watched| {
+            let (dir, name) = file.parent().zip(file.file_name())?;
+            Some(self.leads_to(dir, watched).join(name))
+        })
+    }
+
+    /// The same of directories.
+    #[must_use]
+    pub fn needs_of_dirs(&self, dirs: &[&Path]) -> Vec<String> {
+        self.needed(dirs, &|dir, watched| Some(self.leads_to(dir, watched)))
+    }
+
+    fn needed(
+        &self,
+        paths: &[&Path],
+        leads_to: &dyn Fn(&Path, &BTreeSet<PathBuf>) -> Option<PathBuf>,
+    ) -> Vec<String> {
         let written = read(&self.run_dir).map_or_else(BTreeMap::new, |gate| gate.paths);
         let watched: BTreeSet<PathBuf> = written
             .keys()
@@ -194,28 +211,28 @@ impl Watch {
         if watched.is_empty() {
             return Vec::new();
         }
-        let lies: Vec<PathBuf> =
-            paths.iter().flat_map(|path| [path.to_path_buf(), self.leads_to(path)]).collect();
+        let led = paths.iter().filter_map(|path| leads_to(path, &watched));
+        let lies: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).chain(led).collect();
         let needed = watched.iter().filter(|it| lies.iter().any(|path| path.starts_with(it)));
         needed.map(|path| text::path(path)).collect()
     }
 
-    /// Where a path lies by what its directory is.
-    fn leads_to(&self, path: &Path) -> PathBuf {
-        /// So many directories are remembered.
+    /// Where a directory lies; what is watched is not touched.
+    fn leads_to(&self, dir: &Path, watched: &BTreeSet<PathBuf>) -> PathBuf {
+        /// So many are remembered.
         const MOST: usize = 1000;
-        let Some((dir, name)) = path.parent().zip(path.file_name()) else {
-            return path.to_owned();
-        };
-        let mut led = self.led.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(to) = led.get(dir) {
-            return to.join(name);
+        let led = || self.led.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(to) = led().get(dir) {
+            return to.clone();
         }
-        let to = mountinfo::once().map_or_else(|_| dir.to_owned(), |it| links::follow(dir, &it).to);
+        let known = |path: &Path| watched.contains(path);
+        let table = mountinfo::once();
+        let to = table.map_or_else(|_| dir.to_owned(), |it| links::follow(dir, &it, &known).to);
+        let mut led = led();
         if led.len() < MOST {
             led.insert(dir.to_owned(), to.clone());
         }
-        to.join(name)
+        to
     }
 
     /// The room that a job needs which writes there: on the innermost of the watched paths that this lies at or below.
@@ -291,6 +308,7 @@ mod tests {
             assert_eq!([needs(path), needs(path)], [boxed.to_vec(), boxed.to_vec()], "{path}");
         }
         assert_eq!(needs("a"), [] as [String; 0]);
+        assert_eq!(watch.needs_of_dirs(&[&base.join("link")]), boxed);
         // who names the other one first is watched by both names
         let by_link = Watch { named: vec![base.join("link")], ..Watch::unnamed("/nowhere".into()) };
         assert_eq!(by_link.needs_of(&[&base.join("link/a")]).len(), 1);

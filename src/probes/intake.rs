@@ -1,5 +1,6 @@
 //! What lies in a directory of an intake. It may lie on storage that hangs, so a child looks.
 
+use std::cmp::Ordering;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
@@ -75,18 +76,22 @@ pub fn version_of(it: &std::fs::Metadata) -> String {
     format!("{}-{}", it.mtime() * 1000 + it.mtime_nsec() / 1_000_000, it.size())
 }
 
-/// Whether that is this version of it, as well as it is told from here: some file systems keep whole seconds, and others keep
-/// what they were told until it was flushed.
+/// Whether that is this version of it, a later or an earlier one, as well as it is told from here: some file systems keep whole
+/// seconds, others keep what they were told until it was flushed, and a host may be shown what was there before. None
+/// where that is no version.
 #[must_use]
-pub fn is_version(it: &std::fs::Metadata, version: &str) -> bool {
+pub fn as_version(it: &std::fs::Metadata, version: &str) -> Option<Ordering> {
     const APART_MS_MAX: u64 = 2000;
     let parts = |text: &str| {
         let (ms, size) = text.rsplit_once('-')?;
         Some((ms.parse::<i64>().ok()?, size.to_owned()))
     };
-    let (there, wanted) = (parts(&version_of(it)), parts(version));
-    there.zip(wanted).is_some_and(|((ms, size), (wanted_ms, wanted_size))| {
-        size == wanted_size && ms.abs_diff(wanted_ms) <= APART_MS_MAX
+    let ((ms, size), (wanted_ms, wanted_size)) = parts(&version_of(it)).zip(parts(version))?;
+    let is_same = size == wanted_size && ms.abs_diff(wanted_ms) <= APART_MS_MAX;
+    Some(match (is_same, ms > wanted_ms) {
+        (true, _) => Ordering::Equal,
+        (false, true) => Ordering::Greater,
+        (false, false) => Ordering::Less,
     })
 }
 

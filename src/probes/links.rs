@@ -26,15 +26,17 @@ pub struct Way {
 pub enum End {
     /// The next part lies on storage that may hang: in these words.
     Remote(String),
+    /// The next part is one that was asked for.
+    Known,
     /// What the system said of the next part.
     Said(String, ErrorKind),
     /// It leads in a ring.
     Ring,
 }
 
-/// Follows an absolute path through the links on it, by this table.
+/// Follows an absolute path through the links on it, by this table, up to storage that may hang or is `known` to whoever asks.
 #[must_use]
-pub fn follow(path: &Path, table: &MountTable) -> Way {
+pub fn follow(path: &Path, table: &MountTable, known: &dyn Fn(&Path) -> bool) -> Way {
     let mut left: Vec<OsString> = parts(path);
     let (mut done, mut links) = (PathBuf::from("/"), 0);
     while let Some(part) = left.pop() {
@@ -46,6 +48,7 @@ pub fn follow(path: &Path, table: &MountTable) -> Way {
         let end = match (remote(&here, table), links > LINKS_MAX) {
             (Some(words), _) => Some(End::Remote(words)),
             (None, true) => Some(End::Ring),
+            (None, false) if known(&here) => Some(End::Known),
             (None, false) => match std::fs::read_link(&here) {
                 Ok(target) => {
                     links += 1;
@@ -87,8 +90,9 @@ fn parts(path: &Path) -> Vec<OsString> {
 fn remote(path: &Path, table: &MountTable) -> Option<String> {
     let walk = table.walk(path);
     let mount = walk.layers.last().or(walk.ancestors.last())?;
-    let is_remote = Family::of(&mount.fstype).is_remote() && mount.path != Path::new("/");
-    is_remote.then(|| {
+    // whoever touches what is mounted on demand waits for that
+    let may_hang = Family::of(&mount.fstype).is_remote() || mount.fstype == "autofs";
+    (may_hang && mount.path != Path::new("/")).then(|| {
         format!("{} lies on {} ({})", text::path(path), text::path(&mount.path), mount.fstype)
     })
 }
@@ -108,11 +112,11 @@ mod tests {
         symlink("a/b", base.join("link")).unwrap();
         symlink("ring", base.join("ring")).unwrap();
         let table = mountinfo::once().unwrap();
-        let to = |name: &str| follow(&base.join(name), &table).to;
+        let to = |name: &str| follow(&base.join(name), &table, &|_| false).to;
         assert_eq!(to("link"), base.join("a/b"));
         assert_eq!(to("link/none/../more/file"), base.join("a/b/none/../more/file"));
         assert_eq!(to("link/.."), base.join("a"));
-        assert!(matches!(follow(&base.join("ring"), &table).end, Some(End::Ring)));
+        assert!(matches!(follow(&base.join("ring"), &table, &|_| false).end, Some(End::Ring)));
     }
 
     #[test]
@@ -128,8 +132,17 @@ mod tests {
             base.display()
         );
         let table = MountTable::new(mountinfo::parse(lines.as_bytes()).unwrap());
-        let way = follow(&base.join("link/file"), &table);
+        let way = follow(&base.join("link/file"), &table, &|_| false);
         assert_eq!(way.to, base.join("box/out/file"));
         assert!(matches!(way.end, Some(End::Remote(words)) if words.ends_with("(fuse.sshfs)")));
+        // nor on what whoever asks knows, whatever it is, nor what would be mounted by that
+        let lines = lines.replace("fuse.sshfs", "virtiofs");
+        let table = MountTable::new(mountinfo::parse(lines.as_bytes()).unwrap());
+        let way = follow(&base.join("link/file"), &table, &|path| path.ends_with("box"));
+        assert!(way.to == base.join("box/out/file") && matches!(way.end, Some(End::Known)));
+        let lines = lines.replace("virtiofs", "autofs");
+        let table = MountTable::new(mountinfo::parse(lines.as_bytes()).unwrap());
+        let way = follow(&base.join("link/file"), &table, &|_| false);
+        assert!(way.to == base.join("box/out/file") && matches!(way.end, Some(End::Remote(_))));
     }
 }

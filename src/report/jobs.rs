@@ -240,7 +240,10 @@ fn who_says(closed: &[String]) -> String {
 #[must_use]
 pub fn changed(change: &Change, changed: &Changed, named: usize, dry_run: bool) -> String {
     let (done, none) = match change {
-        Change::Retry => ("begin anew", "no such job failed, was called off or waits"),
+        Change::Retry => (
+            "begin anew",
+            "no such job failed, was called off or waits; what is put aside goes by unwedge jobs release",
+        ),
         Change::Cancel => ("called off", "no such job waits or runs"),
         Change::Release => ("let out of quarantine", "no such job is in quarantine"),
         Change::Quarantine(_) => ("put aside", "no job that waits is so"),

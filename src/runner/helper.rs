@@ -6,6 +6,7 @@
 //! runner is gone its input ends, and then it ends too, with all that is below it.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
@@ -32,9 +33,11 @@ use super::waiting;
 use crate::act::scratch;
 use crate::config::bucket::Address;
 use crate::config::job_type::{Errand, Marks, Meaning, Tier};
-use crate::decide::attempts::{Class, Evidence, Outcome, Output, Token, classify};
+use crate::decide::attempts::{
+    Class, Evidence, Outcome, Output, Token, classify, tells_of_the_way,
+};
 use crate::probes::ability::Tools;
-use crate::probes::intake::is_version;
+use crate::probes::intake::as_version;
 use crate::probes::{engine, load, witness};
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::command::{Seat, Work, pull, wait_any};
@@ -736,9 +739,23 @@ impl Job<'_> {
         if self.away.as_ref().is_some_and(|it| it.input.is_some()) {
             return None;
         }
-        let there = self.order.input.symlink_metadata().ok()?;
-        let why = "its input is another one by now, of which another job is made";
-        (!is_version(&there, version)).then(|| Report::failed(Class::Permanent, why))
+        let input = &self.order.input;
+        // what opens a file asks its server what it is by now (nfs(5), close-to-open)
+        if !input.symlink_metadata().is_ok_and(|it| it.is_file()) {
+            return None;
+        }
+        let there = File::open(input).ok()?.metadata().ok()?;
+        match as_version(&there, version)? {
+            Ordering::Equal => None,
+            Ordering::Greater => Some(Report::failed(
+                Class::Permanent,
+                "its input is another one by now, of which another job is made",
+            )),
+            Ordering::Less => Some(Report::failed(
+                Class::Infrastructure,
+                "its input is seen here as it was before it was put in: this host's view of it is old",
+            )),
+        }
     }
 
     /// Where its commands write the result.
@@ -765,7 +782,8 @@ impl Job<'_> {
             let (input, id) = (&*order.input, order.token.id);
             let argv = fetch.command(&Marks { input, output: None, local: Some(&to), id });
             let meaning = |code: i32| order.kind.exit.get(&code).copied();
-            let done = self.step("fetch", &argv, &[], fetch.limit_ms, &meaning, &|_| true)?;
+            let is_away = |exit, said: &str| says_away(exit, said, &meaning);
+            let done = self.step("fetch", &argv, &[], fetch.limit_ms, &meaning, &is_away)?;
             self.carried(done, fetch, &to)
         };
         Ok(match outcome {
@@ -845,8 +863,9 @@ impl Job<'_> {
             let (input, id) = (&*order.input, order.token.id);
             let marks = Marks { input, output: Some(output), local: Some(&from), id };
             let meaning = |code: i32| order.kind.exit.get(&code).copied();
+            let is_away = |exit, said: &str| says_away(exit, said, &meaning);
             let argv = deliver.command(&marks);
-            let done = self.step("deliver", &argv, &[], deliver.limit_ms, &meaning, &|_| true)?;
+            let done = self.step("deliver", &argv, &[], deliver.limit_ms, &meaning, &is_away)?;
             self.carried(done, deliver, &from)
         };
         Ok(match outcome {
@@ -888,12 +907,12 @@ impl Job<'_> {
         let limit_ms = u64::try_from(errand::LIMIT.as_millis()).unwrap_or(u64::MAX);
         let own = errand::variables();
         // what comes damaged again and again is to be looked at
-        let is_away = |exit| exit == Some(errand::AWAY);
+        let is_away = |exit, _: &str| exit == Some(errand::AWAY);
         self.step(name, argv, &own, limit_ms, &errand::meaning, &is_away)
     }
 
-    /// Runs a command that fetches or delivers. Where it fails for its surroundings, the other side is away or a disk is full:
-    /// nobody's error, and waited for without an end.
+    /// Runs a command that fetches or delivers. Where it tells that the other side is away, that is nobody's error, and waited for
+    /// without an end.
     fn step(
         &mut self,
         name: &str,
@@ -901,7 +920,7 @@ impl Job<'_> {
         own: &[(OsString, OsString)],
         limit_ms: u64,
         meaning: &dyn Fn(i32) -> Option<Meaning>,
-        is_away: &dyn Fn(Option<i32>) -> bool,
+        is_away: &dyn Fn(Option<i32>, &str) -> bool,
     ) -> Result<(Outcome, Report), Halt> {
         let argv_of = |word: &PathBuf| word.to_string_lossy().into_owned();
         let step = Tier {
@@ -923,7 +942,9 @@ impl Job<'_> {
                 let class = Class::Infrastructure;
                 (Outcome::Not(class), Report { class: Some(class), ..report })
             }
-            Outcome::Not(Class::Infrastructure) if is_away(report.exit_code) => {
+            Outcome::Not(Class::Infrastructure)
+                if is_away(report.exit_code, &text::tail(&self.said.end(), SAID_BYTES)) =>
+            {
                 (Outcome::Early, report)
             }
             outcome => (outcome, report),
@@ -999,6 +1020,11 @@ impl Job<'_> {
         }
         self.kill_all();
     }
+}
+
+/// Whether a type's command tells that the other side is away: by a code that the type calls so, or by words.
+fn says_away(exit: Option<i32>, said: &str, meaning: &dyn Fn(i32) -> Option<Meaning>) -> bool {
+    exit.and_then(meaning) == Some(Meaning::Transient) || tells_of_the_way(said)
 }
 
 /// Where a result is written first: beside its place, hidden, with the same ending.

@@ -123,7 +123,7 @@ pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sen
         let mut seen: BTreeMap<PathBuf, Option<Looked>> = BTreeMap::new();
         let mut look = |dir: &Path, want| {
             let look = || {
-                let is_open = watch.needs_of(&[dir]).iter().all(|need| open.contains(need));
+                let is_open = watch.needs_of_dirs(&[dir]).iter().all(|need| open.contains(need));
                 is_open.then(|| ask(dir, &mut waits))
             };
             let looked = seen.entry(dir.to_owned()).or_insert_with(look).as_ref()?;

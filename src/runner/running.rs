@@ -72,14 +72,36 @@ impl Pulse {
     }
 }
 
+/// When something was begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    /// Milliseconds since 1970.
+    pub ms: u64,
+    /// Since boot: a clock may be set meanwhile.
+    at: Duration,
+}
+
+impl Begun {
+    fn now() -> Self {
+        let ms = crate::sys::clock::since_epoch().as_millis();
+        Self { ms: u64::try_from(ms).unwrap_or_default(), at: boottime() }
+    }
+
+    /// How long ago.
+    #[must_use]
+    pub fn ago(self) -> Duration {
+        boottime().saturating_sub(self.at)
+    }
+}
+
 /// A job at work.
 pub struct Running {
     /// Which one.
     pub claimed: Claimed,
     /// By which it is done.
     pub kind: Rc<JobType>,
-    /// When it was begun, milliseconds since 1970.
-    pub started_ms: u64,
+    /// When it was begun.
+    pub begun: Begun,
     /// What its helper told last.
     pub report: Option<Report>,
     /// How far it is, and whether the queue knows that.
@@ -112,13 +134,12 @@ impl Running {
         cgroup: Option<Cgroup>,
         grace: Duration,
     ) -> Self {
-        let started_ms = crate::sys::clock::since_epoch().as_millis();
         Self {
             kill_at: boottime() + longest(&claimed, &kind, grace),
             put_limit: putting(&claimed, &kind, grace),
             claimed,
             kind,
-            started_ms: u64::try_from(started_ms).unwrap_or_default(),
+            begun: Begun::now(),
             report: None,
             progress: None,
             pulse: None,

@@ -81,7 +81,13 @@ pub fn kill_strays(known: &[Pid], limit: Duration) {
     loop {
         let tree = children();
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        let waited_for = command::waited_for();
+        let Some(waited_for) = command::waited_for() else {
+            if deadline.passed() {
+                return;
+            }
+            pause(BETWEEN);
+            continue;
+        };
         let is_known = |pid: &i32| {
             waited_for.contains(pid) || known.iter().any(|it| it.as_raw_nonzero().get() == *pid)
         };
@@ -122,7 +128,8 @@ pub fn reap_strays(known: &[Pid]) {
     for process in all_processes().into_iter().flatten().flatten() {
         let Ok(stat) = process.stat() else { continue };
         let Some(pid) = Pid::from_raw(stat.pid) else { continue };
-        let is_stray = || !known.contains(&pid) && !command::waited_for().contains(&stat.pid);
+        let waited_for = || command::waited_for().is_none_or(|all| all.contains(&stat.pid));
+        let is_stray = || !known.contains(&pid) && !waited_for();
         if stat.ppid == own && stat.state == 'Z' && is_stray() {
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
         }

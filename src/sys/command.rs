@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -151,32 +151,40 @@ pub fn run_with(
     Ok(Finished { code, stdout: streams.out, stderr })
 }
 
-/// The commands of [`run`] that are at work.
-static WAITED_FOR: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+/// The commands of [`run`] that are at work, and how many are being started: a program may lie on storage that hangs.
+static WAITED_FOR: Mutex<(BTreeSet<i32>, usize)> = Mutex::new((BTreeSet::new(), 0));
+
+fn all_waited_for() -> MutexGuard<'static, (BTreeSet<i32>, usize)> {
+    WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The children of this process that a caller of [`run`] waits for: whoever looks after all others leaves them alone. Of those
-/// that were there when it looked for children, none is missing.
+/// that were there when it looked for children, none is missing. None where one is being started, whose number nobody
+/// knows yet.
 #[must_use]
-pub fn waited_for() -> BTreeSet<i32> {
-    WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).clone()
+pub fn waited_for() -> Option<BTreeSet<i32>> {
+    let all = all_waited_for();
+    (all.1 == 0).then(|| all.0.clone())
 }
 
 struct WaitedFor(i32);
 
 impl WaitedFor {
     fn start(command: &mut Command) -> std::io::Result<(Child, Self)> {
-        // nobody sees one that is not among them
-        let mut all = WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner);
-        let child = command.spawn()?;
+        all_waited_for().1 += 1;
+        let child = command.spawn();
+        let mut all = all_waited_for();
+        all.1 -= 1;
+        let child = child?;
         let pid = Pid::from_child(&child).as_raw_nonzero().get();
-        all.insert(pid);
+        all.0.insert(pid);
         Ok((child, Self(pid)))
     }
 }
 
 impl Drop for WaitedFor {
     fn drop(&mut self) {
-        WAITED_FOR.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+        all_waited_for().0.remove(&self.0);
     }
 }
 

@@ -604,12 +604,15 @@ impl Reading<'_> {
             names.push(format!("by_{at}"));
             open += &format!(" AND {column} = by_{at}");
         }
+        // a column alone is found by the index, and there is never null
+        let is_column = row.until.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let due = if is_column { format!("{} <= {{now}}", row.until) } else { is_due(row.until) };
         let all =
             format!("SELECT {} FROM {} LIMIT {SHARES_MAX} + 1", names.join(", "), each.join(", "));
         let first = format!(
             "shares, LATERAL (SELECT {} FROM {from} WHERE {open} AND {} ORDER BY {} LIMIT {}) AS j",
             self.columns().join(", "),
-            is_due(row.until),
+            due,
             row.turn,
             self.queue.next_jobs
         );

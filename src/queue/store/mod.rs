@@ -303,7 +303,8 @@ const END: &str = "
         infra_errors = infra_errors + CASE WHEN e.value->>'counted' = 'infra' THEN 1 ELSE 0 END,
         class = e.value->>'class', message = e.value->>'message', tier = e.value->>'tier',
         bytes = CAST(e.value->>'bytes' AS BIGINT),
-        placed = CASE WHEN coalesce(e.value->>'class', 'infrastructure') IN ('infrastructure', 'crashed') THEN placed END
+        placed = CASE WHEN coalesce(e.value->>'class', 'infrastructure') IN ('infrastructure', 'crashed') THEN placed
+            WHEN e.value->>'state' <> 'done' AND (placed = '' OR placed LIKE 'anew:%') THEN '' END
     FROM {each:1}
     WHERE id = CAST(e.value->>'id' AS BIGINT) AND tries = CAST(e.value->>'try' AS BIGINT) AND worker = $2
     RETURNING id, tries, type, state AS stands";

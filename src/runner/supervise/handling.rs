@@ -23,9 +23,9 @@ use crate::runner::hand::Hand;
 use crate::runner::log;
 use crate::runner::order::{Order, Report};
 use crate::runner::placed::{Mark, Placed};
-use crate::runner::running::{HELPER_END, Pulse, Running};
+use crate::runner::running::{Begun, HELPER_END, Pulse, Running};
 use crate::runner::tree;
-use crate::sys::clock::{boottime, pause, since_epoch};
+use crate::sys::clock::{boottime, pause};
 use crate::sys::text;
 
 /// In the runner's own directory: the place for what does not belong on this host.
@@ -52,7 +52,7 @@ pub(super) struct Clearing {
     claimed: Claimed,
     kind: Rc<JobType>,
     report: Report,
-    started_ms: u64,
+    begun: Begun,
 }
 
 impl Runner {
@@ -311,7 +311,7 @@ impl Runner {
         if let Some(cgroup) = &running.cgroup {
             cgroup.end();
         }
-        let Running { claimed, kind, started_ms, hand, .. } = running;
+        let Running { claimed, kind, begun, hand, .. } = running;
         if goes_on {
             self.hands.push(hand);
         } else {
@@ -333,18 +333,18 @@ impl Runner {
                     }
                     let _ = send.send(Event::Cleared(token));
                 });
-                self.clearing.insert(token, Clearing { claimed, kind, report, started_ms });
+                self.clearing.insert(token, Clearing { claimed, kind, report, begun });
                 return self.go_on();
             }
         }
-        self.end(&claimed, &kind, report, Some(started_ms));
+        self.end(&claimed, &kind, report, Some(begun));
         self.go_on();
     }
 
     /// The container of a job whose helper was lost is gone.
     pub(super) fn cleared(&mut self, token: Token) {
         let Some(it) = self.clearing.remove(&token) else { return };
-        self.end(&it.claimed, &it.kind, it.report, Some(it.started_ms));
+        self.end(&it.claimed, &it.kind, it.report, Some(it.begun));
         self.go_on();
     }
 
@@ -386,7 +386,7 @@ impl Runner {
             return report;
         }
         let dirs: Vec<&Path> = lost.iter().map(PathBuf::as_path).collect();
-        let watched = Watch::unnamed(self.setup.run_dir.clone()).needs_of(&dirs);
+        let watched = Watch::unnamed(self.setup.run_dir.clone()).needs_of_dirs(&dirs);
         let open = self.open();
         for path in watched.iter().filter(|it| open.contains(it)) {
             say(&format!(
@@ -447,7 +447,7 @@ impl Runner {
         claimed: &Claimed,
         kind: &JobType,
         report: Report,
-        started_ms: Option<u64>,
+        begun: Option<Begun>,
     ) {
         let outcome = match report.class {
             _ if report.is_given_up => Outcome::GivenBack,
@@ -474,8 +474,11 @@ impl Runner {
         }
         // where its type fares well, only a failure of its surroundings is news: for no other is the gate read once more
         let is_well = self.rests.get(&kind.name).is_none_or(|it| *it == Rest::default());
-        let is_around = matches!(outcome, Outcome::Not(Class::Infrastructure) | Outcome::Early);
-        let says_nothing = is_well && !is_around;
+        // of what could not be begun it was said just now how long it rests
+        let is_early = outcome == Outcome::Early;
+        let is_around = outcome == Outcome::Not(Class::Infrastructure)
+            || (is_early && report.exit_code.is_some());
+        let says_nothing = (is_well || is_early) && !is_around;
         // of storage that is not open its own gate takes care
         if !says_nothing && report.lost.is_empty() && claimed.closed(&self.open()).is_empty() {
             self.hear_rest(&kind.name, claimed.token.id, outcome, report.message.as_deref());
@@ -497,8 +500,8 @@ impl Runner {
             signal: report.signal.map(i64::from),
             class: report.class.map(|class| class.name().to_owned()),
             message: report.message,
-            started_ms,
-            took_ms: started_ms.map(|it| millis(since_epoch()).saturating_sub(it)),
+            started_ms: begun.map(|it| it.ms),
+            took_ms: begun.map(|it| millis(it.ago())),
             digest: Some(kind.digest()),
             bytes: report.bytes.filter(|_| next.state == State::Done),
         };
@@ -627,11 +630,11 @@ impl Runner {
         if let Some(cgroup) = &running.cgroup {
             cgroup.end();
         }
-        let Running { claimed, kind, started_ms, hand, .. } = running;
+        let Running { claimed, kind, begun, hand, .. } = running;
         hand.bury();
         say(&format!("job {}: its helper has ended at last", token.id));
         let why = "its storage gave no answer until long after its time";
-        self.end(&claimed, &kind, Report::failed(Class::Infrastructure, why), Some(started_ms));
+        self.end(&claimed, &kind, Report::failed(Class::Infrastructure, why), Some(begun));
         self.poll_due = self.poll_due.min(boottime());
     }
 }
