@@ -188,6 +188,9 @@ host_test! {
         host.ok("touch /srv/in/go; rm /run/slow");
         host.until(&format!("test $({state} retryable | grep -c /srv/in/) = 2"));
         host.until("test -z \"$(podman ps --all --quiet)\"");
+        // each at the first go
+        let said = host.ok("cat /run/said");
+        assert!(!said.contains("is not gone yet"), "{said}");
         host.ok("test $(grep -c ends /run/asked) -ge 2; kill -TERM $(cat /run/pid)");
         host.until("! kill -0 $(cat /run/pid) 2>/dev/null");
         let said = host.ok(&format!("{RUN} long.toml --again in/a in/b"));

@@ -403,16 +403,18 @@ fn the_screen_is_shown_again_and_again_and_what_nobody_knows_is_a_warning() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let screens = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-    let child = Sleeper(child);
+    let mut screens = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut child = Sleeper(child);
     let mut at = Vec::new();
-    for screen in screens.take(2) {
+    for screen in screens.by_ref().take(2) {
         let told: Value = serde_json::from_str(&screen.unwrap()).unwrap();
         assert_eq!(told["schema"], 1, "{told}");
         at.push(told["at"].clone());
     }
-    drop(child);
     assert!(at[0] != at[1], "{at:?}");
+    // until nobody reads it any more
+    drop(screens);
+    crate::support::lab::await_that("it ends", || child.0.try_wait().unwrap().is_some());
 }
 
 #[test]

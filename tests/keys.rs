@@ -465,6 +465,8 @@ fn a_queue_that_is_away_is_tried_as_often_as_said() {
     until("it is known to be away", || seldom.0.log().contains("(57P01)"));
     let is_tried = |log: &str| log.contains("unwedge-runner: no connection: ");
     until("it was tried", || is_tried(&often.0.log()));
+    // and again
+    std::thread::sleep(std::time::Duration::from_secs(2));
     for (desk, _) in [&seldom, &often] {
         desk.db.close_to_others(false);
     }

@@ -36,7 +36,10 @@ pub fn status(settings: &Settings, asked: &cli::Status, json: bool) -> Result<Sa
         if !asked.watch {
             return Ok(Said { text, code: screen.grade().code() });
         }
-        out::print(&if json { text } else { format!("\x1b[H\x1b[2J{text}") })?;
+        let is_read = out::tell(&if json { text } else { format!("\x1b[H\x1b[2J{text}") })?;
+        if !is_read {
+            return Ok(Said { text: String::new(), code: screen.grade().code() });
+        }
         pause(AGAIN);
     }
 }

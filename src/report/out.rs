@@ -25,10 +25,18 @@ impl Colour {
 /// # Errors
 /// It could not be written, for another reason than that nobody reads it any more.
 pub fn print(text: &str) -> std::io::Result<()> {
+    tell(text).map(|_| ())
+}
+
+/// The same, for whoever goes on printing: whether anybody reads it still.
+///
+/// # Errors
+/// It could not be written, for another reason than that.
+pub fn tell(text: &str) -> std::io::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        done => done,
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        done => done.map(|()| true),
     }
 }
 
