@@ -180,8 +180,10 @@ host_test! {
         host.ok("touch /run/asked /run/slow; cd /srv; (setsid unwedge run --queue sqlite:///srv/queue.db --type long.toml --count 2 in/a in/b >/run/said 2>&1 & echo $! >/run/pid)");
         host.until("test $(podman ps --quiet | wc -l) = 2");
         let state = "cd /; unwedge jobs list --queue sqlite:///srv/queue.db --state";
-        // both at once: who looks after one has no business with what takes away the container of the other
-        host.ok("kill -KILL $(pgrep -x 'uj[0-9a-f]{12}')");
+        // one after the other: who looks after the second has no business with what takes away the container of the first
+        host.ok("pgrep -x 'uj[0-9a-f]{12}' >/run/helpers; kill -KILL $(head -n 1 /run/helpers)");
+        host.until("test $(grep -c begins /run/asked) -ge 1");
+        host.ok("kill -KILL $(tail -n 1 /run/helpers)");
         host.until("test $(grep -c begins /run/asked) -ge 2");
         host.ok(&format!("sleep 2; test $({state} running | grep -c /srv/in/) = 2"));
         assert!(!host.ok("cat /run/asked").contains("ends"));
