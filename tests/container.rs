@@ -73,7 +73,7 @@ host_test! {
         // an image is asked for where the type is read, not when a job waits for it
         kind(&host, "bare", "", "exit 0");
         let said = host.bash(&format!("{RUN} bare.toml in/a"));
-        assert!(said.code == Some(1) && said.stderr.contains("needs an image"), "{said:?}");
+        assert!(said.code == Some(2) && said.stderr.contains("needs an image"), "{said:?}");
     }
 }
 

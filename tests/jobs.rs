@@ -828,6 +828,10 @@ fn a_smoke_test_that_nobody_takes_says_so_and_leaves_nothing() {
             code == Some(1) && said.contains("nobody has done it in time, it is pending"),
             "{said}"
         );
+        assert!(
+            said.contains("no worker is there: ") && said.contains("; one is waited for"),
+            "{said}"
+        );
         assert_eq!(db.rows("SELECT type FROM unwedge_jobs"), [["kind"]]);
     }
 }

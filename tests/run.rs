@@ -1015,9 +1015,10 @@ fn what_a_command_of_a_run_said_is_kept_and_is_never_that_of_another_queue() {
     let (one, other) = (Db::file(), Db::file());
     let desk = Desk::new(&one);
     let file = desk.input("a", "x");
-    let logs = |queue: &str| {
+    let logs_of = |queue: &str, more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
         command.args(["jobs", "logs", "1", "--queue", queue]).env("HOME", desk.path("home"));
+        command.args(more);
         let output = command.env_remove("XDG_STATE_HOME").output().unwrap();
         format!(
             "{}{}",
@@ -1025,6 +1026,7 @@ fn what_a_command_of_a_run_said_is_kept_and_is_never_that_of_another_queue() {
             String::from_utf8_lossy(&output.stderr)
         )
     };
+    let logs = |queue: &str| logs_of(queue, &[]);
     let run = |queue: &str, words: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
         command
@@ -1036,10 +1038,12 @@ fn what_a_command_of_a_run_said_is_kept_and_is_never_that_of_another_queue() {
     };
     run(&desk.queue, "echo what it said; exit 1");
     assert_eq!(logs(&desk.queue), "== 1\nwhat it said\n");
+    let told = logs_of(&desk.queue, &["--try", "9"]);
+    assert!(told.contains("there is no try 9; there were 1"), "{told}");
     let another = Desk::new(&other).queue;
     run(&another, "exit 0");
     let told = logs(&another);
-    assert!(told.contains("nothing that it said is kept"), "{told}");
+    assert!(told.contains("that is not kept on this host"), "{told}");
     // of one that says much, half a MiB of its beginning and as much of its end
     let third = Db::file();
     let much = Desk::new(&third).queue;

@@ -187,7 +187,7 @@ host_test! {
         assert!(journal.contains("u.toml") && journal.contains("nothing of this type is taken here"), "{journal}");
         kind(&host, "copy", &script("", "echo two >$2"));
         let said = host.bash("cd /srv/in; unwedge jobs submit t c 2>&1");
-        assert!(said.code == Some(1) && said.stdout.contains("t.toml"), "{said:?}");
+        assert!(said.code == Some(2) && said.stdout.contains("t.toml"), "{said:?}");
         // what it had is what it does; a job that was put in elsewhere shows it
         host.ok("cp /etc/unwedge/jobs.d/copy.toml /srv/t.toml; cd /srv/in; unwedge jobs submit --wait /srv/t.toml c; grep -qx two /srv/out/c");
         let journal = host.ok("journalctl -b -q -o cat -u unwedge-runner");

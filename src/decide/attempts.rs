@@ -190,35 +190,25 @@ pub enum Output {
     Unseen(String),
 }
 
-/// What a command says when its storage or its network lets it down, as strerror(3) writes it.
-const SURROUNDINGS: [&str; 23] = [
+/// What a command says when its storage or its host lets it down, as strerror(3) writes it.
+const SURROUNDINGS: [&str; 13] = [
     "Transport endpoint is not connected",
     "Stale file handle",
     "Input/output error",
     "No space left on device",
     "Disk quota exceeded",
     "Read-only file system",
-    "Host is down",
-    "No route to host",
-    "Connection timed out",
-    "Connection refused",
-    "Connection reset by peer",
-    "Network is unreachable",
-    "Temporary failure in name resolution",
     "Cannot allocate memory",
     "Too many open files",
     // with "or address", too
     "No such device",
-    "Cannot send after transport endpoint shutdown",
-    "Software caused connection abort",
-    "Network is down",
     "Remote I/O error",
     "Resource temporarily unavailable",
     "Interrupted system call",
     "Key has expired",
 ];
 
-/// Those of them that tell of the way to another host, and of nothing that the job has to do with.
+/// What it says when there is no way to another host.
 const OF_THE_WAY: [&str; 10] = [
     "Host is down",
     "No route to host",
@@ -262,7 +252,8 @@ pub fn classify(seen: &Evidence) -> Outcome {
         return Outcome::Done;
     }
     // only of one that failed: a command may well print such words and succeed
-    if !seen.is_accepted && SURROUNDINGS.iter().any(|words| seen.said.contains(words)) {
+    let is_around = SURROUNDINGS.iter().any(|words| seen.said.contains(words));
+    if !seen.is_accepted && (is_around || tells_of_the_way(&seen.said)) {
         return Outcome::Not(Class::Infrastructure);
     }
     Outcome::Not(Class::Failed)

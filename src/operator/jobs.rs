@@ -112,6 +112,9 @@ pub fn logs(settings: &Settings, id: i64, nth: Option<i64>, at: &cli::QueueAt) -
     let (known, mark) = asking.ask(move |store| Ok((store.job(id)?, store.mark()?)))?;
     let (job, tries) = known.with_context(|| format!("job {id}: there is none"))?;
     let nth = match nth {
+        Some(nth) if !(1..=i64::from(job.tries)).contains(&nth) => {
+            bail!("job {id}: there is no try {nth}; there were {}", job.tries)
+        }
         Some(nth) => nth,
         None if job.tries == 0 => bail!("job {id}: it was not tried yet"),
         None => i64::from(job.tries),
@@ -129,11 +132,16 @@ pub fn logs(settings: &Settings, id: i64, nth: Option<i64>, at: &cli::QueueAt) -
     match read {
         Ok(said) => Ok(String::from_utf8_lossy(&said).into_owned().into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let worker = tries.iter().find(|it| it.nth == nth).map(|it| it.worker.as_str());
-            let who = worker.or(job.worker.as_deref()).unwrap_or("nobody");
-            bail!(
-                "job {id}, try {nth}: nothing that it said is kept on this host; it was made by {who}, and what it says, if anything, is kept once it has ended"
-            )
+            let ended = tries.iter().find(|it| it.nth == nth).map(|it| it.worker.as_str());
+            match (ended, job.worker.as_deref()) {
+                (Some(who), _) => bail!(
+                    "job {id}, try {nth}: it said nothing, or that is not kept on this host; it was made by {who}"
+                ),
+                (None, who) => bail!(
+                    "job {id}, try {nth}: what it says is kept once it has ended, where it is made: by {}",
+                    who.unwrap_or("nobody any more")
+                ),
+            }
         }
         Err(error) => Err(anyhow!("{}: {error}", text::path(&path))),
     }

@@ -14,7 +14,9 @@ use crate::config::job_type::JobType;
 use crate::queue::store::change::Change;
 use crate::queue::store::listing::{Job, Which};
 use crate::queue::store::{NewJob, Store};
+use crate::report::out;
 use crate::report::smoke as report;
+use crate::report::workers::NO_WORKER;
 use crate::sys::clock::{Deadline, Now, boottime, pause};
 
 /// How often it is asked whether it is over.
@@ -35,6 +37,11 @@ pub fn smoke(
         duration::parse(timeout).map_err(|why| wrong(format!("--timeout {timeout}: {why}")))?;
     let mut asking = Asking::making(settings, at.queue.as_deref())?;
     asking.ask(Store::now_ms).context("connect")?;
+    let workers = asking.ask(|store| store.all_workers(false))?;
+    if !workers.iter().any(|it| it.standing().takes_work()) {
+        // one may come
+        out::complain(&format!("{NO_WORKER}; one is waited for"));
+    }
     let start = boottime();
     let job = NewJob {
         kind: JobType::smoke().name,
