@@ -12,6 +12,7 @@ use unwedge::config::queue::Database as Place;
 use crate::pooler::{self, Pooler};
 use crate::store::Db;
 use crate::support::isolate;
+use crate::support::lab::await_within;
 
 /// Who the programs become.
 const NOBODY: u32 = 65534;
@@ -403,14 +404,9 @@ impl Desk {
 }
 
 /// Waits for something within a minute.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    panic!("not within a minute: {what}");
+#[track_caller]
+fn until(what: &str, is_so: impl FnMut() -> bool) {
+    await_within(std::time::Duration::from_secs(60), what, is_so);
 }
 
 #[test]

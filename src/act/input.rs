@@ -139,12 +139,8 @@ fn path_of(dir: &OwnedFd) -> PathBuf {
 }
 
 fn names(dir: &OwnedFd) -> Result<Vec<OsString>, Errno> {
-    let found = fs::read_dir(path_of(dir)).map_err(|error| errno(&error))?;
-    found.map(|it| it.map(|it| it.file_name()).map_err(|error| errno(&error))).collect()
-}
-
-fn errno(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
+    let found = fs::read_dir(path_of(dir)).map_err(place::errno)?;
+    found.map(|it| it.map(|it| it.file_name()).map_err(place::errno)).collect()
 }
 
 /// What lies aside is deleted if it is that version, and put back if not.

@@ -22,6 +22,8 @@ use crate::report::workers::NO_WORKER;
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::text;
 
+/// So many are put in or asked for at a time, each within its own limit.
+const AT_ONCE: usize = 1000;
 /// How often it is asked whether they are over.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
@@ -48,12 +50,13 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
     let mut asking =
         if asked.dry_run { Asking::to(settings, at)? } else { Asking::making(settings, at)? };
     // a dry run makes no queue
-    let (workers, refuses) = if asked.dry_run && !asking.is_made()? {
-        (Vec::new(), None)
-    } else {
+    let is_made = !asked.dry_run || asking.is_made()?;
+    let (workers, refuses) = if is_made {
         asking.ask(|store| {
             Ok((store.all_workers(false)?, store.refuses(env!("CARGO_PKG_VERSION"))?))
         })?
+    } else {
+        (Vec::new(), None)
     };
     let nobody = nobody_for(&kind, &workers, refuses.as_deref());
     let nobody = match nobody {
@@ -73,9 +76,9 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         bail!("{why}; nothing was put in");
     }
     if asked.dry_run {
-        if asking.is_made()? {
-            let all = all.clone();
-            asking.ask(move |store| store.known(&all))?;
+        for some in all.chunks(AT_ONCE).filter(|_| is_made) {
+            let some = some.to_vec();
+            asking.ask(move |store| store.known(&some))?;
         }
         return Ok(report::would(&all, nobody.as_deref(), json, now)?.into());
     }
@@ -146,9 +149,8 @@ fn nobody_for(kind: &JobType, workers: &[Worker], refuses: Option<&str>) -> Opti
     })
 }
 
-/// Some at a time, each within its own limit; number, and whether it is new.
+/// Number of each, and whether it is new.
 fn put(asking: &mut Asking, all: &[NewJob]) -> Result<Vec<(i64, bool)>> {
-    const AT_ONCE: usize = 1000;
     let mut put = Vec::with_capacity(all.len());
     for some in all.chunks(AT_ONCE) {
         let some = some.to_vec();

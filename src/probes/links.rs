@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-use super::family::Family;
 use super::mountinfo::MountTable;
 use crate::sys::text;
 
@@ -88,11 +87,8 @@ fn parts(path: &Path) -> Vec<OsString> {
 
 /// The storage that may hang on which a path lies. Asks the mount table, and touches nothing.
 fn remote(path: &Path, table: &MountTable) -> Option<String> {
-    let walk = table.walk(path);
-    let mount = walk.layers.last().or(walk.ancestors.last())?;
-    // whoever touches what is mounted on demand waits for that
-    let may_hang = Family::of(&mount.fstype).is_remote() || mount.fstype == "autofs";
-    (may_hang && mount.path != Path::new("/")).then(|| {
+    let mount = table.walk(path).lies_on()?;
+    (mount.may_hang() && mount.path != Path::new("/")).then(|| {
         format!("{} lies on {} ({})", text::path(path), text::path(&mount.path), mount.fstype)
     })
 }

@@ -116,6 +116,13 @@ pub enum TableError {
 }
 
 impl Mount {
+    /// Whether whoever touches it may wait for ever: what is reached over a network or served by a program, and what is
+    /// mounted on demand.
+    #[must_use]
+    pub fn may_hang(&self) -> bool {
+        Family::of(&self.fstype).is_remote() || self.fstype == "autofs"
+    }
+
     /// The value of `key=value` among the file system's options.
     #[must_use]
     pub fn super_option(&self, key: &str) -> Option<&str> {
@@ -148,6 +155,14 @@ pub struct Walk<'a> {
     pub ancestors: Vec<&'a Mount>,
     /// Mounts at the path itself, lowest first, as they are stacked; an automount trigger is none.
     pub layers: Vec<&'a Mount>,
+}
+
+impl<'a> Walk<'a> {
+    /// The mount that the path itself lies on.
+    #[must_use]
+    pub fn lies_on(&self) -> Option<&'a Mount> {
+        self.layers.last().or(self.ancestors.last()).copied()
+    }
 }
 
 impl MountTable {
@@ -286,7 +301,7 @@ fn settled(
 pub fn mount_points() -> Vec<MountPoint> {
     let table = read_bytes(Path::new(MOUNTINFO)).and_then(|bytes| parse(&bytes));
     let point = |mount: Mount| MountPoint {
-        may_hang: Family::of(&mount.fstype).is_remote() || mount.fstype == "autofs",
+        may_hang: mount.may_hang(),
         path: mount.path,
         fstype: mount.fstype,
     };

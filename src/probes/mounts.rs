@@ -126,8 +126,7 @@ pub enum Right {
 impl BindLook {
     /// Compares the cold directory with the mount that really contains it.
     fn find(spec: &BindSpec, table: &MountTable, connections: &Connections) -> Self {
-        let walk = table.walk(&spec.cold);
-        let on = walk.layers.last().or(walk.ancestors.last());
+        let on = table.walk(&spec.cold).lies_on();
         let right = match on {
             Some(on) if on.path == spec.base => Right::Known {
                 mount: Identity::from_table(on, connections),

@@ -88,8 +88,7 @@ fn mounted_at(dir: &Path) -> Option<Dev> {
 
 fn mount_of(dir: &Path) -> Option<Mount> {
     let table = mountinfo::once().ok()?;
-    let walk = table.walk(dir);
-    walk.layers.last().or(walk.ancestors.last()).map(|it| Mount::clone(it))
+    table.walk(dir).lies_on().cloned()
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

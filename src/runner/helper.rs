@@ -397,8 +397,7 @@ impl Job<'_> {
             },
             // its type allows that, or says that what is there already is right
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let meaning = report.exit_code.and_then(|code| order.kind.exit.get(&code));
-                let is_right = is_wanted || meaning == Some(&Meaning::Unchanged);
+                let is_right = is_wanted || says_unchanged(order, &report);
                 return Ok(match output.symlink_metadata() {
                     Ok(there) if is_right || there.len() == 0 => report,
                     Ok(_) => {
@@ -1135,15 +1134,20 @@ fn look(scratch: &Path, least: u64) -> Output {
     }
 }
 
+/// Whether a command said that what is there already is right.
+fn says_unchanged(order: &Order, report: &Report) -> bool {
+    let meaning = report.exit_code.and_then(|code| order.kind.exit.get(&code));
+    meaning == Some(&Meaning::Unchanged)
+}
+
 /// How large the result of a try that went well is. One that its type lets it leave out is empty, unless it says that
 /// what is there already is right.
 fn size(order: &Order, scratch: Option<&Path>, report: &Report) -> Option<u64> {
-    let meaning = report.exit_code.and_then(|code| order.kind.exit.get(&code));
     match fs::metadata(scratch?) {
         // what a directory holds is not looked through
         Ok(made) => made.is_file().then_some(made.len()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            (meaning != Some(&Meaning::Unchanged)).then_some(0)
+            (!says_unchanged(order, report)).then_some(0)
         }
         Err(_) => None,
     }

@@ -19,7 +19,6 @@ pub fn takes_files(dir: &Path) -> Result<(), Errno> {
 /// # Errors
 /// It is where it was; `EXIST` where something is there already.
 pub fn beside_none(from: &Path, to: &Path) -> Result<(), Errno> {
-    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // a file system that knows no such rename, as sshfs: a link does the same
         Err(Errno::INVAL | Errno::NOSYS) => match fs::hard_link(from, to).map_err(errno) {
@@ -35,6 +34,13 @@ pub fn beside_none(from: &Path, to: &Path) -> Result<(), Errno> {
         },
         done => done,
     }
+}
+
+/// What the system said.
+#[must_use]
+#[expect(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
+pub fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]

@@ -230,10 +230,16 @@ pub fn processes(prefix: &str) -> Vec<(i32, char)> {
 
 /// Polls until `condition` holds; fails with `what` after ten seconds.
 #[track_caller]
-pub fn await_that(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn await_that(what: &str, condition: impl FnMut() -> bool) {
+    await_within(Duration::from_secs(10), what, condition);
+}
+
+/// The same; fails after this time.
+#[track_caller]
+pub fn await_within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what}: not within 10 s");
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -29,11 +29,10 @@ pub fn words(path: &Path) -> String {
             }
         }
     }
-    if let Ok(table) = mountinfo::read(|_| false) {
-        let walk = table.walk(path);
-        if let Some(mount) = walk.layers.last().or(walk.ancestors.last()) {
-            said.push(format!("on {} ({})", text::path(&mount.path), mount.fstype));
-        }
+    if let Ok(table) = mountinfo::read(|_| false)
+        && let Some(mount) = table.walk(path).lies_on()
+    {
+        said.push(format!("on {} ({})", text::path(&mount.path), mount.fstype));
     }
     let holders = holders(path);
     if !holders.is_empty() {
