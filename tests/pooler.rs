@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +62,8 @@ impl Pooler {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while !dir.path().join(".s.PGSQL.6432").exists() {
+        // its socket has a name before it is listened on: what connects in between is refused
+        while UnixStream::connect(dir.path().join(".s.PGSQL.6432")).is_err() {
             assert!(process.try_wait().unwrap().is_none(), "the pooler does not start");
             std::thread::yield_now();
         }
