@@ -494,8 +494,12 @@ fn pgmq(packages: &Packages, database: &Database, version: i64) {
 
 fn good_job(_: &Packages, database: &Database, version: i64) {
     database.sql(&rebuilt("good_job"));
-    if version < 4 {
-        database.sql("ALTER TABLE good_jobs DROP COLUMN locked_by_id");
+    for (brought_by, column) in
+        [(4, "locked_by_id"), (3, "executions_count"), (3, "cron_at"), (2, "retried_good_job_id")]
+    {
+        if version < brought_by {
+            database.sql(&format!("ALTER TABLE good_jobs DROP COLUMN {column}"));
+        }
     }
 }
 
@@ -695,19 +699,30 @@ fn a_job_that_is_let_go_meanwhile_is_neither_lost_nor_counted_twice() {
 fn each_reading_goes_by_the_indexes_that_are_missed_where_they_are_not_there() {
     let test =
         "libraries::each_reading_goes_by_the_indexes_that_are_missed_where_they_are_not_there";
-    each(test, |fixture, packages, database| {
-        (fixture.install)(packages, database, fixture.versions[1]);
-        database.sql(&many(fixture.name).replace("1000000", "20000").replace("50000", "1000"));
-        database.sql("VACUUM ANALYZE");
-        let about = about(fixture, database, "postgres").unwrap();
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    for fixture in &ALL {
         let library = library::named(fixture.name).unwrap();
-        for any in library.indexes {
-            let goes = any.iter().any(|it| about.indexes.contains(*it));
-            assert!(goes, "{}: {any:?}: {:?}", fixture.name, about.indexes);
+        let [oldest, newest, _] = fixture.versions;
+        // where there are none that are missed, each version is read alike
+        let has_others = oldest != newest && !library.indexes.is_empty();
+        for version in [Some(newest), has_others.then_some(oldest)].into_iter().flatten() {
+            let database = &cluster.database();
+            (fixture.install)(&packages, database, version);
+            database.sql(&many(fixture.name).replace("1000000", "20000").replace("50000", "1000"));
+            database.sql("VACUUM ANALYZE");
+            let about = about(fixture, database, "postgres").unwrap();
+            let shown = format!("{} at {version}: {:?}", fixture.name, about.indexes);
+            for any in library.indexes {
+                // some came later, and are missed before
+                let missed = any.join(" or ");
+                let is_missed = about.facts.advice.iter().any(|it| it.contains(&missed));
+                let goes = any.iter().any(|it| about.indexes.contains(*it));
+                assert!(goes || (is_missed && version != newest), "{any:?}: {shown}");
+            }
+            // one of all rows is walked along for none of the open ones
+            assert!(!about.indexes.contains("index_good_jobs_on_created_at"), "{shown}");
         }
-        // one of all rows is walked along for none of the open ones
-        assert!(!about.indexes.contains("index_good_jobs_on_created_at"), "{:?}", about.indexes);
-    });
+    }
 }
 
 /// 1000000 done ones and 50000 waiting ones, put in by the library's own table.
@@ -810,6 +825,57 @@ fn what_comes_next_is_the_same_by_an_index_and_without() {
         database.sql(&format!("CREATE INDEX {} ON {schema}.{on} (priority, id)", sorted.index));
         assert_eq!([1, 10, 100].map(lists), by_it, "{}", fixture.name);
     });
+}
+
+#[test]
+fn what_waits_for_a_time_is_told_ahead_of_what_is_held_for_something_else() {
+    let test = "libraries::what_waits_for_a_time_is_told_ahead_of_what_is_held_for_something_else";
+    only(&["river", "pg-boss", "oban"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        // the time of twelve that are held was an hour ago; the last one waits for a minute
+        database.sql(match fixture.name {
+            "river" => {
+                "INSERT INTO river_job (kind, args, state, scheduled_at)
+                     SELECT 'k', '{}', (CASE WHEN g > 12 THEN 'scheduled' ELSE 'pending' END)::river_job_state,
+                         now() + CASE WHEN g > 12 THEN interval '1 min' ELSE interval '-1 h' END FROM generate_series(1, 13) g"
+            }
+            "oban" => {
+                "INSERT INTO oban_jobs (worker, state, scheduled_at)
+                     SELECT 'k', (CASE WHEN g > 12 THEN 'scheduled' ELSE 'suspended' END)::oban_job_state,
+                         timezone('UTC', now() + CASE WHEN g > 12 THEN interval '1 min' ELSE interval '-1 h' END) FROM generate_series(1, 13) g"
+            }
+            _ => {
+                "INSERT INTO pgboss.queue (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds,
+                     deletion_seconds, partition, table_name) VALUES ('t', 'standard', 2, 0, false, 900, 1209600, 604800, false, 'job_common');
+                 INSERT INTO pgboss.job (name, blocked, start_after)
+                     SELECT 't', g <= 12, now() + CASE WHEN g > 12 THEN interval '1 min' ELSE interval '-1 h' END FROM generate_series(1, 13) g"
+            }
+        });
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [0, 0, 13, 0], "{facts:?}");
+        let in_seconds =
+            |job: &Job| Some(job.not_before_utc_ms?.saturating_sub(facts.at_utc_ms).div_ceil(1000));
+        let until: Vec<Option<u64>> = facts.cooling.iter().map(in_seconds).collect();
+        assert!(until.len() == 10 && matches!(until[0], Some(50..=60)), "{facts:?}");
+        // nobody knows when what is held is let go
+        assert!(until[1..].iter().all(Option::is_none), "{facts:?}");
+    });
+}
+
+#[test]
+fn what_has_no_try_left_at_oban_is_taken_by_nobody() {
+    let test = "libraries::what_has_no_try_left_at_oban_is_taken_by_nobody";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    let fixture = ALL.iter().find(|it| it.name == "oban").unwrap();
+    // before 12 its tables may be those of one that takes it
+    for (version, expected) in [(14, [0, 0, 1, 0]), (12, [0, 0, 1, 0]), (11, [0, 1, 0, 0])] {
+        let database = &cluster.database();
+        (fixture.install)(&packages, database, version);
+        database.sql("INSERT INTO oban_jobs (worker, attempt, max_attempts) VALUES ('k', 3, 3)");
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), expected, "{version}: {facts:?}");
+        assert_eq!(facts.next.len(), usize::from(version < 12), "{version}: {facts:?}");
+    }
 }
 
 #[test]
@@ -1095,6 +1161,67 @@ fn a_job_whose_lock_is_another_ones_just_now_is_nothing_that_could_be_taken() {
 }
 
 #[test]
+fn a_job_behind_one_of_its_lock_whose_time_is_to_come_is_nothing_that_could_be_taken() {
+    let test = "libraries::a_job_behind_one_of_its_lock_whose_time_is_to_come_is_nothing_that_could_be_taken";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    let fixture = ALL.iter().find(|it| it.name == "procrastinate").unwrap();
+    // since 3.3 the priority says which of a lock comes first, before that the number
+    for (before, expected, next) in
+        [("03.03", [2, 0, 3, 0], vec!["3", "5"]), ("99", [1, 0, 4, 0], vec!["5"])]
+    {
+        let database = &cluster.database();
+        for file in packages.files("venv/lib/python*/site-packages/procrastinate/sql/migrations") {
+            if file.file_name().unwrap() < std::ffi::OsStr::new(before) {
+                database.sql(&fs::read_to_string(&file).unwrap());
+            }
+        }
+        database.sql(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, priority, scheduled_at)
+                 VALUES ('q', 't', 'a', 0, now() + interval '1 h'), ('q', 't', 'a', 0, NULL), ('q', 't', 'b', 0, NULL),
+                     ('q', 't', 'b', 5, now() + interval '1 h'), ('q', 't', NULL, 0, NULL);
+             UPDATE procrastinate_events SET at = at - interval '1 h' WHERE job_id IN (1, 2, 4)",
+        );
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), expected, "{before}: {facts:?}");
+        let ids = |jobs: &[Job]| jobs.iter().map(|it| it.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&facts.next), next, "{before}: {facts:?}");
+        assert!(facts.oldest_pending_ms.unwrap() < 600_000, "{before}: {facts:?}");
+        // those that the others wait for wait for a time themselves
+        assert_eq!(ids(&facts.cooling[..2]), ["1", "4"], "{before}: {facts:?}");
+        assert!(facts.cooling[..2].iter().all(|it| it.not_before_utc_ms.is_some()));
+        assert!(facts.cooling[2..].iter().all(|it| it.not_before_utc_ms.is_none()));
+        // and its own function takes these, and no other
+        let take = "SELECT coalesce(id::text, '') FROM procrastinate_fetch_job_v2(NULL, NULL)";
+        for id in next.iter().chain(&[""]) {
+            assert_eq!(database.value(take), *id, "{before}");
+        }
+    }
+}
+
+#[test]
+fn a_job_whose_named_queue_is_busy_waits_until_that_is_not() {
+    let test = "libraries::a_job_whose_named_queue_is_busy_waits_until_that_is_not";
+    only(&["graphile-worker"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql(
+            "SELECT graphile_worker.add_job('t', '{}', q) FROM (VALUES ('busy'), ('busy'), ('idle'), (NULL)) AS r (q);
+             UPDATE graphile_worker._private_jobs SET locked_at = now() WHERE id = (SELECT min(id) FROM graphile_worker._private_jobs);
+             UPDATE graphile_worker._private_job_queues SET locked_at = now() WHERE queue_name = 'busy'",
+        );
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [2, 0, 1, 1], "{facts:?}");
+        assert_eq!((facts.next.len(), facts.cooling.len()), (2, 1), "{facts:?}");
+        assert_eq!(facts.cooling[0].not_before_utc_ms, None, "{facts:?}");
+        database.sql(
+            "UPDATE graphile_worker._private_jobs SET locked_at = NULL;
+             UPDATE graphile_worker._private_job_queues SET locked_at = NULL",
+        );
+        let facts = about(fixture, database, "postgres").unwrap().facts;
+        assert_eq!(State::ALL.map(|it| facts.count(it)), [4, 0, 0, 0], "{facts:?}");
+    });
+}
+
+#[test]
 fn what_no_text_of_a_database_can_be_makes_no_queue_unknown() {
     let test = "libraries::what_no_text_of_a_database_can_be_makes_no_queue_unknown";
     only(&["solid-queue"], test, |fixture, packages, database| {
@@ -1375,6 +1502,82 @@ fn a_version_that_nobody_has_looked_at_is_unknown_and_never_empty() {
         let look = queue::look(&queue(fixture, &new.url("postgres")));
         assert!(matches!(look, QueueLook::Unknown { .. }), "{look:?}");
     }
+}
+
+#[test]
+fn the_version_of_another_line_of_rivers_is_none_of_its_jobs() {
+    let test = "libraries::the_version_of_another_line_of_rivers_is_none_of_its_jobs";
+    only(&["river"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql("INSERT INTO river_migration (line, version) VALUES ('pro', 99)");
+        assert_eq!(about(fixture, database, "postgres").unwrap().version, fixture.versions[1]);
+    });
+}
+
+#[test]
+fn nobody_is_sent_straight_to_que_2() {
+    let test = "libraries::nobody_is_sent_straight_to_que_2";
+    only(&["que"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[2]);
+        for version in [3, 4] {
+            database.sql(&format!("COMMENT ON TABLE que_jobs IS '{version}'"));
+            let why = about(fixture, database, "postgres").unwrap_err();
+            assert!(why.contains(&format!("of version {version}, and")), "{why}");
+            assert!(why.contains("update Que to 1.4, not yet to 2"), "{why}");
+            assert!(why.ends_with("Que.migrate!(version: 5)"), "{why}");
+        }
+    });
+}
+
+#[test]
+fn good_job_is_told_each_major_version_that_is_on_the_way() {
+    let test = "libraries::good_job_is_told_each_major_version_that_is_on_the_way";
+    let (Some(cluster), Some(packages)) = (cluster(test), Packages::of(test)) else { return };
+    let fixture = ALL.iter().find(|it| it.name == "good-job").unwrap();
+    let by_one = "one major version at a time, to 1.99, 2.99 and 3.99, and in its application";
+    for (version, way) in [(3, "update GoodJob to 3.99 first"), (2, by_one), (1, by_one)] {
+        let database = &cluster.database();
+        (fixture.install)(&packages, database, version);
+        let why = about(fixture, database, "postgres").unwrap_err();
+        assert!(why.contains(&format!("are of version {version}, and")), "{why}");
+        assert!(why.contains(way), "{why}");
+        if version == 3 {
+            // what 2 brought last
+            database.sql("DROP TABLE good_job_processes");
+            let why = about(fixture, database, "postgres").unwrap_err();
+            assert!(why.contains("are of version 2, and") && why.contains(by_one), "{why}");
+        }
+    }
+}
+
+#[test]
+fn what_brings_oban_up_to_date_names_the_schema_that_it_lives_in() {
+    let test = "libraries::what_brings_oban_up_to_date_names_the_schema_that_it_lives_in";
+    only(&["oban"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[2]);
+        let why = about(fixture, database, "postgres").unwrap_err();
+        assert!(why.contains("Oban.Migration.up(prefix: \"public\")"), "{why}");
+        database.sql("ALTER SCHEMA public RENAME TO jobs; CREATE SCHEMA public");
+        let mut asked = queue(fixture, &database.url("postgres"));
+        let Adapter::Library(read) = &mut asked.adapter else { panic!() };
+        read.schema = Some("jobs".to_owned());
+        let Fault(why) = queue::about_library(&asked).unwrap_err();
+        assert!(why.contains("Oban.Migration.up(prefix: \"jobs\")"), "{why}");
+    });
+}
+
+#[test]
+fn what_brings_solid_queue_up_to_date_is_told_for_a_database_of_its_own_too() {
+    let test =
+        "libraries::what_brings_solid_queue_up_to_date_is_told_for_a_database_of_its_own_too";
+    only(&["solid-queue"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[2]);
+        let why = about(fixture, database, "postgres").unwrap_err();
+        for command in ["install:migrations && ", "install:migrations DATABASE=NAME && "] {
+            let command = format!("bin/rails solid_queue:{command}bin/rails db:migrate");
+            assert!(why.contains(&command), "{why}");
+        }
+    });
 }
 
 #[test]
@@ -1750,7 +1953,7 @@ fn what_solid_queue_lets_go_as_soon_as_a_worker_is_up_could_be_taken() {
             (ids(&facts.next), ids(&facts.cooling)),
             (
                 ["2", "3", "4", "6"].map(str::to_owned).to_vec(),
-                ["5", "1"].map(str::to_owned).to_vec()
+                ["1", "5"].map(str::to_owned).to_vec()
             )
         );
         assert_eq!(facts.oldest_pending_ms.unwrap() / 60_000, 4, "{facts:?}");
@@ -1846,6 +2049,25 @@ fn a_library_whose_migrations_another_tool_makes_is_read_by_what_its_tables_have
 }
 
 #[test]
+fn a_column_of_ones_own_makes_no_later_version_where_a_library_tells_its_own_by_columns() {
+    let test = "libraries::a_column_of_ones_own_makes_no_later_version_where_a_library_tells_its_own_by_columns";
+    only(&["river"], test, |fixture, packages, database| {
+        (fixture.install)(packages, database, fixture.versions[1]);
+        database.sql("ALTER TABLE river_job ADD COLUMN tenant text");
+        // where its version is said, nobody asks
+        about(fixture, database, "postgres").unwrap();
+        database.sql("DROP TABLE river_migration");
+        let why = about(fixture, database, "postgres").unwrap_err();
+        assert!(why.contains("columns that version 7 has not: tenant;"), "{why}");
+        assert!(why.contains("name those that are your own as [queue.library] columns"), "{why}");
+        let mut asked = queue(fixture, &database.url("postgres"));
+        let Adapter::Library(library) = &mut asked.adapter else { panic!() };
+        library.columns = vec!["tenant".to_owned()];
+        assert_eq!(queue::about_library(&asked).unwrap().version, 7);
+    });
+}
+
+#[test]
 fn what_its_library_brings_up_to_date_no_more_is_not_told_to_be_brought_up_to_date() {
     let test = "libraries::what_its_library_brings_up_to_date_no_more_is_not_told_to_be_brought_up_to_date";
     only(&["pg-boss"], test, |fixture, packages, database| {
@@ -1889,10 +2111,12 @@ fn a_function_that_somebody_made_is_never_run_with_the_readers_rights() {
     each(test, |fixture, packages, database| {
         (fixture.install)(packages, database, fixture.versions[1]);
         let _held = plant(fixture, database);
-        // each fits better than the server's own
-        for (name, of) in
-            [("lower", "varchar"), ("pg_get_indexdef", "regclass"), ("isfinite", "anyelement")]
-        {
+        // each fits better than the server's own, and the last is asked for of each library
+        for (name, of) in [
+            ("lower", "varchar"),
+            ("pg_get_indexdef", "regclass"),
+            ("array_remove", "text[], text"),
+        ] {
             database.sql(&format!(
                 "CREATE FUNCTION public.{name}({of}) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'run with your rights'; END $$"
             ));

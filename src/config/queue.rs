@@ -245,6 +245,8 @@ pub struct TableMap {
     pub rescue: Option<Rescue>,
     /// The time zone of times that are stored without one. Default UTC.
     pub zone: String,
+    /// Which of the running rows are this host's, as a condition of SQL; none: all are. Of our own queue alone.
+    pub of_here: Option<String>,
 }
 
 /// The values of the status column. A value that is in none of them makes the queue unknown.

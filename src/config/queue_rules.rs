@@ -299,6 +299,7 @@ fn table_map(check: &mut Checker<'_>, at: &KeyPath, written: TableFragment) -> T
         hold_back: written.hold_back.map(|it| check.word(&at.key("hold_back"), &it)),
         rescue: written.rescue.map(|it| rescue(check, &at.key("rescue"), it)),
         zone: written.zone.map_or_else(utc, |it| check.word(&at.key("zone"), &it)),
+        of_here: None,
     }
 }
 

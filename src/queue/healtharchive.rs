@@ -46,5 +46,6 @@ pub fn map() -> TableMap {
         hold_back: None,
         rescue: None,
         zone: utc(),
+        of_here: None,
     }
 }

@@ -47,6 +47,13 @@ impl Fault {
     fn new(why: impl Into<String>) -> Self {
         Self(why.into())
     }
+
+    /// Whether it is that the file of a queue is damaged: another look finds the same.
+    #[must_use]
+    pub fn is_of_a_damaged_file(&self) -> bool {
+        // SQLITE_CORRUPT and SQLITE_NOTADB, as SQLite words them
+        ["disk image is malformed", "file is not a database"].iter().any(|it| self.0.contains(it))
+    }
 }
 
 /// Looks into the queue; returns when there is an answer or `[queue] timeout` has passed.

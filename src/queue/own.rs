@@ -1,12 +1,16 @@
-//! The map of our own table (`store`), for everything that was built for the tables of others.
+//! The map of our own table (`store`), for everything that was built for the tables of others. It tells which host each
+//! worker is on, and so what runs on this one.
 
 use crate::config::queue::{Infra, OrderBy, Place, States, TableMap};
 use crate::config::utc;
+use crate::probes::witness;
 
 /// Its map.
 pub fn map() -> TableMap {
     let place = |column: &str| Place { column: column.to_owned(), keys: Vec::new() };
     let words = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    // as every SQL writes a text
+    let host = witness::host().replace('\'', "''");
     let by =
         |column: &str, descending| OrderBy { column: column.to_owned(), descending, nulls: None };
     TableMap {
@@ -36,5 +40,8 @@ pub fn map() -> TableMap {
         hold_back: None,
         rescue: None,
         zone: utc(),
+        of_here: Some(format!(
+            "worker IN (SELECT w.id FROM unwedge_workers w WHERE w.host = '{host}')"
+        )),
     }
 }

@@ -66,8 +66,12 @@ pub fn connect(server: &Server, queue: &Queue) -> Result<Client, Fault> {
         let mend = error.code().and_then(|code| mend_of_connecting(server, code));
         Fault(format!("no connection: {}{}", said(&error), mend.unwrap_or_default()))
     })?;
-    let told =
-        client.simple_query("SELECT pg_is_in_recovery()").map_err(|error| Fault(said(&error)))?;
+    // the first question has its limits, too, and may write nothing; a function of that name elsewhere is not meant
+    let question = format!(
+        "START TRANSACTION READ ONLY{}; SELECT pg_catalog.pg_is_in_recovery(); COMMIT",
+        settings(queue, "UTC")
+    );
+    let told = client.simple_query(&question).map_err(|error| Fault(said(&error)))?;
     if first_value(&told).as_deref() == Some("t") {
         return Err(Fault::new(
             "this server is a standby, of which nobody knows how late it is: name the primary in [queue] url",

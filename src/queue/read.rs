@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 
 use super::cells::Cell;
 use super::sql::{Dialect, Statement, Table};
-use super::statements::{ROWS_WITHOUT_INDEX, Scan, Statements, Which};
+use super::statements::{ROWS_WITHOUT_INDEX, Scan, Statements, Which, running_max};
 use super::{Fault, hold_back, millis};
 use crate::config::queue::{Queue, TableMap};
-use crate::probes::jobs::{
-    InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
-};
+use crate::probes::jobs::{InfraErrors, Job, QueueFacts, Rescue, Since, State, plain_path};
 
 /// An open database.
 pub trait Session {
@@ -71,7 +69,7 @@ pub fn facts_of(
     let mut lists = Lists::of(map, &session.rows(&statements.lists()?).map_err(explained)?)?;
     let mut list = |which| lists.jobs.remove(&which).unwrap_or_default();
     let (running, next, cooling) = (list(Which::Running), list(Which::Next), list(Which::Cooling));
-    refuse_too_many(running.len())?;
+    refuse_too_many(running.len(), running_max(map))?;
     advice.extend(odd_outputs(lists.odd_outputs));
     Ok(QueueFacts {
         queue: String::new(),
@@ -98,10 +96,10 @@ pub fn facts_of(
 }
 
 /// A list that is cut short would be taken for all that runs.
-pub fn refuse_too_many(running: usize) -> Result<(), Fault> {
-    if running > RUNNING_MAX {
+pub fn refuse_too_many(running: usize, most: usize) -> Result<(), Fault> {
+    if running > most {
         return Err(Fault(format!(
-            "more than {RUNNING_MAX} jobs are running, and each is looked at: have rows that nobody is at taken back, or let fewer run at a time"
+            "more than {most} jobs are running, and each is looked at: have rows that nobody is at taken back, or let fewer run at a time"
         )));
     }
     Ok(())

@@ -10,6 +10,9 @@ use crate::probes::jobs::RUNNING_MAX;
 
 /// How many rows are looked through for unknown states where an index serves the counts, and lists no states.
 pub const ROWS_WITHOUT_INDEX: u32 = 20_000;
+/// Most running rows that are read of a queue of our own, of which a runner takes up to a thousand of a type at once; with
+/// paths of 250 bytes that is still within the mebibyte that an answer may have.
+const OWN_RUNNING_MAX: usize = 2_500;
 /// What the walk from state to state is called: no name of a table, which it would stand for.
 const HOP: &str = "\"hop of unwedge\"";
 
@@ -82,6 +85,7 @@ impl Statements<'_> {
         let (mut to, map) = (self.writer(), self.map);
         let status = self.status();
         let active = self.active(&mut to)?;
+        let elsewhere = self.is_elsewhere(&mut to)?;
         let pending = to.status_is(&status, &map.status, &map.states.pending)?;
         let retryable = to.status_is(&status, &map.status, &map.states.retryable)?;
         let cooling = self.is_cooling(&mut to)?;
@@ -102,7 +106,7 @@ impl Statements<'_> {
              count(*) FILTER (WHERE no_time), {now} \
              FROM (SELECT CASE WHEN {pending} THEN 0 WHEN {retryable} THEN 1 ELSE 2 END AS k, \
              {cooling} AS cooling, {created} AS created, {infra} AS infra, {stale} AS stale, \
-             {no_time} AS no_time FROM {from} WHERE {active}) AS q"
+             {no_time} AS no_time FROM {from} WHERE {active} AND NOT {elsewhere}) AS q"
         );
         Ok(to.finish(text))
     }
@@ -129,11 +133,15 @@ impl Statements<'_> {
         let retryable = to.status_is(&status, &map.status, &map.states.retryable)?;
         let waiting: Vec<String> = [&map.states.pending[..], &map.states.retryable[..]].concat();
         let (states, order, limit) = match which {
-            Which::Running => (map.states.running.clone(), own(&map.id), RUNNING_MAX + 1),
+            Which::Running => (map.states.running.clone(), own(&map.id), running_max(map) + 1),
             Which::Next => (waiting, self.order()?, self.next_jobs()),
             Which::Cooling => (waiting, format!("6, {}", own(&map.id)), self.next_jobs()),
         };
         let these = to.status_is(&status, &map.status, &states)?;
+        let these = match &map.of_here {
+            Some(of_here) if which == Which::Running => format!("{these} AND {of_here}"),
+            Some(_) | None => these,
+        };
         let condition = match which {
             Which::Running => "TRUE".to_owned(),
             Which::Next => format!("NOT {}", self.is_cooling(to)?),
@@ -213,8 +221,16 @@ impl Statements<'_> {
         to.status_is(&self.status(), &self.map.status, &active)
     }
 
+    /// Whether a row runs, and on another host.
+    fn is_elsewhere(&self, to: &mut Writer<'_>) -> Result<String, Fault> {
+        let map = self.map;
+        let Some(of_here) = &map.of_here else { return Ok("FALSE".to_owned()) };
+        let runs = to.status_is(&self.status(), &map.status, &map.states.running)?;
+        Ok(format!("({runs} AND NOT {of_here})"))
+    }
+
     fn next_jobs(&self) -> usize {
-        usize::try_from(self.queue.next_jobs).unwrap_or(RUNNING_MAX)
+        usize::try_from(self.queue.next_jobs).unwrap_or(usize::MAX)
     }
 
     /// Before when a job is not taken: what is stored, what the worker computes, or the later of both.
@@ -282,6 +298,11 @@ impl Statements<'_> {
         by.push(own(&self.map.id));
         Ok(by.join(", "))
     }
+}
+
+/// Most running rows that are read; where there are more the queue is unknown.
+pub fn running_max(map: &TableMap) -> usize {
+    if map.of_here.is_some() { OWN_RUNNING_MAX } else { RUNNING_MAX }
 }
 
 /// A column of the table to sort by. Without the table's name it would be the column of the answer that

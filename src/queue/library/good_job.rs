@@ -33,10 +33,12 @@ pub const LIBRARY: Library = Library {
     ],
     newer: &[],
     version: Version {
+        // by what the last of each brought
         ask: "SELECT CASE WHEN to_regclass('{schema}.good_jobs') IS NULL THEN NULL \
-              WHEN (SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass('{schema}.good_jobs') \
-              AND attname IN ('executions_count', 'locked_by_id') AND NOT attisdropped) < 2 THEN 3 \
-              ELSE 4 END",
+              WHEN count(*) FILTER (WHERE attname IN ('executions_count', 'locked_by_id')) = 2 THEN 4 \
+              WHEN count(*) FILTER (WHERE attname = 'retried_good_job_id') = 0 THEN 1 \
+              WHEN count(*) FILTER (WHERE attname = 'cron_at') = 0 OR to_regclass('{schema}.good_job_processes') IS NULL THEN 2 ELSE 3 END \
+              FROM pg_attribute WHERE attrelid = to_regclass('{schema}.good_jobs') AND attnum > 0 AND NOT attisdropped",
         from: 4,
         to: 4,
         columns: &[
@@ -67,16 +69,22 @@ pub const LIBRARY: Library = Library {
             "state",
             "updated_at",
         ],
-        // 4 brings none of the migrations before its own
+        // none brings the migrations of the one before
         older: "update GoodJob to 3.99 first, and in its application: bin/rails g good_job:update && bin/rails db:migrate; then to 4, \
                 once bin/rails runner 'p GoodJob.v4_ready?' says true",
-        cut: None,
+        cut: Some((
+            3,
+            "update GoodJob one major version at a time, to 1.99, 2.99 and 3.99, and in its application with each: \
+             bin/rails g good_job:update && bin/rails db:migrate; then to 4, once bin/rails runner 'p GoodJob.v4_ready?' says true",
+        )),
         unsaid: None,
     },
     parts: None,
     from: "{schema}.good_jobs j",
     ahead: None,
-    // one that is to be tried again is said to be so while its work still goes on: who has it is said until that ends
+    // one that is to be tried again is said to be so while its work still goes on: who has it is said until that ends. One that was
+    // begun runs though nobody is said to have it: the others take a process for gone whose connection that listens is gone, or that
+    // was silent for 5 min, and empty that of all that it is at, which may go on
     running: "finished_at IS NULL AND (performed_at IS NOT NULL OR locked_by_id IS NOT NULL)",
     waiting: "finished_at IS NULL AND performed_at IS NULL AND locked_by_id IS NULL",
     // one that was tried again as a row of its own, as jobs once were, is done with

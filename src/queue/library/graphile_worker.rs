@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use super::{Library, Relation, Rescue, Row, Taken, Version};
 
+/// The named queues of which a job is at work: of each one is taken at a time. Asked once, as no index has those.
+const BUSY: &str = "busy AS MATERIALIZED (SELECT queue_name FROM {schema}.jobs WHERE locked_at IS NOT NULL AND queue_name IS NOT NULL)";
+
 /// How it is read. The version is that of its migrations, which 0.16 brought to 17.
 pub const LIBRARY: Library = Library {
     name: "graphile-worker",
@@ -15,6 +18,7 @@ pub const LIBRARY: Library = Library {
             "jobs",
             &[
                 "id",
+                "queue_name",
                 "task_identifier",
                 "priority",
                 "run_at",
@@ -37,7 +41,7 @@ pub const LIBRARY: Library = Library {
     },
     parts: None,
     from: "{schema}.jobs",
-    ahead: None,
+    ahead: Some(BUSY),
     running: "locked_at IS NOT NULL",
     waiting: "locked_at IS NULL AND attempts < max_attempts",
     dead: Some(
@@ -53,7 +57,8 @@ pub const LIBRARY: Library = Library {
         arguments: None,
         started: "locked_at",
         until: "run_at",
-        held: "false",
+        // most have no name of a queue
+        held: "queue_name IS NOT NULL AND queue_name IN (SELECT queue_name FROM busy)",
         again: "attempts > 0",
         tries: "attempts",
         since: "run_at",
@@ -69,5 +74,5 @@ pub const LIBRARY: Library = Library {
         taken: Taken::AfterStart(Duration::from_secs(4 * 3600)),
     },
     unknown: "where a job writes: its view does not show what jobs were put in with. With a local queue, jobs that its worker has \
-              fetched and not begun count as running. A job whose named queue is busy counts as one that could be taken",
+              fetched and not begun count as running",
 };

@@ -168,8 +168,13 @@ pub enum Unsaid {
         /// The words, with the statement and `{told}` in it.
         mend: &'static str,
     },
-    /// Its library allows that: the version by what there is, as a question of one whole number.
-    ByParts(&'static str),
+    /// Its library allows that: the version by what there is.
+    ByParts {
+        /// A question of one whole number.
+        ask: &'static str,
+        /// The columns that tables have which are read: another one is a later version's.
+        columns: &'static [&'static str],
+    },
 }
 
 /// A relation that is gone through as a whole.

@@ -11,23 +11,37 @@ pub const LIBRARY: Library = Library {
     schema: "public",
     reads: &[Relation {
         name: "oban_jobs",
-        columns: &["id", "state", "queue", "priority", "scheduled_at", "attempt", "attempted_at"],
+        columns: &[
+            "id",
+            "state",
+            "queue",
+            "priority",
+            "scheduled_at",
+            "attempt",
+            "max_attempts",
+            "attempted_at",
+        ],
         shown: &["args"],
         unless: None,
     }],
-    newer: &[Newer {
-        name: "suspended",
-        from: 14,
-        then: "state = 'suspended'",
-        // earlier versions may have no such state; as a text it takes half as long again
-        before: "state::text = 'suspended'",
-    }],
+    newer: &[
+        Newer {
+            name: "suspended",
+            from: 14,
+            then: "state = 'suspended'",
+            // earlier versions may have no such state; as a text it takes half as long again
+            before: "state::text = 'suspended'",
+        },
+        // 12 came with 2.17, and one before 2.13, as 2.15.0, takes these, too
+        Newer { name: "spent", from: 12, then: "attempt >= max_attempts", before: "false" },
+    ],
     version: Version {
         ask: "SELECT obj_description(to_regclass('{schema}.oban_jobs'), 'pg_class')",
         from: 9,
         to: 14,
         columns: &[],
-        older: "update Oban, and in its application, with a migration that calls Oban.Migration.up(): mix ecto.migrate",
+        // without a prefix it makes a second table in public, of which Oban knows nothing
+        older: "update Oban, and in its application, with a migration that calls Oban.Migration.up(prefix: {schema}): mix ecto.migrate",
         // Oban goes by this comment itself: one that says too much keeps its migrations from being run
         cut: None,
         unsaid: Some(Unsaid::Lost {
@@ -56,8 +70,8 @@ pub const LIBRARY: Library = Library {
         started: "attempted_at",
         // whatever stands as available is taken, whenever it was to be
         until: "CASE WHEN state <> 'available' THEN scheduled_at END",
-        // where it stands among the states depends on who made it
-        held: "{suspended}",
+        // where it stands among the states depends on who made it; what has no try left is taken by nobody, whatever its state
+        held: "{suspended} OR {spent}",
         again: "attempt > 0",
         tries: "attempt",
         since: "scheduled_at",
@@ -77,5 +91,6 @@ pub const LIBRARY: Library = Library {
         taken: Taken::AfterStart(Duration::from_secs(3600)),
     },
     unknown: "whether a queue is paused: its jobs count as some that could be taken; and what Lifeline's rescue_after says: a job is \
-              called stale after [queue] stale_after, an hour by itself, all the same",
+              called stale after [queue] stale_after, an hour by itself, all the same. Before version 12 a job that has no try left counts as \
+              one that could be taken",
 };

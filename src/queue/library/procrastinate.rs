@@ -5,10 +5,19 @@ use std::time::Duration;
 
 use super::{Library, Relation, Rescue, Row, Taken, Version, Whole};
 
-/// Whether none of the same lock is at work. It is asked once, not for each row.
+/// Of each lock the one that comes first, where its time is still to come: the others wait for it. Since 3.3 the priority goes
+/// first, which the function says that fetches jobs; before that the number alone.
+const PARKED: &str = "parked AS MATERIALIZED (SELECT id, lock FROM (SELECT DISTINCT ON (lock) id, lock, scheduled_at \
+    FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND lock IN \
+        (SELECT lock FROM {schema}.procrastinate_jobs WHERE status = 'todo' AND scheduled_at > now() AND lock IS NOT NULL) \
+    ORDER BY lock, CASE WHEN (SELECT strpos(prosrc, 'other_jobs.priority') > 0 FROM pg_proc \
+        WHERE oid = to_regproc('{schema}.procrastinate_fetch_job_v2')) THEN priority END DESC, id) AS h WHERE scheduled_at > now())";
+
+/// Whether none of the same lock is at work, nor one ahead of it whose time is still to come. It is asked once, not for each row.
 macro_rules! unlocked {
     () => {
-        "(lock IS NULL OR lock NOT IN (SELECT lock FROM {schema}.procrastinate_jobs WHERE status = 'doing' AND lock IS NOT NULL))"
+        "(lock IS NULL OR (lock NOT IN (SELECT lock FROM {schema}.procrastinate_jobs WHERE status = 'doing' AND lock IS NOT NULL) \
+         AND (lock NOT IN (SELECT lock FROM parked) OR id IN (SELECT id FROM parked))))"
     };
 }
 
@@ -70,8 +79,8 @@ pub const LIBRARY: Library = Library {
     },
     parts: None,
     from: "{schema}.procrastinate_jobs j",
+    ahead: Some(PARKED),
     // in this form the index of locks serves it, and no other has these rows
-    ahead: None,
     running: "status = 'doing'",
     waiting: "status = 'todo'",
     dead: Some("SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'"),
@@ -85,7 +94,7 @@ pub const LIBRARY: Library = Library {
         arguments: Some("args"),
         started: "(SELECT max(at) FROM {schema}.procrastinate_events e WHERE e.job_id = j.id AND e.type = 'started')",
         until: "scheduled_at",
-        // one of the same lock is at work
+        // one of the same lock is at work, or comes first
         held: concat!("NOT ", unlocked!()),
         again: "attempts > 0",
         tries: "attempts",
@@ -111,5 +120,7 @@ pub const LIBRARY: Library = Library {
         by: "a task of the application's that calls retry_job for get_stalled_jobs, where there is one,",
         taken: Taken::AfterSilence(Duration::from_secs(30)),
     },
-    unknown: "how many failed for good, where there are more than 5 million rows; whether a job waits for an earlier one of the same lock that is not at work yet: it counts as one that could be taken; and whether its workers are given another stalled_worker_timeout than 30 s: a job counts as stale after those",
+    unknown: "how many failed for good, where there are more than 5 million rows; and whether its workers are given another \
+              stalled_worker_timeout than 30 s: a job counts as stale after those. Of a lock one job is taken at a time: where the first \
+              could be, the others count as some that could be taken, too",
 };

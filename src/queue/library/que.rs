@@ -46,7 +46,11 @@ pub const LIBRARY: Library = Library {
         to: 7,
         columns: &[],
         older: "update Que, and in its application: Que.migrate!(version: 7)",
-        cut: None,
+        // 2 takes no job of 1's, and from 5 on a row says whose it is
+        cut: Some((
+            5,
+            "update Que to 1.4, not yet to 2, and in its application: Que.migrate!(version: 5)",
+        )),
         unsaid: Some(Unsaid::Lost {
             told: "SELECT NULL",
             mend: "its comment is lost, or its SQL was applied by hand; as its owner: COMMENT ON TABLE {schema}.que_jobs IS '{told}'",

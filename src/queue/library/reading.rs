@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Library, Newer, Relation, Sorted, Taken, Unsaid, Whole};
+use super::{Library, Newer, Relation, Sorted, Taken, Unsaid, Version, Whole};
 use crate::config::queue::{Library as Written, Queue};
 use crate::probes::jobs::{
     InfraErrors, Job, QueueFacts, RUNNING_MAX, Rescue, Since, State, plain_path,
@@ -239,21 +239,15 @@ impl Reading<'_> {
     /// The version of its tables, which is one that is read.
     fn told_version(&self, client: &mut Client) -> Result<i64, Fault> {
         let (version, called) = (&self.library.version, self.library.called);
-        let (ask, last, other) = (self.of(version.ask), version.to, self.other_columns());
-        let ask = if version.columns.is_empty() {
-            ask
-        } else {
-            format!(
-                "SELECT CASE WHEN v = {last} AND EXISTS (SELECT 1 {other}) THEN {last} + 1 ELSE v END FROM ({ask}) AS told (v)"
-            )
-        };
-        let told = match self.ask(client, &ask) {
+        let (last, mut columns) = (version.to, version.columns);
+        let told = match self.ask(client, &self.or_later(version.ask, columns)) {
             Err(_) if self.lacks_version(client) => None,
             told => told?,
         };
         let told = match (told, &version.unsaid) {
-            (None, Some(Unsaid::ByParts(ask))) if self.has_tables(client)? => {
-                self.ask(client, &self.of(ask))?
+            (None, Some(Unsaid::ByParts { ask, columns: known })) if self.has_tables(client)? => {
+                columns = *known;
+                self.ask(client, &self.or_later(ask, columns))?
             }
             (told, _) => told,
         };
@@ -267,9 +261,11 @@ impl Reading<'_> {
                 )))
             }
             Some(Ok(found)) if found > last => {
-                let names =
-                    format!("SELECT string_agg(DISTINCT attname, ', ' ORDER BY attname) {other}");
-                let names = match version.columns {
+                let names = format!(
+                    "SELECT string_agg(DISTINCT attname, ', ' ORDER BY attname) {}",
+                    self.other_columns(columns)
+                );
+                let names = match columns {
                     [] => None,
                     [..] => self.ask(client, &names)?,
                 };
@@ -299,7 +295,7 @@ impl Reading<'_> {
                         ),
                     }
                 }
-                (Some(Unsaid::ByParts(_)) | None, true) => format!(
+                (Some(Unsaid::ByParts { .. }) | None, true) => format!(
                     "the tables of {called} are there, and nothing says of which version: {} is missing, or says none; {}",
                     self.library.reads.last().map_or("", |it| it.name),
                     self.of(version.older)
@@ -342,11 +338,24 @@ impl Reading<'_> {
         self.ask_after(client, &question).as_deref() == Some("t")
     }
 
-    /// Where the columns are that neither the last version that was looked at has nor the configuration names.
-    fn other_columns(&self) -> String {
+    /// The version that a question tells, or the next after the last that was looked at, where the tables have a column that is
+    /// none of these; where none are named, any will do.
+    fn or_later(&self, ask: &str, columns: &[&str]) -> String {
+        let ask = self.of(ask);
+        if columns.is_empty() {
+            return ask;
+        }
+        let Version { from, to, .. } = self.library.version;
+        let other = self.other_columns(columns);
+        format!(
+            "SELECT CASE WHEN v >= {from} AND EXISTS (SELECT 1 {other}) THEN {to} + 1 ELSE v END FROM ({ask}) AS told (v)"
+        )
+    }
+
+    /// Where the columns are that are none of these, nor named by the configuration.
+    fn other_columns(&self, columns: &[&str]) -> String {
         let own = self.written.columns.iter().map(String::as_str);
-        let known: Vec<String> =
-            self.library.version.columns.iter().copied().chain(own).map(literal).collect();
+        let known: Vec<String> = columns.iter().copied().chain(own).map(literal).collect();
         format!(
             "FROM pg_attribute WHERE attrelid IN ({}) AND attnum > 0 AND NOT attisdropped AND attname NOT IN ({})",
             self.read_relations(),
@@ -392,7 +401,7 @@ impl Reading<'_> {
 
     fn facts(&self, client: &mut Client) -> Result<QueueFacts, Fault> {
         let answer: Answer = self.answer(client, &self.statement())?;
-        refuse_too_many(answer.at_work.jobs.len())?;
+        refuse_too_many(answer.at_work.jobs.len(), RUNNING_MAX)?;
         let mut advice = Vec::new();
         advice.extend(answer.missing.iter().map(|index| {
             format!(
@@ -473,55 +482,42 @@ impl Reading<'_> {
     /// All of it.
     fn statement(&self) -> String {
         let (library, row) = (self.library, &self.library.row);
-        // a moment that never comes, or lies before there were any, is a way to park a row or to leave it open
-        let ms = |moment: &str| {
-            format!(
-                "CASE WHEN isfinite({moment}) THEN greatest((extract(epoch FROM {moment}) * 1000)::bigint, 0) END"
-            )
-        };
         let keys: Vec<String> = self.written.output.iter().map(|it| literal(it)).collect();
         let output = match row.arguments.filter(|_| self.is_shown()) {
             Some(arguments) => format!("({arguments} #>> ARRAY[{{keys}}])"),
             None => "NULL::text".to_owned(),
         };
         let free = format!("({} AND NOT ({}))", is_due(row.until), row.held);
-        // one that has no moment, or one before there were any, is not as old as that
-        let oldest = library.oldest.map_or_else(
-            || {
-                let since = row.since;
-                self.zoned(&format!("min({since}) FILTER (WHERE {free} AND {since} > 'epoch')"))
-            },
-            |ask| format!("({ask})"),
-        );
-        let tried = library.tried.map_or_else(
-            || format!("count(*) FILTER (WHERE {free} AND ({}))", row.again),
-            |ask| format!("({ask})"),
-        );
         let back = match library.rescue.taken {
             Taken::At(moment) => moment,
             Taken::AfterStart(_) | Taken::AfterSilence(_) => "NULL::timestamptz",
         };
         // of the rows that are left in the end, not of all that are put in order: the server waits until then with what may
         // differ from row to row by itself, as the clock does (PostgreSQL 9.6, release notes)
-        let job = format!(
-            "json_build_object('id', {}, 'lane', ({})::text, 'output', {output}, 'started_ms', {}, 'until_ms', {}, 'back_ms', {}, 'tries', ({})::bigint, 'again', ({}))",
-            row.id,
-            row.lane,
-            ms(&self.zoned(row.started)),
-            ms(&self.zoned(row.until)),
-            ms(&format!("({back})")),
-            row.tries,
-            row.again
-        );
-        let job = format!("CASE WHEN clock_timestamp() IS NOT NULL THEN {job} END AS job");
-        let list = |from: &str, condition: &str, order: &str| {
-            let next = self.queue.next_jobs;
+        let job = |until: &str| {
+            let job = format!(
+                "json_build_object('id', {}, 'lane', ({})::text, 'output', {output}, 'started_ms', {}, 'until_ms', {until}, 'back_ms', {}, 'tries', ({})::bigint, 'again', ({}))",
+                row.id,
+                row.lane,
+                ms(&self.zoned(row.started)),
+                ms(&format!("({back})")),
+                row.tries,
+                row.again
+            );
+            format!("CASE WHEN clock_timestamp() IS NOT NULL THEN {job} END AS job")
+        };
+        let until = ms(&self.zoned(row.until));
+        // what is held for something else than a time, and whose time is over, has none
+        let ends =
+            format!("CASE WHEN NOT ({}) OR ({}) > {{now}} THEN {until} END", row.held, row.until);
+        let list = |until: &str, from: &str, condition: &str, order: &str| {
+            let (job, next) = (job(until), self.queue.next_jobs);
             format!(
                 "(SELECT coalesce(json_agg(job), '[]') FROM (SELECT {job} FROM {from} WHERE {condition} ORDER BY {order} LIMIT {next}) AS l)"
             )
         };
         let (from, running, waiting) = (library.from, library.running, library.waiting);
-        let mut comes_next = list(from, &format!("({waiting}) AND {free}"), row.turn);
+        let mut comes_next = list(&until, from, &format!("({waiting}) AND {free}"), row.turn);
         let mut shares = String::new();
         if let Some(sorted) = &library.sorted {
             let (all, first) = self.sorted(sorted);
@@ -532,38 +528,71 @@ impl Reading<'_> {
                 self.is_valid(sorted.index),
                 self.regclass(sorted.index),
                 sorted.columns,
-                list(&first, "true", row.turn)
+                list(&until, &first, "true", row.turn)
             );
             shares = format!(", shares AS ({all})");
         }
         // what cools is looked for where the counts say that something does; not as what is not free, which no index tells
         let text = format!(
-            "WITH {ahead}counted AS (SELECT count(*) AS waiting, count(*) FILTER (WHERE {free}) AS free, {tried} AS again, \
-                 {oldest_ms} AS oldest FROM {from} WHERE {waiting}){shares} \
+            "WITH {ahead}counted AS ({counted}){shares} \
              SELECT json_build_object('now_ms', {now}, \
              'waiting', (SELECT json_build_object('pending', free - again, 'retryable', again, 'cooling', waiting - free, 'oldest_ms', CASE WHEN oldest > {now} THEN 0 ELSE {now} - oldest END) \
                  FROM counted), \
              'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE stale), 'jobs', coalesce(json_agg(job), '[]')) \
-                 FROM (SELECT {job}, {stale} AS stale FROM {from} WHERE {running} ORDER BY {nth} LIMIT {too_many}) AS l), \
+                 FROM (SELECT {at_work}, {stale} AS stale FROM {from} WHERE {running} ORDER BY {nth} LIMIT {too_many}) AS l), \
              'dead', ({dead}), 'missing', {missing}, 'next', {comes_next}, 'cooling', {cools})",
             ahead = library.ahead.map_or_else(String::new, |it| format!("{it}, ")),
             now = ms("now()"),
-            oldest_ms = ms(&oldest),
+            counted = self.counted(&free),
+            at_work = job(&until),
             stale = row.stale,
             nth = row.nth,
             too_many = RUNNING_MAX + 1,
             dead = self.dead(),
             missing = self.missing(),
+            // those that wait for a time come first: what is held has a time that is over, and would leave no room for them
             cools = list(
+                &ends,
                 from,
                 &format!(
                     "(SELECT waiting > free FROM counted) AND ({waiting}) AND (({}) > {{now}} OR ({}))",
                     row.until, row.held
                 ),
-                &format!("{}, {}", row.until, row.nth),
+                &format!("({}) IS TRUE, {}, {}", row.held, row.until, row.nth),
             ),
         );
         self.filled(&text, &[("keys", &keys.join(", "))])
+    }
+
+    /// How many wait, how many of these could be taken, how many of those were tried before, and since when the oldest could be.
+    fn counted(&self, free: &str) -> String {
+        let (library, row) = (self.library, &self.library.row);
+        // of each row, where that is no question of its own, and once
+        let mut each = vec![format!("{free} AS is_free")];
+        let tried = library.tried.map_or_else(
+            || {
+                each.push(format!("({}) AS is_again", row.again));
+                "count(*) FILTER (WHERE is_free AND is_again)".to_owned()
+            },
+            |ask| format!("({ask})"),
+        );
+        // one that has no moment, or one before there were any, is not as old as that
+        let oldest = library.oldest.map_or_else(
+            || {
+                each.push(format!("{} AS since", row.since));
+                self.zoned("min(since) FILTER (WHERE is_free AND since > 'epoch')")
+            },
+            |ask| format!("({ask})"),
+        );
+        // with an OFFSET the planner does not put what is asked of a row into each of the numbers
+        format!(
+            "SELECT count(*) AS waiting, count(*) FILTER (WHERE is_free) AS free, {tried} AS again, {} AS oldest \
+             FROM (SELECT {} FROM {} WHERE {} OFFSET 0) AS w",
+            ms(&oldest),
+            each.join(", "),
+            library.from,
+            library.waiting
+        )
     }
 
     /// How many failed for good, where that may be asked.
@@ -791,6 +820,14 @@ impl Reading<'_> {
             said
         })
     }
+}
+
+/// A moment in milliseconds since 1970. One that never comes, or lies before there were any, is a way to park a row or to leave it
+/// open.
+fn ms(moment: &str) -> String {
+    format!(
+        "CASE WHEN isfinite({moment}) THEN greatest((extract(epoch FROM {moment}) * 1000)::bigint, 0) END"
+    )
 }
 
 /// Whether there is no time before when a row is not taken, or that is over.

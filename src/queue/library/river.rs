@@ -38,15 +38,37 @@ pub const LIBRARY: Library = Library {
         older: "update River, and: river migrate-up --schema {schema} --database-url \"$DATABASE_URL\"",
         cut: None,
         // whoever has a migration tool of its own needs no such table
-        unsaid: Some(Unsaid::ByParts(
-            "SELECT CASE \
-             WHEN bool_or(attname NOT IN ('id', 'args', 'attempt', 'attempted_at', 'attempted_by', 'created_at', 'errors', 'finalized_at', \
-                 'kind', 'max_attempts', 'metadata', 'priority', 'queue', 'scheduled_at', 'state', 'tags', 'unique_key', 'unique_states')) THEN 8 \
-             WHEN to_regclass('{schema}.river_notification') IS NOT NULL THEN 7 \
-             WHEN bool_or(attname = 'unique_states') THEN 6 WHEN bool_or(attname = 'unique_key') THEN 5 \
-             WHEN to_regclass('{schema}.river_queue') IS NOT NULL THEN 4 ELSE 3 END \
-             FROM pg_attribute WHERE attrelid = to_regclass('{schema}.river_job') AND attnum > 0 AND NOT attisdropped",
-        )),
+        unsaid: Some(Unsaid::ByParts {
+            ask: "SELECT CASE WHEN to_regclass('{schema}.river_notification') IS NOT NULL THEN 7 \
+                  WHEN bool_or(attname = 'unique_states') THEN 6 WHEN bool_or(attname = 'unique_key') THEN 5 \
+                  WHEN to_regclass('{schema}.river_queue') IS NOT NULL THEN 4 ELSE 3 END \
+                  FROM pg_attribute WHERE attrelid = to_regclass('{schema}.river_job') AND attnum > 0 AND NOT attisdropped",
+            columns: &[
+                "args",
+                "attempt",
+                "attempted_at",
+                "attempted_by",
+                "created_at",
+                "errors",
+                "finalized_at",
+                "id",
+                "kind",
+                "line",
+                "max_attempts",
+                "metadata",
+                "name",
+                "paused_at",
+                "priority",
+                "queue",
+                "scheduled_at",
+                "state",
+                "tags",
+                "unique_key",
+                "unique_states",
+                "updated_at",
+                "version",
+            ],
+        }),
     },
     parts: None,
     from: "{schema}.river_job",

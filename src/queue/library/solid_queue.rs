@@ -88,7 +88,9 @@ pub const LIBRARY: Library = Library {
             "value",
         ],
         // from 0.8 on it brings no migrations
-        older: "update Solid Queue to 0.6 first, and in its application: bin/rails solid_queue:install:migrations && bin/rails db:migrate; then to 1.0 or later",
+        older: "update Solid Queue to 0.6 first, and in its application: bin/rails solid_queue:install:migrations && bin/rails db:migrate, \
+                or, where the queue has a database of its own, with its name in config/database.yml: \
+                bin/rails solid_queue:install:migrations DATABASE=NAME && bin/rails db:migrate; then to 1.0 or later",
         cut: None,
         unsaid: None,
     },
