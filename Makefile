@@ -36,9 +36,11 @@ failpoints:
 	@install -D --target-directory=target/failpoints/release target/release/unwedge-mounts target/release/unwedge-worker
 	$(CARGO) build --release --quiet
 
+# most tests wait for something more than they compute: one more at a time than there are cores
 .PHONY: run-tests
 run-tests:
 	@set -o pipefail; UNWEDGE_SKIPS=$(SKIPS) UNWEDGE_WORLDS=$${UNWEDGE_WORLDS:-100000} \
+		RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(nproc) + 1 ))} \
 		$(CARGO) test --no-fail-fast 2>&1 | tee $(RESULTS) || { tests/failed $(RESULTS); exit 1; }
 
 deny:

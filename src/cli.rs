@@ -40,13 +40,21 @@ pub struct Common {
     pub verbose: u8,
 }
 
+/// How the tools of timers end.
+const OF_A_ROUND: &str = "It ends with 0 when the round did its job, with 1 when something failed or could not be seen or written, and with 2 when \
+    it was called or configured wrongly: then nothing was done.";
+/// How a verb ends.
+const OF_A_VERB: &str = "It ends with 0 when it did what it says, with 1 when that failed or something it was asked for did not go well, and with 2 when \
+    it was called or configured wrongly: then nothing was done. status and doctor end with 0, 1 or 2 for well, warning and fault, and with 64 when \
+    they are called wrongly.";
+
 /// Look at every watched mount, say what is broken, and with --apply repair exactly that
 ///
 /// Without a config it shows every FUSE and network mount of the host and touches nothing. Without
 /// --apply it shows the plan and writes nothing anywhere. With --apply it acts only while the
 /// sentinel `mounts` is there and HALT is not.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "unwedge-mounts", version)]
+#[command(name = "unwedge-mounts", version, after_help = OF_A_ROUND)]
 pub struct Mounts {
     /// Flags that every tool has.
     #[command(flatten)]
@@ -62,7 +70,7 @@ pub struct Mounts {
 /// Does of a round of unwedge-mounts only the binds, onto storage that is live, with --apply and the
 /// sentinel `binds`. With --apply it waits for the storage first, for each base as long as its `wait`.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "unwedge-binds", version)]
+#[command(name = "unwedge-binds", version, after_help = OF_A_ROUND)]
 pub struct Binds {
     /// Flags that every tool has.
     #[command(flatten)]
@@ -83,7 +91,7 @@ pub struct Binds {
 /// start the worker, or every reason why not. With --apply and the sentinel `worker` it does, and sees that
 /// the worker stays up. Without --apply it writes nothing anywhere.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "unwedge-worker", version)]
+#[command(name = "unwedge-worker", version, after_help = OF_A_ROUND)]
 pub struct WorkerTool {
     /// Flags that every tool has.
     #[command(flatten)]
@@ -97,9 +105,10 @@ pub struct WorkerTool {
 /// Look into the job queue, as the service user
 ///
 /// Without a verb it does one round: it reads the queue of `[queue]` and shows it. With --apply it also
-/// keeps the reading as the last good one and writes metrics; the queue is only read.
+/// keeps the reading as the last good one and writes metrics. Another's queue is only read; of unwedge's own it takes out what
+/// is kept no longer, and gives back what nobody is at any more, while the sentinel `jobs` is there.
 #[derive(Parser, Clone, Debug)]
-#[command(name = "unwedge-jobs", version)]
+#[command(name = "unwedge-jobs", version, after_help = OF_A_ROUND)]
 pub struct Jobs {
     /// Flags that every tool has.
     #[command(flatten)]
@@ -165,6 +174,18 @@ pub struct RunnerTool {
     /// Work off what can be claimed now, and end
     #[arg(long)]
     pub once: bool,
+
+    /// How many of a type at once, as [jobs] concurrency
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<String>,
+
+    /// How commands are run, as [jobs] mode
+    #[arg(long, value_parser = ["direct", "container"])]
+    pub mode: Option<String>,
+
+    /// The image of containers, as [jobs] image
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
 }
 
 /// Start a round of unwedge-mounts the moment a watched mount's daemon ends or the mount is taken away
@@ -242,7 +263,7 @@ pub struct VerifyOps {
 
 /// Operator's verbs
 #[derive(Parser, Clone, Debug)]
-#[command(name = "unwedge", version)]
+#[command(name = "unwedge", version, after_help = OF_A_VERB)]
 pub struct Unwedge {
     /// Flags that every tool has.
     #[command(flatten)]
@@ -290,7 +311,8 @@ pub enum Verb {
     /// Work through files with a command, and end when all are done
     ///
     /// Each file is a job in a queue: what a run before has done is not done again, and what it left is gone on with. It
-    /// needs no configuration. An interrupted run leaves no process behind.
+    /// needs no configuration. An interrupted run leaves no process behind. It ends with 0 where all are done, with 1 where
+    /// some are not, with 2 where nothing was begun as it was called wrongly, and with 130 where it was interrupted.
     Run(Run),
     /// Put jobs into unwedge's own queue, look at them, change them
     #[command(subcommand)]
@@ -718,7 +740,7 @@ pub enum QueueVerb {
         #[command(flatten)]
         at: QueueAt,
     },
-    /// Want workers to be of this version or later; those that are there stay until they end
+    /// Want workers to be of this version or later; older ones begin nothing more, end as if they were asked to, and stay down
     WantVersion {
         /// Such as 0.2.0
         version: String,
@@ -942,7 +964,7 @@ pub enum MountsVerb {
 pub struct Faultfs {
     /// Where to mount it
     pub mountpoint: PathBuf,
-    /// alive, swallow, stop, slow:250ms, errno:107, errno:5/5 (every fifth), flush:5, flush-dir:5, refuse-init; on
+    /// alive, swallow, stop, slow:250ms, errno:107, errno:5/5 (every fifth), entry:5, flush:5, flush-dir:5, refuse-init; on
     /// standard input the same words switch it, and `exit` kills it without unmounting
     #[arg(long, default_value = "alive")]
     pub mode: String,

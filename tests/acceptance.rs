@@ -266,6 +266,53 @@ lab_test! {
 }
 
 lab_test! {
+    fn one_bad_entry_takes_no_healthy_mount_down(lab) {
+        let path = lab.root("box");
+        lab.configure("", &lab.listed(&path));
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("entry:5");
+        let round = lab.json(&[]);
+        assert_eq!(verdict(&round, &path), "inconclusive", "{round:#}");
+        let why = observation(&round, &path)["why"].as_str().unwrap().to_owned();
+        assert!(why.starts_with("looking at an entry: EIO"), "{why}");
+        lab.arm();
+        for _ in 0..6 {
+            let round = lab.apply();
+            assert_eq!(steps(&round), Vec::<String>::new(), "{round:#}");
+            assert_eq!(holds(&round), [format!("{} unclear-evidence", path.display())]);
+        }
+        fault.order("alive");
+        assert_eq!(verdict(&lab.apply(), &path), "live");
+        fault.kill();
+        assert_eq!(verdict(&lab.json(&[]), &path), "dead", "its root says so");
+    }
+}
+
+lab_test! {
+    fn a_round_itself_opens_nothing_that_is_mounted_but_roots_of_fuse(lab) {
+        use rustix::mount::{MountFlags, mount};
+        if !Path::new("/usr/bin/strace").exists() {
+            crate::support::isolate::skip(module_path!(), "needs /usr/bin/strace");
+            return;
+        }
+        let (storage, local, traced) = (lab.root("box"), lab.root("local"), lab.dir.join("traced"));
+        let _fault = lab.fault(&storage, &[]);
+        fs::create_dir(&local).unwrap();
+        // of this lab's file systems the one that stands for those whose root may ask a server
+        mount("local", &local, "tmpfs", MountFlags::empty(), None).unwrap();
+        // its children are not followed
+        let ran = Command::new("/usr/bin/strace")
+            .args(["-qq", "-e", "trace=openat2", "-o"]).arg(&traced)
+            .arg(&lab.program).arg("--config").arg(&lab.config).arg("--json")
+            .output().unwrap();
+        let round = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_eq!((verdict(&round, &storage), verdict(&round, &local)), ("live", "live"));
+        let opened = fs::read_to_string(&traced).unwrap();
+        assert!(opened.contains("/roots/box\"") && !opened.contains("/roots/local\""), "{opened}");
+    }
+}
+
+lab_test! {
     fn a_refused_start_a_stopped_and_a_slow_daemon_are_told_apart(lab) {
         let [refused, stopped, slow] = ["refused", "stopped", "slow"].map(|name| lab.root(name));
         let _refused = lab.fault(&refused, &["--mode", "refuse-init"]);
@@ -439,7 +486,16 @@ lab_test! {
             connection: planned.connection,
             ..replaced.clone()
         };
-        for identity in [planned, same_numbers] {
+        // before Linux 6.8 no mount has an id of its own for ever, and that inode is all there is
+        let without_ids = unwedge::probes::identity::Identity { unique_id: None, ..same_numbers.clone() };
+        let done = carry_out(&Order::Detach { identity: without_ids.clone(), along: vec![] });
+        assert!(matches!(done, Done::Refused { reason: Refusal::IdentityChanged, .. }), "{done:?}");
+        let (cold, base) = (path.join("jobs/new"), path.clone());
+        let place = unwedge::act::bind::Place { cold: cold.clone(), base, mount: without_ids.clone() };
+        let done = carry_out(&Order::MakeCold { place });
+        assert!(matches!(done, Done::Refused { reason: Refusal::IdentityChanged, .. }), "{done:?}");
+        assert!(!cold.exists(), "made on another storage");
+        for identity in [planned, same_numbers, without_ids] {
             let detach = Order::Detach { identity: identity.clone(), along: vec![] };
             let done = carry_out(&detach);
             assert!(

@@ -170,6 +170,26 @@ lab_test! {
 }
 
 lab_test! {
+    fn a_link_in_place_of_a_directory_that_was_just_made_has_nothing_elsewhere_opened_to_all(lab) {
+        let (base, parent, secret) = (lab.root("box"), lab.root("jobs"), lab.dir.join("secret"));
+        fs::create_dir_all(&parent).unwrap();
+        fs::write(&secret, "secret").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        let _alive = lab.fault(&base, &[]);
+        let made = parent.join("new");
+        lab.configure("", &(lab.listed(&base) + &lab.bound(&base.join("jobs/a"), &made.join("a"))));
+        lab.arm();
+        let mut ran = slowed(&lab, "fchmodat");
+        await_that("it is made", || made.exists());
+        // whoever owns the directory above may do that at any moment
+        fs::rename(&made, lab.root("moved")).unwrap();
+        symlink(&secret, &made).unwrap();
+        ran.wait().unwrap();
+        assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+lab_test! {
     fn a_mount_with_a_hostile_name_is_shown_and_says_nothing_of_its_own(lab) {
         // a line of its own, colours, a metric, an option, and the end of a JSON string
         let name = "x\n# EOF\nunwedge_mount_state{path=\"/\",state=\"live\"} 1\n\u{1b}[31m--force\"}],\"steps\":[{\"verb\":\"detach";

@@ -17,6 +17,7 @@ use unwedge::config::Whereabouts;
 use unwedge::probes::holders::{Daemons, Holders};
 use unwedge::probes::mountinfo::{self, Mount};
 
+use crate::hardening::straced;
 use crate::support::lab::{all_ok, await_that, holds, steps, verdict};
 use crate::support::{Fault, Lab};
 
@@ -534,6 +535,81 @@ lab_test! {
         let detail = round["outcomes"][0]["detail"].as_str().unwrap();
         assert!(detail.ends_with("put in place of the old one"), "{detail}");
         is_bound(&hot[0], &lab.root("box"));
+    }
+}
+
+/// What a round that was tampered with said of its first step.
+fn first_outcome(lab: &Lab) -> serde_json::Value {
+    let said = fs::read(lab.dir.join("out.json")).unwrap();
+    let round: serde_json::Value = serde_json::from_slice(&said).unwrap();
+    round["outcomes"][0].clone()
+}
+
+lab_test! {
+    fn where_the_kernel_cannot_slide_what_was_mounted_in_the_gap_is_not_covered(lab) {
+        let (mut old, hot) = bound(&lab, &["a"], "");
+        let _new = mounted_anew(&lab, &mut old);
+        // as a kernel before 6.5, and slowly between the old one and the new one
+        let mut ran = straced(&lab, &[
+            "-e", "trace=move_mount,umount2",
+            "-e", "inject=move_mount:error=EINVAL:when=1",
+            "-e", "inject=umount2:delay_exit=3000000",
+        ]);
+        await_that("the old one is gone", || layers(&hot[0]) == 0);
+        mount("theirs", &hot[0], "tmpfs", MountFlags::empty(), None).unwrap();
+        ran.wait().unwrap();
+        assert_eq!((layers(&hot[0]), top(&hot[0]).unwrap().fstype.as_str()), (1, "tmpfs"));
+        let outcome = first_outcome(&lab);
+        assert_eq!(outcome["ok"], false);
+        let detail = outcome["detail"].as_str().unwrap();
+        assert!(detail.contains("the old one is gone") && detail.contains("something else is mounted there"), "{detail}");
+    }
+}
+
+lab_test! {
+    fn what_is_mounted_on_a_new_bind_at_the_very_moment_stays(lab) {
+        let (base, hot) = (lab.root("box"), lab.root("jobs/a"));
+        let _fault = lab.fault(&base, &[]);
+        fs::create_dir_all(&hot).unwrap();
+        lab.configure("", &(lab.listed(&base) + &lab.bound(&base.join("jobs/a"), &hot)));
+        lab.arm();
+        let mut ran = straced(&lab, &["-e", "trace=move_mount", "-e", "inject=move_mount:delay_exit=3000000"]);
+        await_that("it is bound", || layers(&hot) == 1);
+        mount("theirs", &hot, "tmpfs", MountFlags::empty(), None).unwrap();
+        ran.wait().unwrap();
+        assert_eq!((layers(&hot), top(&hot).unwrap().fstype.as_str()), (2, "tmpfs"), "somebody's live mount was taken away");
+        assert_eq!(first_outcome(&lab)["ok"], false);
+    }
+}
+
+lab_test! {
+    fn what_is_made_on_a_server_with_a_umask_of_its_own_can_be_entered_all_the_same(lab) {
+        let server = "/usr/lib/openssh/sftp-server";
+        for needed in ["/usr/bin/sshfs", server] {
+            if !Path::new(needed).exists() {
+                crate::support::isolate::skip(module_path!(), &format!("needs {needed}"));
+                return;
+            }
+        }
+        let (base, remote, ssh) = (lab.root("box"), lab.dir.join("remote"), lab.dir.join("ssh"));
+        for dir in [base.clone(), remote.join("jobs")] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        lab.script(&ssh, &format!("#!/bin/sh\nexec {server} -u 077\n"));
+        let mounted = Command::new("/usr/bin/sshfs")
+            .args(["-o", &format!("ssh_command={}", ssh.display())])
+            .arg(format!("lab:{}", remote.display())).arg(&base)
+            .status().unwrap();
+        assert!(mounted.success());
+        let bind = lab.bound(&base.join("jobs/new"), &lab.root("hot/new"));
+        lab.configure("", &(format!("[[mount]]\npath = \"{}\"\n", base.display()) + &bind));
+        lab.arm();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        for made in [remote.join("jobs/new"), lab.root("hot")] {
+            let mode = fs::metadata(&made).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o755, "{}", made.display());
+        }
     }
 }
 

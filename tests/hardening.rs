@@ -1,12 +1,16 @@
 //! What a second pair of eyes broke once: each of these was seen to go wrong, and is a promise since.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
 use serde_json::Value;
+use unwedge::act::store;
+use unwedge::probes::records::{Debt, Debts};
+use unwedge::sys::clock::Now;
 
 use crate::binds::{kill_daemons, layers, slide_beneath, top};
 use crate::support::lab::{all_ok, await_that, verdict};
@@ -264,7 +268,9 @@ lab_test! {
         lab.arm();
         let st = Command::new("/bin/sh").arg("-c").arg(format!("umask 077; exec {} --config {} --apply", lab.program.display(), lab.config.display())).status().unwrap();
         assert!(st.success());
-        assert_eq!(fs::metadata(lab.root("jobs/2026")).unwrap().permissions().mode() & 0o777, 0o755);
+        for made in [lab.root("jobs/2026"), base.join("jobs/n")] {
+            assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o755, "{}", made.display());
+        }
         // and the story of an incident is read by whoever tells people of it
         lab.configure("", &lab.listed(&lab.root("gone")));
         lab.fault(&lab.root("gone"), &[]).kill();
@@ -494,5 +500,118 @@ lab_test! {
         for _ in 0..3 { lab.apply(); }
         let w = fs::write(hot.join("result"), "x");
         assert!(w.is_err(), "onto the disk below");
+    }
+}
+
+/// A round of this program that has looked, which `record` tells, and waits for another tool to end its act: for as long as
+/// the file that is returned is open.
+fn kept_waiting(lab: &Lab, program: &Path, record: &str) -> (Child, fs::File) {
+    let act = fs::File::create(lab.dir.join("run/act.lock")).unwrap();
+    act.lock().unwrap();
+    let ran = Command::new(program)
+        .arg("--config")
+        .arg(&lab.config)
+        .arg("--apply")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    await_that("it has looked", || lab.dir.join("state").join(record).exists());
+    (ran, act)
+}
+
+/// What is owed, as another tool writes it.
+fn owe(lab: &Lab, debts: &[&Debt]) {
+    let debts = Debts { debts: debts.iter().map(|debt| (*debt).clone()).collect() };
+    store::record(&lab.dir.join("state"), &debts).unwrap();
+}
+
+lab_test! {
+    fn what_another_tool_came_to_owe_since_the_look_stays_owed(lab) {
+        let [dead, paid, other] = ["dead", "paid", "other"].map(|name| lab.root(name));
+        lab.configure("", &[&dead, &paid, &other].map(|path| lab.listed(path)).concat());
+        lab.fault(&dead, &[]).kill();
+        let _alive = (lab.fault(&paid, &[]), lab.fault(&other, &[]));
+        lab.arm();
+        let (since, why) = (Now::take().unwrap().stamp(), "a test".to_owned());
+        let mount = |path: &Path| Debt::Mount { path: path.to_owned(), since: since.clone(), why: why.clone() };
+        let bind = Debt::Bind { path: lab.root("elsewhere"), since: since.clone(), why: why.clone() };
+        // known at the look, and paid by then
+        owe(&lab, &[&mount(&paid)]);
+        let (mut ran, act) = kept_waiting(&lab, &lab.program, "mounts.json");
+        // the other one was taken away since, and what the look saw there says nothing of that
+        owe(&lab, &[&mount(&paid), &mount(&other), &bind]);
+        drop(act);
+        assert!(ran.wait().unwrap().success());
+        assert_eq!(verdict(&lab.json(&[]), &dead), "live", "and what was planned is done");
+        let owed = lab.unwedge(&["debts"]).stdout;
+        let left: Vec<bool> = ["/roots/paid", "/roots/other", "/roots/elsewhere", "/roots/dead"].map(|it| owed.contains(it)).into();
+        assert_eq!(left, [false, true, true, false], "{owed}");
+    }
+}
+
+lab_test! {
+    fn a_round_of_the_worker_strikes_out_what_it_saw_paid_and_nothing_else(lab) {
+        let yes = "[\"/bin/true\"]";
+        lab.configure("", &format!("[worker]\nverify = \"20ms\"\nstart = {yes}\nstop = {yes}\nstatus = {yes}\n"));
+        let since = Now::take().unwrap().stamp();
+        let worker = |why: &str| Debt::Worker { unit: "worker".to_owned(), since: since.clone(), why: why.to_owned() };
+        let bind = Debt::Bind { path: lab.root("elsewhere"), since: since.clone(), why: "a bind".to_owned() };
+        let (known, newer) = (worker("known"), worker("newer"));
+        for (by_then, left) in [(vec![&known, &bind], "a bind"), (vec![&newer], "newer")] {
+            owe(&lab, &[&known]);
+            let _ = fs::remove_file(lab.dir.join("state/worker.json"));
+            let (mut ran, act) = kept_waiting(&lab, Path::new(env!("CARGO_BIN_EXE_unwedge-worker")), "worker.json");
+            owe(&lab, &by_then);
+            drop(act);
+            ran.wait().unwrap();
+            let owed = lab.unwedge(&["debts"]).stdout;
+            assert!(owed.lines().count() == 1 && owed.contains(left), "{left}: {owed}");
+        }
+    }
+}
+
+/// Has a file open, and when it is told to has the kernel ask its storage what may be read of it, with the lock of an
+/// epoll in hand.
+const POLLS: &str = "import os, select, sys
+file, poll = os.open(sys.argv[1], os.O_RDONLY), select.epoll()
+print('open', flush=True)
+sys.stdin.readline()
+poll.register(file)
+";
+
+lab_test! {
+    fn who_waits_in_an_epoll_for_silent_storage_keeps_no_round_waiting(lab) {
+        if !Path::new("/usr/bin/python3").exists() {
+            crate::support::isolate::skip(module_path!(), "needs /usr/bin/python3");
+            return;
+        }
+        let (path, other) = (lab.root("box"), lab.dir.join("other"));
+        lab.configure("", &lab.listed(&path));
+        let (mut dead, mut silent) = (lab.fault(&path, &[]), lab.fault(&other, &[]));
+        let mut waits = Command::new("/usr/bin/python3")
+            .args(["-c", POLLS]).arg(other.join("data.txt"))
+            .stdin(Stdio::piped()).stdout(Stdio::piped())
+            .spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(waits.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        silent.order("swallow");
+        writeln!(waits.stdin.as_mut().unwrap()).unwrap();
+        let call = format!("{} ", libc::SYS_epoll_ctl);
+        await_that("it waits in the kernel", || {
+            fs::read_to_string(format!("/proc/{}/syscall", waits.id())).is_ok_and(|now| now.starts_with(&call))
+        });
+        // somebody holds what is taken away, so that whoever has anything open is looked through
+        let _open = fs::File::open(path.join("data.txt")).unwrap();
+        dead.kill();
+        lab.arm();
+        let mut ran = Command::new(&lab.program).arg("--config").arg(&lab.config).args(["--apply", "--json"])
+            .stdout(fs::File::create(lab.dir.join("out.json")).unwrap()).stderr(Stdio::null())
+            .spawn().unwrap();
+        await_that("the round ends", || ran.try_wait().unwrap().is_some());
+        let round = fs::read_to_string(lab.dir.join("out.json")).unwrap();
+        assert!(round.contains(&format!("still held by {}", std::process::id())), "{round}");
+        silent.order("alive");
+        waits.wait().unwrap();
     }
 }

@@ -12,6 +12,8 @@ use unwedge::config::queue::Database as Place;
 use unwedge::decide::attempts::State;
 use unwedge::probes::records::{self, UpkeepState};
 use unwedge::queue::store::Store;
+use unwedge::queue::store::change::Change;
+use unwedge::queue::store::listing::Which;
 use unwedge::sys::clock::Deadline;
 
 use crate::store::{Db, claim, ending, worker};
@@ -253,6 +255,43 @@ fn an_input_goes_last_and_only_the_one_that_the_job_was_made_of() {
         assert!(!desk.file("b").exists());
         desk.takes(0, 0);
         assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE gone_ms IS NULL").len(), 0);
+    }
+}
+
+#[test]
+fn an_input_that_comes_back_goes_only_while_what_was_made_of_it_is_there() {
+    if !can("intake::an_input_that_comes_back_goes_only_while_what_was_made_of_it_is_there") {
+        return;
+    }
+    for db in Db::both("an_input_that_comes_back_goes_only_while_what_was_made_of_it_is_there") {
+        let desk = Desk::new(&db, "after = \"delete\"\n");
+        let mut store = db.open();
+        worker(&mut store, "w");
+        let (out, kept) = (desk.out().join("a"), desk.dir.path().join("kept"));
+        desk.put("a", "x");
+        // as a backup has it: the same time, the same size
+        fs::hard_link(desk.file("a"), &kept).unwrap();
+        desk.takes(1, 0);
+        all_done(&mut store);
+        fs::write(&out, "made").unwrap();
+        desk.takes(0, 1);
+        // sent once more by whoever sends all that is not there
+        fs::hard_link(&kept, desk.file("a")).unwrap();
+        desk.takes(0, 1);
+        // put back by whoever was not content with what was made
+        fs::remove_file(&out).unwrap();
+        fs::hard_link(&kept, desk.file("a")).unwrap();
+        let said = desk.pass();
+        assert!(
+            said.contains("/in/a: it is there again")
+                && said.contains("unwedge jobs retry 1 makes it anew"),
+            "{said}"
+        );
+        desk.takes(0, 0);
+        store.change(&Which::ids(&[1]), &Change::Retry, "a test", false).unwrap();
+        all_done(&mut store);
+        fs::write(&out, "made anew").unwrap();
+        desk.takes(0, 1);
     }
 }
 

@@ -58,6 +58,49 @@ impl Desk {
 }
 
 #[test]
+fn a_damaged_file_is_said_to_be_one_and_keeps_nobody_waiting() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let names: Vec<String> = (0..400).map(|nth| format!("{nth:060}")).collect();
+    desk.ok(&format!("jobs submit ./kind.toml {}", names.join(" ")));
+    let file = PathBuf::from(desk.queue.strip_prefix("sqlite://").unwrap());
+    let fold = rusqlite::Connection::open(&file).unwrap();
+    fold.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(fold);
+    assert!(desk.ok("queue check").starts_with("the queue can be used"));
+    // the last pages are those of jobs
+    let mut bytes = fs::read(&file).unwrap();
+    let from = bytes.len() - 20 * 4096;
+    bytes[from..].fill(0xa5);
+    fs::write(&file, bytes).unwrap();
+    for words in ["queue check", "jobs list", "jobs cancel --all"] {
+        let (code, said) = desk.say(words);
+        assert!(
+            code == Some(1) && said.contains("the file is damaged: stop what works for it"),
+            "{words}: {code:?} {said}"
+        );
+    }
+}
+
+#[test]
+fn a_dry_run_of_putting_in_tells_what_is_known() {
+    for db in Db::both("a_dry_run_of_putting_in_tells_what_is_known") {
+        let desk = Desk::new(&db);
+        desk.ok("jobs submit ./kind.toml a");
+        let would = desk.ok("jobs submit ./kind.toml a d --dry-run");
+        assert!(
+            would.contains("/a: job 1, pending") && would.contains("would put in kind "),
+            "{would}"
+        );
+        let would = desk.json("jobs submit ./kind.toml a d --dry-run");
+        assert_eq!(
+            (&would["jobs"][0]["known"], &would["jobs"][1]["known"]),
+            (&1.into(), &serde_json::Value::Null)
+        );
+    }
+}
+
+#[test]
 fn a_job_is_put_in_once_listed_explained_called_off_and_begun_anew() {
     for db in Db::both("a_job_is_put_in_once_listed_explained_called_off_and_begun_anew") {
         let desk = Desk::new(&db);

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use unwedge::queue::store::change::Change;
+use unwedge::queue::store::listing::Which;
 use unwedge::queue::store::{NewWorker, TypeMark};
 
 use crate::store::Db;
@@ -457,7 +459,9 @@ fn killed_again_and_again_each_job_is_done_once_and_none_is_lost() {
         for nth in 0_u64..200 {
             let mut child = desk.command(&flags, &files, &words).spawn().unwrap();
             // what is hit is chance: claims, commands, moves of results, writing down
-            let until = Instant::now() + Duration::from_millis(100 + nth * 37 % 251);
+            // and each has a little longer than the one before, so that there is an end on a slow machine, too
+            let lives = Duration::from_millis(100 + nth * 37 % 251 + nth * 3);
+            let until = Instant::now() + lives;
             let mut ended = None;
             while Instant::now() < until {
                 ended = child.try_wait().unwrap();
@@ -639,9 +643,10 @@ fn a_type_of_the_host_is_named_as_it_is_for_jobs_that_are_put_in() {
             "{said}"
         );
         // and for a program in one object
+        fs::create_dir_all(desk.path("in/dir")).unwrap();
         let (code, said) = desk.run(
             &["--json", "--config", &config, "--type", "copy"],
-            &[file.clone(), desk.path("in/gone")],
+            &[file.clone(), desk.path("in/dir")],
             &[],
         );
         let told: serde_json::Value =
@@ -651,7 +656,8 @@ fn a_type_of_the_host_is_named_as_it_is_for_jobs_that_are_put_in() {
             (Some(1), &1.into(), &1.into()),
             "{said}"
         );
-        assert!(told["not"][0]["input"].as_str().unwrap().ends_with("/in/gone"), "{said}");
+        assert!(told["not"][0]["input"].as_str().unwrap().ends_with("/in/dir"), "{said}");
+        assert!(told["not"][0]["job"].is_number(), "{said}");
         let (code, said) = of("none");
         assert!(code != Some(0) && said.contains("types/none.toml"), "{said}");
     }
@@ -876,11 +882,79 @@ fn an_input_whose_directory_was_never_there_is_no_fault_of_its_storage() {
     drop(db.open());
     let files = [desk.path("nowhere/a")];
     let words = ["cp", "{input}", "{output}"];
+    // it was put in, and could not be made, while it was there
+    fs::create_dir_all(&files[0]).unwrap();
+    assert_eq!(desk.run(&["--output", "out/{name}"], &files, &words).0, Some(1));
+    fs::remove_dir_all(desk.path("nowhere")).unwrap();
     let mut own = desk.spawn(&["--output", "out/{name}"], &files, &words);
-    await_that("it has failed", || {
-        db.rows("SELECT class FROM unwedge_attempts").iter().flatten().any(|it| it == "failed")
-    });
     assert_eq!(own.0.wait().unwrap().code(), Some(1));
+    let classes = db.rows("SELECT class FROM unwedge_attempts");
+    assert_eq!(classes.concat(), ["failed", "failed"]);
+}
+
+#[test]
+fn what_cannot_go_well_is_refused_before_anything_is_put_in() {
+    for db in Db::both("what_cannot_go_well_is_refused_before_anything_is_put_in") {
+        let desk = Desk::new(&db);
+        let (file, gone) = (desk.input("a", "x"), desk.path("in/gone"));
+        let out = ["--output", "out/{name}"];
+        let copy = ["cp", "{input}", "{output}"];
+        let refused = |before: &[&str], files: &[PathBuf], words: &[&str], expected: &str| {
+            let (code, said) = desk.run(before, files, words);
+            assert!(code == Some(2) && said.contains(expected), "{code:?} {said}");
+        };
+        let both = [file.clone(), gone.clone()];
+        refused(&out, &both, &copy, "in/gone: no such file; nothing was put in");
+        refused(&["--dry-run", out[0], out[1]], &both, &copy, "in/gone: no such file");
+        let files = std::slice::from_ref(&file);
+        refused(&["--output", ""], files, &copy, "is no place for a result");
+        refused(&[], files, &copy, "where results go is said by output");
+        refused(
+            &out,
+            files,
+            &["./none", "{input}", "{output}"],
+            "./none: no program that can be run",
+        );
+        fs::write(desk.path("plain"), "#!/bin/sh\n").unwrap();
+        refused(
+            &out,
+            files,
+            &["./plain", "{input}", "{output}"],
+            "./plain: no program that can be run",
+        );
+        assert_eq!(db.open().counts().unwrap(), []);
+        // one that is a job already is gone on with: what it has done with its input is its own affair
+        let moves = ["mv", "{input}", "{output}"];
+        assert_eq!(desk.run(&out, files, &moves).0, Some(0));
+        assert_eq!(desk.run(&out, files, &moves).0, Some(0));
+    }
+}
+
+#[test]
+fn what_was_called_off_is_made_after_all_where_somebody_says_so() {
+    for db in Db::both("what_was_called_off_is_made_after_all_where_somebody_says_so") {
+        let desk = Desk::new(&db);
+        let file = desk.input("a", "x");
+        let files = std::slice::from_ref(&file);
+        drop(db.open());
+        let mut own = desk.spawn(&["--output", "out/{name}"], files, &["sleep", "4321"]);
+        await_that("it is at work", || {
+            db.rows("SELECT 1 FROM unwedge_jobs WHERE state = 'running'").len() == 1
+        });
+        db.open().change(&Which::ids(&[1]), &Change::Cancel, "a test", false).unwrap();
+        assert_eq!(own.0.wait().unwrap().code(), Some(1));
+        let (code, said) = desk.run(&["--output", "out/{name}"], files, &["sleep", "4321"]);
+        assert!(
+            code == Some(1) && said.contains("called off; --again has it made after all"),
+            "{said}"
+        );
+        let mut own = desk.spawn(&["--again", "--output", "out/{name}"], files, &["sleep", "4321"]);
+        await_that("it is at work again", || {
+            db.rows("SELECT 1 FROM unwedge_jobs WHERE state = 'running'").len() == 1
+        });
+        kill(i32::try_from(own.0.id()).unwrap(), rustix::process::Signal::TERM);
+        own.0.wait().unwrap();
+    }
 }
 
 #[test]
@@ -1250,4 +1324,55 @@ fn a_result_that_may_be_empty_is_not_what_lies_there_already() {
         assert_eq!(said.contains("quarantined (conflict)"), code == 1, "{said}");
         assert_eq!(fs::read_to_string(desk.path("out").join(name)).unwrap(), there);
     }
+}
+
+#[test]
+fn what_this_host_cannot_run_is_no_fault_of_an_input_and_another_tool_may_make_it() {
+    for db in
+        Db::both("what_this_host_cannot_run_is_no_fault_of_an_input_and_another_tool_may_make_it")
+    {
+        let desk = Desk::new(&db);
+        let file = desk.input("a", "x");
+        let files = std::slice::from_ref(&file);
+        let dir = desk.dir.path().display().to_string();
+        let first = format!(
+            "output = \"{dir}/{{name}}.out\"\n[retry]\nattempts = 1\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"no-such-library\"]\n"
+        );
+        let kind = |name: &str, more: &str| {
+            fs::write(desk.path(name), format!("{first}{more}")).unwrap();
+            ["--type".to_owned(), desk.path(name).display().to_string()]
+        };
+        let other = kind("two.toml", "[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n");
+        assert_eq!(desk.run(&[&other[0], &other[1]], files, &[]).0, Some(0));
+        assert_eq!(db.rows("SELECT tier FROM unwedge_jobs WHERE state = 'done'"), [["2"]]);
+        // where none can, the last one's fault is not the input's either
+        let none = kind("none.toml", "[[tier]]\nargv = [\"/bin/false\"]\n");
+        let mut own = desk.spawn(&[&none[0], &none[1]], files, &[]);
+        await_that("a try has ended", || {
+            db.rows("SELECT 1 FROM unwedge_attempts WHERE class = 'configuration'").len() == 1
+        });
+        assert_eq!(db.rows("SELECT failures FROM unwedge_jobs WHERE id = 2 AND state IN ('pending', 'retryable')"), [["0"]]);
+        kill(i32::try_from(own.0.id()).unwrap(), rustix::process::Signal::TERM);
+        own.0.wait().unwrap();
+        // whoever gives a command on the spot is told at once
+        let (code, said) = desk.run(&[], files, &["sh", "-c", "no-such-library"]);
+        assert!(code == Some(1) && said.contains("exit 127"), "{said}");
+    }
+}
+
+#[test]
+fn what_a_command_writes_beside_its_place_is_named_and_taken_away() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let file = desk.input("a", "x");
+    let words = ["sh", "-c", "cp \"$1\" \"$2.txt\"", "x", "{input}", "{output}"];
+    let (code, said) =
+        desk.run(&["--output", "out/{name}.txt"], std::slice::from_ref(&file), &words);
+    assert!(
+        code == Some(1)
+            && said.contains("it wrote no result")
+            && said.contains("-1.txt.txt instead"),
+        "{said}"
+    );
+    assert_eq!(fs::read_dir(desk.path("out")).unwrap().count(), 0);
 }

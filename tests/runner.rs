@@ -246,8 +246,9 @@ host_test! {
             ("near", &script("", "cp $1 $2")),
         ], "poll = \"200ms\"");
         let base = listed("");
-        configure(&host, "poll = \"200ms\"", &format!("[mounts]\nrepair_under = [\"/srv\"]\n{base}"));
-        host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; cd /srv/in; tee a b c d <<<x");
+        // it is repaired by a person alone
+        configure(&host, "poll = \"200ms\"", &format!("[mounts]\nrepair_under = [\"/srv\"]\n[mounts.budget]\nper_day = 0\n{base}"));
+        host.ok("chmod 777 /srv/remote; unwedge-mounts --apply >/dev/null || :; systemctl start unwedge-runner; cd /srv/in; tee a b c d e <<<x");
         let say = "cd /srv/in; unwedge jobs submit";
         host.ok(&format!("{say} --wait far a; test -e /srv/remote/a"));
         assert_eq!(job(&host, 1)["needs"], serde_json::json!([BASE, format!("room:{BASE}")]));
@@ -255,7 +256,10 @@ host_test! {
         host.ok("kill -KILL $(main_pid); sleep 0.2; unwedge-mounts --apply >/dev/null || :");
         host.ok(&format!("{say} far b c; {say} --wait near d"));
         host.until("cd /; unwedge jobs why 2 | grep -q '^storage-closed: .*/srv/storagebox'");
-        host.ok("sleep 1");
+        // and with everything permitted the runner is not stopped for jobs that it leaves alone
+        host.ok("for kind in mounts worker; do unwedge sentinel arm $kind --because test >/dev/null; done
+             for nth in 1 2 3 4; do unwedge-mounts --apply >/dev/null || :; sleep 0.3; done; systemctl is-active unwedge-runner");
+        host.ok(&format!("{say} --wait near e"));
         let it = job(&host, 2);
         assert_eq!((&it["state"], &it["tries"]), (&"pending".into(), &0.into()), "{it}");
         let screen = host.bash("cd /; unwedge status");

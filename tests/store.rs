@@ -13,6 +13,7 @@ use unwedge::decide::at_work::{Stall, Still};
 use unwedge::decide::attempts::{Class, Counted, Outcome, State, Token, Used, next};
 use unwedge::decide::leases::{Leases, Patience};
 use unwedge::probes::jobs::{self, QueueLook};
+use unwedge::probes::witness;
 use unwedge::queue::store::bell::{self, Rung};
 use unwedge::queue::store::change::{Change, Changed, Progress};
 use unwedge::queue::store::listing::{Order, StampIs, Which};
@@ -968,7 +969,7 @@ impl World<'_> {
                     Change::Cancel => job.stands(State::Cancelled, false),
                     Change::Quarantine(_) => {
                         job.stands(State::Quarantined, false);
-                        job.class = job.class.or(Some("set-aside"));
+                        job.class = Some("set-aside");
                     }
                 }
             }
@@ -1129,7 +1130,8 @@ fn the_facts_of_our_own_queue_are_read_as_those_of_any_other() {
         let mut store = db.open();
         let at = |key: &str| NewJob { output_dir: Some(format!("/srv/{key}")), ..job(key) };
         store.submit(&["a", "b", "c", "d", "e"].map(at)).unwrap();
-        worker(&mut store, "w");
+        let of_here = NewWorker { host: witness::host(), ..new_worker("w", "d") };
+        assert_eq!(store.register(&of_here).unwrap(), Registered::Entered);
         let some = claim(&mut store, "w", &[], 3);
         let cooling = Ending {
             counted: Counted::Infra,
@@ -1160,7 +1162,38 @@ fn the_facts_of_our_own_queue_are_read_as_those_of_any_other() {
             (vec![id(2)], Some("/srv/c".into()))
         );
         assert_eq!(facts.infra_errors.count, Some(1), "{facts:?}");
+        // what another host is at runs there, and a type that is taken many at a time is no queue that nobody knows
+        worker(&mut store, "elsewhere");
+        assert_eq!(claim(&mut store, "elsewhere", &[], 1).len(), 1);
+        let more: Vec<NewJob> = (0..1_200).map(|nth| at(&format!("more{nth}"))).collect();
+        store.submit(&more).unwrap();
+        let had = claim(&mut store, "w", &[], 600).len() + claim(&mut store, "w", &[], 550).len();
+        let facts = unwedge::queue::look(&own).known().cloned().unwrap();
+        assert_eq!(
+            (facts.running.len(), facts.count(jobs::State::Running)),
+            (had + 1, had as u64 + 1)
+        );
+        assert!(had > 1_000 && facts.running.iter().all(|job| job.id != id(3)), "{had}");
     }
+}
+
+#[test]
+fn a_database_that_does_not_hold_every_letter_is_refused() {
+    let Some(cluster) = cluster("store::a_database_that_does_not_hold_every_letter_is_refused")
+    else {
+        return;
+    };
+    let name = format!("{}_latin1", cluster.database().name);
+    let make = format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    );
+    cluster.admin("postgres").batch_execute(&make).unwrap();
+    let queue = Queue::at(&cluster.url("postgres", &name), std::time::Duration::from_secs(10));
+    let why = Store::open(&queue).err().unwrap().to_string();
+    assert!(
+        why.starts_with("the database is of encoding LATIN1") && why.contains("ENCODING 'UTF8'"),
+        "{why}"
+    );
 }
 
 #[test]

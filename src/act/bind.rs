@@ -14,13 +14,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, chmodat, mkdirat, openat, openat2, statx,
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, fchmod, fstat, mkdirat, openat, openat2,
+    statx,
 };
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount,
     open_tree, unmount,
 };
+use rustix::process::{geteuid, umask};
 use serde::{Deserialize, Serialize};
 
 use super::child::{Done, InTime, Refusal, foreign_in, found, table};
@@ -110,7 +112,7 @@ fn make_cold_now(place: &Place) -> Result<Done, Done> {
                     become_owner_of(&here).map_err(|errno| failed("become its owner", errno))?;
                 }
                 made += 1;
-                make(&here, &name)
+                make(&here, &name).inspect(let_enter)
             }
             entered => entered,
         };
@@ -133,16 +135,31 @@ fn become_owner_of(directory: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
+/// What is made here can be entered by whoever is to work in it.
+const MADE: Mode = Mode::from_raw_mode(0o755);
+
+/// Its mode is right from its first moment, whatever the umask of whoever started us, which is of this child
+/// alone: whoever owns the directory above could have put a link in its place by the time that a mode is set by name.
 fn make(here: &OwnedFd, name: &OsString) -> Result<OwnedFd, Errno> {
-    let mode = Mode::from_raw_mode(0o755);
-    match mkdirat(here, name.as_os_str(), mode) {
-        Ok(()) => {
-            // whatever the umask of whoever started us
-            chmodat(here, name.as_os_str(), mode, AtFlags::empty())?;
-            enter(here, name)
-        }
-        Err(Errno::EXIST) => enter(here, name),
+    umask(Mode::empty());
+    match mkdirat(here, name.as_os_str(), MADE) {
+        Ok(()) | Err(Errno::EXIST) => enter(here, name),
         Err(errno) => Err(errno),
+    }
+}
+
+/// A server has a umask of its own. Its mode is set by its descriptor, and only where it is what was just made: a
+/// directory of ours with nothing in it. Where that cannot be had it stays as the server made it.
+fn let_enter(made: &OwnedFd) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let Ok(inside) = openat(made, c".", flags, Mode::empty()) else { return };
+    let withheld = |stat: &rustix::fs::Stat| {
+        let mode = Mode::from_raw_mode(stat.st_mode);
+        stat.st_uid == geteuid().as_raw() && !mode.contains(MADE)
+    };
+    let is_new = || liveness::count_entries(&inside, 1) == Ok(0);
+    if fstat(&inside).is_ok_and(|stat| withheld(&stat)) && is_new() {
+        let _ = fchmod(&inside, MADE);
     }
 }
 
@@ -185,31 +202,46 @@ fn bind_now(hot: &Path, place: &Place, in_time: InTime) -> Result<Done, Done> {
     let bare = open_bare(hot)?;
     in_time.still()?;
     new.put_on(&bare)?;
-    new.alone_at(hot)?;
+    new.alone_at(hot, &[])?;
     new.seen_at(hot, place)?;
     Ok(Done::Done { detail: format!("shows {} (mount {})", place.shown(), new.id) })
 }
 
 /// The directory at `hot`, where nothing is mounted and nothing would be hidden.
 fn open_bare(hot: &Path) -> Result<OwnedFd, Done> {
-    let refused = |reason, detail: &str| Done::Refused { reason, detail: detail.to_owned() };
-    let again = |errno: Errno| unclear(format!("open the path again: {errno}"));
+    let fd = open_ground(hot, &[])?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let inside = openat(&fd, c".", flags, Mode::empty()).map_err(again)?;
+    if liveness::count_entries(&inside, 1).map_err(again)? > 0 {
+        let detail =
+            "there is something in the directory by now, which a bind would hide".to_owned();
+        return Err(Done::Refused { reason: Refusal::HidesData, detail });
+    }
+    Ok(fd)
+}
+
+/// What lies at `hot`, if it is what a new bind may be put on: the topmost of the mounts that are known to lie there,
+/// or, where there are none, the directory.
+fn open_ground(hot: &Path, known: &[&Mount]) -> Result<OwnedFd, Done> {
     let fd = match identity::open_cached(hot) {
         Err(Errno::AGAIN) => identity::open_uncached(hot),
         opened => opened,
     };
     let fd = fd.map_err(again)?;
     let opened = identity::describe(&fd).map_err(again)?;
-    if opened.mount_root {
-        return Err(refused(Refusal::IdentityChanged, "something is mounted there by now"));
+    let is_known = match known.last() {
+        None => !opened.mount_root,
+        Some(top) => opened.mount_root && (opened.mount_id, opened.dev) == (top.id, top.dev),
+    };
+    if is_known {
+        return Ok(fd);
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let inside = openat(&fd, c".", flags, Mode::empty()).map_err(again)?;
-    if liveness::count_entries(&inside, 1).map_err(again)? > 0 {
-        let detail = "there is something in the directory by now, which a bind would hide";
-        return Err(refused(Refusal::HidesData, detail));
-    }
-    Ok(fd)
+    let detail = "something else is mounted there by now".to_owned();
+    Err(Done::Refused { reason: Refusal::IdentityChanged, detail })
+}
+
+fn again(errno: Errno) -> Done {
+    unclear(format!("open the path again: {errno}"))
 }
 
 /// Swaps the mount at `hot`, known as `old`, for a bind of its place.
@@ -230,6 +262,8 @@ fn rebind_now(
         let detail = "the old one is not mounted any more".to_owned();
         return Err(Done::Refused { reason: Refusal::IdentityChanged, detail });
     };
+    let layers = before.walk(hot).layers;
+    let below: Vec<&Mount> = layers.into_iter().take_while(|it| it.id != old.mount_id).collect();
     // what may wait for storage comes first, and all is looked at again after it
     let new = New::of(&place.open()?)?;
     mount_attr::set_options(&new.fd, mount_attr::parse(was.options.as_bytes()))
@@ -245,14 +279,24 @@ fn rebind_now(
     } else {
         // the new one is at hand before the old one goes: the directory is bare for two system calls
         take_away(&top, old, along)?;
-        let bare = identity::open_cached(hot).or_else(|_| identity::open_uncached(hot));
-        new.put_on(&bare.map_err(|errno| failed("open the bare directory", errno))?)?;
+        new.put_on(&open_ground(hot, &below).map_err(half_done)?)?;
+        new.alone_at(hot, &below).map_err(half_done)?;
         travel_like(&new.fd, was.propagation)?;
         "put in place of the old one"
     };
     let now = new.seen_at(hot, place)?;
     is_dressed_like(&now, &was)?;
     Ok(Done::Done { detail: format!("shows {} (mount {}), {how}", place.shown(), new.id) })
+}
+
+/// What is refused once the old one is gone is no refusal any more.
+fn half_done(done: Done) -> Done {
+    match done {
+        Done::Refused { detail, .. } => Done::Failed {
+            detail: format!("the old one is gone, and no new one is there: {detail}"),
+        },
+        Done::Done { .. } | Done::Already { .. } | Done::Failed { .. } => done,
+    }
 }
 
 /// Whether this kernel knows `MOVE_MOUNT_BENEATH`: on a path that is not there it says so (ENOENT),
@@ -350,19 +394,27 @@ impl New {
         self.attach(bare, MoveMountFlags::empty()).map_err(|errno| failed("move_mount", errno))
     }
 
-    /// Whatever was mounted there at the very moment is not covered: then this one goes again.
-    fn alone_at(&self, hot: &Path) -> Result<(), Done> {
+    /// Whatever was mounted there at the very moment, besides what is known to lie below, is not covered: then this one
+    /// goes again. Not where that lies on top of this one: an unmount by the descriptor takes the topmost.
+    fn alone_at(&self, hot: &Path, below: &[&Mount]) -> Result<(), Done> {
         let after = table()?;
-        let others = after.walk(hot).layers.iter().filter(|mount| mount.id != self.id).count();
-        if others == 0 {
+        let layers = after.walk(hot).layers;
+        let is_known = |id: u64| id == self.id || below.iter().any(|mount| mount.id == id);
+        if layers.iter().all(|mount| is_known(mount.id)) {
             return Ok(());
         }
-        let own = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
-        let undone = unmount(own, UnmountFlags::DETACH);
-        let detail = match undone {
-            Ok(()) => "something was mounted there at the very moment; it is left".to_owned(),
-            Err(errno) => format!("something was mounted there at the very moment; undo: {errno}"),
-        };
+        let what = "something was mounted there at the very moment";
+        if layers.last().is_none_or(|top| top.id != self.id) {
+            let detail = format!("{what}, on top of the new bind; both are left");
+            return Err(Done::Failed { detail });
+        }
+        unmount(format!("/proc/self/fd/{}", self.fd.as_raw_fd()), UnmountFlags::DETACH)
+            .map_err(|errno| failed(&format!("{what}; undo"), errno))?;
+        if table()?.get(self.id).is_some_and(|mount| mount.dev == self.of.dev) {
+            let detail = format!("{what}, and another on top of the new bind, which went instead");
+            return Err(Done::Failed { detail });
+        }
+        let detail = format!("{what}; it is left");
         Err(Done::Refused { reason: Refusal::IdentityChanged, detail })
     }
 

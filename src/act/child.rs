@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bind::{self, Place};
 use crate::decide::plan::Reason;
-use crate::probes::connections;
+use crate::probes::connections::{self, Connections};
 use crate::probes::identity::{self, Identity};
 use crate::probes::mountinfo::{self, MountTable};
 use crate::probes::records::path_text;
@@ -245,7 +245,26 @@ pub(super) fn found(path: &Path, identity: &Identity) -> Result<std::os::fd::Own
         };
         return Err(refused(Refusal::IdentityChanged, detail));
     }
+    same_connection(identity, &Connections::read())?;
     Ok(fd)
+}
+
+/// Mount id and device are used again, both at once, and before Linux 6.8 an opened path tells no more. Asked while it
+/// is open: as long as that keeps its superblock, the number of the connection is nobody else's.
+fn same_connection(identity: &Identity, connections: &Connections) -> Result<(), Done> {
+    let Some(inode) = identity.connection else { return Ok(()) };
+    let (reason, detail) = match connections {
+        Connections::Known(_) if connections.still_has(identity.dev, inode) => return Ok(()),
+        Connections::Known(_) => {
+            let detail = format!("another mount on {} is there now", identity.dev);
+            (Refusal::IdentityChanged, detail)
+        }
+        Connections::NotMounted => {
+            let detail = "/sys/fs/fuse/connections, which told it from others, is not there now";
+            (Refusal::UnclearEvidence, detail.to_owned())
+        }
+    };
+    Err(Done::Refused { reason, detail })
 }
 
 pub(super) fn table() -> Result<MountTable, Done> {
@@ -357,6 +376,25 @@ mod tests {
         let in_time = InTime::within(ACT_LIMIT);
         assert!(matches!(detach(Path::new("/"), &nobody(), &[], in_time), Done::Already { .. }));
         assert!(matches!(abort(Path::new("/"), &nobody(), in_time), Done::Already { .. }));
+    }
+
+    #[test]
+    fn a_connection_of_the_same_number_is_another_mount_and_an_unseen_one_is_unclear() {
+        let of = |connection| Identity { connection, ..nobody() };
+        let known = Connections::Known([(u32::MAX, 1)].into());
+        let reason = |connection, connections: &Connections| match same_connection(
+            &of(connection),
+            connections,
+        ) {
+            Err(Done::Refused { reason, .. }) => Some(reason),
+            _ => None,
+        };
+        assert_eq!(reason(Some(1), &known), None);
+        assert_eq!(reason(Some(2), &known), Some(Refusal::IdentityChanged));
+        let gone = Connections::Known(std::collections::BTreeMap::new());
+        assert_eq!(reason(Some(1), &gone), Some(Refusal::IdentityChanged));
+        assert_eq!(reason(Some(1), &Connections::NotMounted), Some(Refusal::UnclearEvidence));
+        assert_eq!(reason(None, &Connections::NotMounted), None, "it is not told by one");
     }
 
     #[test]

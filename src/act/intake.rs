@@ -24,6 +24,7 @@ use crate::queue::link::Link;
 use crate::queue::store::upkeep::TakenIn;
 use crate::queue::store::{NewJob, Store};
 use crate::sys::clock::{Deadline, boottime, pause};
+use crate::sys::limit::within;
 use crate::sys::s3::{Object, Trouble};
 use crate::sys::text;
 
@@ -374,7 +375,7 @@ fn sweep(
         let Some(last) = jobs.last().map(|it| it.id) else { return Ok(()) };
         after = last;
         let mut gone = Vec::new();
-        for TakenIn { id, input, key, is_done, offered_by } in jobs {
+        for TakenIn { id, input, key, is_done, offered_by, made_before } in jobs {
             if deadline.passed() {
                 break;
             }
@@ -392,6 +393,15 @@ fn sweep(
                 }
             }
             if is_there && !(is_done && intake.after == After::Delete) {
+                continue;
+            }
+            // whoever puts it in again and has taken its result away wants another one
+            if let Some(result) =
+                made_before.filter(|it| is_there && !is_result_there(settings, it))
+            {
+                passed.wrong(format!(
+                    "{input}: it is there again, and {result}, which job {id} made of it, is not there now: unwedge jobs retry {id} makes it anew"
+                ));
                 continue;
             }
             if is_there {
@@ -425,6 +435,18 @@ fn sweep(
             return Ok(());
         }
     }
+}
+
+/// Whether a result can be seen; an object is not asked for.
+fn is_result_there(settings: &Settings, result: &str) -> bool {
+    let Some(path) = text::path_of(result) else { return false };
+    if Address::of(&path).is_some() {
+        return true;
+    }
+    let open = gate::open(&settings.host.run_dir);
+    let is_open = Watch::of(settings).needs_of(&[&path]).iter().all(|need| open.contains(need));
+    let look = move || path.symlink_metadata().is_ok();
+    is_open && within(DELETE_LIMIT, look).unwrap_or(false)
 }
 
 /// Deletes an input, and its marker before it.

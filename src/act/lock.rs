@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, open};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, fchmod, flock, fstat, open};
 use rustix::io::Errno;
 
 use crate::decide::plan::{Hold, Reason};
@@ -91,7 +91,8 @@ pub fn no_deploy(path: &Path) -> std::result::Result<Lock, Hold> {
 }
 
 fn open_deploy(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // whoever may write there may have put something else in its place: none of it is waited for
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match open(path, flags, Mode::empty()) {
         // opened first without making it: root is refused the making of what is somebody else's in
         // a sticky directory (fs.protected_regular)
@@ -103,7 +104,13 @@ fn open_deploy(path: &Path) -> Result<OwnedFd> {
         }
         opened => opened,
     };
-    file.with_context(|| format!("open lock {}", text::path(path)))
+    let whole = || format!("open lock {}", text::path(path));
+    let file = file.with_context(whole)?;
+    let mode = fstat(&file).with_context(whole)?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::RegularFile {
+        bail!("lock {0}: it is no regular file; rm {0}", text::path(path));
+    }
+    Ok(file)
 }
 
 /// Tries for the whole deploy lock, for maintenance by a person: no tool acts meanwhile.
@@ -180,6 +187,19 @@ mod tests {
         let deployer = File::open(&path).unwrap();
         deployer.lock().unwrap();
         assert!(matches!(deploy(&path).unwrap(), Tried::Busy));
+    }
+
+    #[test]
+    fn what_is_no_file_in_place_of_the_deploy_lock_shuts_tools_out_and_keeps_none_waiting() {
+        use rustix::fs::{CWD, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deploy.lock");
+        mknodat(CWD, &path, FileType::Fifo, PRIVATE, 0).unwrap();
+        let hold = no_deploy(&path).unwrap_err();
+        assert_eq!(hold.reason, Reason::DeployInProgress);
+        assert!(hold.detail.contains("it is no regular file"), "{}", hold.detail);
+        assert!(maintenance(&path).is_err());
+        assert!(no_deploy(dir.path()).is_err(), "a directory");
     }
 
     #[test]

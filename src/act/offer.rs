@@ -1,13 +1,16 @@
 //! Files as jobs of a type: what tells each from others, where its result goes, what must be open for it. Nothing of
-//! the files themselves is touched.
+//! the files themselves is touched, but where a person is told which of them are not there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::bucket::{self, Address};
 use crate::config::job_type::JobType;
 use crate::probes::gate::{self, Watch};
 use crate::queue::store::NewJob;
+use crate::sys::limit::{NoAnswer, within};
 use crate::sys::s3::is_askable;
 use crate::sys::text;
 
@@ -49,6 +52,31 @@ pub fn absolute(file: &Path, base: &Path) -> PathBuf {
         return file.to_owned();
     }
     base.join(file).components().collect()
+}
+
+/// Whether the storage of a job is open now; `open` is what is.
+#[must_use]
+pub fn is_open(job: &NewJob, open: &[String]) -> bool {
+    job.needs.iter().filter(|it| it.starts_with('/')).all(|need| open.contains(need))
+}
+
+/// The places of those whose input is not there. Of what lies on storage that is not open nothing is touched, and objects are
+/// not asked for.
+///
+/// # Errors
+/// Storage does not answer so long.
+pub fn absent(jobs: &[NewJob], open: &[String], limit: Duration) -> Result<Vec<usize>, NoAnswer> {
+    let inputs = jobs.iter().enumerate().filter(|(_, job)| is_open(job, open));
+    let inputs = inputs.filter_map(|(at, job)| Some((at, text::path_of(&job.input)?)));
+    let files: Vec<(usize, PathBuf)> =
+        inputs.filter(|(_, path)| Address::of(path).is_none()).collect();
+    let is_gone = |path: &PathBuf| {
+        let gone = [ErrorKind::NotFound, ErrorKind::NotADirectory];
+        path.symlink_metadata().is_err_and(|error| gone.contains(&error.kind()))
+    };
+    within(limit, move || {
+        files.into_iter().filter(|(_, path)| is_gone(path)).map(|(at, _)| at).collect()
+    })
 }
 
 /// A file as a job of a type whose result goes there.

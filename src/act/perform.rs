@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::bind::Place;
 use super::child::{self, ACT_LIMIT, Done, Order};
@@ -32,7 +32,8 @@ use crate::probes::jobs::{self, Job, Row};
 use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
-    Attempts, Charge, Debt, Debts, Interrupted, MountsState, Rebound, Remembered, Repairs, Sighting,
+    self, Attempts, Charge, Debt, Debts, Interrupted, MountsState, Rebound, Remembered, Repairs,
+    Sighting,
 };
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
@@ -106,22 +107,33 @@ impl Actor<'_> {
         store::record(&self.settings.host.state_dir, &self.state)
     }
 
-    /// Strikes out debts that are seen to be paid. Under `act.lock`.
+    /// Takes note of what is owed now, for another tool may have written since the look, and strikes out what is seen to
+    /// be paid. What was written since is of something that the look did not see. Under `act.lock`.
     ///
     /// # Errors
-    /// It could not be stored.
+    /// It could not be read or stored.
     pub fn settle_debts(&mut self) -> Result<()> {
+        let state_dir = &self.settings.host.state_dir;
+        let present: Debts =
+            records::read(state_dir, &Now::take()?).context("read what is owed")?;
+        let known = std::mem::replace(&mut self.debts, present).debts;
         let live = self.live_paths();
         let owed = self.debts.debts.len();
         let up = self.worker.filter(|look| look.state.is_up()).map(|look| look.name.as_str());
         self.debts.debts.retain(|debt| {
             let back = debt.path().is_some_and(|path| live.contains(path));
-            !back && !up.is_some_and(|name| debt.is_of_worker(name))
+            let is_paid = back || up.is_some_and(|name| debt.is_of_worker(name));
+            !(is_paid && known.contains(debt))
         });
         if self.debts.debts.len() == owed {
             return Ok(());
         }
-        store::record(&self.settings.host.state_dir, &self.debts)
+        store::record(state_dir, &self.debts).context("strike out paid debts")
+    }
+
+    /// Whether the worker was stopped and is owed a start.
+    pub fn owes_the_worker(&self) -> bool {
+        self.worker.is_some_and(|look| self.debts.of_worker(&look.name).is_some())
     }
 
     fn live_paths(&self) -> BTreeSet<PathBuf> {
@@ -157,8 +169,7 @@ impl Actor<'_> {
             .map(|planned| planned.step.path().to_path_buf())
             .collect();
         if !plan.repairs.is_empty() {
-            let (run_dir, at) = (&self.settings.host.run_dir, self.looked_at);
-            storage_gate::write(run_dir, self.observations, &concerned, at)?;
+            storage_gate::write(self.settings, self.observations, &concerned, self.looked_at)?;
         }
         let mut work = self.work_now(plan.repairs.iter().any(Repair::takes_away));
         let mut charged = BTreeSet::new();

@@ -22,7 +22,6 @@ use crate::probes::mounts::{self, Observation};
 use crate::probes::records::{Debts, MountsState, Rehearsal};
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
-use crate::probes::worker::WorkerLook;
 use crate::sys::clock::{Deadline, Now};
 
 /// What is left of the deadline for looking again, and for the report, when acting ends.
@@ -137,7 +136,7 @@ pub fn carry_out(
     });
     let seen = acted.present.as_deref().unwrap_or(&facts.survey.observations);
     let looked_at = if acted.present.is_some() { &before } else { &facts.looked_at };
-    let gate = storage_gate::write(&settings.host.run_dir, seen, &BTreeSet::new(), looked_at);
+    let gate = storage_gate::write(settings, seen, &BTreeSet::new(), looked_at);
     if let Err(error) = gate.context("write the storage gate") {
         acted.trouble.get_or_insert(format!("{error:#}"));
     }
@@ -163,19 +162,19 @@ fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Resul
     let back = actor.observations.iter().any(|seen| {
         seen.verdict == Verdict::Live && actor.debts.debts.iter().any(|debt| debt.is_at(&seen.path))
     });
-    let up = actor.worker.filter(|look| look.state.is_up());
-    let is_owed = |look: &WorkerLook| actor.debts.of_worker(&look.name).is_some();
-    let paid = back || up.is_some_and(is_owed);
-    let plan = &plan.performed(actor.worker.is_some_and(is_owed));
-    let performs = !plan.repairs.is_empty();
-    if !performs && !paid {
+    let is_up = actor.worker.is_some_and(|look| look.state.is_up());
+    let is_owed = actor.owes_the_worker();
+    let paid = back || (is_up && is_owed);
+    if plan.performed(is_owed).repairs.is_empty() && !paid {
         return Ok(Vec::new());
     }
     let Tried::Locked(_act) = lock::act(&actor.settings.host.run_dir)? else {
         return none(Hold::gate(Reason::Busy, "another tool is acting".to_owned()));
     };
-    actor.settle_debts().context("strike out paid debts")?;
-    if !performs {
+    actor.settle_debts()?;
+    // a start that somebody else has made by now opens nothing
+    let plan = &plan.performed(is_owed && actor.owes_the_worker());
+    if plan.repairs.is_empty() {
         return Ok(Vec::new());
     }
     let _deploy = match lock::no_deploy(&actor.settings.gates.deploy_lock) {

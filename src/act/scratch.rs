@@ -118,6 +118,22 @@ pub fn remove_one(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Takes away what a command has written beside the name it was given, as one does that adds an ending of its own; what the
+/// first of that was called.
+#[must_use]
+pub fn remove_beside(scratch: &Path) -> Option<String> {
+    let (dir, name) = (scratch.parent()?, scratch.file_name()?.as_bytes());
+    let is_beside = |it: &std::fs::DirEntry| {
+        let other = it.file_name();
+        other.as_bytes().strip_prefix(name).is_some_and(|more| more.starts_with(b"."))
+    };
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(dir).ok()?.flatten().filter(is_beside).map(|it| it.path()).collect();
+    found.sort();
+    found.retain(|it| remove_one(it).is_ok());
+    found.first().and_then(|it| it.file_name()).map(|it| text::bytes(it.as_bytes()))
+}
+
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {

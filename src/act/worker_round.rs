@@ -19,7 +19,7 @@ use crate::decide::incidents::of_worker;
 use crate::decide::plan::{Hold, Plan, Reason, Repair, Step, Verb};
 use crate::decide::worker::{Decision, has_lasted};
 use crate::manifest::WORKER;
-use crate::probes::records::{Debts, Rehearsal, WorkerStart, WorkerState};
+use crate::probes::records::{self, Debts, Rehearsal, WorkerStart, WorkerState};
 use crate::probes::worker::{self as probe, WorkerLook};
 use crate::probes::worker_facts::WorkerFacts;
 use crate::sys::clock::{Deadline, Now};
@@ -118,11 +118,10 @@ impl Round<'_> {
 
     /// Acts as far as the locks let it.
     fn act(&mut self, plan: &Plan) -> Result<()> {
-        let is_owed = self.is_owed();
-        let paid = is_owed && self.facts.look.state.is_up();
-        let plan = &plan.performed(is_owed);
-        let performs = !plan.repairs.is_empty();
-        if !performs && !paid {
+        let facts = self.facts;
+        let known = facts.debts.of_worker(&facts.look.name);
+        let paid = known.is_some() && facts.look.state.is_up();
+        if plan.performed(known.is_some()).repairs.is_empty() && !paid {
             return Ok(());
         }
         let Tried::Locked(_act) = lock::act(&self.settings.host.run_dir)? else {
@@ -130,8 +129,18 @@ impl Round<'_> {
             self.acted.holds.push(Hold::gate(Reason::Busy, detail));
             return Ok(());
         };
+        // another tool may have written since the look
+        let state_dir = &self.settings.host.state_dir;
+        self.acted.debts = records::read(state_dir, &Now::take()?).context("read what is owed")?;
         if paid {
-            return self.strike_out();
+            // another debt than was known is of a stop that the look did not see
+            let is_it = self.acted.debts.of_worker(&facts.look.name) == known;
+            return if is_it { self.strike_out() } else { Ok(()) };
+        }
+        let is_owed = self.is_owed();
+        let plan = &plan.performed(known.is_some() && is_owed);
+        if plan.repairs.is_empty() {
+            return Ok(());
         }
         let _deploy = match lock::no_deploy(&self.settings.gates.deploy_lock) {
             Ok(lock) => lock,

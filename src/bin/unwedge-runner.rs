@@ -14,7 +14,7 @@ use unwedge::probes::{facts, witness};
 use unwedge::queue::{self, Fault};
 use unwedge::report::exit::Exit;
 use unwedge::report::runner::Standing;
-use unwedge::runner::setup::Setup;
+use unwedge::runner::setup::{self, Setup};
 use unwedge::runner::supervise::{self, Around, End, mode_of, names, say};
 use unwedge::runner::{cgroup, log, sign, taking_in, wish};
 use unwedge::sys::clock::{Now, boottime};
@@ -42,7 +42,8 @@ fn failed(error: impl std::fmt::Display) -> (Exit, String) {
 fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     let began = boottime();
     // look
-    let wish = wish::read(cli.common.config.as_deref())?;
+    let flags = wish::flags(cli);
+    let wish = wish::read(cli.common.config.as_deref(), &flags)?;
     let settings = wish.loaded.settings.clone();
     let Some(queue) = settings.queue.clone() else {
         return Err((Exit::Unfit, "there is no [queue] in the configuration".to_owned()));
@@ -65,13 +66,15 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     // names alone: a value may be a secret
     let variables = unwedge::config::overrides::of_process().into_iter();
     let variables = variables.map(|(name, _)| name.to_string_lossy().into_owned());
-    let from: Vec<String> = files.chain(variables).collect();
+    let given = flags.iter().map(|flag| flag.name.clone());
+    let from: Vec<String> = files.chain(variables).chain(given).collect();
     let numbers = wish.numbers();
     let (types, slots) = wish.sized(&[]);
     let setup = Setup {
         types,
         slots,
         run_dir: settings.host.run_dir.clone(),
+        named: setup::named(&settings),
         dir: own.clone(),
         log_dir: Some(own.join(log::DIR)),
         keep_dir: Some(own),
@@ -108,7 +111,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         cgroups,
         no_limits,
         reread: Some(Box::new(move |had| {
-            wish::read(file.as_deref()).map(|wish| wish.sized(had)).map_err(|(_, why)| why)
+            wish::read(file.as_deref(), &flags).map(|wish| wish.sized(had)).map_err(|(_, why)| why)
         })),
         tell: Some(Box::new(move |standing| {
             tell(&told, standing);

@@ -1,6 +1,9 @@
 //! Metrics: whether they can be written, whether they are, and whether a parser takes them.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +20,9 @@ const WATCH_LIMIT: Duration = Duration::from_secs(180);
 
 /// A watch takes up a change within a minute, and tells so in its next metrics.
 const TAKES_UP: Duration = Duration::from_secs(120);
+
+/// No tool writes as much, bytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Who asks a Prometheus.
 const CURL: &str = "/usr/bin/curl";
@@ -151,7 +157,7 @@ pub(super) struct Told<'a> {
 impl<'a> Told<'a> {
     pub(super) fn by(host: &Host<'a>, tool: &Tool) -> Option<Self> {
         let file = host.settings.host.textfile_dir.join(tool.metrics_file());
-        let samples = exposition::parse(&std::fs::read(file).ok()?).ok()?;
+        let samples = exposition::parse(&read(&file).ok()?.0).ok()?;
         Some(Self { samples, settings: &host.settings.metrics })
     }
 
@@ -180,6 +186,23 @@ impl<'a> Told<'a> {
     }
 }
 
+/// A file of metrics, and when it was written. Not only root may write in their directory: what lies there is read by
+/// root only if it is a file, and no longer than one may be.
+fn read(path: &Path) -> io::Result<(Vec<u8>, SystemTime)> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is too long"));
+    }
+    Ok((bytes, about.modified()?))
+}
+
 fn of(host: &Host<'_>, tool: &Tool) -> Option<Finding> {
     let active = host.units().ok()?.get(&tool.enabled_unit())?.is_active();
     let limit = match tool.start {
@@ -194,8 +217,8 @@ fn of(host: &Host<'_>, tool: &Tool) -> Option<Finding> {
     }
     let path = host.settings.host.textfile_dir.join(tool.metrics_file());
     let start = format!("systemctl start --no-block {}", tool.service());
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
+    let (bytes, written) = match read(&path) {
+        Ok(file) => file,
         Err(error) => {
             return Some(
                 Finding::warn(tool.name, format!("{}: {error}", text::path(&path)))
@@ -203,8 +226,6 @@ fn of(host: &Host<'_>, tool: &Tool) -> Option<Finding> {
             );
         }
     };
-    let written =
-        std::fs::metadata(&path).and_then(|it| it.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     let age = clock::since_epoch()
         .saturating_sub(written.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
     Some(match exposition::parse(&bytes) {
@@ -224,4 +245,35 @@ fn of(host: &Host<'_>, tool: &Tool) -> Option<Finding> {
         .mended_by(start),
         Ok(_) => Finding::ok(tool.name, format!("written {} ago", text::duration(age))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn what_somebody_put_in_place_of_metrics_is_told_and_keeps_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("file"), "a 1\n").unwrap();
+        assert_eq!(read(&path("file")).unwrap().0, b"a 1\n");
+        mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        symlink("/dev/zero", path("link")).unwrap();
+        symlink("file", path("link-to-file")).unwrap();
+        File::create(path("endless")).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
+        File::create(path("longest")).unwrap().set_len(FILE_BYTES_MAX).unwrap();
+        assert!(read(&path("longest")).is_ok());
+        let said = |name: &str| read(&path(name)).unwrap_err().to_string();
+        assert_eq!(said("fifo"), "it is no regular file");
+        assert_eq!(said("."), "it is no regular file");
+        assert_eq!(said("endless"), "it is too long");
+        for name in ["link", "link-to-file"] {
+            assert!(said(name).contains("symbolic link"), "{}", said(name));
+        }
+    }
 }

@@ -16,6 +16,9 @@ use super::retry::{self, Retry};
 /// How long a command may take where its type says nothing. None at all is not to be had.
 pub const LIMIT: Duration = Duration::from_secs(600);
 
+/// What the name of a type begins with that is a command given on the spot; a digest of that follows.
+pub const OF_A_RUN: &str = "run-";
+
 /// A type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobType {
@@ -51,6 +54,9 @@ pub struct JobType {
     pub said: Said,
     /// The container for each of its commands, where it is run so.
     pub container: Option<Container>,
+    /// Whether it is a command that was given on the spot: what it cannot run is told, and not waited for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_on_the_spot: bool,
 }
 
 /// What a directory of types holds.
@@ -299,6 +305,9 @@ impl JobType {
             return Err(format!("{SMOKE} is the name of a type that every runner knows"));
         }
         if let Some(output) = &written.output {
+            if output.is_empty() {
+                return Err("output: \"\" is no place for a result".to_owned());
+            }
             check_marks("output", output, &["input", "name", "stem"])?;
         }
         if written.memory_mib == Some(0) {
@@ -362,7 +371,15 @@ impl JobType {
             )?,
             said,
             container: None,
+            is_on_the_spot: false,
         })
+    }
+
+    /// Whether a type of this name is a command that was given on the spot.
+    #[must_use]
+    pub fn is_of_a_run(name: &str) -> bool {
+        let digest = name.strip_prefix(OF_A_RUN).unwrap_or_default();
+        digest.len() == 12 && digest.bytes().all(|it| it.is_ascii_hexdigit())
     }
 
     /// The type that every runner knows: its jobs do nothing, and tell whether a queue works.
@@ -394,6 +411,7 @@ impl JobType {
             deliver: None,
             said: Said::default(),
             container: None,
+            is_on_the_spot: false,
         }
     }
 
@@ -607,8 +625,9 @@ fn check_marks(key: &str, word: &str, known: &[&str]) -> Result<(), String> {
         let is_word = !mark.is_empty() && mark.chars().all(|c| c.is_ascii_lowercase());
         if is_word && !known.contains(&mark) {
             let known: Vec<String> = known.iter().map(|mark| format!("{{{mark}}}")).collect();
+            let hint = if mark == "output" { "; where results go is said by output" } else { "" };
             return Err(format!(
-                "{key}: {{{mark}}} stands for nothing here; there are {}",
+                "{key}: {{{mark}}} stands for nothing here; there are {}{hint}",
                 known.join(", ")
             ));
         }

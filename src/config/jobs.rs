@@ -13,6 +13,7 @@ use super::check::Checker;
 use super::container::Said;
 use super::defaults::{table, time};
 use super::fragment::{DurationText, JobsFragment, OfTypeFragment};
+use super::job_type::Types;
 use super::queue::{Adapter, Queue};
 use super::tree::{KeyPath, Node, Origin, Tree};
 
@@ -162,6 +163,21 @@ impl Jobs {
         let here = self.each.get(name).and_then(|it| it.concurrency);
         here.or(by_file).unwrap_or(self.concurrency)
     }
+
+    /// What the configuration says of types that are not there, and so says in vain: a slip would pass in silence.
+    #[must_use]
+    pub fn in_vain(&self, types: &Types) -> Vec<String> {
+        let known: Vec<&str> = types.good.iter().map(|it| it.name.as_str()).collect();
+        let is_known = |name: &&String| {
+            known.contains(&name.as_str()) || types.bad.iter().any(|it| it.0 == **name)
+        };
+        let there = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        let dir = crate::sys::text::path(&self.dir);
+        let strangers = self.each.keys().filter(|name| !is_known(name));
+        strangers
+            .map(|name| format!("[jobs.{name}]: no such type in {dir}; there are {there}"))
+            .collect()
+    }
 }
 
 /// Makes settings of `[jobs]`.
@@ -255,6 +271,11 @@ pub(super) fn jobs(
         Some(queue) if queue.terms.lease < 3 * jobs.beat => {
             let told = "is too long for [queue] lease, expected at most a third of it";
             check.problem(&at.key("beat"), told);
+        }
+        // whoever looks more rarely than that hears no silence to its end
+        Some(queue) if queue.terms.lease < 2 * jobs.sweep => {
+            let told = "is too long for [queue] lease, expected at most half of it";
+            check.problem(&at.key("sweep"), told);
         }
         Some(_) | None => {}
     }
@@ -389,6 +410,7 @@ pub(super) fn complete(tree: &mut Tree) {
 #[cfg(test)]
 mod tests {
     use super::super::from_str;
+    use super::super::job_type::JobType;
     use super::super::queue::{Breaker, Database, Reconnect, Terms};
     use super::*;
 
@@ -423,6 +445,20 @@ mod tests {
         assert_eq!([terms.reconnect.first, terms.reconnect.most], [5, 120].map(secs));
         assert_eq!(terms.breaker.after, 5);
         assert_eq!(terms.breaker.waits, [60, 300, 900, 1800].map(secs));
+    }
+
+    #[test]
+    fn what_is_said_of_a_type_that_is_not_there_is_told() {
+        let text = "[jobs.ocr]\nconcurrency = 1\n[jobs.ocrr]\nconcurrency = 0\n[jobs.bad]\nconcurrency = 1\n";
+        let jobs = from_str(text).unwrap().jobs.unwrap();
+        let kind = "[[tier]]\nargv = [\"/bin/true\"]\n";
+        let kind = JobType::parse(std::path::Path::new("ocr.toml"), kind).unwrap();
+        let types = Types { good: vec![kind], bad: vec![("bad".to_owned(), "x".to_owned())] };
+        let told = jobs.in_vain(&types);
+        let is_it = |it: &str| {
+            it.starts_with("[jobs.ocrr]: no such type in /") && it.ends_with("; there are ocr")
+        };
+        assert!(told.len() == 1 && is_it(&told[0]), "{told:?}");
     }
 
     #[test]
@@ -523,6 +559,7 @@ mod tests {
             ("[jobs.ocr]\ncolour = 1\n", "[jobs.ocr] colour: unknown key"),
             ("[jobs]\nconcurrency = 1001\n", "[jobs] concurrency: "),
             ("[jobs]\nbeat = \"41s\"\n", "[jobs] beat: is too long for [queue] lease"),
+            ("[jobs]\nsweep = \"61s\"\n", "[jobs] sweep: is too long for [queue] lease"),
             ("[jobs]\nrescues = 0\n", "[jobs] rescues: "),
             ("[jobs]\ndir = \"jobs.d\"\n", "[jobs] dir: "),
             (
@@ -533,6 +570,6 @@ mod tests {
             let told = from_str(text).unwrap_err().to_string();
             assert!(told.contains(expected), "{text}: {told}");
         }
-        from_str("[jobs]\nbeat = \"40s\"\n").unwrap();
+        from_str("[jobs]\nbeat = \"40s\"\nsweep = \"60s\"\n").unwrap();
     }
 }

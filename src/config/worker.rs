@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::jobs::UNIT;
+use super::queue::Adapter;
 use super::settings::Settings;
 
 /// Longest `[worker] respect_stop`: 1 week. What is meant to last longer is a hold, or `disable`.
@@ -28,7 +30,7 @@ pub struct Worker {
     pub stop: Option<Vec<String>>,
     /// Says whether it runs: exit 0 for yes.
     pub status: Option<Vec<String>>,
-    /// The mounts and binds it stands on, if they were named. Default: all of them.
+    /// The mounts and binds it stands on, if they were named. Default: all of them; of the runner none.
     pub needs: Option<Vec<PathBuf>>,
     /// The signs of life that it needs, by name: `heartbeat:NAME` in `needs`. Default none.
     pub signs: Vec<String>,
@@ -84,11 +86,22 @@ impl Worker {
         self.unit.as_deref().unwrap_or("worker")
     }
 
-    /// The paths of the mounts and binds it stands on. Where none are named these are all that are listed: what
-    /// lies below the hot root of the jobs' binds is needed by single jobs only.
+    /// Whether it is the runner of a queue of our own: it takes no job whose storage is closed, and what it had is known by
+    /// its tokens, so that it may always be up.
+    #[must_use]
+    pub fn is_runner(&self, settings: &Settings) -> bool {
+        let is_ours = |it: &super::queue::Queue| it.adapter == Adapter::Unwedge;
+        self.unit.as_deref() == Some(UNIT) && settings.queue.as_ref().is_some_and(is_ours)
+    }
+
+    /// The paths of the mounts and binds it stands on. Where none are named these are all that are listed, and of the runner
+    /// none: what lies below the hot root of the jobs' binds is needed by single jobs only, and so is all that its jobs need.
     #[must_use]
     pub fn needs(&self, settings: &Settings) -> Vec<PathBuf> {
         self.needs.clone().unwrap_or_else(|| {
+            if self.is_runner(settings) {
+                return Vec::new();
+            }
             let mounts = settings.mount.iter().map(|spec| spec.path.clone());
             let of_a_job = |hot: &Path| {
                 settings.binds.jobs.as_ref().is_some_and(|roots| hot.starts_with(&roots.hot_root))

@@ -1,12 +1,17 @@
 //! The budget: how many repairs an hour, a day and a target may have, and how long a target is left
 //! alone after one. One charge is one base with all that hangs on it. Mounting what is absent costs
 //! nothing, but waits longer after each failed try.
+//!
+//! What the configuration names and what is only found below the roots have each a budget of their own,
+//! of the same size: anybody may be able to mount and break something there, and that must not keep
+//! down what a person listed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use super::plan::{Hold, Reason};
-use crate::config::Budget;
+use crate::config::{Budget, Settings};
 use crate::probes::records::{Attempts, Charge};
 use crate::sys::clock::{Age, Now, Stamp};
 use crate::sys::text;
@@ -24,16 +29,30 @@ const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug)]
 pub struct Ledger<'a> {
     budget: &'a Budget,
+    listed: BTreeSet<&'a Path>,
     charges: &'a [Charge],
-    planned: u32,
+    planned: BTreeMap<Account, u32>,
     now: &'a Now,
 }
 
+/// Whose budget a path is paid from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Account {
+    /// That of the mounts and binds which the configuration names.
+    Listed,
+    /// That of all others.
+    Found,
+}
+
 impl<'a> Ledger<'a> {
-    /// Opens the books.
+    /// Opens the books. A charge of an earlier round is on the account that its path belongs to now.
     #[must_use]
-    pub fn new(budget: &'a Budget, charges: &'a [Charge], now: &'a Now) -> Self {
-        Self { budget, charges, planned: 0, now }
+    pub fn new(settings: &'a Settings, charges: &'a [Charge], now: &'a Now) -> Self {
+        let mounts = settings.mount.iter().map(|spec| spec.path.as_path());
+        let binds = settings.bind.iter().map(|bind| bind.hot.as_path());
+        let listed = mounts.chain(binds).collect();
+        let budget = &settings.mounts.budget;
+        Self { budget, listed, charges, planned: BTreeMap::new(), now }
     }
 
     /// Takes one charge for `path`.
@@ -54,12 +73,22 @@ impl<'a> Ledger<'a> {
         }
         let today = self.within(own.into_iter(), DAY);
         self.cap(path, Reason::OverTargetCap, &today, 0, self.budget.per_target_per_day, DAY)?;
-        let hour = self.within(self.charges.iter(), HOUR);
-        self.cap(path, Reason::OverHourlyCap, &hour, self.planned, self.budget.per_hour, HOUR)?;
-        let day = self.within(self.charges.iter(), DAY);
-        self.cap(path, Reason::OverDailyCap, &day, self.planned, self.budget.per_day, DAY)?;
-        self.planned += 1;
+        let account = self.account(path);
+        let planned = self.planned.get(&account).copied().unwrap_or_default();
+        let hour = self.within(self.of(account), HOUR);
+        self.cap(path, Reason::OverHourlyCap, &hour, planned, self.budget.per_hour, HOUR)?;
+        let day = self.within(self.of(account), DAY);
+        self.cap(path, Reason::OverDailyCap, &day, planned, self.budget.per_day, DAY)?;
+        self.planned.insert(account, planned + 1);
         Ok(())
+    }
+
+    fn account(&self, path: &Path) -> Account {
+        if self.listed.contains(path) { Account::Listed } else { Account::Found }
+    }
+
+    fn of(&self, account: Account) -> impl Iterator<Item = &'a Charge> {
+        self.charges.iter().filter(move |charge| self.account(&charge.path) == account)
     }
 
     fn cap(

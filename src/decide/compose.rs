@@ -48,8 +48,8 @@ pub fn compose(
     waiting: &[Unbound],
     holds: &mut Vec<Hold>,
 ) -> Vec<Repair> {
-    let mut ledger = Ledger::new(&world.settings.mounts.budget, &world.state.charges, world.now);
-    let affordable = afford(world, gather(broken), &mut ledger, holds);
+    let mut ledger = Ledger::new(world.settings, &world.state.charges, world.now);
+    let affordable = afford(gather(broken), &mut ledger, holds);
     let mut repairs = after_bases(world, affordable, holds);
     let binds = on_bases(world, &repairs, binds, holds);
     let bases: BTreeMap<PathBuf, PathBuf> =
@@ -348,20 +348,10 @@ fn join(leader: &mut Repair, other: Repair) {
     }
 }
 
-/// Lets the budget take out what it does not allow. What the config lists is paid for first, so that
-/// nobody can spend its budget by breaking mounts of their own.
-fn afford(
-    world: &World<'_>,
-    repairs: Vec<Repair>,
-    ledger: &mut Ledger<'_>,
-    holds: &mut Vec<Hold>,
-) -> Vec<Repair> {
-    let listed =
-        |repair: &Repair| world.settings.mount.iter().any(|spec| spec.path == repair.subject);
-    let (first, second): (Vec<_>, Vec<_>) = repairs.into_iter().partition(listed);
-    let mut affordable: Vec<Repair> = first
+/// Lets the budget take out what it does not allow.
+fn afford(repairs: Vec<Repair>, ledger: &mut Ledger<'_>, holds: &mut Vec<Hold>) -> Vec<Repair> {
+    repairs
         .into_iter()
-        .chain(second)
         .filter(|repair| match &repair.cost {
             Cost::Resumed | Cost::Nothing | Cost::Along { .. } => true,
             Cost::Charge { to, .. } => match ledger.charge(to) {
@@ -372,9 +362,7 @@ fn afford(
                 }
             },
         })
-        .collect();
-    affordable.sort_by(|a, b| a.subject.cmp(&b.subject));
-    affordable
+        .collect()
 }
 
 /// Holds what would be mounted below a base that is not as it should be and that this plan does not

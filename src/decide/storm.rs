@@ -67,6 +67,10 @@ fn stop(
     quiesce: &Quiesce<'_>,
 ) -> Option<Repair> {
     let (worker, look) = (world.settings.worker.as_ref()?, world.worker?);
+    // the runner leaves what is closed alone, and has other jobs
+    if worker.is_runner(world.settings) {
+        return None;
+    }
     // whatever does not keep it down would have it started again by this very plan
     let needs = worker.needs(world.settings);
     let keeps_down = |(seen, job): &&(&Observation, &Job)| {

@@ -29,6 +29,8 @@ pub struct Case<'a> {
     pub needs: &'a [String],
     /// What is open on a host that has its paths.
     pub prefers: &'a [String],
+    /// Whether it is of a command that was given on the spot, which its run alone knows.
+    pub is_of_a_run: bool,
     /// Its lane; none where nobody knows its type.
     pub lane: Option<LaneCase<'a>>,
     /// The workers of the queue.
@@ -113,6 +115,8 @@ pub enum Why {
     },
     /// No worker is there.
     NoWorker,
+    /// It is of a run that has ended, and no other worker knows what is to be done.
+    RunOver,
     /// No worker is there, and one of this version would be refused.
     TooOld {
         /// At least this one is wanted.
@@ -165,6 +169,7 @@ impl Why {
             Self::Paused { .. } => "lane-paused",
             Self::LaneOpen { .. } => "lane-open",
             Self::NoWorker => "no-worker",
+            Self::RunOver => "run-over",
             Self::TooOld { .. } => "too-old",
             Self::NoCapableWorker { .. } => "no-capable-worker",
             Self::OtherDefinition { .. } => "other-definition",
@@ -219,6 +224,9 @@ pub fn why(case: &Case<'_>) -> Vec<Why> {
 fn nobody(case: &Case<'_>) -> Option<Why> {
     let there: Vec<&WorkerCase<'_>> =
         case.workers.iter().filter(|worker| worker.standing.takes_work()).collect();
+    if case.is_of_a_run && there.iter().all(|it| it.digest.is_none() && it.lacks.is_none()) {
+        return Some(Why::RunOver);
+    }
     if there.is_empty() {
         let least = case.refuses.map(str::to_owned);
         return Some(least.map_or(Why::NoWorker, |least| Why::TooOld { least }));
@@ -317,6 +325,7 @@ mod tests {
             created_ms: 500,
             needs: &[],
             prefers: &[],
+            is_of_a_run: false,
             lane: Some(LaneCase {
                 digest: Some("d"),
                 first_tier: Some("first"),
@@ -341,6 +350,13 @@ mod tests {
         check(&waiting(vec![worker("a")]), &["waiting-its-turn"]);
         check(&waiting(vec![]), &["no-worker"]);
         check(&Case { refuses: Some("9.0.0"), ..waiting(vec![]) }, &["too-old"]);
+        // a service could do nothing for a command that was given on the spot
+        let of_a_run = |workers| Case { is_of_a_run: true, ..waiting(workers) };
+        check(&of_a_run(vec![]), &["run-over"]);
+        check(&of_a_run(vec![WorkerCase { digest: None, ..worker("a") }]), &["run-over"]);
+        check(&of_a_run(vec![worker("a")]), &["waiting-its-turn"]);
+        let lacks = WorkerCase { digest: None, lacks: Some("x"), ..worker("a") };
+        check(&of_a_run(vec![lacks]), &["no-capable-worker"]);
         check(
             &Case { refuses: Some("9.0.0"), ..waiting(vec![worker("a")]) },
             &["waiting-its-turn"],

@@ -284,6 +284,7 @@ impl World<'_> {
         let of_manifest = |fault: &&Fault| !matches!(fault.place, Place::Job(_));
         // what was stopped stood on it before, and one line is not to keep it down
         if self.worker.needs.is_none()
+            && !self.worker.is_runner(self.settings)
             && !self.is_owed()
             && let Some(fault) = self.faults.iter().find(of_manifest)
         {
@@ -315,6 +316,9 @@ impl World<'_> {
 
     /// A job on bad storage holds only itself, if it is kept from being taken again and again.
     fn outputs(&self, facts: &QueueFacts) -> Option<Hold> {
+        if self.worker.is_runner(self.settings) {
+            return None;
+        }
         let bad: Vec<String> = facts
             .next
             .iter()
@@ -427,18 +431,16 @@ impl World<'_> {
         if count == 0 || (is_down && going == count) || (!is_down && left.is_empty()) {
             return None;
         }
-        // whoever cannot be told from another, or leaves nothing to look at, is the library's business alone
-        let untold = |it: &Judged<'_>| {
-            let job = &it.orphan.job;
-            it.orphan.left.is_nobody() && (job.row().is_none() || job.output.is_none())
-        };
-        let all_gone = left.iter().all(|it| it.gone().is_some() || untold(it));
+        // a library has its own rule of who takes what, and one worker more is nothing new to it: it may be another host's row,
+        // which is written to all the while
+        let is_library_s = left.iter().all(|it| it.orphan.left.is_nobody());
         let known_all = !is_down || u64::try_from(left.len()).is_ok_and(|left| left == count);
-        if let (Some(rescue), true) = (&facts.rescue, all_gone && known_all) {
+        if let (Some(rescue), true) = (&facts.rescue, is_library_s && known_all) {
             return Some(rescued(facts, rescue, &left));
         }
         let detail = self.of_rows(facts, count - going.min(count), &left);
-        let kept_down = is_down && !(self.is_owed() && self.look.is_gone());
+        let is_kept = !self.worker.is_runner(self.settings);
+        let kept_down = is_down && is_kept && !(self.is_owed() && self.look.is_gone());
         Some(if kept_down {
             self.hold(Reason::RunningJobsPresent, detail)
         } else {

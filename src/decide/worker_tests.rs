@@ -674,11 +674,13 @@ fn rows_of_a_dead_worker_go_back_before_it_is_started_and_only_by_their_own_perm
         s.orphans[0].left = Left::Somebody("2 are left".to_owned());
     };
     check(left_at_one_without_output, &[], present(UNIT));
+    // nor for what nobody can tell of its output, which may be another host's at work
     let unsure = |s: &mut Scene| {
         rescued(s);
         s.state.watched.clear();
+        s.orphans[0].output = crate::probes::growth::Output::Unknown("too much".to_owned());
     };
-    check(unsure, &[], present(UNIT));
+    check(unsure, &[start], of("jobs", Reason::QueueRecoversItself));
     let another = |s: &mut Scene| {
         rescued(s);
         known(s).counts.extend([(JobState::Running, 2)]);
@@ -690,6 +692,61 @@ fn rows_of_a_dead_worker_go_back_before_it_is_started_and_only_by_their_own_perm
         s.state.watched.clear();
     };
     check(owed, &[start], present("jobs"));
+}
+
+/// The worker is unwedge's own runner.
+fn runner(s: &mut Scene) {
+    let text = CONFIG.replace(UNIT, "unwedge-runner.service");
+    s.settings = crate::config::from_str(&format!(
+        "{text}[queue]\nurl = \"sqlite:///q\"\nadapter = \"unwedge\"\n"
+    ))
+    .unwrap();
+    s.look.name = "unwedge-runner.service".to_owned();
+    rescued(s);
+}
+
+#[test]
+fn the_runner_is_started_on_whatever_storage_and_whoever_else_is_at_work() {
+    // it takes nothing whose storage is closed
+    let closed = |s: &mut Scene| {
+        let fault =
+            Fault { subject: "/etc/binds".into(), place: Place::Manifest, what: "x".to_owned() };
+        s.observations[0] = seen(BOX, Verdict::Dead, 7);
+        s.faults.push(fault);
+        s.headroom.clear();
+        known(s).next = vec![job("1", Some("/srv/box/b"))];
+    };
+    let mut other = scene();
+    closed(&mut other);
+    let held = reasons(&decided(&other));
+    assert!(held.contains(&Reason::BadBind) && held.contains(&Reason::StorageNotLive), "{held:?}");
+    check(
+        |s| {
+            closed(s);
+            runner(s);
+        },
+        &[],
+    );
+    // what it is told to need it needs
+    check(
+        |s| {
+            closed(s);
+            runner(s);
+            s.settings.worker.as_mut().unwrap().needs = Some(vec![BOX.into()]);
+        },
+        &[Reason::StorageNotLive],
+    );
+    // a row of another host, or one that hangs here and cannot be ended
+    let hangs = |s: &mut Scene| {
+        orphan(s, "7", 60);
+        runner(s);
+        s.orphans[0].left = Left::Somebody("1 is left".to_owned());
+    };
+    let mut s = scene();
+    hangs(&mut s);
+    let decision = decided(&s);
+    assert_eq!(steps(&decision), [Verb::StartWorker]);
+    assert_eq!(reasons(&decision), [Reason::RunningJobsPresent]);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! | `stop` | requests are not even read: waiters hang, but can be killed |
 //! | `slow:250ms` | each answer comes so much later, without holding up the others |
 //! | `errno:107`, `errno:5/5` | this error, always or each fifth time, from a living daemon |
+//! | `entry:5` | this error for whoever asks for what lies in the mount; the root itself is well |
 //! | `flush:5`, `flush-dir:5` | this error for whoever flushes a file, or a directory, to the disk; all else is right |
 //! | `exit`, or the input's end | the process ends, the mount stays: dead |
 //! | `unmount` | its own mount is detached, then the process ends |
@@ -121,6 +122,8 @@ pub enum Mode {
         /// 1 is always.
         every: u32,
     },
+    /// Fails whoever asks for what lies in it, by this positive error number; the root is well.
+    Entry(i32),
     /// Fails whoever flushes something to the disk.
     Flush {
         /// A positive error number.
@@ -166,6 +169,7 @@ impl FromStr for Mode {
                 ensure!(every > 0, "every 0th request is none");
                 Ok(Self::Errno { errno, every })
             }
+            Some(("entry", errno)) => Ok(Self::Entry(errno_of(errno)?)),
             Some((what @ ("flush" | "flush-dir"), errno)) => {
                 Ok(Self::Flush { errno: errno_of(errno)?, is_dir: what == "flush-dir" })
             }
@@ -183,6 +187,7 @@ impl fmt::Display for Mode {
             Self::Slow(delay) => write!(f, "slow:{}ms", delay.as_millis()),
             Self::Errno { errno, every: 1 } => write!(f, "errno:{errno}"),
             Self::Errno { errno, every } => write!(f, "errno:{errno}/{every}"),
+            Self::Entry(errno) => write!(f, "entry:{errno}"),
             Self::Flush { errno, is_dir: false } => write!(f, "flush:{errno}"),
             Self::Flush { errno, is_dir: true } => write!(f, "flush-dir:{errno}"),
             Self::RefuseInit => f.write_str("refuse-init"),
@@ -424,6 +429,13 @@ impl Daemon<'_> {
                 let key = (boottime() + delay, request.unique);
                 self.delayed.insert(key, bytes);
             }
+            Mode::Entry(errno) => {
+                if request.opcode == op::LOOKUP || request.node != fuse::ROOT {
+                    self.reply(request.unique, &Err(Errno::from_raw_os_error(errno)))?;
+                } else {
+                    self.answer(&bytes)?;
+                }
+            }
             Mode::Flush { errno, is_dir } => {
                 let flush = if is_dir { op::FSYNCDIR } else { op::FSYNC };
                 if request.opcode == flush {
@@ -523,6 +535,7 @@ mod tests {
         check("errno:107", Mode::Errno { errno: 107, every: 1 });
         check("errno:5/5", Mode::Errno { errno: 5, every: 5 });
         check("errno:511/1", Mode::Errno { errno: 511, every: 1 });
+        check("entry:5", Mode::Entry(5));
         check("flush:5", Mode::Flush { errno: 5, is_dir: false });
         check("flush-dir:28", Mode::Flush { errno: 28, is_dir: true });
         assert_eq!(Mode::Errno { errno: 107, every: 1 }.to_string(), "errno:107");

@@ -80,6 +80,8 @@ fn which(settings: &Settings, url: Option<&str>) -> Result<Queue> {
     match (url, &settings.queue) {
         (Some(url), _) => Ok(at(url, settings.queue.as_ref())),
         (None, Some(queue)) if queue.adapter == Adapter::Unwedge => {
+            // who asks is known before that
+            let _ = super::by();
             queue::leave_root(settings)?;
             Ok(queue.clone())
         }

@@ -40,10 +40,18 @@ pub fn check(loaded: &Loaded) -> Said {
     for bind in complete.bind.iter().filter(|bind| !mounts.is_under_root(&bind.hot)) {
         let _ = writeln!(out, "{}: not under repair_under: look only", text::path(&bind.hot));
     }
-    let wrong = loaded.settings.jobs.as_ref().map_or_else(Vec::new, |jobs| {
-        let types = JobType::read_all(&jobs.dir).map(|types| types.on_host(&jobs.run));
-        types.map_or_else(|why| vec![why], |types| types.bad.into_iter().map(|it| it.1).collect())
-    });
+    let mut wrong = Vec::new();
+    if let Some(jobs) = &loaded.settings.jobs {
+        match JobType::read_all(&jobs.dir).map(|types| types.on_host(&jobs.run)) {
+            Ok(types) => {
+                for why in jobs.in_vain(&types) {
+                    let _ = writeln!(out, "{why}");
+                }
+                wrong.extend(types.bad.into_iter().map(|it| it.1));
+            }
+            Err(why) => wrong.push(why),
+        }
+    }
     for why in &wrong {
         let _ = writeln!(out, "{why}");
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use super::{holds_lock, known_kind, wrong};
+use super::{holds_lock, known_kind, reason, wrong};
 use crate::act::store;
 use crate::config::{Settings, duration};
 use crate::probes::records::{self, Holds, OperatorHold};
@@ -29,7 +29,7 @@ pub fn set(
     if time.is_zero() {
         return Err(wrong("--for: a pause of no length pauses nothing"));
     }
-    let because = text::tail(because.as_bytes(), 500);
+    let because = reason(because)?;
     let said = format!("{kind} is on hold for {}: {because}\n", text::duration(time));
     if dry_run {
         return Ok(format!("would set: {said}"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::{self, Asking};
-use super::{Said, by, wrong};
+use super::{Said, by, reason, wrong};
 use crate::act::offer::absolute;
 use crate::act::scratch;
 use crate::cli;
@@ -191,7 +191,7 @@ pub fn quarantine(
     now: &Now,
 ) -> Result<Said> {
     let which = rule_of(rule)?;
-    let change = Change::Quarantine(because.to_owned());
+    let change = Change::Quarantine(reason(because)?);
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     refuse_unknown(settings, &mut asking, &which)?;
     let changed = carry_out(&mut asking, &which, &change, dry_run)?;
@@ -239,7 +239,7 @@ fn carry_out(
         let so_far = progress.changed.jobs.len();
         let (which, change, by, before) = (which.clone(), change.clone(), by(), progress);
         progress = asking
-            .ask(move |store| store.change_some(&which, &change, &by, dry_run, before))
+            .ask(move |store| store.change_some(&which, &change, by, dry_run, before))
             .with_context(|| {
                 format!("after {so_far} jobs; to say it again goes on with the rest")
             })?;
@@ -424,6 +424,7 @@ pub fn whys(
         created_ms: job.created_ms,
         needs: &job.needs,
         prefers: &job.prefers,
+        is_of_a_run: JobType::is_of_a_run(&job.kind),
         lane: lane.map(|lane| why::LaneCase {
             digest: lane.digest.as_deref(),
             first_tier: lane.first_tier.as_deref(),

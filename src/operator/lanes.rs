@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::asking::Asking;
-use super::{Said, by};
+use super::{Said, by, reason};
 use crate::cli;
 use crate::config::Settings;
 use crate::queue::store::Store;
@@ -38,6 +38,7 @@ pub fn pause(
     dry_run: bool,
     at: &cli::QueueAt,
 ) -> Result<Said> {
+    let because = reason(because)?;
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     refuse_unknown(&mut asking, types)?;
     if dry_run {
@@ -64,7 +65,7 @@ pub fn resume(
         return Ok(format!("would resume {}\n", types.join(", ")).into());
     }
     let (all, who) = (types.to_vec(), by());
-    let resumed = asking.ask(move |store| store.resume(&all, &who))?;
+    let resumed = asking.ask(move |store| store.resume(&all, who))?;
     Ok(told(types, &resumed, "resumed", "open already").into())
 }
 

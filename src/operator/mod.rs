@@ -30,6 +30,8 @@ pub mod submit;
 pub mod worker;
 pub mod workers;
 
+use std::sync::OnceLock;
+
 use anyhow::{Context as _, Error, Result, bail};
 
 use crate::act::lock::{self, Lock, Tried};
@@ -72,12 +74,28 @@ fn wrong(why: impl Into<String>) -> Error {
     Usage(why.into()).into()
 }
 
-/// Who does it, for whoever reads of it later: the person behind a `sudo`, too.
-fn by() -> String {
-    let uid = rustix::process::getuid().as_raw();
-    match std::env::var("SUDO_USER").or_else(|_| std::env::var("LOGNAME")) {
-        Ok(name) => format!("by {} (uid {uid})", text::tail(name.as_bytes(), 64)),
-        Err(_) => format!("by uid {uid}"),
+/// Who does it, for whoever reads of it later: the person behind a `sudo`, too. It is the same after this program has become
+/// the service user, as it is asked before that.
+fn by() -> &'static str {
+    static BY: OnceLock<String> = OnceLock::new();
+    BY.get_or_init(|| {
+        let uid = rustix::process::getuid().as_raw();
+        match std::env::var("SUDO_USER").or_else(|_| std::env::var("LOGNAME")) {
+            Ok(name) => format!("by {} (uid {uid})", text::tail(name.as_bytes(), 64)),
+            Err(_) => format!("by uid {uid}"),
+        }
+    })
+}
+
+/// A reason as it is kept and shown: one line.
+///
+/// # Errors
+/// It is none.
+fn reason(because: &str) -> Result<String> {
+    const BYTES_MAX: usize = 500;
+    match text::tail(because.as_bytes(), BYTES_MAX) {
+        none if none.is_empty() => Err(wrong("--because: whoever finds it will ask why")),
+        because => Ok(because),
     }
 }
 

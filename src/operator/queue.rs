@@ -1,6 +1,6 @@
 //! `unwedge queue`: whether the queue can be used or read, and what it wants of its workers.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::asking::{self, Asking};
 use super::{Said, wrong};
@@ -8,8 +8,8 @@ use crate::cli;
 use crate::config::Settings;
 use crate::config::queue::Adapter;
 use crate::queue;
-use crate::queue::store::Store;
-use crate::report::queue_about as report;
+use crate::queue::store::{Store, is_before};
+use crate::report::{out, queue_about as report};
 use crate::sys::clock::{Now, boottime};
 
 /// Looks at it.
@@ -36,6 +36,12 @@ pub fn check(settings: &Settings, at: &cli::QueueAt, json: bool, now: &Now) -> R
     let start = boottime();
     let (about, counts) = asking.ask(|store| Ok((store.about()?, store.counts()?)))?;
     let answered = boottime().saturating_sub(start);
+    // a large file may take longer than there is time, and what was asked so far was answered
+    match asking.ask(Store::damage) {
+        Ok(None) => {}
+        Ok(Some(why)) => bail!("the queue: {why}"),
+        Err(why) => out::complain(&format!("not each page of it was looked at: {why:#}")),
+    }
     let about = report::About { about: &about, counts: &counts, opened, answered };
     Ok(if json { report::json(&about, now)? } else { report::text(&about) }.into())
 }
@@ -55,13 +61,25 @@ pub fn want_version(
         return Err(wrong(format!("{version}: expected a version such as 0.2.0")));
     }
     if dry_run {
-        return Ok(format!("would want workers of version {version} or later\n").into());
+        let mut asking = Asking::making(settings, at.queue.as_deref())?;
+        // a dry run makes no queue
+        let is_made = asking.is_made()?;
+        let workers =
+            if is_made { asking.ask(|store| store.all_workers(false))? } else { Vec::new() };
+        let older = workers.iter().filter(|it| is_before(&it.version, version));
+        let older: Vec<String> =
+            older.map(|it| format!("{} of {}, {}", it.id, it.host, it.version)).collect();
+        let end = match older.as_slice() {
+            [] => "nobody has to end for that".to_owned(),
+            older => format!("it would end {}: {}", older.len(), older.join("; ")),
+        };
+        return Ok(format!("would want workers of version {version} or later; {end}\n").into());
     }
     let mut asking = Asking::making(settings, at.queue.as_deref())?;
     let wanted = version.to_owned();
     asking.ask(move |store| store.want_version(&wanted))?;
     Ok(format!(
-        "wants workers of version {version} or later; those that are there stay until they end\n"
+        "wants workers of version {version} or later; older ones end by themselves within a minute, as if they were asked to\n"
     )
     .into())
 }

@@ -14,13 +14,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::jobs::whys;
 use super::{asking, wrong};
-use crate::act::offer::jobs_of;
+use crate::act::offer::{absent, is_open, jobs_of};
 use crate::act::upkeep;
 use crate::cli;
 use crate::config::Settings;
 use crate::config::bucket::Address;
 use crate::config::container::Mode;
-use crate::config::job_type::JobType;
+use crate::config::job_type::{JobType, OF_A_RUN};
 use crate::config::jobs::{Jobs, Keep};
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
@@ -34,7 +34,7 @@ use crate::queue::store::{NewJob, Standing, Store, Submitted};
 use crate::report::jobs::words;
 use crate::report::worked::{Deed, Would};
 use crate::report::{out, worked};
-use crate::runner::setup::{Numbers, Setup};
+use crate::runner::setup::{self, Numbers, Setup};
 use crate::runner::supervise::Told;
 use crate::sys::clock::{Now, boottime};
 use crate::sys::limit::within;
@@ -70,15 +70,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
     let host = settings.jobs.clone().unwrap_or_default();
     let kind = kind_of(asked, &base, &host).map_err(|why| wrong(format!("{why:#}")))?;
-    if let Some(file) = asked.files.iter().find(|it| Address::of(it).is_some()) {
-        bail!(
-            "{}: a run knows no [[bucket]]; put it in for unwedge-runner: unwedge jobs submit",
-            text::path(file)
-        );
-    }
-    if kind.fetch.is_some() || kind.deliver.is_some() {
-        bail!("a type that fetches or delivers is for unwedge-runner: it needs a place for that");
-    }
+    refuse_what_is_for_a_service(&kind, &asked.files)?;
     let run_dir = &settings.host.run_dir;
     let jobs = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(wrong)?;
     let url = match &asked.queue {
@@ -87,7 +79,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     };
     let queue = asking::at(&url, settings.queue.as_ref());
     if asked.dry_run {
-        let would = would(&queue, &kind, &jobs, asked)?;
+        let would = would(&queue, &kind, &jobs, &gate::open(run_dir), asked)?;
         out::print(&worked::would(&would, json, &Now::take()?)?)?;
         return Ok(0);
     }
@@ -98,7 +90,9 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     }
     let mut link = Link::to(queue.clone());
     refuse_another(&mut link, &kind)?;
-    prepare(&jobs, &gate::open(run_dir))?;
+    let open = gate::open(run_dir);
+    refuse_absent(Some(&mut link), &jobs, &open)?;
+    prepare(&jobs, &open)?;
     let put = put_in(&mut link, &jobs, asked.again)?;
     let names: BTreeMap<i64, &str> =
         put.iter().zip(&jobs).map(|(id, job)| (*id, job.input.as_str())).collect();
@@ -118,7 +112,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         timeout: queue.timeout,
         ca_file: queue.ca_file.clone(),
         terms: queue.terms.clone(),
-        setup: setup_of(kind, base, run_dir.clone(), log_dir, numbers),
+        setup: setup_of(kind, base, settings, log_dir, numbers),
     };
     // from here on a stop is heard, and whatever is asked ends by itself
     let mut stop = manager::stop_or_hang_up().context("listen to signals")?;
@@ -157,6 +151,10 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
                 }
             }
             // it may come back; what runs goes on, and its results wait
+            Err(why) if why.is_of_a_damaged_file() => {
+                hands.end();
+                return Err(asking::said(why));
+            }
             Err(Fault(why)) => progress.trouble(&format!("the queue: {why}")),
         }
         if stop.read(&mut [0; 16]).is_ok_and(|length| length > 0) {
@@ -171,18 +169,39 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     }
 }
 
+/// Refuses what a run cannot do.
+fn refuse_what_is_for_a_service(kind: &JobType, files: &[PathBuf]) -> Result<()> {
+    if let Some(file) = files.iter().find(|it| Address::of(it).is_some()) {
+        bail!(
+            "{}: a run knows no [[bucket]]; put it in for unwedge-runner: unwedge jobs submit",
+            text::path(file)
+        );
+    }
+    if kind.fetch.is_some() || kind.deliver.is_some() {
+        bail!("a type that fetches or delivers is for unwedge-runner: it needs a place for that");
+    }
+    if kind.concurrency == Some(0) {
+        return Err(wrong(format!(
+            "{}: none at once on this host; --count says how many",
+            kind.name
+        )));
+    }
+    Ok(())
+}
+
 /// What a runner of the run's own is given.
 fn setup_of(
     kind: JobType,
     base: PathBuf,
-    run_dir: PathBuf,
+    settings: &Settings,
     log_dir: Option<PathBuf>,
     numbers: Numbers,
 ) -> Setup {
     Setup {
         slots: kind.concurrency.unwrap_or(1),
         types: vec![kind],
-        run_dir,
+        run_dir: settings.host.run_dir.clone(),
+        named: setup::named(settings),
         dir: base,
         keep_dir: None,
         log_dir,
@@ -231,17 +250,19 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
             "what is to be done with the files? give a command after --, or a --type",
         ));
     };
-    *program = text::path(&found(program, base)?);
+    let mode = asked.mode.as_deref().or(host.run.mode.map(Mode::name));
+    *program = text::path(&found(program, base, mode != Some("container"))?);
     // the same command with the same output is the same type, and its jobs are the same jobs
     let output = asked.output.as_deref().map_or("", |output| output);
     let words: Vec<&[u8]> =
         [output].into_iter().chain(argv.iter().map(String::as_str)).map(str::as_bytes).collect();
     let name = digest_of(&words, base);
-    let mut kind = JobType::of_command(&format!("run-{name}"), argv, asked.output.clone())
+    let mut kind = JobType::of_command(&format!("{OF_A_RUN}{name}"), argv, asked.output.clone())
         .map_err(|why| anyhow!(why))?;
     kind.concurrency = Some(count_of(asked, None)?.unwrap_or(cores));
     // whoever gives a command on the spot sees it fail, and says by the next run that it is to be tried again
     kind.retry.attempts = 1;
+    kind.is_on_the_spot = true;
     // the jobs of this run are nobody else's
     kind.batch = BATCH;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
@@ -267,30 +288,67 @@ fn refuse_another(link: &mut Link, kind: &JobType) -> Result<()> {
     Ok(())
 }
 
+/// Refuses files that are not there. One that is a job already may be: what has become of its input is its own affair.
+fn refuse_absent(link: Option<&mut Link>, jobs: &[NewJob], open: &[String]) -> Result<()> {
+    const LISTED: usize = 3;
+    let absent = absent(jobs, open, LOOK_LIMIT)
+        .map_err(|_| anyhow!("the files do not answer; nothing was begun"))?;
+    let mut new: Vec<&NewJob> = absent.iter().filter_map(|at| jobs.get(*at)).collect();
+    if let (Some(link), false) = (link, new.is_empty()) {
+        let known = known(link, &new.iter().copied().cloned().collect::<Vec<_>>())?;
+        new = new
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| !known.contains_key(at))
+            .map(|(_, it)| it)
+            .collect();
+    }
+    if new.is_empty() {
+        return Ok(());
+    }
+    let listed: Vec<&str> = new.iter().take(LISTED).map(|it| it.input.as_str()).collect();
+    let more = match new.len() - listed.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Err(wrong(format!("{}{more}: no such file; nothing was put in", listed.join(", "))))
+}
+
+/// Which of these there are already, by their place, some at a time.
+fn known(link: &mut Link, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitted>> {
+    let mut known = BTreeMap::new();
+    for (nth, some) in jobs.chunks(AT_ONCE).enumerate() {
+        let some = some.to_vec();
+        let found = link.ask(move |store| store.known(&some)).map_err(asking::said)?;
+        known.extend(found.into_iter().map(|(at, it)| (nth * AT_ONCE + at, it)));
+    }
+    Ok(known)
+}
+
 /// What would be done with each file.
 fn would<'a>(
     queue: &Queue,
     kind: &JobType,
     jobs: &'a [NewJob],
+    open: &[String],
     asked: &cli::Run,
 ) -> Result<Vec<Would<'a>>> {
-    let (mut known, mut again) = (BTreeMap::new(), Vec::new());
+    let (mut found, mut again) = (BTreeMap::new(), Vec::new());
     let own = queue.clone();
     let look = within(queue.timeout, move || Store::look(&own).map(|it| it.is_some()));
     if look.map_err(|why| anyhow!("the queue: {why}"))?.map_err(asking::said)? {
         let mut link = Link::look(queue.clone());
         refuse_another(&mut link, kind)?;
-        for (nth, some) in jobs.chunks(AT_ONCE).enumerate() {
-            let some = some.to_vec();
-            let found = link.ask(move |store| store.known(&some)).map_err(asking::said)?;
-            known.extend(found.into_iter().map(|(at, it)| (nth * AT_ONCE + at, it)));
-        }
-        let ids: Vec<i64> = known.values().map(|it| it.id).collect();
+        refuse_absent(Some(&mut link), jobs, open)?;
+        found = known(&mut link, jobs)?;
+        let ids: Vec<i64> = found.values().map(|it| it.id).collect();
         let stand = stand_of(&mut link, &ids)?;
-        let outputs = known.iter().filter_map(|(nth, it)| Some((*it, jobs.get(*nth)?)));
+        let outputs = found.iter().filter_map(|(nth, it)| Some((*it, jobs.get(*nth)?)));
         again = to_do_again(outputs, &stand, asked.again)?;
+    } else {
+        refuse_absent(None, jobs, open)?;
     }
-    let deed = |nth: usize| match known.get(&nth) {
+    let deed = |nth: usize| match found.get(&nth) {
         None => Deed::PutIn,
         Some(it) if again.contains(&it.id) => Deed::TryAgain(it.id, it.state),
         Some(it) if it.state.is_over() => Deed::Leave(it.id, it.state),
@@ -323,16 +381,20 @@ fn digest_of(words: &[&[u8]], base: &Path) -> String {
     digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A program by its name, as a shell finds it.
-fn found(program: &str, base: &Path) -> Result<PathBuf> {
-    if program.contains('/') {
-        return Ok(base.join(program));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
+/// A program by its name, as a shell finds it; `is_here` is whether it is run on this host as it is.
+fn found(program: &str, base: &Path, is_here: bool) -> Result<PathBuf> {
     let is_program = |path: &PathBuf| {
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
     };
+    if program.contains('/') {
+        let path = base.join(program);
+        let is_it = !is_here || is_program(&path);
+        return is_it
+            .then_some(path)
+            .with_context(|| format!("{program}: no program that can be run"));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let places =
         std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(program));
     places
@@ -344,12 +406,9 @@ fn found(program: &str, base: &Path) -> Result<PathBuf> {
 /// Makes the directories of the outputs, but on storage that is not open now: its jobs wait. Storage that hangs all the
 /// same keeps nobody for ever.
 fn prepare(jobs: &[NewJob], open: &[String]) -> Result<()> {
-    let is_open = |job: &&NewJob| {
-        job.needs.iter().filter(|it| it.starts_with('/')).all(|need| open.contains(need))
-    };
     let mut dirs: Vec<PathBuf> = jobs
         .iter()
-        .filter(is_open)
+        .filter(|job| is_open(job, open))
         .filter_map(|job| text::path_of(job.output_dir.as_deref()?))
         .collect();
     dirs.sort();
@@ -382,8 +441,8 @@ fn to_do_again<'a>(
             State::Failed | State::Quarantined => {
                 aside_too || passes.iter().any(|class| it.class.as_deref() == Some(class.name()))
             }
-            State::Retryable => aside_too,
-            State::Pending | State::Running | State::Done | State::Cancelled => false,
+            State::Retryable | State::Cancelled => aside_too,
+            State::Pending | State::Running | State::Done => false,
         })
         .map(|it| it.id)
         .collect();
@@ -418,8 +477,7 @@ fn put_in(link: &mut Link, jobs: &[NewJob], aside_too: bool) -> Result<Vec<i64>>
     for change in [Change::Retry, Change::Release] {
         for some in again.chunks(AT_ONCE) {
             let (which, change) = (Which::ids(some), change.clone());
-            let change =
-                move |store: &mut Store| store.change(&which, &change, &super::by(), false);
+            let change = move |store: &mut Store| store.change(&which, &change, super::by(), false);
             link.ask(change).map_err(asking::said)?;
         }
     }
@@ -514,7 +572,7 @@ impl Progress {
     /// Says why nothing runs, once while it lasts.
     fn waits_for(&mut self, whys: Vec<Why>, now_ms: u64) {
         // a runner may yet come; that none can is said by whoever starts it
-        let tells = |why: &&Why| !matches!(why, Why::ItsTurn | Why::NoWorker);
+        let tells = |why: &&Why| !matches!(why, Why::ItsTurn | Why::NoWorker | Why::RunOver);
         let is_same = |why: &Why| match (why, self.waits.first()) {
             // of the next job it is another time, and the same reason
             (Why::CoolingDown { reason, .. }, Some(Why::CoolingDown { reason: before, .. })) => {
@@ -557,6 +615,10 @@ fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>, json: bool) -> Result
     );
     for it in not.iter().take(REASONS_MAX) {
         let name = names.get(&it.id).copied().unwrap_or_default();
+        if it.state == State::Cancelled {
+            said += &format!("  {name}: called off; --again has it made after all\n");
+            continue;
+        }
         let class = it.class.as_deref().unwrap_or("");
         said += &format!(
             "  {name}: {} ({class}): {}\n",
@@ -565,7 +627,7 @@ fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>, json: bool) -> Result
         );
     }
     if not.len() > REASONS_MAX {
-        said += &format!("  and {} more\n", not.len() - REASONS_MAX);
+        said += &format!("  and {} more, which unwedge jobs list shows\n", not.len() - REASONS_MAX);
     }
     out::print(&said)?;
     Ok(code)

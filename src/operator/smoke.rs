@@ -1,6 +1,8 @@
 //! `unwedge jobs smoke`: one job that does nothing, through the real queue and a real worker; what each stage took, and
 //! nothing of it left.
 
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -18,9 +20,12 @@ use crate::report::out;
 use crate::report::smoke as report;
 use crate::report::workers::NO_WORKER;
 use crate::sys::clock::{Deadline, Now, boottime, pause};
+use crate::sys::manager;
 
 /// How often it is asked whether it is over.
-pub const ASK_EVERY: Duration = Duration::from_millis(5);
+const ASK_EVERY: Duration = Duration::from_millis(5);
+/// How long a worker may take until it hears that its job is called off: as long as it has no sign of life to give.
+const HEARD_WITHIN: Duration = Duration::from_secs(20);
 
 /// Does it.
 ///
@@ -42,6 +47,7 @@ pub fn smoke(
         // one may come
         out::complain(&format!("{NO_WORKER}; one is waited for"));
     }
+    let mut until = Until::after(patience)?;
     let start = boottime();
     let job = NewJob {
         kind: JobType::smoke().name,
@@ -59,13 +65,10 @@ pub fn smoke(
     let id =
         asking.ask(move |store| store.submit(&[job]))?.first().context("it was not put in")?.id;
     let put = boottime().saturating_sub(start);
-    let done = wait(&mut asking, id, Deadline::after(patience));
+    let done = wait(&mut asking, id, &mut until);
     let told = boottime().saturating_sub(start);
     // whatever came of it, nothing of it stays
-    let removed = asking.ask(move |store| {
-        store.change(&Which::ids(&[id]), &Change::Cancel, "by its smoke test", false)?;
-        store.remove(id)
-    });
+    let removed = call_off(&mut asking, id);
     let job = done?;
     if !removed? {
         bail!("job {id} is still there: its worker has it");
@@ -76,23 +79,69 @@ pub fn smoke(
     Ok(if json { report::json(&stages, now)? } else { report::text(&stages) }.into())
 }
 
+/// Calls a job off and takes it out, once whoever has it has heard of that; false where nobody did in time.
+fn call_off(asking: &mut Asking, id: i64) -> Result<bool> {
+    let which = Which::ids(&[id]);
+    asking.ask(move |store| store.change(&which, &Change::Cancel, "by its smoke test", false))?;
+    let deadline = Deadline::after(HEARD_WITHIN);
+    loop {
+        if asking.ask(move |store| store.remove(id))? {
+            return Ok(true);
+        }
+        if deadline.passed() {
+            return Ok(false);
+        }
+        pause(ASK_EVERY);
+    }
+}
+
+/// How long somebody waits: up to a time, and not past being asked to end.
+pub struct Until {
+    deadline: Deadline,
+    stop: UnixStream,
+}
+
+impl Until {
+    /// So long from now on.
+    ///
+    /// # Errors
+    /// Signals cannot be listened to.
+    pub fn after(limit: Duration) -> Result<Self> {
+        let stop = manager::stop_or_hang_up().context("listen to signals")?;
+        stop.set_nonblocking(true).context("listen to signals")?;
+        Ok(Self { deadline: Deadline::after(limit), stop })
+    }
+
+    /// Waits until the next look.
+    ///
+    /// # Errors
+    /// It is over; `what` is what has not come by then.
+    pub fn pause(&mut self, what: &str) -> Result<()> {
+        if self.stop.read(&mut [0; 16]).is_ok_and(|length| length > 0) {
+            bail!("interrupted: {what}");
+        }
+        if self.deadline.passed() {
+            bail!("{what}");
+        }
+        pause(ASK_EVERY);
+        Ok(())
+    }
+}
+
 /// Waits for the end of a job.
 ///
 /// # Errors
 /// It has none in time.
-pub fn wait(asking: &mut Asking, id: i64, deadline: Deadline) -> Result<Job> {
+pub fn wait(asking: &mut Asking, id: i64, until: &mut Until) -> Result<Job> {
     loop {
         let known = asking.ask(move |store| store.job(id))?;
         let (job, _) = known.with_context(|| format!("job {id}: somebody took it out"))?;
         if job.state.is_over() {
             return Ok(job);
         }
-        if deadline.passed() {
-            bail!(
-                "nobody has done it in time, it is {}: unwedge workers list; unwedge status",
-                job.state.name()
-            );
-        }
-        pause(ASK_EVERY);
+        until.pause(&format!(
+            "nobody has done it in time, it is {}: unwedge workers list; unwedge status",
+            job.state.name()
+        ))?;
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::Asking;
-use super::smoke::{ASK_EVERY, wait};
+use super::smoke::{Until, wait};
 use super::{Said, wrong};
 use crate::cli;
 use crate::config::Settings;
@@ -19,7 +19,7 @@ use crate::probes::bucket;
 use crate::queue::store::change::Change;
 use crate::queue::store::listing::{Order, Which};
 use crate::report::smoke as report;
-use crate::sys::clock::{Deadline, Now, boottime, pause};
+use crate::sys::clock::{Now, boottime};
 use crate::sys::limit::within;
 use crate::sys::s3::Trouble;
 use crate::sys::text;
@@ -56,6 +56,7 @@ pub fn smoke(
     let ending = via.file.extension().map(|it| format!(".{}", it.to_string_lossy()));
     let name = format!("unwedge-smoke-{}{}", boottime().as_nanos(), ending.unwrap_or_default());
     let input = intake.source.file(Path::new(&name));
+    let mut until = Until::after(patience)?;
     let start = boottime();
     if let Err(why) = on_storage(settings, intake, &input, Deed::Put(bytes)) {
         // as far as it came
@@ -65,10 +66,9 @@ pub fn smoke(
         };
     }
     let put = boottime().saturating_sub(start);
-    let deadline = Deadline::after(patience);
-    let found = taken_in(&mut asking, &input, &deadline);
+    let found = taken_in(&mut asking, &input, &mut until);
     let taken_in = boottime().saturating_sub(start);
-    let done = found.and_then(|id| Ok((id, wait(&mut asking, id, deadline)?)));
+    let done = found.and_then(|id| Ok((id, wait(&mut asking, id, &mut until)?)));
     let told = boottime().saturating_sub(start);
     // whatever came of it, nothing of it stays: first what could be taken in again
     let mut gone = on_storage(settings, intake, &input, Deed::Remove);
@@ -107,17 +107,12 @@ pub fn smoke(
 }
 
 /// The job that the intake makes of it.
-fn taken_in(asking: &mut Asking, input: &Path, deadline: &Deadline) -> Result<i64> {
+fn taken_in(asking: &mut Asking, input: &Path, until: &mut Until) -> Result<i64> {
     loop {
         if let Some(id) = job_of(asking, input)? {
             return Ok(id);
         }
-        if deadline.passed() {
-            bail!(
-                "nobody has taken it in in time: does unwedge-runner run, and is the sentinel jobs there?"
-            );
-        }
-        pause(ASK_EVERY);
+        until.pause("nobody has taken it in in time: does unwedge-runner run, and is the sentinel jobs there?")?;
     }
 }
 

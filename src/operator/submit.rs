@@ -1,6 +1,7 @@
 //! `unwedge jobs submit`: files become jobs of a type. What is said is how they stand afterwards, and where nobody is
 //! there to take them the command that starts somebody.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,17 +9,17 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use super::asking::Asking;
 use super::{Said, start, wrong};
-use crate::act::offer::jobs_of;
+use crate::act::offer::{absent, jobs_of};
 use crate::cli;
 use crate::config::container;
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
-use crate::probes::gate::Watch;
+use crate::probes::gate::{self, Watch};
 use crate::queue::store::listing::Worker;
 use crate::queue::store::{NewJob, Standing};
-use crate::report::submit as report;
 use crate::report::workers::NO_WORKER;
+use crate::report::{out, submit as report};
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::text;
 
@@ -26,6 +27,8 @@ use crate::sys::text;
 const AT_ONCE: usize = 1000;
 /// How often it is asked whether they are over.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How long it may take to look which files are there: another host may have them, and somebody waits.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Puts them in.
 ///
@@ -75,12 +78,24 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
     if let (Some(why), true) = (&nobody, asked.require_capable) {
         bail!("{why}; nothing was put in");
     }
+    let gone = absent(&all, &gate::open(&settings.host.run_dir), LOOK_LIMIT).unwrap_or_default();
+    let first = gone.first().and_then(|at| all.get(*at));
+    if let Some(first) = first.filter(|_| !json) {
+        out::complain(&format!(
+            "{} of {} files are not there on this host: {}",
+            gone.len(),
+            all.len(),
+            first.input
+        ));
+    }
     if asked.dry_run {
-        for some in all.chunks(AT_ONCE).filter(|_| is_made) {
+        let mut known = BTreeMap::new();
+        for (nth, some) in all.chunks(AT_ONCE).enumerate().filter(|_| is_made) {
             let some = some.to_vec();
-            asking.ask(move |store| store.known(&some))?;
+            let found = asking.ask(move |store| store.known(&some))?;
+            known.extend(found.into_iter().map(|(at, it)| (nth * AT_ONCE + at, it)));
         }
-        return Ok(report::would(&all, nobody.as_deref(), json, now)?.into());
+        return Ok(report::would(&all, &known, nobody.as_deref(), json, now)?.into());
     }
     let put = put(&mut asking, &all)?;
     let ids: Vec<i64> = put.iter().map(|(id, _)| *id).collect();
@@ -90,8 +105,13 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
     } else {
         ask(&mut asking, &ids)?
     };
-    let told =
-        report::Submitted { stand: &stand, new, nobody: nobody.as_deref(), waited: asked.wait };
+    let told = report::Came {
+        stand: &stand,
+        new,
+        absent: gone.len(),
+        nobody: nobody.as_deref(),
+        waited: asked.wait,
+    };
     Ok(Said { text: report::text(&told, json, now)?, code: told.code() })
 }
 

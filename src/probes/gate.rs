@@ -19,14 +19,24 @@ use crate::sys::text;
 
 /// The file's name in the run directory.
 pub const FILE: &str = "storage.json";
-/// How old it may be: a round comes every minute, and may take four.
-const AGE_MAX: Duration = Duration::from_secs(6 * 60);
+/// How old it may be where it says nothing else: a round comes every minute, and may take four.
+pub const AGE_MAX: Duration = Duration::from_secs(6 * 60);
+/// However long rounds may take, an older file opens nothing.
+const GOOD_FOR_MAX_S: u64 = 3_600;
 
 #[derive(Deserialize)]
 struct Gate {
     schema: u32,
     at: Stamp,
+    #[serde(default)]
+    good_for_s: Option<u64>,
     paths: BTreeMap<String, Entry>,
+}
+
+impl Gate {
+    fn age_max(&self) -> Duration {
+        self.good_for_s.map_or(AGE_MAX, |secs| Duration::from_secs(secs.min(GOOD_FOR_MAX_S)))
+    }
 }
 
 #[derive(Deserialize)]
@@ -87,7 +97,7 @@ fn paths(run_dir: &Path) -> Keys {
     let Some(gate) = read(run_dir) else { return Keys::default() };
     let now = Now::take().ok();
     let age = now.as_ref().and_then(|now| now.since(&gate.at).known());
-    let is_fresh = age.is_some_and(|age| age <= AGE_MAX);
+    let is_fresh = age.is_some_and(|age| age <= gate.age_max());
     // what cannot be told says nothing against the round
     let is_told = is_fresh && gate.paths.values().any(|entry| entry.open && entry.on.is_some());
     let table = is_told.then(|| mountinfo::once().ok()).flatten();
@@ -143,7 +153,7 @@ pub fn all(run_dir: &Path) -> Result<Vec<Watched>, String> {
     let gate = read(run_dir).ok_or_else(|| format!("{shown}: not there, or not to be read"))?;
     let now = Now::take().map_err(|error| format!("the clock: {error}"))?;
     match now.since(&gate.at).known() {
-        Some(age) if age <= AGE_MAX => {}
+        Some(age) if age <= gate.age_max() => {}
         Some(age) => return Err(format!("{shown}: written {} ago", text::duration(age))),
         None => return Err(format!("{shown}: of another boot")),
     }
@@ -153,6 +163,13 @@ pub fn all(run_dir: &Path) -> Result<Vec<Watched>, String> {
         is_open: entry.open,
     };
     Ok(gate.paths.into_iter().map(watched).collect())
+}
+
+/// The storage that a configuration names.
+#[must_use]
+pub fn named(settings: &Settings) -> Vec<PathBuf> {
+    let mounts = settings.mount.iter().map(|it| it.path.clone());
+    mounts.chain(settings.bind.iter().map(|it| it.hot.clone())).collect()
 }
 
 /// Which storage is watched on this host: what the last round wrote, and what the configuration names, for right after
@@ -169,16 +186,13 @@ impl Watch {
     /// That of this configuration.
     #[must_use]
     pub fn of(settings: &Settings) -> Self {
-        let mounts = settings.mount.iter().map(|it| it.path.clone());
-        let binds = settings.bind.iter().map(|it| it.hot.clone());
-        let named = mounts.chain(binds).collect();
-        Self { named, ..Self::unnamed(settings.host.run_dir.clone()) }
+        Self::at(settings.host.run_dir.clone(), named(settings))
     }
 
-    /// That of a host whose configuration nobody reads.
+    /// That of a host whose configuration names these.
     #[must_use]
-    pub fn unnamed(run_dir: PathBuf) -> Self {
-        Self { run_dir, named: Vec::new(), led: Arc::default() }
+    pub fn at(run_dir: PathBuf, named: Vec<PathBuf>) -> Self {
+        Self { run_dir, named, led: Arc::default() }
     }
 
     /// The watched paths that files lie at or below, by name or by where their directories lead, open or not: what a job that
@@ -278,6 +292,17 @@ mod tests {
             assert_eq!(open(dir.path()), [] as [String; 0]);
         }
         assert_eq!(open(Path::new("/nowhere")), [] as [String; 0]);
+        // of rounds that may take longer it says so itself
+        let good_for = |secs: u64, age_ms: u64| {
+            let dir = written(age_ms, None, 1);
+            let file = dir.path().join(FILE);
+            let text = std::fs::read_to_string(&file).unwrap();
+            let more = format!("{{\"good_for_s\":{secs},");
+            std::fs::write(&file, text.replacen('{', &more, 1)).unwrap();
+            open(dir.path()).len()
+        };
+        assert_eq!([good_for(900, 899_000), good_for(900, 901_000)], [4, 0]);
+        assert_eq!([good_for(86_400, 3_599_000), good_for(86_400, 3_601_000)], [4, 0]);
     }
 
     #[test]
@@ -285,11 +310,11 @@ mod tests {
         let dir = written(3_600_000, None, 1);
         let needs = |paths: &[&str]| {
             let paths: Vec<&Path> = paths.iter().map(Path::new).collect();
-            Watch::unnamed(dir.path().to_owned()).needs_of(&paths)
+            Watch::at(dir.path().to_owned(), Vec::new()).needs_of(&paths)
         };
         assert_eq!(needs(&["/srv/b/in", "/srv/a/out"]), ["/srv/a", "/srv/b"]);
         assert_eq!(needs(&["/srv/ab/in", "/srv"]), [] as [String; 0]);
-        let watch = Watch { named: vec!["/srv".into()], ..Watch::unnamed(dir.path().to_owned()) };
+        let watch = Watch::at(dir.path().to_owned(), vec!["/srv".into()]);
         let room = |path: &str| watch.room_of(Path::new(path));
         assert_eq!(room("/srv/b/out").as_deref(), Some("room:/srv/b"), "not on what lies above it");
         assert_eq!((room("/srv/c").as_deref(), room("/opt")), (Some("room:/srv"), None));
@@ -301,7 +326,7 @@ mod tests {
         let base = dir.path().canonicalize().unwrap();
         std::fs::create_dir(base.join("box")).unwrap();
         std::os::unix::fs::symlink("box", base.join("link")).unwrap();
-        let watch = Watch { named: vec![base.join("box")], ..Watch::unnamed("/nowhere".into()) };
+        let watch = Watch::at("/nowhere".into(), vec![base.join("box")]);
         let needs = |name: &str| watch.needs_of(&[&base.join(name)]);
         let boxed = [text::path(&base.join("box"))];
         for path in ["box/a", "link/a", "link/none/a"] {
@@ -310,7 +335,7 @@ mod tests {
         assert_eq!(needs("a"), [] as [String; 0]);
         assert_eq!(watch.needs_of_dirs(&[&base.join("link")]), boxed);
         // who names the other one first is watched by both names
-        let by_link = Watch { named: vec![base.join("link")], ..Watch::unnamed("/nowhere".into()) };
+        let by_link = Watch::at("/nowhere".into(), vec![base.join("link")]);
         assert_eq!(by_link.needs_of(&[&base.join("link/a")]).len(), 1);
     }
 

@@ -1,6 +1,7 @@
 //! Who still holds a FUSE connection, and who keeps a detached mount alive: read from the
 //! descriptors of every process (`/proc/PID/fdinfo`), which is safe even for a process that is
-//! stuck. A mount that answers 107 while somebody still holds its connection is not dead: a
+//! stuck, as long as the descriptor is of a file and of no object of the kernel's with a lock of its
+//! own. A mount that answers 107 while somebody still holds its connection is not dead: a
 //! stacked file system can answer so itself.
 //!
 //! The `fuse_connection` line is young (seen on Linux 6.18). Whether this kernel writes it is found
@@ -10,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -161,15 +163,25 @@ pub fn of_mount(mount_id: u64) -> Vec<Process> {
     let mut found = Vec::new();
     // what could not be seen is not claimed: this names holders, it does not deny them
     let _ = for_each_process(|pid| {
-        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return };
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return };
+        let infos = Path::new("/proc").join(pid.to_string()).join("fdinfo");
         let holds = entries.flatten().any(|entry| {
-            fs::read_to_string(entry.path()).is_ok_and(|info| mount_of(&info) == Some(mount_id))
+            fs::read_link(entry.path()).is_ok_and(|link| may_lie_on_a_mount(&link))
+                && fs::read_to_string(infos.join(entry.file_name()))
+                    .is_ok_and(|info| mount_of(&info) == Some(mount_id))
         });
         if holds {
             found.extend(process(pid));
         }
     });
     found
+}
+
+/// Whether what a descriptor's link names may be a file of a mount. What is of the kernel's own making, or a device, is
+/// not, and more is told of it than its place: of an epoll under a lock that whoever waits on a silent FUSE file may hold.
+fn may_lie_on_a_mount(link: &Path) -> bool {
+    let link = link.as_os_str().as_bytes();
+    link.starts_with(b"/") && !link.starts_with(b"/dev/")
 }
 
 fn mount_of(fdinfo: &str) -> Option<u64> {
@@ -226,6 +238,24 @@ mod tests {
         let info = "pos:\t0\nflags:\t02\nmnt_id:\t24\nino:\t85\nfuse_connection:\t52\n";
         assert_eq!((connection_of(info), mount_of(info)), (Some(52), Some(24)));
         assert_eq!(connection_of("pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn only_of_what_may_lie_on_a_mount_more_is_read_than_its_name() {
+        for (link, may) in [
+            ("/srv/box/data.txt", true),
+            ("/srv/box/gone (deleted)", true),
+            ("/", true),
+            ("/devices/a", true),
+            ("anon_inode:[eventpoll]", false),
+            ("anon_inode:inotify", false),
+            ("socket:[4711]", false),
+            ("pipe:[4711]", false),
+            ("mnt:[4026531841]", false),
+            ("/dev/dri/renderD128", false),
+        ] {
+            assert_eq!(may_lie_on_a_mount(Path::new(link)), may, "{link}");
+        }
     }
 
     #[test]

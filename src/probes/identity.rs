@@ -95,7 +95,8 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Whether this is the mount known as `identity`.
+    /// Whether this is the mount known as `identity`, as far as an opened path tells: of its connection it says nothing.
+    /// Where both numbers may have been used again, whoever acts asks for that too.
     #[must_use]
     pub fn is(&self, identity: &Identity) -> bool {
         let seen = Identity {

@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::errno::{self, Says};
+use super::family::Family;
 use super::holders::Holders;
-use super::liveness::{Answer, Look};
+use super::liveness::{Answer, Look, Stage};
 use super::mountinfo::DELETED;
 use super::mounts::{BindLook, Layer, Right};
 use super::prober::Response;
@@ -183,7 +184,7 @@ fn health(top: &Layer, response: Option<&Response>) -> Judgement {
         Look::Mount { answer: Answer::Yes, .. } => said(Verdict::Live, None, "answers".to_owned()),
         Look::Mount { answer: Answer::No { stage, errno }, .. } => {
             let answer = format!("{}: {}", stage.describe(), named(*errno));
-            let (verdict, why) = match errno::says(*errno, top.family()) {
+            let (verdict, why) = match says(*stage, *errno, top.family()) {
                 Says::Dead => match &top.holders {
                     Holders::None => (Verdict::Dead, format!("{answer}; no daemon")),
                     Holders::Living(holders) => {
@@ -197,6 +198,24 @@ fn health(top: &Layer, response: Option<&Response>) -> Judgement {
             };
             said(verdict, Some(*errno), why)
         }
+    }
+}
+
+/// What an error says, by the question that was answered with it. When one entry is asked for, the root has answered
+/// every question: on FUSE the error is that entry's own, as of a file on one bad disk of several. On an overlay it is
+/// all that tells, and such a one is only looked at.
+fn says(stage: Stage, errno: i32, family: Family) -> Says {
+    match (stage, family) {
+        (Stage::Entry, Family::Fuse) => Says::Inconclusive,
+        (
+            Stage::BecomeOwner
+            | Stage::Statx
+            | Stage::Statfs
+            | Stage::Open
+            | Stage::Read
+            | Stage::Entry,
+            Family::Fuse | Family::Network | Family::Other,
+        ) => errno::says(errno, family),
     }
 }
 

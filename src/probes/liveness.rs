@@ -3,8 +3,8 @@
 //!
 //! The order matters. A plain stat may be answered from a cache for a mount long dead, statfs
 //! answers root with zeros on a private mount dead or alive, and over an overlay only an entry
-//! tells. So: open for identity, become the owner, ask with `AT_STATX_FORCE_SYNC` first, and read
-//! one entry, never the whole directory.
+//! tells; on FUSE that says only how the entry is. So: open for identity, become the owner, ask with
+//! `AT_STATX_FORCE_SYNC` first, and read one entry, never the whole directory.
 
 use std::ffi::{CStr, CString};
 use std::io::Write as _;

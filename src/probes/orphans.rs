@@ -87,11 +87,15 @@ pub fn look(
             output: Output::Unknown("the queue does not say where it is".to_owned()),
         })
         .collect();
-    let asked: Vec<PathBuf> = orphans.iter().filter_map(may_be_asked).collect();
+    // what is never given back by us needs no such witness
+    let is_given_back = facts.rescue.is_none();
+    let asked = orphans.iter().filter(|_| is_given_back).filter_map(may_be_asked);
+    let asked: Vec<PathBuf> = asked.collect();
     let outputs = growth::look(&asked, limit);
     for orphan in &mut orphans {
         let Some(path) = &orphan.job.output else { continue };
-        let not_asked = || Output::Unknown("what it lies on may hang".to_owned());
+        let why = if is_given_back { "what it lies on may hang" } else { "nobody asks for it" };
+        let not_asked = || Output::Unknown(why.to_owned());
         orphan.output = outputs.get(path).cloned().unwrap_or_else(not_asked);
     }
     orphans

@@ -24,6 +24,7 @@ pub struct Link {
     again: Again,
     away: Option<Away>,
     holds: bool,
+    broken: Option<Fault>,
 }
 
 /// A queue that did not answer, or said no.
@@ -50,7 +51,7 @@ impl Link {
 
     fn by(open: Open, queue: Queue) -> Self {
         let again = Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
-        Self { queue, open, store: None, again, away: None, holds: false }
+        Self { queue, open, store: None, again, away: None, holds: false, broken: None }
     }
 
     /// The queue.
@@ -104,8 +105,18 @@ impl Link {
         self.holds = holds;
     }
 
+    /// What was said of a file that is damaged, once that was said: to ask again mends nothing.
+    #[must_use]
+    pub fn broken(&self) -> Option<&Fault> {
+        self.broken.as_ref()
+    }
+
     fn is_away(&mut self, why: Fault) -> Fault {
-        let most = if self.holds { RETRY_HOLDING } else { Duration::MAX };
+        if self.broken.is_none() && why.is_of_a_damaged_file() {
+            self.broken = Some(why.clone());
+        }
+        let holding = RETRY_HOLDING.min(self.queue.terms.lease / 4);
+        let most = if self.holds { holding } else { Duration::MAX };
         let until = boottime() + self.again.wait_up_to(most);
         self.away = Some(Away { until, why: why.clone() });
         why

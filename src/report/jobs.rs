@@ -189,6 +189,10 @@ pub fn words(why: &Why, now_ms: u64) -> String {
             )
         }
         Why::NoWorker => NO_WORKER.to_owned(),
+        Why::RunOver => {
+            "it is of a run that has ended: say the same run again, or unwedge jobs cancel"
+                .to_owned()
+        }
         Why::TooOld { least } => too_old(least),
         Why::NoCapableWorker { lacks } => {
             format!("no worker can take its type: {}", lacks.join("; "))

@@ -1,5 +1,6 @@
 //! What became of jobs that were put in, told.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::Result;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::json::Head;
 use crate::decide::attempts::State;
 use crate::manifest::OPERATOR;
-use crate::queue::store::{NewJob, Standing};
+use crate::queue::store::{NewJob, Standing, Submitted};
 use crate::sys::clock::Now;
 
 /// Most that are listed for a person.
@@ -16,18 +17,20 @@ const LISTED: usize = 20;
 
 /// Jobs that were put in.
 #[derive(Clone, Copy, Debug)]
-pub struct Submitted<'a> {
+pub struct Came<'a> {
     /// How they stand.
     pub stand: &'a [Standing],
     /// How many of them were not there before.
     pub new: usize,
+    /// Of how many the input was not seen on this host.
+    pub absent: usize,
     /// Why nobody would take them now.
     pub nobody: Option<&'a str>,
     /// Whether their end was waited for.
     pub waited: bool,
 }
 
-impl Submitted<'_> {
+impl Came<'_> {
     /// 0 where all went well; 1 where one that was waited for did not, or not in time.
     #[must_use]
     pub fn code(&self) -> u8 {
@@ -40,6 +43,7 @@ struct Told<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     new: usize,
+    absent: usize,
     jobs: Vec<One>,
     nobody: Option<&'a str>,
 }
@@ -58,7 +62,7 @@ struct One {
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn text(told: &Submitted<'_>, json: bool, now: &Now) -> Result<String> {
+pub fn text(told: &Came<'_>, json: bool, now: &Now) -> Result<String> {
     if json {
         let one = |it: &Standing| One {
             id: it.id,
@@ -69,7 +73,8 @@ pub fn text(told: &Submitted<'_>, json: bool, now: &Now) -> Result<String> {
             output: it.output.clone(),
         };
         let jobs = told.stand.iter().map(one).collect();
-        let told = Told { head: Head::of(OPERATOR, now), new: told.new, jobs, nobody: told.nobody };
+        let (new, absent, nobody) = (told.new, told.absent, told.nobody);
+        let told = Told { head: Head::of(OPERATOR, now), new, absent, jobs, nobody };
         return Ok(serde_json::to_string(&told)? + "\n");
     }
     let mut out = String::new();
@@ -113,23 +118,49 @@ struct Would<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     mode: &'static str,
-    jobs: &'a [NewJob],
+    jobs: Vec<WouldOne<'a>>,
     nobody: Option<&'a str>,
 }
 
-/// What would be put in.
+#[derive(Serialize)]
+struct WouldOne<'a> {
+    #[serde(flatten)]
+    job: &'a NewJob,
+    /// Which it is already, and how that stands.
+    known: Option<i64>,
+    state: Option<State>,
+}
+
+/// What would be put in; `known` are those that are there already, by their place.
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn would(jobs: &[NewJob], nobody: Option<&str>, json: bool, now: &Now) -> Result<String> {
+pub fn would(
+    jobs: &[NewJob],
+    known: &BTreeMap<usize, Submitted>,
+    nobody: Option<&str>,
+    json: bool,
+    now: &Now,
+) -> Result<String> {
     if json {
+        let one = |(nth, job)| {
+            let known = known.get(&nth);
+            WouldOne { job, known: known.map(|it| it.id), state: known.map(|it| it.state) }
+        };
+        let jobs = jobs.iter().enumerate().map(one).collect();
         let would = Would { head: Head::of(OPERATOR, now), mode: "dry-run", jobs, nobody };
         return Ok(serde_json::to_string(&would)? + "\n");
     }
     let mut out = String::new();
-    for job in jobs.iter().take(LISTED) {
+    for (nth, job) in jobs.iter().enumerate().take(LISTED) {
         let to = job.output.as_ref().map_or_else(String::new, |output| format!(" -> {output}"));
-        let _ = writeln!(out, "would put in {} {}{to}", job.kind, job.input);
+        let _ = match known.get(&nth) {
+            None => writeln!(out, "would put in {} {}{to}", job.kind, job.input),
+            Some(it) => {
+                let state = it.state.name();
+                writeln!(out, "is known: {} {}: job {}, {state}", job.kind, job.input, it.id)
+            }
+        };
     }
     if jobs.len() > LISTED {
         let _ = writeln!(out, "and {} more", jobs.len() - LISTED);

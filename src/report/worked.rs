@@ -22,6 +22,7 @@ struct Object<'a> {
 
 #[derive(Serialize)]
 struct NotDone<'a> {
+    job: i64,
     input: &'a str,
     state: &'static str,
     class: Option<&'a str>,
@@ -34,6 +35,7 @@ struct NotDone<'a> {
 /// It cannot be written as JSON.
 pub fn json(stand: &[Standing], names: &BTreeMap<i64, &str>, now: &Now) -> Result<String> {
     let not = stand.iter().filter(|it| it.state != State::Done).map(|it| NotDone {
+        job: it.id,
         input: names.get(&it.id).copied().unwrap_or_default(),
         state: it.state.name(),
         class: it.class.as_deref(),

@@ -39,7 +39,7 @@ use crate::decide::attempts::{
 use crate::probes::ability::Tools;
 use crate::probes::intake::as_version;
 use crate::probes::{engine, load, witness};
-use crate::sys::clock::{Deadline, pause};
+use crate::sys::clock::{AwakeDeadline, pause};
 use crate::sys::command::{Seat, Work, pull, wait_any};
 use crate::sys::{place, text};
 
@@ -53,6 +53,8 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// How often an engine is asked to take a container away, and how far apart.
 const CLEAR_UP_TIMES: u32 = 3;
 const CLEAR_UP_APART: Duration = Duration::from_secs(2);
+/// Exit codes of shells and loaders for what they could not run: not there, not to be run, or without a library of its own.
+const NOT_RUN: std::ops::RangeInclusive<i32> = 126..=127;
 /// Exit codes of what was ended from outside: by KILL, by TERM.
 const ENDED: [i32; 2] = [137, 143];
 
@@ -276,7 +278,7 @@ impl Job<'_> {
         if let Some(replaced) = self.replaced() {
             return Ok(replaced);
         }
-        let (mut last, mut lacks) = (None, Vec::new());
+        let (mut last, mut broken, mut lacks) = (None, None, Vec::new());
         let scratch = self.scratch();
         let input = self.input();
         let beneath = Beneath::of(&input, scratch.as_deref());
@@ -326,7 +328,16 @@ impl Job<'_> {
                 }
                 // another way may be better than one that failed, and is not where all ways end at the same wall
                 Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => {
-                    last = Some(report);
+                    let is_accepted = report.exit_code.is_some_and(|it| tier.exit.contains(&it));
+                    let beside = scratch.as_deref().filter(|it| is_accepted && !it.exists());
+                    let beside = beside.and_then(scratch::remove_beside);
+                    last = Some(beside.map_or(report.clone(), |it| {
+                        report.adding(&format!("there was {it} instead"))
+                    }));
+                }
+                // nor is what this host cannot run any fault of the input, unless another way makes it
+                Outcome::Not(Class::Configuration) if self.could_not_run(&report) => {
+                    broken.get_or_insert(report);
                 }
                 Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
                     remove(scratch.as_deref());
@@ -335,7 +346,15 @@ impl Job<'_> {
             }
             remove(scratch.as_deref());
         }
+        let last = broken.or(last);
         Ok(last.unwrap_or_else(|| Report::failed(Class::Configuration, lacks.join("; "))))
+    }
+
+    /// Whether a command ended as shells and loaders do of what they cannot run, and its type says nothing else of that.
+    fn could_not_run(&self, report: &Report) -> bool {
+        let kind = &self.order.kind;
+        let is_it = |code: i32| NOT_RUN.contains(&code) && !kind.exit.contains_key(&code);
+        kind.container.is_none() && report.exit_code.is_some_and(is_it)
     }
 
     /// Delivers what a try before has made of the same input and could not deliver.
@@ -609,9 +628,15 @@ impl Job<'_> {
         };
         let argv: Vec<PathBuf> = argv.into_iter().map(PathBuf::from).collect();
         let meaning = |code: i32| {
-            let is_of_engine = inside.is_some() && container::ENGINE_FAILED.contains(&code);
-            let of_engine = is_of_engine.then_some(Meaning::Configuration);
-            order.kind.exit.get(&code).copied().or(of_engine)
+            let of_host = match &inside {
+                Some(_) => container::ENGINE_FAILED.contains(&code),
+                None => {
+                    NOT_RUN.contains(&code)
+                        && !order.kind.is_on_the_spot
+                        && !tier.exit.contains(&code)
+                }
+            };
+            order.kind.exit.get(&code).copied().or(of_host.then_some(Meaning::Configuration))
         };
         let Some((inside, _)) = inside else {
             return self.command(tier, &argv, &variables, scratch, &meaning, &|| Ok(()));
@@ -953,7 +978,7 @@ impl Job<'_> {
     /// Waits for the end of a command; how it ended, and whether its time was over.
     fn wait(&mut self, tier: &Tier, work: &Work) -> Result<(Option<WaitStatus>, bool), Halt> {
         let pidfd = pidfd_open(work.pid, PidfdFlags::empty());
-        let limit = Deadline::after(Duration::from_millis(tier.limit_ms));
+        let limit = AwakeDeadline::after(Duration::from_millis(tier.limit_ms));
         let grace = Duration::from_millis(self.order.grace_ms);
         let input = std::io::stdin().as_fd().try_clone_to_owned().ok();
         let (mut killed_at, mut timed_out) = (None, false);
@@ -992,7 +1017,7 @@ impl Job<'_> {
                 None if limit.passed() => {
                     timed_out = true;
                     tree::ask_to_end();
-                    killed_at = Some(Deadline::after(grace));
+                    killed_at = Some(AwakeDeadline::after(grace));
                 }
                 Some(killed) if killed.passed() => {
                     self.kill_all();

@@ -128,6 +128,13 @@ impl Report {
         Self { class: Some(Class::Infrastructure), message: Some(message), ..self }
     }
 
+    /// With more to be said of it.
+    #[must_use]
+    pub fn adding(self, more: &str) -> Self {
+        let message = self.message.map_or_else(|| more.to_owned(), |it| format!("{it}; {more}"));
+        Self { message: Some(message), ..self }
+    }
+
     /// It was given up because the runner said so.
     #[must_use]
     pub fn given_up() -> Self {

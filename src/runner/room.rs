@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
+use super::setup::Setup;
 use super::supervise::Event;
 use crate::probes::gate;
 use crate::probes::headroom::{self, Headroom, Refusal};
@@ -107,7 +108,8 @@ fn is_below(path: &str, places: &Places) -> bool {
 }
 
 /// Tells where there is room. Types may come anew.
-pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sender<Event>) {
+pub fn watch(setup: &Setup, places: &Receiver<Places>, send: &Sender<Event>) {
+    let (floor, run_dir) = (setup.numbers.floor, &setup.run_dir);
     let mut wanted = Places::new();
     let mut waits: BTreeMap<PathBuf, (Duration, Duration, String)> = BTreeMap::new();
     let mut limit = EVERY;
@@ -119,7 +121,7 @@ pub fn watch(floor: Floor, run_dir: &Path, places: &Receiver<Places>, send: &Sen
         }
         limit = EVERY;
         let open = gate::open(run_dir);
-        let watch = gate::Watch::unnamed(run_dir.to_owned());
+        let watch = setup.watch();
         let mut seen: BTreeMap<PathBuf, Option<Looked>> = BTreeMap::new();
         let mut look = |dir: &Path, want| {
             let look = || {

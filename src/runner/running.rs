@@ -179,6 +179,11 @@ impl Running {
         over_at(self.kill_at, self.ready.is_some() && !self.is_stopped && !self.is_killed)
     }
 
+    /// The host has slept so long, and nothing of it ran meanwhile.
+    pub fn slept(&mut self, time: Duration) {
+        self.kill_at = self.kill_at.saturating_add(time);
+    }
+
     /// Tells it to end, and to leave nothing: it is this worker's no more.
     pub fn drop_result(&mut self) {
         // it may have waited for longer than a job may take

@@ -6,10 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::room::Floor;
+use crate::config::Settings;
 use crate::config::bucket::Bucket;
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
+use crate::probes::gate::{self, Watch};
 use crate::probes::records::path_text;
+use crate::sys::text;
 
 /// The times of a runner, as [`Jobs`] has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +69,9 @@ pub struct Setup {
     /// The directory of the storage gate.
     #[serde(with = "path_text")]
     pub run_dir: PathBuf,
+    /// The storage that the configuration names, as `text::path` writes it: it is watched before anybody has looked.
+    #[serde(default)]
+    pub named: Vec<String>,
     /// Where commands run.
     #[serde(with = "path_text")]
     pub dir: PathBuf,
@@ -87,4 +93,48 @@ pub struct Setup {
     pub wait: Duration,
     /// Its times.
     pub numbers: Numbers,
+}
+
+impl Setup {
+    /// Which storage is watched on this host.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        let named = self.named.iter().filter_map(|it| text::path_of(it));
+        Watch::at(self.run_dir.clone(), named.collect())
+    }
+}
+
+/// The storage that the configuration names, as a setup has it.
+#[must_use]
+pub fn named(settings: &Settings) -> Vec<String> {
+    gate::named(settings).iter().map(|path| text::path(path)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_configuration_names_is_watched_before_anybody_has_looked() {
+        let text =
+            "[[mount]]\npath = \"/srv/a\"\n[[bind]]\ncold = \"/srv/a/x\"\nhot = \"/hot/x\"\n";
+        let settings = crate::config::from_str(text).unwrap();
+        let setup = Setup {
+            types: Vec::new(),
+            slots: 1,
+            run_dir: "/nowhere".into(),
+            named: named(&settings),
+            dir: "/".into(),
+            keep_dir: None,
+            log_dir: None,
+            buckets: Vec::new(),
+            unit: None,
+            once: false,
+            wait: Duration::ZERO,
+            numbers: Numbers::of(&Jobs::default()),
+        };
+        let needs = |path: &str| setup.watch().needs_of(&[std::path::Path::new(path)]);
+        assert_eq!([needs("/srv/a/in"), needs("/hot/x/in")], [["/srv/a"], ["/hot/x"]]);
+        assert_eq!(needs("/srv/ab"), [] as [String; 0]);
+    }
 }

@@ -43,7 +43,7 @@ use crate::queue::store::bell::{self, Rung};
 use crate::queue::store::{Claimed, Ending};
 use crate::report::runner::Standing;
 use crate::sys::again::Again;
-use crate::sys::clock::boottime;
+use crate::sys::clock::{asleep, boottime};
 use crate::sys::manager::{self, Manager};
 use handling::Clearing;
 
@@ -206,6 +206,8 @@ struct Runner {
     /// When it may begin to take work at all.
     not_before: Duration,
     tools_due: Duration,
+    /// How long the host has slept, as far as that is known.
+    asleep: Duration,
     probe_due: Duration,
     ping_due: Duration,
     /// From when on it takes no more, and when it ends what still runs.
@@ -258,10 +260,10 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         })
         .map_err(|error| io("listen to the queue", error))?;
     let (rooms, wanted) = mpsc::channel();
-    let (floor, run_dir, full) = (setup.numbers.floor, setup.run_dir.clone(), send.clone());
+    let (told, full) = (setup.clone(), send.clone());
     std::thread::Builder::new()
         .name("room".to_owned())
-        .spawn(move || room::watch(floor, &run_dir, &wanted, &full))
+        .spawn(move || room::watch(&told, &wanted, &full))
         .map_err(|error| io("look at the room", error))?;
     let (looks, wanted) = mpsc::channel();
     let (worker, said) = (id.clone(), send.clone());
@@ -316,6 +318,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         not_before: now + setup.wait,
         poll_due: now + setup.wait,
         tools_due: Duration::ZERO,
+        asleep: asleep(),
         probe_due: now + setup.numbers.sweep,
         ping_due: Duration::ZERO,
         stopping: None,
@@ -386,6 +389,11 @@ impl Runner {
         loop {
             let now = boottime();
             self.ping(now);
+            if let Some(why) = self.link.broken().cloned() {
+                // nothing that ends can be written down any more
+                self.end_all();
+                return Err(why);
+            }
             if self.tools_due <= now {
                 self.look_for_tools(now);
             }
@@ -410,8 +418,20 @@ impl Runner {
             {
                 return Ok(end);
             }
+            self.wake();
             self.kill_overdue(now);
             self.wait(now);
+        }
+    }
+
+    /// Adds the time that the host has slept to what jobs may take.
+    fn wake(&mut self) {
+        /// Less is what lies between two looks at clocks.
+        const SLEEP: Duration = Duration::from_secs(1);
+        let slept = asleep().saturating_sub(self.asleep);
+        if slept >= SLEEP {
+            self.asleep += slept;
+            self.running.values_mut().for_each(|it| it.slept(slept));
         }
     }
 

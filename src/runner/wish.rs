@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::setup::Numbers;
 use super::supervise::say;
 use crate::act::store;
+use crate::cli;
 use crate::config::job_type::{JobType, Types};
 use crate::config::jobs::Jobs;
-use crate::config::{self, Loaded, Request, Settings};
+use crate::config::{self, Flag, KeyPath, Loaded, Request, Settings};
 use crate::decide::size::{Room, Size, Wanted, size};
 use crate::decide::starts;
 use crate::manifest::RUNNER;
@@ -27,12 +28,24 @@ pub struct Wish {
     types: Types,
 }
 
-/// Reads both.
+/// What was given to the runner and is a key of the configuration, too: it wins over all that is said elsewhere.
+#[must_use]
+pub fn flags(cli: &cli::RunnerTool) -> Vec<Flag> {
+    let given = [("concurrency", &cli.concurrency), ("mode", &cli.mode), ("image", &cli.image)];
+    let flag = |(key, value): (&str, &Option<String>)| {
+        let value = value.clone()?;
+        Some(Flag { name: format!("--{key}"), key: KeyPath::of(&["jobs", key]), value })
+    };
+    given.into_iter().filter_map(flag).collect()
+}
+
+/// Reads both; `flags` win over all that is written.
 ///
 /// # Errors
 /// The configuration is wrong, or this host runs no jobs; with the exit code that says so.
-pub fn read(config: Option<&Path>) -> Result<Wish, (Exit, String)> {
+pub fn read(config: Option<&Path>, flags: &[Flag]) -> Result<Wish, (Exit, String)> {
     let request = Request::from_process(config.map(Path::to_owned), mount_points);
+    let request = Request { flags: flags.to_vec(), ..request };
     let loaded = config::load(&request).map_err(|errors| (Exit::Usage, errors.to_string()))?;
     let Some(jobs) = loaded.settings.jobs.clone() else {
         let why = "there is no [jobs] in the configuration: this host runs none";
@@ -73,6 +86,9 @@ impl Wish {
             };
             say(&format!("{why}; {stays}"));
             self.types.good.extend(before.cloned());
+        }
+        for why in self.jobs.in_vain(&self.types) {
+            say(&why);
         }
         let size = self.size();
         for why in &size.clamped {

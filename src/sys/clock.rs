@@ -183,6 +183,36 @@ impl Deadline {
     }
 }
 
+/// The end of something that stands still while the host sleeps, as a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AwakeDeadline(Duration);
+
+impl AwakeDeadline {
+    /// From now on, so long without the time in suspend.
+    #[must_use]
+    pub fn after(limit: Duration) -> Self {
+        Self(monotonic().saturating_add(limit))
+    }
+
+    /// What is left; zero when it has passed.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0.saturating_sub(monotonic())
+    }
+
+    /// Whether it has passed.
+    #[must_use]
+    pub fn passed(self) -> bool {
+        self.left().is_zero()
+    }
+}
+
+/// How long the host has slept since it was started.
+#[must_use]
+pub fn asleep() -> Duration {
+    boottime().saturating_sub(monotonic())
+}
+
 /// Waits. Only for polling something under a [`Deadline`].
 #[expect(clippy::disallowed_methods, reason = "this is the one module that waits")]
 pub fn pause(time: Duration) {

@@ -179,6 +179,14 @@ impl Scene {
         &mut self.observations[0]
     }
 
+    /// The configuration names these too.
+    fn lists(&mut self, paths: &[&str]) {
+        for path in paths {
+            let spec = MountSpec { path: PathBuf::from(path), ..self.settings.mount[0].clone() };
+            self.settings.mount.push(spec);
+        }
+    }
+
     fn charged(&mut self, path: &str, seconds_ago: u64) {
         let path = PathBuf::from(path);
         let charge = Charge {
@@ -413,15 +421,15 @@ fn the_budget_is_kept_on_both_sides_of_each_limit() {
     check(Verdict::Dead, |s| s.charged(PATH, 899), &[], cooling);
     check(Verdict::Dead, |s| s.charged(PATH, 900), &HEAL_DEAD, &[]);
     let charges = |list: &'static [(&'static str, u64)]| {
-        move |s: &mut Scene| list.iter().for_each(|(path, at)| s.charged(path, *at))
+        move |s: &mut Scene| {
+            s.lists(&["/srv/x", "/srv/y", "/srv/z"]);
+            for (path, at) in list {
+                s.charged(path, *at);
+            }
+        }
     };
-    let hour = [("/srv/x", 3_599), ("/srv/y", 10)];
-    check(
-        Verdict::Dead,
-        |s| hour.iter().for_each(|(p, at)| s.charged(p, *at)),
-        &[],
-        &["/srv/box over-hourly-cap"],
-    );
+    let hour = charges(&[("/srv/x", 3_599), ("/srv/y", 10)]);
+    check(Verdict::Dead, hour, &[], &["/srv/box over-hourly-cap"]);
     check(Verdict::Dead, charges(&[("/srv/x", 3_600), ("/srv/y", 10)]), &HEAL_DEAD, &[]);
     let day = charges(&[("/srv/x", 86_399), ("/srv/y", 50_000), ("/srv/z", 40_000)]);
     check(Verdict::Dead, day, &[], &["/srv/box over-daily-cap"]);
@@ -583,14 +591,46 @@ fn a_listed_mount_that_nothing_can_put_back_stays_in_place() {
 }
 
 #[test]
-fn what_is_listed_is_paid_for_first() {
-    let mut scene = scene(Verdict::Dead);
-    scene.settings.mounts.budget.per_hour = 1;
-    let found = seen("/srv/a", Verdict::Dead, vec![fuse(44, Holders::None)]);
-    scene.observations.insert(0, found);
-    let plan = scene.decide().plan;
-    assert_eq!(plan.repairs.len(), 1);
-    assert_eq!(plan.repairs[0].subject, PathBuf::from(PATH));
+fn what_nobody_listed_costs_what_is_listed_nothing_and_has_as_much_of_its_own() {
+    // the hour of what is only found is spent, by earlier rounds and in this plan
+    let found = |n: u64| {
+        let layer = Layer { source: OsString::from("theirs"), ..fuse(40 + n, Holders::None) };
+        seen(&format!("/srv/f{n}"), Verdict::Dead, vec![layer])
+    };
+    for (charged, left) in [(0, 2), (1, 1), (2, 0)] {
+        let mut scene = scene(Verdict::Dead);
+        scene.observations.extend((0..4).map(found));
+        for n in 0..charged {
+            scene.charged(&format!("/srv/gone{n}"), 60);
+        }
+        let plan = scene.decide().plan;
+        let subjects: Vec<&Path> = plan.repairs.iter().map(|it| it.subject.as_path()).collect();
+        let mut expected = vec![Path::new(PATH)];
+        expected.extend(["/srv/f0", "/srv/f1"].map(Path::new).into_iter().take(left));
+        assert_eq!(subjects, expected, "{charged}");
+        assert!(plan.holds.iter().all(|hold| hold.reason == Reason::OverHourlyCap));
+        assert_eq!(plan.holds.len(), 4 - left, "{charged}");
+    }
+    // what was charged while it was not listed yet is its own now
+    check(
+        Verdict::Dead,
+        |s| {
+            s.charged("/srv/x", 10);
+            s.charged("/srv/y", 10);
+            s.lists(&["/srv/x", "/srv/y"]);
+        },
+        &[],
+        &["/srv/box over-hourly-cap"],
+    );
+    // and what is listed spends nothing of theirs
+    let mut spent = scene(Verdict::Dead);
+    spent.observations.push(found(0));
+    spent.lists(&["/srv/x"]);
+    spent.charged("/srv/x", 10);
+    spent.charged("/srv/x", 20);
+    let plan = spent.decide().plan;
+    assert_eq!(plan.repairs.len(), 1, "{plan:#?}");
+    assert_eq!(plan.repairs[0].subject, PathBuf::from("/srv/f0"));
 }
 
 #[test]
@@ -760,7 +800,9 @@ prop_compose! {
 fn assert_safe(scene: &Scene, plan: &Plan) -> Result<(), TestCaseError> {
     let roots = |path: &Path| path.starts_with("/srv");
     let find = |path: &Path| scene.observations.iter().find(|seen| seen.path == path);
-    let mut charged = 0;
+    // what is listed has a budget of its own, and so has what is not
+    let listed = |path: &Path| scene.settings.mount.iter().any(|spec| spec.path == path);
+    let mut charged: BTreeMap<bool, usize> = BTreeMap::new();
     for repair in &plan.repairs {
         for planned in &repair.steps {
             let path = planned.step.path();
@@ -821,7 +863,7 @@ fn assert_safe(scene: &Scene, plan: &Plan) -> Result<(), TestCaseError> {
             }
         }
         if let Cost::Charge { to, .. } = &repair.cost {
-            charged += 1;
+            *charged.entry(listed(to)).or_default() += 1;
             let own = scene.state.charges.iter().filter(|charge| {
                 charge.path == *to
                     && scene.now.since(&charge.at).known().unwrap() < Duration::from_secs(86_400)
@@ -830,15 +872,18 @@ fn assert_safe(scene: &Scene, plan: &Plan) -> Result<(), TestCaseError> {
             prop_assert!(own.count() < cap as usize, "over the target's cap");
         }
     }
-    let within = |seconds: u64| {
+    let within = |seconds: u64, is_listed: bool| {
         let recent = |charge: &&Charge| {
-            scene.now.since(&charge.at).known().unwrap() < Duration::from_secs(seconds)
+            let age = scene.now.since(&charge.at).known().unwrap();
+            listed(&charge.path) == is_listed && age < Duration::from_secs(seconds)
         };
         scene.state.charges.iter().filter(recent).count()
     };
     let budget = &scene.settings.mounts.budget;
-    prop_assert!(charged == 0 || within(3_600) + charged <= budget.per_hour as usize);
-    prop_assert!(charged == 0 || within(86_400) + charged <= budget.per_day as usize);
+    for (is_listed, charged) in charged {
+        prop_assert!(within(3_600, is_listed) + charged <= budget.per_hour as usize);
+        prop_assert!(within(86_400, is_listed) + charged <= budget.per_day as usize);
+    }
     if scene.gates.halt != Halt::Clear {
         prop_assert!(plan.is_gated());
     }

@@ -77,6 +77,31 @@ fn a_living_daemon_that_answers_107_is_not_dead() {
 }
 
 #[test]
+fn an_error_of_one_entry_says_nothing_of_a_mount_whose_root_answers_but_for_an_overlay() {
+    let entry = |errno| answered(Answer::No { stage: Stage::Entry, errno });
+    // ENOTCONN, ENODEV, EIO, ETIMEDOUT, ESTALE, EACCES
+    for errno in [107, 19, 5, 110, 116, 13] {
+        for holders in [Holders::None, daemon(), Holders::Unknown("?")] {
+            check(Some(&layer("fuse.mergerfs", holders)), &entry(errno), Verdict::Inconclusive);
+        }
+    }
+    for fstype in ["overlay", "nfs4"] {
+        check(Some(&layer(fstype, Holders::Unknown("?"))), &entry(107), Verdict::Transient);
+    }
+    // of a dead one the root says it first
+    for stage in [Stage::Statx, Stage::Statfs, Stage::Open, Stage::Read] {
+        let gone = layer("fuse.mergerfs", Holders::None);
+        check(Some(&gone), &answered(Answer::No { stage, errno: 107 }), Verdict::Dead);
+        check(Some(&gone), &answered(Answer::No { stage, errno: 5 }), Verdict::Transient);
+    }
+    let (top, said) = (layer("fuse.mergerfs", daemon()), entry(5));
+    let (top, response) = (Some(&top), Some(&said));
+    let evidence = Evidence { top, expected: Expected::Anything, response, blocked_by: None };
+    let judged = judge(&evidence);
+    assert_eq!((judged.errno, judged.why.as_str()), (Some(5), "looking at an entry: EIO (5)"));
+}
+
+#[test]
 fn a_mount_that_changed_under_the_look_is_unknown() {
     let top = layer("fuse.sshfs", Holders::None);
     let another =

@@ -202,7 +202,7 @@ fn write(session: &mut Session, ids: &[i64], change: &Change, by: &str) -> Resul
             vec![list.clone()],
         ),
         Change::Quarantine(why) => (
-            "state = 'quarantined', finished_ms = {now}, changed_ms = {now}, class = coalesce(class, 'set-aside'), message = $2",
+            "state = 'quarantined', finished_ms = {now}, changed_ms = {now}, class = 'set-aside', message = $2",
             vec![list.clone(), Param::Text(why.clone())],
         ),
     };
@@ -213,10 +213,15 @@ fn write(session: &mut Session, ids: &[i64], change: &Change, by: &str) -> Resul
         ),
         params,
     )?;
+    // the next change takes the reason off the job
+    let by = match change {
+        Change::Quarantine(why) => format!("{by}: {why}"),
+        Change::Retry | Change::Release | Change::Cancel => by.to_owned(),
+    };
     session.rows(
         "INSERT INTO unwedge_events (at_ms, kind, job, detail)
          SELECT {now}, $2, CAST(CAST(e.value AS TEXT) AS BIGINT), $3 FROM {each:1}",
-        vec![list, Param::Text(change.event().to_owned()), Param::Text(by.to_owned())],
+        vec![list, Param::Text(change.event().to_owned()), Param::Text(by)],
     )?;
     Ok(())
 }

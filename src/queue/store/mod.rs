@@ -400,7 +400,8 @@ impl Store {
         /// The input of an intake was away, as with storage that was not mounted, and is there again; or its intake has another
         /// name now.
         const BACK: &str = "
-            UPDATE unwedge_jobs SET gone_ms = NULL, intake = e.value->>'intake', offered_by = e.value->>'offered_by' FROM {each:1}
+            UPDATE unwedge_jobs SET gone_ms = NULL, intake = e.value->>'intake', offered_by = e.value->>'offered_by',
+                changed_ms = CASE WHEN gone_ms IS NULL THEN changed_ms ELSE {now} END FROM {each:1}
             WHERE type = e.value->>'type' AND key = e.value->>'key' AND intake IS NOT NULL
                 AND (gone_ms IS NOT NULL OR intake <> e.value->>'intake') RETURNING id";
         let list = listed(jobs)?;
@@ -881,6 +882,14 @@ impl Store {
         Ok(all)
     }
 
+    /// What is wrong with a file, once each page was looked at.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn damage(&mut self) -> Result<Option<String>, Fault> {
+        self.session.damage()
+    }
+
     /// The present as the queue has it, milliseconds since 1970.
     ///
     /// # Errors
@@ -906,7 +915,8 @@ fn stall_of((token, stall): &(Token, Option<Stall>)) -> Result<Value, Fault> {
 }
 
 /// Whether a version comes before another, number by number; one that is no version comes first.
-fn is_before(version: &str, other: &str) -> bool {
+#[must_use]
+pub fn is_before(version: &str, other: &str) -> bool {
     let numbers = |version: &str| -> Vec<u64> {
         let release = version.split(['-', '+']).next().unwrap_or_default();
         release.split('.').map_while(|part| part.parse().ok()).collect()
@@ -943,7 +953,7 @@ fn refuse_taken(session: &mut Session, list: &Param) -> Result<(), Fault> {
     match session.rows(TAKEN, vec![list.clone()])?.first() {
         None => Ok(()),
         Some(row) => Err(Fault(format!(
-            "{} is the output of job {} already: two jobs never write one file",
+            "{} is the output of job {1} already: two jobs never write one file; where that one is not wanted any more: unwedge jobs cancel {1}",
             text_of(row, 0),
             number(row, 1)
         ))),

@@ -57,6 +57,10 @@ fn inode_of(path: &Path) -> Option<(u64, u64)> {
     path.metadata().ok().map(|it| (it.dev(), it.ino()))
 }
 
+/// What follows from a damaged file. SQLite has a command that saves what can be read (sqlite.org/recovery.html).
+const DAMAGED: &str = "the file is damaged: stop what works for it, move it and its -wal and -shm aside, and begin with a new one, or with \
+    what `sqlite3 FILE .recover` saves; results that were made are where they belong";
+
 impl Session {
     /// Connects, and makes the tables where there are none.
     ///
@@ -176,10 +180,27 @@ impl Session {
         match &self.address {
             Address::Sqlite(path) if OF_THE_FILE.iter().any(|word| why.contains(word)) => {
                 let tried = text::duration(boottime().saturating_sub(began));
-                Fault(format!("{why}; it was tried to {deed} for {tried}; {}", place::words(path)))
+                let fault = Fault(format!(
+                    "{why}; it was tried to {deed} for {tried}; {}",
+                    place::words(path)
+                ));
+                if fault.is_of_a_damaged_file() {
+                    return Fault(format!("{}; {DAMAGED}", fault.0));
+                }
+                fault
             }
             Address::Sqlite(_) | Address::Postgres(_) => Fault(self.address.scrub(why)),
         }
+    }
+
+    /// Looks at every page of a file, and says what is wrong with the first that is not as it should be.
+    pub fn damage(&mut self) -> Result<Option<String>, Fault> {
+        if self.dialect() == Dialect::Postgres {
+            return Ok(None);
+        }
+        let rows = self.rows("PRAGMA quick_check(1)", Vec::new())?;
+        let said = rows.first().and_then(|row| row.first()?.text()).unwrap_or_default();
+        Ok((said != "ok").then(|| format!("{}; {DAMAGED}", text::tail(said.as_bytes(), 200))))
     }
 
     /// What it is, where it is, which version.
@@ -364,6 +385,7 @@ impl Session {
         }
         self.transaction(|session| {
             if session.dialect() == Dialect::Postgres {
+                session.refuse_other_letters()?;
                 session.rows("SELECT 1 FROM (SELECT pg_advisory_xact_lock($1)) AS locked", vec![Param::Number(MIGRATION_LOCK)])?;
             }
             session.batch(schema::META)?;
@@ -390,6 +412,21 @@ impl Session {
             session.set_meta("schema", &schema::STEPS.len().to_string())
         })?;
         self.take_up_clock()
+    }
+
+    /// Refuses a database that cannot hold every letter: one message that it does not take would be tried for ever, and keep
+    /// all that is to be handed in after it waiting.
+    fn refuse_other_letters(&mut self) -> Result<(), Fault> {
+        let rows = self.rows("SELECT current_setting('server_encoding')", Vec::new())?;
+        let encoding = rows.first().and_then(|row| row.first()?.text()).unwrap_or_default();
+        // the second keeps bytes as they come
+        if ["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
+            return Ok(());
+        }
+        Err(Fault(format!(
+            "the database is of encoding {encoding}, which does not hold every path and every message: make one for the queue by \
+             CREATE DATABASE NAME ENCODING 'UTF8' TEMPLATE template0"
+        )))
     }
 
     /// Whether its tables are there, in whichever version.

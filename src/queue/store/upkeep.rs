@@ -46,6 +46,8 @@ pub struct TakenIn {
     pub is_done: bool,
     /// The host whose own directory it came from.
     pub offered_by: Option<String>,
+    /// Its result, where its input was gone once it was done, and is there again.
+    pub made_before: Option<String>,
 }
 
 /// Classes whose cause is the item itself.
@@ -86,7 +88,8 @@ impl Store {
         most: u32,
     ) -> Result<Vec<TakenIn>, Fault> {
         let rows = self.session.rows(
-            "SELECT id, input, key, CASE WHEN state = 'done' AND type = $4 THEN 1 ELSE 0 END, offered_by FROM unwedge_jobs
+            "SELECT id, input, key, CASE WHEN state = 'done' AND type = $4 THEN 1 ELSE 0 END, offered_by,
+                 CASE WHEN state = 'done' AND changed_ms > finished_ms THEN output END FROM unwedge_jobs
              WHERE intake = $1 AND gone_ms IS NULL AND id > $2 ORDER BY id LIMIT $3",
             vec![
                 Param::Text(intake.to_owned()),
@@ -101,6 +104,7 @@ impl Store {
             key: text_of(row, 2),
             is_done: number(row, 3) == 1,
             offered_by: row.get(4).and_then(Cell::text),
+            made_before: row.get(5).and_then(Cell::text),
         };
         Ok(rows.iter().map(row).collect())
     }

@@ -15,7 +15,7 @@ use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
 use crate::decide::rest::{self, News, Rest};
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
-use crate::probes::gate::{Keys, Watch};
+use crate::probes::gate::Keys;
 use crate::queue::Fault;
 use crate::queue::store::{Ask, Claimed, Ending};
 use crate::runner::container;
@@ -277,7 +277,7 @@ impl Runner {
             return None;
         }
         let paths: Vec<&Path> = [Some(input), output].into_iter().flatten().collect();
-        let needs = Watch::unnamed(self.setup.run_dir.clone()).needs_of(&paths);
+        let needs = self.setup.watch().needs_of(&paths);
         needs.into_iter().find(|need| !open.contains(need))
     }
 
@@ -386,7 +386,7 @@ impl Runner {
             return report;
         }
         let dirs: Vec<&Path> = lost.iter().map(PathBuf::as_path).collect();
-        let watched = Watch::unnamed(self.setup.run_dir.clone()).needs_of_dirs(&dirs);
+        let watched = self.setup.watch().needs_of_dirs(&dirs);
         let open = self.open();
         for path in watched.iter().filter(|it| open.contains(it)) {
             say(&format!(
@@ -459,6 +459,10 @@ impl Runner {
         let is_around = matches!(report.class, Some(Class::Configuration | Class::Infrastructure));
         if kind.container.is_some() && is_around {
             self.look_at_engines();
+        }
+        // a tool that is gone is missed by the next job, too
+        if report.class == Some(Class::Configuration) && report.exit_code.is_none() {
+            self.tools_due = Duration::ZERO;
         }
         match outcome {
             Outcome::Done => self.done += 1,
