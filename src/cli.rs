@@ -416,8 +416,8 @@ pub struct Run {
     #[arg(long, value_name = "URL")]
     pub queue: Option<String>,
 
-    /// Try anew what was put aside, too: conflicts, what can never go well, and what ended its worker three times; and at
-    /// once what waits after a failure
+    /// Try anew what was put aside, too: conflicts, what can never go well, and what ended its worker three times; make what was
+    /// called off after all; and at once what waits after a failure
     #[arg(long)]
     pub again: bool,
 

@@ -548,3 +548,17 @@ fn how_long_a_job_took_is_from_when_it_was_begun_and_not_from_when_it_was_claime
     assert_eq!(took[0], "8");
     assert!(took[1].parse::<u128>().unwrap() <= wall, "{took:?} of {wall} ms");
 }
+
+#[test]
+fn what_a_host_cannot_run_counts_for_its_surroundings_and_flags_win() {
+    let test = "keys::what_a_host_cannot_run_counts_for_its_surroundings_and_flags_win";
+    let kind = "concurrency = 0\n[retry]\nattempts = 1\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"exit 127\"]\n[[tier]]\nargv = [\"/bin/false\"]\n";
+    let Some(desk) = Desk::new(test, kind, "[jobs.t]\nconcurrency = 0\n") else { return };
+    desk.submit("a");
+    let waits = [["pending", "0", "0"]];
+    let stands = || desk.db.rows("SELECT state, failures, infra_errors FROM unwedge_jobs");
+    desk.work();
+    assert_eq!(stands(), waits, "none at once is none");
+    desk.say(env!("CARGO_BIN_EXE_unwedge-runner"), &["--once", "--concurrency", "1"]);
+    assert_eq!(stands(), [["retryable", "0", "1"]]);
+}

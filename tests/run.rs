@@ -1345,15 +1345,6 @@ fn what_this_host_cannot_run_is_no_fault_of_an_input_and_another_tool_may_make_i
         let other = kind("two.toml", "[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n");
         assert_eq!(desk.run(&[&other[0], &other[1]], files, &[]).0, Some(0));
         assert_eq!(db.rows("SELECT tier FROM unwedge_jobs WHERE state = 'done'"), [["2"]]);
-        // where none can, the last one's fault is not the input's either
-        let none = kind("none.toml", "[[tier]]\nargv = [\"/bin/false\"]\n");
-        let mut own = desk.spawn(&[&none[0], &none[1]], files, &[]);
-        await_that("a try has ended", || {
-            db.rows("SELECT 1 FROM unwedge_attempts WHERE class = 'configuration'").len() == 1
-        });
-        assert_eq!(db.rows("SELECT failures FROM unwedge_jobs WHERE id = 2 AND state IN ('pending', 'retryable')"), [["0"]]);
-        kill(i32::try_from(own.0.id()).unwrap(), rustix::process::Signal::TERM);
-        own.0.wait().unwrap();
         // whoever gives a command on the spot is told at once
         let (code, said) = desk.run(&[], files, &["sh", "-c", "no-such-library"]);
         assert!(code == Some(1) && said.contains("exit 127"), "{said}");

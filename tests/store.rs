@@ -1130,16 +1130,16 @@ fn the_facts_of_our_own_queue_are_read_as_those_of_any_other() {
         let mut store = db.open();
         let at = |key: &str| NewJob { output_dir: Some(format!("/srv/{key}")), ..job(key) };
         store.submit(&["a", "b", "c", "d", "e"].map(at)).unwrap();
-        let of_here = NewWorker { host: witness::host(), ..new_worker("w", "d") };
-        assert_eq!(store.register(&of_here).unwrap(), Registered::Entered);
-        let some = claim(&mut store, "w", &[], 3);
+        let here = witness::own().unwrap();
+        worker(&mut store, &here);
+        let some = claim(&mut store, &here, &[], 3);
         let cooling = Ending {
             counted: Counted::Infra,
             wait_ms: 600_000,
             class: Some("infrastructure".to_owned()),
             ..ending(some[1].token, State::Retryable)
         };
-        store.end(&[ending(some[0].token, State::Done), cooling], "0", "w").unwrap();
+        store.end(&[ending(some[0].token, State::Done), cooling], "0", &here).unwrap();
         let own = Queue { adapter: Adapter::Unwedge, ..db.queue.clone() };
         let QueueLook::Known(facts) = unwedge::queue::look(&own) else {
             panic!("{:?}", unwedge::queue::look(&own))
@@ -1167,11 +1167,13 @@ fn the_facts_of_our_own_queue_are_read_as_those_of_any_other() {
         assert_eq!(claim(&mut store, "elsewhere", &[], 1).len(), 1);
         let more: Vec<NewJob> = (0..1_200).map(|nth| at(&format!("more{nth}"))).collect();
         store.submit(&more).unwrap();
-        let had = claim(&mut store, "w", &[], 600).len() + claim(&mut store, "w", &[], 550).len();
+        let had =
+            claim(&mut store, &here, &[], 600).len() + claim(&mut store, &here, &[], 550).len();
         let facts = unwedge::queue::look(&own).known().cloned().unwrap();
+        // all are counted, and those of here are listed
         assert_eq!(
             (facts.running.len(), facts.count(jobs::State::Running)),
-            (had + 1, had as u64 + 1)
+            (had + 1, had as u64 + 2)
         );
         assert!(had > 1_000 && facts.running.iter().all(|job| job.id != id(3)), "{had}");
     }

@@ -395,15 +395,6 @@ fn sweep(
             if is_there && !(is_done && intake.after == After::Delete) {
                 continue;
             }
-            // whoever puts it in again and has taken its result away wants another one
-            if let Some(result) =
-                made_before.filter(|it| is_there && !is_result_there(settings, it))
-            {
-                passed.wrong(format!(
-                    "{input}: it is there again, and {result}, which job {id} made of it, is not there now: unwedge jobs retry {id} makes it anew"
-                ));
-                continue;
-            }
             if is_there {
                 let waits = memory.refused.get(&key).filter(|(due, _)| *due > boottime());
                 if let Some((_, why)) = waits {
@@ -411,8 +402,22 @@ fn sweep(
                     continue;
                 }
                 let start = boottime();
-                if let Err(why) = delete(settings, intake, &input, version, &there) {
-                    let why = format!("delete {input}: {why}");
+                // whoever puts it in again and has taken its result away wants another one
+                let stays = made_before.and_then(|result| match is_result_there(settings, &result) {
+                    Ok(true) => None,
+                    Ok(false) => Some(format!(
+                        "{input}: it is there again, and {result}, which job {id} made of it, is not there now: unwedge jobs retry {id} makes it anew"
+                    )),
+                    Err(why) => Some(format!("{input}: it is there again, and whether {result} is, too, cannot be told: {why}")),
+                });
+                let deleted = stays.map_or_else(
+                    || {
+                        let deleted = delete(settings, intake, &input, version, &there);
+                        deleted.map_err(|why| format!("delete {input}: {why}"))
+                    },
+                    Err,
+                );
+                if let Err(why) = deleted {
                     memory.refused.insert(key, (boottime() + REFUSED_AGAIN, why.clone()));
                     passed.wrong(why);
                     // who was waited for in vain is not asked again for the next one
@@ -437,16 +442,23 @@ fn sweep(
     }
 }
 
-/// Whether a result can be seen; an object is not asked for.
-fn is_result_there(settings: &Settings, result: &str) -> bool {
-    let Some(path) = text::path_of(result) else { return false };
+/// Whether a result is there; an object is not asked for.
+fn is_result_there(settings: &Settings, result: &str) -> Result<bool, String> {
+    let path = text::path_of(result).ok_or("its name is no path")?;
     if Address::of(&path).is_some() {
-        return true;
+        return Ok(true);
     }
     let open = gate::open(&settings.host.run_dir);
-    let is_open = Watch::of(settings).needs_of(&[&path]).iter().all(|need| open.contains(need));
-    let look = move || path.symlink_metadata().is_ok();
-    is_open && within(DELETE_LIMIT, look).unwrap_or(false)
+    let needs = Watch::of(settings).needs_of(&[&path]);
+    if let Some(need) = needs.iter().find(|need| !open.contains(need)) {
+        return Err(format!("{need} is not open"));
+    }
+    let looked = within(DELETE_LIMIT, move || path.symlink_metadata());
+    match looked.map_err(|why| why.to_string())? {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Deletes an input, and its marker before it.

@@ -54,7 +54,7 @@ pub struct JobType {
     pub said: Said,
     /// The container for each of its commands, where it is run so.
     pub container: Option<Container>,
-    /// Whether it is a command that was given on the spot: what it cannot run is told, and not waited for.
+    /// Whether somebody waits for its jobs, as in a run: what cannot be run is told, and not waited for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_on_the_spot: bool,
 }
@@ -436,8 +436,14 @@ impl JobType {
     pub fn digest(&self) -> String {
         // which engine is each host's own, too
         let container = self.container.clone().map(|it| Container { engine: Vec::new(), ..it });
-        let alike =
-            Self { concurrency: None, batch: 1, said: Said::default(), container, ..self.clone() };
+        let alike = Self {
+            concurrency: None,
+            batch: 1,
+            said: Said::default(),
+            container,
+            is_on_the_spot: false,
+            ..self.clone()
+        };
         let text = serde_json::to_vec(&alike).unwrap_or_default();
         Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
     }

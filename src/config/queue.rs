@@ -245,7 +245,8 @@ pub struct TableMap {
     pub rescue: Option<Rescue>,
     /// The time zone of times that are stored without one. Default UTC.
     pub zone: String,
-    /// Which of the running rows are this host's, as a condition of SQL; none: all are. Of our own queue alone.
+    /// Which of the running rows are this host's, as a condition of SQL: these alone are listed, and all are counted. None: all
+    /// are. Of our own queue alone.
     pub of_here: Option<String>,
 }
 

@@ -94,14 +94,21 @@ impl Worker {
         self.unit.as_deref() == Some(UNIT) && settings.queue.as_ref().is_some_and(is_ours)
     }
 
-    /// The paths of the mounts and binds it stands on. Where none are named these are all that are listed, and of the runner
-    /// none: what lies below the hot root of the jobs' binds is needed by single jobs only, and so is all that its jobs need.
+    /// The paths of the mounts and binds that must be live before it is started: those it stands on, and of the runner those
+    /// alone that are named.
     #[must_use]
     pub fn needs(&self, settings: &Settings) -> Vec<PathBuf> {
+        if self.needs.is_none() && self.is_runner(settings) {
+            return Vec::new();
+        }
+        self.stands_on(settings)
+    }
+
+    /// The paths of the mounts and binds that a job of it may be on which does not say where it writes. Where none are named
+    /// these are all that are listed: what lies below the hot root of the jobs' binds is needed by single jobs only.
+    #[must_use]
+    pub fn stands_on(&self, settings: &Settings) -> Vec<PathBuf> {
         self.needs.clone().unwrap_or_else(|| {
-            if self.is_runner(settings) {
-                return Vec::new();
-            }
             let mounts = settings.mount.iter().map(|spec| spec.path.clone());
             let of_a_job = |hot: &Path| {
                 settings.binds.jobs.as_ref().is_some_and(|roots| hot.starts_with(&roots.hot_root))

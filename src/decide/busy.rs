@@ -16,7 +16,7 @@
 //! A unit whose restart takes the worker along is restarted only where the worker may be stopped.
 //!
 //! A job is well unless it lies on a path that is broken for certain; one that does not say where it writes
-//! counts as on everything that the worker needs. Without a queue, a worker that is up counts as one such job.
+//! counts as on everything that the worker stands on. Without a queue, a worker that is up counts as one such job.
 
 use std::path::{Path, PathBuf};
 
@@ -206,7 +206,7 @@ impl Scene<'_> {
     /// Whether the worker needs what lies at `path`, or around it, or is bound from it.
     fn is_needed(&self, path: &Path) -> bool {
         let Some(worker) = self.config() else { return true };
-        worker.needs(self.settings).iter().any(|need| {
+        worker.stands_on(self.settings).iter().any(|need| {
             let bind = self.settings.bind.iter().find(|bind| bind.hot == *need);
             need.starts_with(path)
                 || path.starts_with(need)

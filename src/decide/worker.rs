@@ -428,7 +428,12 @@ impl World<'_> {
         let count = facts.count(JobState::Running);
         let going = u64::try_from(judged.len() - left.len()).unwrap_or(u64::MAX);
         let is_down = self.look.state.is_down();
-        if count == 0 || (is_down && going == count) || (!is_down && left.is_empty()) {
+        let are_elsewhere = left.is_empty() && self.worker.is_runner(self.settings);
+        if count == 0
+            || (is_down && going == count)
+            || (!is_down && left.is_empty())
+            || are_elsewhere
+        {
             return None;
         }
         // a library has its own rule of who takes what, and one worker more is nothing new to it: it may be another host's row,

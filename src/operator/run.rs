@@ -70,6 +70,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     let base = std::env::current_dir().context("the working directory")?;
     let host = settings.jobs.clone().unwrap_or_default();
     let kind = kind_of(asked, &base, &host).map_err(|why| wrong(format!("{why:#}")))?;
+    let kind = JobType { is_on_the_spot: true, ..kind };
     refuse_what_is_for_a_service(&kind, &asked.files)?;
     let run_dir = &settings.host.run_dir;
     let jobs = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(wrong)?;
@@ -262,7 +263,6 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
     kind.concurrency = Some(count_of(asked, None)?.unwrap_or(cores));
     // whoever gives a command on the spot sees it fail, and says by the next run that it is to be tried again
     kind.retry.attempts = 1;
-    kind.is_on_the_spot = true;
     // the jobs of this run are nobody else's
     kind.batch = BATCH;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
@@ -291,8 +291,8 @@ fn refuse_another(link: &mut Link, kind: &JobType) -> Result<()> {
 /// Refuses files that are not there. One that is a job already may be: what has become of its input is its own affair.
 fn refuse_absent(link: Option<&mut Link>, jobs: &[NewJob], open: &[String]) -> Result<()> {
     const LISTED: usize = 3;
-    let absent = absent(jobs, open, LOOK_LIMIT)
-        .map_err(|_| anyhow!("the files do not answer; nothing was begun"))?;
+    // many files on slow storage are not looked at to the end, and the work finds out
+    let absent = absent(jobs, open, LOOK_LIMIT).unwrap_or_default();
     let mut new: Vec<&NewJob> = absent.iter().filter_map(|at| jobs.get(*at)).collect();
     if let (Some(link), false) = (link, new.is_empty()) {
         let known = known(link, &new.iter().copied().cloned().collect::<Vec<_>>())?;

@@ -80,7 +80,10 @@ pub fn smoke(
 }
 
 /// Calls a job off and takes it out, once whoever has it has heard of that; false where nobody did in time.
-fn call_off(asking: &mut Asking, id: i64) -> Result<bool> {
+///
+/// # Errors
+/// There is no answer.
+pub fn call_off(asking: &mut Asking, id: i64) -> Result<bool> {
     let which = Which::ids(&[id]);
     asking.ask(move |store| store.change(&which, &Change::Cancel, "by its smoke test", false))?;
     let deadline = Deadline::after(HEARD_WITHIN);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::Asking;
-use super::smoke::{Until, wait};
+use super::smoke::{Until, call_off, wait};
 use super::{Said, wrong};
 use crate::cli;
 use crate::config::Settings;
@@ -16,7 +16,6 @@ use crate::config::duration;
 use crate::config::intake::{Intake, Rule};
 use crate::decide::attempts::State;
 use crate::probes::bucket;
-use crate::queue::store::change::Change;
 use crate::queue::store::listing::{Order, Which};
 use crate::report::smoke as report;
 use crate::sys::clock::{Now, boottime};
@@ -75,12 +74,9 @@ pub fn smoke(
     let (id, job) = match done {
         Ok(done) => done,
         Err(why) => {
-            // one that was taken in meanwhile is called off, and goes by its age
+            // one that was taken in meanwhile is called off, and goes by its age where its worker does not hear of that
             if let Ok(Some(id)) = job_of(&mut asking, &input) {
-                let call_off = move |store: &mut crate::queue::store::Store| {
-                    store.change(&Which::ids(&[id]), &Change::Cancel, "by its smoke test", false)
-                };
-                asking.ask(call_off)?;
+                call_off(&mut asking, id)?;
             }
             gone?;
             return Err(why);

@@ -78,12 +78,12 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
     if let (Some(why), true) = (&nobody, asked.require_capable) {
         bail!("{why}; nothing was put in");
     }
-    let gone = absent(&all, &gate::open(&settings.host.run_dir), LOOK_LIMIT).unwrap_or_default();
-    let first = gone.first().and_then(|at| all.get(*at));
+    let gone = absent(&all, &gate::open(&settings.host.run_dir), LOOK_LIMIT).ok();
+    let first = gone.iter().flatten().next().and_then(|at| all.get(*at));
     if let Some(first) = first.filter(|_| !json) {
         out::complain(&format!(
             "{} of {} files are not there on this host: {}",
-            gone.len(),
+            gone.as_ref().map_or(0, Vec::len),
             all.len(),
             first.input
         ));
@@ -108,7 +108,7 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
     let told = report::Came {
         stand: &stand,
         new,
-        absent: gone.len(),
+        absent: gone.as_ref().map(Vec::len),
         nobody: nobody.as_deref(),
         waited: asked.wait,
     };

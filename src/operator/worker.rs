@@ -66,7 +66,8 @@ fn busy(settings: &Settings) -> Option<String> {
             Some("queue-unknown: there is no [queue] to ask whether a job runs".to_owned())
         }
         Work::Unknown(why) => Some(format!("queue-unknown: {why}")),
-        Work::Known(facts) => match facts.count(State::Running) {
+        // what runs on other hosts is not interrupted by this one
+        Work::Known(facts) => match facts.running.len() {
             0 => None,
             running => Some(format!("running-jobs-present: {running} jobs run")),
         },

@@ -1,16 +1,16 @@
-//! The map of our own table (`store`), for everything that was built for the tables of others. It tells which host each
-//! worker is on, and so what runs on this one.
+//! The map of our own table (`store`), for everything that was built for the tables of others. What
+//! runs here is told by the names of workers.
 
 use crate::config::queue::{Infra, OrderBy, Place, States, TableMap};
 use crate::config::utc;
-use crate::probes::witness;
+use crate::sys::clock::Now;
 
 /// Its map.
 pub fn map() -> TableMap {
     let place = |column: &str| Place { column: column.to_owned(), keys: Vec::new() };
     let words = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-    // as every SQL writes a text
-    let host = witness::host().replace('\'', "''");
+    // a worker's name begins with the boot that it is of, whatever its host is called by now
+    let boot = Now::take().ok().map(|now| format!("{}:", now.boot_id));
     let by =
         |column: &str, descending| OrderBy { column: column.to_owned(), descending, nulls: None };
     TableMap {
@@ -40,8 +40,6 @@ pub fn map() -> TableMap {
         hold_back: None,
         rescue: None,
         zone: utc(),
-        of_here: Some(format!(
-            "worker IN (SELECT w.id FROM unwedge_workers w WHERE w.host = '{host}')"
-        )),
+        of_here: boot.map(|it| format!("substr(worker, 1, {}) = '{it}'", it.len())),
     }
 }

@@ -85,7 +85,6 @@ impl Statements<'_> {
         let (mut to, map) = (self.writer(), self.map);
         let status = self.status();
         let active = self.active(&mut to)?;
-        let elsewhere = self.is_elsewhere(&mut to)?;
         let pending = to.status_is(&status, &map.status, &map.states.pending)?;
         let retryable = to.status_is(&status, &map.status, &map.states.retryable)?;
         let cooling = self.is_cooling(&mut to)?;
@@ -106,7 +105,7 @@ impl Statements<'_> {
              count(*) FILTER (WHERE no_time), {now} \
              FROM (SELECT CASE WHEN {pending} THEN 0 WHEN {retryable} THEN 1 ELSE 2 END AS k, \
              {cooling} AS cooling, {created} AS created, {infra} AS infra, {stale} AS stale, \
-             {no_time} AS no_time FROM {from} WHERE {active} AND NOT {elsewhere}) AS q"
+             {no_time} AS no_time FROM {from} WHERE {active}) AS q"
         );
         Ok(to.finish(text))
     }
@@ -219,14 +218,6 @@ impl Statements<'_> {
         let states = &self.map.states;
         let active = [&states.pending[..], &states.retryable[..], &states.running[..]].concat();
         to.status_is(&self.status(), &self.map.status, &active)
-    }
-
-    /// Whether a row runs, and on another host.
-    fn is_elsewhere(&self, to: &mut Writer<'_>) -> Result<String, Fault> {
-        let map = self.map;
-        let Some(of_here) = &map.of_here else { return Ok("FALSE".to_owned()) };
-        let runs = to.status_is(&self.status(), &map.status, &map.states.running)?;
-        Ok(format!("({runs} AND NOT {of_here})"))
     }
 
     fn next_jobs(&self) -> usize {

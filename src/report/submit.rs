@@ -22,8 +22,8 @@ pub struct Came<'a> {
     pub stand: &'a [Standing],
     /// How many of them were not there before.
     pub new: usize,
-    /// Of how many the input was not seen on this host.
-    pub absent: usize,
+    /// Of how many the input was not there on this host; none where that could not be told in time.
+    pub absent: Option<usize>,
     /// Why nobody would take them now.
     pub nobody: Option<&'a str>,
     /// Whether their end was waited for.
@@ -43,7 +43,7 @@ struct Told<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     new: usize,
-    absent: usize,
+    absent: Option<usize>,
     jobs: Vec<One>,
     nobody: Option<&'a str>,
 }

@@ -336,7 +336,7 @@ impl Job<'_> {
                     }));
                 }
                 // nor is what this host cannot run any fault of the input, unless another way makes it
-                Outcome::Not(Class::Configuration) if self.could_not_run(&report) => {
+                Outcome::Not(Class::Infrastructure) if self.could_not_run(&report) => {
                     broken.get_or_insert(report);
                 }
                 Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => {
@@ -636,7 +636,10 @@ impl Job<'_> {
                         && !tier.exit.contains(&code)
                 }
             };
-            order.kind.exit.get(&code).copied().or(of_host.then_some(Meaning::Configuration))
+            // what an engine could not do its configuration is to be seen for; a command is missed on this host alone
+            let meaning =
+                if inside.is_some() { Meaning::Configuration } else { Meaning::Transient };
+            order.kind.exit.get(&code).copied().or(of_host.then_some(meaning))
         };
         let Some((inside, _)) = inside else {
             return self.command(tier, &argv, &variables, scratch, &meaning, &|| Ok(()));
@@ -805,7 +808,7 @@ impl Job<'_> {
             let Some(fetch) = &order.kind.fetch else { return Ok(None) };
             let (input, id) = (&*order.input, order.token.id);
             let argv = fetch.command(&Marks { input, output: None, local: Some(&to), id });
-            let meaning = |code: i32| order.kind.exit.get(&code).copied();
+            let meaning = |code: i32| meaning_of(order, code);
             let is_away = |exit, said: &str| says_away(exit, said, &meaning);
             let done = self.step("fetch", &argv, &[], fetch.limit_ms, &meaning, &is_away)?;
             self.carried(done, fetch, &to)
@@ -886,7 +889,7 @@ impl Job<'_> {
             let Some(deliver) = &order.kind.deliver else { return Ok(report) };
             let (input, id) = (&*order.input, order.token.id);
             let marks = Marks { input, output: Some(output), local: Some(&from), id };
-            let meaning = |code: i32| order.kind.exit.get(&code).copied();
+            let meaning = |code: i32| meaning_of(order, code);
             let is_away = |exit, said: &str| says_away(exit, said, &meaning);
             let argv = deliver.command(&marks);
             let done = self.step("deliver", &argv, &[], deliver.limit_ms, &meaning, &is_away)?;
@@ -1088,6 +1091,12 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
     }
     remove(Some(scratch));
     Ok(())
+}
+
+/// What an exit code of a command that fetches or delivers means: one that could not be run is missed on this host.
+fn meaning_of(order: &Order, code: i32) -> Option<Meaning> {
+    let is_missed = NOT_RUN.contains(&code).then_some(Meaning::Transient);
+    order.kind.exit.get(&code).copied().or(is_missed)
 }
 
 /// Takes a scratch file away, if there is one.

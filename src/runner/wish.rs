@@ -51,7 +51,18 @@ pub fn read(config: Option<&Path>, flags: &[Flag]) -> Result<Wish, (Exit, String
         let why = "there is no [jobs] in the configuration: this host runs none";
         return Err((Exit::Unfit, why.to_owned()));
     };
-    let types = JobType::read_all(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
+    let mut types = JobType::read_all(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
+    let mut jobs = jobs;
+    let is_given = |key| flags.iter().any(|flag| flag.key == KeyPath::of(&["jobs", key]));
+    for kind in &mut types.good {
+        // what was given here is said for all, whatever the types say themselves
+        kind.concurrency = kind.concurrency.filter(|_| !is_given("concurrency"));
+        kind.said.mode = kind.said.mode.filter(|_| !is_given("mode"));
+        kind.said.image = kind.said.image.take().filter(|_| !is_given("image"));
+    }
+    if is_given("concurrency") {
+        jobs.each.values_mut().for_each(|it| it.concurrency = None);
+    }
     let types = types.on_host(&jobs.run);
     Ok(Wish { loaded, jobs, types })
 }

@@ -401,7 +401,7 @@ impl Store {
         /// name now.
         const BACK: &str = "
             UPDATE unwedge_jobs SET gone_ms = NULL, intake = e.value->>'intake', offered_by = e.value->>'offered_by',
-                changed_ms = CASE WHEN gone_ms IS NULL THEN changed_ms ELSE {now} END FROM {each:1}
+                changed_ms = CASE WHEN gone_ms IS NULL OR state <> 'done' THEN changed_ms ELSE {now} END FROM {each:1}
             WHERE type = e.value->>'type' AND key = e.value->>'key' AND intake IS NOT NULL
                 AND (gone_ms IS NOT NULL OR intake <> e.value->>'intake') RETURNING id";
         let list = listed(jobs)?;

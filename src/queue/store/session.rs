@@ -385,12 +385,14 @@ impl Session {
         }
         self.transaction(|session| {
             if session.dialect() == Dialect::Postgres {
-                session.refuse_other_letters()?;
                 session.rows("SELECT 1 FROM (SELECT pg_advisory_xact_lock($1)) AS locked", vec![Param::Number(MIGRATION_LOCK)])?;
             }
             session.batch(schema::META)?;
             let taken = session.meta("schema")?.and_then(|text| text.parse().ok()).unwrap_or(0_usize);
             let least = session.meta("schema_least")?.and_then(|text| text.parse().ok()).unwrap_or(taken);
+            if taken == 0 && session.dialect() == Dialect::Postgres {
+                session.refuse_other_letters()?;
+            }
             if taken > schema::STEPS.len() && least <= schema::STEPS.len() {
                 return Ok(());
             }
