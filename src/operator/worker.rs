@@ -15,7 +15,6 @@ use crate::config::sentinel::Kind;
 use crate::config::{Settings, Worker, duration};
 use crate::decide::plan::Need;
 use crate::probes::binds;
-use crate::probes::jobs::State;
 use crate::probes::records::{self, Debt, Debts};
 use crate::probes::work::Work;
 use crate::probes::worker as probe;
