@@ -228,10 +228,10 @@ pub fn processes(prefix: &str) -> Vec<(i32, char)> {
         .collect()
 }
 
-/// Polls until `condition` holds; fails with `what` after ten seconds.
+/// Polls until `condition` holds; fails with `what` after half a minute, which is for machines that do much else.
 #[track_caller]
 pub fn await_that(what: &str, condition: impl FnMut() -> bool) {
-    await_within(Duration::from_secs(10), what, condition);
+    await_within(Duration::from_secs(30), what, condition);
 }
 
 /// The same; fails after this time.
