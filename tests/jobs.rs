@@ -66,8 +66,19 @@ fn a_damaged_file_is_said_to_be_one_and_keeps_nobody_waiting() {
     let file = PathBuf::from(desk.queue.strip_prefix("sqlite://").unwrap());
     let fold = rusqlite::Connection::open(&file).unwrap();
     fold.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    let root = "SELECT rootpage FROM sqlite_master WHERE name = 'unwedge_jobs_output'";
+    let page: u32 = fold.query_row(root, [], |row| row.get(0)).unwrap();
+    let page = page as usize;
     drop(fold);
     assert!(desk.ok("queue check").starts_with("the queue can be used"));
+    // one that nothing of that reads
+    let sound = fs::read(&file).unwrap();
+    let mut bytes = sound.clone();
+    bytes[(page - 1) * 4096..page * 4096].fill(0xa5);
+    fs::write(&file, bytes).unwrap();
+    let (code, said) = desk.say("queue check");
+    assert!(code == Some(1) && said.contains("the file is damaged"), "{code:?} {said}");
+    fs::write(&file, sound).unwrap();
     // the last pages are those of jobs
     let mut bytes = fs::read(&file).unwrap();
     let from = bytes.len() - 20 * 4096;

@@ -414,6 +414,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_runner_needs_no_storage_to_be_up_and_a_job_of_it_may_be_on_any() {
+        let settings = from_str("[jobs]\n[[mount]]\npath = \"/srv/a\"\n").unwrap();
+        let worker = settings.worker.clone().unwrap();
+        assert_eq!(worker.needs(&settings), [] as [PathBuf; 0]);
+        assert_eq!(worker.stands_on(&settings), [PathBuf::from("/srv/a")]);
+    }
+
+    #[test]
     fn a_section_is_all_it_takes() {
         let settings = from_str("[jobs]\n").unwrap();
         assert_eq!(settings.jobs, Some(Jobs::default()));
