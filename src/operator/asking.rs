@@ -1,6 +1,7 @@
 //! How a verb speaks to a queue of our own: which one that is, as whom, and no longer than `[queue] timeout` for each
 //! question.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue};
 use crate::queue::link::Link;
-use crate::queue::store::Store;
+use crate::queue::store::{NewJob, Store, Submitted};
 use crate::queue::{self, Fault};
 use crate::runner::log;
 use crate::sys::limit::within;
@@ -52,6 +53,14 @@ impl Asking {
         made.unwrap_or_else(|why| Err(Fault(why.to_string()))).map_err(said)
     }
 
+    /// Which of these jobs there are already, by their place.
+    ///
+    /// # Errors
+    /// There is no answer, or one would be refused.
+    pub fn known(&mut self, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitted>> {
+        known(&mut self.link, jobs)
+    }
+
     /// The queue.
     #[must_use]
     pub fn queue(&self) -> &Queue {
@@ -68,6 +77,21 @@ impl Asking {
     ) -> Result<T> {
         self.link.ask(question).map_err(said)
     }
+}
+
+/// Which of these jobs there are already, by their place; some at a time, each question within its own limit.
+///
+/// # Errors
+/// There is no answer, or one would be refused.
+pub fn known(link: &mut Link, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitted>> {
+    const AT_ONCE: usize = 1000;
+    let mut known = BTreeMap::new();
+    for (nth, some) in jobs.chunks(AT_ONCE).enumerate() {
+        let some = some.to_vec();
+        let found = link.ask(move |store| store.known(&some)).map_err(said)?;
+        known.extend(found.into_iter().map(|(at, it)| (nth * AT_ONCE + at, it)));
+    }
+    Ok(known)
 }
 
 /// What a queue has to say where it gives no answer.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
+use super::asking::known;
 use super::jobs::whys;
 use super::{asking, wrong};
 use crate::act::offer::{absent, is_open, jobs_of};
@@ -312,17 +313,6 @@ fn refuse_absent(link: Option<&mut Link>, jobs: &[NewJob], open: &[String]) -> R
         more => format!(" and {more} more"),
     };
     Err(wrong(format!("{}{more}: no such file; nothing was put in", listed.join(", "))))
-}
-
-/// Which of these there are already, by their place, some at a time.
-fn known(link: &mut Link, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitted>> {
-    let mut known = BTreeMap::new();
-    for (nth, some) in jobs.chunks(AT_ONCE).enumerate() {
-        let some = some.to_vec();
-        let found = link.ask(move |store| store.known(&some)).map_err(asking::said)?;
-        known.extend(found.into_iter().map(|(at, it)| (nth * AT_ONCE + at, it)));
-    }
-    Ok(known)
 }
 
 /// What would be done with each file.

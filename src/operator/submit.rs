@@ -79,22 +79,17 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         bail!("{why}; nothing was put in");
     }
     let gone = absent(&all, &gate::open(&settings.host.run_dir), LOOK_LIMIT).ok();
-    let first = gone.iter().flatten().next().and_then(|at| all.get(*at));
-    if let Some(first) = first.filter(|_| !json) {
+    if let (Some([first, ..]), false) = (gone.as_deref(), json) {
+        let first = all.get(*first).map_or("", |it| it.input.as_str());
         out::complain(&format!(
             "{} of {} files are not there on this host: {}",
-            gone.as_ref().map_or(0, Vec::len),
+            gone.iter().flatten().count(),
             all.len(),
-            first.input
+            first
         ));
     }
     if asked.dry_run {
-        let mut known = BTreeMap::new();
-        for (nth, some) in all.chunks(AT_ONCE).enumerate().filter(|_| is_made) {
-            let some = some.to_vec();
-            let found = asking.ask(move |store| store.known(&some))?;
-            known.extend(found.into_iter().map(|(at, it)| (nth * AT_ONCE + at, it)));
-        }
+        let known = if is_made { asking.known(&all)? } else { BTreeMap::new() };
         return Ok(report::would(&all, &known, nobody.as_deref(), json, now)?.into());
     }
     let put = put(&mut asking, &all)?;

@@ -330,10 +330,10 @@ impl Job<'_> {
                 Outcome::Not(Class::Failed | Class::TimedOut | Class::Crashed) => {
                     let is_accepted = report.exit_code.is_some_and(|it| tier.exit.contains(&it));
                     let beside = scratch.as_deref().filter(|it| is_accepted && !it.exists());
-                    let beside = beside.and_then(scratch::remove_beside);
-                    last = Some(beside.map_or(report.clone(), |it| {
-                        report.adding(&format!("there was {it} instead"))
-                    }));
+                    last = Some(match beside.and_then(scratch::remove_beside) {
+                        Some(it) => report.adding(&format!("there was {it} instead")),
+                        None => report,
+                    });
                 }
                 // nor is what this host cannot run any fault of the input, unless another way makes it
                 Outcome::Not(Class::Infrastructure) if self.could_not_run(&report) => {
@@ -628,18 +628,12 @@ impl Job<'_> {
         };
         let argv: Vec<PathBuf> = argv.into_iter().map(PathBuf::from).collect();
         let meaning = |code: i32| {
-            let of_host = match &inside {
-                Some(_) => container::ENGINE_FAILED.contains(&code),
-                None => {
-                    NOT_RUN.contains(&code)
-                        && !order.kind.is_on_the_spot
-                        && !tier.exit.contains(&code)
-                }
-            };
-            // what an engine could not do its configuration is to be seen for; a command is missed on this host alone
-            let meaning =
-                if inside.is_some() { Meaning::Configuration } else { Meaning::Transient };
-            order.kind.exit.get(&code).copied().or(of_host.then_some(meaning))
+            if inside.is_none() && !order.kind.is_on_the_spot && !tier.exit.contains(&code) {
+                return meaning_of(order, code);
+            }
+            let is_of_engine = inside.is_some() && container::ENGINE_FAILED.contains(&code);
+            let of_engine = is_of_engine.then_some(Meaning::Configuration);
+            order.kind.exit.get(&code).copied().or(of_engine)
         };
         let Some((inside, _)) = inside else {
             return self.command(tier, &argv, &variables, scratch, &meaning, &|| Ok(()));
@@ -1093,7 +1087,7 @@ fn clear(scratch: &Path) -> Result<(), Halt> {
     Ok(())
 }
 
-/// What an exit code of a command that fetches or delivers means: one that could not be run is missed on this host.
+/// What an exit code of a command means that is run as it is: one that could not be run is missed on this host.
 fn meaning_of(order: &Order, code: i32) -> Option<Meaning> {
     let is_missed = NOT_RUN.contains(&code).then_some(Meaning::Transient);
     order.kind.exit.get(&code).copied().or(is_missed)

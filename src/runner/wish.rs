@@ -47,12 +47,11 @@ pub fn read(config: Option<&Path>, flags: &[Flag]) -> Result<Wish, (Exit, String
     let request = Request::from_process(config.map(Path::to_owned), mount_points);
     let request = Request { flags: flags.to_vec(), ..request };
     let loaded = config::load(&request).map_err(|errors| (Exit::Usage, errors.to_string()))?;
-    let Some(jobs) = loaded.settings.jobs.clone() else {
+    let Some(mut jobs) = loaded.settings.jobs.clone() else {
         let why = "there is no [jobs] in the configuration: this host runs none";
         return Err((Exit::Unfit, why.to_owned()));
     };
     let mut types = JobType::read_all(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
-    let mut jobs = jobs;
     let is_given = |key| flags.iter().any(|flag| flag.key == KeyPath::of(&["jobs", key]));
     for kind in &mut types.good {
         // what was given here is said for all, whatever the types say themselves

@@ -180,14 +180,12 @@ impl Session {
         match &self.address {
             Address::Sqlite(path) if OF_THE_FILE.iter().any(|word| why.contains(word)) => {
                 let tried = text::duration(boottime().saturating_sub(began));
-                let fault = Fault(format!(
-                    "{why}; it was tried to {deed} for {tried}; {}",
-                    place::words(path)
-                ));
-                if fault.is_of_a_damaged_file() {
-                    return Fault(format!("{}; {DAMAGED}", fault.0));
+                let mut said =
+                    format!("{why}; it was tried to {deed} for {tried}; {}", place::words(path));
+                if Fault::new(why).is_of_a_damaged_file() {
+                    said += &format!("; {DAMAGED}");
                 }
-                fault
+                Fault(said)
             }
             Address::Sqlite(_) | Address::Postgres(_) => Fault(self.address.scrub(why)),
         }
