@@ -555,7 +555,7 @@ lab_test! {
         let yes = "[\"/bin/true\"]";
         lab.configure("", &format!("[worker]\nverify = \"20ms\"\nstart = {yes}\nstop = {yes}\nstatus = {yes}\n"));
         let since = Now::take().unwrap().stamp();
-        let worker = |why: &str| Debt::Worker { unit: "worker".to_owned(), since: since.clone(), why: why.to_owned() };
+        let worker = |why: &str| Debt::Worker { unit: "worker".to_owned(), was_enabled: false, since: since.clone(), why: why.to_owned() };
         let bind = Debt::Bind { path: lab.root("elsewhere"), since: since.clone(), why: "a bind".to_owned() };
         let (known, newer) = (worker("known"), worker("newer"));
         for (by_then, left) in [(vec![&known, &bind], "a bind"), (vec![&newer], "newer")] {

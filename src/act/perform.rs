@@ -279,7 +279,7 @@ impl Actor<'_> {
                 match owed.clone() {
                     Owed::Mount(path) => Debt::Mount { path, since, why },
                     Owed::Bind(path) => Debt::Bind { path, since, why },
-                    Owed::Worker(unit) => Debt::Worker { unit, since, why },
+                    Owed::Worker { unit, was_enabled } => Debt::Worker { unit, was_enabled, since, why },
                 }
             })
             .collect();

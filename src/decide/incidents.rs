@@ -487,6 +487,7 @@ mod tests {
         let worker = Debts {
             debts: vec![Debt::Worker {
                 unit: WORKER.to_owned(),
+                was_enabled: true,
                 since: stamp(),
                 why: String::new(),
             }],

@@ -400,8 +400,13 @@ pub enum Owed {
     Mount(PathBuf),
     /// The bind of the table at this path.
     Bind(PathBuf),
-    /// The worker of this name, running.
-    Worker(String),
+    /// The worker, running.
+    Worker {
+        /// Its name.
+        unit: String,
+        /// Whether it is enabled before it is stopped.
+        was_enabled: bool,
+    },
 }
 
 impl Owed {
@@ -410,7 +415,7 @@ impl Owed {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Mount(path) | Self::Bind(path) => Some(path),
-            Self::Worker(_) => None,
+            Self::Worker { .. } => None,
         }
     }
 }

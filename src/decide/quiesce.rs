@@ -14,12 +14,12 @@ use super::mounts::{Finding, World};
 use super::plan::{Cost, Hold, Owed, Planned, Repair, Step};
 use super::storm;
 use super::worker;
-use crate::config::Worker;
 use crate::config::sentinel::Kind;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{Sighting, WorkerState};
 use crate::probes::units::UnitLook;
 use crate::probes::verdict::Verdict;
+use crate::probes::worker::WorkerLook;
 
 /// The paths that are broken for certain: what is about to be repaired, and what is confirmed though it is
 /// not. A bind that is only missing is none: it is made whatever runs.
@@ -84,7 +84,7 @@ impl<'a> Quiesce<'a> {
 
     /// Puts the stop where it belongs. A bind that stands on a base of this plan comes after that one's.
     pub fn stop_first(&self, repairs: &mut [Repair]) {
-        let Some(worker) = &self.world.settings.worker else { return };
+        let Some(worker) = self.world.worker else { return };
         let mut stopped: BTreeSet<PathBuf> = BTreeSet::new();
         for repair in repairs {
             let asks = |planned: &Planned| self.stopped_for.get(planned.step.path());
@@ -112,18 +112,18 @@ fn takes_along(world: &World<'_>, repair: &Repair) -> bool {
 }
 
 /// One step more, and the debt for it.
-fn stop_in(repair: &mut Repair, worker: &Worker, why: &str) {
-    let unit = worker.name().to_owned();
+fn stop_in(repair: &mut Repair, worker: &WorkerLook, why: &str) {
+    let unit = worker.name.clone();
     let ends_a_connection =
         |planned: &Planned| matches!(planned.step, Step::AbortConnection { .. });
     let at = repair.steps.iter().take_while(|planned| ends_a_connection(planned)).count();
     let step = Step::StopWorker { unit: unit.clone() };
     repair.steps.insert(at, Planned { step, why: why.to_owned() });
-    repair.owes.push(Owed::Worker(unit));
+    repair.owes.push(Owed::Worker { unit, was_enabled: worker.is_enabled() });
 }
 
 /// A repair that is nothing but a stop.
-pub fn stop_alone(subject: PathBuf, worker: &Worker, why: &str) -> Repair {
+pub fn stop_alone(subject: PathBuf, worker: &WorkerLook, why: &str) -> Repair {
     let mut repair = Repair {
         subject,
         kind: Kind::Worker,

@@ -88,7 +88,7 @@ fn stop(
             lost.len(),
             facts.running.len() + facts.next.len()
         );
-        stop_alone(seen.path.clone(), worker, &why)
+        stop_alone(seen.path.clone(), look, &why)
     })
 }
 

@@ -362,8 +362,9 @@ impl World<'_> {
         if self.look.state == State::Masked {
             return operator("it is masked".to_owned());
         }
-        // what was stopped is as it was before: disabled or not, it ran
-        if self.look.enabled.starts_with("disabled") && !self.is_owed() {
+        // what was stopped is as it was before: if it was disabled then, it ran all the same
+        let since = matches!(self.owed(), Some(Debt::Worker { was_enabled: true, .. }));
+        if self.look.is_disabled() && (since || !self.is_owed()) {
             return operator("it is disabled; `systemctl enable` permits it again".to_owned());
         }
         match &self.look.stopped {

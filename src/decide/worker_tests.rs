@@ -206,8 +206,12 @@ fn stopped(seconds: u64) -> Stopped {
 }
 
 fn owe(scene: &mut Scene, seconds: u64) {
-    let debt =
-        Debt::Worker { unit: UNIT.to_owned(), since: ago(seconds), why: "a repair".to_owned() };
+    let debt = Debt::Worker {
+        unit: UNIT.to_owned(),
+        was_enabled: scene.look.is_enabled(),
+        since: ago(seconds),
+        why: "a repair".to_owned(),
+    };
     scene.debts.debts.push(debt);
 }
 
@@ -527,6 +531,13 @@ fn a_start_that_is_owed_outranks_work_room_waits_caps_and_our_own_stop_and_not_s
     };
     check(owed(again), operator);
     check(owed(|s| s.look.state = State::Masked), operator);
+    let disabled = |s: &mut Scene| s.look.enabled = "disabled".to_owned();
+    check(owed(disabled), operator);
+    let before = |s: &mut Scene| {
+        disabled(s);
+        owe(s, 100);
+    };
+    check(before, &[]);
     check(owed(|s| s.work = Work::Unknown("x".to_owned())), &[]);
     check(owed(|s| s.headroom.clear()), &[]);
     let line = |s: &mut Scene| {

@@ -94,7 +94,8 @@ fn locked(settings: &Settings, worker: &Worker) -> Result<Result<String, String>
     if let Err(forbidden) = not_forbidden(settings, Kind::Worker, deadline) {
         return Ok(Err(forbidden.words()));
     }
-    owe(settings, worker)?;
+    let was_enabled = probe::glance(settings, worker).is_enabled();
+    owe(settings, worker, was_enabled)?;
     act::stop(settings, worker, deadline)
         .map_err(|why| anyhow!("stop {}: {why}", worker.name()))?;
     let left = left_behind(settings);
@@ -123,12 +124,13 @@ fn left_behind(settings: &Settings) -> String {
 }
 
 /// Written down before it is stopped, so that whatever happens to this program somebody starts it.
-fn owe(settings: &Settings, worker: &Worker) -> Result<()> {
+fn owe(settings: &Settings, worker: &Worker, was_enabled: bool) -> Result<()> {
     let now = Now::take()?;
     let mut debts: Debts = records::read(&settings.host.state_dir, &now)?;
     debts.debts.retain(|debt| !debt.is_of_worker(worker.name()));
     debts.debts.push(Debt::Worker {
         unit: worker.name().to_owned(),
+        was_enabled,
         since: now.stamp(),
         why: "a restart by hand".to_owned(),
     });

@@ -286,6 +286,9 @@ pub enum Debt {
     Worker {
         /// Its name.
         unit: String,
+        /// Whether it was enabled then: if it is disabled by now, a person did that since, and wants it down.
+        #[serde(default)]
+        was_enabled: bool,
         /// Since when it is owed: from before it was stopped.
         since: Stamp,
         /// Why.

@@ -166,6 +166,18 @@ impl WorkerLook {
         ended && self.processes.as_ref().is_ok_and(Vec::is_empty)
     }
 
+    /// Whether it is disabled: nobody but a person starts it. Not told where nobody knows.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.enabled.starts_with("disabled")
+    }
+
+    /// Whether it is known, and not disabled.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        !self.enabled.is_empty() && !self.is_disabled()
+    }
+
     /// How many processes are left of it, in words.
     #[must_use]
     pub fn left(&self) -> String {
