@@ -901,6 +901,11 @@ lab_test! {
         assert_eq!(armed.code, Some(0), "{armed:?}");
         assert!(armed.stdout.contains("50 a day"), "{armed:?}");
         assert!(lab.unwedge(&["sentinel", "list"]).stdout.contains("mounts   armed"));
+        for (words, field) in [(&["sentinel", "list"][..], "mounts"), (&["hold", "list"], "holds"), (&["debts"], "debts")] {
+            let told = lab.unwedge(&[words, &["--json"]].concat()).stdout;
+            let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+            assert!(told["schema"] == 1 && told["tool"] == "unwedge" && !told[field].is_null(), "{words:?}: {told}");
+        }
         lab.unwedge(&["sentinel", "disarm", "mounts"]);
         assert!(!sentinel.exists());
         lab.configure("", "");

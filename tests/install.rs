@@ -48,7 +48,12 @@ fn owed_mount() -> Vec<u8> {
 }
 
 fn owed_worker() -> Vec<u8> {
-    owed(|since, why| Debt::Worker { unit: "worker.service".to_owned(), was_enabled: true, since, why })
+    owed(|since, why| Debt::Worker {
+        unit: "worker.service".to_owned(),
+        was_enabled: true,
+        since,
+        why,
+    })
 }
 
 host_test! {

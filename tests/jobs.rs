@@ -497,6 +497,7 @@ fn who_is_called_wrongly_or_asked_for_help_takes_no_job() {
         // their 2 is a fault that was found
         (env!("CARGO_BIN_EXE_unwedge"), &["status", "--bogus"]),
         (env!("CARGO_BIN_EXE_unwedge"), &["doctor", "--bogus"]),
+        (env!("CARGO_BIN_EXE_unwedge"), &["jobs", "submit", "status", "--bogus"]),
     ] {
         let output = Command::new(program)
             .args(["--config", &config])

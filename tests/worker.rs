@@ -471,7 +471,12 @@ fn owe(host: &Host, script: &str) {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let boot_ms = (uptime * 1000.0) as u64;
     let since = Stamp { utc_ms: utc_ms.parse().unwrap(), boot_ms, boot_id: boot_id.to_owned() };
-    let debt = Debt::Worker { unit: WORKER.to_owned(), was_enabled: true, since, why: "a repair".to_owned() };
+    let debt = Debt::Worker {
+        unit: WORKER.to_owned(),
+        was_enabled: true,
+        since,
+        why: "a repair".to_owned(),
+    };
     let debts = Debts { debts: vec![debt] };
     host.put("/var/lib/unwedge/debts.json", &records::render(&debts).unwrap(), "644");
     host.ok(&format!("unwedge debts | grep '^worker worker.service: owed for '; {script}"));

@@ -279,7 +279,9 @@ impl Actor<'_> {
                 match owed.clone() {
                     Owed::Mount(path) => Debt::Mount { path, since, why },
                     Owed::Bind(path) => Debt::Bind { path, since, why },
-                    Owed::Worker { unit, was_enabled } => Debt::Worker { unit, was_enabled, since, why },
+                    Owed::Worker { unit, was_enabled } => {
+                        Debt::Worker { unit, was_enabled, since, why }
+                    }
                 }
             })
             .collect();

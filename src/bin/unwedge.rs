@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Verb::Demo { on_stage: false } => return finish(kit::demo::set_up()),
         Verb::Demo { on_stage: true } => return finish(kit::demo::play()),
         Verb::Faultfs(options) => return finish(kit::command::faultfs(options)),
-        Verb::Generate { dir } => generate::into(dir).map(Said::from),
+        Verb::Generate { dir } => generate::into(dir).and_then(|text| as_asked(&cli, text)),
         Verb::CanWrite { user, dir } => install::prove(user, dir).map(Said::from),
         Verb::Install(asked) => put(&cli, |loaded, now| install::install(asked, loaded, now)),
         Verb::Uninstall(asked) => put(&cli, |loaded, now| install::uninstall(asked, loaded, now)),
@@ -57,7 +57,12 @@ fn called_wrongly(wrong: &clap::Error, args: &[OsString]) -> ExitCode {
     if !wrong.use_stderr() {
         return Exit::Fine.into();
     }
-    let is_graded = args.iter().any(|it| it == "status" || it == "doctor");
+    let verb = args.iter().enumerate().find(|(at, it)| {
+        let is_file =
+            at.checked_sub(1).and_then(|at| args.get(at)).is_some_and(|it| it == "--config");
+        !is_file && !it.as_encoded_bytes().starts_with(b"-")
+    });
+    let is_graded = verb.is_some_and(|(_, it)| it == "status" || it == "doctor");
     if is_graded { ExitCode::from(WRONG_USAGE) } else { Exit::Usage.into() }
 }
 
@@ -106,7 +111,11 @@ fn put(
 ) -> Result<Said> {
     let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
     let now = Now::take()?;
-    let text = act(loaded.as_ref(), &now)?;
+    as_asked(cli, act(loaded.as_ref(), &now)?)
+}
+
+/// The text, or the object that was asked for.
+fn as_asked(cli: &Unwedge, text: String) -> Result<Said> {
     let mode = cli.verb.is_dry_run().map(|is_dry| Mode::of(!is_dry));
-    Ok(if cli.common.json { said::json(&text, 0, mode, &now)? } else { text }.into())
+    Ok(if cli.common.json { said::json(&text, 0, mode, &Now::take()?)? } else { text }.into())
 }

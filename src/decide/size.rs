@@ -43,14 +43,12 @@ pub fn size(wanted: &[Wanted], room: Room) -> Size {
         Some(slots) => (slots, "[jobs] slots"),
         None => (room.cores.max(1), "the cores of this host"),
     };
+    let memory = room.memory_mib.map(|all| all * MEMORY_PERCENT / 100);
     let mut clamped = Vec::new();
-    let each: Vec<u32> = wanted
+    let mut each: Vec<u32> = wanted
         .iter()
         .map(|kind| {
-            let fits = kind
-                .memory_mib
-                .zip(room.memory_mib)
-                .map(|(one, all)| all * MEMORY_PERCENT / 100 / one.max(1));
+            let fits = kind.memory_mib.zip(memory).map(|(one, all)| all / one.max(1));
             let fits = fits.and_then(|fits| u32::try_from(fits).ok()).unwrap_or(u32::MAX).max(1);
             if fits < kind.count {
                 clamped.push(format!(
@@ -65,11 +63,73 @@ pub fn size(wanted: &[Wanted], room: Room) -> Size {
             count.min(most)
         })
         .collect();
-    let sum = each.iter().fold(0_u32, |sum, count| sum.saturating_add(*count));
+    let sum = all(&each);
     if sum > most && most > 0 {
         clamped.push(format!("{most} of all types at once and not {sum}, by {by}"));
     }
-    Size { slots: sum.min(most), each, clamped }
+    let mut slots = sum.min(most);
+    if let Some(memory) = memory {
+        share(wanted, memory, &mut each, &mut slots, &mut clamped);
+    }
+    Size { slots, each, clamped }
+}
+
+/// Fewer, until those that take the most fit in together: of the largest type first, down to one of each; then of all.
+fn share(
+    wanted: &[Wanted],
+    memory: u64,
+    each: &mut [u32],
+    slots: &mut u32,
+    clamped: &mut Vec<String>,
+) {
+    let had = (each.to_vec(), *slots);
+    while *slots > 1 && at_worst(wanted, each, *slots) > memory {
+        let larger = |nth: &usize| (wanted[*nth].memory_mib, each[*nth]);
+        let several =
+            (0..each.len()).filter(|&nth| each[nth] > 1 && wanted[nth].memory_mib.is_some());
+        match several.max_by_key(larger) {
+            Some(nth) => each[nth] -= 1,
+            None => *slots -= 1,
+        }
+        *slots = all(each).min(*slots);
+    }
+    for ((kind, had), count) in wanted.iter().zip(&had.0).zip(each.iter()) {
+        if count < had {
+            clamped.push(format!(
+                "{}: {count} at once and not {had}, so that all types fit into {MEMORY_PERCENT} % of this host's \
+                 memory",
+                kind.name
+            ));
+        }
+    }
+    let sum = all(each).min(had.1);
+    if *slots < sum {
+        clamped.push(format!(
+            "{slots} of all types at once and not {sum}, for {MEMORY_PERCENT} % of this host's memory"
+        ));
+    }
+}
+
+fn all(each: &[u32]) -> u32 {
+    each.iter().fold(0, |sum, count| sum.saturating_add(*count))
+}
+
+/// What the `slots` jobs that take the most may take together, MiB; a type that says nothing counts as nothing.
+fn at_worst(wanted: &[Wanted], each: &[u32], slots: u32) -> u64 {
+    let mut sizes: Vec<(u64, u32)> = wanted
+        .iter()
+        .zip(each)
+        .map(|(kind, count)| (kind.memory_mib.unwrap_or_default(), *count))
+        .collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    let mut left = slots;
+    let mut sum = 0_u64;
+    for (one, count) in sizes {
+        let taken = count.min(left);
+        left -= taken;
+        sum = sum.saturating_add(one.saturating_mul(u64::from(taken)));
+    }
+    sum
 }
 
 #[cfg(test)]
@@ -102,5 +162,21 @@ mod tests {
         check(&[(2, Some(401))], None, (1, &[1], 1));
         check(&[(1, Some(5000))], None, (1, &[1], 0));
         check(&[], None, (0, &[], 0));
+    }
+
+    #[test]
+    fn all_types_together_fit_into_memory_and_each_that_is_wanted_keeps_one() {
+        let of = |count, mib| (count, Some(mib));
+        check(&[of(2, 200), of(2, 200)], None, (4, &[2, 2], 0));
+        check(&[of(2, 201), of(2, 199)], None, (4, &[2, 2], 0));
+        check(&[of(2, 201), of(2, 200)], None, (3, &[1, 2], 1));
+        check(&[of(2, 201), (2, None)], None, (4, &[2, 2], 0));
+        // only so many run at once
+        check(&[of(2, 400), of(2, 400)], Some(2), (2, &[2, 2], 1));
+        check(&[of(2, 400), of(2, 300)], Some(3), (2, &[1, 1], 3));
+        // what does not fit in together takes turns
+        check(&[of(1, 700), of(1, 700), of(1, 10)], None, (1, &[1, 1, 1], 1));
+        check(&[of(1, 700), of(1, 90), of(1, 10)], None, (3, &[1, 1, 1], 0));
+        check(&[of(1, 5000), of(1, 1)], None, (1, &[1, 1], 1));
     }
 }

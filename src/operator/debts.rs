@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::config::Settings;
 use crate::probes::records::{self, Debts};
+use crate::report::json::told;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -16,7 +17,7 @@ use crate::sys::text;
 pub fn list(settings: &Settings, json: bool, now: &Now) -> Result<String> {
     let debts: Debts = records::read(&settings.host.state_dir, now)?;
     if json {
-        return Ok(serde_json::to_string(&debts)? + "\n");
+        return Ok(told(&debts, now)?);
     }
     if debts.debts.is_empty() {
         return Ok("nothing is owed\n".to_owned());

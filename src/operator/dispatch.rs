@@ -59,7 +59,7 @@ fn said(cli: &Unwedge, loaded: &Loaded, json: bool, now: &Now) -> Result<Said> {
         Verb::Status(asked) => return status::status(settings, asked, json),
         Verb::Config(ConfigVerb::Check) => return Ok(check::check(loaded)),
         Verb::Config(ConfigVerb::Show) => Ok(loaded.show()),
-        Verb::Sentinel(SentinelVerb::List) => sentinel::list(loaded, json),
+        Verb::Sentinel(SentinelVerb::List) => sentinel::list(loaded, json, now),
         Verb::Sentinel(SentinelVerb::Arm { kind, because, dry_run }) => {
             sentinel::arm(loaded, kind, because.as_deref(), *dry_run, now)
         }

@@ -9,6 +9,7 @@ use super::{holds_lock, known_kind, reason, wrong};
 use crate::act::store;
 use crate::config::{Settings, duration};
 use crate::probes::records::{self, Holds, OperatorHold};
+use crate::report::json::told;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -47,9 +48,10 @@ pub fn set(
 /// # Errors
 /// They cannot be read.
 pub fn list(settings: &Settings, json: bool, now: &Now) -> Result<String> {
-    let holds: Holds = records::read(&settings.host.state_dir, now)?;
+    let mut holds: Holds = records::read(&settings.host.state_dir, now)?;
+    holds.holds.retain(|_, hold| hold.left(now).is_some());
     if json {
-        return Ok(serde_json::to_string(&holds)? + "\n");
+        return Ok(told(&holds, now)?);
     }
     let mut out = String::new();
     for (kind, hold) in &holds.holds {

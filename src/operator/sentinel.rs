@@ -13,6 +13,7 @@ use crate::act::store::{self, Durability};
 use crate::config::Loaded;
 use crate::config::sentinel::{self, Halt, Kind, Permission};
 use crate::probes::records::{self, MountsState, Record, Rehearsal, WorkerState};
+use crate::report::json::told;
 use crate::sys::clock::Now;
 use crate::sys::text;
 
@@ -23,7 +24,7 @@ const REHEARSAL_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn list(loaded: &Loaded, json: bool) -> Result<String> {
+pub fn list(loaded: &Loaded, json: bool, now: &Now) -> Result<String> {
     let dir = &loaded.settings.host.sentinel_dir;
     let mut rows: Vec<(&str, bool, String)> = Vec::new();
     for kind in Kind::ALL {
@@ -46,7 +47,7 @@ pub fn list(loaded: &Loaded, json: bool) -> Result<String> {
     });
     if json {
         let object: BTreeMap<&str, bool> = rows.iter().map(|(kind, on, _)| (*kind, *on)).collect();
-        return Ok(serde_json::to_string(&object)? + "\n");
+        return Ok(told(&object, now)?);
     }
     Ok(rows.iter().map(|(kind, _, said)| format!("{kind:8} {said}\n")).collect())
 }

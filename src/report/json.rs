@@ -6,6 +6,7 @@ use super::round::Round;
 use super::worker::WorkerJson;
 use crate::act::outcome::{Ended, Outcome};
 use crate::decide::plan::Hold;
+use crate::manifest::OPERATOR;
 use crate::probes::errno;
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
@@ -26,6 +27,21 @@ impl<'a> Head<'a> {
     pub(super) fn of(tool: &'a str, now: &Now) -> Self {
         Self { schema: SCHEMA, tool, host: host(), at: rfc3339(now.utc_ms) }
     }
+}
+
+/// What a verb of the operator tells in fields of its own, behind the head.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn told(fields: &impl Serialize, now: &Now) -> serde_json::Result<String> {
+    #[derive(Serialize)]
+    struct Told<'a, T> {
+        #[serde(flatten)]
+        head: Head<'a>,
+        #[serde(flatten)]
+        fields: &'a T,
+    }
+    Ok(serde_json::to_string(&Told { head: Head::of(OPERATOR, now), fields })? + "\n")
 }
 
 #[derive(Serialize)]

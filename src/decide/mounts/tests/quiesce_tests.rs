@@ -121,7 +121,12 @@ fn a_worker_that_is_down_is_neither_stopped_nor_started_unless_that_is_owed() {
 
 fn owe(scene: &mut Scene) {
     let since: Stamp = ago(60);
-    let debt = Debt::Worker { unit: WORKER.to_owned(), was_enabled: true, since, why: "a repair".to_owned() };
+    let debt = Debt::Worker {
+        unit: WORKER.to_owned(),
+        was_enabled: true,
+        since,
+        why: "a repair".to_owned(),
+    };
     scene.debts.debts.push(debt);
 }
 
