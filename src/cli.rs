@@ -412,7 +412,8 @@ pub struct Run {
     #[arg(long, value_name = "TYPE", conflicts_with_all = ["command", "output"])]
     pub r#type: Option<PathBuf>,
 
-    /// The queue, a URL of SQLite or PostgreSQL; a file of the user's own where it is not given
+    /// The queue, a URL of SQLite or PostgreSQL or the path of a file that holds one; a file of the user's own where it is not
+    /// given
     #[arg(long, value_name = "URL")]
     pub queue: Option<String>,
 
@@ -454,7 +455,8 @@ pub struct Run {
 /// Which queue a verb speaks to.
 #[derive(Args, Clone, Debug, Default)]
 pub struct QueueAt {
-    /// The queue, a URL of SQLite or PostgreSQL; where it is not given that of [queue], else the user's own of `unwedge run`
+    /// The queue, a URL of SQLite or PostgreSQL or the path of a file that holds one; where it is not given that of [queue], else
+    /// the user's own of `unwedge run`
     #[arg(long, value_name = "URL")]
     pub queue: Option<String>,
 }

@@ -594,6 +594,30 @@ host_test! {
 }
 
 #[test]
+fn a_queue_is_given_by_a_file_too_so_that_no_password_is_on_a_command_line() {
+    for db in Db::both("a_queue_is_given_by_a_file_too_so_that_no_password_is_on_a_command_line") {
+        let mut desk = Desk::new(&db);
+        let url = desk.path("queue.url");
+        fs::write(&url, format!("{}\n", desk.queue)).unwrap();
+        desk.queue = url.display().to_string();
+        let file = desk.input("a", "1");
+        let (code, said) =
+            desk.run(&["--output", "{stem}.out"], &[file.clone()], &["cp", "{input}", "{output}"]);
+        assert!(code == Some(0) && desk.path("a.out").exists(), "{said}");
+        let verb = |words: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+            command.args(words).args(["--queue", &desk.queue]).output().unwrap()
+        };
+        let told = verb(&["jobs", "list", "--state", "done"]);
+        assert!(String::from_utf8_lossy(&told.stdout).contains("/in/a"), "{told:?}");
+        fs::write(&url, "").unwrap();
+        let told = verb(&["jobs", "list"]);
+        let why = String::from_utf8_lossy(&told.stderr);
+        assert!(told.status.code() == Some(2) && why.contains("queue.url: is empty"), "{told:?}");
+    }
+}
+
+#[test]
 fn wrong_usage_begins_nothing() {
     let db = Db::file();
     let desk = Desk::new(&db);

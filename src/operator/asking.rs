@@ -2,13 +2,14 @@
 //! question.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue};
+use crate::probes::secret;
 use crate::queue::link::Link;
 use crate::queue::store::{NewJob, Store, Submitted};
 use crate::queue::{self, Fault};
@@ -100,9 +101,9 @@ pub fn said(Fault(why): Fault) -> Error {
     anyhow!("the queue: {why}")
 }
 
-fn which(settings: &Settings, url: Option<&str>) -> Result<Queue> {
-    match (url, &settings.queue) {
-        (Some(url), _) => Ok(at(url, settings.queue.as_ref())),
+fn which(settings: &Settings, given: Option<&str>) -> Result<Queue> {
+    match (given, &settings.queue) {
+        (Some(given), _) => Ok(at(&url(given)?, settings.queue.as_ref())),
         (None, Some(queue)) if queue.adapter == Adapter::Unwedge => {
             // who asks is known before that
             let _ = super::by();
@@ -123,6 +124,18 @@ fn which(settings: &Settings, url: Option<&str>) -> Result<Queue> {
             Ok(Queue::at(&url_of(&path)?, LIMIT))
         }
     }
+}
+
+/// What `--queue` gives: a URL, or the path of a file that holds one, so that no password is on a command line.
+///
+/// # Errors
+/// The file does not hold one.
+pub fn url(given: &str) -> Result<String> {
+    if !given.starts_with(['/', '.']) {
+        return Ok(given.to_owned());
+    }
+    secret::line(Path::new(given), false)
+        .map_err(|why| super::wrong(format!("--queue {given}: {why}")))
 }
 
 /// The one of this URL: on the terms of `[queue]`, where that is one of ours.

@@ -76,7 +76,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     let run_dir = &settings.host.run_dir;
     let jobs = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(wrong)?;
     let url = match &asked.queue {
-        Some(url) => url.clone(),
+        Some(given) => asking::url(given)?,
         None => asking::own_url(!asked.dry_run)?,
     };
     let queue = asking::at(&url, settings.queue.as_ref());
