@@ -364,7 +364,7 @@ fn a_queue_that_cannot_be_used_is_told_with_its_place_its_owner_and_who_holds_it
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         output.status.code() == Some(1)
-            && said.contains("no connection")
+            && said.contains("no connection to ")
             && !said.contains("secret"),
         "{said}"
     );

@@ -459,7 +459,7 @@ fn a_queue_that_is_away_is_tried_as_often_as_said() {
         desk.db.close_to_others(true);
     }
     until("it is known to be away", || seldom.0.log().contains("(57P01)"));
-    let is_tried = |log: &str| log.contains("unwedge-runner: no connection: ");
+    let is_tried = |log: &str| log.contains("unwedge-runner: no connection to ");
     until("it was tried", || is_tried(&often.0.log()));
     // and again
     std::thread::sleep(std::time::Duration::from_secs(2));
@@ -478,7 +478,7 @@ fn a_queue_that_is_away_is_tried_as_often_as_said() {
     let said: Vec<&str> =
         log.lines().filter_map(|line| line.split_once("unwedge-runner: ")).map(|it| it.1).collect();
     let of = |text: &str| said.iter().filter(|it| it.starts_with(text)).count();
-    assert_eq!(of("no connection: the server says: database"), 1, "{log}");
+    assert_eq!(of("no connection to "), 1, "{log}");
     assert_eq!(of("the queue answers again"), 1, "{log}");
 }
 

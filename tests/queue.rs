@@ -1042,7 +1042,7 @@ lab_test! {
         assert_eq!(fields("NoNewPrivs"), ["1"]);
         drop(connection);
         let QueueLook::Unknown { why, .. } = asking.join().unwrap() else { panic!() };
-        assert!(why.starts_with("no connection: "), "{why}");
+        assert!(why.starts_with("no connection to "), "{why}");
     }
 }
 

@@ -83,7 +83,7 @@ host_test! {
         host.until("test $(systemctl show -P Result unwedge-jobs.service) = exit-code");
         // by hand, root becomes the service user too
         let said = host.ok("unwedge-jobs || :");
-        assert!(said.starts_with("queue-unknown: no connection: ") && said.contains("last read 2"), "{said}");
+        assert!(said.starts_with("queue-unknown: no connection to ") && said.contains("last read 2"), "{said}");
     }
 }
 

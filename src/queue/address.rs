@@ -1,8 +1,8 @@
 //! From a URL to a database, and what is demanded of the way there: over TCP a certificate that is
 //! checked against the name, unless the server is this very host and the URL says `sslmode=disable`.
 //!
-//! The names of libpq are understood here, because the parser of the client refuses them. Nothing that
-//! is said of a URL repeats any part of it.
+//! The names of libpq are understood here, because the parser of the client refuses them. What is said of a URL that is
+//! not understood repeats no part of it; of one that is, the server, the database and the user are named.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -44,6 +44,21 @@ impl Server {
     #[must_use]
     pub fn user(&self) -> &str {
         self.config.get_user().unwrap_or("unwedge")
+    }
+
+    /// Where that is and as whom it is asked, in words: never the password.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let ports = self.config.get_ports();
+        let port = |nth: usize| ports.get(nth).or(ports.first()).copied().unwrap_or(5432);
+        let hosts = self.config.get_hosts().iter().enumerate().map(|(nth, host)| match host {
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]:{}", port(nth)),
+            Host::Tcp(name) => format!("{name}:{}", port(nth)),
+            Host::Unix(dir) => format!("{}:{}", text::path(dir), port(nth)),
+        });
+        let hosts: Vec<String> = hosts.collect();
+        let database = self.config.get_dbname().unwrap_or(self.user());
+        text::bytes(format!("{}/{database} as {}", hosts.join(","), self.user()).as_bytes())
     }
 }
 
@@ -180,6 +195,19 @@ mod tests {
                 assert!(!why.contains("s3cr3t"), "{url}: {why}");
             }
             (parsed, expected) => panic!("{url}: {parsed:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_server_is_named_without_its_password() {
+        for (url, expected) in [
+            ("postgres://u:s3cr3t@db.example/d", "db.example:5432/d as u"),
+            ("postgres://u:s3cr3t@a:1,b:2/d", "a:1,b:2/d as u"),
+            ("postgres://u@[::1]:7/d?sslmode=disable", "[::1]:7/d as u"),
+            ("postgres://u@%2Frun%2Fpostgresql", "/run/postgresql:5432/u as u"),
+        ] {
+            let Ok(Address::Postgres(server)) = Address::parse(url) else { panic!("{url}") };
+            assert_eq!(server.place(), expected);
         }
     }
 

@@ -64,7 +64,8 @@ pub fn connect(server: &Server, queue: &Queue) -> Result<Client, Fault> {
     };
     let mut client = connected.map_err(|error| {
         let mend = error.code().and_then(|code| mend_of_connecting(server, code));
-        Fault(format!("no connection: {}{}", said(&error), mend.unwrap_or_default()))
+        let place = server.place();
+        Fault(format!("no connection to {place}: {}{}", said(&error), mend.unwrap_or_default()))
     })?;
     // the first question has its limits, too, and may write nothing; a function of that name elsewhere is not meant
     let question = format!(

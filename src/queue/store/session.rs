@@ -187,7 +187,12 @@ impl Session {
                 }
                 Fault(said)
             }
-            Address::Sqlite(_) | Address::Postgres(_) => Fault(self.address.scrub(why)),
+            Address::Sqlite(_) => Fault(why.to_owned()),
+            Address::Postgres(server) => Fault(format!(
+                "{}; it was tried to {deed} at {}",
+                self.address.scrub(why),
+                server.place()
+            )),
         }
     }
 
