@@ -373,6 +373,33 @@ lab_test! {
 }
 
 lab_test! {
+    fn what_has_a_daemon_whose_device_is_elsewhere_in_its_own_file_system_is_not_taken_along(lab) {
+        let base = lab.root("box");
+        lab.configure("", &lab.listed(&base));
+        let mut fault = lab.fault(&base, &[]);
+        let fuse = lab.dir.join("fuse");
+        let node = Command::new("mknod").args(["-m", "666"]).arg(&fuse).args(["c", "10", "229"]).status().unwrap();
+        assert!(node.success());
+        mount_bind(&fuse, "/dev/fuse").unwrap();
+        let nested = base.join("jobs/a");
+        let living = lab.fault(&nested, &[]);
+        unmount("/dev/fuse", UnmountFlags::DETACH).unwrap();
+        let shown = fs::read_dir(format!("/proc/{}/fd", living.pid())).unwrap().flatten();
+        let shown: Vec<PathBuf> = shown.filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
+        assert!(!shown.contains(&PathBuf::from("/dev/fuse")), "{shown:?}");
+        fault.kill();
+        lab.arm();
+        for _ in 0..3 {
+            let round = lab.apply();
+            let is_held = holds(&round).contains(&format!("{} has-children", base.display()));
+            assert!(is_held && steps(&round).is_empty(), "{round}");
+        }
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(table.contains(&format!(" {} ", nested.display())), "{table}");
+    }
+}
+
+lab_test! {
     fn a_daemon_that_may_live_elsewhere_is_not_taken_for_gone(lab) {
         let path = lab.root("box");
         lab.configure("", &lab.listed(&path));

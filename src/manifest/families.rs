@@ -61,7 +61,7 @@ pub static FAMILIES: [Family; 55] = [
     family(Of::One(&JOBS), "unwedge_jobs", &["queue", "state"], "Unfinished jobs of the queue, by state."),
     family(Of::One(&JOBS), "unwedge_jobs_oldest_pending_seconds", &[], "How long the oldest job that could run has waited."),
     family(Of::One(&JOBS), "unwedge_jobs_infra_errors_recent", &["window"], "Unfinished jobs with a recent infrastructure error."),
-    family(Of::One(&JOBS), "unwedge_jobs_stale", &["queue"], "Jobs that run by their row, and that by their age or their library's rule nobody is at."),
+    family(Of::One(&JOBS), "unwedge_jobs_stale", &["queue"], "Jobs that run by their row, and that by their age or their library's rule nobody gets done."),
     family(Of::One(&JOBS), "unwedge_jobs_dead", &["queue"], "Jobs that failed for good and are kept, where the queue tells that."),
     family(Of::One(&JOBS), "unwedge_queue_readable", &[], "Whether the last round could read the queue."),
     family(Of::One(&JOBS), "unwedge_queue_last_good_timestamp_seconds", &[], "When the queue was last read, Unix time."),

@@ -81,25 +81,42 @@ impl Daemons {
     }
 
     fn look_at(&mut self, pid: i32) {
-        let entries = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        let process = Path::new("/proc").join(pid.to_string());
+        let is_empty = self.look_into(pid, &process);
+        // one whose first thread has ended shows no descriptor there, and no error: its other threads do
+        if is_empty && threads_of_the_ended(pid).is_some_and(|threads| threads > 1) {
+            let Ok(threads) = fs::read_dir(process.join("task")) else {
+                self.hidden = true;
+                return;
+            };
+            threads.flatten().for_each(|thread| {
+                self.look_into(pid, &thread.path());
+            });
+        }
+    }
+
+    /// Looks at the descriptors of a process, or of a thread of it; whether it shows none.
+    fn look_into(&mut self, pid: i32, dir: &Path) -> bool {
+        let entries = match fs::read_dir(dir.join("fd")) {
             Ok(entries) => entries,
             Err(error) => {
                 self.hidden |= !is_gone(&error) && !has_ended(pid);
-                return;
+                return false;
             }
         };
+        let mut is_empty = true;
         for entry in entries.flatten() {
+            is_empty = false;
             // only the link is read: following it could ask a file system
-            match fs::read_link(entry.path()) {
-                Ok(target) if target == Path::new("/dev/fuse") => {}
+            let link = match fs::read_link(entry.path()) {
+                Ok(target) if may_be_of_a_daemon(&target) => target,
                 Ok(_) => continue,
                 Err(error) => {
                     self.hidden |= !is_gone(&error);
                     continue;
                 }
-            }
-            let info = Path::new("/proc").join(pid.to_string()).join("fdinfo");
-            let info = fs::read_to_string(info.join(entry.file_name()));
+            };
+            let info = fs::read_to_string(dir.join("fdinfo").join(entry.file_name()));
             match info.as_deref().map(connection_of) {
                 Ok(Some(connection)) => {
                     if let Some(process) = process(pid) {
@@ -109,10 +126,11 @@ impl Daemons {
                         }
                     }
                 }
-                Ok(None) => self.unnamed += 1,
+                Ok(None) => self.unnamed += usize::from(link != Path::new("/")),
                 Err(error) => self.hidden |= !is_gone(error),
             }
         }
+        is_empty
     }
 
     /// Who holds the connection behind `dev`.
@@ -149,6 +167,14 @@ pub fn names_connections() -> Option<bool> {
         return Some(true);
     }
     (all.unnamed > 0).then_some(false)
+}
+
+/// Whether what a descriptor's link names may be the device: where it is, or was, in the file system of whoever opened it,
+/// a container, say, depends on that one's root; one that was mounted by itself and is so no more is nothing but `/`.
+fn may_be_of_a_daemon(link: &Path) -> bool {
+    let link = link.as_os_str().as_bytes();
+    let link = link.strip_suffix(b" (deleted)").unwrap_or(link);
+    link == b"/" || link.ends_with(b"/fuse")
 }
 
 /// The connection named by the fdinfo of a descriptor of /dev/fuse that is mounted.
@@ -208,12 +234,17 @@ pub fn for_each_process(mut look: impl FnMut(i32)) -> std::io::Result<()> {
     Ok(())
 }
 
+/// How many threads, the first one counted, a process has whose first one has ended; none of any other.
+fn threads_of_the_ended(pid: i32) -> Option<i64> {
+    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
+    stat.ok().filter(|stat| stat.state == 'Z').map(|stat| stat.num_threads)
+}
+
 /// Whether a process has ended, with all its threads, and only waits for its parent: it holds no descriptor any more.
 /// Its list of them may be closed to whoever has no capability in the first user namespace, even to its own user
 /// (EACCES, measured on 6.18).
 fn has_ended(pid: i32) -> bool {
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
-    stat.is_ok_and(|stat| stat.state == 'Z' && stat.num_threads <= 1)
+    threads_of_the_ended(pid).is_some_and(|threads| threads <= 1)
 }
 
 /// Whether a process or a descriptor went away while it was looked at.
@@ -255,6 +286,22 @@ mod tests {
             ("/dev/dri/renderD128", false),
         ] {
             assert_eq!(may_lie_on_a_mount(Path::new(link)), may, "{link}");
+        }
+    }
+
+    #[test]
+    fn the_device_is_known_wherever_its_opener_had_it() {
+        for (link, may) in [
+            ("/dev/fuse", true),
+            ("/srv/chroot/dev/fuse", true),
+            ("/fuse", true),
+            ("/", true),
+            ("/dev/fuse (deleted)", true),
+            ("/srv/fuse/a", false),
+            ("/dev/fuse2", false),
+            ("socket:[4711]", false),
+        ] {
+            assert_eq!(may_be_of_a_daemon(Path::new(link)), may, "{link}");
         }
     }
 

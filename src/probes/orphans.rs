@@ -70,6 +70,10 @@ pub fn look(
     let (Some(facts), Ok(now)) = (work.known(), Now::take()) else { return Vec::new() };
     let of = |job| match settings.host.services {
         Services::Systemd => left(job, worker, known, &now),
+        // a library takes its rows back itself, and lets in who comes: that the worker is down is enough
+        Services::Process if worker.state.is_down() && facts.rescue.is_some() => {
+            Some(Left::Nobody("the worker is down, as its status command says".to_owned()))
+        }
         Services::Process if worker.state.is_down() => Some(Left::Unknown(
             "without a service manager nobody knows who is left of the worker".to_owned(),
         )),

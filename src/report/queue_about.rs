@@ -84,14 +84,17 @@ pub fn of_library(about: &library::About) -> String {
     );
     line("jobs", &super::queue::counts(facts));
     for (count, what) in
-        [(facts.stale_running, "run, and nobody is at them"), (facts.dead, "failed for good")]
+        [(facts.stale_running, "run, and nobody gets them done"), (facts.dead, "failed for good")]
     {
         if let Some(count) = count {
             line("", &format!("{count} {what}"));
         }
     }
     if let Some(rescue) = &facts.rescue {
-        line("given back", &format!("by {}, {}; never by unwedge", rescue.by, rescue.when()));
+        line(
+            "given back",
+            &format!("by {}, {}; never by unwedge", rescue.by.trim_end_matches(','), rescue.when()),
+        );
     }
     let named = |all: &BTreeSet<String>| all.iter().cloned().collect::<Vec<_>>().join(", ");
     line("read by", &named(&about.indexes));
@@ -102,7 +105,10 @@ pub fn of_library(about: &library::About) -> String {
     for advice in &facts.advice {
         line("advice", advice);
     }
-    line("grants", "the least that its user needs, as the owner of the tables:");
+    line(
+        "grants",
+        "the least that its user needs, as the owner of the tables, or where these are several as an administrator:",
+    );
     for grant in &about.grants {
         let _ = writeln!(out, "{grant}");
     }

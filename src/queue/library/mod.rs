@@ -224,7 +224,7 @@ pub struct Row {
     pub tries: &'static str,
     /// Since when it could be taken.
     pub since: &'static str,
-    /// Whether it runs by the row, and by the library's own rule nobody is at it.
+    /// Whether it runs by the row, and by the library's own rule nobody gets it done.
     pub stale: &'static str,
 }
 

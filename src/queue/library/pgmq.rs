@@ -36,10 +36,10 @@ pub const LIBRARY: Library = Library {
         columns: &["msg_id", "read_ct", "vt", "enqueued_at", "last_read_at"],
         shown: &["message"],
         later: ("last_read_at", "timestamptz"),
-        // none where its table is gone
+        // none where its table is gone; names that differ in case alone have one table
         ask: "SELECT coalesce(json_agg(json_build_array(queue_name, 'q_' || lower(queue_name), (SELECT bool_or(a.attname = 'last_read_at' \
               AND NOT a.attisdropped) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid \
-              WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relname = 'q_' || lower(queue_name))) ORDER BY queue_name), '[]') FROM {schema}.meta",
+              WHERE c.relnamespace = to_regnamespace('{schema}') AND c.relname = 'q_' || lower(queue_name))) ORDER BY queue_name), '[]') FROM (SELECT DISTINCT ON (lower(queue_name)) queue_name FROM {schema}.meta ORDER BY lower(queue_name), queue_name) AS q",
         lost: "a queue has no table any more; as the owner of the tables: DELETE FROM {schema}.meta WHERE queue_name = {part};",
         each: "SELECT {part}::text AS queue, msg_id, read_ct, vt, enqueued_at, {shown}, {later} AS began FROM {schema}.{table}",
         none: "SELECT ''::text AS queue, 0::bigint AS msg_id, 0 AS read_ct, now() AS vt, now() AS enqueued_at, '{}'::jsonb AS message, now() AS began WHERE false",

@@ -1,5 +1,5 @@
-//! A reading of a library's queue: its version first, then all of it in one statement, and so of one moment. Each is sent
-//! with the beginning and the end of its transaction in one message: the server is never between them with nothing to do,
+//! A reading of a library's queue: its version first, then all that is decided by in one statement, and so of one moment; how
+//! many failed for good, which is a number for people, last and by itself, as it may take the longest. Each is sent with the beginning and the end of its transaction in one message: the server is never between them with nothing to do,
 //! no snapshot is held, and what is set for it does not outlast it behind a pooler.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,12 @@ const SHARES_MAX: usize = 100;
 /// A relation of more rows than that is not gone through as a whole for one number: a million take some 60 ms.
 const WHOLE_MAX: u32 = 5_000_000;
 
+/// Less than a row of any of these takes, with what belongs to it, bytes.
+const ROW_LEAST: u32 = 100;
+
+/// So much of the time for an answer a number may take that is for people alone: a tenth.
+const DEAD_SHARE: u64 = 10;
+
 /// Each relation is named with its schema. What a function or an operator is called is looked for among the server's own alone:
 /// where everybody may make things in `public`, one that fits better would be run with our rights (CVE-2018-1058).
 const SET_PATH: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
@@ -55,8 +61,12 @@ pub struct About {
 
 /// What a queue holds.
 pub fn facts(server: &Server, queue: &Queue, written: &Written) -> Result<QueueFacts, Fault> {
-    let (reading, mut client, _) = begun(server, queue, written)?;
-    reading.facts(&mut client)
+    let (mut reading, mut client, _) = begun(server, queue, written)?;
+    match reading.facts(&mut client) {
+        // a queue may have been made or dropped since its parts were looked for
+        Err(_) if reading.has_other_parts(&mut client)? => reading.facts(&mut client),
+        told => told,
+    }
 }
 
 /// That, and what the queue is.
@@ -143,7 +153,6 @@ struct Answer {
     now_ms: u64,
     waiting: Waiting,
     at_work: AtWork,
-    dead: Option<u64>,
     missing: Vec<String>,
     next: Vec<Found>,
     cooling: Vec<Found>,
@@ -399,6 +408,16 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// Whether its parts are others than those that were looked for; then they are looked for anew.
+    fn has_other_parts(&mut self, client: &mut Client) -> Result<bool, Fault> {
+        if self.library.parts.is_none() || client.simple_query("ROLLBACK").is_err() {
+            return Ok(false);
+        }
+        let before = self.parts.clone();
+        self.look_for_parts(client)?;
+        Ok(self.parts != before)
+    }
+
     fn facts(&self, client: &mut Client) -> Result<QueueFacts, Fault> {
         let answer: Answer = self.answer(client, &self.statement())?;
         refuse_too_many(answer.at_work.jobs.len(), RUNNING_MAX)?;
@@ -409,12 +428,8 @@ impl Reading<'_> {
                 self.library.called
             )
         }));
-        if let (Some(whole), None) = (&self.library.whole, answer.dead) {
-            advice.push(format!(
-                "{} has more than {WHOLE_MAX} rows, and no index that alone tells those that failed for good: these are not counted",
-                whole.name
-            ));
-        }
+        let dead = self.dead(client)?;
+        advice.extend(dead.as_ref().err().cloned());
         let mut odd = 0;
         let mut jobs = |found: Vec<Found>, state: Option<State>| -> Vec<Job> {
             found.into_iter().map(|it| it.job(state, &mut odd)).collect()
@@ -440,7 +455,7 @@ impl Reading<'_> {
             oldest_pending_ms: waits.oldest_ms.filter(|_| waits.pending + waits.retryable > 0),
             infra_errors: InfraErrors { window_ms: millis(self.queue.infra_window), count: None },
             stale_running: Some(answer.at_work.stale),
-            dead: answer.dead,
+            dead: dead.unwrap_or_default(),
             hold_back: false,
             rescue: Some(self.rescue()),
             advice,
@@ -475,11 +490,13 @@ impl Reading<'_> {
 
     /// How the server would go about it.
     fn plan(&self, client: &mut Client) -> Result<Value, Fault> {
-        let question = format!("EXPLAIN (COSTS off, FORMAT json) {}", self.statement());
-        self.answer(client, &question)
+        let all = [Some(self.statement()), self.asks_for_dead()];
+        let plan =
+            |text: String| self.answer(client, &format!("EXPLAIN (COSTS off, FORMAT json) {text}"));
+        all.into_iter().flatten().map(plan).collect::<Result<_, _>>().map(Value::Array)
     }
 
-    /// All of it.
+    /// All that is decided by.
     fn statement(&self) -> String {
         let (library, row) = (self.library, &self.library.row);
         let keys: Vec<String> = self.written.output.iter().map(|it| literal(it)).collect();
@@ -540,7 +557,7 @@ impl Reading<'_> {
                  FROM counted), \
              'at_work', (SELECT json_build_object('running', count(*), 'stale', count(*) FILTER (WHERE stale), 'jobs', coalesce(json_agg(job), '[]')) \
                  FROM (SELECT {at_work}, {stale} AS stale FROM {from} WHERE {running} ORDER BY {nth} LIMIT {too_many}) AS l), \
-             'dead', ({dead}), 'missing', {missing}, 'next', {comes_next}, 'cooling', {cools})",
+             'missing', {missing}, 'next', {comes_next}, 'cooling', {cools})",
             ahead = library.ahead.map_or_else(String::new, |it| format!("{it}, ")),
             now = ms("now()"),
             counted = self.counted(&free),
@@ -548,7 +565,6 @@ impl Reading<'_> {
             stale = row.stale,
             nth = row.nth,
             too_many = RUNNING_MAX + 1,
-            dead = self.dead(),
             missing = self.missing(),
             // those that wait for a time come first: what is held has a time that is over, and would leave no room for them
             cools = list(
@@ -595,22 +611,47 @@ impl Reading<'_> {
         )
     }
 
-    /// How many failed for good, where that may be asked.
-    fn dead(&self) -> String {
-        match (self.library.dead, &self.library.whole) {
-            (Some(dead), Some(Whole { name, unless })) => {
+    /// How many failed for good, where it has such rows; or why that is not told. No decision goes by it, and none waits for it.
+    fn dead(&self, client: &mut Client) -> Result<Result<Option<u64>, String>, Fault> {
+        let Some(question) = self.asks_for_dead() else { return Ok(Ok(None)) };
+        let limit = (millis(self.queue.timeout) / DEAD_SHARE).max(1);
+        let question = format!("SET LOCAL statement_timeout = {limit}; {question}");
+        let told = match client.simple_query(&self.alone(&question)) {
+            Ok(answer) => first_value(&answer),
+            Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
+                return Ok(Err(format!(
+                    "how many failed for good is not counted: the server took longer than {limit} ms for it"
+                )));
+            }
+            Err(error) => return Err(self.refused(client, &error)),
+        };
+        match (told.map(|it| it.parse()), &self.library.whole) {
+            (Some(Ok(dead)), _) => Ok(Ok(Some(dead))),
+            (None, Some(whole)) => Ok(Err(format!(
+                "{} has more than {WHOLE_MAX} rows, and no index that alone tells those that failed for good: these are not counted",
+                whole.name
+            ))),
+            (Some(Err(_)) | None, _) => Err(Fault::new("the database's answer is not understood")),
+        }
+    }
+
+    /// That question; none where nothing fails for good.
+    fn asks_for_dead(&self) -> Option<String> {
+        let question = match (self.library.dead?, &self.library.whole) {
+            (dead, Some(Whole { name, unless })) => {
                 let spares = unless.iter().map(|it| format!(" OR {}", self.is_valid(it)));
                 let spares = spares.collect::<Vec<_>>().concat();
                 let relation = self.regclass(name);
-                // of one in parts the rows are known of these alone
+                // of one in parts the rows are known of these alone; of one that was never analyzed, as after an update of the
+                // server or a restore, none are known, and its size is taken
                 format!(
-                    "SELECT CASE WHEN (SELECT coalesce(sum(reltuples), 0) FROM pg_class WHERE relkind <> 'p' \
-                     AND (oid = {relation} OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = {relation}))) < {WHOLE_MAX}{spares} THEN ({dead}) END"
+                    "SELECT CASE WHEN (SELECT coalesce(sum(CASE WHEN reltuples > 0 THEN reltuples ELSE pg_relation_size(oid) / {ROW_LEAST} END), 0) \
+                     FROM pg_class WHERE relkind <> 'p' AND (oid = {relation} OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = {relation}))) < {WHOLE_MAX}{spares} THEN ({dead}) END"
                 )
             }
-            (Some(dead), None) => dead.to_owned(),
-            (None, _) => "SELECT NULL".to_owned(),
-        }
+            (dead, None) => dead.to_owned(),
+        };
+        Some(self.of(&question))
     }
 
     /// The shares of what waits, and of each those that come first: from one value of the index's to the next, and past all
@@ -658,16 +699,19 @@ impl Reading<'_> {
 
     /// One value, as text.
     fn ask(&self, client: &mut Client, question: &str) -> Result<Option<String>, Fault> {
-        let answer = client.simple_query(&self.alone(question)).map_err(|error| {
-            let owner = is_hidden(&error).then(|| self.owner_of_view(client)).flatten();
-            let is_refused = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-            let catalogue = is_refused.then(|| self.catalogue(client)).flatten();
-            let is_lost = self.version.is_none() && is_missing(&error);
-            let whereabouts = if is_lost { self.whereabouts(client) } else { String::new() };
-            let seer = owner.as_deref().unwrap_or(&self.user);
-            self.explained(&error, seer, catalogue.as_ref(), &whereabouts)
-        })?;
-        Ok(first_value(&answer))
+        let answer = client.simple_query(&self.alone(question));
+        Ok(first_value(&answer.map_err(|error| self.refused(client, &error))?))
+    }
+
+    /// What the server did not answer, with what mends it.
+    fn refused(&self, client: &mut Client, error: &::postgres::Error) -> Fault {
+        let owner = is_hidden(error).then(|| self.owner_of_view(client)).flatten();
+        let is_refused = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+        let catalogue = is_refused.then(|| self.catalogue(client)).flatten();
+        let is_lost = self.version.is_none() && is_missing(error);
+        let whereabouts = if is_lost { self.whereabouts(client) } else { String::new() };
+        let seer = owner.as_deref().unwrap_or(&self.user);
+        self.explained(error, seer, catalogue.as_ref(), &whereabouts)
     }
 
     /// A question in a transaction of its own, which may write nothing and has its limits.
