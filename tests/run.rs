@@ -1231,6 +1231,9 @@ lab_test! {
         fault.order("flush-dir:5");
         let (code, said) = run("b");
         assert!(code == Some(1) && said.contains("flush the directory of"), "{said}");
+        // nor by the next try, which finds it there
+        let (code, said) = run("b");
+        assert!(code == Some(1) && said.contains("flush the result of"), "{said}");
         fault.order("alive");
         for name in ["a", "b"] {
             let (code, said) = run(name);

@@ -862,6 +862,14 @@ host_test! {
         for said in ["/srv/out/small: nothing is taken that writes there: /srv/out/small: no room: 6 MiB are free, and 8 must be", "/srv/out/small: there is room again"] {
             assert!(journal.contains(said), "{journal}");
         }
+        // beside its input there may be less room than anywhere else, and the other way round
+        kind(&host, "b", "output = \"{input}.x\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n");
+        host.ok("systemctl reload unwedge-runner; install -d /srv/tiny; mount -t tmpfs -o size=4m,mode=1777 tmpfs /srv/tiny; echo x >/srv/tiny/a; chown unwedge /srv/in
+                 cd /; unwedge jobs submit --wait b /srv/in/large.1; unwedge jobs submit b /srv/tiny/a");
+        host.until("cd /; unwedge jobs show 4 | grep -q '/srv/tiny: no room: 3 MiB are free, and 8 must be\\|/srv/tiny: no room: 4 MiB'");
+        let it = job(&host, 4);
+        assert_eq!((&it["state"], &it["failures"], &it["infra_errors"]), (&"pending".into(), &0.into(), &0.into()), "{it}");
+        host.ok("test ! -e /srv/tiny/a.x; umount /srv/tiny");
     }
 }
 

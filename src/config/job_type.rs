@@ -162,6 +162,8 @@ pub struct Root {
     pub dir: PathBuf,
     /// Whether none lies further below.
     pub is_flat: bool,
+    /// Whether each lies beside its input, wherever that is.
+    pub is_anywhere: bool,
 }
 
 /// What marks stand for.
@@ -494,7 +496,7 @@ impl JobType {
     pub fn output_root(&self, base: &Path) -> Option<Root> {
         let output = self.output.as_ref()?;
         if output.starts_with("{input}") {
-            return Some(Root { dir: PathBuf::from("/"), is_flat: false });
+            return Some(Root { dir: PathBuf::from("/"), is_flat: false, is_anywhere: true });
         }
         let fixed = output.split('{').next().unwrap_or_default();
         if fixed.starts_with(bucket::SCHEME) {
@@ -508,6 +510,7 @@ impl JobType {
         Some(Root {
             dir: base.join(dir),
             is_flat: !rest.contains('/') && !rest.contains("{input}"),
+            is_anywhere: false,
         })
     }
 
@@ -798,7 +801,8 @@ backoff  = "30s"
         ] {
             let kind = parse(&format!("output = \"{output}\"\n[[tier]]\nargv = [\"/bin/true\"]\n"));
             let root = kind.unwrap().output_root(Path::new("/base")).unwrap();
-            assert_eq!(root, Root { dir: PathBuf::from(dir), is_flat }, "{output}");
+            let is_anywhere = output.starts_with("{input}");
+            assert_eq!(root, Root { dir: PathBuf::from(dir), is_flat, is_anywhere }, "{output}");
         }
     }
 

@@ -110,7 +110,9 @@ fn refusal(dir: &Path) -> Option<Refusal> {
     }
 }
 
-fn room(path: &Path) -> Headroom {
+/// How much room there is here. It may hang: this is for processes that may be left.
+#[must_use]
+pub fn room(path: &Path) -> Headroom {
     match rustix::fs::statvfs(path) {
         Ok(stat) => understand(
             stat.f_blocks,

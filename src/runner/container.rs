@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Gid;
 
 use crate::config::container::Container;
-use crate::decide::attempts::Token;
+use crate::decide::attempts::{Class, Token};
 use crate::probes::engine::{self, Ground, Start};
 use crate::probes::witness;
 use crate::sys::command::PROGRESS;
@@ -60,6 +60,8 @@ pub struct Command<'a> {
     pub input: &'a Path,
     /// Where it writes.
     pub output: Option<&'a Path>,
+    /// What it may not see, as `text::path` writes it.
+    pub private: &'a [String],
     /// How much memory it may use, MiB.
     pub memory_mib: Option<u64>,
     /// Its variables, which the engine is to find in its own environment.
@@ -72,8 +74,8 @@ impl Command<'_> {
     /// The words for the engine.
     ///
     /// # Errors
-    /// A path that no engine understands.
-    pub fn words(&self) -> Result<Vec<OsString>, String> {
+    /// A path that no engine understands, or a directory in which there is more than files of jobs; and what that is for the job.
+    pub fn words(&self) -> Result<Vec<OsString>, (Class, String)> {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let mut words: Vec<OsString> = self.container.engine.iter().map(OsString::from).collect();
         let mut add = |all: &[&str]| words.extend(all.iter().map(OsString::from));
@@ -87,8 +89,10 @@ impl Command<'_> {
         // nobody's configuration makes it another
         add(&["--userns", "host"]);
         let groups = more_groups(gid);
+        // nor does a program in the image that is another's
+        add(&["--cap-drop", "all", "--security-opt", "no-new-privileges"]);
         if is_users {
-            add(&["--user", "0:0", "--cap-drop", "all"]);
+            add(&["--user", "0:0"]);
             // it has no numbers of its own for them
             if !groups.is_empty() && start == Start::Crun {
                 add(&["--group-add", "keep-groups"]);
@@ -113,7 +117,7 @@ impl Command<'_> {
         if stays {
             add(&["--cgroups", "disabled"]);
         }
-        let (boot, place) = here()?;
+        let (boot, place) = here().map_err(|why| (Class::Infrastructure, why))?;
         for (key, value) in [
             ("host", witness::host()),
             ("uid", uid.to_string()),
@@ -147,7 +151,18 @@ impl Command<'_> {
         mounts.sort_by_key(|(path, _)| path.components().count());
         for (path, more) in mounts {
             if path.as_os_str().as_encoded_bytes().contains(&b':') {
-                return Err(format!("{}: no engine takes a path with a colon", text::path(path)));
+                let why = format!("{}: no engine takes a path with a colon", text::path(path));
+                return Err((Class::Permanent, why));
+            }
+            // a file by itself is what it is
+            if path != self.input
+                && let Some(private) = seen_in(path, self.private)
+            {
+                let why = format!(
+                    "its container would see {private}, which lies in or below {}: put what jobs read and write into directories of their own",
+                    text::path(path)
+                );
+                return Err((Class::Configuration, why));
             }
             let mut word = path.as_os_str().to_owned();
             word.push(":");
@@ -159,6 +174,16 @@ impl Command<'_> {
         words.extend(self.argv.iter().cloned());
         Ok(words)
     }
+}
+
+/// What of these lies in a directory or below it, wherever links lead.
+fn seen_in<'a>(dir: &Path, private: &'a [String]) -> Option<&'a String> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let real_dir = real(dir);
+    private.iter().find(|it| {
+        text::path_of(it)
+            .is_some_and(|path| path.starts_with(dir) || real(&path).starts_with(&real_dir))
+    })
 }
 
 /// The groups of this process beside its own: what it may write to by one of them its commands may, too. That by which it speaks
@@ -338,11 +363,12 @@ mod tests {
             mark: "m",
             input: Path::new(input),
             output: output.map(Path::new),
+            private: &["/keys/q/queue.db".to_owned()],
             memory_mib: Some(32),
             variables: &[("A".into(), "b c".into()), ("HOME".into(), "/h".into())],
             argv: &["/bin/cp".into(), input.into()],
         };
-        let words = command.words()?;
+        let words = command.words().map_err(|(class, why)| format!("{class:?}: {why}"))?;
         Ok(words.iter().map(|it| it.to_string_lossy().into_owned()).collect::<Vec<_>>().join("|"))
     }
 
@@ -368,15 +394,54 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_in_which_there_is_more_than_files_of_jobs_is_not_shown() {
+        for (input, output, sees) in [
+            ("/keys/a", None, true),
+            ("/keys/q/a", None, true),
+            ("/srv/a", Some("/keys/a.txt"), true),
+            ("/keys/q/a", Some("/keys/q/a.txt"), true),
+            ("/keys/other/a", None, false),
+            ("/a/b", Some("/keys/q2/a"), false),
+        ] {
+            let said = words(input, output);
+            assert_eq!(said.is_err(), sees, "{input} {output:?}: {said:?}");
+            if let Err(why) = said {
+                assert!(
+                    why.contains("Configuration: its container would see /keys/q/queue.db"),
+                    "{why}"
+                );
+            }
+        }
+        // by another name
+        let dir = tempfile::tempdir().unwrap();
+        let (own, link) = (dir.path().join("own"), dir.path().join("link"));
+        std::fs::create_dir(&own).unwrap();
+        std::os::unix::fs::symlink(&own, &link).unwrap();
+        let private = [text::path(&own.join("queue.db"))];
+        std::fs::write(own.join("queue.db"), "").unwrap();
+        assert!(
+            seen_in(&link, &private).is_some()
+                && seen_in(&dir.path().join("x"), &private).is_none()
+        );
+    }
+
+    #[test]
     fn it_is_the_service_user_on_the_host_whosever_the_engine_is() {
         let own = rustix::process::geteuid().as_raw();
         let said = words_on(ROOT, "/srv/a", None).unwrap();
-        assert!(said.contains(&format!("|--user|{own}:")) && !said.contains("cap-drop"), "{said}");
+        assert!(
+            said.contains(&format!("|--user|{own}:")) && said.contains("|--cap-drop|all|"),
+            "{said}"
+        );
+        assert!(said.contains("|--security-opt|no-new-privileges|"), "{said}");
         for stays in [false, true] {
             let start = if stays { Start::Crun } else { Start::Daemon };
             let ground = Ground { is_users: true, start, is_labelled: stays };
             let said = words_on(ground, "/srv/a", None).unwrap();
-            assert!(said.contains("|--user|0:0|--cap-drop|all|"), "{said}");
+            assert!(
+                said.contains("|--cap-drop|all|--security-opt|no-new-privileges|--user|0:0|"),
+                "{said}"
+            );
             assert_eq!(said.contains("|--cgroups|disabled|"), stays, "{said}");
             assert_eq!(said.contains("|--memory|"), !stays, "{said}");
             assert_eq!(said.contains("|--preserve-fds|1|"), stays, "{said}");

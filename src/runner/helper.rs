@@ -27,6 +27,7 @@ use super::errand;
 use super::log::Said;
 use super::order::{GO, Order, Report, Step, Tell};
 use super::placed::{Mark, Placed};
+use super::room;
 use super::sum;
 use super::tree;
 use super::waiting;
@@ -216,10 +217,20 @@ impl Job<'_> {
 
     fn attempt(&mut self) -> Result<Report, Halt> {
         let order = self.order;
-        if order.output.as_deref().is_some_and(|output| is_placed(order, output)) {
-            let message =
-                Some("its result was in its place already, put there by a try before".to_owned());
-            return Ok(Report { message, ..Report::default() });
+        if let Some(output) = order.output.as_deref().filter(|output| is_placed(order, output)) {
+            // that try may have ended before it was on the disk, name and all
+            return Ok(match flush_at(output) {
+                Ok(()) => Report {
+                    message: Some(
+                        "its result was in its place already, put there by a try before".to_owned(),
+                    ),
+                    ..Report::default()
+                },
+                Err(error) => {
+                    let why = format!("flush the result of {}: {error}", text::path(output));
+                    Report::failed(Class::Infrastructure, why)
+                }
+            });
         }
         if let Some(inside) = order.kind.container.as_ref().filter(|_| order.token.nth > 1) {
             let before = Token { nth: order.token.nth - 1, ..order.token };
@@ -263,6 +274,15 @@ impl Job<'_> {
             return Ok(done);
         }
         sweep(order);
+        // where a type writes is looked at before a job is taken, and not every directory in and below that
+        let here = order.output.as_deref().filter(|it| Address::of(it).is_none());
+        let lacks = here
+            .filter(|_| self.away.as_ref().is_none_or(|away| away.output.is_none()))
+            .and_then(Path::parent)
+            .and_then(|dir| room::lacks_room(dir, order.floor));
+        if let Some(why) = lacks {
+            return Err(Halt::Over(Report::not_begun(why)));
+        }
         if let Some(failed) = self.fetch()? {
             return Ok(failed);
         }
@@ -461,13 +481,10 @@ impl Job<'_> {
             Err(Errno::EXIST) => return Ok(settle(order, scratch, output, report)),
             Err(error) => return Ok(infra("put in place", error.into())),
         }
-        let dir = output.parent().unwrap_or(Path::new("/"));
-        match File::open(dir).and_then(|dir| dir.sync_all()) {
-            Ok(()) => Ok(report),
-            // some network file systems flush no directory, and say so
-            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(report),
-            Err(error) => Ok(infra("flush the directory of", error)),
-        }
+        Ok(match flush_name(output) {
+            Ok(()) => report,
+            Err(error) => infra("flush the directory of", error),
+        })
     }
 
     /// Tells that a result is ready, and waits for the word on it. Where that does not come soon, a note is written: the queue
@@ -612,6 +629,7 @@ impl Job<'_> {
                     mark: &order.mark,
                     input: &input,
                     output: scratch,
+                    private: &order.private,
                     memory_mib: order.kind.memory_mib,
                     variables: &own,
                     argv: &argv,
@@ -622,7 +640,7 @@ impl Job<'_> {
                         let all = own.iter().cloned().chain(engine::variables());
                         (words, all.collect())
                     }
-                    Err(why) => return Err(Halt::Over(Report::failed(Class::Permanent, why))),
+                    Err((class, why)) => return Err(Halt::Over(Report::failed(class, why))),
                 }
             }
         };
@@ -794,7 +812,7 @@ impl Job<'_> {
         };
         let wrong = |why| Halt::Over(Report::failed(Class::Configuration, why));
         let (outcome, report) = if let Some(from) = Address::of(&order.input) {
-            let keep_free = order.keep_free_mib.saturating_mul(1 << 20);
+            let keep_free = order.floor.mib.saturating_mul(1 << 20);
             let version = order.version.as_deref();
             let argv = errand::fetch(&order.buckets, from, version, &to, keep_free);
             self.errand("fetch", &argv.map_err(wrong)?)?
@@ -1215,6 +1233,8 @@ fn is_placed(order: &Order, output: &Path) -> bool {
 /// its runner is gone; of anything else the same bytes are what was wanted, and others are for a person.
 fn settle(order: &Order, scratch: &Path, output: &Path, report: Report) -> Report {
     let same = if is_placed(order, output) { Ok(true) } else { is_same(scratch, output) };
+    // whoever has put it there may not have come to that
+    let same = same.and_then(|same| if same { flush_at(output).map(|()| true) } else { Ok(false) });
     remove(Some(scratch));
     let shown = text::path(output);
     let (class, message) = match same {
@@ -1223,7 +1243,9 @@ fn settle(order: &Order, scratch: &Path, output: &Path, report: Report) -> Repor
             Class::Conflict,
             format!("{shown} is there already, and is another one; nothing is written over"),
         ),
-        Err(error) => (Class::Infrastructure, format!("compare with {shown}: {error}")),
+        Err(error) => {
+            (Class::Infrastructure, format!("compare with {shown}, or flush it: {error}"))
+        }
     };
     Report { class: Some(class), message: Some(message), ..report }
 }
@@ -1257,6 +1279,23 @@ fn flush(made: &File, is_dir: bool) -> std::io::Result<()> {
         rustix::fs::syncfs(made)?;
     }
     made.sync_all()
+}
+
+/// Brings what is in its place to the disk, and its name.
+fn flush_at(output: &Path) -> std::io::Result<()> {
+    let there = File::open(output)?;
+    flush(&there, there.metadata()?.is_dir())?;
+    flush_name(output)
+}
+
+/// Brings a name to the disk.
+fn flush_name(output: &Path) -> std::io::Result<()> {
+    let dir = output.parent().unwrap_or(Path::new("/"));
+    match File::open(dir).and_then(|dir| dir.sync_all()) {
+        // some network file systems flush no directory, and say so
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
+        done => done,
+    }
 }
 
 /// Whether two files have the same bytes. A directory is the same as nothing.

@@ -10,6 +10,7 @@ use crate::decide::attempts::{Class, Token};
 use crate::probes::engine::Ground;
 use crate::probes::records::path_text;
 use crate::runner::placed::{Mark, Placed};
+use crate::runner::room::Floor;
 
 /// What a helper is to do: a line. One that has done it well waits for the next, so that not every job costs the start
 /// of a program.
@@ -30,8 +31,8 @@ pub struct Order {
     /// Where on this host is place for what does not belong here.
     #[serde(with = "path_text::option")]
     pub spare: Option<PathBuf>,
-    /// How much must stay free there, MiB.
-    pub keep_free_mib: u64,
+    /// How much must stay free there, and where it writes.
+    pub floor: Floor,
     /// Where its result goes.
     #[serde(with = "path_text::option")]
     pub output: Option<PathBuf>,
@@ -44,6 +45,8 @@ pub struct Order {
     pub dir: PathBuf,
     /// Whose the containers of its engine are, where it is done in one.
     pub ground: Option<Ground>,
+    /// Paths that no command in a container may see, as `text::path` writes them: the queue's own, keys, sockets.
+    pub private: Vec<String>,
     /// Its cgroup, where it has one.
     #[serde(with = "path_text::option")]
     pub cgroup: Option<PathBuf>,

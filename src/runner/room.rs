@@ -49,6 +49,8 @@ pub struct Place {
 /// What must be so of a place beside that there is room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
+    /// No room at all: results lie anywhere below, each beside its input, and there it is looked at when a job begins.
+    Below,
     /// Nothing: what is not there is made, or the result is delivered elsewhere.
     Nothing,
     /// It is there: results lie below it.
@@ -133,7 +135,9 @@ pub fn watch(setup: &Setup, places: &Receiver<Places>, send: &Sender<Event>) {
         };
         let mut room = Room::default();
         for Place { kind, dir, want } in &wanted {
-            if let Some(why) = look(dir, *want) {
+            if *want != Want::Below
+                && let Some(why) = look(dir, *want)
+            {
                 room.full.insert(kind.clone(), why);
             }
         }
@@ -166,7 +170,9 @@ impl Looked {
             (Want::Writable, Some(Refusal::Denied(why))) => {
                 Some(format!("no file can be made there: {why}"))
             }
-            (Want::Nothing, _) | (Want::There, Some(Refusal::Denied(_))) | (_, None) => None,
+            (Want::Below | Want::Nothing, _)
+            | (Want::There, Some(Refusal::Denied(_)))
+            | (_, None) => None,
         };
         refused.or_else(|| too_little(&place.room, floor))
     }
@@ -193,6 +199,14 @@ fn ask(dir: &Path, waits: &mut BTreeMap<PathBuf, (Duration, Duration, String)>) 
     let wait = waits.get(dir).map_or(EVERY, |(_, wait, _)| (*wait * 2).min(AGAIN_MAX));
     waits.insert(dir.to_owned(), (now + wait, wait, why.clone()));
     Looked(Err(why))
+}
+
+/// Why a job is not begun that writes to this directory, where that is known. It may hang.
+#[must_use]
+pub fn lacks_room(dir: &Path, floor: Floor) -> Option<String> {
+    let room = headroom::room(dir);
+    let is_known = matches!(room, Headroom::Known { .. });
+    too_little(&room, floor).filter(|_| is_known).map(|why| format!("{}: {why}", text::path(dir)))
 }
 
 fn too_little(room: &Headroom, floor: Floor) -> Option<String> {

@@ -10,8 +10,10 @@ use crate::config::Settings;
 use crate::config::bucket::Bucket;
 use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
+use crate::config::queue::Queue;
 use crate::probes::gate::{self, Watch};
 use crate::probes::records::path_text;
+use crate::queue::address::Address;
 use crate::sys::text;
 
 /// The times of a runner, as [`Jobs`] has them.
@@ -101,6 +103,21 @@ impl Setup {
     pub fn watch(&self) -> Watch {
         let named = self.named.iter().filter_map(|it| text::path_of(it));
         Watch::at(self.run_dir.clone(), named.collect())
+    }
+
+    /// Paths that no command in a container may see: where the queue and what belongs to it is, keys, sockets, and whatever else
+    /// is this user's own.
+    #[must_use]
+    pub fn private(&self, queue: &Queue) -> Vec<String> {
+        let fixed = ["/dev", "/etc/unwedge", "/proc", "/root", "/run", "/sys"].map(PathBuf::from);
+        let file = match Address::of(&queue.database) {
+            Ok(Address::Sqlite(path)) => Some(path),
+            Ok(Address::Postgres(_)) | Err(_) => None,
+        };
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|it| it.is_absolute());
+        let own =
+            [file, home, self.keep_dir.clone(), self.log_dir.clone(), Some(self.run_dir.clone())];
+        own.into_iter().flatten().chain(fixed).map(|path| text::path(&path)).collect()
     }
 }
 

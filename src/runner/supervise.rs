@@ -170,6 +170,8 @@ struct Runner {
     around: Around,
     link: Link,
     lease: Duration,
+    /// What no command in a container may see.
+    private: Vec<String>,
     id: String,
     running: BTreeMap<Token, Running>,
     /// What was handed out and is not begun yet.
@@ -288,6 +290,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
     let now = boottime();
     let mut runner = Runner {
         lease: queue.terms.lease,
+        private: setup.private(&queue),
         link: Link::to(queue),
         outbox: Outbox::open(setup.keep_dir.clone(), &id),
         types: with_smoke(setup.types.iter().cloned()),

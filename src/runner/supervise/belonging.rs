@@ -233,6 +233,7 @@ impl Runner {
                     || kind.output.as_deref().is_some_and(|it| Path::new(it).is_absolute());
                 let goes_elsewhere = has_buckets || kind.deliver.is_some() || !is_fixed;
                 let want = match (goes_elsewhere, root.is_flat) {
+                    _ if root.is_anywhere => Want::Below,
                     (true, _) => Want::Nothing,
                     (false, true) => Want::Writable,
                     (false, false) => Want::There,
