@@ -1244,6 +1244,33 @@ lab_test! {
 }
 
 lab_test! {
+    fn who_looks_whether_storage_answers_is_no_process_of_the_job_and_is_not_killed(lab) {
+        let base = lab.root("box");
+        let mut fault = lab.fault(&base, &[]);
+        let (begun, go, script, kind) = (lab.dir.join("begun"), lab.dir.join("go"), lab.dir.join("fails"), lab.dir.join("t.toml"));
+        lab.script(&script, &format!("#!/bin/sh\n: >{}\nuntil test -e {}; do sleep 0.05; done\nexit 75\n", begun.display(), go.display()));
+        fs::write(&kind, format!("[[tier]]\nargv = [\"{}\"]\n[exit]\n75 = \"transient\"\n[retry]\ninfra_attempts = 1\n", script.display())).unwrap();
+        let (out, queue) = (lab.dir.join("said"), format!("sqlite://{}", lab.dir.join("q.db").display()));
+        let mut ran = Command::new(env!("CARGO_BIN_EXE_unwedge"))
+            .args(["run", "--queue", &queue, "--type"]).arg(&kind).arg(base.join("data.txt"))
+            .stdout(fs::File::create(&out).unwrap()).stderr(Stdio::null())
+            .spawn().unwrap();
+        await_that("it runs", || begun.exists());
+        fault.order("swallow");
+        fs::write(&go, "").unwrap();
+        await_that("it is over", || ran.try_wait().unwrap().is_some());
+        let said = fs::read_to_string(&out).unwrap();
+        assert!(said.contains("exit 75") && !said.contains("cannot be killed"), "{said}");
+        // whom somebody has killed dies as soon as it is let go
+        let waits = fs::read_dir("/proc").unwrap().flatten().filter_map(|it| fs::read_to_string(it.path().join("status")).ok());
+        let waits: Vec<String> = waits.filter(|it| it.starts_with("Name:\tua")).collect();
+        let is_killed = |status: &String| status.lines().any(|it| it.contains("Pnd:") && it.ends_with("100"));
+        assert!(!waits.is_empty() && !waits.iter().any(is_killed), "{waits:?}");
+        fault.order("alive");
+    }
+}
+
+lab_test! {
     fn a_run_that_may_not_write_begins_nothing(lab) {
         let out = lab.root("out");
         fs::create_dir_all(&out).unwrap();

@@ -55,6 +55,13 @@ fn name_of(verb: &str, path: &Path) -> String {
     format!("ua{}", &records::digest(&question)[..12])
 }
 
+/// Whether that is what such a child may call itself.
+#[must_use]
+pub fn is_name(name: &[u8]) -> bool {
+    name.strip_prefix(b"ua")
+        .is_some_and(|it| it.len() == 12 && it.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// Asks, and takes an answer that may be a refusal, within `limit`.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use rustix::process::{
 };
 
 use super::errand;
+use crate::probes::asked;
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::command;
 
@@ -41,21 +42,26 @@ pub fn ask_to_end() {
 }
 
 /// Kills all that is below this process until nothing is left, or until `limit` has passed: what waits for a disk that
-/// hangs cannot be killed. How many are left.
+/// hangs cannot be killed. How many are left. A child that looks at storage for this program is none of a job's: it is left to
+/// its question, however long that takes, and is not counted.
 pub fn kill_all(limit: Duration) -> usize {
     let deadline = Deadline::after(limit);
     // most often all of it has ended already
     if has_no_child() {
         return 0;
     }
+    let mut was_empty = false;
     loop {
-        let left = below();
+        let mut left = below();
+        left.retain(|pid| !is_asking(pid.as_raw_nonzero().get()));
         for pid in &left {
             let _ = kill_process(*pid, Signal::KILL);
         }
-        if has_no_child() {
+        // whoever forks while that is looked through may be missed once
+        if has_no_child() || (left.is_empty() && was_empty) {
             return 0;
         }
+        was_empty = left.is_empty();
         if deadline.passed() {
             return left.len().max(1);
         }
@@ -120,6 +126,12 @@ fn is_own_program(pid: i32) -> bool {
     }
     let own = std::fs::read_link("/proc/self/exe");
     own.is_ok_and(|own| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|it| it == own))
+}
+
+/// Whether a process is a child of this very program that asks something of storage.
+fn is_asking(pid: i32) -> bool {
+    let comm = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    asked::is_name(comm.trim_ascii_end()) && is_own_program(pid)
 }
 
 /// Takes the ends of children that are none of `known`: the ends of those are taken by whoever has started them.
