@@ -950,3 +950,92 @@ fn two_jobs_never_write_one_file_and_a_dry_run_says_so_too() {
         assert_eq!(db.rows("SELECT input FROM unwedge_jobs").len(), 1);
     }
 }
+
+/// A verb that is at work.
+fn begin(desk: &Desk, words: &str) -> std::process::Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+    command.current_dir(desk.dir.path()).env("HOME", desk.dir.path());
+    command.args(words.split(' ')).args(["--queue", &desk.queue]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// How it ended, and what it said.
+fn end(child: std::process::Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn seconds(number: u64) {
+    std::thread::sleep(std::time::Duration::from_secs(number));
+}
+
+#[test]
+fn whoever_waits_for_jobs_outlasts_a_queue_that_is_away_and_has_their_numbers_anyhow() {
+    let test = "whoever_waits_for_jobs_outlasts_a_queue_that_is_away_and_has_their_numbers_anyhow";
+    let Some(db) = Db::server(test) else { return };
+    let desk = Desk::new(&db);
+    db.open();
+    let is_there = |count| {
+        crate::support::lab::await_that("it is put in", || {
+            db.rows("SELECT id FROM unwedge_jobs").len() == count
+        });
+    };
+    let waits = begin(&desk, "jobs submit ./kind.toml a --wait --timeout 60s");
+    is_there(1);
+    db.close_to_others(true);
+    seconds(1);
+    db.close_to_others(false);
+    desk.ok("jobs cancel 1");
+    let (code, said) = end(waits);
+    assert!(code == Some(1) && said.starts_with("job 1: cancelled"), "{said}");
+    // nor is it for nothing where it stays away
+    let waits = begin(&desk, "jobs submit ./kind.toml b --wait --timeout 4s");
+    is_there(2);
+    db.close_to_others(true);
+    let (code, said) = end(waits);
+    db.close_to_others(false);
+    assert!(
+        code == Some(1)
+            && said.starts_with("job 2: pending")
+            && said.contains("how they stand now is not known: the queue: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_smoke_test_leaves_nothing_also_where_its_queue_was_away() {
+    let Some(db) = Db::server("a_smoke_test_leaves_nothing_also_where_its_queue_was_away") else {
+        return;
+    };
+    let desk = Desk::new(&db);
+    db.open();
+    let smoke = begin(&desk, "jobs smoke --timeout 4s");
+    crate::support::lab::await_that("it is put in", || {
+        db.rows("SELECT id FROM unwedge_jobs").len() == 1
+    });
+    db.close_to_others(true);
+    seconds(5);
+    db.close_to_others(false);
+    let (code, said) = end(smoke);
+    assert!(code == Some(1) && !said.contains("is left"), "{said}");
+    assert_eq!(db.rows("SELECT id FROM unwedge_jobs"), [] as [Vec<String>; 0], "{said}");
+}
+
+#[test]
+fn who_is_gone_is_taken_out_by_whoever_stops_it() {
+    for db in Db::both("who_is_gone_is_taken_out_by_whoever_stops_it") {
+        let desk = Desk::new(&db);
+        let own = unwedge::probes::witness::own().unwrap();
+        let gone = format!("{}:1", own.rsplit_once(':').unwrap().0);
+        let mut store = db.open();
+        crate::store::worker(&mut store, &gone);
+        store.submit(&[crate::store::job("a")]).unwrap();
+        assert_eq!(store.claim(&crate::store::ask(&gone, &[], 1)).unwrap().len(), 1);
+        let said = desk.ok(&format!("workers stop {gone} --timeout 60s"));
+        assert!(said.starts_with(&format!("ended: {gone}")), "{said}");
+        assert_eq!(db.rows("SELECT id FROM unwedge_workers"), [] as [Vec<String>; 0]);
+        assert_eq!(db.rows("SELECT state FROM unwedge_jobs"), [["retryable"]]);
+    }
+}

@@ -68,6 +68,17 @@ impl Asking {
         self.link.queue()
     }
 
+    /// Whether to ask again mends nothing: its file is damaged.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.link.broken().is_some()
+    }
+
+    /// From now on somebody waits: a queue that is away is tried again as soon as for jobs that are at work.
+    pub fn somebody_waits(&mut self) {
+        self.link.holds(true);
+    }
+
     /// Asks.
     ///
     /// # Errors
@@ -93,6 +104,15 @@ pub fn known(link: &mut Link, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitt
         known.extend(found.into_iter().map(|(at, it)| (nth * AT_ONCE + at, it)));
     }
     Ok(known)
+}
+
+/// What is to be said where not all of them could be put in.
+#[must_use]
+pub fn put_so_far(put: usize, all: usize) -> String {
+    match put {
+        0 => "nothing is put in".to_owned(),
+        put => format!("{put} of {all} are put in; to say it again goes on with the rest"),
+    }
 }
 
 /// What a queue has to say where it gives no answer.

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use super::asking::Asking;
 use super::{Said, wrong};
@@ -23,9 +23,9 @@ use crate::sys::clock::{Deadline, Now, boottime, pause};
 use crate::sys::manager;
 
 /// How often it is asked whether it is over.
-const ASK_EVERY: Duration = Duration::from_millis(5);
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(5);
 /// How long a worker may take until it hears that its job is called off: as long as it has no sign of life to give.
-const HEARD_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const HEARD_WITHIN: Duration = Duration::from_secs(20);
 
 /// Does it.
 ///
@@ -62,37 +62,67 @@ pub fn smoke(
         intake: None,
         offered_by: None,
     };
-    let id =
-        asking.ask(move |store| store.submit(&[job]))?.first().context("it was not put in")?.id;
+    asking.somebody_waits();
+    let id = put_in(&mut asking, &job, &mut until)?;
     let put = boottime().saturating_sub(start);
     let done = wait(&mut asking, id, &mut until);
     let told = boottime().saturating_sub(start);
     // whatever came of it, nothing of it stays
-    let removed = call_off(&mut asking, id);
-    let job = done?;
-    if !removed? {
-        bail!("job {id} is still there: its worker has it");
-    }
+    let job = match (done, call_off(&mut asking, id)) {
+        (Ok(job), Ok(())) => job,
+        (Ok(_), Err(left)) => return Err(left),
+        (Err(why), Ok(())) => return Err(why),
+        (Err(why), Err(left)) => bail!("{why:#}; {left:#}"),
+    };
     let stages = report::Stages::of(&job, put, told).ok_or_else(|| {
         anyhow!("job {id}: {}", job.message.as_deref().unwrap_or("it was not done"))
     })?;
     Ok(if json { report::json(&stages, now)? } else { report::text(&stages) }.into())
 }
 
-/// Calls a job off and takes it out, once whoever has it has heard of that; false where nobody did in time.
+/// Puts it in. One whose answer was lost is there already, and is that one.
+fn put_in(asking: &mut Asking, job: &NewJob, until: &mut Until) -> Result<i64> {
+    loop {
+        let job = job.clone();
+        match asking.ask(move |store| store.submit(&[job])) {
+            Ok(put) => return Ok(put.first().context("it was not put in")?.id),
+            Err(why) => {
+                let why = why.context(format!(
+                    "it is not known whether it was put in: unwedge jobs list --type {}",
+                    JobType::smoke().name
+                ));
+                until.ask_again(asking, why)?;
+            }
+        }
+    }
+}
+
+/// Calls a job off and takes it out, once whoever has it has heard of that, and the queue that was away is back.
 ///
 /// # Errors
-/// There is no answer.
-pub fn call_off(asking: &mut Asking, id: i64) -> Result<bool> {
-    let which = Which::ids(&[id]);
-    asking.ask(move |store| store.change(&which, &Change::Cancel, "by its smoke test", false))?;
+/// It is still there.
+pub fn call_off(asking: &mut Asking, id: i64) -> Result<()> {
     let deadline = Deadline::after(HEARD_WITHIN);
+    asking.somebody_waits();
+    let mut is_called_off = false;
     loop {
-        if asking.ask(move |store| store.remove(id))? {
-            return Ok(true);
-        }
-        if deadline.passed() {
-            return Ok(false);
+        let which = Which::ids(&[id]);
+        let asked = asking.ask(move |store| {
+            if !is_called_off {
+                store.change(&which, &Change::Cancel, "by its smoke test", false)?;
+            }
+            store.remove(id)
+        });
+        match asked {
+            Ok(true) => return Ok(()),
+            Ok(false) if deadline.passed() => {
+                bail!("job {id} is still there: its worker has it")
+            }
+            Ok(false) => is_called_off = true,
+            Err(why) if deadline.passed() || asking.is_broken() => {
+                return Err(why.context(format!("job {id} is left: unwedge jobs cancel {id}")));
+            }
+            Err(_) => {}
         }
         pause(ASK_EVERY);
     }
@@ -129,6 +159,14 @@ impl Until {
         pause(ASK_EVERY);
         Ok(())
     }
+
+    /// The same where the queue has said this: it may be back before it is over.
+    ///
+    /// # Errors
+    /// It is over, or will not be back.
+    pub fn ask_again(&mut self, asking: &Asking, why: Error) -> Result<()> {
+        if asking.is_broken() { Err(why) } else { self.pause(&format!("{why:#}")) }
+    }
 }
 
 /// Waits for the end of a job.
@@ -137,7 +175,13 @@ impl Until {
 /// It has none in time.
 pub fn wait(asking: &mut Asking, id: i64, until: &mut Until) -> Result<Job> {
     loop {
-        let known = asking.ask(move |store| store.job(id))?;
+        let known = match asking.ask(move |store| store.job(id)) {
+            Ok(known) => known,
+            Err(why) => {
+                until.ask_again(asking, why)?;
+                continue;
+            }
+        };
         let (job, _) = known.with_context(|| format!("job {id}: somebody took it out"))?;
         if job.state.is_over() {
             return Ok(job);

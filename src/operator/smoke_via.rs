@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::Asking;
-use super::smoke::{Until, call_off, wait};
+use super::smoke::{ASK_EVERY, HEARD_WITHIN, Until, call_off, wait};
 use super::{Said, wrong};
 use crate::cli;
 use crate::config::Settings;
@@ -18,7 +18,7 @@ use crate::decide::attempts::State;
 use crate::probes::bucket;
 use crate::queue::store::listing::{Order, Which};
 use crate::report::smoke as report;
-use crate::sys::clock::{Now, boottime};
+use crate::sys::clock::{Deadline, Now, boottime, pause};
 use crate::sys::limit::within;
 use crate::sys::s3::Trouble;
 use crate::sys::text;
@@ -55,6 +55,7 @@ pub fn smoke(
     let ending = via.file.extension().map(|it| format!(".{}", it.to_string_lossy()));
     let name = format!("unwedge-smoke-{}{}", boottime().as_nanos(), ending.unwrap_or_default());
     let input = intake.source.file(Path::new(&name));
+    asking.somebody_waits();
     let mut until = Until::after(patience)?;
     let start = boottime();
     if let Err(why) = on_storage(settings, intake, &input, Deed::Put(bytes)) {
@@ -75,11 +76,8 @@ pub fn smoke(
         Ok(done) => done,
         Err(why) => {
             // one that was taken in meanwhile is called off, and goes by its age where its worker does not hear of that
-            if let Ok(Some(id)) = job_of(&mut asking, &input) {
-                call_off(&mut asking, id)?;
-            }
-            gone?;
-            return Err(why);
+            let left = [gone, forget(&mut asking, &input)].into_iter().filter_map(Result::err);
+            return Err(left.fold(why, |why, left| anyhow!("{why:#}; {left:#}")));
         }
     };
     // what it has made, and only what is called after it: another one's may be there by that name
@@ -90,11 +88,8 @@ pub fn smoke(
     if let Some(output) = job.output.as_deref().and_then(text::path_of).filter(is_own) {
         gone = gone.and(on_storage(settings, intake, &output, Deed::Remove));
     }
+    call_off(&mut asking, id)?;
     gone?;
-    let removed = asking.ask(move |store| store.remove(id))?;
-    if !removed {
-        bail!("job {id} is still there: its worker has it");
-    }
     let stages = report::Stages::of(&job, put, told).ok_or_else(|| {
         anyhow!("job {id}: {}", job.message.as_deref().unwrap_or("it was not done"))
     })?;
@@ -102,11 +97,38 @@ pub fn smoke(
     Ok(if json { report::json(&stages, now)? } else { report::text(&stages) }.into())
 }
 
+/// Calls off the job that an intake has made of it, where there is one.
+///
+/// # Errors
+/// It is still there, or may be.
+fn forget(asking: &mut Asking, input: &Path) -> Result<()> {
+    let deadline = Deadline::after(HEARD_WITHIN);
+    loop {
+        match job_of(asking, input) {
+            Ok(Some(id)) => return call_off(asking, id),
+            Ok(None) => return Ok(()),
+            Err(why) if deadline.passed() || asking.is_broken() => {
+                let shown = text::path(input);
+                return Err(why.context(format!(
+                    "a job of it may be left: unwedge jobs list --input {shown}"
+                )));
+            }
+            // a queue that is away may be back before
+            Err(_) => pause(ASK_EVERY),
+        }
+    }
+}
+
 /// The job that the intake makes of it.
 fn taken_in(asking: &mut Asking, input: &Path, until: &mut Until) -> Result<i64> {
     loop {
-        if let Some(id) = job_of(asking, input)? {
-            return Ok(id);
+        match job_of(asking, input) {
+            Ok(Some(id)) => return Ok(id),
+            Ok(None) => {}
+            Err(why) => {
+                until.ask_again(asking, why)?;
+                continue;
+            }
         }
         until.pause("nobody has taken it in in time: does unwedge-runner run, and is the sentinel jobs there?")?;
     }

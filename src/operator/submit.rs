@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 
-use super::asking::Asking;
+use super::asking::{Asking, put_so_far};
 use super::{Said, start, wrong};
 use crate::act::offer::{absent, jobs_of};
 use crate::cli;
@@ -17,14 +17,14 @@ use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
 use crate::probes::gate::{self, Watch};
 use crate::queue::store::listing::Worker;
-use crate::queue::store::{NewJob, Standing};
+use crate::queue::store::{NewJob, Standing, Submitted};
 use crate::report::workers::NO_WORKER;
 use crate::report::{out, submit as report};
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::text;
 
-/// So many are put in or asked for at a time, each within its own limit.
-const AT_ONCE: usize = 1000;
+/// So many are put in at a time, each within its own limit: as many as the queue takes whole or not at all.
+const AT_ONCE: usize = 500;
 /// How often it is asked whether they are over.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long it may take to look which files are there: another host may have them, and somebody waits.
@@ -93,15 +93,12 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         return Ok(report::would(&all, &known, nobody.as_deref(), json, now)?.into());
     }
     let put = put(&mut asking, &all)?;
-    let ids: Vec<i64> = put.iter().map(|(id, _)| *id).collect();
-    let new = put.iter().filter(|(_, is_new)| *is_new).count();
-    let stand = if asked.wait {
-        wait(&mut asking, &ids, Deadline::after(patience))?
-    } else {
-        ask(&mut asking, &ids)?
-    };
+    let new = put.iter().filter(|it| it.is_new).count();
+    let patience = if asked.wait { patience } else { Duration::ZERO };
+    let (stand, unknown) = wait(&mut asking, put, Deadline::after(patience));
     let told = report::Came {
         stand: &stand,
+        unknown: unknown.as_deref(),
         new,
         absent: gone.as_ref().map(Vec::len),
         nobody: nobody.as_deref(),
@@ -164,33 +161,41 @@ fn nobody_for(kind: &JobType, workers: &[Worker], refuses: Option<&str>) -> Opti
     })
 }
 
-/// Number of each, and whether it is new.
-fn put(asking: &mut Asking, all: &[NewJob]) -> Result<Vec<(i64, bool)>> {
+fn put(asking: &mut Asking, all: &[NewJob]) -> Result<Vec<Submitted>> {
     let mut put = Vec::with_capacity(all.len());
     for some in all.chunks(AT_ONCE) {
         let some = some.to_vec();
-        let came = asking.ask(move |store| store.submit(&some)).with_context(|| {
-            if put.is_empty() {
-                return "nothing is put in".to_owned();
-            }
-            let (put, all) = (put.len(), all.len());
-            format!("{put} of {all} are put in; to say it again goes on with the rest")
-        })?;
-        put.extend(came.iter().map(|it| (it.id, it.is_new)));
+        let came = asking.ask(move |store| store.submit(&some));
+        put.extend(came.with_context(|| put_so_far(put.len(), all.len()))?);
     }
     Ok(put)
 }
 
-fn ask(asking: &mut Asking, ids: &[i64]) -> Result<Vec<Standing>> {
-    let ids = ids.to_vec();
-    asking.ask(move |store| store.stand(&ids))
-}
-
-fn wait(asking: &mut Asking, ids: &[i64], deadline: Deadline) -> Result<Vec<Standing>> {
+/// How those that were put in stand once they are over, or it is time; and why that is not known, where a queue that was away
+/// is not back by then.
+fn wait(
+    asking: &mut Asking,
+    put: Vec<Submitted>,
+    deadline: Deadline,
+) -> (Vec<Standing>, Option<String>) {
+    let ids: Vec<i64> = put.iter().map(|it| it.id).collect();
+    let mut stand: Vec<Standing> = put.into_iter().map(Standing::from).collect();
+    // a file that was named twice is one job
+    stand.sort_unstable_by_key(|it| it.id);
+    stand.dedup_by_key(|it| it.id);
+    asking.somebody_waits();
     loop {
-        let stand = ask(asking, ids)?;
-        if stand.iter().all(|it| it.state.is_over()) || deadline.passed() {
-            return Ok(stand);
+        let ids = ids.clone();
+        let unknown = match asking.ask(move |store| store.stand(&ids)) {
+            Ok(now) => {
+                stand = now;
+                None
+            }
+            Err(why) => Some(format!("{why:#}")),
+        };
+        let is_over = unknown.is_none() && stand.iter().all(|it| it.state.is_over());
+        if is_over || asking.is_broken() || deadline.passed() {
+            return (stand, unknown);
         }
         pause(ASK_EVERY.min(deadline.left()));
     }

@@ -120,33 +120,66 @@ pub fn stop(
     }
     let asked = names.clone();
     asking.ask(move |store| store.ask_to_stop(&asked))?;
-    let deadline = Deadline::after(patience);
-    loop {
-        let left: Vec<String> = asking
-            .ask(|store| store.all_workers(false))?
-            .into_iter()
-            .map(|it| it.id)
-            .filter(|id| names.contains(id))
-            .collect();
-        if left.is_empty() {
-            let ended = names.clone();
-            asking.ask(move |store| store.forget_dead(Some(&ended)))?;
-            // an engine that was away may have kept what they could not take away
-            let of_others = reap_containers(settings, &names, false);
-            let mut text = report::named("ended", &names);
-            let left: Vec<&str> = [&of_daemon, &of_others]
-                .into_iter()
-                .filter_map(|(text, are_left)| are_left.then_some(text.as_str()))
-                .collect();
-            text.extend(left.iter().copied());
-            return Ok(Said { text, code: u8::from(!left.is_empty()) });
-        }
-        if deadline.passed() {
-            let text = report::named("asked, and not gone yet", &left);
-            return Ok(Said { text, code: 1 });
-        }
-        pause(ASK_EVERY.min(deadline.left()));
+    let left = wait_for_their_end(&mut asking, &names, rescues(settings), patience)?;
+    if !left.is_empty() {
+        let text = report::named("asked, and not gone yet", &left);
+        return Ok(Said { text, code: 1 });
     }
+    // an engine that was away may have kept what they could not take away
+    let of_others = reap_containers(settings, &names, false);
+    let mut text = report::named("ended", &names);
+    let left: Vec<&str> = [&of_daemon, &of_others]
+        .into_iter()
+        .filter_map(|(text, are_left)| are_left.then_some(text.as_str()))
+        .collect();
+    text.extend(left.iter().copied());
+    Ok(Said { text, code: u8::from(!left.is_empty()) })
+}
+
+/// Waits until these are out of the list; who is not by then. A queue that is away may be back before.
+fn wait_for_their_end(
+    asking: &mut Asking,
+    names: &[String],
+    rescues: u32,
+    patience: Duration,
+) -> Result<Vec<String>> {
+    let deadline = Deadline::after(patience);
+    asking.somebody_waits();
+    loop {
+        match still_there(asking, names, rescues) {
+            Ok(left) if left.is_empty() || deadline.passed() => return Ok(left),
+            Err(why) if asking.is_broken() || deadline.passed() => {
+                let asked = names.join(", ");
+                return Err(why.context(format!("asked, and not known to be gone: {asked}")));
+            }
+            Ok(_) | Err(_) => pause(ASK_EVERY.min(deadline.left())),
+        }
+    }
+}
+
+/// Who of these is still there; once nobody is, they are out of the list. Who is seen to be gone hears nothing any more, and
+/// is taken out: it may have been the only one who would do that.
+fn still_there(asking: &mut Asking, names: &[String], rescues: u32) -> Result<Vec<String>> {
+    let all = asking.ask(Store::workers)?.into_iter();
+    let is_gone = |it: &Seen| names.contains(&it.id) && witness::fate(&it.id) == Fate::Gone;
+    let gone: Vec<Seen> = all.filter(is_gone).collect();
+    if !gone.is_empty() {
+        asking.ask(move |store| store.bury(&gone, rescues))?;
+    }
+    let names = names.to_vec();
+    asking.ask(move |store| {
+        let all = store.workers()?.into_iter().map(|it| it.id);
+        let left: Vec<String> = all.filter(|id| names.contains(id)).collect();
+        if left.is_empty() {
+            store.forget_dead(Some(&names))?;
+        }
+        Ok(left)
+    })
+}
+
+/// How often a job may lose its worker.
+fn rescues(settings: &Settings) -> u32 {
+    settings.jobs.as_ref().map_or_else(|| Jobs::default().rescues, |it| it.rescues)
 }
 
 /// An empty name is the beginning of every other, and comes of a variable that was not set.
@@ -357,7 +390,7 @@ fn end(it: &OfJob) -> bool {
 /// # Errors
 /// There is no answer.
 pub fn cleanup(settings: &Settings, dry_run: bool, at: &cli::QueueAt) -> Result<Said> {
-    let rescues = settings.jobs.as_ref().map_or_else(|| Jobs::default().rescues, |it| it.rescues);
+    let rescues = rescues(settings);
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let stale = asking.queue().terms.worker_stale;
     let seen = asking.ask(Store::workers)?;

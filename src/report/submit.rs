@@ -20,6 +20,8 @@ const LISTED: usize = 20;
 pub struct Came<'a> {
     /// How they stand.
     pub stand: &'a [Standing],
+    /// Why that is not known as it is now, but only as it was before.
+    pub unknown: Option<&'a str>,
     /// How many of them were not there before.
     pub new: usize,
     /// Of how many the input was not there on this host; none where that could not be told in time.
@@ -34,7 +36,8 @@ impl Came<'_> {
     /// 0 where all went well; 1 where one that was waited for did not, or not in time.
     #[must_use]
     pub fn code(&self) -> u8 {
-        u8::from(self.waited && self.stand.iter().any(|it| it.state != State::Done))
+        let is_not = |it: &Standing| it.state != State::Done;
+        u8::from(self.waited && (self.unknown.is_some() || self.stand.iter().any(is_not)))
     }
 }
 
@@ -46,6 +49,8 @@ struct Told<'a> {
     absent: Option<usize>,
     jobs: Vec<One>,
     nobody: Option<&'a str>,
+    /// Why it is not known how they stand now.
+    unknown: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -73,8 +78,8 @@ pub fn text(told: &Came<'_>, json: bool, now: &Now) -> Result<String> {
             output: it.output.clone(),
         };
         let jobs = told.stand.iter().map(one).collect();
-        let (new, absent, nobody) = (told.new, told.absent, told.nobody);
-        let told = Told { head: Head::of(OPERATOR, now), new, absent, jobs, nobody };
+        let Came { new, absent, nobody, unknown, .. } = *told;
+        let told = Told { head: Head::of(OPERATOR, now), new, absent, jobs, nobody, unknown };
         return Ok(serde_json::to_string(&told)? + "\n");
     }
     let mut out = String::new();
@@ -89,7 +94,9 @@ pub fn text(told: &Came<'_>, json: bool, now: &Now) -> Result<String> {
     if let Some(why) = told.nobody {
         let _ = writeln!(out, "they wait: {why}");
     }
-    if told.waited && told.stand.iter().any(|it| !it.state.is_over()) {
+    if let Some(why) = told.unknown {
+        let _ = writeln!(out, "how they stand now is not known: {why}");
+    } else if told.waited && told.stand.iter().any(|it| !it.state.is_over()) {
         let _ = writeln!(out, "they are not over yet; unwedge jobs why ID says what they wait for");
     }
     Ok(out)

@@ -288,6 +288,26 @@ pub struct Standing {
     pub tier: Option<String>,
     /// Where the result goes.
     pub output: Option<String>,
+    /// How large it is, where one was made.
+    pub bytes: Option<u64>,
+    /// When it was over, milliseconds since 1970.
+    pub finished_ms: Option<u64>,
+}
+
+impl From<Submitted> for Standing {
+    /// What is known of one that was put in just now.
+    fn from(Submitted { id, state, is_new: _ }: Submitted) -> Self {
+        Self {
+            id,
+            state,
+            class: None,
+            message: None,
+            tier: None,
+            output: None,
+            bytes: None,
+            finished_ms: None,
+        }
+    }
 }
 
 /// How a row ends, of the elements of a list as `e`. A try has a job by its number and by who is at it: where the database was put
@@ -605,7 +625,7 @@ impl Store {
     /// It cannot be told.
     pub fn stand(&mut self, ids: &[i64]) -> Result<Vec<Standing>, Fault> {
         let rows = self.session.rows(
-            "SELECT id, state, class, message, tier, output FROM unwedge_jobs
+            "SELECT id, state, class, message, tier, output, bytes, finished_ms FROM unwedge_jobs
              WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1}) ORDER BY id",
             vec![Param::Text(json!(ids).to_string())],
         )?;
@@ -619,6 +639,8 @@ impl Store {
                     message: text(3),
                     tier: text(4),
                     output: text(5),
+                    bytes: row.get(6).and_then(Cell::number),
+                    finished_ms: row.get(7).and_then(Cell::number),
                 })
             })
             .collect()
