@@ -30,12 +30,14 @@ pub mod submit;
 pub mod worker;
 pub mod workers;
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Error, Result, bail};
 
 use crate::act::lock::{self, Lock, Tried};
 use crate::config::Settings;
+use crate::config::job_type::JobType;
 use crate::config::sentinel::Kind;
 use crate::manifest::{MOUNTS, WORKER};
 use crate::probes::records::{Holds, Record as _};
@@ -143,4 +145,11 @@ fn act_lock(settings: &Settings) -> Result<Lock> {
         Tried::Locked(lock) => Ok(lock),
         Tried::Busy => bail!("another tool is acting; try again in a moment"),
     }
+}
+
+/// The names of the types of this host, also of those that are wrong; none where that cannot be told.
+fn types_of_host(settings: &Settings) -> Option<BTreeSet<String>> {
+    let types = JobType::read_all(&settings.jobs.as_ref()?.dir).ok()?;
+    let good = types.good.into_iter().map(|it| it.name);
+    Some(good.chain(types.bad.into_iter().map(|(name, _)| name)).collect())
 }

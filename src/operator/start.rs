@@ -1,6 +1,7 @@
 //! `unwedge workers start`: the runner of this host, by its unit where systemd has one, else as a process that stays. The
 //! list in the queue says whether it is there; a runner that does not come up leaves nothing behind.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,9 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
-use super::Said;
 use super::asking::Asking;
+use super::{Said, types_of_host};
 use crate::act::units::{self, Up};
+use crate::config::job_type::JobType;
 use crate::config::{Services, Settings, overrides};
 use crate::manifest::{self, RUNNER};
 use crate::probes::services;
@@ -52,10 +54,12 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
             Err(why) => bail!("{why}"),
         }
     }
+    let types = types_of_host(settings);
+    let is_hosts = |it: &Worker| it.unit.as_ref() == Some(&unit) || is_for(it, types.as_ref());
     let mut asking = Asking::to(settings, None)?;
     if !is_asked
         && asking.is_made()?
-        && let Some(there) = here(&mut asking, |_| true)?
+        && let Some(there) = here(&mut asking, is_hosts)?
     {
         return Ok(format!("worker {} is there already\n", there.id).into());
     }
@@ -96,7 +100,9 @@ pub fn start(settings: &Settings, dry_run: bool) -> Result<Said> {
             Ok(None) => process.kill(),
             Err(error) => {
                 process.kill();
-                return Err(error);
+                return Err(
+                    error.context("whether it came up is not known, and nothing of it is left")
+                );
             }
         }
     }
@@ -161,6 +167,15 @@ fn program() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// Whether a worker is there for these types: one of a command that somebody gave on the spot does nothing of what is put in
+/// for this host, and is gone with its run.
+fn is_for(worker: &Worker, types: Option<&BTreeSet<String>>) -> bool {
+    let Some(types) = types else { return true };
+    let smoke = JobType::smoke().name;
+    let mut known = worker.types.keys().chain(worker.lacks.keys()).filter(|it| **it != smoke);
+    if types.is_empty() { known.next().is_none() } else { known.any(|it| types.contains(it)) }
+}
+
 /// A living worker of this host that is as wanted.
 fn here(asking: &mut Asking, wanted: impl Fn(&Worker) -> bool) -> Result<Option<Worker>> {
     let all = asking.ask(|store| store.all_workers(false))?;
@@ -177,13 +192,66 @@ fn wait(
     mut may_come: impl FnMut() -> bool,
 ) -> Result<Option<Worker>> {
     let deadline = Deadline::after(limit);
+    asking.somebody_waits();
     loop {
-        if let Some(it) = here(asking, &wanted)? {
-            return Ok(Some(it));
-        }
-        if deadline.passed() || !may_come() {
-            return Ok(None);
+        // a queue that is away may be back before it is time
+        let there = here(asking, &wanted);
+        if matches!(there, Ok(Some(_))) || deadline.passed() || !may_come() || asking.is_broken() {
+            return there;
         }
         pause(ASK_EVERY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runner_of_a_run_is_not_that_of_the_host() {
+        let of = |types: &[&str], lacks: &[&str]| {
+            let mark = serde_json::json!({ "digest": "d", "first_tier": "one", "why": "x" });
+            let all = |names: &[&str]| -> serde_json::Map<String, Value> {
+                names.iter().map(|it| ((*it).to_owned(), mark.clone())).collect()
+            };
+            Worker {
+                id: "a:1:2:3".to_owned(),
+                host: "h".to_owned(),
+                unit: None,
+                version: "1".to_owned(),
+                mode: "direct".to_owned(),
+                types: serde_json::from_value(Value::Object(all(types))).unwrap(),
+                lacks: serde_json::from_value(Value::Object(all(lacks))).unwrap(),
+                open: Vec::new(),
+                closed: Vec::new(),
+                state: "idle".to_owned(),
+                step: None,
+                done: 0,
+                failed: 0,
+                silent_ms: 0,
+                started_ms: 0,
+                ended_ms: None,
+                cpus: None,
+                load_milli: None,
+                memory_mib: None,
+                deaf: None,
+                stale: Duration::from_secs(60),
+            }
+        };
+        let smoke = JobType::smoke().name;
+        let host = BTreeSet::from(["t".to_owned(), "u".to_owned()]);
+        for (types, lacks, expected) in [
+            (vec!["t", &smoke], vec![], true),
+            (vec![&smoke], vec!["u"], true),
+            (vec!["run-0123456789ab", &smoke], vec![], false),
+            (vec!["t-0123456789ab", &smoke], vec![], false),
+            (vec![smoke.as_str()], vec![], false),
+        ] {
+            assert_eq!(is_for(&of(&types, &lacks), Some(&host)), expected, "{types:?} {lacks:?}");
+        }
+        // a host without types has a runner all the same
+        let none = BTreeSet::new();
+        assert!(is_for(&of(&[&smoke], &[]), Some(&none)));
+        assert!(!is_for(&of(&["run-0123456789ab", &smoke], &[]), Some(&none)));
     }
 }
