@@ -529,8 +529,8 @@ pub enum JobsOf {
     /// Put waiting jobs aside by a rule; what they work on stays where it is
     Quarantine {
         /// The rule: type=NAME, class=NAME, age=TIME (put in at least so long ago), input=PATH (it, or what lies below),
-        /// stamp=missing or stamp=malformed; all of it must hold
-        #[arg(long = "where", value_name = "RULE", value_delimiter = ',', required = true)]
+        /// stamp=missing or stamp=malformed; all of it must hold, and it may be said in several, or with commas between
+        #[arg(long = "where", value_name = "RULE", required = true)]
         rule: Vec<String>,
         /// Why, for whoever finds them
         #[arg(long, value_name = "REASON")]

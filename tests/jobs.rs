@@ -218,7 +218,10 @@ fn a_lane_is_paused_by_a_person_with_a_reason_and_the_screen_says_so() {
         let (code, said) = desk.say("lanes pause kind --because x");
         assert!(code == Some(1) && said.contains("kind: no such lane"), "{said}");
         desk.ok("jobs submit ./kind.toml a");
-        assert_eq!(desk.ok("lanes pause kind --because new_tool --dry-run"), "would pause kind\n");
+        assert_eq!(
+            desk.ok("lanes pause kind --because new_tool --dry-run"),
+            "kind: would be paused\n"
+        );
         assert_eq!(desk.ok("lanes pause kind --because new_tool"), "kind: paused\n");
         assert_eq!(desk.ok("lanes pause kind --because again"), "kind: paused already\n");
         // what has no form of its own for a program says its lines, and whether it could
@@ -246,7 +249,7 @@ fn a_lane_is_paused_by_a_person_with_a_reason_and_the_screen_says_so() {
             code == Some(2) && screen.contains("kind waits: lane-paused: new tool"),
             "{screen}"
         );
-        assert_eq!(desk.ok("lanes resume kind --dry-run"), "would resume kind\n");
+        assert_eq!(desk.ok("lanes resume kind --dry-run"), "kind: would be resumed\n");
         assert!(desk.ok("jobs why 1").starts_with("lane-paused: "), "it is as it was");
         assert_eq!(desk.ok("lanes resume kind"), "kind: resumed\n");
         assert_eq!(desk.ok("lanes resume kind"), "kind: open already\n");
@@ -1037,5 +1040,76 @@ fn who_is_gone_is_taken_out_by_whoever_stops_it() {
         assert!(said.starts_with(&format!("ended: {gone}")), "{said}");
         assert_eq!(db.rows("SELECT id FROM unwedge_workers"), [] as [Vec<String>; 0]);
         assert_eq!(db.rows("SELECT state FROM unwedge_jobs"), [["retryable"]]);
+    }
+}
+
+#[test]
+fn what_is_named_twice_is_one_and_a_path_may_have_commas() {
+    for db in Db::both("what_is_named_twice_is_one_and_a_path_may_have_commas") {
+        let desk = Desk::new(&db);
+        desk.ok("jobs submit ./kind.toml a /srv/a,b");
+        assert_eq!(desk.ok("jobs cancel 1 1"), "1 called off: 1\n");
+        let (code, said) = desk.say("jobs cancel 1 2 2 --dry-run");
+        assert!(code == Some(1) && said.contains("of the rest: no such job waits"), "{said}");
+        let said =
+            desk.ok("jobs quarantine --where input=/srv/a,b --where type=kind,age=0s --because x");
+        assert_eq!(said, "1 put aside: 2\n");
+    }
+}
+
+#[test]
+fn a_lane_of_this_host_is_closed_before_anything_is_put_in_and_a_dry_run_tells_what_would_be() {
+    for db in Db::both(
+        "a_lane_of_this_host_is_closed_before_anything_is_put_in_and_a_dry_run_tells_what_would_be",
+    ) {
+        let desk = Desk::new(&db);
+        desk.ok("queue want-version 0.0.1");
+        fs::create_dir(desk.path("types")).unwrap();
+        fs::write(desk.path("types/t.toml"), "[[tier]]\nargv = [\"/bin/true\"]\n").unwrap();
+        fs::write(
+            desk.path("host.toml"),
+            "[jobs]\ndir = \"types\"\n".replace("types", &desk.path("types").display().to_string()),
+        )
+        .unwrap();
+        let say = |words: &str| desk.ok(&format!("--config host.toml lanes {words}"));
+        for (words, expected) in [
+            ("resume t --dry-run", "t: open already\n"),
+            ("pause t --because x --dry-run", "t: would be paused\n"),
+            ("pause t --because x", "t: paused\n"),
+            ("pause t --because x --dry-run", "t: paused already\n"),
+            ("resume t --dry-run", "t: would be resumed\n"),
+            ("resume t", "t: resumed\n"),
+            ("resume t --dry-run", "t: open already\n"),
+        ] {
+            assert_eq!(say(words), expected, "{words}");
+        }
+    }
+}
+
+#[test]
+fn why_tells_who_takes_nothing_yet_and_what_may_not_be_begun() {
+    for db in Db::both("why_tells_who_takes_nothing_yet_and_what_may_not_be_begun") {
+        let desk = Desk::new(&db);
+        let mut store = db.open();
+        crate::store::worker(&mut store, "w:1:2:3");
+        let jobs = ["a", "b", "c"].map(crate::store::job);
+        store.submit(&jobs).unwrap();
+        let step = |state: &str, step: &str| {
+            db.rows(&format!(
+                "UPDATE unwedge_workers SET state = '{state}', step = '{step}' RETURNING id"
+            ));
+        };
+        step("idle", "waits 30 s before it takes anything: it was started often");
+        let why = desk.ok("jobs why 3");
+        assert!(why.starts_with("workers-wait: ") && why.contains("started often"), "{why}");
+        assert_eq!(store.claim(&crate::store::ask("w:1:2:3", &[], 2)).unwrap().len(), 2);
+        db.rows("UPDATE unwedge_jobs SET started_ms = started_ms - 60000 WHERE state = 'running' RETURNING id");
+        step("busy", "t job 1, page 3");
+        let unbegun = "working: it was at job 1 when it was heard last, and may not have begun";
+        assert!(desk.ok("jobs why 2").contains(unbegun), "{}", desk.ok("jobs why 2"));
+        assert!(!desk.ok("jobs why 1").contains("may not have begun"));
+        // with several at work it is not known which
+        step("busy", "t job 1, page 3; and 1 more");
+        assert!(!desk.ok("jobs why 2").contains("may not have begun"));
     }
 }

@@ -15,6 +15,8 @@ pub struct Case<'a> {
     pub worker: Option<(&'a str, Option<Standing>)>,
     /// What that worker says of it while it does not move.
     pub stall: Option<&'a Stall>,
+    /// The other job that it alone was at when it was heard last, though it had this one, too.
+    pub at_another: Option<i64>,
     /// What kind of failure its last was, and what was said of it.
     pub class: Option<&'a str>,
     /// In words.
@@ -71,6 +73,8 @@ pub struct WorkerCase<'a> {
     pub open: &'a [String],
     /// Why it takes one of the type now and then alone, where it does.
     pub rests: Option<&'a str>,
+    /// What it waits for before it takes anything, where it does.
+    pub waits: Option<&'a str>,
     /// The storage of its host that is not: what prefers it is left to others.
     pub closed: &'a [String],
 }
@@ -142,6 +146,11 @@ pub enum Why {
         /// `host: what`.
         why: Vec<String>,
     },
+    /// All that could take it take nothing yet.
+    WorkersWait {
+        /// `host: what`.
+        why: Vec<String>,
+    },
     /// It is left to those that have its paths; others would have to fetch and deliver.
     LeftToItsHost {
         /// Their hosts.
@@ -175,6 +184,7 @@ impl Why {
             Self::OtherDefinition { .. } => "other-definition",
             Self::StorageClosed { .. } => "storage-closed",
             Self::Resting { .. } => "resting",
+            Self::WorkersWait { .. } => "workers-wait",
             Self::LeftToItsHost { .. } => "left-to-its-host",
             Self::LeftToOthers { .. } => "left-to-others",
             Self::ItsTurn => "waiting-its-turn",
@@ -195,7 +205,12 @@ pub fn why(case: &Case<'_>) -> Vec<Why> {
             let (worker, standing) = case.worker.unwrap_or(("nobody", None));
             let how = at_work::judge(standing, case.stall);
             let said = case.stall.filter(|it| it.how.at_work() == how);
-            let seen = said.map(|it| it.why.clone());
+            let at_another = case.at_another.filter(|_| how == AtWork::Working).map(|id| {
+                format!(
+                    "it was at job {id} when it was heard last, and may not have begun this one"
+                )
+            });
+            let seen = said.map(|it| it.why.clone()).or(at_another);
             return vec![Why::Runs { worker: worker.to_owned(), how, seen }];
         }
         State::Done | State::Failed | State::Cancelled | State::Quarantined => {
@@ -271,6 +286,11 @@ fn nobody(case: &Case<'_>) -> Option<Why> {
         let why = open.iter().map(|it| format!("{}: {}", it.host, it.rests.unwrap_or_default()));
         return Some(Why::Resting { why: sorted(why) });
     }
+    let keeps = |it: &WorkerCase<'_>| it.waits.or(it.rests).map(str::to_owned);
+    if open.iter().all(|it| keeps(it).is_some()) {
+        let why = open.iter().map(|it| format!("{}: {}", it.host, keeps(it).unwrap_or_default()));
+        return Some(Why::WorkersWait { why: sorted(why) });
+    }
     let first = case.lane.and_then(|lane| lane.first_tier);
     let until_ms = case.created_ms.max(case.not_before_ms).saturating_add(case.prefer_wait_ms);
     if until_ms <= case.now_ms {
@@ -309,6 +329,7 @@ mod tests {
             lacks: None,
             open: &[],
             rests: None,
+            waits: None,
             closed: &[],
         }
     }
@@ -318,6 +339,7 @@ mod tests {
             state: State::Pending,
             worker: None,
             stall: None,
+            at_another: None,
             class: None,
             message: None,
             now_ms: 1_000,
@@ -392,6 +414,10 @@ mod tests {
         let rests = || WorkerCase { rests: Some("no receiver"), ..worker("a") };
         check(&waiting(vec![rests()]), &["resting"]);
         check(&waiting(vec![rests(), worker("b")]), &["waiting-its-turn"]);
+        let waits = || WorkerCase { waits: Some("it was started often"), ..worker("a") };
+        check(&waiting(vec![waits()]), &["workers-wait"]);
+        check(&waiting(vec![waits(), rests()]), &["workers-wait"]);
+        check(&waiting(vec![waits(), worker("b")]), &["waiting-its-turn"]);
         // whose own storage it would work on, and that is closed, is no better than one without
         let fond = |workers| Case { prefers: &needs, ..waiting(workers) };
         let closed = || WorkerCase { closed: &needs, ..worker("a") };
@@ -407,6 +433,21 @@ mod tests {
         }
         check(&Case { state: State::Running, ..waiting(vec![]) }, &["running"]);
         check(&Case { state: State::Quarantined, ..waiting(vec![]) }, &["quarantined"]);
+    }
+
+    #[test]
+    fn what_a_worker_has_and_is_not_at_is_not_said_to_be_begun() {
+        let told = |standing, at_another| {
+            let worker = Some(("w", Some(standing)));
+            let case = Case { state: State::Running, worker, at_another, ..waiting(vec![]) };
+            match why(&case).as_slice() {
+                [Why::Runs { seen, .. }] => seen.clone(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(told(Standing::Busy, Some(5)).unwrap().contains("at job 5"));
+        assert_eq!(told(Standing::Busy, None), None);
+        assert_eq!(told(Standing::Dead, Some(5)), None, "nobody is at it any more");
     }
 
     #[test]

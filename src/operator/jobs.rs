@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::{self, Asking};
-use super::{Said, by, reason, wrong};
+use super::{Said, by, reason, types_of_host, wrong};
 use crate::act::offer::absolute;
 use crate::act::scratch;
 use crate::cli;
@@ -16,6 +16,7 @@ use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
 use crate::decide::attempts::{Class, State, Token};
 use crate::decide::why::{self, Why};
+use crate::decide::workers::Standing;
 use crate::manifest;
 use crate::probes::gate;
 use crate::queue::store::Store;
@@ -159,7 +160,9 @@ pub fn change(
     now: &Now,
 ) -> Result<Said> {
     let mut which = which(&asked.filter)?;
-    which.ids = (!asked.ids.is_empty()).then(|| asked.ids.clone());
+    // one that is named twice is one
+    let named: BTreeSet<i64> = asked.ids.iter().copied().collect();
+    which.ids = (!named.is_empty()).then(|| named.iter().copied().collect());
     if !which.is_narrow() && which.states.is_empty() && !asked.all {
         return Err(wrong("which jobs? give their numbers, a filter such as --class, or --all"));
     }
@@ -169,12 +172,11 @@ pub fn change(
     }
     let mut asking = Asking::to(settings, asked.at.queue.as_deref())?;
     refuse_unknown(settings, &mut asking, &which)?;
-    let named = asked.ids.len();
     let changed = carry_out(&mut asking, &which, change, asked.dry_run)?;
     if !asked.dry_run && *change == Change::Cancel {
         clear_up(&mut asking, &changed.jobs, settings);
     }
-    tell(change, &changed, named, asked.dry_run, json, now)
+    tell(change, &changed, named.len(), asked.dry_run, json, now)
 }
 
 /// Puts aside by a rule.
@@ -318,8 +320,7 @@ fn refuse_unknown(settings: &Settings, asking: &mut Asking, which: &Which) -> Re
     let lanes = asking.ask(Store::lanes)?;
     let mut known: BTreeSet<String> = lanes.into_iter().map(|it| it.kind).collect();
     // one of this host that nobody has put anything in of
-    let types = settings.jobs.as_ref().and_then(|jobs| JobType::read_all(&jobs.dir).ok());
-    known.extend(types.into_iter().flat_map(|it| it.good).map(|it| it.name));
+    known.extend(types_of_host(settings).unwrap_or_default());
     if known.contains(kind) {
         return Ok(());
     }
@@ -333,10 +334,28 @@ fn refuse_unknown(settings: &Settings, asking: &mut Asking, which: &Which) -> Re
     bail!("{kind}: no such type is known here; there are {known}")
 }
 
+/// The parts of a rule, of which several may be in one word, with commas between. A path may have commas of its own: it ends
+/// where another part begins.
+fn parts_of(rule: &[String]) -> Vec<String> {
+    const KEYS: [&str; 5] = ["type=", "class=", "age=", "input=", "stamp="];
+    let mut parts: Vec<String> = Vec::new();
+    for word in rule {
+        for (nth, more) in word.split(',').enumerate() {
+            let is_part = KEYS.iter().any(|key| more.starts_with(key));
+            match parts.last_mut().filter(|it| it.starts_with("input=")) {
+                Some(input) if nth > 0 && !is_part => *input += &format!(",{more}"),
+                Some(_) | None => parts.push(more.to_owned()),
+            }
+        }
+    }
+    parts
+}
+
 /// What a rule says, such as `type=pdftext`.
 fn rule_of(rule: &[String]) -> Result<Which> {
     let mut which = Which::default();
-    for part in rule {
+    let rule = parts_of(rule);
+    for part in &rule {
         let said = |why: &str| wrong(format!("--where {part}: {why}"));
         let (key, value) = part.split_once('=').ok_or_else(|| said("expected KEY=VALUE"))?;
         if value.is_empty() {
@@ -410,13 +429,12 @@ pub fn whys(
     prefer_wait_ms: u64,
 ) -> Vec<Why> {
     let lane = lanes.iter().find(|lane| lane.kind == job.kind);
+    let whose = job.worker.as_deref().map(|id| (id, workers.iter().find(|it| it.id == id)));
     why::why(&why::Case {
         state: job.state,
-        worker: job
-            .worker
-            .as_deref()
-            .map(|id| (id, workers.iter().find(|it| it.id == id).map(Worker::standing))),
+        worker: whose.map(|(id, it)| (id, it.map(Worker::standing))),
         stall: job.stall.as_ref(),
+        at_another: whose.and_then(|(_, it)| at_another(job, it?, now_ms)),
         class: job.class.as_deref(),
         message: job.message.as_deref(),
         now_ms,
@@ -434,15 +452,17 @@ pub fn whys(
         workers: workers
             .iter()
             .map(|worker| {
-                let mark = worker.types.get(&job.kind);
+                let (mark, standing) = (worker.types.get(&job.kind), worker.standing());
                 why::WorkerCase {
                     host: &worker.host,
-                    standing: worker.standing(),
+                    standing,
                     digest: mark.map(|mark| mark.digest.as_str()),
                     first_tier: mark.map(|mark| mark.uses.as_str()),
                     lacks: worker.lacks.get(&job.kind).map(|it| it.why.as_str()),
                     open: &worker.open,
                     rests: mark.and_then(|mark| mark.rests.as_deref()),
+                    // who has no job at work says what it waits for before it takes one, and nothing else
+                    waits: worker.step.as_deref().filter(|_| standing == Standing::Idle),
                     closed: &worker.closed,
                 }
             })
@@ -450,6 +470,16 @@ pub fn whys(
         refuses,
         prefer_wait_ms,
     })
+}
+
+/// The job that a worker said to be at, and at no other, where it had this one by then, too: of what is taken many at a time one
+/// is done after the other.
+fn at_another(job: &Job, worker: &Worker, now_ms: u64) -> Option<i64> {
+    let heard_ms = now_ms.saturating_sub(worker.silent_ms);
+    let step = worker.step.as_deref().filter(|it| !it.contains("; and "))?;
+    let (_, rest) = step.split_once(" job ")?;
+    let id = rest.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()?;
+    (id != job.id && job.started_ms.is_some_and(|at_ms| at_ms < heard_ms)).then_some(id)
 }
 
 /// How long jobs are left to hosts with their first tool.
@@ -468,7 +498,7 @@ mod tests {
     #[test]
     fn a_rule_says_what_it_means_or_nothing_is_done() {
         let rule = |text: &str| {
-            rule_of(&text.split(',').map(str::to_owned).collect::<Vec<_>>())
+            rule_of(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
                 .map_err(|error| error.to_string())
         };
         let which = rule("type=a,age=7d,stamp=missing,class=failed,input=/srv/x").unwrap();
@@ -478,6 +508,15 @@ mod tests {
             ["/srv/in/", "/srv/./in", "s3://b/in/"].map(input),
             ["/srv/in", "/srv/in", "s3://b/in"]
         );
+        // a path has commas of its own, and a rule as many words as it likes
+        for text in ["input=/a,b,c type=t", "input=/a,b,c,type=t", "type=t,input=/a,b,c"] {
+            let which = rule(text).unwrap();
+            assert_eq!(
+                (which.input.as_deref(), which.kind.as_deref()),
+                (Some("/a,b,c"), Some("t")),
+                "{text}"
+            );
+        }
         assert!(input("a").ends_with("/a") && input("a").starts_with('/'));
         assert_eq!(which.older, Some(Duration::from_secs(7 * 86_400)));
         assert_eq!(which.stamp, Some(StampIs::Missing));

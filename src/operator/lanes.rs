@@ -1,12 +1,15 @@
 //! `unwedge lanes`: the lanes as they are, and a person's hand on them.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 
 use super::asking::Asking;
-use super::{Said, by, reason};
+use super::{Said, by, reason, types_of_host};
 use crate::cli;
 use crate::config::Settings;
 use crate::queue::store::Store;
+use crate::queue::store::lanes::Lane;
 use crate::queue::store::listing::seen;
 use crate::report::lanes as report;
 use crate::sys::clock::Now;
@@ -40,9 +43,10 @@ pub fn pause(
 ) -> Result<Said> {
     let because = reason(because)?;
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
-    refuse_unknown(&mut asking, types)?;
+    refuse_unknown(settings, &mut asking, types)?;
     if dry_run {
-        return Ok(format!("would pause {}\n", types.join(", ")).into());
+        let would = would(&mut asking, types, true, |lane| lane.paused.is_none())?;
+        return Ok(told(types, &would, "would be paused", "paused already").into());
     }
     let (all, why) = (types.to_vec(), format!("{because} ({})", by()));
     let paused = asking.ask(move |store| store.pause(&all, &why))?;
@@ -60,13 +64,28 @@ pub fn resume(
     at: &cli::QueueAt,
 ) -> Result<Said> {
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
-    refuse_unknown(&mut asking, types)?;
+    refuse_unknown(settings, &mut asking, types)?;
     if dry_run {
-        return Ok(format!("would resume {}\n", types.join(", ")).into());
+        let is_closed = |lane: &Lane| lane.paused.is_some() || lane.open.is_some();
+        let would = would(&mut asking, types, false, is_closed)?;
+        return Ok(told(types, &would, "would be resumed", "open already").into());
     }
     let (all, who) = (types.to_vec(), by());
     let resumed = asking.ask(move |store| store.resume(&all, who))?;
     Ok(told(types, &resumed, "resumed", "open already").into())
+}
+
+/// Of which of these something would be changed: by how the lane is, and where there is none yet by `without`.
+fn would(
+    asking: &mut Asking,
+    types: &[String],
+    without: bool,
+    is_changed: impl Fn(&Lane) -> bool,
+) -> Result<Vec<String>> {
+    let lanes = asking.ask(Store::lanes)?;
+    let lane_of = |kind: &&String| lanes.iter().find(|it| it.kind == **kind);
+    let changed = types.iter().filter(|kind| lane_of(kind).map_or(without, &is_changed));
+    Ok(changed.cloned().collect())
 }
 
 fn told(types: &[String], done: &[String], word: &str, already: &str) -> String {
@@ -75,10 +94,15 @@ fn told(types: &[String], done: &[String], word: &str, already: &str) -> String 
     types.iter().map(say).collect()
 }
 
-fn refuse_unknown(asking: &mut Asking, types: &[String]) -> Result<()> {
-    let known: Vec<String> = asking.ask(Store::types)?;
-    match types.iter().find(|kind| !known.contains(kind)) {
+fn refuse_unknown(settings: &Settings, asking: &mut Asking, types: &[String]) -> Result<()> {
+    let mut known: BTreeSet<String> = asking.ask(Store::types)?.into_iter().collect();
+    // one of this host that nobody has put anything in of yet
+    known.extend(types_of_host(settings).unwrap_or_default());
+    match types.iter().find(|kind| !known.contains(*kind)) {
         None => Ok(()),
-        Some(kind) => bail!("{kind}: no such lane; there are {}", known.join(", ")),
+        Some(kind) => {
+            let known: Vec<String> = known.into_iter().collect();
+            bail!("{kind}: no such lane; there are {}", known.join(", "))
+        }
     }
 }

@@ -210,6 +210,9 @@ pub fn words(why: &Why, now_ms: u64) -> String {
             "the last of its type failed for what is around them, and one is tried now and then until that works: {}",
             why.join("; ")
         ),
+        Why::WorkersWait { why } => {
+            format!("who could take it takes nothing yet: {}", why.join("; "))
+        }
         Why::LeftToItsHost { hosts, until_ms } => {
             format!("left to {}, where its paths are, {}", hosts.join(", "), until(until_ms))
         }
