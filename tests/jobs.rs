@@ -1113,3 +1113,33 @@ fn why_tells_who_takes_nothing_yet_and_what_may_not_be_begun() {
         assert!(!desk.ok("jobs why 2").contains("may not have begun"));
     }
 }
+
+#[test]
+fn what_came_by_an_intake_that_nobody_looks_for_any_more_goes_in_its_time() {
+    for db in Db::both("what_came_by_an_intake_that_nobody_looks_for_any_more_goes_in_its_time") {
+        let mut store = db.open();
+        let keep = unwedge::config::jobs::Keep::default();
+        let of = |intake: &str| {
+            let intake = Some(intake.to_owned());
+            unwedge::queue::store::NewJob { intake, ..crate::store::job("a") }
+        };
+        let all = [of("old"), unwedge::queue::store::NewJob { key: "b".to_owned(), ..of("new") }];
+        store.submit(&all).unwrap();
+        let done = "UPDATE unwedge_jobs SET state = 'done', finished_ms = 1 RETURNING id";
+        assert_eq!(db.rows(done).len(), 2);
+        let mut left = |days: u64| {
+            let ms = days * 86_400_000;
+            db.rows(&format!(
+                "UPDATE unwedge_meta SET value = CAST(CAST(value AS BIGINT) - {ms} AS TEXT) WHERE name LIKE 'intake:%' RETURNING name"
+            ));
+            store.taken_in("new", "t", 0, 10).unwrap();
+            let soon = unwedge::sys::clock::Deadline::after(std::time::Duration::from_secs(20));
+            store.remove_old(&keep, true, soon).unwrap();
+            db.rows("SELECT intake FROM unwedge_jobs ORDER BY intake").concat()
+        };
+        // who was known before anybody counted is counted from now on
+        assert_eq!(left(31), ["new", "old"]);
+        assert_eq!(left(29), ["new", "old"]);
+        assert_eq!(left(2), ["new"]);
+    }
+}

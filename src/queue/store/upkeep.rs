@@ -3,6 +3,7 @@
 //! item itself, never where it lies in the host or its configuration; and what was not done is told of as it goes.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -54,8 +55,28 @@ pub struct TakenIn {
 const OF_THE_ITEM: [Class; 4] = [Class::Failed, Class::TimedOut, Class::Permanent, Class::Crashed];
 
 /// What an intake knows of while its input is there, and a day longer: without its row the input would be taken in anew,
-/// and one that is away may only be on storage that was not mounted when somebody looked.
-const UNKNOWN: &str = "(intake IS NULL OR gone_ms <= {now} - 86400000)";
+/// and one that is away may only be on storage that was not mounted when somebody looked. Of an intake for which nobody has
+/// looked for as long as what has failed is kept, no input is taken in any more.
+fn unknown(keep: &Keep) -> String {
+    let mut unknown = "intake IS NULL OR gone_ms <= {now} - 86400000".to_owned();
+    if !keep.failed.is_zero() {
+        // what else is kept there is no number, and is not taken for one
+        let _ = write!(
+            unknown,
+            " OR intake IN (SELECT substr(m.name, {from}) FROM unwedge_meta m WHERE {{now}} - {ms} >=
+                 CASE WHEN substr(m.name, 1, {length}) = '{LOOKED}' THEN CAST(m.value AS BIGINT) END)",
+            from = LOOKED.len() + 1,
+            ms = keep.failed.as_millis(),
+            length = LOOKED.len()
+        );
+    }
+    format!("({unknown})")
+}
+
+/// What is kept of when somebody looked for an intake last is called so, and by the name of that.
+const LOOKED: &str = "intake:";
+/// No look is written down so soon after the last one, milliseconds: most looks write nothing.
+const LOOKED_APART_MS: u64 = 3_600_000;
 
 /// What may go: how it stands, how long it is kept, and what else must hold.
 fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
@@ -87,6 +108,9 @@ impl Store {
         after: i64,
         most: u32,
     ) -> Result<Vec<TakenIn>, Fault> {
+        if after == 0 {
+            self.looked(intake)?;
+        }
         let rows = self.session.rows(
             "SELECT id, input, key, CASE WHEN state = 'done' AND type = $4 THEN 1 ELSE 0 END, offered_by,
                  CASE WHEN state = 'done' AND changed_ms > finished_ms THEN output END FROM unwedge_jobs
@@ -109,6 +133,29 @@ impl Store {
         Ok(rows.iter().map(row).collect())
     }
 
+    /// Knows that somebody looks for an intake.
+    fn looked(&mut self, intake: &str) -> Result<(), Fault> {
+        let (name, now_ms) = (format!("{LOOKED}{intake}"), self.session.now_ms()?);
+        let before = self.session.meta(&name)?.and_then(|it| it.parse::<u64>().ok());
+        // a clock that was set back is no look to come
+        if before.is_none_or(|at_ms| at_ms.abs_diff(now_ms) >= LOOKED_APART_MS) {
+            self.session.set_meta(&name, &now_ms.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Of an intake of which it is not known when somebody looked, as one that an earlier version knew, that is now.
+    fn begin_to_count(&mut self) -> Result<(), Fault> {
+        let rows = self.session.rows(
+            &format!(
+                "SELECT j.intake FROM (SELECT DISTINCT intake FROM unwedge_jobs WHERE intake IS NOT NULL AND gone_ms IS NULL) j
+                 WHERE NOT EXISTS (SELECT 1 FROM unwedge_meta m WHERE m.name = '{LOOKED}' || j.intake)"
+            ),
+            Vec::new(),
+        )?;
+        rows.iter().try_for_each(|row| self.looked(&text_of(row, 0)))
+    }
+
     /// Knows that the inputs of these jobs are gone.
     ///
     /// # Errors
@@ -127,11 +174,11 @@ impl Store {
     /// # Errors
     /// It cannot be told.
     pub fn old(&mut self, keep: &Keep) -> Result<BTreeMap<State, u64>, Fault> {
-        let mut old = BTreeMap::new();
+        let (mut old, unknown) = (BTreeMap::new(), unknown(keep));
         for (state, kept, more) in kinds(keep, true) {
             let rows = self.session.rows(
                 &format!(
-                    "SELECT count(*) FROM unwedge_jobs WHERE state = $1 AND finished_ms <= {{now}} - $2 AND {UNKNOWN} {more}"
+                    "SELECT count(*) FROM unwedge_jobs WHERE state = $1 AND finished_ms <= {{now}} - $2 AND {unknown} {more}"
                 ),
                 vec![Param::Text(state.name().to_owned()), millis(kept)],
             )?;
@@ -153,10 +200,30 @@ impl Store {
         with_quarantine: bool,
         deadline: Deadline,
     ) -> Result<Removed, Fault> {
+        self.remove_old_but(None, keep, with_quarantine, deadline)
+    }
+
+    /// The same, but of no job of the type that is `spared`.
+    ///
+    /// # Errors
+    /// What is out is out; the next round goes on.
+    pub fn remove_old_but(
+        &mut self,
+        spared: Option<&str>,
+        keep: &Keep,
+        with_quarantine: bool,
+        deadline: Deadline,
+    ) -> Result<Removed, Fault> {
         let mut removed = Removed::default();
-        let all = self.counts()?;
+        // all its rows are gone through: as often as what is put aside is
+        if with_quarantine {
+            self.begin_to_count()?;
+        }
+        let (all, unknown) = (self.counts()?, unknown(keep));
         for (state, kept, more) in kinds(keep, with_quarantine) {
-            for (kind, _, _) in all.iter().filter(|(_, found, _)| *found == state) {
+            let more = format!("AND {unknown} {more}");
+            let of_it = all.iter().filter(|(_, found, _)| *found == state);
+            for (kind, _, _) in of_it.filter(|(kind, _, _)| Some(kind.as_str()) != spared) {
                 while !deadline.passed() {
                     let rows = self.remove_some(kind, state, kept, &more)?;
                     if matches!(state, State::Failed | State::Quarantined) {
@@ -219,7 +286,7 @@ impl Store {
     ) -> Result<Vec<(i64, String, String)>, Fault> {
         let text = format!(
             "DELETE FROM unwedge_jobs WHERE id IN (SELECT id FROM unwedge_jobs
-                 WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 AND {UNKNOWN} {more} ORDER BY finished_ms LIMIT $4) AND state = $2
+                 WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 {more} ORDER BY finished_ms LIMIT $4) AND state = $2
              RETURNING id, type, input"
         );
         let params = vec![
