@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::decide::workers::Standing;
 use crate::probes::witness;
+use crate::queue::Fault;
 use crate::queue::link::Link;
 use crate::queue::store::listing::Worker;
 use crate::runner::supervise::{self, Told};
@@ -40,6 +41,8 @@ enum Who {
     Own(Own),
     /// Another worker, and which one.
     Other(String),
+    /// The queue has not said yet whether there is another: two would work at once where it is taken for gone.
+    Unknown,
 }
 
 struct Own {
@@ -55,16 +58,18 @@ impl Hands {
     pub fn begin(setup: Told, fresh: bool, link: &mut Link) -> Result<Self> {
         let kind = setup.setup.types.first().context("a run without a type")?;
         let mark = (kind.name.clone(), kind.digest());
-        let other = if fresh { None } else { other(link, &mark) };
-        let who =
-            other.map_or_else(|| Own::start(&setup).map(Who::Own), |it| Ok(Who::Other(it)))?;
+        let who = match if fresh { Ok(None) } else { other(link, &mark) } {
+            Ok(None) => Who::Own(Own::start(&setup)?),
+            Ok(Some(it)) => Who::Other(it),
+            Err(_) => Who::Unknown,
+        };
         Ok(Self { setup, mark, who, starts: vec![boottime()] })
     }
 
     /// The other worker, where it is one.
     pub fn other(&self) -> Option<&str> {
         match &self.who {
-            Who::Own(_) => None,
+            Who::Own(_) | Who::Unknown => None,
             Who::Other(who) => Some(who),
         }
     }
@@ -80,11 +85,16 @@ impl Hands {
                     return Ok(());
                 }
             }
-            Who::Other(who) => {
+            Who::Other(_) | Who::Unknown => {
                 pause(LOOK_EVERY);
-                if let Some(it) = other(link, &self.mark) {
-                    *who = it;
-                    return Ok(());
+                match other(link, &self.mark) {
+                    Ok(None) => {}
+                    Ok(Some(it)) => {
+                        self.who = Who::Other(it);
+                        return Ok(());
+                    }
+                    // that the queue is away is said by whoever asks how the jobs stand
+                    Err(_) => return Ok(()),
                 }
             }
         }
@@ -127,14 +137,16 @@ impl Own {
     }
 }
 
-/// A worker that lives and knows the type as this run does; none where that is not known.
-fn other(link: &mut Link, (name, digest): &(String, String)) -> Option<String> {
-    let all = link.ask(|store| store.all_workers(false)).ok()?;
+/// A worker that lives and knows the type as this run does.
+fn other(link: &mut Link, (name, digest): &(String, String)) -> Result<Option<String>, Fault> {
+    let all = link.ask(|store| store.all_workers(false))?;
     let works = |it: &&Worker| {
         matches!(it.standing(), Standing::Idle | Standing::Busy)
+            // one whose process is gone is ending, whatever of its jobs is still there, and takes no other
+            && !witness::is_over(&it.id)
             // the files of this host are nobody else's
             && it.host == witness::host()
             && it.types.get(name).is_some_and(|mark| mark.digest == *digest)
     };
-    all.iter().find(works).map(|it| format!("{} of {}", it.id, it.host))
+    Ok(all.iter().find(works).map(|it| format!("{} of {}", it.id, it.host)))
 }
