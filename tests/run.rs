@@ -601,8 +601,11 @@ fn a_queue_is_given_by_a_file_too_so_that_no_password_is_on_a_command_line() {
         fs::write(&url, format!("{}\n", desk.queue)).unwrap();
         desk.queue = url.display().to_string();
         let file = desk.input("a", "1");
-        let (code, said) =
-            desk.run(&["--output", "{stem}.out"], &[file.clone()], &["cp", "{input}", "{output}"]);
+        let (code, said) = desk.run(
+            &["--output", "{stem}.out"],
+            std::slice::from_ref(&file),
+            &["cp", "{input}", "{output}"],
+        );
         assert!(code == Some(0) && desk.path("a.out").exists(), "{said}");
         let verb = |words: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
@@ -1420,4 +1423,211 @@ fn what_a_command_writes_beside_its_place_is_named_and_taken_away() {
         "{said}"
     );
     assert_eq!(fs::read_dir(desk.path("out")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_was_done_by_a_process_is_not_done_in_an_image_by_that() {
+    for db in Db::both("what_was_done_by_a_process_is_not_done_in_an_image_by_that") {
+        let desk = Desk::new(&db);
+        let file = desk.input("a", "x");
+        let words = ["/bin/cp", "{input}", "{output}"];
+        let kind = desk.kind(
+            "output = \"kind/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n",
+        );
+        let ways: [(&[&str], &[&str]); 2] =
+            [(&["--output", "out/{name}"], &words), (&["--type", &kind], &[])];
+        for (before, after) in ways {
+            let run = |more: &[&str]| {
+                desk.run(&[before, more].concat(), std::slice::from_ref(&file), after)
+            };
+            let (code, said) = run(&[]);
+            assert_eq!(code, Some(0), "{said}");
+            let would = |more: &[&str]| {
+                let (code, said) = run(&[&["--dry-run"][..], more].concat());
+                assert_eq!(code, Some(0), "{said}");
+                said
+            };
+            assert!(would(&[]).starts_with("would leave "), "{}", would(&[]));
+            let inside = would(&["--mode", "container", "--image", "tools:1"]);
+            assert!(inside.starts_with("would put in "), "{inside}");
+            // one that nothing would be run in is no wish that can be met
+            let (code, said) = run(&["--image", "tools:1"]);
+            assert!(code == Some(2) && said.contains("--mode container"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_image_that_is_not_here_is_told_and_not_waited_for() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let file = desk.input("a", "x");
+    let engine = desk.script(
+        "case $1 in\nimage) exit 1 ;;\ninfo) echo '{\"host\":{\"security\":{\"rootless\":true},\"serviceIsRemote\":false}}' ;;\nesac",
+    );
+    let config = desk.path("unwedge.toml").display().to_string();
+    fs::write(&config, format!("[jobs]\nengine = [\"{engine}\"]\n")).unwrap();
+    let before =
+        ["--config", &config, "--mode", "container", "--image", "no:1", "--output", "out/{name}"];
+    let (code, said) = desk.run(&before, &[file], &["/bin/cp", "{input}", "{output}"]);
+    assert!(code == Some(1) && said.contains("no:1: no such image here"), "{said}");
+    assert_eq!(db.open().counts().unwrap(), []);
+    assert!(!desk.path("out").exists());
+}
+
+#[test]
+fn of_many_files_none_is_put_in_where_one_is_refused() {
+    for db in Db::both("of_many_files_none_is_put_in_where_one_is_refused") {
+        let desk = Desk::new(&db);
+        let files: Vec<PathBuf> = (0..600).map(|nth| desk.input(nth.to_string(), "x")).collect();
+        // somebody else's job waits to write what the last would
+        let output = Some(desk.path("out/599").display().to_string());
+        let other = unwedge::queue::store::NewJob { output, ..crate::store::job("k") };
+        db.open().submit(&[other]).unwrap();
+        let words = ["/bin/cp", "{input}", "{output}"];
+        let (code, said) = desk.run(&["--output", "out/{name}"], &files, &words);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(!said.contains("are put in"), "{said}");
+        assert_eq!(db.rows("SELECT type, state FROM unwedge_jobs"), [["t", "pending"]], "{said}");
+    }
+}
+
+#[test]
+fn a_result_that_its_type_lets_it_leave_out_is_not_wanted_again() {
+    for db in Db::both("a_result_that_its_type_lets_it_leave_out_is_not_wanted_again") {
+        let desk = Desk::new(&db);
+        let log = desk.path("log").display().to_string();
+        let kind = desk.kind(&format!(
+            "output = \"out/{{name}}\"\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"echo >>{log}\"]\nempty = \"allowed\"\n"
+        ));
+        let file = desk.input("a", "x");
+        for _ in 0..2 {
+            let (code, said) = desk.run(&["--type", &kind], std::slice::from_ref(&file), &[]);
+            assert_eq!(code, Some(0), "{said}");
+            assert!(!desk.path("out/a").exists());
+            assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 1, "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_input_that_was_written_since_it_was_done_is_told_of() {
+    for db in Db::both("an_input_that_was_written_since_it_was_done_is_told_of") {
+        let desk = Desk::new(&db);
+        let files = [desk.input("a", "x"), desk.input("b", "x")];
+        let words = ["/bin/cp", "{input}", "{output}"];
+        let run = |more: &[&str]| {
+            let (code, said) =
+                desk.run(&[more, &["--output", "out/{name}"]].concat(), &files, &words);
+            assert_eq!(code, Some(0), "{said}");
+            said
+        };
+        let was_written = |said: String| said.contains("were written since they were done");
+        assert!(!was_written(run(&[])) && !was_written(run(&[])));
+        std::thread::sleep(Duration::from_millis(100));
+        fs::write(&files[1], "y").unwrap();
+        let said = run(&[]);
+        assert!(said.contains("1 of the inputs were written since they were done, such as "));
+        assert_eq!(fs::read_to_string(desk.path("out/b")).unwrap(), "x", "it is a result");
+        let told: serde_json::Value = serde_json::from_str(&run(&["--json"])).unwrap();
+        let id = &db.rows("SELECT id FROM unwedge_jobs WHERE key LIKE '%/b'")[0][0];
+        assert_eq!(told["changed"].to_string(), format!("[{id}]"), "{told}");
+        // as it says
+        fs::remove_file(desk.path("out/b")).unwrap();
+        assert!(!was_written(run(&[])));
+        assert_eq!(fs::read_to_string(desk.path("out/b")).unwrap(), "y");
+    }
+}
+
+#[test]
+fn a_queue_of_ones_own_forgets_what_is_old_and_never_what_this_command_has_done() {
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let file = desk.input("a", "x");
+    let run = |script: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command.current_dir(desk.dir.path()).env("XDG_STATE_HOME", desk.path("state"));
+        command.arg("run").arg(&file).args(["--", "/bin/sh", "-c", script, "{input}"]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    run("true");
+    run("echo >>log");
+    let own = rusqlite::Connection::open(desk.path("state/unwedge/queue.db")).unwrap();
+    let age = "UPDATE unwedge_jobs SET finished_ms = finished_ms - 8 * 86400000";
+    assert_eq!(own.execute(age, []).unwrap(), 2);
+    run("echo >>log");
+    let left: u32 = own.query_row("SELECT count(*) FROM unwedge_jobs", [], |it| it.get(0)).unwrap();
+    assert_eq!(left, 1);
+    assert_eq!(fs::read_to_string(desk.path("log")).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn a_worker_whose_process_is_gone_is_not_left_the_work() {
+    for db in Db::both("a_worker_whose_process_is_gone_is_not_left_the_work") {
+        use unwedge::config::{container::Said, job_type::JobType};
+        use unwedge::probes::witness;
+        let desk = Desk::new(&db);
+        let file = desk.input("a", "x");
+        let dir = desk.dir.path().display().to_string();
+        fs::create_dir(desk.path("types")).unwrap();
+        let path = desk.path("types/copy.toml");
+        let text = format!(
+            "output = \"{dir}/out/{{name}}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{{input}}\", \"{{output}}\"]\n"
+        );
+        fs::write(&path, &text).unwrap();
+        let config = format!("{dir}/unwedge.toml");
+        fs::write(&config, format!("[jobs]\ndir = \"{dir}/types\"\n")).unwrap();
+        // it is gone, and something that it has started is not
+        let own = witness::own().unwrap();
+        let gone = format!("{}:1", own.rsplit_once(':').unwrap().0);
+        let helper = desk.path(&witness::helper_name(&gone));
+        fs::copy("/bin/sleep", &helper).unwrap();
+        let _helper = Own(Command::new(&helper).arg("4000").spawn().unwrap());
+        await_that("it is seen", || witness::fate(&gone) == witness::Fate::Ending);
+        let kind = JobType::parse(&path, &text).unwrap().on_host(&Said::default()).unwrap();
+        let [first_tier, uses] = ["one", "one"].map(str::to_owned);
+        let mark = TypeMark { digest: kind.digest(), first_tier, uses, rests: None };
+        let types = [("copy".to_owned(), mark)].into();
+        let host = witness::host();
+        let worker = NewWorker { types, host, ..crate::store::new_worker(&gone, "d") };
+        db.open().register(&worker).unwrap();
+        let (code, said) = desk.run(&["--config", &config, "--type", "copy"], &[file], &[]);
+        assert!(code == Some(0) && !said.contains("works on them"), "{said}");
+    }
+}
+
+#[test]
+fn a_queue_that_is_away_for_a_moment_starts_no_second_runner_beside_the_first() {
+    let test = "a_queue_that_is_away_for_a_moment_starts_no_second_runner_beside_the_first";
+    let Some(db) = Db::server(test) else { return };
+    let desk = Desk::new(&db);
+    let (log, go) = (desk.path("log"), desk.path("go"));
+    let script = desk.script(&format!(
+        "echo >>{}; until test -e {}; do sleep 0.1; done; cp $1 $2",
+        log.display(),
+        go.display()
+    ));
+    let files = |from: usize, to: usize| -> Vec<PathBuf> {
+        (from..to).map(|nth| desk.input(nth.to_string(), "x")).collect()
+    };
+    let (words, flags) =
+        ([script.as_str(), "{input}", "{output}"], ["--output", "out/{name}", "--count", "1"]);
+    let first = desk.command(&flags, &files(0, 2), &words).spawn().unwrap();
+    await_that("the first one works", || log.exists());
+    let second = desk.command(&flags, &files(100, 101), &words).spawn().unwrap();
+    await_that("the second is there", || db.rows("SELECT id FROM unwedge_jobs").len() == 3);
+    std::thread::sleep(Duration::from_secs(2));
+    db.close_to_others(true);
+    std::thread::sleep(Duration::from_secs(2));
+    db.close_to_others(false);
+    // until both have asked again
+    std::thread::sleep(Duration::from_secs(7));
+    let workers = db.rows("SELECT id FROM unwedge_workers");
+    fs::write(&go, "").unwrap();
+    let all = [first, second].map(|run| run.wait_with_output().unwrap());
+    assert!(all.iter().all(|it| it.status.success()), "{all:?}");
+    let said = String::from_utf8_lossy(&all[1].stderr);
+    assert!(said.contains(" works on them; --fresh starts"), "{said}");
+    assert_eq!(workers.len(), 1, "{workers:?}");
 }

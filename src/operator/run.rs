@@ -3,11 +3,11 @@
 
 mod hands;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal as _, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
@@ -20,12 +20,13 @@ use crate::act::upkeep;
 use crate::cli;
 use crate::config::Settings;
 use crate::config::bucket::Address;
-use crate::config::container::Mode;
+use crate::config::container::{Mode, Pull};
 use crate::config::job_type::{JobType, OF_A_RUN};
 use crate::config::jobs::{Jobs, Keep};
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
 use crate::decide::why::Why;
+use crate::probes::engine;
 use crate::probes::gate::{self, Watch};
 use crate::queue::Fault;
 use crate::queue::link::Link;
@@ -37,7 +38,7 @@ use crate::report::worked::{Deed, Would};
 use crate::report::{out, worked};
 use crate::runner::setup::{self, Numbers, Setup};
 use crate::runner::supervise::Told;
-use crate::sys::clock::{Now, boottime};
+use crate::sys::clock::{Deadline, Now, boottime};
 use crate::sys::limit::within;
 use crate::sys::{manager, place, text};
 use hands::Hands;
@@ -57,8 +58,12 @@ const ENVIRONMENT: [&str; 9] =
     ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
 /// So many jobs are taken at a time.
 const BATCH: u32 = 64;
-/// So many are asked for, or put in, by one question.
-const AT_ONCE: usize = 1000;
+/// So many are asked for, or put in, by one question: as many as the queue takes whole or not at all.
+const AT_ONCE: usize = 500;
+/// How long it may take to tell whether an image is there.
+const IMAGE_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take to take out what was kept for long enough: the next run goes on with it.
+const TIDY_LIMIT: Duration = Duration::from_secs(2);
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
@@ -90,14 +95,13 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         // of runs before, for as long as a service keeps its own
         let _ = upkeep::remove_logs(dir, Keep::default().logs, &Now::take()?);
     }
-    let mut link = Link::to(queue.clone());
-    refuse_another(&mut link, &kind)?;
-    let open = gate::open(run_dir);
-    refuse_absent(Some(&mut link), &jobs, &open)?;
-    prepare(&jobs, &open)?;
-    let put = put_in(&mut link, &jobs, asked.again)?;
+    if asked.queue.is_none() {
+        tidy(&queue, &kind.name);
+    }
+    let Put { ids, changed } =
+        begin(&mut Link::to(queue.clone()), &kind, &jobs, &gate::open(run_dir), asked.again)?;
     let names: BTreeMap<i64, &str> =
-        put.iter().zip(&jobs).map(|(id, job)| (*id, job.input.as_str())).collect();
+        ids.iter().zip(&jobs).map(|(id, job)| (*id, job.input.as_str())).collect();
     let ids: Vec<i64> = names.keys().copied().collect();
 
     let numbers = Numbers {
@@ -144,7 +148,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
                 progress.tell(&stand)?;
                 if stand.iter().all(|it| it.state.is_over()) {
                     hands.end();
-                    return finish(&stand, &names, json);
+                    return finish(&stand, &names, &changed, json);
                 }
                 if progress.stands_still(&stand)
                     && let Ok(Some((whys, now_ms))) = why_waiting(&mut link, &ids)
@@ -169,6 +173,42 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         }
         hands.wait(&mut link)?;
     }
+}
+
+/// Takes out of the user's own queue what a service takes out of its own after that time: nobody else does. What was done by
+/// the type of this run stays known, as it would be done anew.
+fn tidy(queue: &Queue, kind: &str) {
+    let kind = kind.to_owned();
+    let old = move |store: &mut Store| {
+        let deadline = Deadline::after(TIDY_LIMIT);
+        store.remove_old_but(Some(&kind), &Keep::default(), true, deadline)
+    };
+    // where that cannot be done, the next run does it
+    let removed = Link::look(queue.clone()).ask(old).unwrap_or_default();
+    if !removed.undone.is_empty() {
+        out::complain(&format!(
+            "unwedge run: {} jobs of runs before that were not done are not kept any longer",
+            removed.undone.len()
+        ));
+    }
+}
+
+/// Puts them in, once nothing is known that would refuse one of them.
+fn begin(
+    link: &mut Link,
+    kind: &JobType,
+    jobs: &[NewJob],
+    open: &[String],
+    aside_too: bool,
+) -> Result<Put> {
+    refuse_another(link, kind)?;
+    refuse_absent(Some(link), jobs, open)?;
+    let known = known(link, jobs)?;
+    if known.len() < jobs.len() || known.values().any(|it| it.state != State::Done) {
+        refuse_without_image(kind)?;
+    }
+    prepare(jobs, open)?;
+    put_in(link, jobs, open, aside_too)
 }
 
 /// Refuses what a run cannot do.
@@ -226,7 +266,11 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
         });
         kind.said.mode = mode.or(kind.said.mode);
         kind.said.image = asked.image.clone().or(kind.said.image);
-        kind.on_host(&host.run).map_err(Error::msg)
+        let kind = kind.on_host(&host.run).map_err(Error::msg)?;
+        if asked.image.is_some() && kind.container.is_none() {
+            bail!("--image: no command would be run in it; --mode container has them run so");
+        }
+        Ok(kind)
     };
     if let Some(file) = &asked.r#type {
         // a name alone is that of a type of this host, unless a file is called so
@@ -241,7 +285,9 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
         let is_as_written = asked.mode.is_none() && asked.image.is_none();
         if !(is_of_host && is_as_written) {
             // two files of one name are not one type, nor is one that was changed, or run elsewhere
-            kind.name = format!("{}-{}", kind.name, digest_of(&[said.as_bytes()], base));
+            let elsewhere = elsewhere(&kind);
+            let words: Vec<&[u8]> = [said.as_bytes()].into_iter().chain(elsewhere).collect();
+            kind.name = format!("{}-{}", kind.name, digest_of(&words, base));
         }
         kind.concurrency = count.or(kind.concurrency).or(Some(1));
         return Ok(kind);
@@ -256,18 +302,24 @@ fn kind_of(asked: &cli::Run, base: &Path, host: &Jobs) -> Result<JobType> {
     *program = text::path(&found(program, base, mode != Some("container"))?);
     // the same command with the same output is the same type, and its jobs are the same jobs
     let output = asked.output.as_deref().map_or("", |output| output);
-    let words: Vec<&[u8]> =
-        [output].into_iter().chain(argv.iter().map(String::as_str)).map(str::as_bytes).collect();
-    let name = digest_of(&words, base);
-    let mut kind = JobType::of_command(&format!("{OF_A_RUN}{name}"), argv, asked.output.clone())
-        .map_err(|why| anyhow!(why))?;
+    let kind = JobType::of_command(OF_A_RUN, argv.clone(), asked.output.clone());
+    let mut kind = run_as(kind.map_err(|why| anyhow!(why))?)?;
+    let words = [output].into_iter().chain(argv.iter().map(String::as_str)).map(str::as_bytes);
+    let words: Vec<&[u8]> = words.chain(elsewhere(&kind)).collect();
+    kind.name = format!("{OF_A_RUN}{}", digest_of(&words, base));
     kind.concurrency = Some(count_of(asked, None)?.unwrap_or(cores));
     // whoever gives a command on the spot sees it fail, and says by the next run that it is to be tried again
     kind.retry.attempts = 1;
     // the jobs of this run are nobody else's
     kind.batch = BATCH;
     kind.environment = ENVIRONMENT.map(str::to_owned).to_vec();
-    run_as(kind)
+    Ok(kind)
+}
+
+/// What tells a type whose commands are run in a container from the same on the host itself, and from that in another image:
+/// what one has done the other has not. No argument and no path has a byte of nothing in it.
+fn elsewhere(kind: &JobType) -> impl Iterator<Item = &[u8]> {
+    kind.container.iter().flat_map(|it| [b"\0image", it.image.as_bytes()])
 }
 
 /// Refuses a type that a worker of the queue knows otherwise: its lane would hand nothing out here.
@@ -284,6 +336,24 @@ fn refuse_another(link: &mut Link, kind: &JobType) -> Result<()> {
             it.id,
             it.host,
             kind.name
+        );
+    }
+    Ok(())
+}
+
+/// Refuses an image that is not here and that nobody fetches: whoever waits for the run would wait for ever. An engine that
+/// does not answer may yet, and is told of while nothing runs.
+fn refuse_without_image(kind: &JobType) -> Result<()> {
+    let Some(it) = kind.container.as_ref().filter(|it| it.pull == Pull::Never) else {
+        return Ok(());
+    };
+    let words = ["image", "inspect", "--format", "{{.Id}}", &it.image];
+    let found = engine::run(&it.engine, &words, IMAGE_LIMIT);
+    if found.is_ok_and(|it| !it.ok()) && engine::ask(&it.engine).is_ok() {
+        let engine = it.engine.join(" ");
+        bail!(
+            "{0}: no such image here, and none is fetched: {engine} pull {0}; nothing was put in",
+            it.image
         );
     }
     Ok(())
@@ -436,8 +506,11 @@ fn to_do_again<'a>(
         })
         .map(|it| it.id)
         .collect();
+    // one whose type lets it leave out its result has none to be gone
+    let empty: BTreeSet<i64> =
+        stand.iter().filter(|it| it.bytes == Some(0)).map(|it| it.id).collect();
     let done: Vec<(i64, PathBuf)> = put
-        .filter(|(put, _)| put.state == State::Done)
+        .filter(|(put, _)| put.state == State::Done && !empty.contains(&put.id))
         .filter_map(|(put, job)| Some((put.id, text::path_of(job.output.as_deref()?)?)))
         .collect();
     let is_gone = |path: &PathBuf| {
@@ -454,12 +527,21 @@ fn to_do_again<'a>(
     Ok(again)
 }
 
-/// Puts them in, and has those that are over begin anew for which that may end otherwise; their numbers, in this order.
-fn put_in(link: &mut Link, jobs: &[NewJob], aside_too: bool) -> Result<Vec<i64>> {
+/// What was put in.
+struct Put {
+    /// The numbers of the jobs, in the order of the files.
+    ids: Vec<i64>,
+    /// Those that are done and stay so, whose input was written since.
+    changed: Vec<i64>,
+}
+
+/// Puts them in, and has those that are over begin anew for which that may end otherwise.
+fn put_in(link: &mut Link, jobs: &[NewJob], open: &[String], aside_too: bool) -> Result<Put> {
     let mut put = Vec::with_capacity(jobs.len());
     for some in jobs.chunks(AT_ONCE) {
         let some = some.to_vec();
-        put.extend(link.ask(move |store| store.submit(&some)).map_err(asking::said)?);
+        let came = link.ask(move |store| store.submit(&some)).map_err(asking::said);
+        put.extend(came.with_context(|| asking::put_so_far(put.len(), jobs.len()))?);
     }
     let ids: Vec<i64> = put.iter().map(|it| it.id).collect();
     let stand = stand_of(link, &ids)?;
@@ -471,7 +553,32 @@ fn put_in(link: &mut Link, jobs: &[NewJob], aside_too: bool) -> Result<Vec<i64>>
             link.ask(change).map_err(asking::said)?;
         }
     }
-    Ok(ids)
+    // files go by the clock of this host
+    let (theirs, own) = (link.ask(Store::now_ms).map_err(asking::said)?, Now::take()?.utc_ms);
+    let here = |at_ms: u64| (at_ms + own).saturating_sub(theirs);
+    let left = stand.iter().filter(|it| it.state == State::Done);
+    let left = left.filter(|it| again.binary_search(&it.id).is_err());
+    let left = left.filter_map(|it| Some((it.id, here(it.finished_ms?)))).collect();
+    Ok(Put { changed: changed(&ids, jobs, &left, open), ids })
+}
+
+/// Which of these jobs that are `over`, each since when, have an input that was written since then; as far as its storage is
+/// open, and says so in time.
+fn changed(ids: &[i64], jobs: &[NewJob], over: &BTreeMap<i64, u64>, open: &[String]) -> Vec<i64> {
+    let inputs = ids.iter().zip(jobs).filter(|(_, job)| is_open(job, open));
+    let inputs: Vec<(i64, u64, PathBuf)> = inputs
+        .filter_map(|(id, job)| Some((*id, *over.get(id)?, text::path_of(&job.input)?)))
+        .collect();
+    let is_later = |path: &PathBuf, since_ms: u64| {
+        let file = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
+        let written = file.and_then(|it| it.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+        written.is_some_and(|at| at > Duration::from_millis(since_ms))
+    };
+    let later = move || {
+        let later = inputs.into_iter().filter(|(_, since_ms, path)| is_later(path, *since_ms));
+        later.map(|(id, _, _)| id).collect()
+    };
+    within(LOOK_LIMIT, later).unwrap_or_default()
 }
 
 /// How they stand, some at a time: each question has its own limit.
@@ -589,12 +696,17 @@ impl Progress {
     }
 }
 
-fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>, json: bool) -> Result<u8> {
+fn finish(
+    stand: &[Standing],
+    names: &BTreeMap<i64, &str>,
+    changed: &[i64],
+    json: bool,
+) -> Result<u8> {
     let (done, not): (Vec<&Standing>, Vec<&Standing>) =
         stand.iter().partition(|it| it.state == State::Done);
     let code = u8::from(!not.is_empty());
     if json {
-        out::print(&worked::json(stand, names, &Now::take()?)?)?;
+        out::print(&worked::json(stand, names, changed, &Now::take()?)?)?;
         return Ok(code);
     }
     let mut said = format!(
@@ -619,12 +731,23 @@ fn finish(stand: &[Standing], names: &BTreeMap<i64, &str>, json: bool) -> Result
     if not.len() > REASONS_MAX {
         said += &format!("  and {} more, which unwedge jobs list shows\n", not.len() - REASONS_MAX);
     }
+    let first = changed.first().and_then(|id| names.get(id));
+    if let Some(first) = first {
+        said += &format!(
+            "{} of the inputs were written since they were done, such as {first}: remove its result, and the same run makes it anew; \
+             where there is none, unwedge jobs retry {}\n",
+            changed.len(),
+            changed.first().copied().unwrap_or_default()
+        );
+    }
     out::print(&said)?;
     Ok(code)
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -633,5 +756,24 @@ mod tests {
         assert_eq!([cells(0, 40), cells(1, 40), cells(2, 40), cells(39, 40)], [0, 0, 1, 19]);
         assert_eq!([cells(40, 40), cells(41, 40), cells(0, 0)], [20; 3]);
         assert_eq!(bar(10, 40), "[#####               ]");
+    }
+
+    #[test]
+    fn the_same_in_another_image_is_another_type_and_on_the_host_what_it_was() {
+        let name = |words: &[&str]| {
+            let words = ["unwedge", "run", "file"].iter().chain(words);
+            let cli::Verb::Run(asked) =
+                cli::Unwedge::parse_from(words.chain(&["--", "/bin/true", "x"])).verb
+            else {
+                panic!("another verb")
+            };
+            kind_of(&asked, Path::new("/desk"), &Jobs::default()).unwrap().name
+        };
+        // as queues that are there already know it
+        let plain = digest_of(&[b"", b"/bin/true", b"x"], Path::new("/desk"));
+        assert_eq!(name(&[]), format!("{OF_A_RUN}{plain}"));
+        assert_eq!(name(&["--mode", "direct"]), name(&[]));
+        let inside = ["a:1", "b:1"].map(|it| name(&["--mode", "container", "--image", it]));
+        assert!(inside[0] != inside[1] && !inside.contains(&name(&[])), "{inside:?}");
     }
 }

@@ -18,6 +18,8 @@ struct Object<'a> {
     head: Head<'a>,
     done: usize,
     not: Vec<NotDone<'a>>,
+    /// Those that are done whose input was written since.
+    changed: &'a [i64],
 }
 
 #[derive(Serialize)]
@@ -29,11 +31,17 @@ struct NotDone<'a> {
     message: Option<&'a str>,
 }
 
-/// How many are done, and each that is not with its reason; `names` are the inputs.
+/// How many are done, and each that is not with its reason; `names` are the inputs, and `changed` those that are done whose
+/// input was written since.
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn json(stand: &[Standing], names: &BTreeMap<i64, &str>, now: &Now) -> Result<String> {
+pub fn json(
+    stand: &[Standing],
+    names: &BTreeMap<i64, &str>,
+    changed: &[i64],
+    now: &Now,
+) -> Result<String> {
     let not = stand.iter().filter(|it| it.state != State::Done).map(|it| NotDone {
         job: it.id,
         input: names.get(&it.id).copied().unwrap_or_default(),
@@ -42,7 +50,8 @@ pub fn json(stand: &[Standing], names: &BTreeMap<i64, &str>, now: &Now) -> Resul
         message: it.message.as_deref(),
     });
     let not: Vec<NotDone<'_>> = not.collect();
-    let object = Object { head: Head::of(OPERATOR, now), done: stand.len() - not.len(), not };
+    let done = stand.len() - not.len();
+    let object = Object { head: Head::of(OPERATOR, now), done, not, changed };
     Ok(serde_json::to_string(&object)? + "\n")
 }
 
