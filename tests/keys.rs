@@ -368,6 +368,66 @@ fn what_fails_for_its_surroundings_does_not_take_all_that_wait_along() {
     }
 }
 
+#[test]
+fn what_shows_that_its_type_is_wrong_is_shown_by_a_few_of_all_that_were_taken() {
+    let test = "keys::what_shows_that_its_type_is_wrong_is_shown_by_a_few_of_all_that_were_taken";
+    let kind = "batch = 40\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"echo x >>OUT/.runs; exit 78\"]\n[exit]\n78 = \"configuration\"\n";
+    let Some(desk) = Desk::new(test, kind, "") else { return };
+    for nth in 0..30 {
+        desk.submit(&nth.to_string());
+    }
+    desk.work();
+    let runs = fs::read_to_string(desk.dir.path().join("out/.runs")).unwrap().lines().count();
+    // the breaker opens with the fifth, and one may be at work then
+    assert!((5..=8).contains(&runs), "{runs}");
+    let open = "SELECT count(*) FROM unwedge_lanes WHERE opened_ms IS NOT NULL";
+    assert_eq!(desk.db.rows(open), [["1"]]);
+    let held = "SELECT count(*) FROM unwedge_jobs WHERE state = 'running' OR failures + infra_errors + rescues > 0";
+    assert_eq!(desk.db.rows(held), [["0"]]);
+}
+
+#[test]
+fn what_waits_to_be_begun_goes_back_when_its_type_is_another_or_its_lane_is_closed() {
+    let test =
+        "keys::what_waits_to_be_begun_goes_back_when_its_type_is_another_or_its_lane_is_closed";
+    let kind = |word: &str| {
+        format!(
+            "batch = 9\noutput = \"OUT/{{name}}\"\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"until test -e OUT/.{word}; do sleep 0.05; done; echo {word} >$1\", \"job\", \"{{output}}\"]\n"
+        )
+    };
+    let Some(desk) = Desk::new(test, &kind("old"), "") else { return };
+    for name in ["a", "b", "c", "d"] {
+        desk.submit(name);
+    }
+    let out = desk.dir.path().join("out");
+    let running = || {
+        let count = desk.db.rows("SELECT count(*) FROM unwedge_jobs WHERE state = 'running'");
+        count[0][0].clone()
+    };
+    let runner = Runner::of(&desk);
+    until("all are its own", || running() == "4");
+    let new = kind("new").replace("OUT", &out.display().to_string());
+    fs::write(desk.dir.path().join("jobs.d/t.toml"), new).unwrap();
+    runner.tell(Signal::HUP);
+    until("those that wait are back", || running() == "1");
+    fs::write(out.join(".old"), "").unwrap();
+    until("they are taken by what the type is now", || running() == "3");
+    // a person closes the lane
+    desk.db.rows("UPDATE unwedge_lanes SET paused_ms = 1, paused_why = 'x' RETURNING type");
+    until("those that wait are back again", || running() == "1");
+    fs::write(out.join(".new"), "").unwrap();
+    until("what ran is done", || running() == "0");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let done = "SELECT count(*) FROM unwedge_jobs WHERE state = 'done'";
+    assert_eq!(desk.db.rows(done), [["2"]], "a closed lane begins nothing");
+    desk.db.rows("UPDATE unwedge_lanes SET paused_ms = NULL, paused_why = NULL RETURNING type");
+    until("all is done", || desk.is_done());
+    let said = |name: &str| fs::read_to_string(out.join(name)).unwrap().trim().to_owned();
+    assert_eq!(["a", "b", "c", "d"].map(said), ["old", "new", "new", "new"]);
+    let charged = "SELECT sum(failures + infra_errors + rescues) FROM unwedge_jobs";
+    assert_eq!(desk.db.rows(charged), [["0"]]);
+}
+
 /// A runner as a service, which does not outlive its test.
 struct Runner(Child);
 

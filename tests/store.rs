@@ -1688,6 +1688,28 @@ fn a_paused_lane_hands_out_nothing_until_it_is_resumed() {
 }
 
 #[test]
+fn a_worker_hears_which_of_what_it_has_is_of_a_closed_lane() {
+    for db in Db::both("a_worker_hears_which_of_what_it_has_is_of_a_closed_lane") {
+        let mut store = db.open();
+        worker(&mut store, "w");
+        store.submit(&[job("a"), NewJob { kind: "u".to_owned(), ..job("b") }]).unwrap();
+        claim(&mut store, "w", &[], 1);
+        assert_eq!(store.claim(&Ask { kind: "u", ..ask("w", &[], 1) }).unwrap().len(), 1);
+        let closed = |store: &mut Store| -> Vec<bool> {
+            let mut held = store.beat(&beat("w")).unwrap().unwrap().held;
+            held.sort_by_key(|it| it.token);
+            held.iter().map(|it| it.is_closed).collect()
+        };
+        assert_eq!(closed(&mut store), [false, false]);
+        store.pause(&["u".to_owned()], "the tool is being changed").unwrap();
+        assert_eq!(closed(&mut store), [false, true]);
+        store.resume(&["u".to_owned()], "me").unwrap();
+        db.rows("UPDATE unwedge_lanes SET opened_ms = 1 WHERE type = 't' RETURNING type");
+        assert_eq!(closed(&mut store), [true, false], "its breaker");
+    }
+}
+
+#[test]
 fn workers_that_know_a_type_otherwise_share_no_lane_and_the_last_of_the_old_takes_it_along() {
     for db in Db::both(
         "workers_that_know_a_type_otherwise_share_no_lane_and_the_last_of_the_old_takes_it_along",

@@ -39,8 +39,8 @@ use crate::probes::records::path_text;
 use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
+use crate::queue::store::Claimed;
 use crate::queue::store::bell::{self, Rung};
-use crate::queue::store::{Claimed, Ending};
 use crate::report::runner::Standing;
 use crate::sys::again::Again;
 use crate::sys::clock::{asleep, boottime};
@@ -183,6 +183,8 @@ struct Runner {
     /// When what came of jobs is handed in at the latest.
     hand_in_due: Duration,
     outbox: Outbox,
+    /// Whether something is about to be handed in that may close the lane of what waits to be begun.
+    asks_for_lane: bool,
     /// Jobs whose helper could not be killed: they stay ours, so that nobody begins them beside it, until it has ended.
     stuck: BTreeMap<Token, Running>,
     /// Jobs whose helper was lost and whose container is being taken away: nobody begins them beside that either.
@@ -303,6 +305,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         hands: Vec::new(),
         hands_made: 0,
         hand_in_due: Duration::MAX,
+        asks_for_lane: false,
         stuck: BTreeMap::new(),
         clearing: BTreeMap::new(),
         leases: Leases::default(),
@@ -588,9 +591,7 @@ impl Runner {
         if let Some(manager) = &self.around.manager {
             manager.tell("STOPPING=1");
         }
-        for (_, it) in std::mem::take(&mut self.claimed) {
-            self.note(Ending::given_back(it.token), Duration::ZERO);
-        }
+        self.give_back(|_, _| true);
         self.stopping = Some(boottime() + self.setup.numbers.drain);
         self.beat_due = self.beat_due.min(boottime());
     }

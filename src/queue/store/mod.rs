@@ -262,6 +262,8 @@ pub struct Held {
     pub token: Token,
     /// Whether somebody called it off.
     pub is_cancelled: bool,
+    /// Whether its lane is closed, by a person or by its breaker: nothing of it is begun.
+    pub is_closed: bool,
 }
 
 /// A row that was taken from a worker that is gone.
@@ -589,13 +591,18 @@ impl Store {
             )?;
         }
         let held = self.session.rows(
-            "SELECT id, tries, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END FROM unwedge_jobs
-             WHERE worker = $1 AND state = 'running'",
+            &format!(
+                "SELECT id, tries, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END,
+                     CASE WHEN EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = unwedge_jobs.type AND ({})) THEN 1 ELSE 0 END
+                 FROM unwedge_jobs WHERE worker = $1 AND state = 'running'",
+                lanes::IS_CLOSED
+            ),
             vec![worker()],
         )?;
         let held = held.iter().map(|row| Held {
             token: Token { id: number(row, 0), nth: number(row, 1) },
             is_cancelled: number(row, 2) == 1,
+            is_closed: number(row, 3) == 1,
         });
         Ok(Some(Heard { held: held.collect(), is_asked_to_stop }))
     }

@@ -1,7 +1,7 @@
 //! What a runner is to its queue and to its host: how it makes itself known and what it can take, its beats, and whom it
 //! finds gone.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -398,6 +398,12 @@ impl Runner {
                 let all = with_smoke(types.into_iter());
                 say(&format!("types read anew: {}", names(all.iter().map(Rc::as_ref))));
                 (self.types, self.setup.slots) = (all, slots);
+                // what waits was taken as its type was
+                let (types, slots) = (self.types.clone(), self.setup.slots);
+                self.give_back(|kind, _| {
+                    let is_so = types.contains(kind) && kind.concurrency != Some(0);
+                    slots == 0 || !is_so
+                });
                 self.tell_places();
                 // also where all tools are as they were, the types may not be
                 self.abilities.clear();
@@ -477,14 +483,11 @@ impl Runner {
                 self.know_stalls(&told_stalls);
                 let ours =
                     |token: &Token| held.iter().any(|it| it.token == *token && !it.is_cancelled);
-                // what was called off before it was begun goes back, and is cancelled by that
-                let (keep, off) = std::mem::take(&mut self.claimed)
-                    .into_iter()
-                    .partition::<VecDeque<_>, _>(|(_, it)| ours(&it.token));
-                self.claimed = keep;
-                for (_, it) in off {
-                    self.note(Ending::given_back(it.token), Duration::ZERO);
-                }
+                // what was called off before it was begun goes back, and is cancelled by that; so does what is of a closed lane
+                let may_begin = |token: &Token| {
+                    ours(token) && !held.iter().any(|it| it.token == *token && it.is_closed)
+                };
+                self.give_back(|_, it| !may_begin(&it.token));
                 let lost: Vec<Token> =
                     self.running.keys().filter(|token| !ours(token)).copied().collect();
                 // handed out in an answer that never came: nothing was begun

@@ -494,7 +494,11 @@ impl Runner {
             rescues: claimed.rescues,
         };
         let next = attempts::next(used, outcome, &kind.retry, random());
-        let patience = if kind.batch > 1 { TOGETHER } else { Duration::ZERO };
+        // it may close the lane, and then nothing more of it is begun
+        let is_of_type = outcome == Outcome::Not(Class::Configuration);
+        self.asks_for_lane |= is_of_type && self.claimed.iter().any(|(it, _)| it.name == kind.name);
+        let is_urgent = kind.batch <= 1 || is_of_type;
+        let patience = if is_urgent { Duration::ZERO } else { TOGETHER };
         let ending = Ending {
             token: claimed.token,
             state: next.state,
@@ -525,17 +529,17 @@ impl Runner {
                     "{name}: the last {} failed for what is around them; one is tried now and then until that works: {why}",
                     rest::IN_A_ROW
                 ));
-                self.give_back(name);
+                self.give_back(|kind, _| kind.name == name);
             }
         }
         self.retype();
     }
 
-    /// Gives back what was claimed of a type and is not begun.
-    fn give_back(&mut self, name: &str) {
-        let is_of = |(kind, _): &(Rc<JobType>, Claimed)| kind.name == name;
-        let (back, keep) =
-            std::mem::take(&mut self.claimed).into_iter().partition::<VecDeque<_>, _>(is_of);
+    /// Gives back, uncounted, those that were claimed and are not begun of which this is true.
+    pub(super) fn give_back(&mut self, is_meant: impl Fn(&Rc<JobType>, &Claimed) -> bool) {
+        let (back, keep) = std::mem::take(&mut self.claimed)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|(kind, it)| is_meant(kind, it));
         self.claimed = keep;
         for (_, it) in back {
             self.note(Ending::given_back(it.token), Duration::ZERO);
@@ -567,6 +571,10 @@ impl Runner {
         }
         if self.outbox.is_empty() {
             self.hand_in_due = Duration::MAX;
+            if std::mem::take(&mut self.asks_for_lane) {
+                // the answer to a beat says which lanes are closed
+                self.beat_due = now;
+            }
         }
     }
 
