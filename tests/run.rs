@@ -13,7 +13,7 @@ use unwedge::queue::store::listing::Which;
 use unwedge::queue::store::{NewWorker, TypeMark};
 
 use crate::store::Db;
-use crate::support::lab::await_that;
+use crate::support::lab::{await_that, await_within};
 
 /// A desk with inputs, and a queue.
 struct Desk {
@@ -442,6 +442,40 @@ fn whatever_is_killed_no_process_is_left_and_the_next_run_goes_on() {
             assert_eq!(done, 6, "{who} {signal:?}");
         }
     }
+}
+
+#[test]
+fn what_a_killed_runner_and_its_killed_helper_have_left_is_ended_before_its_job_is_begun_again() {
+    use rustix::process::Signal;
+    let db = Db::file();
+    let desk = Desk::new(&db);
+    let files = [desk.input("a", "x")];
+    let config = desk.path("unwedge.toml").display().to_string();
+    fs::write(&config, "[jobs]\nsweep = \"1s\"\n").unwrap();
+    // one that begins beside another says so
+    let script = desk.script(&format!(
+        "for pid in $(cat {0}); do grep -qs '^State:.[^XZ]' /proc/$pid/status && echo $pid >>{1}; done; echo $$ >>{0}; test -e {2} || while :; do sleep 1; done; cp $1 $2",
+        desk.path("pids").display(),
+        desk.path("beside").display(),
+        desk.path("go").display()
+    ));
+    fs::write(desk.path("pids"), "").unwrap();
+    let words = [script.as_str(), "{input}", "{output}"];
+    let mut own = desk.spawn(&["--config", &config, "--output", "out/{name}"], &files, &words);
+    let pids = || fs::read_to_string(desk.path("pids")).unwrap();
+    await_that("it runs", || pids().lines().count() == 1);
+    fs::write(desk.path("go"), "").unwrap();
+    let runner = children(i32::try_from(own.0.id()).unwrap())[0];
+    let helper = children(runner)[0];
+    // neither has time to end what it has started
+    kill(helper, Signal::STOP);
+    kill(runner, Signal::KILL);
+    kill(helper, Signal::KILL);
+    await_within(Duration::from_secs(90), "it is done", || own.0.try_wait().unwrap().is_some());
+    assert_eq!(own.0.wait().unwrap().code(), Some(0));
+    assert_eq!(pids().lines().count(), 2, "it was begun again");
+    assert!(!desk.path("beside").exists(), "beside what was left of it");
+    assert_eq!(db.rows("SELECT state, rescues FROM unwedge_jobs"), [["done", "1"]]);
 }
 
 #[test]

@@ -220,7 +220,7 @@ fn round(
         let seen = store.workers()?;
         let over = over_rounds(&mut heard, &seen, &now_, lease);
         let fates: Vec<(Seen, Fate)> =
-            seen.into_iter().map(|it| (it.clone(), witness::fate(&it.id))).collect();
+            seen.into_iter().map(|it| (it.clone(), witness::fate_on(&it.host, &it.id))).collect();
         let gone = leases::gone(&over, &fates);
         let names: Vec<String> = gone.iter().map(|it: &Seen| it.id.clone()).collect();
         let back = store.bury(&gone, rescues)?;

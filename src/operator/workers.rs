@@ -395,7 +395,7 @@ pub fn cleanup(settings: &Settings, dry_run: bool, at: &cli::QueueAt) -> Result<
     let stale = asking.queue().terms.worker_stale;
     let seen = asking.ask(Store::workers)?;
     let (gone, left): (Vec<Seen>, Vec<Seen>) =
-        seen.into_iter().partition(|it| witness::fate(&it.id) == Fate::Gone);
+        seen.into_iter().partition(|it| witness::fate_on(&it.host, &it.id) == Fate::Gone);
     let silent: Vec<String> = left
         .iter()
         .filter(|it| Duration::from_millis(it.silent_ms) >= stale)

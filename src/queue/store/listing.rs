@@ -299,7 +299,7 @@ impl Worker {
     /// How it stands, by its word and by what is seen of its process here.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let seen = match witness::fate(&self.id) {
+        let seen = match witness::fate_on(&self.host, &self.id) {
             Fate::Gone => Seen::Gone,
             Fate::Ending | Fate::Unknown if witness::is_of_here(&self.id) => Seen::There,
             Fate::Ending | Fate::Unknown => Seen::NotSeen,

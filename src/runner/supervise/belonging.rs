@@ -24,6 +24,7 @@ use crate::queue::store::listing::Job;
 use crate::queue::store::{Beat, Ending, Heard, Lack, Load, NewWorker, Registered, TypeMark};
 use crate::report::runner::Standing;
 use crate::runner::engines::Look;
+use crate::runner::left;
 use crate::runner::room::{Place, Places, Room, Want};
 use crate::runner::tree;
 use crate::sys::clock::boottime;
@@ -572,15 +573,19 @@ impl Runner {
         let over = self.leases.look(&others, now, patience);
         // of a process of this very host it is known, and need not be waited for
         let fates: Vec<(Seen, Fate)> =
-            others.into_iter().map(|it| (it.clone(), witness::fate(&it.id))).collect();
+            others.into_iter().map(|it| (it.clone(), witness::fate_on(&it.host, &it.id))).collect();
         // whoever takes its jobs now would begin them beside what is still at them
-        if fates.iter().any(|(_, fate)| *fate == Fate::Ending) {
+        let ending = fates.iter().filter(|(_, fate)| *fate == Fate::Ending);
+        let ending: Vec<String> = ending.map(|(it, _)| it.id.clone()).collect();
+        if ending.is_empty() {
+            self.ending_since = None;
+        } else {
             let since = *self.ending_since.get_or_insert(now);
             if now < since + SOON_FOR {
                 self.sweep_due = now + Duration::from_millis(250);
+            } else {
+                left::end(ending);
             }
-        } else {
-            self.ending_since = None;
         }
         let gone = leases::gone(&over, &fates);
         let ids: Vec<String> = gone.iter().map(|it| it.id.clone()).collect();
