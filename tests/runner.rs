@@ -903,6 +903,20 @@ host_test! {
 }
 
 host_test! {
+    fn a_sign_of_life_and_a_look_at_room_leave_one_child_each_on_storage_that_hangs(host) {
+        // nobody watches that storage
+        let far = "output = \"/srv/storagebox/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n";
+        furnish(&host, &[("near", &script("", "cp $1 $2")), ("far", far)], "sign_path = \"/srv/storagebox/sign\"");
+        host.ok("chmod 777 /srv/remote; kill -STOP $(server_pid); systemctl start unwedge-runner
+                 echo x >/srv/in/a; unwedge jobs submit --wait near /srv/in/a");
+        // each has been asked for several times by then
+        host.ok("sleep 45; test $(pgrep -c '^ua[0-9a-f]{12}$') = 2; kill -CONT $(server_pid)");
+        host.until_within(Duration::from_secs(130), "grep -q schema /srv/remote/sign");
+        host.until("(! pgrep '^ua[0-9a-f]{12}$')");
+    }
+}
+
+host_test! {
     fn a_job_that_needs_a_sign_of_life_waits_while_there_is_none_and_its_age_is_told(host) {
         furnish(&host, &[("t", &script("needs = [\"heartbeat:scan\"]", "cp $1 $2")), ("u", &script("", "cp $1 $2"))], "poll = \"200ms\"");
         configure(&host, "poll = \"200ms\"", "[[heartbeat]]\nname = \"scan\"\npath = \"/srv/heart\"\nmax_age = \"1h\"\n");

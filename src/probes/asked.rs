@@ -20,18 +20,38 @@ pub struct Asked(io::Result<Spawned>);
 
 /// Starts one that asks what `verb` stands for of a path.
 pub fn ask(verb: &str, path: &Path) -> Asked {
-    Asked(Spawned::start(&[OsString::from(verb), path.as_os_str().to_owned()]))
+    send(verb, path, None)
+}
+
+fn send(verb: &str, path: &Path, with: Option<&str>) -> Asked {
+    let words = [Some(OsStr::new(verb)), Some(path.as_os_str()), with.map(OsStr::new)];
+    let words: Vec<OsString> = words.into_iter().flatten().map(OsStr::to_owned).collect();
+    Asked(Spawned::start(&words))
 }
 
 /// The same, unless one that this program has sent with this very question has waited for long.
 pub fn ask_alone(verb: &str, path: &Path) -> Asked {
+    send_alone(verb, path, None)
+}
+
+fn send_alone(verb: &str, path: &Path, with: Option<&str>) -> Asked {
     /// A younger one is at work, or about to end.
     const LONG: Duration = Duration::from_secs(5);
     let before = witness::oldest_called(&name_of(verb, path));
     if before.is_some_and(|start| boottime().saturating_sub(start) >= LONG) {
         return Asked(Err(io::Error::other("one that asked before still has no answer")));
     }
-    ask(verb, path)
+    send(verb, path, with)
+}
+
+/// Has a child do something at a path with a text, another one each time, within `limit`; none is sent while one before waits
+/// for that path, whatever its text was.
+///
+/// # Errors
+/// The refusal, or that there is no answer.
+pub fn tell_alone(verb: &str, path: &Path, text: &str, limit: Duration) -> Result<(), String> {
+    let asked = send_alone(verb, path, Some(text));
+    asked.answer::<Result<(), String>>(Deadline::after(limit), limit, "no answer")?
 }
 
 /// Asks alone, and takes an answer that may be a refusal, within `limit`.
@@ -96,14 +116,27 @@ pub fn run_if_asked<T: Serialize>(
     look: impl FnOnce(&Path) -> T,
 ) -> Option<i32> {
     let [asked, path] = args else { return None };
-    if asked != OsStr::new(verb) {
-        return None;
-    }
+    (asked == OsStr::new(verb)).then(|| give(verb, path, || look(Path::new(path))))
+}
+
+/// The same for one that is given a text.
+pub fn run_if_told<T: Serialize>(
+    verb: &str,
+    args: &[OsString],
+    deed: impl FnOnce(&Path, &str) -> T,
+) -> Option<i32> {
+    let [asked, path, text] = args else { return None };
+    let told = || deed(Path::new(path), &text.to_string_lossy());
+    (asked == OsStr::new(verb)).then(|| give(verb, path, told))
+}
+
+/// Gives an answer under the name of its question; the exit code.
+fn give<T: Serialize>(verb: &str, path: &OsStr, answer: impl FnOnce() -> T) -> i32 {
     if let Ok(name) = CString::new(name_of(verb, Path::new(path))) {
         let _ = rustix::thread::set_name(&name);
     }
-    let written = serde_json::to_vec(&look(Path::new(path)))
+    let written = serde_json::to_vec(&answer())
         .map_err(io::Error::from)
         .and_then(|answer| io::stdout().write_all(&answer));
-    Some(i32::from(written.is_err()))
+    i32::from(written.is_err())
 }

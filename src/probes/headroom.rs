@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::asked::{self, Asked, ask};
+use super::asked::{self, Asked, ask, ask_alone};
 use super::mountinfo::Dev;
 use crate::sys::clock::Deadline;
 use crate::sys::place;
@@ -79,12 +79,12 @@ pub fn look(paths: &[(PathBuf, Dev)], limit: Duration) -> BTreeMap<PathBuf, Head
     paths.iter().map(|(path, dev)| (path.clone(), of(dev))).collect()
 }
 
-/// Looks at a directory for results. Returns within `limit`.
+/// Looks at a directory for results, unless a look before has not come to its end. Returns within `limit`.
 ///
 /// # Errors
 /// There is no answer.
 pub fn place(path: &Path, limit: Duration) -> Result<Place, String> {
-    ask(PLACE, path).answer(Deadline::after(limit), limit, "no answer")
+    ask_alone(PLACE, path).answer(Deadline::after(limit), limit, "no answer")
 }
 
 /// When these arguments are for such a child: does its work, and says how the process should end.

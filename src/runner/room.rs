@@ -19,7 +19,7 @@ use crate::sys::text;
 const EVERY: Duration = Duration::from_secs(10);
 /// How long one answer may take.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The longest wait after no answer: each may have left a child behind.
+/// The longest wait after no answer.
 const AGAIN_MAX: Duration = Duration::from_secs(600);
 
 /// Room that must be left.

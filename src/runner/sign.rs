@@ -3,20 +3,20 @@
 //! writes it; an object has the limits of its bucket.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::supervise::say;
 use crate::act::store::{self, Durability};
 use crate::config::Settings;
 use crate::config::jobs::Sign;
 use crate::probes::asked;
-use crate::probes::records::path_text;
 use crate::probes::{bucket, witness};
 use crate::report::runner::Standing;
+use crate::sys::again::Again;
 use crate::sys::clock::{boottime, utc_now};
 
 /// The word that makes this program such a child.
@@ -40,14 +40,6 @@ struct Written<'a> {
     queue: bool,
 }
 
-/// What a child is told.
-#[derive(Debug, Serialize, Deserialize)]
-struct Told {
-    #[serde(with = "path_text")]
-    path: PathBuf,
-    text: String,
-}
-
 /// Gives it, in a thread of its own, for as long as it is told how the runner stands.
 #[must_use]
 pub fn give(settings: &Settings) -> Option<Sender<Standing>> {
@@ -65,14 +57,18 @@ pub fn give(settings: &Settings) -> Option<Sender<Standing>> {
 
 fn follow(settings: &Settings, sign: &Sign, told: &Receiver<Standing>) {
     let mut due = Duration::ZERO;
+    let mut again = Again::new(EVERY / 4, EVERY * 2);
     let mut said = None;
     while let Ok(standing) = told.recv() {
         if boottime() < due {
             continue;
         }
         let done = put(settings, sign, &standing);
-        // one that failed is given anew soon
-        due = boottime() + if done.is_ok() { EVERY } else { EVERY / 4 };
+        // one that failed is given anew soon, and less often the longer that lasts
+        due = boottime() + if done.is_ok() { EVERY } else { again.wait() };
+        if done.is_ok() {
+            again.is_well();
+        }
         let wrong = done.err();
         if said != wrong {
             match &wrong {
@@ -101,9 +97,7 @@ fn put(settings: &Settings, sign: &Sign, standing: &Standing) -> Result<(), Stri
     match sign {
         Sign::File(path) => {
             let path = PathBuf::from(path.display().to_string().replace("{host}", &host));
-            let told = Told { path, text };
-            let word = serde_json::to_string(&told).map_err(|error| error.to_string())?;
-            asked::within(WRITE, Path::new(&word), LIMIT)
+            asked::tell_alone(WRITE, &path, &text, LIMIT)
         }
         Sign::Object { bucket: name, key } => {
             let client = bucket::client(&settings.bucket, name)?;
@@ -116,10 +110,8 @@ fn put(settings: &Settings, sign: &Sign, standing: &Standing) -> Result<(), Stri
 /// When these arguments are for such a child: does its work, and says how the process should end.
 #[must_use]
 pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
-    asked::run_if_asked(WRITE, args, |word| {
-        let told: Told = serde_json::from_str(&word.to_string_lossy())
-            .map_err(|error| format!("what it is told: {error}"))?;
-        store::replace(&told.path, told.text.as_bytes(), Durability::Fleeting)
+    asked::run_if_told(WRITE, args, |path, text| {
+        store::replace(path, text.as_bytes(), Durability::Fleeting)
             .map_err(|error| format!("{error:#}"))
     })
 }
