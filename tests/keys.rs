@@ -428,6 +428,36 @@ fn what_waits_to_be_begun_goes_back_when_its_type_is_another_or_its_lane_is_clos
     assert_eq!(desk.db.rows(charged), [["0"]]);
 }
 
+#[test]
+fn storage_that_is_watched_since_a_job_was_put_in_keeps_it_back_as_well() {
+    let test = "keys::storage_that_is_watched_since_a_job_was_put_in_keeps_it_back_as_well";
+    let kind =
+        "output = \"OUT/{name}\"\n[[tier]]\nargv = [\"/bin/cp\", \"{input}\", \"{output}\"]\n";
+    let Some(desk) = Desk::new(test, kind, "") else { return };
+    desk.submit("a");
+    assert_eq!(desk.row("needs"), ["[]"]);
+    let root = desk.dir.path();
+    let watched = root.join("in").display().to_string();
+    let config = root.join("unwedge.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let mount = format!("[[mount]]\npath = \"{watched}\"\nfstype = \"fuse.faultfs\"\n");
+    fs::write(&config, text + &mount).unwrap();
+    let work = |is_open: bool| {
+        let now = unwedge::sys::clock::Now::take().unwrap();
+        let entry = serde_json::json!({ "verdict": "live", "open": is_open });
+        let gate = serde_json::json!({ "schema": 1, "at": now.stamp(), "paths": { watched.as_str(): entry } });
+        fs::write(root.join("run/storage.json"), gate.to_string()).unwrap();
+        let said = desk.work();
+        (said, desk.row("state, failures, infra_errors, rescues"))
+    };
+    let (said, row) = work(false);
+    assert_eq!(row, ["pending", "0", "0", "0"], "{said}");
+    assert!(said.contains(&format!("{watched} is not open on this host")), "{said}");
+    assert!(!root.join("out/a").exists());
+    let (said, row) = work(true);
+    assert_eq!(row, ["done", "0", "0", "0"], "{said}");
+}
+
 /// A runner as a service, which does not outlive its test.
 struct Runner(Child);
 
@@ -496,6 +526,30 @@ fn a_runner_that_hears_nothing_looks_as_often_as_said() {
     // it would take it: whoever is told to read its types anew looks at once
     seldom.1.tell(Signal::HUP);
     until("it is done", || seldom.0.is_done());
+}
+
+#[test]
+fn what_runs_is_ended_when_its_time_is_over_though_the_queue_is_mute() {
+    let test = "keys::what_runs_is_ended_when_its_time_is_over_though_the_queue_is_mute";
+    let Some(database) = pooler::database(test) else { return };
+    let pooler = Pooler::new(&database, "transaction");
+    let db = Db::of(database);
+    db.open();
+    let kind = "[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"trap 'echo >OUT/.ended; exit 1' TERM; echo >OUT/.begun; while :; do sleep 0.1; done\"]\n";
+    let desk = Desk::of(db, &pooler.url, kind, "timeout = \"40s\"\n", "drain = \"1s\"\n");
+    desk.submit("a");
+    let runner = Runner::of(&desk);
+    let there = |name: &str| desk.dir.path().join("out").join(name).exists();
+    until("it runs", || there(".begun"));
+    let beats = || desk.db.rows("SELECT beats FROM unwedge_workers");
+    let before = beats();
+    until("it has said so", || beats() != before);
+    // until the next time nothing is asked
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    pooler.tell(Signal::STOP);
+    runner.tell(Signal::TERM);
+    await_within(std::time::Duration::from_secs(20), "it is ended", || there(".ended"));
+    pooler.tell(Signal::CONT);
 }
 
 #[test]

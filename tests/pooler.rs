@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use unwedge::config::queue::Queue;
 use unwedge::probes::jobs::{QueueLook, State};
 use unwedge::queue;
@@ -69,6 +70,11 @@ impl Pooler {
         }
         let url = format!("postgres://any@{}:6432/{name}", at.to_string().replace('/', "%2F"));
         Self { process, _dir: dir, url }
+    }
+
+    /// Stopped, it says nothing, and nobody is told so.
+    pub fn tell(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
     /// What whoever listens through it is told first.

@@ -100,6 +100,11 @@ impl Link {
         self.away.as_ref().map_or(Duration::ZERO, |it| it.until)
     }
 
+    /// An answer is waited for no longer than this from now on.
+    pub fn hurry(&mut self, limit: Duration) {
+        self.queue.timeout = self.queue.timeout.min(limit);
+    }
+
     /// Whether jobs are at work.
     pub fn holds(&mut self, holds: bool) {
         self.holds = holds;
@@ -120,5 +125,26 @@ impl Link {
         let until = boottime() + self.again.wait_up_to(most);
         self.away = Some(Away { until, why: why.clone() });
         why
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::clock::pause;
+
+    #[test]
+    fn whoever_is_in_a_hurry_waits_less_for_a_queue_that_is_mute() {
+        let mute = |_: &Queue| {
+            pause(Duration::from_secs(60));
+            Err(Fault::new("it was not mute"))
+        };
+        let mut link = Link::by(mute, Queue::at("sqlite:///q.db", Duration::from_secs(50)));
+        link.hurry(Duration::from_millis(20));
+        link.hurry(Duration::from_secs(40));
+        let before = boottime();
+        let Fault(why) = link.ask(Store::name).unwrap_err();
+        assert!(why.contains("no answer within"), "{why}");
+        assert!(boottime().saturating_sub(before) < Duration::from_secs(20));
     }
 }

@@ -34,6 +34,7 @@ use crate::decide::leases::Leases;
 use crate::decide::rest::Rest;
 use crate::probes::ability::{Ability, Looks};
 use crate::probes::engine::Ground;
+use crate::probes::gate::Watch;
 use crate::probes::motion::Motion;
 use crate::probes::records::path_text;
 use crate::probes::witness;
@@ -89,6 +90,9 @@ pub fn as_told() -> i32 {
 
 /// How long what came of a job of a type that is taken many at a time waits for others.
 const TOGETHER: Duration = Duration::from_millis(50);
+
+/// How long an answer is waited for once what runs is to end.
+const HURRY: Duration = Duration::from_secs(2);
 
 /// The exit code of one that the queue knows no more.
 pub const LOST: i32 = 3;
@@ -182,6 +186,8 @@ struct Runner {
     hands_made: u64,
     /// When what came of jobs is handed in at the latest.
     hand_in_due: Duration,
+    /// What is watched on this host, as it was looked for in this turn.
+    watch: Option<Watch>,
     outbox: Outbox,
     /// Whether something is about to be handed in that may close the lane of what waits to be begun.
     asks_for_lane: bool,
@@ -305,6 +311,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         hands: Vec::new(),
         hands_made: 0,
         hand_in_due: Duration::MAX,
+        watch: None,
         asks_for_lane: false,
         stuck: BTreeMap::new(),
         clearing: BTreeMap::new(),
@@ -394,13 +401,19 @@ impl Runner {
     fn work(&mut self) -> Result<End, Fault> {
         loop {
             let now = boottime();
+            self.watch = None;
             self.ping(now);
             if let Some(why) = self.link.broken().cloned() {
                 // nothing that ends can be written down any more
                 self.end_all();
                 return Err(why);
             }
-            if self.tools_due <= now {
+            if self.stopping.is_some_and(|since| since <= now) {
+                // before anything is asked: what runs has no more time, whether the queue answers or not
+                self.stop_running(true, now);
+                self.link.hurry(HURRY);
+            }
+            if self.tools_due <= now && self.stopping.is_none() {
                 self.look_for_tools(now);
             }
             if self.entered.is_none() {
@@ -479,9 +492,6 @@ impl Runner {
             self.leave();
             return Some(self.too_old.take().map_or(End::Asked, End::TooOld));
         }
-        if now >= since {
-            self.stop_running(true, now);
-        }
         None
     }
 
@@ -513,7 +523,10 @@ impl Runner {
         } else if self.entered.is_some() {
             due = due.min(self.poll_due.max(self.not_before));
         }
-        due = due.min(self.tools_due).min(self.retype_due);
+        due = due.min(self.retype_due);
+        if self.stopping.is_none() {
+            due = due.min(self.tools_due);
+        }
         if !self.outbox.is_empty() {
             due = due.min(self.link.due().max(self.hand_in_due));
         }
@@ -592,7 +605,10 @@ impl Runner {
             manager.tell("STOPPING=1");
         }
         self.give_back(|_, _| true);
-        self.stopping = Some(boottime() + self.setup.numbers.drain);
+        let drain = self.setup.numbers.drain;
+        self.stopping = Some(boottime() + drain);
+        // a queue that is mute does not keep it from ending what runs
+        self.link.hurry(HURRY.max(drain / 10));
         self.beat_due = self.beat_due.min(boottime());
     }
 

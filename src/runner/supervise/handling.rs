@@ -15,7 +15,7 @@ use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
 use crate::decide::rest::{self, News, Rest};
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
-use crate::probes::gate::Keys;
+use crate::probes::gate::{Keys, Watch};
 use crate::queue::Fault;
 use crate::queue::store::{Ask, Claimed, Ending};
 use crate::runner::container;
@@ -200,7 +200,7 @@ impl Runner {
             let report = Report::given_up();
             return self.end(claimed, kind, report, None);
         }
-        if let Some(closed) = self.closed_here(kind, &input, output.as_deref(), &open) {
+        if let Some(closed) = self.closed_here(&input, output.as_deref(), &open) {
             let why = format!("{closed} is not open on this host");
             return self.end(claimed, kind, Report::not_begun(&why), None);
         }
@@ -265,21 +265,29 @@ impl Runner {
         }
     }
 
-    /// The storage of this host that a job whose type fetches or delivers would touch, and that is not open: a host
-    /// without it does the job by those.
+    /// The storage of this host that a job would touch, and that is not open. What it needs was found out where it was put in: on
+    /// a host that does not watch that, or before this one did, or for one without it, which does the job by what its type fetches
+    /// and delivers.
     fn closed_here(
-        &self,
-        kind: &JobType,
+        &mut self,
         input: &Path,
         output: Option<&Path>,
         open: &[String],
     ) -> Option<String> {
-        if kind.fetch.is_none() && kind.deliver.is_none() {
-            return None;
+        let is_here = |it: &&Path| Address::of(it).is_none();
+        let output = output.filter(is_here);
+        let paths: Vec<&Path> = Some(input).filter(is_here).into_iter().chain(output).collect();
+        let watch = self.watch();
+        let mut needs = watch.needs_of(&paths);
+        if !needs.is_empty() {
+            needs.extend(output.and_then(|it| watch.room_of(it)));
         }
-        let paths: Vec<&Path> = [Some(input), output].into_iter().flatten().collect();
-        let needs = self.setup.watch().needs_of(&paths);
         needs.into_iter().find(|need| !open.contains(need))
+    }
+
+    /// What is watched here. Where directories lead is looked for once in a turn, however many jobs begin in it.
+    fn watch(&mut self) -> &Watch {
+        self.watch.get_or_insert_with(|| self.setup.watch())
     }
 
     /// Gives a job to a helper that waits, or to a new one.
@@ -420,10 +428,13 @@ impl Runner {
     /// Asks for every result that waits for it.
     pub(super) fn place_ready(&mut self) {
         let ready = self.running.iter().filter_map(|(token, it)| Some((*token, it.ready?)));
-        for (token, mark) in ready.collect::<Vec<_>>() {
-            if self.link.due() <= boottime() {
-                self.place(token, mark);
+        for (nth, (token, mark)) in ready.collect::<Vec<_>>().into_iter().enumerate() {
+            let now = boottime();
+            // of a queue that is slow the others are asked in the next turn: what is at work has its beat in time
+            if self.link.due() > now || (nth > 0 && self.beat_due <= now) {
+                return;
             }
+            self.place(token, mark);
         }
     }
 
