@@ -1821,6 +1821,36 @@ fn jobs_are_left_to_better_workers_for_a_while() {
     }
 }
 
+#[test]
+fn a_job_is_left_to_nobody_where_nobody_has_the_first_tool() {
+    for db in Db::both("a_job_is_left_to_nobody_where_nobody_has_the_first_tool") {
+        let mut store = db.open();
+        store.submit(&["1", "2", "3", "4"].map(job)).unwrap();
+        let comes = |store: &mut Store, id: &str, digest: &str, uses: &str| {
+            let mut it = new_worker(id, digest);
+            it.types.values_mut().for_each(|mark| uses.clone_into(&mut mark.uses));
+            assert_eq!(store.register(&it).unwrap(), Registered::Entered);
+            store.adopt(id).unwrap();
+        };
+        let taken = |store: &mut Store| -> Vec<String> {
+            let ask = Ask { aged_ms: 120_000, ..ask("w", &[], 1) };
+            store.claim(&ask).unwrap().into_iter().map(|it| it.key).collect()
+        };
+        comes(&mut store, "w", "d", "second");
+        assert_eq!(taken(&mut store), ["1"]);
+        // whoever knows the type otherwise takes none of it
+        comes(&mut store, "x", "e", "first");
+        assert_eq!(taken(&mut store), ["2"]);
+        comes(&mut store, "v", "d", "first");
+        assert_eq!(taken(&mut store), [""; 0]);
+        store.leave("v").unwrap();
+        assert_eq!(taken(&mut store), ["3"]);
+        // a time that it waits for it waits for all the same
+        db.rows("UPDATE unwedge_jobs SET not_before_ms = changed_ms + 60000 WHERE key = '4' RETURNING id");
+        assert_eq!(taken(&mut store), [""; 0]);
+    }
+}
+
 /// When what is quick is over.
 fn soon() -> Deadline {
     Deadline::after(std::time::Duration::from_secs(20))

@@ -296,14 +296,15 @@ fn nobody(case: &Case<'_>) -> Option<Why> {
     if until_ms <= case.now_ms {
         return None;
     }
-    let has_first = open.iter().any(|it| first.is_none() || it.first_tier == first);
-    if !has_first {
+    // also one that takes no work now: it may come back
+    let lives = || case.workers.iter().filter(|it| it.standing != Standing::Dead);
+    let has_first = |it: &WorkerCase<'_>| first.is_none() || it.first_tier == first;
+    let is_first_there = lives().any(|it| it.digest.is_some() && of_lane(it) && has_first(it));
+    if is_first_there && !open.iter().any(|it| has_first(it)) {
         return Some(Why::LeftToOthers { until_ms });
     }
     let is_near = |it: &WorkerCase<'_>| case.prefers.iter().all(|key| it.open.contains(key));
-    // also one that takes no work now: it may come back
-    let lives = case.workers.iter().filter(|it| it.standing != Standing::Dead);
-    let near = lives.filter(|it| it.digest.is_some() && is_near(it));
+    let near = lives().filter(|it| it.digest.is_some() && is_near(it));
     let hosts = sorted(near.map(|it| it.host.to_owned()));
     let is_left = !hosts.is_empty() && !open.iter().all(|it| is_near(it));
     is_left.then_some(Why::LeftToItsHost { hosts, until_ms })
@@ -456,8 +457,17 @@ mod tests {
         check(&at(1_000), &["waiting-its-turn"]);
         check(&at(1_001), &["cooling-down"]);
         let second = || WorkerCase { first_tier: Some("second"), ..worker("a") };
+        let stale = || WorkerCase { standing: Standing::Stale, ..worker("b") };
         for (created_ms, expected) in [(400, "waiting-its-turn"), (401, "left-to-others")] {
-            check(&Case { created_ms, ..waiting(vec![second()]) }, &[expected]);
+            check(&Case { created_ms, ..waiting(vec![second(), stale()]) }, &[expected]);
+        }
+        // to nobody, where nobody has the first tool
+        for other in [
+            WorkerCase { standing: Standing::Dead, ..worker("b") },
+            WorkerCase { digest: None, first_tier: None, lacks: Some("/bin/x"), ..worker("b") },
+            WorkerCase { digest: Some("e"), ..worker("b") },
+        ] {
+            check(&waiting(vec![second(), other]), &["waiting-its-turn"]);
         }
         check(&waiting(vec![second(), worker("b")]), &["waiting-its-turn"]);
         let prefers = ["host:a".to_owned()];

@@ -36,7 +36,7 @@ pub struct Ask<'a> {
     pub kind: &'a str,
     /// As which the worker knows that type.
     pub digest: &'a str,
-    /// Only jobs that have been there for so long, milliseconds: others may do them better.
+    /// Only jobs that have been there for so long, milliseconds, where others do them better.
     pub aged_ms: u64,
     /// How long a job is left to another worker that has its paths, milliseconds.
     pub leave_ms: u64,
@@ -217,7 +217,7 @@ fn claim(
     const OF_ONE: &str = "
         SELECT * FROM (SELECT {row} AS place, priority, not_before_ms, id FROM unwedge_jobs {by:unwedge_jobs_ready}
             WHERE type = $1 AND state IN ('pending', 'retryable') AND {mark} = MARK
-                AND (not_before_ms <= {now} - $5 OR changed_ms > {now} + STEP) AND (created_ms <= {now} - $5 OR created_ms > {now} + STEP)
+                AND (not_before_ms <= {now} - AGED OR changed_ms > {now} + STEP) AND (created_ms <= {now} - AGED OR created_ms > {now} + STEP)
                 AND CALM AND HOME
                 AND EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = $2 AND w.state <> 'dead')
                 AND NOT EXISTS (SELECT 1 FROM unwedge_lanes l WHERE l.type = $1 AND (l.digest <> $4 OR CLOSED))
@@ -226,6 +226,10 @@ fn claim(
     const ELSEWHERE: &str = "
         ((not_before_ms <= {now} - $6 AND (created_ms <= {now} - $6 OR created_ms > {now} + STEP)) OR NOT EXISTS (SELECT 1 FROM unwedge_workers n
             WHERE n.state <> 'dead' AND n.types->$1 IS NOT NULL AND {all:PREFERS:n.open}))";
+    /// They are left to whoever would begin with the first tier of their type, if there is one.
+    const AGED: &str = "
+        (CASE WHEN EXISTS (SELECT 1 FROM unwedge_workers t WHERE t.state <> 'dead' AND t.types->$1->>'digest' = $4
+            AND t.types->$1->>'uses' = t.types->$1->>'first_tier') THEN CAST($5 AS BIGINT) ELSE 0 END)";
     const CLAIM: &str = "
         WITH free AS MATERIALIZED (FREE)
         UPDATE unwedge_jobs SET state = 'running', worker = $2, tries = tries + 1, started_ms = {now}, changed_ms = {now}, progress = NULL
@@ -245,6 +249,7 @@ fn claim(
         params.push(Param::Text(text));
         format!("${}", params.len())
     };
+    let aged = if ask.aged_ms == 0 { "$5" } else { AGED };
     let calm = if ask.is_calm { "rescues = 0" } else { "true" };
     let of_each = demands.iter().enumerate().map(|(nth, demand)| {
         let home = if demand.is_at_home(ask.open) {
@@ -257,6 +262,7 @@ fn claim(
             .replace("MARK", &param(demand.mark.clone()))
             .replace("HOME", &home)
             .replace("CALM", calm)
+            .replace("AGED", aged)
             .replace("STEP", &CLOCK_STEP_MS.to_string())
             .replace("CLOSED", closed)
             .replace("DEMAND", &format!("demand{nth}"))
