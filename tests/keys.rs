@@ -429,6 +429,22 @@ fn what_waits_to_be_begun_goes_back_when_its_type_is_another_or_its_lane_is_clos
 }
 
 #[test]
+fn what_lost_its_worker_once_is_taken_though_many_others_wait() {
+    let test = "keys::what_lost_its_worker_once_is_taken_though_many_others_wait";
+    let kind = "batch = 12\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"echo $0 >>OUT/.order\", \"{name}\"]\n";
+    let Some(desk) = Desk::new(test, kind, "") else { return };
+    for nth in 1..=50 {
+        desk.submit(&nth.to_string());
+    }
+    desk.db
+        .rows("UPDATE unwedge_jobs SET rescues = 1, state = 'retryable' WHERE id = 1 RETURNING id");
+    desk.work();
+    let order = fs::read_to_string(desk.dir.path().join("out/.order")).unwrap();
+    let place = order.lines().position(|it| it == "1");
+    assert!(order.lines().count() == 50 && place.is_some_and(|it| it < 30), "{order}");
+}
+
+#[test]
 fn storage_that_is_watched_since_a_job_was_put_in_keeps_it_back_as_well() {
     let test = "keys::storage_that_is_watched_since_a_job_was_put_in_keeps_it_back_as_well";
     let kind =

@@ -12,6 +12,7 @@ use crate::config::bucket::SCHEME;
 use crate::config::job_type::{Errand, JobType};
 use crate::decide::at_work::{self, Seen, Stall};
 use crate::decide::attempts::Class;
+use crate::probes::load;
 use crate::probes::motion::Motion;
 use crate::queue::store::Claimed;
 use crate::sys::clock::boottime;
@@ -122,6 +123,8 @@ pub struct Running {
     pub is_killed: bool,
     /// Its result, where that waits for the queue's word.
     pub ready: Option<Mark>,
+    /// How many processes the kernel had killed for memory when it was begun, as far as that was known.
+    killed_before: Option<u64>,
 }
 
 impl Running {
@@ -133,6 +136,7 @@ impl Running {
         hand: Hand,
         cgroup: Option<Cgroup>,
         grace: Duration,
+        killed_before: Option<u64>,
     ) -> Self {
         Self {
             kill_at: boottime() + longest(&claimed, &kind, grace),
@@ -148,6 +152,7 @@ impl Running {
             is_stopped: false,
             is_killed: false,
             ready: None,
+            killed_before,
         }
     }
 
@@ -226,20 +231,30 @@ impl Running {
 
     /// What is known of one whose helper ended without a word.
     fn without_report(&self) -> Report {
-        let failed = |class, message: &str| Report {
-            class: Some(class),
-            message: Some(message.to_owned()),
-            ..Report::default()
-        };
-        match (self.is_stopped, self.is_killed) {
-            (true, _) => Report::given_up(),
-            (false, true) => failed(
-                Class::Infrastructure,
-                "it did not end with its time: its storage gave no answer",
-            ),
-            (false, false) => failed(Class::Crashed, "its helper was killed"),
-        }
+        let own = self.cgroup.as_ref().map_or(0, Cgroup::out_of_memory);
+        let ran_out = ran_out(self.killed_before, load::out_of_memory(), own);
+        ended_without_word(self.is_stopped, self.is_killed, ran_out)
     }
+}
+
+fn ended_without_word(is_stopped: bool, is_killed: bool, ran_out: bool) -> Report {
+    match (is_stopped, is_killed, ran_out) {
+        (true, _, _) => Report::given_up(),
+        (false, true, _) => Report::failed(
+            Class::Infrastructure,
+            "it did not end with its time: its storage gave no answer",
+        ),
+        (false, false, true) => Report::failed(
+            Class::Infrastructure,
+            "this host ran out of memory; its helper was killed",
+        ),
+        (false, false, false) => Report::failed(Class::Crashed, "its helper was killed"),
+    }
+}
+
+/// Whether the kernel has killed something for memory meanwhile, and not because the job itself wanted more than it may have.
+fn ran_out(before: Option<u64>, now: Option<u64>, own: u64) -> bool {
+    own == 0 && before.zip(now).is_some_and(|(before, now)| before < now)
 }
 
 fn over_at(kill_at: Duration, waits_for_word: bool) -> Duration {
@@ -278,6 +293,21 @@ mod tests {
     fn a_result_that_waits_for_a_queue_that_is_away_waits_for_ever() {
         let secs = Duration::from_secs;
         assert_eq!([over_at(secs(7), false), over_at(secs(7), true)], [secs(7), Duration::MAX]);
+    }
+
+    #[test]
+    fn a_helper_that_was_killed_for_the_memory_of_its_host_is_no_fault_of_its_job() {
+        for (before, now, own, class) in [
+            (Some(3), Some(4), 0, Class::Infrastructure),
+            (Some(3), Some(3), 0, Class::Crashed),
+            // it had less than it wanted by its own type
+            (Some(3), Some(4), 1, Class::Crashed),
+            (None, Some(4), 0, Class::Crashed),
+        ] {
+            let report = ended_without_word(false, false, ran_out(before, now, own));
+            assert_eq!(report.class, Some(class), "{before:?} {now:?} {own}");
+        }
+        assert!(ended_without_word(true, false, true).is_given_up);
     }
 
     #[test]

@@ -180,6 +180,10 @@ struct Runner {
     running: BTreeMap<Token, Running>,
     /// What was handed out and is not begun yet.
     claimed: VecDeque<(Rc<JobType>, Claimed)>,
+    /// Types of which jobs that no worker was lost with come first the next time.
+    calm_first: BTreeSet<String>,
+    /// When it was last asked how many processes the kernel has killed for memory, and how many that were.
+    killed: (Duration, Option<u64>),
     /// Helpers that wait for a job.
     hands: Vec<Hand>,
     /// How many helpers there were.
@@ -308,6 +312,8 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         id,
         running: BTreeMap::new(),
         claimed: VecDeque::new(),
+        calm_first: BTreeSet::new(),
+        killed: (Duration::ZERO, None),
         hands: Vec::new(),
         hands_made: 0,
         hand_in_due: Duration::MAX,

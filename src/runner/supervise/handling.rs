@@ -16,8 +16,9 @@ use crate::decide::rest::{self, News, Rest};
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
 use crate::probes::gate::{Keys, Watch};
+use crate::probes::load;
 use crate::queue::Fault;
-use crate::queue::store::{Ask, Claimed, Ending};
+use crate::queue::store::{Ask, Claimed, Ending, Store};
 use crate::runner::container;
 use crate::runner::hand::Hand;
 use crate::runner::log;
@@ -53,6 +54,39 @@ pub(super) struct Clearing {
     kind: Rc<JobType>,
     report: Report,
     begun: Begun,
+}
+
+/// How many jobs of a type are asked for.
+#[derive(Clone, Copy)]
+struct Count {
+    /// So many are taken together.
+    batch: u32,
+    /// So many can be begun.
+    free: u32,
+    /// Whether those that no worker was lost with come first.
+    is_calm_first: bool,
+}
+
+/// Asks for jobs of a type. What lost its worker may be what ended it: of such ones no more are taken than are begun, and
+/// nothing together with them.
+fn hand_out<'a>(
+    store: &mut Store,
+    ask: &dyn Fn(u32, bool) -> Ask<'a>,
+    Count { batch, free, is_calm_first }: Count,
+) -> Result<Vec<Claimed>, Fault> {
+    let mut claimed = Vec::new();
+    if batch > free && is_calm_first {
+        claimed = store.claim(&ask(batch, true))?;
+    }
+    if claimed.is_empty() {
+        claimed = store.claim(&ask(free, false))?;
+        // where there are fewer there are no others either
+        let are_more = batch > free && claimed.len() >= free as usize;
+        if are_more && !is_calm_first && claimed.iter().all(|it| it.rescues == 0) {
+            claimed.extend(store.claim(&ask(batch, true))?);
+        }
+    }
+    Ok(claimed)
 }
 
 impl Runner {
@@ -99,6 +133,11 @@ impl Runner {
             let batch = if rest.is_on_trial() { 1 } else { kind.batch };
             let free = u32::try_from(free).unwrap_or(u32::MAX);
             let digest = kind.digest();
+            // every second time they are not asked for alone, lest what lost its worker once waits for ever
+            let is_calm_first = batch <= free || self.calm_first.remove(&kind.name);
+            if !is_calm_first {
+                self.calm_first.insert(kind.name.clone());
+            }
             let claimed = self.link.ask(move |store| {
                 let aged_ms = millis(aged);
                 let ask = |most, is_calm| Ask {
@@ -112,11 +151,10 @@ impl Runner {
                     most,
                     is_calm,
                 };
-                // what lost its worker may be what ended it: of such ones no more are taken than are begun
-                let many = if batch > free { store.claim(&ask(batch, true))? } else { Vec::new() };
-                let ask = ask(free, false);
-                let claimed = if many.is_empty() { store.claim(&ask)? } else { many };
-                if claimed.is_empty() && is_probing { store.probe(&ask) } else { Ok(claimed) }
+                let count = Count { batch, free, is_calm_first };
+                let claimed = hand_out(store, &ask, count)?;
+                let is_tried = claimed.is_empty() && is_probing;
+                if is_tried { store.probe(&ask(free, false)) } else { Ok(claimed) }
             });
             match claimed {
                 Ok(claimed) => {
@@ -241,8 +279,9 @@ impl Runner {
         match self.give(&order) {
             Ok(hand) => {
                 let grace = self.setup.numbers.grace;
+                let killed = self.killed_for_memory();
                 let mut running =
-                    Running::new(claimed.clone(), Rc::clone(kind), hand, cgroup, grace);
+                    Running::new(claimed.clone(), Rc::clone(kind), hand, cgroup, grace, killed);
                 // what a daemon runs is none of our processes, and cannot be seen to move
                 running.pulse = ground.is_none_or(|it| it.start != Start::Daemon).then(Pulse::new);
                 self.running.insert(token, running);
@@ -252,6 +291,17 @@ impl Runner {
                 self.end(claimed, kind, report, None);
             }
         }
+    }
+
+    /// How many processes this host had killed for memory not long ago: to be read for each job it is too much.
+    fn killed_for_memory(&mut self) -> Option<u64> {
+        /// So long ago at most.
+        const KNOWN_FOR: Duration = Duration::from_secs(1);
+        let now = boottime();
+        if self.killed.0 + KNOWN_FOR <= now {
+            self.killed = (now, load::out_of_memory());
+        }
+        self.killed.1
     }
 
     /// None of a type is taken for a while, where a job of it could not be begun here at all, lest all that wait are taken and
@@ -312,11 +362,12 @@ impl Runner {
     /// A job is over; its helper is gone, or waits for the next.
     pub(super) fn over(&mut self, token: Token, goes_on: bool) {
         let Some(mut running) = self.running.remove(&token) else { return };
+        let is_without_word = running.report.is_none() && !running.is_stopped;
         let report = running.over();
         let report = self.blamed(&running, report);
         let report = self.doubted(&running.claimed, report);
         // what a helper that was killed has left is ours now
-        let is_lost = running.is_killed || report.class == Some(Class::Crashed);
+        let is_lost = is_without_word || running.is_killed || report.class == Some(Class::Crashed);
         if let Some(cgroup) = &running.cgroup {
             cgroup.end();
         }
