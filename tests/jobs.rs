@@ -413,6 +413,15 @@ fn who_is_gone_is_taken_out_and_who_gives_a_sign_of_life_is_never_touched() {
         let would = said_of("workers cleanup --dry-run", &gone);
         assert!(!would.contains(&own), "{would}");
         assert_eq!(db.rows("SELECT id FROM unwedge_jobs WHERE state = 'running'").len(), 2);
+        // a copy of this machine has the same boot, and other processes
+        let host = unwedge::probes::witness::host();
+        let is_of = |host: &str| {
+            db.rows(&format!("UPDATE unwedge_workers SET host = '{host}' RETURNING id"))
+        };
+        is_of("a-copy");
+        let would = desk.ok("workers cleanup --dry-run");
+        assert!(would.contains("none gone, would be taken out"), "{would}");
+        is_of(&host);
         said_of("workers cleanup", "1 jobs given back");
         assert_eq!(db.rows("SELECT worker FROM unwedge_jobs WHERE state = 'running'"), [[own]]);
     }

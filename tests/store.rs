@@ -157,9 +157,10 @@ pub fn worker(store: &mut Store, id: &str) {
 /// One that knows the type `t` by this digest.
 pub fn new_worker(id: &str, digest: &str) -> NewWorker {
     let text = |text: &str| text.to_owned();
+    let is_here = witness::is_of_here(id);
     NewWorker {
         id: text(id),
-        host: format!("host of {id}"),
+        host: if is_here { witness::host() } else { format!("host of {id}") },
         unit: None,
         version: text("0.5.0"),
         mode: text("direct"),

@@ -299,10 +299,15 @@ impl Worker {
     /// How it stands, by its word and by what is seen of its process here.
     #[must_use]
     pub fn standing(&self) -> Standing {
-        let seen = match witness::fate_on(&self.host, &self.id) {
-            Fate::Gone => Seen::Gone,
-            Fate::Ending | Fate::Unknown if witness::is_of_here(&self.id) => Seen::There,
-            Fate::Ending | Fate::Unknown => Seen::NotSeen,
+        let is_here = || self.host == witness::host() && witness::is_of_here(&self.id);
+        let seen = match self.state.as_str() {
+            // of whom nothing is asked any more: they may be many, and each look is at all processes
+            "dead" => Seen::NotSeen,
+            _ => match witness::fate_on(&self.host, &self.id) {
+                Fate::Gone => Seen::Gone,
+                Fate::Ending | Fate::Unknown if is_here() => Seen::There,
+                Fate::Ending | Fate::Unknown => Seen::NotSeen,
+            },
         };
         Standing::of(&self.state, Duration::from_millis(self.silent_ms), self.stale, seen)
     }
