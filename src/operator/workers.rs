@@ -161,7 +161,8 @@ fn wait_for_their_end(
 /// is taken out: it may have been the only one who would do that.
 fn still_there(asking: &mut Asking, names: &[String], rescues: u32) -> Result<Vec<String>> {
     let all = asking.ask(Store::workers)?.into_iter();
-    let is_gone = |it: &Seen| names.contains(&it.id) && witness::fate(&it.id) == Fate::Gone;
+    let is_gone =
+        |it: &Seen| names.contains(&it.id) && witness::fate_on(&it.host, &it.id) == Fate::Gone;
     let gone: Vec<Seen> = all.filter(is_gone).collect();
     if !gone.is_empty() {
         asking.ask(move |store| store.bury(&gone, rescues))?;
