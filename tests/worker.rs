@@ -161,6 +161,20 @@ host_test! {
 }
 
 host_test! {
+    fn a_stop_by_hand_is_known_however_much_is_said_of_other_units_afterwards(host) {
+        furnish(&host);
+        host.put("/etc/systemd/system/talker.service",
+            b"[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nExecStart=/bin/true\n", "644");
+        unit(&host, &format!("[Unit]\nPartOf=talker.service\n{ALONE}"));
+        host.ok("systemctl restart worker; systemctl stop worker
+                 for nth in {1..350}; do systemctl start talker; done; journalctl --sync");
+        let said = host.ok("journalctl -b -q -o cat _PID=1 UNIT=talker.service | wc -l");
+        assert!(said.parse::<u32>().unwrap() >= 1000, "{said} lines");
+        held(&host, &["worker-stopped-by-operator"], 1);
+    }
+}
+
+host_test! {
     fn masked_disabled_and_on_hold_are_wishes_that_do_not_lapse(host) {
         furnish(&host);
         configure(&host, "respect_stop = \"0s\"");

@@ -255,14 +255,24 @@ fn stopped(journalctl: &Path, name: &str, shown: &Shown, limit: Duration) -> Sto
     if last != Stopped::ByJob || shown.leaders.is_empty() {
         return last;
     }
-    let mut matches: Vec<String> =
-        [STARTED, STOPPING].into_iter().chain(DOWN).map(|id| format!("MESSAGE_ID={id}")).collect();
-    let leaders = shown.leaders.iter().map(|leader| leader.name.as_str());
-    matches.extend(leaders.chain([name]).map(|name| format!("UNIT={name}")));
-    match ask_journal(journalctl, LINES_MAX, matches, limit) {
-        Ok(said) if passed_on(&parse_lines(&said), name, &shown.leaders) => Stopped::Along,
+    match ask_who_led(journalctl, name, &shown.leaders, limit) {
+        Ok(said) if passed_on(&said, name, &shown.leaders) => Stopped::Along,
         Ok(_) | Err(()) => Stopped::ByJob,
     }
+}
+
+/// What the manager said of a unit's leaders as they came and went, and of the unit itself beside them.
+pub(super) fn ask_who_led(
+    journalctl: &Path,
+    name: &str,
+    leaders: &[Leader],
+    limit: Duration,
+) -> Result<Vec<Line>, ()> {
+    let mut matches: Vec<String> =
+        [STARTED, STOPPING].into_iter().chain(DOWN).map(|id| format!("MESSAGE_ID={id}")).collect();
+    let leaders = leaders.iter().map(|leader| leader.name.as_str());
+    matches.extend(leaders.chain([name]).map(|name| format!("UNIT={name}")));
+    Ok(parse_lines(&ask_journal(journalctl, LINES_MAX, matches, limit)?))
 }
 
 /// How far back the leaders are followed; a stop that lies further back counts as one by hand.
@@ -337,7 +347,7 @@ impl Line {
         self.message_id == STARTED && self.job_result.as_deref() == Some("done")
     }
 
-    fn is_down(&self) -> bool {
+    pub(super) fn is_down(&self) -> bool {
         DOWN.contains(&self.message_id.as_str())
     }
 

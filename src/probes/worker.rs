@@ -22,6 +22,9 @@ use crate::sys::{command, text};
 /// How long systemctl, journalctl and a `status` command may each take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
 
+/// The manager says how a unit ended right before it is down; what it said earlier is of another end.
+const END_IS_SAID_WITHIN: Duration = Duration::from_secs(2);
+
 /// The properties asked for; [`parse`] knows these names.
 const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,UnitFileState,MainPID,NRestarts,\
                           ActiveEnterTimestampMonotonic,InactiveEnterTimestampMonotonic,\
@@ -235,16 +238,24 @@ fn of_unit(settings: &Settings, worker: &Worker, unit: &str) -> WorkerLook {
     if !matches!(look.state, State::Inactive | State::Failed(_)) {
         return look;
     }
-    let mut matches: Vec<String> = vec![format!("UNIT={unit}")];
-    matches.extend(leaders.iter().map(|leader| format!("UNIT={}", leader.name)));
-    let said = units::ask_journal(&settings.host.journalctl, LINES_MAX, matches, LIMIT);
+    let (journalctl, deadline) = (&settings.host.journalctl, Deadline::after(LIMIT));
+    // of it alone: whoever says much beside it must not push what it says out of sight
+    let own = vec![format!("UNIT={unit}")];
+    let said = units::ask_journal(journalctl, LINES_MAX, own, deadline.left());
     let (Ok(said), Ok(now)) = (said, Now::take()) else {
         look.stopped = Stopped::Unknown;
         return look;
     };
     let lines = units::parse_lines(&said);
     let clock = Clock { now, monotonic: clock::monotonic() };
-    look.stopped = match stopped(&lines, unit, &leaders, &clock) {
+    let was_led = || {
+        if leaders.is_empty() {
+            return Ok(false);
+        }
+        let said = units::ask_who_led(journalctl, unit, &leaders, deadline.left())?;
+        Ok(units::passed_on(&said, unit, &leaders))
+    };
+    look.stopped = match stopped(&lines, unit, look.down_since, &clock, was_led) {
         _ if jobs_hidden => Stopped::Unknown,
         stopped => stopped,
     };
@@ -280,21 +291,44 @@ impl Clock {
     }
 }
 
-/// The last job that the manager ended for the unit, if it was a stop, and whose it was.
-fn stopped(lines: &[Line], unit: &str, leaders: &[Leader], clock: &Clock) -> Stopped {
+/// The last job that the manager ended for the unit, if it was a stop, and whose it was: `was_led` asks whether it came
+/// from another unit.
+fn stopped(
+    lines: &[Line],
+    unit: &str,
+    down_since: Option<Duration>,
+    clock: &Clock,
+    was_led: impl FnOnce() -> Result<bool, ()>,
+) -> Stopped {
     let of_it = |line: &&Line| line.unit == unit && line.ends_a_job();
-    let Some(last) = lines.iter().rfind(of_it).filter(|line| line.is_stopped()) else {
-        return Stopped::Nobody;
+    let Some(last) = lines.iter().rfind(of_it) else {
+        return without_a_job(lines, unit, down_since);
     };
-    if units::passed_on(lines, unit, leaders) {
-        return Stopped::Along;
+    if !last.is_stopped() {
+        return Stopped::Nobody;
     }
     let Some(at) = last.at() else { return Stopped::Unknown };
+    match was_led() {
+        Ok(true) => return Stopped::Along,
+        Ok(false) => {}
+        Err(()) => return Stopped::Unknown,
+    }
     let started = lines.iter().rfind(|line| line.unit == unit && line.is_up());
     Stopped::ByJob {
         at: clock.stamp(at),
         started: started.and_then(Line::at).map(|at| clock.stamp(at)),
     }
+}
+
+/// What no job was seen to end for: it was never up in this boot, or the journal shows how it ended and no stop with that.
+/// Else the journal has lost what was said then, and a stop with it.
+fn without_a_job(lines: &[Line], unit: &str, down_since: Option<Duration>) -> Stopped {
+    let Some(since) = down_since else { return Stopped::Nobody };
+    let is_end = |line: &&Line| {
+        let near = |at: Duration| at.saturating_add(END_IS_SAID_WITHIN) >= since;
+        line.unit == unit && line.is_down() && line.at().is_some_and(near)
+    };
+    if lines.iter().any(|line| is_end(&line)) { Stopped::Nobody } else { Stopped::Unknown }
 }
 
 /// Whether the manager gave the unit up after it was last up.
@@ -559,7 +593,9 @@ mod tests {
     fn a_stop_by_hand_has_its_time_and_one_that_was_passed_on_is_nobodys() {
         let told = |said: &str| {
             let leaders = [Leader { name: "box".to_owned(), bound: true }];
-            stopped(&units::parse_lines(said.as_bytes()), "w", &leaders, &clock())
+            let lines = units::parse_lines(said.as_bytes());
+            let was_led = || Ok(units::passed_on(&lines, "w", &leaders));
+            stopped(&lines, "w", None, &clock(), was_led)
         };
         let up = line("w", "start", 1, 3_000, "Started");
         let stop = line("w", "stop", 3, 3_400, "Stopped");
@@ -576,6 +612,31 @@ mod tests {
         );
         assert_eq!(told(&up), Stopped::Nobody, "it died");
         assert_eq!(told(""), Stopped::Nobody);
+    }
+
+    #[test]
+    fn what_the_journal_has_lost_is_not_told_as_nobodys_stop() {
+        let down = Some(Duration::from_secs(3_400));
+        let told = |said: &str, down_since| {
+            let lines = units::parse_lines(said.as_bytes());
+            stopped(&lines, "w", down_since, &clock(), || Ok(false))
+        };
+        assert_eq!(told("", None), Stopped::Nobody, "never up in this boot");
+        assert_eq!(told("", down), Stopped::Unknown);
+        let end = |at_s| {
+            line("w", "", 0, at_s, "w: Failed with result 'signal'.").replace(
+                "\"MESSAGE_ID\":\"\"",
+                "\"MESSAGE_ID\":\"d9b373ed55a64feb8242e02dbe79a49c\"",
+            )
+        };
+        // its start is too long ago for the journal, and its end is there without a stop
+        assert_eq!(told(&end(3_399), down), Stopped::Nobody, "it died");
+        assert_eq!(told(&end(3_000), down), Stopped::Unknown, "that was another end");
+        assert_eq!(told(&end(3_399).replace("\"w\"", "\"x\""), down), Stopped::Unknown);
+        let stop = line("w", "stop", 3, 3_400, "Stopped");
+        let lines = units::parse_lines(stop.as_bytes());
+        let nobody_tells = stopped(&lines, "w", down, &clock(), || Err(()));
+        assert_eq!(nobody_tells, Stopped::Unknown);
     }
 
     #[test]
