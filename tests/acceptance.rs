@@ -691,6 +691,34 @@ lab_test! {
 }
 
 lab_test! {
+    fn a_link_to_storage_that_may_hang_hangs_no_program_of_ours_and_neither_does_a_command_on_it(lab) {
+        let path = lab.root("box");
+        let mut fault = lab.fault(&path, &[]);
+        fault.order("swallow");
+        let state = lab.dir.join("state");
+        fs::rename(&state, lab.dir.join("old")).unwrap();
+        std::os::unix::fs::symlink(&path, &state).unwrap();
+        let refused = |what: &str| {
+            for ran in [lab.round(&["--apply"]), lab.worker(&["--apply"]), lab.unwedge(&["debts"])] {
+                assert_eq!(ran.code, Some(1), "{ran:?}");
+                assert!(ran.stderr.contains("may hang this very program"), "{ran:?}");
+                assert!(ran.stderr.contains(what), "{ran:?}");
+                assert!(ran.took < Duration::from_secs(5), "{ran:?}");
+            }
+        };
+        refused("/state leads to where");
+        fs::remove_file(&state).unwrap();
+        fs::rename(lab.dir.join("old"), &state).unwrap();
+        // nobody comes back from starting what lies there, nor by way of a link
+        for command in [path.join("again"), lab.dir.join("link")] {
+            lab.configure("", &lab.mounted_by(&path, "2s", &command));
+            std::os::unix::fs::symlink(path.join("again"), lab.dir.join("link")).ok();
+            refused(&command.display().to_string());
+        }
+    }
+}
+
+lab_test! {
     fn state_that_cannot_be_stored_is_loud_in_metrics_too(lab) {
         use rustix::mount::{MountFlags, mount_remount};
         let (path, state) = (lab.root("box"), lab.dir.join("state"));

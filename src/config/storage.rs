@@ -27,12 +27,9 @@ pub fn hanging<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoi
     (deepest.may_hang && deepest.path != Path::new("/")).then_some(deepest)
 }
 
-/// The first of our own files and directories that lies on storage that may hang: opening it would
-/// hang the very program that is to mend that storage.
-pub fn own_path_that_may_hang<'a>(
-    settings: &'a Settings,
-    mounts: &'a [MountPoint],
-) -> Option<(&'a Path, &'a MountPoint)> {
+/// Our own files and directories.
+#[must_use]
+pub fn own_paths(settings: &Settings) -> Vec<&Path> {
     let host = &settings.host;
     let own = [
         &host.state_dir,
@@ -41,9 +38,29 @@ pub fn own_path_that_may_hang<'a>(
         &host.textfile_dir,
         &settings.gates.deploy_lock,
     ];
-    own.into_iter()
-        .chain(&settings.binds.manifest)
-        .find_map(|path| Some((path.as_path(), hanging(mounts, path)?)))
+    own.into_iter().chain(&settings.binds.manifest).map(PathBuf::as_path).collect()
+}
+
+/// The programs that a round may start. Whoever starts one waits until it has been read.
+#[must_use]
+pub fn programs(settings: &Settings) -> Vec<&Path> {
+    let host = &settings.host;
+    let worker = settings.worker.iter().flat_map(|it| [&it.start, &it.stop, &it.status]);
+    let remounts = settings.mount.iter().map(|spec| &spec.remount);
+    let told = settings.notify.iter().map(|notify| &notify.command);
+    let commands = worker.chain(remounts).chain(told).flatten();
+    let named = commands.filter_map(|argv| argv.first()).map(Path::new);
+    [host.systemctl.as_path(), &host.journalctl].into_iter().chain(named).collect()
+}
+
+/// The first of our own files, directories and programs that lies on storage that may hang: opening it would
+/// hang the very program that is to mend that storage.
+pub fn own_path_that_may_hang<'a>(
+    settings: &'a Settings,
+    mounts: &'a [MountPoint],
+) -> Option<(&'a Path, &'a MountPoint)> {
+    let all = own_paths(settings).into_iter().chain(programs(settings));
+    all.into_iter().find_map(|path| Some((path, hanging(mounts, path)?)))
 }
 
 #[cfg(test)]
@@ -81,6 +98,22 @@ mod tests {
         let lies = |on: &str| own_path_that_may_hang(&settings, &[point(on, true)]).is_some();
         assert!(lies("/var/lib/unwedge") && lies("/run") && lies("/etc/unwedge"));
         assert!(!lies("/srv"));
+    }
+
+    #[test]
+    fn the_programs_that_are_started_are_looked_for_on_it_too() {
+        let settings = crate::config::from_str(
+            "[host]\nservices = \"process\"\n[[mount]]\npath = \"/srv/a\"\nremount = [\"/opt/m/mount\", \"/srv/a\"]\n\
+             [worker]\nstart = [\"/opt/w/start\"]\nstop = [\"/opt/x/stop\"]\nstatus = [\"/opt/y/status\"]\n\
+             [notify]\ncommand = [\"/opt/n/tell\"]\n",
+        )
+        .unwrap();
+        let lies = |on: &str| own_path_that_may_hang(&settings, &[point(on, true)]).is_some();
+        for on in ["/opt/m", "/opt/w", "/opt/x", "/opt/y", "/opt/n", "/usr/bin"] {
+            assert!(lies(on), "{on}");
+        }
+        // what it is told to work on is another matter
+        assert!(!lies("/srv/a") && !lies("/opt/z"));
     }
 
     #[test]

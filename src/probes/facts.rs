@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::gates::{self, Access, Gates, LockLook, Namespace};
 use super::heartbeat::{self, State};
-use super::mountinfo::mount_points;
+use super::links::{self, End};
+use super::mountinfo::{self, MountTable, mount_points};
 use super::mounts::{self, Ground, Observation, Survey};
 use super::records::{self, Debt, Debts, Holds, MountsState, Record, Sighting, Unreadable};
 use super::units::{self, UnitLook};
@@ -57,21 +58,46 @@ pub enum OwnLock {
     NotHeld,
 }
 
-/// Refuses to go on with state, locks or metrics on storage that may hang. To be asked before any of
-/// them is opened.
+/// Refuses to go on with state, locks, metrics or programs on storage that may hang, whatever links lead there. To be
+/// asked before any of them is opened or started.
 ///
 /// # Errors
 /// The path, and the mount it lies on.
 pub fn refuse_own_paths_that_may_hang(settings: &Settings) -> std::io::Result<()> {
-    match config::own_path_that_may_hang(settings, &mount_points()) {
+    let points = mount_points();
+    let lies = config::own_path_that_may_hang(settings, &points).map(|(path, mount)| {
+        format!("{} lies on {} ({})", text::path(path), text::path(&mount.path), mount.fstype)
+    });
+    // without a table nothing is known to hang
+    let leads = || leads_onto_storage(settings, &mountinfo::once().ok()?);
+    match lies.or_else(leads) {
         None => Ok(()),
-        Some((path, mount)) => Err(std::io::Error::other(format!(
-            "{} lies on {} ({}), which may hang this very program; nothing is done",
-            text::path(path),
-            text::path(&mount.path),
-            mount.fstype
+        Some(what) => Err(std::io::Error::other(format!(
+            "{what}, which may hang this very program; nothing is done"
         ))),
     }
+}
+
+/// The first of our own paths and programs whose links lead onto storage that may hang. A program may not be on what is
+/// watched either, of whatever kind: it is started to mend just that.
+fn leads_onto_storage(settings: &Settings, table: &MountTable) -> Option<String> {
+    let hots = settings.bind.iter().map(|bind| bind.hot.as_path());
+    let watched: BTreeSet<&Path> =
+        settings.mount.iter().map(|spec| spec.path.as_path()).chain(hots).collect();
+    let end = |path: &Path, is_program: bool| {
+        let known = |part: &Path| is_program && watched.contains(part);
+        let way = links::follow(path, table, &known);
+        match way.end? {
+            End::Remote(words) => Some(format!("{} leads to where {words}", text::path(path))),
+            End::Known => {
+                let (path, to) = (text::path(path), text::path(&way.to));
+                Some(format!("{path} leads to {to} on watched storage"))
+            }
+            End::Said(..) | End::Ring => None,
+        }
+    };
+    let own = config::own_paths(settings).into_iter().find_map(|path| end(path, false));
+    own.or_else(|| config::programs(settings).into_iter().find_map(|path| end(path, true)))
 }
 
 /// Looks.
@@ -263,4 +289,44 @@ fn units_needed(settings: &Settings, observations: &[Observation]) -> Vec<String
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_of_ours_onto_storage_is_seen_and_so_is_a_program_on_what_is_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("box/state")).unwrap();
+        symlink("box/state", base.join("state")).unwrap();
+        let lines = |fstype: &str| {
+            format!(
+                "1 0 8:1 / / rw - ext4 /dev/sda rw\n99 1 0:99 / {}/box rw - {fstype} a:/b rw\n",
+                base.display()
+            )
+        };
+        let told = |fstype: &str, change: &dyn Fn(&mut Settings)| {
+            let table = MountTable::new(mountinfo::parse(lines(fstype).as_bytes()).unwrap());
+            let mut settings = Settings::default();
+            change(&mut settings);
+            leads_onto_storage(&settings, &table)
+        };
+        let state = |settings: &mut Settings| settings.host.state_dir = base.join("state/deep");
+        assert!(told("fuse.sshfs", &state).unwrap().ends_with("(fuse.sshfs)"));
+        assert_eq!(told("ext4", &state), None);
+        assert_eq!(told("fuse.sshfs", &|_| {}), None);
+        let program = |settings: &mut Settings| {
+            settings.host.systemctl = base.join("state/systemctl");
+            let watched = format!("[[mount]]\npath = \"{}/box\"\n", base.display());
+            settings.mount = config::from_str(&watched).unwrap().mount;
+        };
+        assert!(
+            told("ext4", &program).unwrap().ends_with("/box/state/systemctl on watched storage")
+        );
+        assert!(told("fuse.sshfs", &program).unwrap().ends_with("(fuse.sshfs)"));
+    }
 }
