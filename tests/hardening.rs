@@ -79,6 +79,35 @@ impl Lab {
 }
 
 lab_test! {
+    fn the_screen_says_what_keeps_the_tools_from_acting_and_what_they_owe(lab) {
+        let base = lab.root("box");
+        lab.script(&lab.dir.join("no"), "#!/bin/sh\nexit 1\n");
+        lab.configure("", &lab.mounted_by(&base, "1s", &lab.dir.join("no")));
+        lab.fault(&base, &[]).kill();
+        let quiet = lab.unwedge(&["status"]).stdout;
+        assert!(["HALT", "on hold", "owed"].iter().all(|word| !quiet.contains(word)), "{quiet}");
+        lab.arm();
+        lab.apply();
+        lab.unwedge(&["hold", "set", "worker", "--for", "2h", "--because", "lunch"]);
+        std::fs::write(lab.dir.join("sentinels/HALT"), "moving house\n").unwrap();
+        let ran = lab.unwedge(&["status"]);
+        let owed = format!("owed: mount {} for ", base.display());
+        for line in ["HALT: moving house", "on hold: worker for ", &owed] {
+            assert!(ran.stdout.lines().any(|it| it.starts_with(line)), "{line}: {ran:?}");
+        }
+        let said = lab.unwedge(&["--json", "status"]).stdout;
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+        assert_eq!(said["halt"], "moving house", "{said:#}");
+        assert_eq!((&said["holds"][0]["kind"], &said["holds"][0]["because"]), (&"worker".into(), &"lunch".into()));
+        assert_eq!((&said["debts"][0]["kind"], &said["debts_unknown"]), (&"mount".into(), &serde_json::Value::Null), "{said:#}");
+        // what cannot be read is not told as nothing
+        std::fs::write(lab.dir.join("state/debts.json"), "torn").unwrap();
+        let ran = lab.unwedge(&["status"]);
+        assert!(ran.stdout.lines().any(|it| it.starts_with("owed: unknown: ")), "{ran:?}");
+    }
+}
+
+lab_test! {
     fn a_bind_in_a_bind_waits_for_the_outer_one(lab) {
         let (b1, b2) = (lab.root("box"), lab.root("other"));
         fs::create_dir_all(&b1).unwrap();

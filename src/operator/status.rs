@@ -9,11 +9,11 @@ use anyhow::Result;
 use super::asking::Asking;
 use super::{Said, jobs};
 use crate::cli;
-use crate::config::Settings;
 use crate::config::queue::Adapter;
+use crate::config::{Settings, sentinel};
 use crate::decide::attempts::State;
 use crate::probes::work::Work;
-use crate::probes::{gate, incidents, worker};
+use crate::probes::{gate, incidents, records, worker};
 use crate::queue::Fault;
 use crate::queue::store::Store;
 use crate::queue::store::listing::{Order, Which, seen};
@@ -50,6 +50,10 @@ fn look(settings: &Settings, url: Option<&str>, now: &Now) -> Screen {
         let look = worker::glance(settings, worker);
         WorkerNow { name: worker.name().to_owned(), state: look.state }
     });
+    let host = &settings.host;
+    let halt = sentinel::halt(&host.sentinel_dir);
+    let holds = records::read(&host.state_dir, now).map_err(|error| error.to_string());
+    let debts = records::read(&host.state_dir, now).map_err(|error| error.to_string());
     let open = incidents::open_ones(&incidents::directory(&settings.host.state_dir));
     let is_foreign =
         url.is_none() && settings.queue.as_ref().is_some_and(|it| it.adapter != Adapter::Unwedge);
@@ -66,6 +70,9 @@ fn look(settings: &Settings, url: Option<&str>, now: &Now) -> Screen {
         seen.unwrap_or_else(|why| Queue::Unknown(format!("{why:#}")))
     };
     Screen {
+        halt,
+        holds,
+        debts,
         storage: if settings.mount.is_empty() && settings.bind.is_empty() {
             gate::all(&settings.host.run_dir).ok().map_or(Ok(Vec::new()), Ok)
         } else {

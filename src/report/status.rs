@@ -12,11 +12,13 @@ use super::json::Head;
 use super::lanes::{self, LaneJson};
 use super::workers::WorkerJson;
 use crate::checks::Grade;
+use crate::config::sentinel::Halt;
 use crate::decide::why::Why;
 use crate::decide::workers::Standing;
 use crate::manifest::OPERATOR;
 use crate::probes::gate::Watched;
 use crate::probes::jobs::{QueueFacts, State as FactState};
+use crate::probes::records::{Debt, Debts, Holds};
 use crate::probes::worker::State as UnitState;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
@@ -27,6 +29,12 @@ use crate::sys::text;
 /// What is on it.
 #[derive(Debug)]
 pub struct Screen {
+    /// Whether everything is stopped.
+    pub halt: Halt,
+    /// Pauses that a person has set and that are not over, or why nobody knows.
+    pub holds: Result<Holds, String>,
+    /// What was taken away and must be put back, or why nobody knows.
+    pub debts: Result<Debts, String>,
     /// The watched paths, or why nobody knows.
     pub storage: Result<Vec<Watched>, String>,
     /// The worker's unit, where one is configured.
@@ -136,14 +144,33 @@ impl Screen {
             Ok(open) if !open.is_empty() => Grade::Warn,
             Ok(_) => Grade::Ok,
         };
-        [storage, worker, self.queue.grade(), incidents].into_iter().fold(Grade::Ok, Grade::max)
+        let all = [storage, worker, self.queue.grade(), incidents, self.of_tools()];
+        all.into_iter().fold(Grade::Ok, Grade::max)
+    }
+
+    /// How bad it is that the tools do not act, or have not ended what they began. A pause ends by itself.
+    fn of_tools(&self) -> Grade {
+        let halt = match &self.halt {
+            Halt::Clear => Grade::Ok,
+            Halt::Set(_) => Grade::Warn,
+            Halt::Unknown(_) => Grade::Unknown,
+        };
+        let debts = match &self.debts {
+            Err(_) => Grade::Unknown,
+            Ok(all) if !all.debts.is_empty() => Grade::Warn,
+            Ok(_) => Grade::Ok,
+        };
+        let holds = if self.holds.is_err() { Grade::Unknown } else { Grade::Ok };
+        halt.max(debts).max(holds)
     }
 }
 
 /// For a person.
 #[must_use]
 pub fn text(screen: &Screen, now: &Now) -> String {
-    let mut out = format!("{}  {}\n\nstorage\n", now.stamp().utc(), screen.grade().name());
+    let mut out = format!("{}  {}\n", now.stamp().utc(), screen.grade().name());
+    out += &of_tools(screen, now);
+    out += "\nstorage\n";
     match &screen.storage {
         Err(why) => _ = writeln!(out, "  unknown: {why}"),
         Ok(all) if all.is_empty() => out += "  none is watched\n",
@@ -193,6 +220,38 @@ pub fn text(screen: &Screen, now: &Now) -> String {
     out
 }
 
+/// What keeps the tools from acting, and what they still have to put back: a line each, and none where all is as always.
+fn of_tools(screen: &Screen, now: &Now) -> String {
+    let mut out = match &screen.halt {
+        Halt::Clear => String::new(),
+        Halt::Set(why) => format!("HALT: {why}\n"),
+        Halt::Unknown(why) => format!("HALT: cannot tell, so it counts: {why}\n"),
+    };
+    match &screen.holds {
+        Err(why) => _ = writeln!(out, "on hold: unknown: {why}"),
+        Ok(holds) => {
+            for (kind, hold) in &holds.holds {
+                if let Some(left) = hold.left(now) {
+                    let left = text::duration(left);
+                    let _ = writeln!(out, "on hold: {kind} for {left} more: {}", hold.because);
+                }
+            }
+        }
+    }
+    match &screen.debts {
+        Err(why) => _ = writeln!(out, "owed: unknown: {why}"),
+        Ok(debts) => {
+            for debt in &debts.debts {
+                let age = now.since(debt.since()).known();
+                let age = age.map_or_else(|| "?".to_owned(), text::duration);
+                let (kind, target) = (debt.kind(), debt.target());
+                let _ = writeln!(out, "owed: {kind} {target} for {age}: {}", debt.why());
+            }
+        }
+    }
+    out
+}
+
 fn of_lanes(
     lanes: &BTreeMap<String, LaneNow>,
     workers: &[(Worker, Standing)],
@@ -231,12 +290,24 @@ struct Object<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     grade: &'static str,
+    halt: Option<&'a str>,
+    holds: Option<Vec<HoldJson<'a>>>,
+    holds_unknown: Option<&'a str>,
+    debts: Option<&'a [Debt]>,
+    debts_unknown: Option<&'a str>,
     storage: Option<Vec<StorageJson<'a>>>,
     storage_unknown: Option<&'a str>,
     worker: Option<UnitJson<'a>>,
     queue: QueueJson<'a>,
     incidents: Option<&'a [String]>,
     incidents_unknown: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct HoldJson<'a> {
+    kind: &'a str,
+    left_s: u64,
+    because: &'a str,
 }
 
 #[derive(Serialize)]
@@ -294,6 +365,23 @@ pub fn json(screen: &Screen, now: &Now) -> Result<String> {
     let told = Object {
         head: Head::of(OPERATOR, now),
         grade: screen.grade().name(),
+        halt: match &screen.halt {
+            Halt::Clear => None,
+            Halt::Set(why) | Halt::Unknown(why) => Some(why),
+        },
+        holds: screen.holds.as_ref().ok().map(|all| {
+            let kept =
+                all.holds.iter().filter_map(|(kind, hold)| Some((kind, hold, hold.left(now)?)));
+            kept.map(|(kind, hold, left)| HoldJson {
+                kind,
+                left_s: left.as_secs(),
+                because: &hold.because,
+            })
+            .collect()
+        }),
+        holds_unknown: screen.holds.as_ref().err().map(String::as_str),
+        debts: screen.debts.as_ref().ok().map(|all| all.debts.as_slice()),
+        debts_unknown: screen.debts.as_ref().err().map(String::as_str),
         storage: screen.storage.as_ref().ok().map(|all| {
             all.iter()
                 .map(|it| StorageJson { path: &it.path, verdict: &it.verdict, open: it.is_open })
