@@ -303,6 +303,56 @@ host_test! {
     }
 }
 
+/// A round that has looked and waits for its turn to act, while this is done; what it says.
+#[track_caller]
+fn between_look_and_act(host: &Host, script: &str) -> Value {
+    host.ok(&format!("rm -f /var/lib/unwedge/*.json; mkdir -p /run/unwedge; exec 9>>/run/unwedge/act.lock; flock 9
+         kill -KILL $(main_pid); (unwedge-mounts --json --apply >/run/said 9>&- || :) & round=$!
+         timeout 10 bash -c 'until test -e /var/lib/unwedge/mounts.json; do sleep 0.02; done'
+         {script}
+         flock -u 9; wait $round"));
+    let said = host.ok("cat /run/said");
+    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+host_test! {
+    fn a_stop_by_hand_between_look_and_repair_is_a_wish_and_a_death_there_is_none(host) {
+        furnish(&host, UNIT, "");
+        queue(&host, &[]);
+        host.ok("systemctl start worker");
+        let round = between_look_and_act(&host, "systemctl stop worker");
+        assert_eq!(steps(&round), REPAIR, "{round:#}");
+        assert_eq!(round["outcomes"][0]["detail"], "it was down already", "{round:#}");
+        assert_eq!(holds(&round), ["worker.service worker-stopped-by-operator"], "{round:#}");
+        host.ok("await_data; ! systemctl is-active -q worker");
+        assert_eq!(host.ok("unwedge debts"), "nothing is owed");
+        assert!(steps(&host.round("--apply")).is_empty());
+
+        host.ok("systemctl start worker");
+        let round = between_look_and_act(&host,
+            "kill -KILL $(main_pid worker.service); until systemctl is-failed -q worker; do sleep 0.02; done; sleep 0.2");
+        assert!(all_ok(&round) && steps(&round) == REPAIR, "{round:#}");
+        assert_eq!(round["outcomes"][0]["detail"], "it was down already: it ended by itself", "{round:#}");
+        assert_eq!(host.ok("systemctl is-active worker; unwedge debts"), "active\nnothing is owed");
+    }
+}
+
+host_test! {
+    fn a_worker_that_is_disabled_while_it_is_stopped_for_a_repair_is_not_started_at_its_end(host) {
+        furnish(&host, UNIT, "");
+        queue(&host, &[]);
+        host.ok("systemctl enable --quiet --now worker");
+        let round = between_look_and_act(&host, "systemctl disable --quiet worker");
+        assert_eq!(steps(&round), REPAIR, "{round:#}");
+        assert_eq!(holds(&round), ["worker.service worker-stopped-by-operator"], "{round:#}");
+        host.ok("await_data; ! systemctl is-active -q worker");
+        // it is owed all the same, for whoever enables it again
+        host.ok("unwedge debts | grep -q worker.service; systemctl enable --quiet worker");
+        assert_eq!(steps(&host.round("--apply")), [REPAIR[4]]);
+        assert_eq!(host.ok("systemctl is-active worker; unwedge debts"), "active\nnothing is owed");
+    }
+}
+
 host_test! {
     fn a_row_of_a_worker_that_died_goes_back_before_it_is_started_and_never_while_its_output_grows(
         host, needs "/usr/bin/python3"
@@ -380,6 +430,71 @@ lab_test! {
         assert!(ran.stdout.contains("Read-only") || ran.stderr.contains("Read-only"), "{ran:?}");
         assert_eq!(std::fs::read_to_string(lab.dir.join("stops")).unwrap(), "x\n");
         assert!(lab.dir.join("up").exists(), "{ran:?}");
+    }
+}
+
+lab_test! {
+    fn a_worker_without_a_service_manager_that_a_person_stopped_right_before_the_repair_stays_down(lab) {
+        let base = lab.root("box");
+        let mut fault = lab.fault(&base, &[]);
+        let worker = of_files(&lab);
+        // up at the look, and down when it is to be stopped
+        script(&lab, "status", "test -e asked && test ! -e went && :>went && rm up\n:>asked\ntest -e up");
+        lab.configure("", &format!("{}{worker}", lab.listed(&base)));
+        lab.arm();
+        fault.kill();
+        let round = lab.apply();
+        let verbs: Vec<String> = steps(&round).iter().map(|it| it.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(verbs, ["stop-worker", "detach", "remount", "wait-live", "start-worker"], "{round:#}");
+        assert_eq!(round["outcomes"][0]["detail"], "it was down already", "{round:#}");
+        assert_eq!(holds(&round), ["worker worker-stopped-by-operator"], "{round:#}");
+        assert!(!lab.dir.join("stops").exists() && !lab.dir.join("up").exists(), "{round:#}");
+        assert_eq!(lab.unwedge(&["debts"]).stdout, "nothing is owed\n");
+    }
+}
+
+lab_test! {
+    fn a_repair_that_halt_kept_from_everything_owes_nothing_and_a_later_stop_by_hand_is_not_taken_for_its_own(lab) {
+        let base = lab.root("box");
+        let mut fault = lab.fault(&base, &[]);
+        let worker = of_files(&lab);
+        // the look has seen no HALT, and the first step sees one
+        script(&lab, "status", "test -e asked || :>sentinels/HALT\n:>asked\ntest -e up");
+        lab.configure("", &format!("{}{worker}", lab.listed(&base)));
+        lab.arm();
+        fault.kill();
+        let round = lab.apply();
+        assert!(holds(&round).iter().any(|hold| hold.ends_with(" halted")), "{round:#}");
+        assert_eq!(lab.unwedge(&["debts"]).stdout, "nothing is owed\n", "{round:#}");
+        std::fs::remove_file(lab.dir.join("sentinels/HALT")).unwrap();
+        std::fs::remove_file(lab.dir.join("up")).unwrap();
+        let round = lab.apply();
+        assert!(all_ok(&round), "{round:#}");
+        let verbs: Vec<String> = steps(&round).iter().map(|it| it.split(' ').next().unwrap().to_owned()).collect();
+        assert_eq!(verbs, ["detach", "remount", "wait-live"], "{round:#}");
+        assert!(!lab.dir.join("up").exists());
+    }
+}
+
+lab_test! {
+    fn a_worker_is_not_started_on_what_was_put_back_as_something_else_and_each_debt_says_its_own_reason(lab) {
+        let base = lab.root("box");
+        let mut fault = lab.fault(&base, &[]);
+        // it answers, and is not what was taken away
+        script(&lab, "again", &format!("mount -t tmpfs other {}", base.display()));
+        let worker = of_files(&lab);
+        lab.configure("", &format!("{}{worker}", lab.mounted_by(&base, "1s", &lab.dir.join("again"))));
+        lab.arm();
+        fault.kill();
+        let round = lab.apply();
+        let ended: Vec<bool> = round["outcomes"].as_array().unwrap().iter().map(|it| it["ok"] == true).collect();
+        assert_eq!(ended, [true, true, true, false, false], "{round:#}");
+        assert_eq!(holds(&round), ["worker storage-not-live"], "{round:#}");
+        assert!(!lab.dir.join("up").exists(), "{round:#}");
+        let debts = lab.unwedge(&["debts"]).stdout;
+        let of = |kind: &str| debts.lines().find(|line| line.starts_with(kind)).unwrap_or_else(|| panic!("{debts}"));
+        let stopped_for = "the worker runs, and without a [queue]";
+        assert!(of("worker").contains(stopped_for) && !of("mount").contains(stopped_for), "{debts}");
     }
 }
 

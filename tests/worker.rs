@@ -576,6 +576,18 @@ lab_test! {
 }
 
 lab_test! {
+    fn of_a_worker_whose_storage_is_dead_it_is_said_that_it_could_not_work(lab) {
+        let path = lab.root("box");
+        let mut fault = lab.fault(&path, &[]);
+        assert!(in_process(&lab, &path, ":").contains("up for 300 ms"));
+        std::fs::remove_file(lab.dir.join("up")).unwrap();
+        fault.kill();
+        let said = lab.worker(&[]).stdout;
+        assert!(said.contains("; it could not work now"), "{said}");
+    }
+}
+
+lab_test! {
     fn without_a_service_manager_commands_start_and_ask_and_one_that_hangs_is_neither_up_nor_down(lab) {
         let path = lab.root("box");
         let _fault = lab.fault(&path, &[]);

@@ -103,6 +103,10 @@ impl Book {
                     lines.push(What::Done { step, detail: detail.clone(), ms });
                     lines.extend(worker(&outcome.planned.step));
                 }
+                // who stopped it has it down: that is no part of what went wrong
+                Ended::Already(detail) => {
+                    lines.push(What::Done { step, detail: detail.clone(), ms });
+                }
                 Ended::Failed(detail) => {
                     lines.push(What::Failed { step, detail: detail.clone(), ms });
                 }

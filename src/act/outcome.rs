@@ -11,6 +11,8 @@ use crate::sys::clock::boottime;
 pub enum Ended {
     /// Done, and seen to be.
     Done(String),
+    /// It was so before anything was done, and by somebody else's hand.
+    Already(String),
     /// Not done, because it must not be any more.
     Refused(Reason, String),
     /// Tried without success.
@@ -24,7 +26,7 @@ impl Ended {
     #[must_use]
     pub fn words(&self) -> String {
         match self {
-            Self::Done(words) | Self::Failed(words) => words.clone(),
+            Self::Done(words) | Self::Already(words) | Self::Failed(words) => words.clone(),
             Self::Refused(reason, why) => format!("{}: {why}", reason.name()),
             Self::Skipped => "not tried".to_owned(),
         }
@@ -49,9 +51,15 @@ impl Outcome {
     #[must_use]
     pub fn ok(&self) -> bool {
         match self.ended {
-            Ended::Done(_) => true,
+            Ended::Done(_) | Ended::Already(_) => true,
             Ended::Refused(..) | Ended::Failed(_) | Ended::Skipped => false,
         }
+    }
+
+    /// Whether it was done, or tried.
+    #[must_use]
+    pub fn is_tried(&self) -> bool {
+        matches!(self.ended, Ended::Done(_) | Ended::Failed(_))
     }
 
     /// What was refused only when it came to acting is a hold like any other.
@@ -59,7 +67,7 @@ impl Outcome {
     pub fn hold(&self) -> Option<Hold> {
         match &self.ended {
             Ended::Refused(reason, detail) => Some(self.planned.step.hold(*reason, detail.clone())),
-            Ended::Done(_) | Ended::Failed(_) | Ended::Skipped => None,
+            Ended::Done(_) | Ended::Already(_) | Ended::Failed(_) | Ended::Skipped => None,
         }
     }
 }
@@ -89,5 +97,5 @@ pub(super) fn refused(repair: &Repair, reason: Reason, why: String) -> Vec<Outco
 
 /// Whether anything was done, or tried.
 pub(super) fn touched(outcomes: &[Outcome]) -> bool {
-    outcomes.iter().any(|outcome| matches!(outcome.ended, Ended::Done(_) | Ended::Failed(_)))
+    outcomes.iter().any(Outcome::is_tried)
 }

@@ -24,7 +24,7 @@ use crate::config::sentinel::Kind;
 use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
 use crate::decide::busy::{self, Scene, Way};
-use crate::decide::plan::{Cost, Owed, Plan, Reason, Repair, Shows, Step, Verb};
+use crate::decide::plan::{Cost, Need, Owed, Plan, Planned, Reason, Repair, Shows, Step, Verb};
 use crate::probes::connections::Connections;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
@@ -154,9 +154,11 @@ impl Actor<'_> {
         let done = self.perform_all(plan, outcomes);
         if done.is_err() {
             let tried = |start: &Repair| outcomes.iter().any(|it| it.subject == start.subject);
-            let start =
-                plan.repairs.iter().find(|it| it.starts_the_worker()).filter(|start| !tried(start));
-            let steps = start.filter(|_| was_stopped(outcomes)).map(|it| self.perform_steps(it));
+            let is_due = |start: &Repair| {
+                !tried(start) && was_stopped(outcomes) && self.may_start(start, outcomes).is_ok()
+            };
+            let start = plan.repairs.iter().find(|it| it.starts_the_worker() && is_due(it));
+            let steps = start.map(|it| self.perform_steps(it));
             outcomes.extend(steps.into_iter().flatten());
         }
         done
@@ -190,7 +192,8 @@ impl Actor<'_> {
             if repair.stops_the_worker() && !was_stopped(outcomes) {
                 work = self.work_now(true);
             }
-            if let Err((reason, why)) = self.allowed_by(&work, repair, outcomes) {
+            let allowed = self.allowed_by(&work, repair, outcomes);
+            if let Err((reason, why)) = allowed.and_then(|()| self.may_start(repair, outcomes)) {
                 outcomes.extend(refused(repair, reason, why));
                 continue;
             }
@@ -198,14 +201,14 @@ impl Actor<'_> {
             if repair.starts_the_worker() {
                 self.note_the_abandoned()?;
             }
-            self.begin(repair, &work)?;
+            let added = self.begin(repair, &work)?;
             self.book.begun(repair, &Now::take()?);
             let done = self.perform_steps(repair);
             self.book.ended(repair, &done, &Now::take()?);
             if let (Cost::Charge { to, .. }, true) = (&repair.cost, touched(&done)) {
                 charged.insert(to.clone());
             }
-            let ended = self.end(repair, &done);
+            let ended = self.end(repair, &done, &added);
             outcomes.extend(done);
             ended?;
         }
@@ -250,8 +253,37 @@ impl Actor<'_> {
         }
     }
 
-    /// Writes down what is about to be done: charged and remembered first, owed second, done third.
-    fn begin(&mut self, repair: &Repair, work: &Work) -> Result<()> {
+    /// Whether the worker may still be started by this plan: it is owed that, and nothing it stands on was waited for in
+    /// vain, though it may look well by now.
+    fn may_start(&self, repair: &Repair, outcomes: &[Outcome]) -> Result<(), (Reason, String)> {
+        let needs = repair.steps.iter().find_map(|planned| match &planned.step {
+            Step::StartWorker { needs, .. } => Some(needs),
+            _ => None,
+        });
+        let Some(needs) = needs else { return Ok(()) };
+        if !self.owes_the_worker() {
+            let is_somebodys = outcomes.iter().any(|it| matches!(it.ended, Ended::Already(_)));
+            return Err(if is_somebodys {
+                let why = "it was down before this plan stopped it: whoever stopped it starts it";
+                (Reason::WorkerStoppedByOperator, why.to_owned())
+            } else {
+                (Reason::WorkerActive, "nothing is owed: it was not stopped here".to_owned())
+            });
+        }
+        let in_vain =
+            |need: &&Need| need.identity.is_none() && waited_in_vain(&need.path, outcomes);
+        match needs.iter().find(in_vain) {
+            None => Ok(()),
+            Some(need) => {
+                let why = format!("{} did not come back as it should", text::path(&need.path));
+                Err((Reason::StorageNotLive, why))
+            }
+        }
+    }
+
+    /// Writes down what is about to be done: charged and remembered first, owed second, done third. Answers with the
+    /// debts that were not there before.
+    fn begin(&mut self, repair: &Repair, work: &Work) -> Result<Vec<Debt>> {
         let now = Now::take()?;
         let state_dir = &self.settings.host.state_dir;
         let interrupts = repair.stops_the_worker() && self.interrupt(work, &now);
@@ -270,31 +302,17 @@ impl Actor<'_> {
         if charged || remembers {
             store::record(state_dir, &self.state)?;
         }
-        let why = repair.steps.first().map_or_else(String::new, |planned| planned.why.clone());
-        let new: Vec<Debt> = repair
-            .owes
-            .iter()
-            .map(|owed| {
-                let (since, why) = (now.stamp(), why.clone());
-                match owed.clone() {
-                    Owed::Mount(path) => Debt::Mount { path, since, why },
-                    Owed::Bind(path) => Debt::Bind { path, since, why },
-                    Owed::Worker { unit, was_enabled } => {
-                        Debt::Worker { unit, was_enabled, since, why }
-                    }
-                }
-            })
-            .collect();
-        let known = self.debts.debts.len();
-        for debt in new {
+        let mut added = Vec::new();
+        for debt in repair.owes.iter().map(|owed| debt_of(repair, owed, &now)) {
             if !self.debts.debts.iter().any(|known| known.is_same(&debt)) {
-                self.debts.debts.push(debt);
+                self.debts.debts.push(debt.clone());
+                added.push(debt);
             }
         }
-        if self.debts.debts.len() != known {
+        if !added.is_empty() {
             store::record(state_dir, &self.debts)?;
         }
-        Ok(())
+        Ok(added)
     }
 
     /// Before it is started: among the rows that nobody is at any more may be some that it took after the last
@@ -328,8 +346,9 @@ impl Actor<'_> {
         self.state.interrupted.len() != known
     }
 
-    /// Writes down what came of it: debts are struck out once paid, the charge is closed.
-    fn end(&mut self, repair: &Repair, outcomes: &[Outcome]) -> Result<()> {
+    /// Writes down what came of it: debts are struck out once paid, and those that it `added` where it came to nothing
+    /// that is owed for; the charge is closed.
+    fn end(&mut self, repair: &Repair, outcomes: &[Outcome], added: &[Debt]) -> Result<()> {
         let now = Now::take()?;
         let state_dir = &self.settings.host.state_dir;
         let ok = outcomes.iter().all(Outcome::ok);
@@ -341,8 +360,17 @@ impl Actor<'_> {
             let start = |outcome: &&Outcome| matches!(&outcome.planned.step, Step::StartWorker { unit, .. } if unit == name);
             outcomes.iter().find(start).is_some_and(Outcome::ok)
         };
+        let was_tried = |outcome: &Outcome| {
+            outcome.planned.step.verb() == Verb::StopWorker && outcome.is_tried()
+        };
+        let is_idle = |debt: &Debt| match debt {
+            Debt::Mount { .. } | Debt::Bind { .. } => !touched(outcomes),
+            // a later stop of it would be taken for ours
+            Debt::Worker { .. } => !outcomes.iter().any(was_tried),
+        };
         let owed = self.debts.debts.len();
         self.debts.debts.retain(|debt| match debt {
+            _ if added.contains(debt) && is_idle(debt) => false,
             Debt::Mount { path, .. } | Debt::Bind { path, .. } => !seen_live(path),
             Debt::Worker { unit, .. } => !started(unit),
         });
@@ -470,7 +498,10 @@ impl Actor<'_> {
             Step::RecoverJobs { .. }
             | Step::StopWorker { .. }
             | Step::ResetFailed { .. }
-            | Step::StartWorker { .. } => worker::step(self.settings, step, self.deadline),
+            | Step::StartWorker { .. } => {
+                let owed = self.worker.and_then(|look| self.debts.of_worker(&look.name));
+                worker::step(self.settings, step, owed, self.deadline)
+            }
             Step::Rebind { path, identity, along, shows } => {
                 self.onto_place(path, shows, |place| Order::Rebind {
                     identity: identity.clone(),
@@ -659,6 +690,30 @@ fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
     (!is_put_back(base, outcomes)).then(|| base.clone())
 }
 
+/// What is owed from the first step of a repair on, and by which step.
+fn debt_of(repair: &Repair, owed: &Owed, now: &Now) -> Debt {
+    let is_of_it = |planned: &&Planned| match owed {
+        // the stop comes first and is for what comes after it
+        Owed::Mount(_) | Owed::Bind(_) => !planned.step.is_of_worker(),
+        Owed::Worker { .. } => planned.step.verb() == Verb::StopWorker,
+    };
+    let step = repair.steps.iter().find(is_of_it).or(repair.steps.first());
+    let (since, why) = (now.stamp(), step.map_or_else(String::new, |it| it.why.clone()));
+    match owed.clone() {
+        Owed::Mount(path) => Debt::Mount { path, since, why },
+        Owed::Bind(path) => Debt::Bind { path, since, why },
+        Owed::Worker { unit, was_enabled } => Debt::Worker { unit, was_enabled, since, why },
+    }
+}
+
+/// Whether this plan waited for a path, and it was not live again in time, or not as what it should be.
+fn waited_in_vain(path: &Path, outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| {
+        let waited = matches!(&outcome.planned.step, Step::WaitLive { path: it, .. } if it == path);
+        waited && matches!(outcome.ended, Ended::Failed(_))
+    })
+}
+
 /// Whether a path was seen to be live again by this plan.
 fn is_put_back(path: &Path, outcomes: &[Outcome]) -> bool {
     outcomes.iter().any(|outcome| {
@@ -679,7 +734,7 @@ fn with_its_charge(repair: &Repair, charged: &BTreeSet<PathBuf>) -> Repair {
     repair
 }
 
-/// Whether the worker has been stopped in this round.
+/// Whether the worker is down for this round, by whomever.
 fn was_stopped(outcomes: &[Outcome]) -> bool {
     outcomes.iter().any(|outcome| outcome.ok() && outcome.planned.step.verb() == Verb::StopWorker)
 }

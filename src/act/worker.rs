@@ -10,10 +10,12 @@ use super::outcome::Ended;
 use super::units;
 use crate::config::{Services, Settings, Worker};
 use crate::decide::plan::{Need, Reason, Step};
+use crate::decide::worker::is_disabled_since;
 use crate::probes::jobs::{self, Row};
 use crate::probes::mounts;
+use crate::probes::records::Debt;
 use crate::probes::verdict::Verdict;
-use crate::probes::worker::{self as probe, State, WorkerLook};
+use crate::probes::worker::{self as probe, State, Stopped, WorkerLook};
 use crate::sys::clock::{Deadline, boottime, pause};
 use crate::sys::{command, text};
 
@@ -27,17 +29,30 @@ const STOP_LIMIT: Duration = Duration::from_secs(90);
 /// What a stop may take beyond the unit's own limit.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// Performs one step on the worker.
+/// How a worker came to be down that was to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// It was asked to stop.
+    Stopped,
+    /// It was down, or on its way, before anybody here asked.
+    Already,
+}
+
+/// Performs one step on the worker; `owed` is the debt that a start of it pays.
 #[must_use]
-pub fn step(settings: &Settings, step: &Step, deadline: Deadline) -> Ended {
+pub fn step(settings: &Settings, step: &Step, owed: Option<&Debt>, deadline: Deadline) -> Ended {
     let Some(worker) = &settings.worker else {
         return Ended::Failed("the configuration has no [worker]".to_owned());
     };
     match step {
-        Step::StartWorker { needs, .. } => start(settings, worker, needs, deadline),
+        Step::StartWorker { needs, .. } => start(settings, worker, needs, owed, deadline),
         Step::StopWorker { .. } => match stop(settings, worker, deadline) {
-            Ok(what) => Ended::Done(what),
-            Err(why) => Ended::Failed(why),
+            Ok(Down::Stopped) => Ended::Done("it is down".to_owned()),
+            Ok(Down::Already) if may_be_wished(settings, worker) => {
+                Ended::Already("it was down already".to_owned())
+            }
+            Ok(Down::Already) => Ended::Done("it was down already: it ended by itself".to_owned()),
+            Err(ended) => ended,
         },
         Step::RecoverJobs { rows, .. } => recover(settings, rows, deadline),
         Step::ResetFailed { unit } => {
@@ -74,21 +89,35 @@ fn recover(settings: &Settings, rows: &[Row], deadline: Deadline) -> Ended {
     }
 }
 
-/// Starts it, if what it stands on is still there and nobody has started it meanwhile.
-fn start(settings: &Settings, worker: &Worker, needs: &[Need], deadline: Deadline) -> Ended {
+/// Starts it, if what it stands on is still there, nobody has started it meanwhile, and nobody wants it down by now.
+fn start(
+    settings: &Settings,
+    worker: &Worker,
+    needs: &[Need],
+    owed: Option<&Debt>,
+    deadline: Deadline,
+) -> Ended {
     if let Err((reason, why)) = still_live(settings, needs, deadline) {
         return Ended::Refused(reason, why);
     }
     let before = probe::glance(settings, worker);
     match &before.state {
+        State::Inactive | State::Failed(_) if is_disabled_since(&before, owed) => {
+            let why = "it is disabled by now".to_owned();
+            return Ended::Refused(Reason::WorkerStoppedByOperator, why);
+        }
         State::Inactive | State::Failed(_) => {}
+        State::Masked => {
+            let why = "it is masked by now".to_owned();
+            return Ended::Refused(Reason::WorkerStoppedByOperator, why);
+        }
         State::Active | State::Reloading | State::Activating(_) => {
             return match stays_up(settings, worker, &before, deadline) {
                 Ok(what) => Ended::Done(format!("somebody has started it: {what}")),
                 Err(why) => Ended::Failed(why),
             };
         }
-        State::Deactivating | State::NotFound | State::Masked => {
+        State::Deactivating | State::NotFound => {
             let why = format!("it is {} now", before.state.name());
             return Ended::Refused(Reason::UnclearEvidence, why);
         }
@@ -225,26 +254,48 @@ fn glance_name(settings: &Settings, worker: &Worker) -> &'static str {
     probe::glance(settings, worker).state.name()
 }
 
-/// Stops it, and waits for as long as its own unit allows. It is stopped when nobody is left of it.
+/// Stops it, and waits for as long as its own unit allows. It is stopped when nobody is left of it. One that is on its way
+/// down is only waited for, so that whose stop it was can still be told.
 ///
 /// # Errors
 /// It is not down in time; nothing more is done to it.
-pub fn stop(settings: &Settings, worker: &Worker, deadline: Deadline) -> Result<String, String> {
-    let before = probe::glance(settings, worker);
-    if before.is_gone() {
-        return Ok("it is down".to_owned());
-    }
-    let limit = before.stop_limit.unwrap_or(STOP_LIMIT) + STOP_GRACE;
+pub fn stop(settings: &Settings, worker: &Worker, deadline: Deadline) -> Result<Down, Ended> {
+    let mut look = probe::glance(settings, worker);
+    let limit = look.stop_limit.unwrap_or(STOP_LIMIT) + STOP_GRACE;
     let deadline = deadline.within(limit);
-    ask(settings, worker, "stop", worker.stop.as_ref(), deadline.left())?;
+    let mut how = Down::Already;
     loop {
-        let look = probe::glance(settings, worker);
         if look.is_gone() {
-            return Ok("it is down".to_owned());
+            return Ok(how);
         }
-        if deadline.left() <= LOOK_EVERY {
-            return Err(format!("not down in time: it is {}; {}", look.state.name(), look.left()));
+        if how == Down::Already && look.state != State::Deactivating {
+            ask(settings, worker, "stop", worker.stop.as_ref(), deadline.left())
+                .map_err(Ended::Failed)?;
+            how = Down::Stopped;
+        } else if deadline.left() <= LOOK_EVERY {
+            let why = format!("not down in time: it is {}; {}", look.state.name(), look.left());
+            return Err(match how {
+                Down::Stopped => Ended::Failed(why),
+                Down::Already => Ended::Refused(Reason::UnclearEvidence, why),
+            });
+        } else {
+            pause(LOOK_EVERY);
         }
-        pause(LOOK_EVERY);
+        look = probe::glance(settings, worker);
+    }
+}
+
+/// Whether one that was down before it was stopped here may be so by somebody's wish. Without a service manager nobody
+/// can tell.
+fn may_be_wished(settings: &Settings, worker: &Worker) -> bool {
+    match settings.host.services {
+        Services::Process => true,
+        Services::Systemd => {
+            let look = probe::look(settings, worker);
+            match look.stopped {
+                Stopped::ByJob { .. } | Stopped::Unknown => true,
+                Stopped::Nobody | Stopped::Along => look.state == State::Masked,
+            }
+        }
     }
 }

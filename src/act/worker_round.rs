@@ -234,7 +234,8 @@ impl Round<'_> {
             return ended;
         }
         failpoint::reached(Moment::Before, step.verb().name());
-        let ended = worker::step(self.settings, step, self.deadline);
+        let owed = self.acted.debts.of_worker(&self.facts.look.name);
+        let ended = worker::step(self.settings, step, owed, self.deadline);
         failpoint::reached(Moment::After, step.verb().name());
         ended
     }

@@ -362,9 +362,8 @@ impl World<'_> {
         if self.look.state == State::Masked {
             return operator("it is masked".to_owned());
         }
-        // what was stopped is as it was before: if it was disabled then, it ran all the same
-        let since = matches!(self.owed(), Some(Debt::Worker { was_enabled: true, .. }));
-        if self.look.is_disabled() && (since || !self.is_owed()) {
+        let by_this_plan = self.is_stopped_before() && self.owed().is_none();
+        if !by_this_plan && is_disabled_since(self.look, self.owed()) {
             return operator("it is disabled; `systemctl enable` permits it again".to_owned());
         }
         match &self.look.stopped {
@@ -587,6 +586,14 @@ impl World<'_> {
     fn after(&self, left: Duration) -> Option<u64> {
         self.now.utc_ms.checked_add(u64::try_from(left.as_millis()).ok()?)
     }
+}
+
+/// Whether it is disabled by a person's wish. What was stopped is as it was before: if it was disabled then, it ran all the
+/// same, and is owed all the same.
+#[must_use]
+pub fn is_disabled_since(look: &WorkerLook, owed: Option<&Debt>) -> bool {
+    let was_so = matches!(owed, Some(Debt::Worker { was_enabled: false, .. }));
+    look.is_disabled() && !was_so
 }
 
 /// Whether a stop is the one that a debt was written down for: the first after it. One that came after the

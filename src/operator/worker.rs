@@ -97,7 +97,7 @@ fn locked(settings: &Settings, worker: &Worker) -> Result<Result<String, String>
     let was_enabled = probe::glance(settings, worker).is_enabled();
     owe(settings, worker, was_enabled)?;
     act::stop(settings, worker, deadline)
-        .map_err(|why| anyhow!("stop {}: {why}", worker.name()))?;
+        .map_err(|ended| anyhow!("stop {}: {}", worker.name(), ended.words()))?;
     let left = left_behind(settings);
     let down = probe::glance(settings, worker);
     let said = act::bring_up(settings, worker, &down, Deadline::after(worker.deadline))

@@ -175,7 +175,10 @@ fn outcomes(outcomes: &[Outcome]) -> Vec<Came<'_>> {
 #[must_use]
 pub fn detail(ended: &Ended) -> &str {
     match ended {
-        Ended::Done(detail) | Ended::Refused(_, detail) | Ended::Failed(detail) => detail,
+        Ended::Done(detail)
+        | Ended::Already(detail)
+        | Ended::Refused(_, detail)
+        | Ended::Failed(detail) => detail,
         Ended::Skipped => "an earlier step was not done",
     }
 }

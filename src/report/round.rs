@@ -169,6 +169,11 @@ impl<'a> Round<'a> {
                 present: &facts.look,
                 work: &facts.work,
                 should_be_running: decision.should_be_running,
+                could_work: !decision
+                    .plan
+                    .holds
+                    .iter()
+                    .any(|hold| hold.is_of_worker() && hold.reason == Reason::StorageNotLive),
                 state: &facts.state,
             }),
             ..Self::of_plan(&WORKER, &facts.now, mode, &decision.plan, state)
@@ -233,7 +238,7 @@ impl<'a> Round<'a> {
     pub fn exit(&self) -> Exit {
         let failed = self.outcomes.iter().any(|outcome| match outcome.ended {
             Ended::Failed(_) => true,
-            Ended::Done(_) | Ended::Refused(..) | Ended::Skipped => false,
+            Ended::Done(_) | Ended::Already(_) | Ended::Refused(..) | Ended::Skipped => false,
         });
         // a path of the config had to be seen
         let listed = |seen: &Observation| {

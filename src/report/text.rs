@@ -180,6 +180,7 @@ pub fn plan(round: &Round<'_>) -> String {
 fn came(outcome: &Outcome) -> String {
     let how = match &outcome.ended {
         Ended::Done(_) => "done",
+        Ended::Already(_) => "already so",
         Ended::Refused(reason, _) => reason.name(),
         Ended::Failed(_) => "failed",
         Ended::Skipped => "skipped",

@@ -24,6 +24,8 @@ pub struct WorkerNews<'a> {
     pub work: &'a Work,
     /// Whether jobs wait and what they write to is live.
     pub should_be_running: bool,
+    /// Whether it could work, were it started now: what it stands on is live.
+    pub could_work: bool,
     /// What is remembered of its starts.
     pub state: &'a WorkerState,
 }
@@ -50,7 +52,11 @@ impl WorkerNews<'_> {
 /// One line for people: `worker w.service: inactive; jobs: 3 pending, …; it should be running`.
 #[must_use]
 pub fn line(news: &WorkerNews<'_>) -> String {
-    let should = if news.should_be_running { "it should be running" } else { "it need not run" };
+    let should = match (news.should_be_running, news.could_work) {
+        (true, _) => "it should be running",
+        (false, true) => "it need not run",
+        (false, false) => "it could not work now",
+    };
     let (name, state) = (&news.look.name, news.look.state.name());
     format!("worker {name}: {state}; {}; {should}", news.queue())
 }
@@ -92,7 +98,7 @@ pub fn result(round: &Round<'_>) -> (&'static str, &'static str) {
     let reason = closed.chain(round.holds()).map(|hold| hold.reason).next();
     let word = reason.map_or("", Reason::name);
     match start.map(|start| &start.ended) {
-        Some(Ended::Done(_)) => ("started", ""),
+        Some(Ended::Done(_) | Ended::Already(_)) => ("started", ""),
         Some(Ended::Failed(_) | Ended::Skipped) => ("failed", ""),
         Some(Ended::Refused(reason, _)) => ("held", reason.name()),
         None if round.holds().any(|hold| hold.reason == Reason::WorkerActive) => {
@@ -123,4 +129,29 @@ pub(super) fn metrics(
     let (result, reason) = result(round);
     let labels = [("result", result), ("reason", reason)];
     families.set("unwedge_worker_last_result", &labels, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_whose_storage_is_not_live_could_not_work_rather_than_need_not_run() {
+        let look = WorkerLook::of("w", State::Inactive);
+        let state = WorkerState::default();
+        let said = |should_be_running, could_work| {
+            let news = WorkerNews {
+                look: &look,
+                present: &look,
+                work: &Work::NoQueue,
+                should_be_running,
+                could_work,
+                state: &state,
+            };
+            line(&news)
+        };
+        assert!(said(false, false).ends_with("; it could not work now"));
+        assert!(said(false, true).ends_with("; it need not run"));
+        assert!(said(true, true).ends_with("; it should be running"));
+    }
 }
