@@ -71,7 +71,7 @@ host_test! {
         kind(&host, "nowhere", "image = \"tools:1\"\nnetwork = \"nowhere\"", "exit 0");
         let said = host.bash("cd /srv; timeout 8 unwedge run --queue sqlite:///srv/queue.db --type nowhere.toml in/a");
         assert_ne!(said.code, Some(0), "{said:?}");
-        let class = host.ok("cd /; unwedge jobs list --queue sqlite:///srv/queue.db --class configuration");
+        let class = host.ok("cd /; unwedge jobs list --queue sqlite:///srv/queue.db --class infrastructure");
         assert!(class.contains("/srv/in/a") && class.contains("exit 125"), "{class}");
         // an image is asked for where the type is read, not when a job waits for it
         kind(&host, "bare", "", "exit 0");

@@ -25,6 +25,7 @@ use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
 use crate::decide::busy::{self, Scene, Way};
 use crate::decide::plan::{Cost, Need, Owed, Plan, Planned, Reason, Repair, Shows, Step, Verb};
+use crate::decide::worker::is_disabled_since;
 use crate::probes::connections::Connections;
 use crate::probes::holders::{self, Daemons, Process};
 use crate::probes::identity::Identity;
@@ -120,9 +121,18 @@ impl Actor<'_> {
         let live = self.live_paths();
         let owed = self.debts.debts.len();
         let up = self.worker.filter(|look| look.state.is_up()).map(|look| look.name.as_str());
+        // whoever has disabled it since wants it down, and is owed nothing
+        let is_declined = |debt: &Debt| {
+            self.worker.is_some_and(|look| {
+                debt.is_of_worker(&look.name)
+                    && look.state.is_down()
+                    && is_disabled_since(look, Some(debt))
+            })
+        };
         self.debts.debts.retain(|debt| {
             let back = debt.path().is_some_and(|path| live.contains(path));
-            let is_paid = back || up.is_some_and(|name| debt.is_of_worker(name));
+            let is_paid =
+                back || up.is_some_and(|name| debt.is_of_worker(name)) || is_declined(debt);
             !(is_paid && known.contains(debt))
         });
         if self.debts.debts.len() == owed {
@@ -469,10 +479,12 @@ impl Actor<'_> {
     }
 
     fn perform_steps(&self, repair: &Repair) -> Vec<Outcome> {
-        in_order(repair, |step| self.step(step, repair.kind))
+        let is_aborted =
+            repair.steps.iter().any(|it| matches!(it.step, Step::AbortConnection { .. }));
+        in_order(repair, |step| self.step(step, repair.kind, is_aborted))
     }
 
-    fn step(&self, step: &Step, kind: Kind) -> Ended {
+    fn step(&self, step: &Step, kind: Kind, is_aborted: bool) -> Ended {
         if let Err(ended) = self.still_permitted(step, kind) {
             return ended;
         }
@@ -500,7 +512,8 @@ impl Actor<'_> {
             | Step::ResetFailed { .. }
             | Step::StartWorker { .. } => {
                 let owed = self.worker.and_then(|look| self.debts.of_worker(&look.name));
-                worker::step(self.settings, step, owed, self.deadline)
+                let before = worker::Before { owed, is_aborted };
+                worker::step(self.settings, step, before, self.deadline)
             }
             Step::Rebind { path, identity, along, shows } => {
                 self.onto_place(path, shows, |place| Order::Rebind {

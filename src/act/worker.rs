@@ -38,17 +38,26 @@ pub enum Down {
     Already,
 }
 
-/// Performs one step on the worker; `owed` is the debt that a start of it pays.
+/// What a step on the worker comes after.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// The debt that a start of it pays.
+    pub owed: Option<&'a Debt>,
+    /// Whether a connection was ended that it may have died of.
+    pub is_aborted: bool,
+}
+
+/// Performs one step on the worker.
 #[must_use]
-pub fn step(settings: &Settings, step: &Step, owed: Option<&Debt>, deadline: Deadline) -> Ended {
+pub fn step(settings: &Settings, step: &Step, before: Before<'_>, deadline: Deadline) -> Ended {
     let Some(worker) = &settings.worker else {
         return Ended::Failed("the configuration has no [worker]".to_owned());
     };
     match step {
-        Step::StartWorker { needs, .. } => start(settings, worker, needs, owed, deadline),
+        Step::StartWorker { needs, .. } => start(settings, worker, needs, before.owed, deadline),
         Step::StopWorker { .. } => match stop(settings, worker, deadline) {
             Ok(Down::Stopped) => Ended::Done("it is down".to_owned()),
-            Ok(Down::Already) if may_be_wished(settings, worker) => {
+            Ok(Down::Already) if may_be_wished(settings, worker, before.is_aborted, deadline) => {
                 Ended::Already("it was down already".to_owned())
             }
             Ok(Down::Already) => Ended::Done("it was down already: it ended by itself".to_owned()),
@@ -285,17 +294,21 @@ pub fn stop(settings: &Settings, worker: &Worker, deadline: Deadline) -> Result<
     }
 }
 
-/// Whether one that was down before it was stopped here may be so by somebody's wish. Without a service manager nobody
-/// can tell.
-fn may_be_wished(settings: &Settings, worker: &Worker) -> bool {
-    match settings.host.services {
-        Services::Process => true,
-        Services::Systemd => {
-            let look = probe::look(settings, worker);
-            match look.stopped {
-                Stopped::ByJob { .. } | Stopped::Unknown => true,
-                Stopped::Nobody | Stopped::Along => look.state == State::Masked,
-            }
-        }
+/// Whether one that was down before it was stopped here may be so by somebody's wish. Where nobody can tell, as without a
+/// service manager, it is, unless a connection was ended before: then it has died of that.
+fn may_be_wished(
+    settings: &Settings,
+    worker: &Worker,
+    is_aborted: bool,
+    deadline: Deadline,
+) -> bool {
+    if settings.host.services == Services::Process || deadline.left() < probe::LOOK_LIMIT {
+        return !is_aborted;
+    }
+    let look = probe::look(settings, worker);
+    match look.stopped {
+        Stopped::ByJob { .. } => true,
+        Stopped::Unknown => !is_aborted,
+        Stopped::Nobody | Stopped::Along => look.state == State::Masked,
     }
 }

@@ -235,7 +235,12 @@ impl Round<'_> {
         }
         failpoint::reached(Moment::Before, step.verb().name());
         let owed = self.acted.debts.of_worker(&self.facts.look.name);
-        let ended = worker::step(self.settings, step, owed, self.deadline);
+        let ended = worker::step(
+            self.settings,
+            step,
+            worker::Before { owed, is_aborted: false },
+            self.deadline,
+        );
         failpoint::reached(Moment::After, step.verb().name());
         ended
     }

@@ -9,7 +9,7 @@ use unwedge::act::round::{self, Acted, Turn};
 use unwedge::act::wait;
 use unwedge::cli::Binds;
 use unwedge::config::sentinel::Kind;
-use unwedge::config::{Loaded, Settings};
+use unwedge::config::{Loaded, Settings, Starts};
 use unwedge::decide::mounts::{World, decide};
 use unwedge::decide::plan::Plan;
 use unwedge::manifest::{BINDS, MOUNTS};
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
-    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
+    facts::refuse_own_paths_that_may_hang(&loaded.settings, Starts::Repairs)?;
     let deadline = Deadline::after(loaded.settings.mounts.deadline);
     if cli.apply {
         let work = wait::queue_known(&loaded.settings, deadline);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use unwedge::cli::Canary;
-use unwedge::config::Loaded;
+use unwedge::config::{Loaded, Starts};
 use unwedge::kit::canary;
 use unwedge::probes::facts;
 use unwedge::report::exit::Exit;
@@ -25,7 +25,7 @@ fn run(cli: &Canary, loaded: &Loaded) -> anyhow::Result<Exit> {
     if cli.common.json {
         bail!("it has no JSON");
     }
-    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
+    facts::refuse_own_paths_that_may_hang(&loaded.settings, Starts::Nothing)?;
     let now = Now::take()?;
 
     // look

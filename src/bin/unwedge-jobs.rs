@@ -10,7 +10,7 @@ use unwedge::act::{store, upkeep};
 use unwedge::cli::{Jobs, JobsVerb};
 use unwedge::config::queue::QUEUE_TIMEOUT_MAX;
 use unwedge::config::sentinel::{self, Kind, Permission};
-use unwedge::config::{self, Request, Settings};
+use unwedge::config::{self, Request, Settings, Starts};
 use unwedge::manifest::{self, JOBS};
 use unwedge::operator::{exit_of, rows as verbs};
 use unwedge::probes::facts;
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
 
 /// What the queue holds, for a person or a program; nothing is written.
 fn show(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
-    facts::refuse_own_paths_that_may_hang(settings)?;
+    facts::refuse_own_paths_that_may_hang(settings, Starts::Nothing)?;
     let look = match &settings.queue {
         None => None,
         Some(_) => match queue::leave_root(settings) {
@@ -87,7 +87,7 @@ fn said(text: &str) -> anyhow::Result<Exit> {
 /// A round by the timer.
 fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     let start = boottime();
-    facts::refuse_own_paths_that_may_hang(settings)?;
+    facts::refuse_own_paths_that_may_hang(settings, Starts::Nothing)?;
     queue::leave_root(settings)?;
     let own = manifest::queue_dir(&settings.host);
     let Tried::Locked(_lock) = lock::tool(&own, JOBS.name)? else {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use unwedge::act::round::{self, Acted, Turn};
 use unwedge::cli::Mounts;
-use unwedge::config::Loaded;
 use unwedge::config::sentinel::Kind;
+use unwedge::config::{Loaded, Starts};
 use unwedge::decide::mounts::{World, decide};
 use unwedge::manifest::MOUNTS;
 use unwedge::probes::binds;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
-    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
+    facts::refuse_own_paths_that_may_hang(&loaded.settings, Starts::Repairs)?;
     let deadline = Deadline::after(loaded.settings.mounts.deadline);
     let (mode, held, _lock) =
         match round::turn(&loaded.settings, &MOUNTS, cli.apply, Duration::ZERO)? {

@@ -9,7 +9,7 @@ use unwedge::act::lock::{self, Tried};
 use unwedge::act::{messages as act, store};
 use unwedge::cli::NotifyTool;
 use unwedge::config::sentinel::Kind;
-use unwedge::config::{Loaded, Settings};
+use unwedge::config::{Loaded, Settings, Starts};
 use unwedge::decide::gates;
 use unwedge::decide::messages::{decide, is_news};
 use unwedge::manifest::{NOTIFY, queue_dir};
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     let (start, deadline) = (boottime(), Deadline::after(DEADLINE));
     let settings = &loaded.settings;
-    facts::refuse_own_paths_that_may_hang(settings)?;
+    facts::refuse_own_paths_that_may_hang(settings, Starts::Messages)?;
     let Some(wanted) = &settings.notify else {
         out::print("nobody is to be told: there is no [notify] in the configuration\n")?;
         return Ok(Exit::Fine);

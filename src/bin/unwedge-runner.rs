@@ -8,7 +8,7 @@ use clap::Parser as _;
 use unwedge::act::lock::{self, Tried};
 use unwedge::act::store;
 use unwedge::cli;
-use unwedge::config::Settings;
+use unwedge::config::{Settings, Starts};
 use unwedge::manifest::{self, RUNNER};
 use unwedge::probes::{facts, witness};
 use unwedge::queue::{self, Fault};
@@ -48,7 +48,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     let Some(queue) = settings.queue.clone() else {
         return Err((Exit::Unfit, "there is no [queue] in the configuration".to_owned()));
     };
-    facts::refuse_own_paths_that_may_hang(&settings).map_err(failed)?;
+    facts::refuse_own_paths_that_may_hang(&settings, Starts::Nothing).map_err(failed)?;
     queue::leave_root(&settings).map_err(failed)?;
     let own = manifest::queue_dir(&settings.host);
     let Tried::Locked(_lock) = lock::tool(&own, RUNNER.name).map_err(failed)? else {

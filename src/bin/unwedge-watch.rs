@@ -8,7 +8,7 @@ use clap::Parser as _;
 use unwedge::act::store;
 use unwedge::act::wake::{self, Done};
 use unwedge::cli;
-use unwedge::config::{self, Loaded, Request, Services};
+use unwedge::config::{self, Loaded, Request, Services, Starts};
 use unwedge::decide::watch::Watch;
 use unwedge::manifest::WATCH;
 use unwedge::probes::facts;
@@ -42,7 +42,7 @@ fn load(cli: &cli::Watch) -> Ended<Loaded> {
         Services::Systemd if request.euid != 0 => return unfit("only root may start units"),
         Services::Systemd => {}
     }
-    facts::refuse_own_paths_that_may_hang(&loaded.settings).map_err(failed)?;
+    facts::refuse_own_paths_that_may_hang(&loaded.settings, Starts::Nothing).map_err(failed)?;
     Ok(loaded)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use unwedge::act::round::{self, Turn};
 use unwedge::act::worker_round::{self, WorkerActed};
 use unwedge::cli::WorkerTool;
-use unwedge::config::Loaded;
+use unwedge::config::{Loaded, Starts};
 use unwedge::decide::plan::Plan;
 use unwedge::decide::worker::{World, decide};
 use unwedge::manifest::WORKER;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     let start = boottime();
-    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
+    facts::refuse_own_paths_that_may_hang(&loaded.settings, Starts::Repairs)?;
     let Some(worker) = &loaded.settings.worker else { return without(cli, &Now::take()?) };
     let settings = &loaded.settings;
     let deadline = Deadline::after(worker.deadline);

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use unwedge::act::child;
 use unwedge::checks::{self, Grade, rehearsal};
 use unwedge::cli::VerifyOps;
-use unwedge::config::{self, Request, Settings};
+use unwedge::config::{self, Request, Settings, Starts};
 use unwedge::manifest::VERIFY;
 use unwedge::operator::install;
 use unwedge::probes::facts;
@@ -51,7 +51,7 @@ fn run(cli: &VerifyOps) -> anyhow::Result<Grade> {
     let loaded = config::load(&request);
     let usual = Settings::default();
     let settings = loaded.as_ref().map_or(&usual, |loaded| &loaded.settings);
-    facts::refuse_own_paths_that_may_hang(settings)?;
+    facts::refuse_own_paths_that_may_hang(settings, Starts::Nothing)?;
     let now = Now::take()?;
 
     // look

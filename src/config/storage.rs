@@ -1,7 +1,7 @@
 //! Which storage a file lies on, told from paths alone. A user may stand in a directory of the very
 //! mount that hangs, and opening the project's file there would hang too; so files on such storage
 //! are not opened unless they are named by hand. Symbolic links on the way are not followed here,
-//! and so not noticed. Which mounts those are is the caller's to say: reading the mount table is
+//! and so not noticed: whoever starts a round follows those of our own paths (`probes::facts`). Which mounts those are is the caller's to say: reading the mount table is
 //! done elsewhere.
 
 use std::path::{Path, PathBuf};
@@ -41,25 +41,39 @@ pub fn own_paths(settings: &Settings) -> Vec<&Path> {
     own.into_iter().chain(&settings.binds.manifest).map(PathBuf::as_path).collect()
 }
 
-/// The programs that a round may start. Whoever starts one waits until it has been read.
+/// Which commands of the configuration a program of ours starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starts {
+    /// None.
+    Nothing,
+    /// Those by which mounts and the worker are brought back.
+    Repairs,
+    /// That by which messages are sent.
+    Messages,
+}
+
+/// The programs of those commands. Whoever starts one waits until it has been read.
 #[must_use]
-pub fn programs(settings: &Settings) -> Vec<&Path> {
-    let host = &settings.host;
+pub fn programs(settings: &Settings, starts: Starts) -> Vec<&Path> {
     let worker = settings.worker.iter().flat_map(|it| [&it.start, &it.stop, &it.status]);
     let remounts = settings.mount.iter().map(|spec| &spec.remount);
     let told = settings.notify.iter().map(|notify| &notify.command);
-    let commands = worker.chain(remounts).chain(told).flatten();
-    let named = commands.filter_map(|argv| argv.first()).map(Path::new);
-    [host.systemctl.as_path(), &host.journalctl].into_iter().chain(named).collect()
+    let commands: Vec<_> = match starts {
+        Starts::Nothing => Vec::new(),
+        Starts::Repairs => worker.chain(remounts).flatten().collect(),
+        Starts::Messages => told.flatten().collect(),
+    };
+    commands.into_iter().filter_map(|argv| argv.first()).map(Path::new).collect()
 }
 
 /// The first of our own files, directories and programs that lies on storage that may hang: opening it would
 /// hang the very program that is to mend that storage.
 pub fn own_path_that_may_hang<'a>(
     settings: &'a Settings,
+    starts: Starts,
     mounts: &'a [MountPoint],
 ) -> Option<(&'a Path, &'a MountPoint)> {
-    let all = own_paths(settings).into_iter().chain(programs(settings));
+    let all = own_paths(settings).into_iter().chain(programs(settings, starts));
     all.into_iter().find_map(|path| Some((path, hanging(mounts, path)?)))
 }
 
@@ -95,7 +109,9 @@ mod tests {
     #[test]
     fn our_own_files_are_looked_for_on_it_too() {
         let settings = Settings::default();
-        let lies = |on: &str| own_path_that_may_hang(&settings, &[point(on, true)]).is_some();
+        let lies = |on: &str| {
+            own_path_that_may_hang(&settings, Starts::Nothing, &[point(on, true)]).is_some()
+        };
         assert!(lies("/var/lib/unwedge") && lies("/run") && lies("/etc/unwedge"));
         assert!(!lies("/srv"));
     }
@@ -108,12 +124,16 @@ mod tests {
              [notify]\ncommand = [\"/opt/n/tell\"]\n",
         )
         .unwrap();
-        let lies = |on: &str| own_path_that_may_hang(&settings, &[point(on, true)]).is_some();
-        for on in ["/opt/m", "/opt/w", "/opt/x", "/opt/y", "/opt/n", "/usr/bin"] {
-            assert!(lies(on), "{on}");
+        let lies = |starts, on: &str| {
+            own_path_that_may_hang(&settings, starts, &[point(on, true)]).is_some()
+        };
+        for on in ["/opt/m", "/opt/w", "/opt/x", "/opt/y"] {
+            assert!(lies(Starts::Repairs, on), "{on}");
         }
-        // what it is told to work on is another matter
-        assert!(!lies("/srv/a") && !lies("/opt/z"));
+        // what another program starts is none of this one's, and what a command works on is another matter
+        assert!(lies(Starts::Messages, "/opt/n") && !lies(Starts::Repairs, "/opt/n"));
+        assert!(!lies(Starts::Messages, "/opt/w") && !lies(Starts::Nothing, "/opt/w"));
+        assert!(!lies(Starts::Repairs, "/srv/a") && !lies(Starts::Repairs, "/opt/z"));
     }
 
     #[test]

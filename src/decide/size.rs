@@ -36,6 +36,12 @@ pub struct Size {
 /// So much of a host's memory jobs may have, in percent: the rest is for what else it does.
 const MEMORY_PERCENT: u64 = 80;
 
+/// What of a host's memory jobs may have.
+#[must_use]
+pub fn of_memory(all_mib: u64) -> u64 {
+    all_mib * MEMORY_PERCENT / 100
+}
+
 /// How many of each type, and of all. None stays none; what is wanted at all gets one.
 #[must_use]
 pub fn size(wanted: &[Wanted], room: Room) -> Size {
@@ -43,7 +49,7 @@ pub fn size(wanted: &[Wanted], room: Room) -> Size {
         Some(slots) => (slots, "[jobs] slots"),
         None => (room.cores.max(1), "the cores of this host"),
     };
-    let memory = room.memory_mib.map(|all| all * MEMORY_PERCENT / 100);
+    let memory = room.memory_mib.map(of_memory);
     let mut clamped = Vec::new();
     let mut each: Vec<u32> = wanted
         .iter()
@@ -67,34 +73,25 @@ pub fn size(wanted: &[Wanted], room: Room) -> Size {
     if sum > most && most > 0 {
         clamped.push(format!("{most} of all types at once and not {sum}, by {by}"));
     }
-    let mut slots = sum.min(most);
     if let Some(memory) = memory {
-        share(wanted, memory, &mut each, &mut slots, &mut clamped);
+        share(wanted, memory, &mut each, sum.min(most), &mut clamped);
     }
-    Size { slots, each, clamped }
+    Size { slots: all(&each).min(most), each, clamped }
 }
 
-/// Fewer, until those that take the most fit in together: of the largest type first, down to one of each; then of all.
-fn share(
-    wanted: &[Wanted],
-    memory: u64,
-    each: &mut [u32],
-    slots: &mut u32,
-    clamped: &mut Vec<String>,
-) {
-    let had = (each.to_vec(), *slots);
-    while *slots > 1 && at_worst(wanted, each, *slots) > memory {
+/// Fewer, until those that take the most fit in together: of the largest type first, down to one of each. What does not fit
+/// in then is kept apart by whoever begins it.
+fn share(wanted: &[Wanted], memory: u64, each: &mut [u32], slots: u32, clamped: &mut Vec<String>) {
+    let had = each.to_vec();
+    while at_worst(wanted, each, slots) > memory {
         let larger = |nth: &usize| (wanted[*nth].memory_mib, each[*nth]);
         let several =
             (0..each.len()).filter(|&nth| each[nth] > 1 && wanted[nth].memory_mib.is_some());
-        match several.max_by_key(larger) {
-            Some(nth) => each[nth] -= 1,
-            None => *slots -= 1,
-        }
-        *slots = all(each).min(*slots);
+        let Some(nth) = several.max_by_key(larger) else { break };
+        each[nth] -= 1;
     }
-    for ((kind, had), count) in wanted.iter().zip(&had.0).zip(each.iter()) {
-        if count < had {
+    for ((kind, had), count) in wanted.iter().zip(had).zip(each.iter()) {
+        if *count < had {
             clamped.push(format!(
                 "{}: {count} at once and not {had}, so that all types fit into {MEMORY_PERCENT} % of this host's \
                  memory",
@@ -102,10 +99,9 @@ fn share(
             ));
         }
     }
-    let sum = all(each).min(had.1);
-    if *slots < sum {
+    if at_worst(wanted, each, slots) > memory && slots > 1 {
         clamped.push(format!(
-            "{slots} of all types at once and not {sum}, for {MEMORY_PERCENT} % of this host's memory"
+            "what would take more than {MEMORY_PERCENT} % of this host's memory together is not begun together"
         ));
     }
 }
@@ -174,9 +170,10 @@ mod tests {
         // only so many run at once
         check(&[of(2, 400), of(2, 400)], Some(2), (2, &[2, 2], 1));
         check(&[of(2, 400), of(2, 300)], Some(3), (2, &[1, 1], 3));
-        // what does not fit in together takes turns
-        check(&[of(1, 700), of(1, 700), of(1, 10)], None, (1, &[1, 1, 1], 1));
+        // what does not fit in together takes turns, and keeps nothing else back
+        check(&[of(1, 700), of(1, 700), (2, None)], None, (4, &[1, 1, 2], 1));
         check(&[of(1, 700), of(1, 90), of(1, 10)], None, (3, &[1, 1, 1], 0));
-        check(&[of(1, 5000), of(1, 1)], None, (1, &[1, 1], 1));
+        check(&[of(1, 5000), of(1, 1)], None, (2, &[1, 1], 1));
+        check(&[of(1, 5000)], None, (1, &[1], 0));
     }
 }

@@ -362,8 +362,7 @@ impl World<'_> {
         if self.look.state == State::Masked {
             return operator("it is masked".to_owned());
         }
-        let by_this_plan = self.is_stopped_before() && self.owed().is_none();
-        if !by_this_plan && is_disabled_since(self.look, self.owed()) {
+        if is_disabled_since(self.look, self.owed()) {
             return operator("it is disabled; `systemctl enable` permits it again".to_owned());
         }
         match &self.look.stopped {

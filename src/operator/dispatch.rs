@@ -10,7 +10,7 @@ use crate::cli::{
     BindsVerb, ConfigVerb, DrillVerb, HoldVerb, JobsOf, LanesVerb, MountsVerb, QueueVerb,
     SentinelVerb, StateVerb, Unwedge, Verb, WorkerVerb, WorkersVerb,
 };
-use crate::config::{Loaded, Settings};
+use crate::config::{Loaded, Settings, Starts};
 use crate::probes::facts;
 use crate::queue::store::change::Change;
 use crate::report::round::Mode;
@@ -22,7 +22,7 @@ use crate::sys::clock::Now;
 /// # Errors
 /// It could not be done.
 pub fn with_config(cli: &Unwedge, loaded: &Loaded) -> Result<Said> {
-    facts::refuse_own_paths_that_may_hang(&loaded.settings)?;
+    facts::refuse_own_paths_that_may_hang(&loaded.settings, Starts::Repairs)?;
     let (now, json) = (Now::take()?, cli.common.json);
     let has_json = matches!(
         cli.verb,

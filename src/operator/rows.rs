@@ -5,7 +5,7 @@ use anyhow::{Error, Result, bail};
 
 use super::wrong;
 use crate::config::queue::Queue;
-use crate::config::{Settings, duration};
+use crate::config::{Settings, Starts, duration};
 use crate::probes::{facts, jobs};
 use crate::queue::{self, Where};
 use crate::report::queue as report;
@@ -38,7 +38,7 @@ pub fn recover(settings: &Settings, dry_run: bool, rows: &[String], json: bool) 
 
 /// The queue that is written to, as the user who may.
 fn queue_of(settings: &Settings) -> Result<&Queue> {
-    facts::refuse_own_paths_that_may_hang(settings)?;
+    facts::refuse_own_paths_that_may_hang(settings, Starts::Nothing)?;
     let Some(queue) = &settings.queue else { bail!("there is no [queue] in the configuration") };
     queue::leave_root(settings)?;
     Ok(queue)

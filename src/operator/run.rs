@@ -175,13 +175,15 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
     }
 }
 
-/// Takes out of the user's own queue what a service takes out of its own after that time: nobody else does. What was done by
-/// the type of this run stays known, as it would be done anew.
+/// Takes out of the user's own queue what failed, was called off or put aside long ago, as a service does of its own: nobody
+/// else does. What is done stays known, and so does what is of this run.
 fn tidy(queue: &Queue, kind: &str) {
     let kind = kind.to_owned();
     let old = move |store: &mut Store| {
         let deadline = Deadline::after(TIDY_LIMIT);
-        store.remove_old_but(Some(&kind), &Keep::default(), true, deadline)
+        // without what is known of it, the same run would do its files once more
+        let keep = Keep { done: Duration::ZERO, ..Keep::default() };
+        store.remove_old_but(Some(&kind), &keep, true, deadline)
     };
     // where that cannot be done, the next run does it
     let removed = Link::look(queue.clone()).ask(old).unwrap_or_default();

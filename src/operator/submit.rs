@@ -184,6 +184,7 @@ fn wait(
     stand.sort_unstable_by_key(|it| it.id);
     stand.dedup_by_key(|it| it.id);
     asking.somebody_waits();
+    let mut is_said = false;
     loop {
         let ids = ids.clone();
         let unknown = match asking.ask(move |store| store.stand(&ids)) {
@@ -193,6 +194,10 @@ fn wait(
             }
             Err(why) => Some(format!("{why:#}")),
         };
+        if let Some(why) = unknown.as_ref().filter(|_| !is_said) {
+            is_said = true;
+            out::complain(&format!("{why}; it is asked again until the time is over"));
+        }
         let is_over = unknown.is_none() && stand.iter().all(|it| it.state.is_over());
         if is_over || asking.is_broken() || deadline.passed() {
             return (stand, unknown);

@@ -110,7 +110,8 @@ fn shows(mount: &Mount, bind: &BindSpec, mounts: &[Mount], settings: &Settings) 
     of_base && Path::new(OsStr::from_bytes(root)).ends_with(below)
 }
 
-fn add_manifest(settings: &mut Settings) -> Vec<Fault> {
+/// Adds what the manifest lists; what is wrong with it is returned.
+pub fn add_manifest(settings: &mut Settings) -> Vec<Fault> {
     let Some(file) = settings.binds.manifest.clone() else { return Vec::new() };
     let fault = |place: Place, what: String| Fault { subject: file.clone(), place, what };
     let bytes = match config::beside(&file) {

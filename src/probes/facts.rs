@@ -16,7 +16,7 @@ use super::verdict::Verdict;
 use super::work::Work;
 use super::worker::{self, WorkerLook};
 use crate::config::sentinel::{self, Kind};
-use crate::config::{self, Services, Settings, Worker};
+use crate::config::{self, Services, Settings, Starts, Worker};
 use crate::manifest::{MOUNTS, Tool};
 use crate::sys::clock::{Now, Stamp};
 use crate::sys::text;
@@ -58,18 +58,18 @@ pub enum OwnLock {
     NotHeld,
 }
 
-/// Refuses to go on with state, locks, metrics or programs on storage that may hang, whatever links lead there. To be
-/// asked before any of them is opened or started.
+/// Refuses to go on with state, locks, metrics or programs that are started on storage that may hang, whatever links lead
+/// there. To be asked before any of them is opened or started.
 ///
 /// # Errors
 /// The path, and the mount it lies on.
-pub fn refuse_own_paths_that_may_hang(settings: &Settings) -> std::io::Result<()> {
+pub fn refuse_own_paths_that_may_hang(settings: &Settings, starts: Starts) -> std::io::Result<()> {
     let points = mount_points();
-    let lies = config::own_path_that_may_hang(settings, &points).map(|(path, mount)| {
+    let lies = config::own_path_that_may_hang(settings, starts, &points).map(|(path, mount)| {
         format!("{} lies on {} ({})", text::path(path), text::path(&mount.path), mount.fstype)
     });
     // without a table nothing is known to hang
-    let leads = || leads_onto_storage(settings, &mountinfo::once().ok()?);
+    let leads = || leads_onto_storage(settings, starts, &mountinfo::once().ok()?);
     match lies.or_else(leads) {
         None => Ok(()),
         Some(what) => Err(std::io::Error::other(format!(
@@ -78,26 +78,14 @@ pub fn refuse_own_paths_that_may_hang(settings: &Settings) -> std::io::Result<()
     }
 }
 
-/// The first of our own paths and programs whose links lead onto storage that may hang. A program may not be on what is
-/// watched either, of whatever kind: it is started to mend just that.
-fn leads_onto_storage(settings: &Settings, table: &MountTable) -> Option<String> {
-    let hots = settings.bind.iter().map(|bind| bind.hot.as_path());
-    let watched: BTreeSet<&Path> =
-        settings.mount.iter().map(|spec| spec.path.as_path()).chain(hots).collect();
-    let end = |path: &Path, is_program: bool| {
-        let known = |part: &Path| is_program && watched.contains(part);
-        let way = links::follow(path, table, &known);
-        match way.end? {
-            End::Remote(words) => Some(format!("{} leads to where {words}", text::path(path))),
-            End::Known => {
-                let (path, to) = (text::path(path), text::path(&way.to));
-                Some(format!("{path} leads to {to} on watched storage"))
-            }
-            End::Said(..) | End::Ring => None,
-        }
-    };
-    let own = config::own_paths(settings).into_iter().find_map(|path| end(path, false));
-    own.or_else(|| config::programs(settings).into_iter().find_map(|path| end(path, true)))
+/// The first of our own paths and programs whose links lead onto storage that may hang.
+fn leads_onto_storage(settings: &Settings, starts: Starts, table: &MountTable) -> Option<String> {
+    let all = config::own_paths(settings).into_iter().chain(config::programs(settings, starts));
+    let mut ends = all.map(|path| (path, links::follow(path, table, &|_| false).end));
+    ends.find_map(|(path, end)| match end? {
+        End::Remote(words) => Some(format!("{} leads to where {words}", text::path(path))),
+        End::Known | End::Said(..) | End::Ring => None,
+    })
 }
 
 /// Looks.
@@ -313,20 +301,23 @@ mod tests {
             let table = MountTable::new(mountinfo::parse(lines(fstype).as_bytes()).unwrap());
             let mut settings = Settings::default();
             change(&mut settings);
-            leads_onto_storage(&settings, &table)
+            leads_onto_storage(&settings, Starts::Repairs, &table)
         };
         let state = |settings: &mut Settings| settings.host.state_dir = base.join("state/deep");
         assert!(told("fuse.sshfs", &state).unwrap().ends_with("(fuse.sshfs)"));
         assert_eq!(told("ext4", &state), None);
         assert_eq!(told("fuse.sshfs", &|_| {}), None);
         let program = |settings: &mut Settings| {
-            settings.host.systemctl = base.join("state/systemctl");
-            let watched = format!("[[mount]]\npath = \"{}/box\"\n", base.display());
-            settings.mount = config::from_str(&watched).unwrap().mount;
+            let remount = base.join("state/mount");
+            let listed = format!(
+                "[[mount]]\npath = \"{}/box\"\nremount = [\"{}\"]\n[host]\nservices = \"process\"\n",
+                base.display(),
+                remount.display()
+            );
+            settings.mount = config::from_str(&listed).unwrap().mount;
         };
-        assert!(
-            told("ext4", &program).unwrap().ends_with("/box/state/systemctl on watched storage")
-        );
         assert!(told("fuse.sshfs", &program).unwrap().ends_with("(fuse.sshfs)"));
+        // on a disk, watched or not, it is no worse off than any program
+        assert_eq!(told("ext4", &program), None);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::binds;
 use super::heartbeat::AGE_MAX as AGE_MAX_OF_SIGNS;
 use super::links;
 use super::mountinfo::{self, Dev};
@@ -165,9 +166,11 @@ pub fn all(run_dir: &Path) -> Result<Vec<Watched>, String> {
     Ok(gate.paths.into_iter().map(watched).collect())
 }
 
-/// The storage that a configuration names.
+/// The storage that a configuration names, the lines of its manifest among it. What is wrong with one of those is told by rounds.
 #[must_use]
 pub fn named(settings: &Settings) -> Vec<PathBuf> {
+    let mut settings = settings.clone();
+    let _ = binds::add_manifest(&mut settings);
     let mounts = settings.mount.iter().map(|it| it.path.clone());
     mounts.chain(settings.bind.iter().map(|it| it.hot.clone())).collect()
 }

@@ -126,7 +126,8 @@ impl Daemons {
                         }
                     }
                 }
-                Ok(None) => self.unnamed += usize::from(link != Path::new("/")),
+                // of another file of that name there is nothing to tell
+                Ok(None) => self.unnamed += usize::from(link.starts_with("/dev")),
                 Err(error) => self.hidden |= !is_gone(error),
             }
         }

@@ -149,3 +149,55 @@ fn may_be_asked(orphan: &Orphan) -> Option<PathBuf> {
     };
     answers.then_some(output)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probes::jobs::{InfraErrors, QueueFacts, Rescue, Since, State};
+    use crate::probes::worker::State as WorkerState;
+
+    fn left_of(services: &str, rescue: Option<Rescue>) -> Left {
+        let text = format!("[host]\nservices = \"{services}\"\n");
+        let settings = crate::config::from_str(&text).unwrap();
+        let row = Job {
+            id: "1".to_owned(),
+            state: State::Running,
+            lane: None,
+            output: None,
+            started_utc_ms: Some(1),
+            not_before_utc_ms: None,
+            back_utc_ms: None,
+            attempts: Some(1),
+        };
+        let facts = QueueFacts {
+            queue: "jobs".to_owned(),
+            at_utc_ms: 2,
+            running: vec![row],
+            next: vec![],
+            cooling: vec![],
+            counts: [(State::Running, 1)].into(),
+            oldest_pending_ms: None,
+            infra_errors: InfraErrors { window_ms: 1, count: None },
+            stale_running: None,
+            dead: None,
+            rescue,
+            hold_back: false,
+            advice: vec![],
+        };
+        let worker = WorkerLook::of("worker", WorkerState::Inactive);
+        let known = Known { watched: &[], interrupted: &[] };
+        let work = Work::Known(Box::new(facts));
+        let mut orphans = look(&settings, &work, &worker, known, &[], Duration::ZERO);
+        assert_eq!(orphans.len(), 1, "{orphans:?}");
+        orphans.remove(0).left
+    }
+
+    #[test]
+    fn without_a_service_manager_a_librarys_rows_are_nobodys_once_its_worker_is_down() {
+        let rescue = || Some(Rescue { by: "it".to_owned(), after_ms: 1, since: Since::Start });
+        assert!(left_of("process", rescue()).is_nobody());
+        // those that we give back want more of a witness
+        assert!(matches!(left_of("process", None), Left::Unknown(_)));
+        assert!(left_of("systemd", rescue()).is_nobody());
+    }
+}

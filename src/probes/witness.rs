@@ -135,10 +135,9 @@ fn has_helpers(id: &str) -> Option<bool> {
             asked.push(process);
         }
     }
-    if !asked.is_empty() && is_one_of(asked, id) {
-        return Some(true);
-    }
-    (!are_hidden()).then_some(false)
+    // whoever waits for storage may keep its environment to itself for as long, and may be anybody's
+    let is_one = asked.is_empty().then_some(false).or_else(|| is_one_of(asked, id))?;
+    (is_one || !are_hidden()).then_some(is_one)
 }
 
 /// The containers that a process is in, by the 64 digits that its cgroups are called by: a daemon runs them, and goes on when
@@ -159,11 +158,11 @@ fn is_ours(process: &Process) -> bool {
     own == 0 || process.uid().is_ok_and(|uid| uid == own)
 }
 
-/// Whether one of these is of a command of a worker. What gives no answer may be; nor is another asked before that has come.
-fn is_one_of(processes: Vec<Process>, id: &str) -> bool {
+/// Whether one of these is of a command of a worker; none where one gives no answer, nor is another asked before that has come.
+fn is_one_of(processes: Vec<Process>, id: &str) -> Option<bool> {
     static IS_ASKED: AtomicBool = AtomicBool::new(false);
     if IS_ASKED.swap(true, Ordering::AcqRel) {
-        return true;
+        return None;
     }
     let id = id.to_owned();
     let is_of = move |process: &Process| {
@@ -175,7 +174,7 @@ fn is_one_of(processes: Vec<Process>, id: &str) -> bool {
         IS_ASKED.store(false, Ordering::Release);
         found
     };
-    within(WHOSE_LIMIT, look).unwrap_or(true)
+    within(WHOSE_LIMIT, look).ok()
 }
 
 /// Whether a process is called so, or may be.

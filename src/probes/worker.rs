@@ -21,6 +21,8 @@ use crate::sys::{command, text};
 
 /// How long systemctl, journalctl and a `status` command may each take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How long [`look`] may take.
+pub const LOOK_LIMIT: Duration = Duration::from_secs(15);
 
 /// The manager says how a unit ended right before it is down; what it said earlier is of another end.
 const END_IS_SAID_WITHIN: Duration = Duration::from_secs(2);
@@ -175,10 +177,10 @@ impl WorkerLook {
         self.enabled.starts_with("disabled")
     }
 
-    /// Whether it is known, and not disabled.
+    /// Whether it is enabled for good: what was so for this boot alone is disabled after it by nobody's wish.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        !self.enabled.is_empty() && !self.is_disabled()
+        self.enabled == "enabled"
     }
 
     /// How many processes are left of it, in words.
@@ -302,7 +304,7 @@ fn stopped(
 ) -> Stopped {
     let of_it = |line: &&Line| line.unit == unit && line.ends_a_job();
     let Some(last) = lines.iter().rfind(of_it) else {
-        return without_a_job(lines, unit, down_since);
+        return without_a_job(lines, unit, down_since, clock);
     };
     if !last.is_stopped() {
         return Stopped::Nobody;
@@ -321,14 +323,23 @@ fn stopped(
 }
 
 /// What no job was seen to end for: it was never up in this boot, or the journal shows how it ended and no stop with that.
-/// Else the journal has lost what was said then, and a stop with it.
-fn without_a_job(lines: &[Line], unit: &str, down_since: Option<Duration>) -> Stopped {
+/// Else the journal has lost what was said then: it counts as a stop of that moment, which is respected as long as any, and
+/// pays what is owed since before it.
+fn without_a_job(
+    lines: &[Line],
+    unit: &str,
+    down_since: Option<Duration>,
+    clock: &Clock,
+) -> Stopped {
     let Some(since) = down_since else { return Stopped::Nobody };
     let is_end = |line: &&Line| {
         let near = |at: Duration| at.saturating_add(END_IS_SAID_WITHIN) >= since;
         line.unit == unit && line.is_down() && line.at().is_some_and(near)
     };
-    if lines.iter().any(|line| is_end(&line)) { Stopped::Nobody } else { Stopped::Unknown }
+    if lines.iter().any(|line| is_end(&line)) {
+        return Stopped::Nobody;
+    }
+    Stopped::ByJob { at: clock.stamp(since), started: None }
 }
 
 /// Whether the manager gave the unit up after it was last up.
@@ -622,7 +633,9 @@ mod tests {
             stopped(&lines, "w", down_since, &clock(), || Ok(false))
         };
         assert_eq!(told("", None), Stopped::Nobody, "never up in this boot");
-        assert_eq!(told("", down), Stopped::Unknown);
+        // it is respected like a stop of that moment, and pays what is owed since before it
+        let lost = Stopped::ByJob { at: clock().stamp(Duration::from_secs(3_400)), started: None };
+        assert_eq!(told("", down), lost);
         let end = |at_s| {
             line("w", "", 0, at_s, "w: Failed with result 'signal'.").replace(
                 "\"MESSAGE_ID\":\"\"",
@@ -631,8 +644,8 @@ mod tests {
         };
         // its start is too long ago for the journal, and its end is there without a stop
         assert_eq!(told(&end(3_399), down), Stopped::Nobody, "it died");
-        assert_eq!(told(&end(3_000), down), Stopped::Unknown, "that was another end");
-        assert_eq!(told(&end(3_399).replace("\"w\"", "\"x\""), down), Stopped::Unknown);
+        assert_eq!(told(&end(3_000), down), lost, "that was another end");
+        assert_eq!(told(&end(3_399).replace("\"w\"", "\"x\""), down), lost);
         let stop = line("w", "stop", 3, 3_400, "Stopped");
         let lines = units::parse_lines(stop.as_bytes());
         let nobody_tells = stopped(&lines, "w", down, &clock(), || Err(()));

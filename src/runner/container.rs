@@ -162,7 +162,7 @@ impl Command<'_> {
                     "its container would see {private}, which lies in or below {}: put what jobs read and write into directories of their own",
                     text::path(path)
                 );
-                return Err((Class::Configuration, why));
+                return Err((Class::Permanent, why));
             }
             let mut word = path.as_os_str().to_owned();
             word.push(":");
@@ -407,7 +407,7 @@ mod tests {
             assert_eq!(said.is_err(), sees, "{input} {output:?}: {said:?}");
             if let Err(why) = said {
                 assert!(
-                    why.contains("Configuration: its container would see /keys/q/queue.db"),
+                    why.contains("Permanent: its container would see /keys/q/queue.db"),
                     "{why}"
                 );
             }

@@ -281,7 +281,7 @@ impl Job<'_> {
             .and_then(Path::parent)
             .and_then(|dir| room::lacks_room(dir, order.floor));
         if let Some(why) = lacks {
-            return Err(Halt::Over(Report::not_begun(why)));
+            return Err(Halt::Over(Report::not_begun_there(why)));
         }
         if let Some(failed) = self.fetch()? {
             return Ok(failed);
@@ -650,7 +650,10 @@ impl Job<'_> {
                 return meaning_of(order, code);
             }
             let is_of_engine = inside.is_some() && container::ENGINE_FAILED.contains(&code);
-            let of_engine = is_of_engine.then_some(Meaning::Configuration);
+            // of a run's own command there is no lane that somebody would mend: it is tried again, and told
+            let of_engine =
+                if order.kind.is_on_the_spot { Meaning::Transient } else { Meaning::Configuration };
+            let of_engine = is_of_engine.then_some(of_engine);
             order.kind.exit.get(&code).copied().or(of_engine)
         };
         let Some((inside, _)) = inside else {
@@ -1283,8 +1286,14 @@ fn flush(made: &File, is_dir: bool) -> std::io::Result<()> {
 
 /// Brings what is in its place to the disk, and its name.
 fn flush_at(output: &Path) -> std::io::Result<()> {
-    let there = File::open(output)?;
-    flush(&there, there.metadata()?.is_dir())?;
+    match File::open(output) {
+        Ok(there) => flush(&there, there.metadata()?.is_dir())?,
+        // who may not read it has all written that its file system still has to write
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            rustix::fs::syncfs(File::open(output.parent().unwrap_or(Path::new("/")))?)?;
+        }
+        Err(error) => return Err(error),
+    }
     flush_name(output)
 }
 

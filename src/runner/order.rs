@@ -92,6 +92,9 @@ pub struct Report {
     /// Whether it waits for what is elsewhere and cannot be reached just now: before its commands, or with a result that is kept.
     #[serde(default)]
     pub is_early: bool,
+    /// Whether that is so where its files lie, and of no other job of its type.
+    #[serde(default)]
+    pub is_of_place: bool,
     /// The directories of its files whose storage was gone when it ended, as `text::path` writes them.
     #[serde(default)]
     pub lost: Vec<String>,
@@ -119,6 +122,12 @@ impl Report {
     #[must_use]
     pub fn not_begun(why: impl Into<String>) -> Self {
         Self { is_early: true, ..Self::failed(Class::Infrastructure, why) }
+    }
+
+    /// Nothing of it ran, for what is so where its files lie: what lies elsewhere is begun all the same.
+    #[must_use]
+    pub fn not_begun_there(why: impl Into<String>) -> Self {
+        Self { is_of_place: true, ..Self::not_begun(why) }
     }
 
     /// It is its storage that is at fault, whatever else came of it.

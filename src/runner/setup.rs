@@ -133,9 +133,14 @@ mod tests {
 
     #[test]
     fn what_the_configuration_names_is_watched_before_anybody_has_looked() {
-        let text =
-            "[[mount]]\npath = \"/srv/a\"\n[[bind]]\ncold = \"/srv/a/x\"\nhot = \"/hot/x\"\n";
-        let settings = crate::config::from_str(text).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let manifest = dir.path().join("binds");
+        std::fs::write(&manifest, "/srv/a/y /hot/y\nnonsense\n").unwrap();
+        let text = format!(
+            "[[mount]]\npath = \"/srv/a\"\n[[bind]]\ncold = \"/srv/a/x\"\nhot = \"/hot/x\"\n[binds]\nmanifest = \"{}\"\n",
+            manifest.display()
+        );
+        let settings = crate::config::from_str(&text).unwrap();
         let setup = Setup {
             types: Vec::new(),
             slots: 1,
@@ -152,6 +157,7 @@ mod tests {
         };
         let needs = |path: &str| setup.watch().needs_of(&[std::path::Path::new(path)]);
         assert_eq!([needs("/srv/a/in"), needs("/hot/x/in")], [["/srv/a"], ["/hot/x"]]);
+        assert_eq!(needs("/hot/y/in"), ["/hot/y"]);
         assert_eq!(needs("/srv/ab"), [] as [String; 0]);
     }
 }

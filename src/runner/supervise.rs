@@ -32,9 +32,11 @@ use crate::config::queue::{Queue, Terms};
 use crate::decide::attempts::Token;
 use crate::decide::leases::Leases;
 use crate::decide::rest::Rest;
+use crate::decide::size::of_memory;
 use crate::probes::ability::{Ability, Looks};
 use crate::probes::engine::Ground;
 use crate::probes::gate::Watch;
+use crate::probes::load;
 use crate::probes::motion::Motion;
 use crate::probes::records::path_text;
 use crate::probes::witness;
@@ -176,6 +178,8 @@ struct Runner {
     lease: Duration,
     /// What no command in a container may see.
     private: Vec<String>,
+    /// How much memory jobs may take, MiB, as far as they say how much they may.
+    memory_mib: Option<u64>,
     id: String,
     running: BTreeMap<Token, Running>,
     /// What was handed out and is not begun yet.
@@ -291,18 +295,12 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         .name("motion".to_owned())
         .spawn(move || watching::look(&wanted, &seen))
         .map_err(|error| io("look whether jobs move", error))?;
-    for bucket in setup.buckets.clone() {
-        let (answers, every) = (send.clone(), setup.numbers.sweep);
-        let again = Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
-        std::thread::Builder::new()
-            .name("bucket".to_owned())
-            .spawn(move || buckets::watch(&bucket, every, again, &answers))
-            .map_err(|error| io("look at a bucket", error))?;
-    }
+    watch_buckets(&setup, &queue, &send).map_err(|error| io("look at a bucket", error))?;
     let now = boottime();
     let mut runner = Runner {
         lease: queue.terms.lease,
         private: setup.private(&queue),
+        memory_mib: load::memory_mib().map(of_memory),
         link: Link::to(queue),
         outbox: Outbox::open(setup.keep_dir.clone(), &id),
         types: with_smoke(setup.types.iter().cloned()),
@@ -361,6 +359,18 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
     runner.tell_places();
     let end = runner.work()?;
     Ok(Ended { end, done: runner.done, failed: runner.failed })
+}
+
+/// Tells on what each bucket is found to be.
+fn watch_buckets(setup: &Setup, queue: &Queue, send: &Sender<Event>) -> std::io::Result<()> {
+    for bucket in setup.buckets.clone() {
+        let (answers, every) = (send.clone(), setup.numbers.sweep);
+        let again = Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
+        std::thread::Builder::new()
+            .name("bucket".to_owned())
+            .spawn(move || buckets::watch(&bucket, every, again, &answers))?;
+    }
+    Ok(())
 }
 
 /// A stop comes as a signal, or as the end of the standard input; a hang-up asks for the types.

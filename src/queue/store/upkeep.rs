@@ -3,7 +3,6 @@
 //! item itself, never where it lies in the host or its configuration; and what was not done is told of as it goes.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -55,23 +54,22 @@ pub struct TakenIn {
 const OF_THE_ITEM: [Class; 4] = [Class::Failed, Class::TimedOut, Class::Permanent, Class::Crashed];
 
 /// What an intake knows of while its input is there, and a day longer: without its row the input would be taken in anew,
-/// and one that is away may only be on storage that was not mounted when somebody looked. Of an intake for which nobody has
-/// looked for as long as what has failed is kept, no input is taken in any more.
-fn unknown(keep: &Keep) -> String {
-    let mut unknown = "intake IS NULL OR gone_ms <= {now} - 86400000".to_owned();
-    if !keep.failed.is_zero() {
-        // what else is kept there is no number, and is not taken for one
-        let _ = write!(
-            unknown,
-            " OR intake IN (SELECT substr(m.name, {from}) FROM unwedge_meta m WHERE {{now}} - {ms} >=
-                 CASE WHEN substr(m.name, 1, {length}) = '{LOOKED}' THEN CAST(m.value AS BIGINT) END)",
-            from = LOOKED.len() + 1,
-            ms = keep.failed.as_millis(),
-            length = LOOKED.len()
-        );
-    }
-    format!("({unknown})")
+/// and one that is away may only be on storage that was not mounted when somebody looked. An intake for which nobody has
+/// looked in a year takes no input in any more.
+fn unknown() -> String {
+    // what else is kept there is no number, and is not taken for one
+    format!(
+        "(intake IS NULL OR gone_ms <= {{now}} - 86400000
+          OR intake IN (SELECT substr(m.name, {from}) FROM unwedge_meta m WHERE {{now}} - {GIVEN_UP_MS} >=
+                 CASE WHEN substr(m.name, 1, {length}) = '{LOOKED}' THEN CAST(m.value AS BIGINT) END))",
+        from = LOOKED.len() + 1,
+        length = LOOKED.len()
+    )
 }
+
+/// An intake for which nobody has looked for so long is none any more, milliseconds: a host may be off for months, and what
+/// its intake has done must not be done once more when it is back.
+const GIVEN_UP_MS: u64 = 365 * 86_400_000;
 
 /// What is kept of when somebody looked for an intake last is called so, and by the name of that.
 const LOOKED: &str = "intake:";
@@ -174,7 +172,7 @@ impl Store {
     /// # Errors
     /// It cannot be told.
     pub fn old(&mut self, keep: &Keep) -> Result<BTreeMap<State, u64>, Fault> {
-        let (mut old, unknown) = (BTreeMap::new(), unknown(keep));
+        let (mut old, unknown) = (BTreeMap::new(), unknown());
         for (state, kept, more) in kinds(keep, true) {
             let rows = self.session.rows(
                 &format!(
@@ -219,7 +217,7 @@ impl Store {
         if with_quarantine {
             self.begin_to_count()?;
         }
-        let (all, unknown) = (self.counts()?, unknown(keep));
+        let (all, unknown) = (self.counts()?, unknown());
         for (state, kept, more) in kinds(keep, with_quarantine) {
             let more = format!("AND {unknown} {more}");
             let of_it = all.iter().filter(|(_, found, _)| *found == state);

@@ -118,7 +118,7 @@ impl Runner {
                 Some(Ability::None(_) | Ability::Unknown(_)) | None => continue,
             };
             let rest = self.rests.get(&kind.name).cloned().unwrap_or_default();
-            let free = rest.most(now, free);
+            let free = rest.most(now, free).min(self.fits(&kind));
             let may = self.has_room(&kind) && self.no_limit_for(&kind).is_none();
             if free == 0 || !may || self.ground_of(&kind).is_err() {
                 continue;
@@ -240,7 +240,7 @@ impl Runner {
         }
         if let Some(closed) = self.closed_here(&input, output.as_deref(), &open) {
             let why = format!("{closed} is not open on this host");
-            return self.end(claimed, kind, Report::not_begun(&why), None);
+            return self.end(claimed, kind, Report::not_begun_there(why), None);
         }
         let Ok(ground) = self.ground_of(kind) else {
             // it was claimed before that was known
@@ -468,12 +468,23 @@ impl Runner {
         while self.stopping.is_none() && self.running.len() < self.setup.slots as usize {
             let fits = |(kind, _): &(Rc<JobType>, Claimed)| {
                 let own = self.running.values().filter(|it| it.kind.name == kind.name).count();
-                own < kind.concurrency.unwrap_or(1) as usize
+                own < kind.concurrency.unwrap_or(1) as usize && self.fits(kind) > 0
             };
             let Some(nth) = self.claimed.iter().position(fits) else { return };
             let Some((kind, claimed)) = self.claimed.remove(nth) else { return };
             self.begin(&kind, &claimed);
         }
+    }
+
+    /// How many of a type fit into memory beside what runs; one always does where nothing else takes any. Mostly all do, by how
+    /// many at once each type may have: where not even one of each fits in, they take turns.
+    fn fits(&self, kind: &JobType) -> usize {
+        let (Some(one), Some(all)) = (kind.memory_mib.filter(|it| *it > 0), self.memory_mib) else {
+            return usize::MAX;
+        };
+        let taken = self.running.values().filter_map(|it| it.kind.memory_mib).sum::<u64>();
+        let left = usize::try_from(all.saturating_sub(taken) / one).unwrap_or(usize::MAX);
+        if taken == 0 { left.max(1) } else { left }
     }
 
     /// Asks for every result that waits for it.
@@ -536,7 +547,7 @@ impl Runner {
             self.doubters.remove(&claimed.token.id);
         }
         // a command that tells of a server that is away has run
-        if outcome == Outcome::Early && report.exit_code.is_none() {
+        if outcome == Outcome::Early && report.exit_code.is_none() && !report.is_of_place {
             self.rest_for_a_while(&kind.name, report.message.as_deref().unwrap_or_default());
         }
         // where its type fares well, only a failure of its surroundings is news: for no other is the gate read once more
