@@ -453,6 +453,9 @@ fn storage_that_is_watched_since_a_job_was_put_in_keeps_it_back_as_well() {
     desk.submit("a");
     assert_eq!(desk.row("needs"), ["[]"]);
     let root = desk.dir.path();
+    let elsewhere = root.join("b");
+    fs::write(&elsewhere, "x").unwrap();
+    desk.say(env!("CARGO_BIN_EXE_unwedge"), &["jobs", "submit", "t", elsewhere.to_str().unwrap()]);
     let watched = root.join("in").display().to_string();
     let config = root.join("unwedge.toml");
     let text = fs::read_to_string(&config).unwrap();
@@ -464,12 +467,16 @@ fn storage_that_is_watched_since_a_job_was_put_in_keeps_it_back_as_well() {
         let gate = serde_json::json!({ "schema": 1, "at": now.stamp(), "paths": { watched.as_str(): entry } });
         fs::write(root.join("run/storage.json"), gate.to_string()).unwrap();
         let said = desk.work();
-        (said, desk.row("state, failures, infra_errors, rescues"))
+        let row = "SELECT state, failures, infra_errors, rescues FROM unwedge_jobs WHERE id = 1";
+        (said, desk.db.rows(row).remove(0))
     };
     let (said, row) = work(false);
     assert_eq!(row, ["pending", "0", "0", "0"], "{said}");
-    assert!(said.contains(&format!("{watched} is not open on this host")), "{said}");
+    let why = desk.db.rows("SELECT message FROM unwedge_jobs WHERE id = 1").concat().concat();
+    assert!(why.contains(&format!("{watched} is not open on this host")), "{why}: {said}");
     assert!(!root.join("out/a").exists());
+    // what lies elsewhere is not kept back for that
+    assert!(root.join("out/b").exists(), "{said}");
     let (said, row) = work(true);
     assert_eq!(row, ["done", "0", "0", "0"], "{said}");
 }

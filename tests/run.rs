@@ -1574,7 +1574,7 @@ fn an_input_that_was_written_since_it_was_done_is_told_of() {
 }
 
 #[test]
-fn a_queue_of_ones_own_forgets_what_is_old_and_never_what_this_command_has_done() {
+fn a_queue_of_ones_own_forgets_what_failed_long_ago_and_never_what_is_done() {
     let db = Db::file();
     let desk = Desk::new(&db);
     let file = desk.input("a", "x");
@@ -1588,12 +1588,20 @@ fn a_queue_of_ones_own_forgets_what_is_old_and_never_what_this_command_has_done(
     run("true");
     run("echo >>log");
     let own = rusqlite::Connection::open(desk.path("state/unwedge/queue.db")).unwrap();
-    let age = "UPDATE unwedge_jobs SET finished_ms = finished_ms - 8 * 86400000";
-    assert_eq!(own.execute(age, []).unwrap(), 2);
+    run("echo >>other");
+    for age in [
+        "UPDATE unwedge_jobs SET state = 'failed', class = 'failed', finished_ms = finished_ms - 31 * 86400000 WHERE id = 1",
+        "UPDATE unwedge_jobs SET finished_ms = finished_ms - 400 * 86400000 WHERE id > 1",
+    ] {
+        assert!(own.execute(age, []).unwrap() > 0);
+    }
     run("echo >>log");
     let left: u32 = own.query_row("SELECT count(*) FROM unwedge_jobs", [], |it| it.get(0)).unwrap();
-    assert_eq!(left, 1);
-    assert_eq!(fs::read_to_string(desk.path("log")).unwrap().lines().count(), 1);
+    assert_eq!(left, 2);
+    run("echo >>other");
+    for log in ["log", "other"] {
+        assert_eq!(fs::read_to_string(desk.path(log)).unwrap().lines().count(), 1);
+    }
 }
 
 #[test]

@@ -121,24 +121,22 @@ impl Actor<'_> {
         let live = self.live_paths();
         let owed = self.debts.debts.len();
         let up = self.worker.filter(|look| look.state.is_up()).map(|look| look.name.as_str());
-        // whoever has disabled it since wants it down, and is owed nothing
-        let is_declined = |debt: &Debt| {
-            self.worker.is_some_and(|look| {
-                debt.is_of_worker(&look.name)
-                    && look.state.is_down()
-                    && is_disabled_since(look, Some(debt))
-            })
-        };
+        let worker = self.worker;
         self.debts.debts.retain(|debt| {
             let back = debt.path().is_some_and(|path| live.contains(path));
             let is_paid =
-                back || up.is_some_and(|name| debt.is_of_worker(name)) || is_declined(debt);
+                back || up.is_some_and(|name| debt.is_of_worker(name)) || is_declined(worker, debt);
             !(is_paid && known.contains(debt))
         });
         if self.debts.debts.len() == owed {
             return Ok(());
         }
         store::record(state_dir, &self.debts).context("strike out paid debts")
+    }
+
+    /// Whether a start is owed that nobody wants any more.
+    pub fn owes_what_is_declined(&self) -> bool {
+        self.debts.debts.iter().any(|debt| is_declined(self.worker, debt))
     }
 
     /// Whether the worker was stopped and is owed a start.
@@ -701,6 +699,14 @@ fn failed_base(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
 fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
     let base = repair.needs.as_ref()?;
     (!is_put_back(base, outcomes)).then(|| base.clone())
+}
+
+/// Whether whoever has disabled a worker since it was stopped wants it down: then nothing is owed.
+fn is_declined(worker: Option<&WorkerLook>, debt: &Debt) -> bool {
+    worker.is_some_and(|look| {
+        let is_it = debt.is_of_worker(&look.name) && look.state.is_down();
+        is_it && is_disabled_since(look, Some(debt))
+    })
 }
 
 /// What is owed from the first step of a repair on, and by which step.

@@ -164,7 +164,7 @@ fn act(actor: &mut Actor<'_>, plan: &Plan, outcomes: &mut Vec<Outcome>) -> Resul
     });
     let is_up = actor.worker.is_some_and(|look| look.state.is_up());
     let is_owed = actor.owes_the_worker();
-    let paid = back || (is_up && is_owed);
+    let paid = back || (is_up && is_owed) || actor.owes_what_is_declined();
     if plan.performed(is_owed).repairs.is_empty() && !paid {
         return Ok(Vec::new());
     }

@@ -42,6 +42,15 @@ pub fn of_memory(all_mib: u64) -> u64 {
     all_mib * MEMORY_PERCENT / 100
 }
 
+/// How many jobs of a type fit beside those that have taken so much of all the memory that jobs may have, MiB; one always does
+/// where none is taken. Mostly as many do as it may have at once: where not even one of each type fits in, they take turns.
+#[must_use]
+pub fn fits(one: Option<u64>, taken: u64, all: Option<u64>) -> usize {
+    let (Some(one), Some(all)) = (one.filter(|one| *one > 0), all) else { return usize::MAX };
+    let left = usize::try_from(all.saturating_sub(taken) / one).unwrap_or(usize::MAX);
+    if taken == 0 { left.max(1) } else { left }
+}
+
 /// How many of each type, and of all. None stays none; what is wanted at all gets one.
 #[must_use]
 pub fn size(wanted: &[Wanted], room: Room) -> Size {
@@ -158,6 +167,14 @@ mod tests {
         check(&[(2, Some(401))], None, (1, &[1], 1));
         check(&[(1, Some(5000))], None, (1, &[1], 0));
         check(&[], None, (0, &[], 0));
+    }
+
+    #[test]
+    fn what_does_not_fit_in_beside_what_runs_waits_and_alone_it_is_begun() {
+        let of = |one, taken| fits(Some(one), taken, Some(800));
+        assert_eq!([of(700, 0), of(700, 700), of(100, 700), of(100, 701)], [1, 0, 1, 0]);
+        assert_eq!([of(5000, 0), of(5000, 1)], [1, 0], "never none at all");
+        assert_eq!([fits(None, 800, Some(800)), fits(Some(1), 800, None)], [usize::MAX; 2]);
     }
 
     #[test]

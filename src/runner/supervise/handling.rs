@@ -13,6 +13,7 @@ use crate::config::job_type::JobType;
 use crate::decide::at_work::Still;
 use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
 use crate::decide::rest::{self, News, Rest};
+use crate::decide::size::fits;
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
 use crate::probes::gate::{Keys, Watch};
@@ -476,15 +477,10 @@ impl Runner {
         }
     }
 
-    /// How many of a type fit into memory beside what runs; one always does where nothing else takes any. Mostly all do, by how
-    /// many at once each type may have: where not even one of each fits in, they take turns.
+    /// How many of a type fit into memory beside what runs.
     fn fits(&self, kind: &JobType) -> usize {
-        let (Some(one), Some(all)) = (kind.memory_mib.filter(|it| *it > 0), self.memory_mib) else {
-            return usize::MAX;
-        };
-        let taken = self.running.values().filter_map(|it| it.kind.memory_mib).sum::<u64>();
-        let left = usize::try_from(all.saturating_sub(taken) / one).unwrap_or(usize::MAX);
-        if taken == 0 { left.max(1) } else { left }
+        let taken = self.running.values().filter_map(|it| it.kind.memory_mib).sum();
+        fits(kind.memory_mib, taken, self.memory_mib)
     }
 
     /// Asks for every result that waits for it.
