@@ -228,7 +228,7 @@ host_test! {
             queue(&host, &[(1, "running", "/srv/jobs/a"), (2, "running", "/srv/elsewhere")]);
             works_on(&host, "/srv/elsewhere /srv/jobs/a");
             let children = || host.ok("for pid in $(pgrep -f /usr/local/bin/worker); do \
-                readlink /proc/$pid/fd/9 2>/dev/null | grep -q elsewhere && echo $pid $(awk '{print $22}' /proc/$pid/stat); done | head -1; :");
+                readlink /proc/$pid/fd/9 2>/dev/null | grep -q elsewhere && echo $pid $(awk '{print $22}' /proc/$pid/stat); done | head -1 || :");
             let (worker, child) = (host.ok("main_pid worker.service"), children());
             assert!(!child.is_empty());
             host.ok("kill -KILL $(main_pid)");

@@ -528,6 +528,10 @@ impl Tier {
     fn of(written: WrittenTier, makes_file: bool, nth: usize) -> Result<Self, String> {
         let known: &[&str] = if makes_file { &MARKS } else { &["input", "name", "stem", "id"] };
         let limit = checked(&written.argv, written.limit.as_deref(), known)?;
+        // it is kept with each try, and PostgreSQL keeps no text with a NUL
+        if written.name.as_ref().is_some_and(|it| it.is_empty() || it.contains(char::is_control)) {
+            return Err("name: letters, digits and the like are expected".to_owned());
+        }
         if let Some(tool) = written.tools.iter().find(|it| !Path::new(it).is_absolute()) {
             return Err(format!("tools: {tool}: an absolute path is expected"));
         }
@@ -766,6 +770,10 @@ backoff  = "30s"
             (
                 "[[tier]]\nargv = [\"/bin/true\", \"{output}\"]\n",
                 "{output} stands for nothing here",
+            ),
+            (
+                "[[tier]]\nname = \"a\\u0000b\"\nargv = [\"/bin/true\"]\n",
+                "name: letters, digits and the like are expected",
             ),
             ("[[tier]]\nargv = [\"/bin/true\"]\nlimit = \"0\"\n", "limit: 0 is none at all"),
             ("[[tier]]\nargv = [\"/bin/true\"]\nempty = \"yes\"\n", "empty: \"yes\" found"),
