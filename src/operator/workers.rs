@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::asking::Asking;
 use super::{Said, wrong};
@@ -24,9 +23,8 @@ use crate::queue::store::Store;
 use crate::queue::store::listing::{Worker, seen};
 use crate::queue::{self, Fault};
 use crate::report::workers as report;
-use crate::runner::container;
+use crate::runner::{container, left};
 use crate::sys::clock::{Deadline, Now, pause};
-use crate::sys::command::wait_any;
 use crate::sys::limit::within;
 use crate::sys::{text, user};
 
@@ -255,7 +253,7 @@ fn reap_processes(ids: &[String], dry_run: bool) -> Result<(String, bool)> {
     }
     let mut ended = 0;
     for it in matched.iter().filter(|_| !dry_run) {
-        ended += usize::from(end(it));
+        ended += usize::from(left::kill(it));
     }
     let what = if dry_run { "would be ended" } else { "ended" };
     let mut text = report::processes(&format!("of a worker that is gone, {what}"), &matched);
@@ -372,18 +370,6 @@ fn reap_of(
         }
     }
     (text, is_left)
-}
-
-/// Ends a process, if it is still the same; whether it is gone.
-fn end(it: &OfJob) -> bool {
-    let Some(pid) = Pid::from_raw(it.pid) else { return true };
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return true };
-    // read after it is held: whoever is there now is who is ended
-    if witness::start_of(it.pid) != Some(it.ticks) {
-        return true;
-    }
-    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
-    !wait_any(&[&pidfd], Duration::from_secs(1)).is_empty()
 }
 
 /// Takes out of the list who is gone.

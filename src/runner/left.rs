@@ -45,13 +45,14 @@ fn end_of(worker: &str, all: &[OfJob]) {
     }
 }
 
-/// Kills a process, if it is still the same; whether it is gone by that.
-fn kill(it: &OfJob) -> bool {
-    let Some(pid) = Pid::from_raw(it.pid) else { return false };
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+/// Kills a process, if it is still the same; whether it is gone.
+#[must_use]
+pub fn kill(it: &OfJob) -> bool {
+    let Some(pid) = Pid::from_raw(it.pid) else { return true };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return true };
     // read after it is held: whoever is there now is who is killed
     if witness::start_of(it.pid) != Some(it.ticks) {
-        return false;
+        return true;
     }
     let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     !wait_any(&[&pidfd], Duration::from_secs(1)).is_empty()

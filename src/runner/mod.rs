@@ -14,7 +14,7 @@ mod engines;
 mod errand;
 mod hand;
 pub mod helper;
-mod left;
+pub mod left;
 pub mod log;
 pub mod order;
 pub mod outbox;
