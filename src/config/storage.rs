@@ -1,8 +1,8 @@
 //! Which storage a file lies on, told from paths alone. A user may stand in a directory of the very
 //! mount that hangs, and opening the project's file there would hang too; so files on such storage
 //! are not opened unless they are named by hand. Symbolic links on the way are not followed here,
-//! and so not noticed: whoever starts a round follows those of our own paths (`probes::facts`). Which mounts those are is the caller's to say: reading the mount table is
-//! done elsewhere.
+//! and so not noticed: whoever starts a round follows those of our own paths (`probes::facts`). Which
+//! mounts those are is the caller's to say: reading the mount table is done elsewhere.
 
 use std::path::{Path, PathBuf};
 

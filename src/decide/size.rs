@@ -63,8 +63,7 @@ pub fn size(wanted: &[Wanted], room: Room) -> Size {
     let mut each: Vec<u32> = wanted
         .iter()
         .map(|kind| {
-            let fits = kind.memory_mib.zip(memory).map(|(one, all)| all / one.max(1));
-            let fits = fits.and_then(|fits| u32::try_from(fits).ok()).unwrap_or(u32::MAX).max(1);
+            let fits = u32::try_from(fits(kind.memory_mib, 0, memory)).unwrap_or(u32::MAX);
             if fits < kind.count {
                 clamped.push(format!(
                     "{}: {fits} at once and not {}, for {MEMORY_PERCENT} % of this host's memory",

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::mountinfo::Dev;
+use super::witness::{self, stat_of};
 use crate::config::Whereabouts;
 
 /// A process, told from a later one with the same number.
@@ -84,7 +85,7 @@ impl Daemons {
         let process = Path::new("/proc").join(pid.to_string());
         let is_empty = self.look_into(pid, &process);
         // one whose first thread has ended shows no descriptor there, and no error: its other threads do
-        if is_empty && threads_of_the_ended(pid).is_some_and(|threads| threads > 1) {
+        if is_empty && stat_of(pid).is_some_and(|it| it.state == 'Z' && !witness::has_ended(&it)) {
             let Ok(threads) = fs::read_dir(process.join("task")) else {
                 self.hidden = true;
                 return;
@@ -218,7 +219,7 @@ fn mount_of(fdinfo: &str) -> Option<u64> {
 /// The process with this number, as it is now.
 #[must_use]
 pub fn process(pid: i32) -> Option<Process> {
-    let stat = procfs::process::Process::new(pid).ok()?.stat().ok()?;
+    let stat = stat_of(pid)?;
     Some(Process { pid, comm: stat.comm, start_ticks: stat.starttime })
 }
 
@@ -235,17 +236,11 @@ pub fn for_each_process(mut look: impl FnMut(i32)) -> std::io::Result<()> {
     Ok(())
 }
 
-/// How many threads, the first one counted, a process has whose first one has ended; none of any other.
-fn threads_of_the_ended(pid: i32) -> Option<i64> {
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
-    stat.ok().filter(|stat| stat.state == 'Z').map(|stat| stat.num_threads)
-}
-
 /// Whether a process has ended, with all its threads, and only waits for its parent: it holds no descriptor any more.
 /// Its list of them may be closed to whoever has no capability in the first user namespace, even to its own user
 /// (EACCES, measured on 6.18).
 fn has_ended(pid: i32) -> bool {
-    threads_of_the_ended(pid).is_some_and(|threads| threads <= 1)
+    stat_of(pid).is_some_and(|it| witness::has_ended(&it))
 }
 
 /// Whether a process or a descriptor went away while it was looked at.

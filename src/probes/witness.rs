@@ -98,7 +98,7 @@ pub fn is_over(id: &str) -> bool {
 }
 
 /// Whether it has ended, with all its threads, and only waits for its parent.
-fn has_ended(stat: &Stat) -> bool {
+pub(super) fn has_ended(stat: &Stat) -> bool {
     stat.state == 'Z' && stat.num_threads <= 1
 }
 
@@ -301,7 +301,8 @@ pub fn start_of(pid: i32) -> Option<u64> {
     stat_of(pid).filter(|it| it.state != 'Z').map(|it| it.starttime)
 }
 
-fn stat_of(pid: i32) -> Option<Stat> {
+/// What the kernel says of a process.
+pub(super) fn stat_of(pid: i32) -> Option<Stat> {
     Process::new(pid).ok()?.stat().ok()
 }
 
