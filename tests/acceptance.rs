@@ -942,6 +942,15 @@ lab_test! {
 }
 
 lab_test! {
+    fn where_there_is_nobody_to_tell_json_is_an_object_still(lab) {
+        let told = lab.run(&lab.program.with_file_name("unwedge-notify"), &["--json"]).stdout;
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((&told["schema"], &told["tool"]), (&1.into(), &"notify".into()), "{told}");
+        assert_eq!((&told["armed"], &told["messages"]), (&false.into(), &serde_json::json!([])), "{told}");
+    }
+}
+
+lab_test! {
     fn arming_wants_a_rehearsal_of_this_very_configuration(lab) {
         let arm = |more: &[&str]| lab.unwedge(&[&["sentinel", "arm", "mounts"], more].concat());
         let sentinel = lab.dir.join("sentinels/mounts");

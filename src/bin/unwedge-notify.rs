@@ -36,7 +36,7 @@ fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {
     let settings = &loaded.settings;
     facts::refuse_own_paths_that_may_hang(settings, Starts::Messages)?;
     let Some(wanted) = &settings.notify else {
-        out::print("nobody is to be told: there is no [notify] in the configuration\n")?;
+        report::say_nobody(&Now::take()?, Mode::of(cli.apply), cli.common.json)?;
         return Ok(Exit::Fine);
     };
     user::leave_root(&settings.host.user, user::LIMIT).map_err(anyhow::Error::msg)?;

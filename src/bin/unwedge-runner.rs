@@ -69,7 +69,8 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     let given = flags.iter().map(|flag| flag.name.clone());
     let from: Vec<String> = files.chain(variables).chain(given).collect();
     let numbers = wish.numbers();
-    let (types, slots) = wish.sized(&[]);
+    let mut clamped = wish::Clamped::default();
+    let (types, slots) = wish.sized(&[], &mut clamped);
     let setup = Setup {
         types,
         slots,
@@ -105,14 +106,11 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     }
     let sign = sign::give(&settings);
     let told = settings.clone();
-    let file = cli.common.config.clone();
     let around = Around {
         manager: Some(manager),
         cgroups,
         no_limits,
-        reread: Some(Box::new(move |had| {
-            wish::read(file.as_deref(), &flags).map(|wish| wish.sized(had)).map_err(|(_, why)| why)
-        })),
+        reread: Some(wish::anew(cli.common.config.clone(), flags, clamped)),
         tell: Some(Box::new(move |standing| {
             tell(&told, standing);
             if let Some(sign) = &sign {

@@ -436,8 +436,9 @@ impl JobType {
     /// each host's own.
     #[must_use]
     pub fn digest(&self) -> String {
-        // which engine is each host's own, too
-        let container = self.container.clone().map(|it| Container { engine: Vec::new(), ..it });
+        // which engine is each host's own, too, and how it comes by the image
+        let each_hosts_own = |it| Container { engine: Vec::new(), pull: Pull::default(), ..it };
+        let container = self.container.clone().map(each_hosts_own);
         let alike = Self {
             concurrency: None,
             batch: 1,
@@ -822,6 +823,14 @@ backoff  = "30s"
         assert_eq!(one, digest(&format!("# a comment\n{PDFTEXT}")));
         assert_ne!(one, digest(&PDFTEXT.replace("-layout", "-raw")));
         assert_ne!(one, digest(&PDFTEXT.replace("75 =", "76 =")));
+        let on_host = |image: &str, pull, engine: &str| {
+            let kind = parse(&format!("mode = \"container\"\nimage = \"{image}\"\n{PDFTEXT}"));
+            let engine = Some(vec![engine.to_owned()]);
+            kind.unwrap().on_host(&Said { pull: Some(pull), engine, ..Said::default() }).unwrap()
+        };
+        let one = on_host("a:1", Pull::Never, "/usr/bin/podman").digest();
+        assert_eq!(one, on_host("a:1", Pull::Missing, "/usr/bin/docker").digest());
+        assert_ne!(one, on_host("a:2", Pull::Never, "/usr/bin/podman").digest());
     }
 
     #[test]

@@ -151,6 +151,27 @@ fn object(round: &NotifyRound<'_>, mode: Mode) -> Result<String> {
     Ok(serde_json::to_string(&object)? + "\n")
 }
 
+/// Shows that there is nobody to tell, where the configuration names no way.
+///
+/// # Errors
+/// It cannot be written.
+pub fn say_nobody(now: &Now, mode: Mode, as_json: bool) -> Result<()> {
+    if as_json {
+        let object = Object {
+            head: Head::of(NOTIFY.name, now),
+            mode: mode.name(),
+            armed: false,
+            messages: vec![],
+            holds: vec![],
+            waiting: 0,
+        };
+        out::print(&(serde_json::to_string(&object)? + "\n"))?;
+    } else {
+        out::print("nobody is to be told: there is no [notify] in the configuration\n")?;
+    }
+    Ok(())
+}
+
 /// Shows what would be sent, or was.
 ///
 /// # Errors

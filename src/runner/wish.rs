@@ -1,10 +1,11 @@
 //! What this host wants of its runner, and how much of that it can: types, how many at once, times.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::setup::Numbers;
-use super::supervise::say;
+use super::supervise::{Reread, say};
 use crate::act::store;
 use crate::cli;
 use crate::config::job_type::{JobType, Types};
@@ -66,6 +67,18 @@ pub fn read(config: Option<&Path>, flags: &[Flag]) -> Result<Wish, (Exit, String
     Ok(Wish { loaded, jobs, types })
 }
 
+/// What this host cannot give of what is wanted of it, as it was said.
+pub type Clamped = BTreeSet<String>;
+
+/// What reads both whenever it is asked to.
+#[must_use]
+pub fn anew(config: Option<PathBuf>, flags: Vec<Flag>, mut told: Clamped) -> Reread {
+    Box::new(move |had| {
+        let wish = read(config.as_deref(), &flags).map_err(|(_, why)| why)?;
+        Ok(wish.sized(had, &mut told))
+    })
+}
+
 impl Wish {
     /// How many at once, on this host.
     fn size(&self) -> Size {
@@ -85,9 +98,9 @@ impl Wish {
     }
 
     /// The types with as many at once as that, and how many of all. Of a file that is wrong the type stays as `had` has
-    /// it, if it is there; either way that is said.
+    /// it, if it is there; either way that is said. What this host cannot give is said once.
     #[must_use]
-    pub fn sized(mut self, had: &[JobType]) -> (Vec<JobType>, u32) {
+    pub fn sized(mut self, had: &[JobType], told: &mut Clamped) -> (Vec<JobType>, u32) {
         for (name, why) in &self.types.bad {
             let before = had.iter().find(|kind| kind.name == *name);
             let stays = match before {
@@ -100,10 +113,12 @@ impl Wish {
         for why in self.jobs.in_vain(&self.types) {
             say(&why);
         }
-        let size = self.size();
-        for why in &size.clamped {
+        let mut size = self.size();
+        let clamped: Clamped = size.clamped.drain(..).collect();
+        for why in clamped.difference(told) {
             say(why);
         }
+        *told = clamped;
         let each = self.types.good.into_iter().zip(size.each);
         let types = each.map(|(kind, count)| JobType { concurrency: Some(count), ..kind });
         (types.collect(), size.slots)
