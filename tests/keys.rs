@@ -637,12 +637,11 @@ fn what_cannot_be_fetched_does_not_take_all_that_wait_along() {
     assert!(desk.is_done());
 }
 
-#[test]
-fn what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back() {
-    let test = "keys::what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back";
+/// A job whose end waits on disk, its runner killed, and its queue away.
+fn whose_end_waits_on_disk(test: &str) -> Option<Desk> {
     let kind =
         "[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"until test -e OUT/go; do sleep 0.05; done\"]\n";
-    let Some(db) = Db::server(test) else { return };
+    let db = Db::server(test)?;
     db.open();
     let Place::Url(url) = &db.queue.database else { panic!() };
     let url = url.0.clone();
@@ -659,11 +658,32 @@ fn what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back() {
     });
     runner.tell(Signal::KILL);
     runner.0.wait().unwrap();
-    // the next one comes before the queue does, and others may soon find the first one gone
     let _ = fs::remove_file(desk.dir.path().join("state/queue/runner.json"));
+    Some(desk)
+}
+
+#[test]
+fn what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back() {
+    let test = "keys::what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back";
+    let Some(desk) = whose_end_waits_on_disk(test) else { return };
+    // the next one comes before the queue does, and others may soon find the first one gone
     let _next = Runner::of(&desk);
     until("it was tried", || desk.log().contains("no connection"));
     desk.db.close_to_others(false);
+    until("it is handed in", || desk.is_done());
+    assert_eq!(desk.row("tries, rescues"), ["1", "0"]);
+}
+
+#[test]
+fn nobody_gives_a_job_to_others_whose_end_waits_on_this_hosts_disk() {
+    let test = "keys::nobody_gives_a_job_to_others_whose_end_waits_on_this_hosts_disk";
+    let Some(desk) = whose_end_waits_on_disk(test) else { return };
+    desk.db.close_to_others(false);
+    // each of them sees that its worker is gone
+    desk.say(env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply"]);
+    desk.say(env!("CARGO_BIN_EXE_unwedge"), &["workers", "cleanup"]);
+    assert_eq!(desk.row("state, rescues"), ["running", "0"]);
+    let _next = Runner::of(&desk);
     until("it is handed in", || desk.is_done());
     assert_eq!(desk.row("tries, rescues"), ["1", "0"]);
 }

@@ -14,7 +14,7 @@ use unwedge::probes::records::{
     self, Debts, Guards, Heartbeats, Holds, Installed, MountsState, Record, RunnerState,
     UpkeepState, WorkerState,
 };
-use unwedge::runner::outbox::Spool;
+use unwedge::queue::spool::Spool;
 use unwedge::{config, manifest};
 
 use crate::support::Lab;

@@ -20,9 +20,10 @@ use crate::decide::leases::{self, Seen, over_rounds};
 use crate::decide::workers::Standing;
 use crate::probes::gate;
 use crate::probes::records::UpkeepState;
-use crate::probes::witness::{self, Fate};
+use crate::probes::witness::Fate;
 use crate::probes::{self, records};
 use crate::queue::Fault;
+use crate::queue::spool::Waiting;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
 use crate::queue::store::listing::{Job, Worker, seen};
@@ -127,7 +128,7 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
     };
     if still_permitted(settings, Kind::Jobs, deadline).is_ok() {
         let jobs = settings.jobs.clone().unwrap_or_default();
-        match round(queue, &jobs, &mut memory, now, most(deadline.left() / 2)) {
+        match round(queue, own, &jobs, &mut memory, now, most(deadline.left() / 2)) {
             Ok(done) => {
                 let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
                 remove_spare(&own.join("spare"), &jobs.keep, now);
@@ -186,6 +187,7 @@ pub fn aside(store: &mut Store, back: &[Rescued]) -> Result<Vec<Job>, Fault> {
 /// What is done is done; the next round goes on.
 fn round(
     queue: &Queue,
+    own: &Path,
     jobs: &Jobs,
     memory: &mut UpkeepState,
     now: &Now,
@@ -212,6 +214,7 @@ fn round(
         jobs.rescues,
         queue.terms.lease,
     );
+    let waiting = Waiting::in_dir(own);
     // a part of it is for what follows
     let deadline = Deadline::after(limit * 4 / 5);
     let (heard, done) = within(limit, move || {
@@ -220,7 +223,7 @@ fn round(
         let seen = store.workers()?;
         let over = over_rounds(&mut heard, &seen, &now_, lease);
         let fates: Vec<(Seen, Fate)> =
-            seen.into_iter().map(|it| (it.clone(), witness::fate_on(&it.host, &it.id))).collect();
+            seen.into_iter().map(|it| (it.clone(), waiting.fate_of(&it))).collect();
         let gone = leases::gone(&over, &fates);
         let names: Vec<String> = gone.iter().map(|it: &Seen| it.id.clone()).collect();
         let back = store.bury(&gone, rescues)?;

@@ -248,6 +248,7 @@ fn setup_of(
         named: setup::named(settings),
         dir: base,
         keep_dir: None,
+        service_dir: crate::manifest::queue_dir(&settings.host),
         log_dir,
         buckets: Vec::new(),
         unit: None,

@@ -19,6 +19,7 @@ use crate::manifest::{self, RUNNER, RUNNER_RUNTIME_DIR};
 use crate::probes::engine::{self, Start};
 use crate::probes::services;
 use crate::probes::witness::{self, Fate, OfJob};
+use crate::queue::spool::Waiting;
 use crate::queue::store::Store;
 use crate::queue::store::listing::{Worker, seen};
 use crate::queue::{self, Fault};
@@ -118,7 +119,7 @@ pub fn stop(
     }
     let asked = names.clone();
     asking.ask(move |store| store.ask_to_stop(&asked))?;
-    let left = wait_for_their_end(&mut asking, &names, rescues(settings), patience)?;
+    let left = wait_for_their_end(&mut asking, settings, &names, patience)?;
     if !left.is_empty() {
         let text = report::named("asked, and not gone yet", &left);
         return Ok(Said { text, code: 1 });
@@ -137,14 +138,14 @@ pub fn stop(
 /// Waits until these are out of the list; who is not by then. A queue that is away may be back before.
 fn wait_for_their_end(
     asking: &mut Asking,
+    settings: &Settings,
     names: &[String],
-    rescues: u32,
     patience: Duration,
 ) -> Result<Vec<String>> {
     let deadline = Deadline::after(patience);
     asking.somebody_waits();
     loop {
-        match still_there(asking, names, rescues) {
+        match still_there(asking, settings, names) {
             Ok(left) if left.is_empty() || deadline.passed() => return Ok(left),
             Err(why) if asking.is_broken() || deadline.passed() => {
                 let asked = names.join(", ");
@@ -157,10 +158,10 @@ fn wait_for_their_end(
 
 /// Who of these is still there; once nobody is, they are out of the list. Who is seen to be gone hears nothing any more, and
 /// is taken out: it may have been the only one who would do that.
-fn still_there(asking: &mut Asking, names: &[String], rescues: u32) -> Result<Vec<String>> {
+fn still_there(asking: &mut Asking, settings: &Settings, names: &[String]) -> Result<Vec<String>> {
+    let (rescues, waiting) = (rescues(settings), waiting(settings));
     let all = asking.ask(Store::workers)?.into_iter();
-    let is_gone =
-        |it: &Seen| names.contains(&it.id) && witness::fate_on(&it.host, &it.id) == Fate::Gone;
+    let is_gone = |it: &Seen| names.contains(&it.id) && waiting.fate_of(it) == Fate::Gone;
     let gone: Vec<Seen> = all.filter(is_gone).collect();
     if !gone.is_empty() {
         asking.ask(move |store| store.bury(&gone, rescues))?;
@@ -174,6 +175,11 @@ fn still_there(asking: &mut Asking, names: &[String], rescues: u32) -> Result<Ve
         }
         Ok(left)
     })
+}
+
+/// Of which workers results wait on this host's disk.
+fn waiting(settings: &Settings) -> Waiting {
+    Waiting::in_dir(&manifest::queue_dir(&settings.host))
 }
 
 /// How often a job may lose its worker.
@@ -381,8 +387,9 @@ pub fn cleanup(settings: &Settings, dry_run: bool, at: &cli::QueueAt) -> Result<
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let stale = asking.queue().terms.worker_stale;
     let seen = asking.ask(Store::workers)?;
+    let waiting = waiting(settings);
     let (gone, left): (Vec<Seen>, Vec<Seen>) =
-        seen.into_iter().partition(|it| witness::fate_on(&it.host, &it.id) == Fate::Gone);
+        seen.into_iter().partition(|it| waiting.fate_of(it) == Fate::Gone);
     let silent: Vec<String> = left
         .iter()
         .filter(|it| Duration::from_millis(it.silent_ms) >= stale)

@@ -18,6 +18,7 @@ mod own;
 mod postgres;
 mod read;
 mod recover;
+pub mod spool;
 mod sql;
 mod sqlite;
 mod statements;

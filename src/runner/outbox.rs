@@ -4,46 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::act::store;
 use crate::decide::attempts::Token;
-use crate::probes::records::{self, Record};
+use crate::probes::records;
 use crate::queue::Fault;
 use crate::queue::link::Link;
+use crate::queue::spool::{Parcel, Spool};
 use crate::queue::store::{Ending, Store};
-use crate::sys::clock::{Now, Stamp, boottime};
-
-/// The file's content.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Spool {
-    /// By worker.
-    pub parcels: Vec<Parcel>,
-}
-
-/// What became of the tries of one worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Parcel {
-    /// Of which queue: in another one the same numbers are other jobs. None: it was not known then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<String>,
-    /// Who.
-    pub worker: String,
-    /// Its version.
-    pub version: String,
-    /// Its tries.
-    pub endings: Vec<Ending>,
-}
-
-impl Record for Spool {
-    const NAME: &'static str = "spool";
-
-    fn stamps(&self) -> Vec<&Stamp> {
-        Vec::new()
-    }
-}
+use crate::sys::clock::{Now, boottime};
 
 /// All that waits to be written down.
 #[derive(Debug)]

@@ -81,6 +81,9 @@ pub struct Setup {
     /// with it.
     #[serde(with = "path_text::option")]
     pub keep_dir: Option<PathBuf>,
+    /// The directory of this host's service, where results of it may wait, whoever this runner is.
+    #[serde(with = "path_text")]
+    pub service_dir: PathBuf,
     /// Where what commands said is kept, if it is.
     #[serde(with = "path_text::option")]
     pub log_dir: Option<PathBuf>,
@@ -148,6 +151,7 @@ mod tests {
             named: named(&settings),
             dir: "/".into(),
             keep_dir: None,
+            service_dir: "/nowhere".into(),
             log_dir: None,
             buckets: Vec::new(),
             unit: None,

@@ -20,6 +20,7 @@ use crate::probes::load;
 use crate::probes::witness::{self, Fate};
 use crate::queue::Fault;
 use crate::queue::link::RETRY_HOLDING;
+use crate::queue::spool::Waiting;
 use crate::queue::store::listing::Job;
 use crate::queue::store::{Beat, Ending, Heard, Lack, Load, NewWorker, Registered, TypeMark};
 use crate::report::runner::Standing;
@@ -572,8 +573,9 @@ impl Runner {
         let patience = Patience { lease: self.lease, proof: RETRY_HOLDING + numbers.beat * 3 };
         let over = self.leases.look(&others, now, patience);
         // of a process of this very host it is known, and need not be waited for
+        let waiting = Waiting::in_dir(&self.setup.service_dir);
         let fates: Vec<(Seen, Fate)> =
-            others.into_iter().map(|it| (it.clone(), witness::fate_on(&it.host, &it.id))).collect();
+            others.into_iter().map(|it| (it.clone(), waiting.fate_of(&it))).collect();
         // whoever takes its jobs now would begin them beside what is still at them
         let ending = fates.iter().filter(|(_, fate)| *fate == Fate::Ending);
         let ending: Vec<String> = ending.map(|(it, _)| it.id.clone()).collect();
