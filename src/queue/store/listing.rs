@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{
-    Cell, Fault, KeptStall, Lack, Param, Store, TypeMark, count, millis, number, state, text_of,
-};
+use super::workers::KeptStall;
+use super::{Cell, Fault, Lack, Param, Store, TypeMark, count, millis, number, state, text_of};
 use crate::decide::at_work::Stall;
 use crate::decide::attempts::State;
 use crate::decide::workers::{Seen, Standing};
