@@ -47,3 +47,48 @@ impl Cell {
         }
     }
 }
+
+/// One row of an answer of our own queue, by the places of its values. Whoever asked knows what stands where: what is
+/// missing, or of another kind, is none, and by the second name of each question zero or empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row(pub Vec<Cell>);
+
+impl Row {
+    /// A text.
+    pub fn text(&self, nth: usize) -> Option<String> {
+        self.0.get(nth).and_then(Cell::text)
+    }
+
+    /// A text that is always there.
+    pub fn text_of(&self, nth: usize) -> String {
+        self.text(nth).unwrap_or_default()
+    }
+
+    /// A number that is never below zero: a time, a length, a count.
+    pub fn natural(&self, nth: usize) -> Option<u64> {
+        self.0.get(nth).and_then(Cell::number)
+    }
+
+    /// The same of one that is always there.
+    pub fn natural_of(&self, nth: usize) -> u64 {
+        self.natural(nth).unwrap_or_default()
+    }
+
+    /// Any number.
+    pub fn whole(&self, nth: usize) -> Option<i64> {
+        match self.0.get(nth) {
+            Some(Cell::Number(number)) => Some(*number),
+            Some(Cell::Bytes(_) | Cell::Null) | None => None,
+        }
+    }
+
+    /// The same of one that is always there.
+    pub fn number(&self, nth: usize) -> i64 {
+        self.whole(nth).unwrap_or_default()
+    }
+
+    /// A small count that is always there.
+    pub fn count(&self, nth: usize) -> u32 {
+        u32::try_from(self.number(nth)).unwrap_or_default()
+    }
+}

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::Fault;
 use crate::config::queue::Place;
 
@@ -29,6 +31,20 @@ pub enum Param {
     Texts(Vec<String>),
     /// A whole number.
     Number(i64),
+}
+
+impl Param {
+    /// A JSON list, as one text.
+    #[must_use]
+    pub fn list<T: Serialize + ?Sized>(list: &T) -> Self {
+        Self::Text(serde_json::json!(list).to_string())
+    }
+}
+
+impl From<&str> for Param {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
 }
 
 /// A statement and what goes with it.

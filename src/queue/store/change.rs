@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::json;
 
 use super::listing::Which;
 use super::session::Session;
-use super::{Cell, Fault, Param, Store, number, state, text_of};
+use super::{Fault, Param, Store, state};
 use crate::decide::attempts::State;
 
 /// So many at a time.
@@ -165,13 +164,7 @@ fn find(session: &mut Session, which: &Which, after: i64) -> Result<Vec<Found>, 
     );
     let rows = session.rows(&text, params)?;
     rows.iter()
-        .map(|row| {
-            Ok(Found {
-                id: number(row, 0),
-                state: state(row, 1)?,
-                output: row.get(2).and_then(Cell::text),
-            })
-        })
+        .map(|row| Ok(Found { id: row.number(0), state: state(row, 1)?, output: row.text(2) }))
         .collect()
 }
 
@@ -181,10 +174,10 @@ fn taken(session: &mut Session, found: &[Found]) -> Result<BTreeSet<i64>, Fault>
     let rows = session.rows(
         "SELECT j.id FROM unwedge_jobs j JOIN unwedge_jobs o ON o.output = j.output AND o.id <> j.id
              AND o.state IN ('pending', 'retryable', 'running')
-         WHERE j.id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1})",
-        vec![Param::Text(json!(ids).to_string())],
+         WHERE j.id IN ({ids:1})",
+        vec![Param::list(&ids)],
     )?;
-    Ok(rows.iter().map(|row| number(row, 0)).collect())
+    Ok(rows.iter().map(|row| row.number(0)).collect())
 }
 
 fn write(session: &mut Session, ids: &[i64], change: &Change, by: &str) -> Result<(), Fault> {
@@ -192,7 +185,7 @@ fn write(session: &mut Session, ids: &[i64], change: &Change, by: &str) -> Resul
     const ANEW: &str = "state = 'pending', finished_ms = NULL, failures = 0, infra_errors = 0, rescues = 0, class = NULL,
         message = NULL, tier = NULL, progress = NULL, not_before_ms = 0, changed_ms = {now},
         placed = CASE WHEN state = 'done' THEN '' ELSE placed END";
-    let list = Param::Text(json!(ids).to_string());
+    let list = Param::list(ids);
     let (set, params) = match change {
         Change::Retry | Change::Release => (ANEW, vec![list.clone()]),
         Change::Cancel => (
@@ -209,7 +202,7 @@ fn write(session: &mut Session, ids: &[i64], change: &Change, by: &str) -> Resul
     session.rows(
         &format!(
             "UPDATE unwedge_jobs SET {set}
-             WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {{each:1}}) RETURNING id"
+             WHERE id IN ({{ids:1}}) RETURNING id"
         ),
         params,
     )?;
@@ -221,7 +214,7 @@ fn write(session: &mut Session, ids: &[i64], change: &Change, by: &str) -> Resul
     session.rows(
         "INSERT INTO unwedge_events (at_ms, kind, job, detail)
          SELECT {now}, $2, CAST(CAST(e.value AS TEXT) AS BIGINT), $3 FROM {each:1}",
-        vec![list, Param::Text(change.event().to_owned()), Param::Text(by)],
+        vec![list, Param::from(change.event()), Param::Text(by)],
     )?;
     Ok(())
 }
@@ -252,10 +245,10 @@ impl Store {
         Ok(rows
             .iter()
             .map(|row| Event {
-                at_ms: row.first().and_then(Cell::number).unwrap_or_default(),
-                kind: text_of(row, 1),
-                job: row.get(2).and_then(Cell::number).and_then(|it| i64::try_from(it).ok()),
-                detail: row.get(3).and_then(Cell::text),
+                at_ms: row.natural_of(0),
+                kind: row.text_of(1),
+                job: row.natural(2).and_then(|it| i64::try_from(it).ok()),
+                detail: row.text(3),
             })
             .collect())
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::session::Session;
-use super::{Cell, Fault, Param, Token, count, number, text_of};
+use super::{Fault, Param, Row, Token};
 use crate::sys::clock::boottime;
 
 /// So long a new demand may wait beside others that keep a worker busy.
@@ -130,16 +130,16 @@ impl Demands {
                 (SELECT {text:needs} FROM unwedge_jobs {by:unwedge_jobs_ready} WHERE type = $1 AND state IN ('pending', 'retryable') AND {mark} = hop.mark LIMIT 1),
                 (SELECT {text:prefers} FROM unwedge_jobs {by:unwedge_jobs_ready} WHERE type = $1 AND state IN ('pending', 'retryable') AND {mark} = hop.mark LIMIT 1)
             FROM hop WHERE hop.mark IS NOT NULL";
-        let rows = session.rows(HOP, vec![Param::Text(kind.to_owned())])?;
-        let list = |row: &[Cell], nth: usize| {
-            let text = text_of(row, nth);
+        let rows = session.rows(HOP, vec![Param::from(kind)])?;
+        let list = |row: &Row, nth: usize| {
+            let text = row.text_of(nth);
             serde_json::from_str(&text)
                 .map_err(|error| Fault(format!("what jobs of {kind} need: {error}")))
         };
         let all: Result<Vec<Demand>, Fault> = rows
             .iter()
             .map(|row| {
-                Ok(Demand { mark: text_of(row, 0), needs: list(row, 1)?, prefers: list(row, 2)? })
+                Ok(Demand { mark: row.text_of(0), needs: list(row, 1)?, prefers: list(row, 2)? })
             })
             .collect();
         let at = boottime();
@@ -238,10 +238,10 @@ fn claim(
             placed";
     let natural = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
     let mut params = vec![
-        Param::Text(ask.kind.to_owned()),
-        Param::Text(ask.worker.to_owned()),
+        Param::from(ask.kind),
+        Param::from(ask.worker),
         natural(most as u64),
-        Param::Text(ask.digest.to_owned()),
+        Param::from(ask.digest),
         natural(ask.aged_ms),
         natural(ask.leave_ms),
     ];
@@ -278,17 +278,16 @@ fn claim(
     rows.iter()
         .map(|row| {
             Ok(Claimed {
-                token: Token { id: number(row, 0), nth: number(row, 1) },
-                key: text_of(row, 2),
-                input: text_of(row, 3),
-                output: row.get(4).and_then(Cell::text),
-                needs: serde_json::from_str(&text_of(row, 5)).map_err(|error| {
-                    Fault(format!("what job {} needs: {error}", number(row, 0)))
-                })?,
-                failures: count(row, 6),
-                infra_errors: count(row, 7),
-                rescues: count(row, 8),
-                placed: row.get(9).and_then(Cell::text),
+                token: Token { id: row.number(0), nth: row.number(1) },
+                key: row.text_of(2),
+                input: row.text_of(3),
+                output: row.text(4),
+                needs: serde_json::from_str(&row.text_of(5))
+                    .map_err(|error| Fault(format!("what job {} needs: {error}", row.number(0))))?,
+                failures: row.count(6),
+                infra_errors: row.count(7),
+                rescues: row.count(8),
+                placed: row.text(9),
             })
         })
         .collect()

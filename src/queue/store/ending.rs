@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Cell, Ending, Fault, Param, Store, json_of, lanes, number, text_of};
+use super::{Ending, Fault, Param, Row, Store, json_of, lanes};
 use crate::decide::attempts::{Class, Token};
 
 /// How a row ends, of the elements of a list as `e`. A try has a job by its number and by who is at it: where the database was put
@@ -49,8 +49,8 @@ impl Store {
             vec![
                 Param::Number(token.id),
                 Param::Number(token.nth),
-                Param::Text(mark.to_owned()),
-                Param::Text(worker.to_owned()),
+                Param::from(mark),
+                Param::from(worker),
             ],
         )?;
         Ok(!rows.is_empty())
@@ -88,13 +88,9 @@ impl Store {
             "SELECT a.job, a.try FROM {each:1} JOIN unwedge_attempts a
              ON a.job = CAST(e.value->>'id' AS BIGINT) AND a.try = CAST(e.value->>'try' AS BIGINT)
              WHERE a.worker = $2 AND coalesce(a.message, '') <> $3",
-            vec![
-                Param::Text(Value::Array(list).to_string()),
-                Param::Text(worker.to_owned()),
-                Param::Text(WAS_LOST.to_owned()),
-            ],
+            vec![Param::list(&list), Param::from(worker), Param::from(WAS_LOST)],
         )?;
-        Ok(rows.iter().map(|row| Token { id: number(row, 0), nth: number(row, 1) }).collect())
+        Ok(rows.iter().map(|row| Token { id: row.number(0), nth: row.number(1) }).collect())
     }
 
     fn end_those(
@@ -104,8 +100,8 @@ impl Store {
         worker: &str,
     ) -> Result<Vec<Token>, Fault> {
         let list: Vec<Value> = endings.iter().map(json_of).collect::<Result<_, Fault>>()?;
-        let (worker, version) = (Param::Text(worker.to_owned()), Param::Text(version.to_owned()));
-        let all = Param::Text(Value::Array(list).to_string());
+        let (worker, version) = (Param::from(worker), Param::from(version));
+        let all = Param::list(&list);
         let of_type = |it: &Ending| it.class.as_deref() == Some(Class::Configuration.name());
         if self.session.is_one_for_all() && !endings.iter().any(of_type) {
             return self.end_at_once(vec![all, worker, version]);
@@ -113,12 +109,12 @@ impl Store {
         let breaker = &self.breaker;
         self.session.transaction(|session| {
             let rows = session.rows(END, vec![all, worker.clone()])?;
-            let of = |row: &Vec<Cell>| Token { id: number(row, 0), nth: number(row, 1) };
+            let of = |row: &Row| Token { id: row.number(0), nth: row.number(1) };
             let types: BTreeMap<Token, String> =
-                rows.iter().map(|row| (of(row), text_of(row, 2))).collect();
+                rows.iter().map(|row| (of(row), row.text_of(2))).collect();
             // one that was called off meanwhile stands otherwise than its try says
             let stands: BTreeMap<Token, String> =
-                rows.iter().map(|row| (of(row), text_of(row, 3))).collect();
+                rows.iter().map(|row| (of(row), row.text_of(3))).collect();
             let accepted: Vec<Token> = types.keys().copied().collect();
             lanes::note(session, endings, &types, breaker)?;
             let noted: Vec<Value> = endings
@@ -131,7 +127,7 @@ impl Store {
                 })
                 .collect::<Result<_, Fault>>()?;
             if !noted.is_empty() {
-                let noted = Param::Text(Value::Array(noted).to_string());
+                let noted = Param::list(&noted);
                 let note = NOTE.replace("STANDS", "e.value->>'state'");
                 session.rows(&format!("{note} FROM {{each:1}}"), vec![noted, worker, version])?;
             }
@@ -150,6 +146,6 @@ impl Store {
             lanes::CLOSE
         );
         let rows = self.session.rows(&text, params)?;
-        Ok(rows.iter().map(|row| Token { id: number(row, 0), nth: number(row, 1) }).collect())
+        Ok(rows.iter().map(|row| Token { id: row.number(0), nth: row.number(1) }).collect())
     }
 }

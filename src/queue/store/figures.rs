@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::listing::stall;
-use super::{Cell, Fault, Param, Store, number, state, text_of};
+use super::{Fault, Param, Store, state};
 use crate::decide::at_work::Still;
 use crate::decide::attempts::State;
 
@@ -76,40 +76,39 @@ impl Store {
         const RATE: &str = "
             SELECT count(*) FROM unwedge_jobs WHERE type = $1 AND state = 'done' AND finished_ms > {now} - 60000";
         let mut all: BTreeMap<String, Figures> = BTreeMap::new();
-        let natural = |row: &[Cell], nth| u64::try_from(number(row, nth)).unwrap_or_default();
         for row in self.session.rows(COUNTS, Vec::new())? {
-            let of = all.entry(text_of(&row, 0)).or_default();
-            of.counts.insert(state(&row, 1)?, natural(&row, 2));
+            let of = all.entry(row.text_of(0)).or_default();
+            of.counts.insert(state(&row, 1)?, row.natural_of(2));
         }
         for row in self.session.rows(OLDEST, Vec::new())? {
-            all.entry(text_of(&row, 0)).or_default().oldest_waiting_ms = Some(natural(&row, 1));
+            all.entry(row.text_of(0)).or_default().oldest_waiting_ms = Some(row.natural_of(1));
         }
         let stalled = format!(
             "SELECT type, stall, tries FROM unwedge_jobs WHERE state = 'running' AND stall IS NOT NULL AND {}",
             self.is_vouched_for()
         );
         for row in self.session.rows(&stalled, Vec::new())? {
-            if let Some(stall) = stall(&text_of(&row, 1), number(&row, 2)) {
-                let of = all.entry(text_of(&row, 0)).or_default();
+            if let Some(stall) = stall(&row.text_of(1), row.number(2)) {
+                let of = all.entry(row.text_of(0)).or_default();
                 *of.stalled.entry(stall.how).or_default() += 1;
             }
         }
         for (kind, of) in &mut all {
             let kind = Param::Text(kind.clone());
             let took = self.session.rows(TOOK, vec![kind.clone(), Param::Number(LAST)])?;
-            of.last_done_ms = took.first().and_then(|row| row.get(2)?.number());
-            let mut times: Vec<u64> = took.iter().map(|row| natural(row, 1)).collect();
+            of.last_done_ms = took.first().and_then(|row| row.natural(2));
+            let mut times: Vec<u64> = took.iter().map(|row| row.natural_of(1)).collect();
             times.sort_unstable();
             for row in &took {
-                *of.tiers.entry(text_of(row, 0)).or_default() += 1;
-                of.empty += u64::from(row.get(3).and_then(Cell::number) == Some(0));
+                *of.tiers.entry(row.text_of(0)).or_default() += 1;
+                of.empty += u64::from(row.natural(3) == Some(0));
             }
             of.mean_ms = times.iter().sum::<u64>().checked_div(times.len() as u64);
             of.p95_ms = times.get((times.len() * 95).div_ceil(100).saturating_sub(1)).copied();
             let rate = self.session.rows(RATE, vec![kind.clone()])?;
-            of.done_last_minute = rate.first().map_or(0, |row| natural(row, 0));
+            of.done_last_minute = rate.first().map_or(0, |row| row.natural_of(0));
             for row in self.session.rows(CLASSES, vec![kind])? {
-                of.classes.insert(text_of(&row, 1), natural(&row, 2));
+                of.classes.insert(row.text_of(1), row.natural_of(2));
             }
         }
         Ok(all)

@@ -9,11 +9,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-
 use super::claim::hand_out;
 use super::session::Session;
-use super::{Ask, Cell, Claimed, Ending, Fault, Param, Store, millis, number, text_of};
+use super::{Ask, Claimed, Ending, Fault, Param, Row, Store, millis};
 use crate::config::queue as config;
 use crate::decide::attempts::{Class, State, Token};
 
@@ -107,7 +105,7 @@ pub(super) fn note(
         }
     }
     for (kind, (told, why)) in lanes {
-        let kind = Param::Text(kind.to_owned());
+        let kind = Param::from(kind);
         if told.works {
             session.rows(
                 &format!("UPDATE unwedge_lanes {CLOSE} WHERE type = $1 AND (streak > 0 OR opened_ms IS NOT NULL)"),
@@ -126,7 +124,7 @@ pub(super) fn note(
                     Param::Number(told.streak),
                     Param::Number(i64::from(breaker.after)),
                     millis(breaker.wait(0)),
-                    Param::Text(why.to_owned()),
+                    Param::from(why),
                 ],
             )?;
         }
@@ -140,7 +138,7 @@ impl Store {
     /// # Errors
     /// It is not known whether one was handed out; if so it goes back with the worker.
     pub fn probe(&mut self, ask: &Ask<'_>) -> Result<Vec<Claimed>, Fault> {
-        let kind = Param::Text(ask.kind.to_owned());
+        let kind = Param::from(ask.kind);
         let (breaker, demands) = (&self.breaker, &mut self.demands);
         self.session.transaction(|session| {
             let due = session.rows(
@@ -149,7 +147,7 @@ impl Store {
                 vec![kind.clone()],
             )?;
             let Some(due) = due.first() else { return Ok(Vec::new()) };
-            let wait = breaker.wait(usize::try_from(number(due, 0) + 1).unwrap_or(usize::MAX));
+            let wait = breaker.wait(usize::try_from(due.number(0) + 1).unwrap_or(usize::MAX));
             let claimed = hand_out(session, demands, &Ask { most: 1, ..ask.clone() }, "l.paused_ms IS NOT NULL")?;
             if !claimed.is_empty() {
                 session.rows(
@@ -179,11 +177,11 @@ impl Store {
         const DIFFER: &str = "
             SELECT l.type FROM unwedge_lanes l JOIN unwedge_workers w ON w.types->l.type->>'digest' <> l.digest
             WHERE w.id = $1 ORDER BY l.type";
-        let worker = Param::Text(worker.to_owned());
+        let worker = Param::from(worker);
         self.session.transaction(|session| {
             session.rows(ADOPT, vec![worker.clone()])?;
             let differ = session.rows(DIFFER, vec![worker])?;
-            Ok(differ.iter().map(|row| text_of(row, 0)).collect())
+            Ok(differ.iter().map(|row| row.text_of(0)).collect())
         })
     }
 
@@ -204,11 +202,11 @@ impl Store {
     /// # Errors
     /// They are as they were.
     pub fn pause(&mut self, types: &[String], why: &str) -> Result<Vec<String>, Fault> {
-        enter(&mut self.session, Param::Text(json!(types).to_string()))?;
+        enter(&mut self.session, Param::list(types))?;
         self.set(
             "UPDATE unwedge_lanes SET paused_ms = {now}, paused_why = $2
              WHERE paused_ms IS NULL AND type IN (SELECT {element} FROM {each:1}) RETURNING type",
-            vec![Param::Text(json!(types).to_string()), Param::Text(why.to_owned())],
+            vec![Param::list(types), Param::from(why)],
             "paused",
             why,
         )
@@ -223,7 +221,7 @@ impl Store {
             "UPDATE unwedge_lanes SET paused_ms = NULL, paused_why = NULL, streak = 0, opened_ms = NULL, opened_why = NULL,
                  probes = 0, retry_ms = 0
              WHERE (paused_ms IS NOT NULL OR opened_ms IS NOT NULL) AND type IN (SELECT {element} FROM {each:1}) RETURNING type",
-            vec![Param::Text(json!(types).to_string())],
+            vec![Param::list(types)],
             "resumed",
             by,
         )
@@ -269,25 +267,23 @@ impl Store {
         let most = Param::Number(i64::try_from(RESULTS).unwrap_or(i64::MAX));
         let mut lanes = Vec::with_capacity(rows.len());
         for row in &rows {
-            let kind = text_of(row, 0);
-            let text = |nth: usize| row.get(nth).and_then(Cell::text);
-            let time = |nth: usize| row.get(nth).and_then(Cell::number);
+            let kind = row.text_of(0);
             let tiers = self.session.rows(TIERS, vec![Param::Text(kind.clone()), most.clone()])?;
             lanes.push(Lane {
-                digest: text(1),
-                first_tier: text(2),
-                paused: time(3).map(|since| (since, text(4).unwrap_or_default())),
-                open: time(5).map(|since_ms| Breaker {
+                digest: row.text(1),
+                first_tier: row.text(2),
+                paused: row.natural(3).map(|since| (since, row.text_of(4))),
+                open: row.natural(5).map(|since_ms| Breaker {
                     since_ms,
-                    why: text(6).unwrap_or_default(),
-                    retry_ms: u64::try_from(number(row, 7)).unwrap_or_default(),
+                    why: row.text_of(6),
+                    retry_ms: row.natural_of(7),
                 }),
                 others: others
                     .iter()
-                    .filter(|other| text_of(other, 0) == kind)
-                    .map(|other| text_of(other, 1))
+                    .filter(|other| other.text_of(0) == kind)
+                    .map(|other| other.text_of(1))
                     .collect(),
-                tiers: tiers.iter().map(|row| text_of(row, 0)).collect(),
+                tiers: tiers.iter().map(|row| row.text_of(0)).collect(),
                 kind,
             });
         }
@@ -295,8 +291,8 @@ impl Store {
     }
 }
 
-fn sorted(rows: &[Vec<Cell>]) -> Vec<String> {
-    let mut all: Vec<String> = rows.iter().map(|row| text_of(row, 0)).collect();
+fn sorted(rows: &[Row]) -> Vec<String> {
+    let mut all: Vec<String> = rows.iter().map(|row| row.text_of(0)).collect();
     all.sort();
     all
 }

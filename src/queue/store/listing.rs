@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::workers::KeptStall;
-use super::{Cell, Fault, Lack, Param, Store, TypeMark, count, millis, number, state, text_of};
+use super::{Fault, Lack, Param, Row, Store, TypeMark, millis, state};
 use crate::decide::at_work::Stall;
 use crate::decide::attempts::State;
 use crate::decide::workers::{Seen, Standing};
@@ -77,11 +77,9 @@ impl Which {
             format!("${}", params.len())
         };
         if let Some(ids) = &self.ids {
-            let nth = mark(Param::Text(serde_json::json!(ids).to_string()));
+            let nth = mark(Param::list(ids));
             let nth = nth.trim_start_matches('$');
-            all.push(format!(
-                "id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {{each:{nth}}})"
-            ));
+            all.push(format!("id IN ({{ids:{nth}}})"));
         }
         if let Some(kind) = &self.kind {
             all.push(format!("type = {}", mark(Param::Text(kind.clone()))));
@@ -176,37 +174,35 @@ const JOB: &str = "id, type, key, state, priority, {text:needs}, input, output, 
     finished_ms, tries, failures, infra_errors, rescues, worker, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END,
     progress, class, message, tier, stamp, {text:prefers}, bytes";
 
-fn job(row: &[Cell]) -> Result<Job, Fault> {
-    let text = |nth: usize| row.get(nth).and_then(Cell::text);
-    let time = |nth: usize| row.get(nth).and_then(Cell::number);
+fn job(row: &Row) -> Result<Job, Fault> {
     let is_running = state(row, 3)? == State::Running;
     Ok(Job {
-        id: number(row, 0),
-        kind: text_of(row, 1),
-        key: text_of(row, 2),
+        id: row.number(0),
+        kind: row.text_of(1),
+        key: row.text_of(2),
         state: state(row, 3)?,
-        priority: number(row, 4),
-        needs: serde_json::from_str(&text_of(row, 5)).unwrap_or_default(),
-        input: text_of(row, 6),
-        output: text(7),
-        created_ms: time(8).unwrap_or_default(),
-        not_before_ms: time(9).unwrap_or_default(),
-        started_ms: time(10),
-        finished_ms: time(11),
-        tries: count(row, 12),
-        failures: count(row, 13),
-        infra_errors: count(row, 14),
-        rescues: count(row, 15),
-        worker: text(16),
-        is_cancelled: number(row, 17) == 1,
-        progress: text(18),
-        class: text(19),
-        message: text(20),
-        tier: text(21),
-        stamp: text(22),
-        prefers: serde_json::from_str(&text_of(row, 23)).unwrap_or_default(),
-        bytes: time(24),
-        stall: text(25).and_then(|kept| stall(&kept, number(row, 12))).filter(|_| is_running),
+        priority: row.number(4),
+        needs: serde_json::from_str(&row.text_of(5)).unwrap_or_default(),
+        input: row.text_of(6),
+        output: row.text(7),
+        created_ms: row.natural_of(8),
+        not_before_ms: row.natural_of(9),
+        started_ms: row.natural(10),
+        finished_ms: row.natural(11),
+        tries: row.count(12),
+        failures: row.count(13),
+        infra_errors: row.count(14),
+        rescues: row.count(15),
+        worker: row.text(16),
+        is_cancelled: row.number(17) == 1,
+        progress: row.text(18),
+        class: row.text(19),
+        message: row.text(20),
+        tier: row.text(21),
+        stamp: row.text(22),
+        prefers: serde_json::from_str(&row.text_of(23)).unwrap_or_default(),
+        bytes: row.natural(24),
+        stall: row.text(25).and_then(|kept| stall(&kept, row.number(12))).filter(|_| is_running),
     })
 }
 
@@ -357,7 +353,7 @@ impl Store {
             "SELECT {JOB}, CASE WHEN {vouched} THEN stall END FROM unwedge_jobs WHERE {condition} ORDER BY {order} LIMIT ${}",
             params.len()
         );
-        self.session.rows(&text, params)?.iter().map(|row| job(row)).collect()
+        self.session.rows(&text, params)?.iter().map(job).collect()
     }
 
     /// One job, with its tries, the oldest first.
@@ -372,26 +368,19 @@ impl Store {
             return Ok(None);
         };
         let rows = self.session.rows(TRIES, vec![Param::Number(id)])?;
-        let tries = rows.iter().map(|row| {
-            let text = |nth: usize| row.get(nth).and_then(Cell::text);
-            let whole = |nth: usize| match row.get(nth) {
-                Some(Cell::Number(number)) => Some(*number),
-                Some(Cell::Bytes(_) | Cell::Null) | None => None,
-            };
-            Try {
-                nth: number(row, 0),
-                worker: text_of(row, 1),
-                end_state: text_of(row, 2),
-                tier: text(3),
-                exit_code: whole(4),
-                signal: whole(5),
-                class: text(6),
-                message: text(7),
-                version: text(8),
-                digest: text(9),
-                started_ms: row.get(10).and_then(Cell::number),
-                ended_ms: row.get(11).and_then(Cell::number).unwrap_or_default(),
-            }
+        let tries = rows.iter().map(|row| Try {
+            nth: row.number(0),
+            worker: row.text_of(1),
+            end_state: row.text_of(2),
+            tier: row.text(3),
+            exit_code: row.whole(4),
+            signal: row.whole(5),
+            class: row.text(6),
+            message: row.text(7),
+            version: row.text(8),
+            digest: row.text(9),
+            started_ms: row.natural(10),
+            ended_ms: row.natural_of(11),
         });
         let tries = tries.collect();
         Ok(Some((job, tries)))
@@ -412,31 +401,29 @@ impl Store {
     }
 }
 
-fn worker(row: &[Cell], stale: Duration) -> Result<Worker, Fault> {
-    let text = |nth: usize| row.get(nth).and_then(Cell::text);
-    let natural = |nth: usize| row.get(nth).and_then(Cell::number);
-    let id = text_of(row, 0);
+fn worker(row: &Row, stale: Duration) -> Result<Worker, Fault> {
+    let id = row.text_of(0);
     let wrong = |error: serde_json::Error| Fault(format!("what worker {id} can: {error}"));
     Ok(Worker {
-        host: text_of(row, 1),
-        unit: text(2),
-        version: text_of(row, 3),
-        mode: text_of(row, 4),
-        types: serde_json::from_str(&text_of(row, 5)).map_err(wrong)?,
-        lacks: serde_json::from_str(&text_of(row, 6)).map_err(wrong)?,
-        open: serde_json::from_str(&text_of(row, 7)).map_err(wrong)?,
-        state: text_of(row, 8),
-        step: text(9),
-        done: natural(10).unwrap_or_default(),
-        failed: natural(11).unwrap_or_default(),
-        silent_ms: natural(12).unwrap_or_default(),
-        started_ms: natural(13).unwrap_or_default(),
-        ended_ms: natural(14),
-        cpus: natural(15).and_then(|it| u32::try_from(it).ok()),
-        load_milli: natural(16),
-        memory_mib: natural(17),
-        deaf: text(18),
-        closed: serde_json::from_str(&text_of(row, 19)).map_err(wrong)?,
+        host: row.text_of(1),
+        unit: row.text(2),
+        version: row.text_of(3),
+        mode: row.text_of(4),
+        types: serde_json::from_str(&row.text_of(5)).map_err(wrong)?,
+        lacks: serde_json::from_str(&row.text_of(6)).map_err(wrong)?,
+        open: serde_json::from_str(&row.text_of(7)).map_err(wrong)?,
+        state: row.text_of(8),
+        step: row.text(9),
+        done: row.natural_of(10),
+        failed: row.natural_of(11),
+        silent_ms: row.natural_of(12),
+        started_ms: row.natural_of(13),
+        ended_ms: row.natural(14),
+        cpus: row.natural(15).and_then(|it| u32::try_from(it).ok()),
+        load_milli: row.natural(16),
+        memory_mib: row.natural(17),
+        deaf: row.text(18),
+        closed: serde_json::from_str(&row.text_of(19)).map_err(wrong)?,
         stale,
         id,
     })

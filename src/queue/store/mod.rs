@@ -27,10 +27,10 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Fault;
-use super::cells::Cell;
+use super::cells::Row;
 use super::sql::Param;
 use crate::config::queue::{Breaker, Queue};
 use crate::decide::attempts::{State, Token};
@@ -141,21 +141,20 @@ impl Store {
     pub fn stand(&mut self, ids: &[i64]) -> Result<Vec<Standing>, Fault> {
         let rows = self.session.rows(
             "SELECT id, state, class, message, tier, output, bytes, finished_ms FROM unwedge_jobs
-             WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1}) ORDER BY id",
-            vec![Param::Text(json!(ids).to_string())],
+             WHERE id IN ({ids:1}) ORDER BY id",
+            vec![Param::list(ids)],
         )?;
         rows.iter()
             .map(|row| {
-                let text = |nth: usize| row.get(nth).and_then(Cell::text);
                 Ok(Standing {
-                    id: number(row, 0),
+                    id: row.number(0),
                     state: state(row, 1)?,
-                    class: text(2),
-                    message: text(3),
-                    tier: text(4),
-                    output: text(5),
-                    bytes: row.get(6).and_then(Cell::number),
-                    finished_ms: row.get(7).and_then(Cell::number),
+                    class: row.text(2),
+                    message: row.text(3),
+                    tier: row.text(4),
+                    output: row.text(5),
+                    bytes: row.natural(6),
+                    finished_ms: row.natural(7),
                 })
             })
             .collect()
@@ -170,15 +169,7 @@ impl Store {
             "SELECT type, state, count(*) FROM unwedge_jobs GROUP BY type, state ORDER BY type, state",
             Vec::new(),
         )?;
-        rows.iter()
-            .map(|row| {
-                Ok((
-                    text_of(row, 0),
-                    state(row, 1)?,
-                    u64::try_from(number(row, 2)).unwrap_or_default(),
-                ))
-            })
-            .collect()
+        rows.iter().map(|row| Ok((row.text_of(0), state(row, 1)?, row.natural_of(2)))).collect()
     }
 
     /// What is to be known of the queue itself: names and values.
@@ -230,23 +221,8 @@ fn millis(time: Duration) -> Param {
     Param::Number(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
 }
 
-fn number(row: &[Cell], nth: usize) -> i64 {
-    match row.get(nth) {
-        Some(Cell::Number(number)) => *number,
-        Some(Cell::Bytes(_) | Cell::Null) | None => 0,
-    }
-}
-
-fn count(row: &[Cell], nth: usize) -> u32 {
-    u32::try_from(number(row, nth)).unwrap_or_default()
-}
-
-fn text_of(row: &[Cell], nth: usize) -> String {
-    row.get(nth).and_then(Cell::text).unwrap_or_default()
-}
-
-fn state(row: &[Cell], nth: usize) -> Result<State, Fault> {
-    let name = text_of(row, nth);
+fn state(row: &Row, nth: usize) -> Result<State, Fault> {
+    let name = row.text_of(nth);
     State::named(&name).ok_or_else(|| {
         Fault(format!(
             "a state that this version does not know: {}",

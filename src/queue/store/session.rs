@@ -12,7 +12,7 @@ use super::clock::Anchor;
 use super::{place, schema};
 use crate::config::queue::Queue;
 use crate::queue::address::Address;
-use crate::queue::cells::Cell;
+use crate::queue::cells::Row;
 use crate::queue::sql::{Dialect, Param, Statement};
 use crate::queue::{Fault, local, millis, postgres, sqlite};
 use crate::sys::clock::{Deadline, Now, boottime, pause};
@@ -147,6 +147,7 @@ impl Session {
     ///
     /// - `{now}`: the present, milliseconds
     /// - `{each:1}`: the elements of the JSON list that is the first value, as `e.value`; `{element}`: one that is a text
+    /// - `{ids:1}`: the elements of that list, which are numbers
     /// - `{all:list:other}`: whether all of a list is in another; either is a column or a value
     /// - `{as_json:1}`: the first value, a text, as JSON; `{moment:column}`: whether a text is a moment of UTC
     /// - `{row}`: where a row is, which is good as long as it is locked; `{row:these}`: whether it is at one of the places
@@ -154,14 +155,15 @@ impl Session {
     /// - `{list:name}`, `{text:column}`: a list of the element, and a column that holds one as text
     /// - `{by:index}`: by this index, where that has to be said; `{mark}`: what a job needs and prefers, as one has it
     /// - `{skip}`, `{lock}`: rows are locked, those of others left out or waited for
-    pub fn rows(&mut self, template: &str, params: Vec<Param>) -> Result<Vec<Vec<Cell>>, Fault> {
+    pub fn rows(&mut self, template: &str, params: Vec<Param>) -> Result<Vec<Row>, Fault> {
         let statement = self.statement(template, params);
         let began = boottime();
         let rows = match &mut self.way {
             Way::Postgres(way) => postgres::query_again(&mut way.0, &mut way.1, &statement),
             Way::Sqlite { connection, .. } => sqlite::query(connection, &statement),
         };
-        rows.map_err(|Fault(why)| self.wrong(&why, deed_of(template), began))
+        let rows = rows.map_err(|Fault(why)| self.wrong(&why, deed_of(template), began))?;
+        Ok(rows.into_iter().map(Row).collect())
     }
 
     /// What went wrong, where, and what was tried since then: without the password that a server may repeat.
@@ -202,7 +204,7 @@ impl Session {
             return Ok(None);
         }
         let rows = self.rows("PRAGMA quick_check(1)", Vec::new())?;
-        let said = rows.first().and_then(|row| row.first()?.text()).unwrap_or_default();
+        let said = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
         Ok((said != "ok").then(|| format!("{}; {DAMAGED}", text::tail(said.as_bytes(), 200))))
     }
 
@@ -215,7 +217,7 @@ impl Session {
             },
             Vec::new(),
         )?;
-        let version = version.first().and_then(|row| row.first()?.text()).unwrap_or_default();
+        let version = version.first().and_then(|row| row.text(0)).unwrap_or_default();
         let mut all = match &self.address {
             Address::Sqlite(path) => vec![("file", place::words(path)), ("SQLite", version)],
             Address::Postgres(_) => vec![("PostgreSQL", version)],
@@ -243,7 +245,7 @@ impl Session {
     /// The present, as the queue has it.
     pub fn now_ms(&mut self) -> Result<u64, Fault> {
         let rows = self.rows("SELECT {now}", Vec::new())?;
-        let now = rows.first().and_then(|row| row.first()?.number());
+        let now = rows.first().and_then(|row| row.natural(0));
         now.ok_or_else(|| Fault::new("the database does not say what time it is"))
     }
 
@@ -264,7 +266,7 @@ impl Session {
         while !deadline.passed() {
             let free =
                 self.rows("SELECT freelist_count FROM pragma_freelist_count()", Vec::new())?;
-            if free.first().and_then(|row| row.first()?.number()).unwrap_or_default() == 0 {
+            if free.first().and_then(|row| row.natural(0)).unwrap_or_default() == 0 {
                 break;
             }
             // one step gives back one page: as a question all of its steps are taken
@@ -307,14 +309,11 @@ impl Session {
                     });
                     text.push_str(&format!("${nth}"));
                 }
-                ("each", Way::Postgres(_)) => {
-                    // how many there are is not known when the plan is made, and 100 is what would be taken for it:
-                    // more than enough to have other tables read as a whole
-                    text.push_str(&format!("(SELECT value FROM jsonb_array_elements(${nth}::jsonb) LIMIT (SELECT {LIST_MAX})) AS e"));
-                }
-                ("each", Way::Sqlite { .. }) => {
-                    text.push_str(&format!("(SELECT value FROM json_each(${nth})) AS e"));
-                }
+                ("each", way) => text.push_str(&each(way, nth)),
+                ("ids", way) => text.push_str(&format!(
+                    "SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {}",
+                    each(way, nth)
+                )),
                 ("element", Way::Postgres(_)) => text.push_str("e.value #>> '{}'"),
                 ("element", Way::Sqlite { .. }) => text.push_str("e.value"),
                 ("all", way) => {
@@ -423,7 +422,7 @@ impl Session {
     /// all that is to be handed in after it waiting.
     fn refuse_other_letters(&mut self) -> Result<(), Fault> {
         let rows = self.rows("SELECT current_setting('server_encoding')", Vec::new())?;
-        let encoding = rows.first().and_then(|row| row.first()?.text()).unwrap_or_default();
+        let encoding = rows.first().and_then(|row| row.text(0)).unwrap_or_default();
         // the second keeps bytes as they come
         if ["UTF8", "SQL_ASCII"].contains(&encoding.as_str()) {
             return Ok(());
@@ -449,18 +448,16 @@ impl Session {
 
     /// A value of the table of such values.
     pub fn meta(&mut self, name: &str) -> Result<Option<String>, Fault> {
-        let rows = self.rows(
-            "SELECT value FROM unwedge_meta WHERE name = $1",
-            vec![Param::Text(name.to_owned())],
-        )?;
-        Ok(rows.first().and_then(|row| row.first()?.text()))
+        let rows =
+            self.rows("SELECT value FROM unwedge_meta WHERE name = $1", vec![Param::from(name)])?;
+        Ok(rows.first().and_then(|row| row.text(0)))
     }
 
     /// Keeps one.
     pub fn set_meta(&mut self, name: &str, value: &str) -> Result<(), Fault> {
         self.rows(
             "INSERT INTO unwedge_meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2",
-            vec![Param::Text(name.to_owned()), Param::Text(value.to_owned())],
+            vec![Param::from(name), Param::from(value)],
         )?;
         Ok(())
     }
@@ -499,6 +496,18 @@ impl Session {
         let anchor = Anchor { seen_ms, ..anchor.clone() };
         let text = serde_json::to_string(&anchor).map_err(|error| Fault(error.to_string()))?;
         self.set_meta("clock", &text)
+    }
+}
+
+/// The elements of the list that is the value of this number.
+fn each(way: &Way, nth: &str) -> String {
+    match way {
+        // how many there are is not known when the plan is made, and 100 is what would be taken for it: more than
+        // enough to have other tables read as a whole
+        Way::Postgres(_) => format!(
+            "(SELECT value FROM jsonb_array_elements(${nth}::jsonb) LIMIT (SELECT {LIST_MAX})) AS e"
+        ),
+        Way::Sqlite { .. } => format!("(SELECT value FROM json_each(${nth})) AS e"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::session::Session;
-use super::{Fault, NewJob, Param, Store, Submitted, json_of, number, state, text_of};
+use super::{Fault, NewJob, Param, Store, Submitted, json_of, state};
 
 /// So many rows are put in at a time: the lock of a file is nobody else's for long.
 const SUBMIT_AT_ONCE: usize = 500;
@@ -68,7 +68,7 @@ impl Store {
         self.session.transaction(|session| {
             refuse_taken(session, &list)?;
             let new: Vec<i64> =
-                session.rows(PUT, vec![list.clone()])?.iter().map(|row| number(row, 0)).collect();
+                session.rows(PUT, vec![list.clone()])?.iter().map(|row| row.number(0)).collect();
             let found = find(session, &list, &new)?;
             if !new.is_empty() {
                 session.ring()?;
@@ -92,7 +92,7 @@ fn listed(jobs: &[NewJob]) -> Result<Param, Fault> {
             Ok(value)
         })
         .collect();
-    Ok(Param::Text(Value::Array(list?).to_string()))
+    Ok(Param::list(&list?))
 }
 
 /// Where one of these would write over the output of another.
@@ -105,8 +105,8 @@ fn refuse_taken(session: &mut Session, list: &Param) -> Result<(), Fault> {
         None => Ok(()),
         Some(row) => Err(Fault(format!(
             "{} is the output of job {1} already: two jobs never write one file; where that one is not wanted any more: unwedge jobs cancel {1}",
-            text_of(row, 0),
-            number(row, 1)
+            row.text_of(0),
+            row.number(1)
         ))),
     }
 }
@@ -122,7 +122,7 @@ fn find(
         JOIN unwedge_jobs j ON j.type = e.value->>'type' AND j.key = e.value->>'key'";
     let rows = session.rows(FIND, vec![list.clone()])?;
     let found = rows.iter().map(|row| {
-        let (nth, id) = (usize::try_from(number(row, 0)).unwrap_or_default(), number(row, 1));
+        let (nth, id) = (usize::try_from(row.number(0)).unwrap_or_default(), row.number(1));
         Ok((nth, Submitted { id, state: state(row, 2)?, is_new: new.contains(&id) }))
     });
     found.collect()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::session::Session;
-use super::{Cell, Fault, Param, Store, millis, number, text_of};
+use super::{Fault, Param, Row, Store, millis};
 use crate::config::jobs::Keep;
 use crate::decide::attempts::{Class, State};
 use crate::sys::clock::Deadline;
@@ -114,19 +114,19 @@ impl Store {
                  CASE WHEN state = 'done' AND changed_ms > finished_ms THEN output END FROM unwedge_jobs
              WHERE intake = $1 AND gone_ms IS NULL AND id > $2 ORDER BY id LIMIT $3",
             vec![
-                Param::Text(intake.to_owned()),
+                Param::from(intake),
                 Param::Number(after),
                 Param::Number(i64::from(most)),
-                Param::Text(kind.to_owned()),
+                Param::from(kind),
             ],
         )?;
-        let row = |row: &Vec<Cell>| TakenIn {
-            id: number(row, 0),
-            input: text_of(row, 1),
-            key: text_of(row, 2),
-            is_done: number(row, 3) == 1,
-            offered_by: row.get(4).and_then(Cell::text),
-            made_before: row.get(5).and_then(Cell::text),
+        let row = |row: &Row| TakenIn {
+            id: row.number(0),
+            input: row.text_of(1),
+            key: row.text_of(2),
+            is_done: row.number(3) == 1,
+            offered_by: row.text(4),
+            made_before: row.text(5),
         };
         Ok(rows.iter().map(row).collect())
     }
@@ -151,7 +151,7 @@ impl Store {
             ),
             Vec::new(),
         )?;
-        rows.iter().try_for_each(|row| self.looked(&text_of(row, 0)))
+        rows.iter().try_for_each(|row| self.looked(&row.text_of(0)))
     }
 
     /// Knows that the inputs of these jobs are gone.
@@ -161,8 +161,8 @@ impl Store {
     pub fn inputs_gone(&mut self, ids: &[i64]) -> Result<(), Fault> {
         self.session.rows(
             "UPDATE unwedge_jobs SET gone_ms = {now}
-             WHERE id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1}) RETURNING id",
-            vec![Param::Text(serde_json::json!(ids).to_string())],
+             WHERE id IN ({ids:1}) RETURNING id",
+            vec![Param::list(ids)],
         )?;
         Ok(())
     }
@@ -178,9 +178,9 @@ impl Store {
                 &format!(
                     "SELECT count(*) FROM unwedge_jobs WHERE state = $1 AND finished_ms <= {{now}} - $2 AND {unknown} {more}"
                 ),
-                vec![Param::Text(state.name().to_owned()), millis(kept)],
+                vec![Param::from(state.name()), millis(kept)],
             )?;
-            let count = rows.first().map_or(0, |row| number(row, 0));
+            let count = rows.first().map_or(0, |row| row.number(0));
             if let Some(count) = u64::try_from(count).ok().filter(|count| *count > 0) {
                 old.insert(state, count);
             }
@@ -287,27 +287,22 @@ impl Store {
                  WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 {more} ORDER BY finished_ms LIMIT $4) AND state = $2
              RETURNING id, type, input"
         );
-        let params = vec![
-            Param::Text(kind.to_owned()),
-            Param::Text(state.name().to_owned()),
-            millis(kept),
-            at_once(),
-        ];
+        let params = vec![Param::from(kind), Param::from(state.name()), millis(kept), at_once()];
         let rows = self.session.transaction(|session| {
             let rows = session.rows(&text, params)?;
             forget_tries(session, &rows)?;
             Ok(rows)
         })?;
-        Ok(rows.iter().map(|row| (number(row, 0), text_of(row, 1), text_of(row, 2))).collect())
+        Ok(rows.iter().map(|row| (row.number(0), row.text_of(1), row.text_of(2))).collect())
     }
 }
 
 /// The tries of jobs that are out, whose numbers come first in these rows.
-fn forget_tries(session: &mut Session, jobs: &[Vec<Cell>]) -> Result<(), Fault> {
-    let ids: Vec<i64> = jobs.iter().map(|row| number(row, 0)).collect();
+fn forget_tries(session: &mut Session, jobs: &[Row]) -> Result<(), Fault> {
+    let ids: Vec<i64> = jobs.iter().map(|row| row.number(0)).collect();
     session.rows(
-        "DELETE FROM unwedge_attempts WHERE job IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:1}) RETURNING job",
-        vec![Param::Text(serde_json::json!(ids).to_string())],
+        "DELETE FROM unwedge_attempts WHERE job IN ({ids:1}) RETURNING job",
+        vec![Param::list(&ids)],
     )?;
     Ok(())
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::ending::WAS_LOST;
 use super::{
-    Beat, Cell, Fault, Heard, Held, Lack, NewWorker, Param, Registered, Rescued, Store, TypeMark,
-    is_before, json_of, lanes, number, state, text_of,
+    Beat, Fault, Heard, Held, Lack, NewWorker, Param, Registered, Rescued, Store, TypeMark,
+    is_before, json_of, lanes, state,
 };
 use crate::decide::at_work::Stall;
 use crate::decide::attempts::Token;
@@ -27,14 +27,14 @@ impl Store {
             INSERT INTO unwedge_workers (id, host, unit, version, mode, types, lacks, open, closed, cpus, state, beat_ms, started_ms)
             SELECT e.value->>'id', e.value->>'host', e.value->>'unit', e.value->>'version', e.value->>'mode',
                 {list:types}, {list:lacks}, {list:open}, {list:closed}, CAST(e.value->>'cpus' AS BIGINT), 'idle', {now}, {now} FROM {each:1} WHERE true ON CONFLICT (id) DO NOTHING";
-        let list = Value::Array(vec![json_of(worker)?]);
+        let list = Param::list(&[worker]);
         let lanes = lanes_of(&worker.types, &worker.lacks);
         self.session.transaction(|session| {
             let least = session.meta("least_version")?;
             if let Some(least) = least.filter(|least| is_before(&worker.version, least)) {
                 return Ok(Registered::TooOld { least });
             }
-            session.rows(ENTER, vec![Param::Text(list.to_string())])?;
+            session.rows(ENTER, vec![list])?;
             lanes::enter(session, lanes)?;
             Ok(Registered::Entered)
         })
@@ -51,11 +51,11 @@ impl Store {
         lacks: &BTreeMap<String, Lack>,
     ) -> Result<bool, Fault> {
         let lanes = lanes_of(types, lacks);
-        let list = Param::Text(json!([{ "types": types, "lacks": lacks }]).to_string());
+        let list = Param::list(&[json!({ "types": types, "lacks": lacks })]);
         self.session.transaction(|session| {
             let known = session.rows(
                 "UPDATE unwedge_workers SET types = {list:types}, lacks = {list:lacks} FROM {each:2} WHERE id = $1 AND state <> 'dead' RETURNING id",
-                vec![Param::Text(worker.to_owned()), list],
+                vec![Param::from(worker), list],
             )?;
             lanes::enter(session, lanes)?;
             Ok(!known.is_empty())
@@ -73,26 +73,26 @@ impl Store {
             AND tries = CAST(e.value->>'try' AS BIGINT) AND worker = $2";
         self.session.is_itself()?;
         let signed = |number: u64| Param::Number(i64::try_from(number).unwrap_or(i64::MAX));
-        let worker = || Param::Text(beat.worker.to_owned());
+        let worker = || Param::from(beat.worker);
         let known = self.session.rows(
             "UPDATE unwedge_workers SET beats = beats + 1, beat_ms = {now}, state = $2, step = nullif($3, ''), done = $4, failed = $5,
                  load_milli = nullif($6, -1), memory_mib = nullif($7, -1), open = {as_json:8}, closed = {as_json:10}, deaf = nullif($9, '')
              WHERE id = $1 AND state <> 'dead' RETURNING CASE WHEN stop_ms IS NULL THEN 0 ELSE 1 END",
             vec![
                 worker(),
-                Param::Text(beat.state.to_owned()),
-                Param::Text(beat.step.unwrap_or_default().to_owned()),
+                Param::from(beat.state),
+                Param::from(beat.step.unwrap_or_default()),
                 signed(beat.done),
                 signed(beat.failed),
                 beat.load.load_milli.map_or(Param::Number(-1), signed),
                 beat.load.memory_mib.map_or(Param::Number(-1), signed),
-                Param::Text(json!(beat.open).to_string()),
-                Param::Text(beat.deaf.unwrap_or_default().to_owned()),
-                Param::Text(json!(beat.closed).to_string()),
+                Param::list(beat.open),
+                Param::from(beat.deaf.unwrap_or_default()),
+                Param::list(beat.closed),
             ],
         )?;
         let Some(known) = known.first() else { return Ok(None) };
-        let is_asked_to_stop = number(known, 0) == 1;
+        let is_asked_to_stop = known.number(0) == 1;
         if !beat.progress.is_empty() {
             let list: Vec<Value> = beat
                 .progress
@@ -101,14 +101,14 @@ impl Store {
                 .collect();
             self.session.rows(
                 &format!("UPDATE unwedge_jobs SET progress = e.value->>'text' {HELD}"),
-                vec![Param::Text(Value::Array(list).to_string()), worker()],
+                vec![Param::list(&list), worker()],
             )?;
         }
         if !beat.stalls.is_empty() {
             let list: Result<Vec<Value>, Fault> = beat.stalls.iter().map(stall_of).collect();
             self.session.rows(
                 &format!("UPDATE unwedge_jobs SET stall = e.value->>'stall' {HELD}"),
-                vec![Param::Text(Value::Array(list?).to_string()), worker()],
+                vec![Param::list(&list?), worker()],
             )?;
         }
         let held = self.session.rows(
@@ -121,9 +121,9 @@ impl Store {
             vec![worker()],
         )?;
         let held = held.iter().map(|row| Held {
-            token: Token { id: number(row, 0), nth: number(row, 1) },
-            is_cancelled: number(row, 2) == 1,
-            is_closed: number(row, 3) == 1,
+            token: Token { id: row.number(0), nth: row.number(1) },
+            is_cancelled: row.number(2) == 1,
+            is_closed: row.number(3) == 1,
         });
         Ok(Some(Heard { held: held.collect(), is_asked_to_stop }))
     }
@@ -137,14 +137,13 @@ impl Store {
             "SELECT id, host, beats, {now} - beat_ms FROM unwedge_workers WHERE state <> 'dead' ORDER BY id",
             Vec::new(),
         )?;
-        let natural = |row: &[Cell], nth| u64::try_from(number(row, nth)).unwrap_or_default();
         Ok(rows
             .iter()
             .map(|row| Seen {
-                id: text_of(row, 0),
-                host: text_of(row, 1),
-                beats: natural(row, 2),
-                silent_ms: natural(row, 3),
+                id: row.text_of(0),
+                host: row.text_of(1),
+                beats: row.natural_of(2),
+                silent_ms: row.natural_of(3),
             })
             .collect())
     }
@@ -180,9 +179,9 @@ impl Store {
         let gone: Vec<Value> =
             gone.iter().map(|seen| json!({ "id": seen.id, "beats": seen.beats })).collect();
         let limit = Param::Number(i64::from(limit));
-        let why = Param::Text(WAS_LOST.to_owned());
+        let why = Param::from(WAS_LOST);
         self.session.transaction(|session| {
-            session.rows(BURY, vec![Param::Text(Value::Array(gone).to_string())])?;
+            session.rows(BURY, vec![Param::list(&gone)])?;
             // locked first, so that none is written down that ended by itself meanwhile
             let lost = session.rows(
                 &format!("SELECT id, rescues FROM unwedge_jobs WHERE state = 'running' AND {LOST} ORDER BY id {{lock}}"),
@@ -190,17 +189,17 @@ impl Store {
             )?;
             // heeded only by those that were lost before
             let mut wait_ms = 0;
-            let waits = lost.iter().map(|row| {
-                wait_ms += u64::from(number(row, 1) > 0) * LOST_AGAIN_APART_MS;
-                json!({ "id": number(row, 0), "wait_ms": wait_ms })
-            });
-            let waits = Param::Text(Value::Array(waits.collect()).to_string());
+            let waits: Vec<Value> = lost.iter().map(|row| {
+                wait_ms += u64::from(row.number(1) > 0) * LOST_AGAIN_APART_MS;
+                json!({ "id": row.number(0), "wait_ms": wait_ms })
+            }).collect();
+            let waits = Param::list(&waits);
             // of these alone: what was claimed by a dead one meanwhile is the next burial's
             session.rows(NOTE, vec![limit.clone(), waits.clone(), why.clone()])?;
             let rows = session.rows(&RESCUE.replace("LOST", LOST), vec![limit, waits, why])?;
             session.keep_clock()?;
             rows.iter()
-                .map(|row| Ok(Rescued { id: number(row, 0), state: state(row, 1)? }))
+                .map(|row| Ok(Rescued { id: row.number(0), state: state(row, 1)? }))
                 .collect()
         })
     }
@@ -216,11 +215,11 @@ impl Store {
                          WHEN failures + infra_errors + rescues > 0 THEN 'retryable' ELSE 'pending' END,
                      finished_ms = CASE WHEN cancel_ms IS NOT NULL THEN {now} END, cancel_ms = NULL,
                      worker = NULL, changed_ms = {now} WHERE worker = $1 AND state = 'running' RETURNING id",
-                vec![Param::Text(worker.to_owned())],
+                vec![Param::from(worker)],
             )?;
             session.rows(
                 "UPDATE unwedge_workers SET state = 'dead', ended_ms = {now}, step = NULL WHERE id = $1 AND state <> 'dead'",
-                vec![Param::Text(worker.to_owned())],
+                vec![Param::from(worker)],
             )?;
             Ok(back.len() as u64)
         })
@@ -234,9 +233,9 @@ impl Store {
         let rows = self.session.rows(
             "UPDATE unwedge_workers SET stop_ms = {now}
              WHERE state <> 'dead' AND id IN (SELECT {element} FROM {each:1}) RETURNING id",
-            vec![Param::Text(json!(workers).to_string())],
+            vec![Param::list(workers)],
         )?;
-        Ok(rows.iter().map(|row| text_of(row, 0)).collect())
+        Ok(rows.iter().map(|row| row.text_of(0)).collect())
     }
 
     /// Takes the dead out of the list, but those that still have a job; `only` of these, where that is said. How many.
@@ -250,7 +249,7 @@ impl Store {
                 "DELETE FROM unwedge_workers WHERE state = 'dead' {of_these} AND NOT EXISTS
                      (SELECT 1 FROM unwedge_jobs j WHERE j.worker = unwedge_workers.id AND j.state = 'running') RETURNING id"
             ),
-            only.map(|ids| Param::Text(json!(ids).to_string())).into_iter().collect(),
+            only.map(Param::list).into_iter().collect(),
         )?;
         Ok(rows.len() as u64)
     }
@@ -274,5 +273,5 @@ fn stall_of((token, stall): &(Token, Option<Stall>)) -> Result<Value, Fault> {
 /// The lanes of the types that a worker knows.
 fn lanes_of(types: &BTreeMap<String, TypeMark>, lacks: &BTreeMap<String, Lack>) -> Param {
     let all: Vec<&String> = types.keys().chain(lacks.keys()).collect();
-    Param::Text(json!(all).to_string())
+    Param::list(&all)
 }
