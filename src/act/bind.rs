@@ -29,7 +29,7 @@ use super::child::{Done, InTime, Refusal, foreign_in, found, table};
 use crate::probes::identity::{self, Identity};
 use crate::probes::liveness;
 use crate::probes::mountinfo::{Mount, MountTable, Propagation};
-use crate::probes::records::path_text;
+use crate::sys::path_text;
 use crate::sys::user::{self, Ids};
 use crate::sys::{mount_attr, text};
 

@@ -23,9 +23,9 @@ use crate::decide::plan::Reason;
 use crate::probes::connections::{self, Connections};
 use crate::probes::identity::{self, Identity};
 use crate::probes::mountinfo::{self, MountTable};
-use crate::probes::records::path_text;
 use crate::sys::clock::boottime;
 use crate::sys::command::Spawned;
+use crate::sys::path_text;
 
 /// The word that makes this program such a child.
 const VERB: &str = "--act";

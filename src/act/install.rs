@@ -15,8 +15,9 @@ use crate::config::Host;
 use crate::decide::install::{Plan, Step};
 use crate::manifest::RESTART_WHEN_IDLE;
 use crate::manifest::content::{Body, Content};
-use crate::probes::records::{Installed, InstalledFile, digest};
+use crate::probes::records::{Installed, InstalledFile};
 use crate::sys::clock::Now;
+use crate::sys::text::digest;
 use crate::sys::{command, text};
 
 /// How long systemctl, systemd-sysusers and the like may take.

@@ -11,9 +11,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::probes::asked;
-use crate::probes::records::path_text;
 use crate::queue::store::listing::Job;
 use crate::sys::clock::Deadline;
+use crate::sys::path_text;
 use crate::sys::text;
 
 /// The word that makes this program such a child.

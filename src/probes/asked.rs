@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{records, witness};
+use super::witness;
 use crate::sys::clock::{Deadline, boottime};
 use crate::sys::command::Spawned;
 use crate::sys::text;
@@ -72,7 +72,7 @@ fn name_of(verb: &str, path: &Path) -> String {
     let program = std::env::current_exe().unwrap_or_default();
     let program = program.file_name().unwrap_or_default().as_encoded_bytes();
     let question = [program, verb.as_bytes(), path.as_os_str().as_encoded_bytes()].join(&0);
-    format!("ua{}", &records::digest(&question)[..12])
+    format!("ua{}", &text::digest(&question)[..12])
 }
 
 /// Whether that is what such a child may call itself.

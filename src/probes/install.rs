@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::records::{Installed, digest};
+use super::records::Installed;
 use super::worker::WorkerLook;
 use crate::config::Host;
 use crate::manifest::content::{Body, Content};
 use crate::manifest::{TOOLS, Tool};
+use crate::sys::text::digest;
 use crate::sys::user;
 
 /// A file longer than this is nothing that is installed, bytes.

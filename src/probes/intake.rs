@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::asked;
-use super::records::path_text;
+use crate::sys::path_text;
 
 /// The word that makes this program such a child.
 const LIST: &str = "--intake-list";

@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::records::{self, Record, path_text};
+use super::records::{self, Record};
 use crate::config::Settings;
 use crate::config::overrides;
 use crate::config::queue::Queue;
 use crate::manifest;
 use crate::sys::clock::{Deadline, Now, Stamp};
 use crate::sys::command::{self, Failure, Finished};
+use crate::sys::path_text;
 use crate::sys::text;
 
 /// The schema of the answer; another one is not understood.

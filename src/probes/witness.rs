@@ -10,9 +10,9 @@ use procfs::process::{Process, Stat};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use super::records;
 use crate::sys::clock::boottime;
 use crate::sys::limit::within;
+use crate::sys::text;
 
 /// The variable that says whose command a process is of.
 pub const WORKER: &str = "UNWEDGE_WORKER";
@@ -209,7 +209,7 @@ fn called(name: &str) -> Option<impl Iterator<Item = (Process, u64)>> {
 /// may keep whoever reads its command line waiting, too (`proc(5)`: the name needs no memory of the process).
 #[must_use]
 pub fn helper_name(worker: &str) -> String {
-    let digest = records::digest(worker.as_bytes());
+    let digest = text::digest(worker.as_bytes());
     format!("uj{}", &digest[..12])
 }
 

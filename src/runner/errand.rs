@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::Meaning;
 use crate::probes::bucket;
-use crate::probes::records::path_text;
 use crate::report::out;
 use crate::sys::clock::pause;
+use crate::sys::path_text;
 use crate::sys::s3::Trouble;
 
 /// The word that makes this program do one.

@@ -8,9 +8,9 @@ use crate::config::bucket::Bucket;
 use crate::config::job_type::JobType;
 use crate::decide::attempts::{Class, Token};
 use crate::probes::engine::Ground;
-use crate::probes::records::path_text;
 use crate::runner::placed::{Mark, Placed};
 use crate::runner::room::Floor;
+use crate::sys::path_text;
 
 /// What a helper is to do: a line. One that has done it well waits for the next, so that not every job costs the start
 /// of a program.

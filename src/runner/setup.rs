@@ -12,8 +12,8 @@ use crate::config::job_type::JobType;
 use crate::config::jobs::Jobs;
 use crate::config::queue::Queue;
 use crate::probes::gate::{self, Watch};
-use crate::probes::records::path_text;
 use crate::queue::address::Address;
+use crate::sys::path_text;
 use crate::sys::text;
 
 /// The times of a runner, as [`Jobs`] has them.

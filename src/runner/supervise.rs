@@ -38,7 +38,6 @@ use crate::probes::engine::Ground;
 use crate::probes::gate::Watch;
 use crate::probes::load;
 use crate::probes::motion::Motion;
-use crate::probes::records::path_text;
 use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
@@ -48,6 +47,7 @@ use crate::report::runner::Standing;
 use crate::sys::again::Again;
 use crate::sys::clock::{asleep, boottime};
 use crate::sys::manager::{self, Manager};
+use crate::sys::path_text;
 use handling::Clearing;
 
 /// The word that makes this program a runner.

@@ -8,6 +8,7 @@ pub mod http;
 pub mod limit;
 pub mod manager;
 pub mod mount_attr;
+pub mod path_text;
 pub mod place;
 pub mod roots;
 pub mod s3;

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 /// A path as text.
 #[must_use]
 pub fn path(path: &Path) -> String {
@@ -83,6 +85,12 @@ pub fn unwritten(text: &str) -> Option<Vec<u8>> {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 in hexadecimal.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 fn escape(out: &mut String, byte: u8) {
