@@ -20,6 +20,7 @@ pub mod perform;
 pub mod permission;
 pub mod round;
 pub mod scratch;
+mod step;
 pub mod storage_gate;
 pub mod store;
 pub mod units;

@@ -1,9 +1,9 @@
 //! What came of the steps of a repair. They stand each on the one before: the first that is not done ends it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::decide::plan::{Hold, Planned, Reason, Repair, Step};
+use crate::decide::plan::{Hold, Planned, Reason, Repair, Step, Verb};
 use crate::sys::clock::boottime;
 
 /// How a step ended.
@@ -98,4 +98,41 @@ pub(super) fn refused(repair: &Repair, reason: Reason, why: String) -> Vec<Outco
 /// Whether anything was done, or tried.
 pub(super) fn touched(outcomes: &[Outcome]) -> bool {
     outcomes.iter().any(Outcome::is_tried)
+}
+
+/// The base above a repair's subject whose own repair, earlier in this plan, did not succeed.
+pub(super) fn failed_base(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
+    let failed = outcomes.iter().find(|outcome| {
+        !outcome.ok()
+            && outcome.subject != repair.subject
+            && repair.subject.starts_with(&outcome.subject)
+    });
+    failed.map(|outcome| outcome.subject.clone())
+}
+
+/// The base of a bind that this plan was to put back, and did not.
+pub(super) fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
+    let base = repair.needs.as_ref()?;
+    (!is_put_back(base, outcomes)).then(|| base.clone())
+}
+
+/// Whether this plan waited for a path, and it was not live again in time, or not as what it should be.
+pub(super) fn waited_in_vain(path: &Path, outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| {
+        let waited = matches!(&outcome.planned.step, Step::WaitLive { path: it, .. } if it == path);
+        waited && matches!(outcome.ended, Ended::Failed(_))
+    })
+}
+
+/// Whether a path was seen to be live again by this plan.
+pub(super) fn is_put_back(path: &Path, outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| {
+        let waited = matches!(&outcome.planned.step, Step::WaitLive { path: it, .. } if it == path);
+        waited && outcome.ok()
+    })
+}
+
+/// Whether the worker is down for this round, by whomever.
+pub(super) fn was_stopped(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().any(|outcome| outcome.ok() && outcome.planned.step.verb() == Verb::StopWorker)
 }

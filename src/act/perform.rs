@@ -7,30 +7,24 @@
 //! path, and goes on from there.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::bind::Place;
-use super::child::{self, ACT_LIMIT, Done, Order};
-use super::failpoint::{self, Moment};
 use super::incidents::Book;
-use super::outcome::{Ended, Outcome, in_order, refused, touched};
-use super::permission::{not_forbidden, still_permitted};
-use super::{storage_gate, store, units, wait, worker};
+use super::outcome::{
+    Ended, Outcome, failed_base, in_order, is_put_back, missing, refused, touched, waited_in_vain,
+    was_stopped,
+};
+use super::permission::not_forbidden;
+use super::{storage_gate, store};
+use crate::config::Settings;
 use crate::config::sentinel::Kind;
-use crate::config::{Settings, Whereabouts};
 use crate::decide::budget::DAY;
 use crate::decide::busy::{self, Scene, Way};
-use crate::decide::plan::{Cost, Need, Owed, Plan, Planned, Reason, Repair, Shows, Step, Verb};
+use crate::decide::plan::{Cost, Need, Owed, Plan, Planned, Reason, Repair, Step, Verb};
 use crate::decide::worker::is_disabled_since;
-use crate::probes::connections::Connections;
-use crate::probes::holders::{self, Daemons, Process};
-use crate::probes::identity::Identity;
 use crate::probes::jobs::{self, Job, Row};
-use crate::probes::mountinfo;
 use crate::probes::mounts::Observation;
 use crate::probes::records::{
     self, Attempts, Charge, Debt, Debts, Interrupted, MountsState, Rebound, Remembered, Repairs,
@@ -40,15 +34,7 @@ use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
 use crate::probes::worker::{WorkerLook, glance};
 use crate::sys::clock::{Deadline, Now};
-use crate::sys::{command, text};
-
-/// How long a mount without a configured `wait` is given, such as one that comes to light beneath
-/// a detached layer.
-const WAIT_DEFAULT: Duration = Duration::from_secs(10);
-/// How long jobs are held back whose storage is broken; while it stays broken they are held back again.
-const HELD_BACK_FOR: Duration = Duration::from_secs(600);
-/// How long a daemon is given to end after SIGTERM, and again after SIGKILL.
-const DAEMON_GRACE: Duration = Duration::from_secs(2);
+use crate::sys::text;
 
 /// What performing needs besides the plan.
 #[derive(Debug)]
@@ -481,181 +467,6 @@ impl Actor<'_> {
             repair.steps.iter().any(|it| matches!(it.step, Step::AbortConnection { .. }));
         in_order(repair, |step| self.step(step, repair.kind, is_aborted))
     }
-
-    fn step(&self, step: &Step, kind: Kind, is_aborted: bool) -> Ended {
-        if let Err(ended) = self.still_permitted(step, kind) {
-            return ended;
-        }
-        let verb = step.verb().name();
-        failpoint::reached(Moment::Before, verb);
-        let ended = match step {
-            Step::AbortConnection { path, identity, daemons } => {
-                abort(path, identity, daemons, self.settings.probe.daemons)
-            }
-            Step::Detach { path, identity, along } => detach(path, identity, along),
-            Step::RestartUnit { path, unit } => {
-                self.unless_mounted(path, || self.ask_unit("restart", unit))
-            }
-            // it may have no open file there at all, but nobody can tell, and a restart is what mends it
-            Step::RestartDependent { unit, .. } => self.ask_unit("try-restart", unit),
-            Step::StartUnit { path, unit } => {
-                self.unless_mounted(path, || self.ask_unit("start", unit))
-            }
-            Step::Remount { path } => self.unless_mounted(path, || self.remount(path)),
-            Step::WaitLive { path, fstype } => self.wait_live(path, fstype.as_deref()),
-            Step::HoldBack { path, .. } => self.hold_back(path),
-            Step::Bind { path, shows } => self.bind(path, shows),
-            Step::RecoverJobs { .. }
-            | Step::StopWorker { .. }
-            | Step::ResetFailed { .. }
-            | Step::StartWorker { .. } => {
-                let owed = self.worker.and_then(|look| self.debts.of_worker(&look.name));
-                let before = worker::Before { owed, is_aborted };
-                worker::step(self.settings, step, before, self.deadline)
-            }
-            Step::Rebind { path, identity, along, shows } => {
-                self.onto_place(path, shows, |place| Order::Rebind {
-                    identity: identity.clone(),
-                    along: along.clone(),
-                    place,
-                })
-            }
-        };
-        failpoint::reached(Moment::After, verb);
-        ended
-    }
-
-    /// A stop needs the worker's own sentinel, whatever repair it belongs to. What starts the worker again pays
-    /// a debt, and for that nobody asks a sentinel.
-    fn still_permitted(&self, step: &Step, kind: Kind) -> Result<(), Ended> {
-        match step.verb() {
-            Verb::StopWorker => still_permitted(self.settings, Kind::Worker, self.deadline),
-            Verb::ResetFailed | Verb::StartWorker => {
-                not_forbidden(self.settings, Kind::Worker, self.deadline)
-            }
-            Verb::AbortConnection
-            | Verb::Detach
-            | Verb::RestartUnit
-            | Verb::StartUnit
-            | Verb::Remount
-            | Verb::WaitLive
-            | Verb::Bind
-            | Verb::Rebind
-            | Verb::HoldBack
-            | Verb::RecoverJobs => still_permitted(self.settings, kind, self.deadline),
-        }
-    }
-
-    /// Mounts, unless something has been mounted since the look: by the service manager, or by what a
-    /// killed round had asked for. Nothing is mounted over it, and it is not taken away again by a
-    /// restart; whether it is any good the wait for it tells.
-    fn unless_mounted(&self, path: &Path, mount: impl FnOnce() -> Ended) -> Ended {
-        let known = |id: u64| {
-            let seen = self.observations.iter().find(|seen| seen.path == path);
-            seen.is_some_and(|seen| seen.layers.iter().any(|l| l.identity.mount_id == id))
-        };
-        match mountinfo::read(|mount| mount.path == path) {
-            Ok(table) => match table.walk(path).layers.last() {
-                Some(top) if !known(top.id) => {
-                    let source = text::name(&top.source);
-                    Ended::Done(format!("{} from {source} is mounted there by now", top.fstype))
-                }
-                Some(_) | None => mount(),
-            },
-            Err(error) => Ended::Refused(Reason::UnclearEvidence, error.to_string()),
-        }
-    }
-
-    fn ask_unit(&self, verb: &str, unit: &str) -> Ended {
-        match units::ask(&self.settings.host.systemctl, verb, unit) {
-            Ok(()) => Ended::Done(format!("{unit}: {verb} asked for")),
-            Err(why) => Ended::Failed(why),
-        }
-    }
-
-    fn remount(&self, path: &Path) -> Ended {
-        let spec = self.settings.mount.iter().find(|spec| spec.path == path);
-        let Some((remount, limit)) =
-            spec.and_then(|spec| Some((spec.remount.as_ref()?, spec.wait)))
-        else {
-            return Ended::Failed("there is no remount command for it".to_owned());
-        };
-        let argv: Vec<OsString> = remount.iter().map(OsString::from).collect();
-        match command::run(&argv, limit.min(self.deadline.left())) {
-            Ok(done) if done.ok() => Ended::Done(done.describe()),
-            Ok(done) => Ended::Failed(format!("{}: {}", remount[0], done.describe())),
-            Err(failure) => Ended::Failed(failure.to_string()),
-        }
-    }
-
-    /// Jobs that write to a mount or bind within it lie on that, whatever becomes of this one.
-    fn hold_back(&self, path: &Path) -> Ended {
-        let within = self.observations.iter().map(|seen| seen.path.as_path());
-        let within: Vec<&Path> = within.filter(|it| it.starts_with(path) && *it != path).collect();
-        match jobs::hold_back(self.settings, path, &within, HELD_BACK_FOR, self.deadline) {
-            Ok(held) => Ended::Done(format!(
-                "{} held back for {}",
-                held.jobs.len(),
-                text::duration(HELD_BACK_FOR)
-            )),
-            Err(why) => Ended::Failed(why),
-        }
-    }
-
-    /// Makes the directory that it is mounted on where that is missing, and the bind.
-    fn bind(&self, path: &Path, shows: &Shows) -> Ended {
-        let roots = &self.settings.mounts.repair_under;
-        let root = roots.iter().find(|root| path.starts_with(root));
-        let Some(root) = root.cloned() else {
-            return Ended::Refused(Reason::OutsideRoots, "it is under no root".to_owned());
-        };
-        match understand(child::carry_out(path, &Order::MakeHot { root }, ACT_LIMIT)) {
-            Ended::Done(_) => self.onto_place(path, shows, |place| Order::Bind { place }),
-            ended => ended,
-        }
-    }
-
-    /// Makes the cold directory where that is missing, on its base as it is now, and then does what
-    /// `order` says with it.
-    fn onto_place(&self, path: &Path, shows: &Shows, order: impl FnOnce(Place) -> Order) -> Ended {
-        let mount = match Self::base_of(shows) {
-            Ok(mount) => mount,
-            Err(why) => return Ended::Refused(Reason::StorageNotLive, why),
-        };
-        let (cold, base) = (shows.cold.clone(), shows.base.clone());
-        let place = Place { cold, base, mount };
-        let limit = ACT_LIMIT.min(self.deadline.left());
-        let made = child::carry_out(path, &Order::MakeCold { place: place.clone() }, limit);
-        match understand(made) {
-            Ended::Done(_) => understand(child::carry_out(path, &order(place), limit)),
-            ended => ended,
-        }
-    }
-
-    /// The mount at the base: the one that was judged, or the one that this plan has put there.
-    fn base_of(shows: &Shows) -> Result<Identity, String> {
-        let base = text::path(&shows.base);
-        let table =
-            mountinfo::read(|mount| mount.path == shows.base).map_err(|error| error.to_string())?;
-        let walk = table.walk(&shows.base);
-        let Some(top) = walk.layers.last() else {
-            return Err(format!("nothing is mounted at its base {base}"));
-        };
-        let now = Identity::from_table(top, &Connections::read());
-        match &shows.onto {
-            Some(seen) if !seen.same(&now) => Err(format!("its base {base} has been replaced")),
-            Some(_) | None => Ok(now),
-        }
-    }
-
-    fn wait_live(&self, path: &Path, fstype: Option<&str>) -> Ended {
-        let spec = self.settings.mount.iter().find(|spec| spec.path == path);
-        let limit = spec.map_or(WAIT_DEFAULT, |spec| spec.wait);
-        match wait::live(self.settings, path, fstype, self.deadline.within(limit)) {
-            Ok(what) => Ended::Done(what),
-            Err(why) => Ended::Failed(why),
-        }
-    }
 }
 
 /// Whether a mount that was to be taken away stands there as broken as it was.
@@ -685,22 +496,6 @@ fn count(repairs: &mut Vec<Repairs>, path: &Path, ok: bool) {
     }
 }
 
-/// The base above a repair's subject whose own repair, earlier in this plan, did not succeed.
-fn failed_base(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
-    let failed = outcomes.iter().find(|outcome| {
-        !outcome.ok()
-            && outcome.subject != repair.subject
-            && repair.subject.starts_with(&outcome.subject)
-    });
-    failed.map(|outcome| outcome.subject.clone())
-}
-
-/// The base of a bind that this plan was to put back, and did not.
-fn missing(repair: &Repair, outcomes: &[Outcome]) -> Option<PathBuf> {
-    let base = repair.needs.as_ref()?;
-    (!is_put_back(base, outcomes)).then(|| base.clone())
-}
-
 /// Whether whoever has disabled a worker since it was stopped wants it down: then nothing is owed.
 fn is_declined(worker: Option<&WorkerLook>, debt: &Debt) -> bool {
     worker.is_some_and(|look| {
@@ -725,22 +520,6 @@ fn debt_of(repair: &Repair, owed: &Owed, now: &Now) -> Debt {
     }
 }
 
-/// Whether this plan waited for a path, and it was not live again in time, or not as what it should be.
-fn waited_in_vain(path: &Path, outcomes: &[Outcome]) -> bool {
-    outcomes.iter().any(|outcome| {
-        let waited = matches!(&outcome.planned.step, Step::WaitLive { path: it, .. } if it == path);
-        waited && matches!(outcome.ended, Ended::Failed(_))
-    })
-}
-
-/// Whether a path was seen to be live again by this plan.
-fn is_put_back(path: &Path, outcomes: &[Outcome]) -> bool {
-    outcomes.iter().any(|outcome| {
-        let waited = matches!(&outcome.planned.step, Step::WaitLive { path: it, .. } if it == path);
-        waited && outcome.ok()
-    })
-}
-
 /// One that was to go with another's charge makes it when that other came to nothing.
 fn with_its_charge(repair: &Repair, charged: &BTreeSet<PathBuf>) -> Repair {
     let mut repair = repair.clone();
@@ -751,81 +530,4 @@ fn with_its_charge(repair: &Repair, charged: &BTreeSet<PathBuf>) -> Repair {
         repair.cost = Cost::Charge { to, identity, along: Vec::new() };
     }
     repair
-}
-
-/// Whether the worker is down for this round, by whomever.
-fn was_stopped(outcomes: &[Outcome]) -> bool {
-    outcomes.iter().any(|outcome| outcome.ok() && outcome.planned.step.verb() == Verb::StopWorker)
-}
-
-fn understand(done: Done) -> Ended {
-    match done {
-        Done::Done { detail } | Done::Already { detail } => Ended::Done(detail),
-        Done::Refused { reason, detail } => Ended::Refused(reason.reason(), detail),
-        Done::Failed { detail } => Ended::Failed(detail),
-    }
-}
-
-fn abort(path: &Path, identity: &Identity, daemons: &[Process], whereabouts: Whereabouts) -> Ended {
-    let all = Daemons::scan(whereabouts);
-    // one that serves other connections too is not ours to end
-    let single: Vec<&Process> = daemons
-        .iter()
-        .filter(|daemon| all.held_by(daemon).iter().all(|held| *held == identity.dev.minor))
-        .collect();
-    let order = Order::Abort { identity: identity.clone() };
-    match understand(child::carry_out(path, &order, ACT_LIMIT)) {
-        Ended::Done(detail) => {
-            let ends: Vec<String> = single.into_iter().map(end_daemon).collect();
-            Ended::Done([vec![detail], ends].concat().join("; "))
-        }
-        ended => ended,
-    }
-}
-
-/// Ends a daemon, if it is still the very process that was seen.
-fn end_daemon(daemon: &Process) -> String {
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-    let who = format!("daemon {} ({})", daemon.pid, daemon.comm);
-    let Some(pidfd) =
-        Pid::from_raw(daemon.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
-    else {
-        return format!("{who} has ended");
-    };
-    // the descriptor first, the check second: now the number cannot be another's
-    if holders::process(daemon.pid).is_none_or(|now| now.start_ticks != daemon.start_ticks) {
-        return format!("{who} has ended");
-    }
-    for signal in [Signal::TERM, Signal::KILL] {
-        let sent = pidfd_send_signal(&pidfd, signal);
-        if sent.is_err() || !command::wait_any(&[&pidfd], DAEMON_GRACE).is_empty() {
-            return format!("{who} has ended");
-        }
-    }
-    format!("{who} does not end")
-}
-
-fn detach(path: &Path, identity: &Identity, along: &[u64]) -> Ended {
-    let order = Order::Detach { identity: identity.clone(), along: along.to_vec() };
-    match understand(child::carry_out(path, &order, ACT_LIMIT)) {
-        Ended::Done(detail) => Ended::Done(detail + &what_lives_on(identity)),
-        ended => ended,
-    }
-}
-
-/// Who keeps the old superblock alive: their descriptors stay dead, whatever is mounted next.
-fn what_lives_on(identity: &Identity) -> String {
-    let Some(inode) = identity.connection else { return String::new() };
-    if !Connections::read().still_has(identity.dev, inode) {
-        return String::new();
-    }
-    let holders: Vec<String> = holders::of_mount(identity.mount_id)
-        .iter()
-        .map(|holder| format!("{} ({})", holder.pid, holder.comm))
-        .collect();
-    match holders.as_slice() {
-        [] => "; its connection is still held, by a working directory, a map or another mount"
-            .to_owned(),
-        holders => format!("; still held by {}", text::bytes(holders.join(", ").as_bytes())),
-    }
 }
