@@ -233,17 +233,9 @@ fn abort(path: &Path, identity: &Identity, daemons: &[Process], whereabouts: Whe
 
 /// Ends a daemon, if it is still the very process that was seen.
 fn end_daemon(daemon: &Process) -> String {
-    use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+    use rustix::process::{Signal, pidfd_send_signal};
     let who = format!("daemon {} ({})", daemon.pid, daemon.comm);
-    let Some(pidfd) =
-        Pid::from_raw(daemon.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
-    else {
-        return format!("{who} has ended");
-    };
-    // the descriptor first, the check second: now the number cannot be another's
-    if holders::process(daemon.pid).is_none_or(|now| now.start_ticks != daemon.start_ticks) {
-        return format!("{who} has ended");
-    }
+    let Ok(Some(pidfd)) = daemon.open() else { return format!("{who} has ended") };
     for signal in [Signal::TERM, Signal::KILL] {
         let sent = pidfd_send_signal(&pidfd, signal);
         if sent.is_err() || !command::wait_any(&[&pidfd], DAEMON_GRACE).is_empty() {

@@ -11,11 +11,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use super::mountinfo::Dev;
@@ -214,6 +216,32 @@ fn may_lie_on_a_mount(link: &Path) -> bool {
 
 fn mount_of(fdinfo: &str) -> Option<u64> {
     fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+}
+
+impl Process {
+    /// A descriptor of just this process; none when it has ended.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(&self) -> Result<Option<OwnedFd>, Errno> {
+        let is_same = |now: Self| now.start_ticks == self.start_ticks;
+        open_process(self.pid, || process(self.pid).is_some_and(is_same))
+    }
+}
+
+/// A descriptor of the process with this number; none when it has ended, or is not the one that is meant. It is opened
+/// first and looked at second: from then on the number cannot be another's, and what is done by the descriptor is done to
+/// the process that `is_it` has seen, or to none.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open_process(pid: i32, is_it: impl FnOnce() -> bool) -> Result<Option<OwnedFd>, Errno> {
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(is_it().then_some(pidfd)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// The process with this number, as it is now.

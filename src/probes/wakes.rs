@@ -14,11 +14,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::family::Family;
 use super::gates::{Namespace, namespace};
-use super::holders::{self, Daemons, Holders, Process};
+use super::holders::{Daemons, Holders, Process};
 use super::mountinfo::{self, Dev, MOUNTINFO, Mount, MountTable, TableError};
 use super::mounts::watched_mounts;
 use crate::config::Settings;
@@ -230,21 +229,13 @@ impl Wakes {
 
 /// A descriptor of just this process; none when it has ended.
 fn open(process: &Process) -> Result<Option<OwnedFd>, String> {
-    let Some(pid) = Pid::from_raw(process.pid) else { return Ok(None) };
-    match pidfd_open(pid, PidfdFlags::empty()) {
-        // its number may be another's by now
-        Ok(pidfd) => {
-            let now = holders::process(process.pid);
-            let same = now.is_some_and(|now| now.start_ticks == process.start_ticks);
-            Ok(same.then_some(pidfd))
-        }
-        Err(Errno::SRCH) => Ok(None),
-        Err(error) => Err(format!("open a pidfd of {} ({}): {error}", process.comm, process.pid)),
-    }
+    let Process { pid, comm, start_ticks: _ } = process;
+    process.open().map_err(|errno| format!("open a pidfd of {comm} ({pid}): {errno}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::holders;
     use super::*;
 
     const DEV: Dev = Dev { major: 0, minor: 52 };

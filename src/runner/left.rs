@@ -4,9 +4,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use super::supervise::say;
+use crate::probes::holders::open_process;
 use crate::probes::witness::{self, OfJob};
 use crate::sys::command::wait_any;
 
@@ -48,12 +49,8 @@ fn end_of(worker: &str, all: &[OfJob]) {
 /// Kills a process, if it is still the same; whether it is gone.
 #[must_use]
 pub fn kill(it: &OfJob) -> bool {
-    let Some(pid) = Pid::from_raw(it.pid) else { return true };
-    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return true };
-    // read after it is held: whoever is there now is who is killed
-    if witness::start_of(it.pid) != Some(it.ticks) {
-        return true;
-    }
+    let is_it = || witness::start_of(it.pid) == Some(it.ticks);
+    let Ok(Some(pidfd)) = open_process(it.pid, is_it) else { return true };
     let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     !wait_any(&[&pidfd], Duration::from_secs(1)).is_empty()
 }
