@@ -223,11 +223,7 @@ fn open_bare(hot: &Path) -> Result<OwnedFd, Done> {
 /// What lies at `hot`, if it is what a new bind may be put on: the topmost of the mounts that are known to lie there,
 /// or, where there are none, the directory.
 fn open_ground(hot: &Path, known: &[&Mount]) -> Result<OwnedFd, Done> {
-    let fd = match identity::open_cached(hot) {
-        Err(Errno::AGAIN) => identity::open_uncached(hot),
-        opened => opened,
-    };
-    let fd = fd.map_err(again)?;
+    let fd = identity::open_may_hang(hot).map_err(again)?;
     let opened = identity::describe(&fd).map_err(again)?;
     let is_known = match known.last() {
         None => !opened.mount_root,

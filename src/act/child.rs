@@ -223,12 +223,7 @@ pub(super) fn found(path: &Path, identity: &Identity) -> Result<std::os::fd::Own
     let unclear = |what: &str, errno: Errno| {
         refused(Refusal::UnclearEvidence, format!("{what} the path again: {errno}"))
     };
-    // below a live FUSE mount the name cache never knows, and here a look that hangs is bounded
-    let fd = match identity::open_cached(path) {
-        Err(Errno::AGAIN) => identity::open_uncached(path),
-        opened => opened,
-    };
-    let fd = match fd {
+    let fd = match identity::open_may_hang(path) {
         Ok(fd) => fd,
         Err(Errno::LOOP) => {
             let detail = "there is a symbolic link in the path now".to_owned();
@@ -268,13 +263,10 @@ fn same_connection(identity: &Identity, connections: &Connections) -> Result<(),
 }
 
 pub(super) fn table() -> Result<MountTable, Done> {
-    mountinfo::read_bytes(Path::new(mountinfo::MOUNTINFO))
-        .and_then(|bytes| mountinfo::parse(&bytes))
-        .map(MountTable::new)
-        .map_err(|error| Done::Refused {
-            reason: Refusal::UnclearEvidence,
-            detail: error.to_string(),
-        })
+    mountinfo::once().map_err(|error| Done::Refused {
+        reason: Refusal::UnclearEvidence,
+        detail: error.to_string(),
+    })
 }
 
 fn detach(path: &Path, identity: &Identity, along: &[u64], in_time: InTime) -> Done {

@@ -50,11 +50,7 @@ impl Bare {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             bail!("has no directory above it");
         };
-        let around = match identity::open_cached(parent) {
-            Err(Errno::AGAIN) => identity::open_uncached(parent),
-            opened => opened,
-        };
-        let around = match around {
+        let around = match identity::open_may_hang(parent) {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.with_context(|| format!("open {}", text::path(parent)))?,
         };

@@ -134,6 +134,18 @@ pub fn open_uncached(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, ResolveFlags::empty())
 }
 
+/// From the name cache, and where that cannot tell (below a live FUSE mount it never knows) by asking the file systems:
+/// **may hang**, for children with a deadline and for paths where nothing does.
+///
+/// # Errors
+/// See [`open_uncached`].
+pub fn open_may_hang(path: &Path) -> Result<OwnedFd, Errno> {
+    match open_cached(path) {
+        Err(Errno::AGAIN) => open_uncached(path),
+        opened => opened,
+    }
+}
+
 fn open(path: &Path, how: ResolveFlags) -> Result<OwnedFd, Errno> {
     openat2(
         CWD,

@@ -128,11 +128,7 @@ pub fn look_and_answer(turn: &Turn, owner: Option<(u32, u32)>, path: &Path) -> s
 }
 
 fn look(path: &Path, owner: Option<(u32, u32)>) -> Look {
-    let reached = match identity::open_cached(path) {
-        Err(Errno::AGAIN) => identity::open_uncached(path),
-        reached => reached,
-    };
-    let fd = match reached {
+    let fd = match identity::open_may_hang(path) {
         Ok(fd) => fd,
         Err(errno) => return Look::Unreachable { errno: errno.raw_os_error() },
     };
@@ -166,14 +162,11 @@ fn look(path: &Path, owner: Option<(u32, u32)>) -> Look {
 /// takes `CAP_SYS_ADMIN`.
 fn count_beneath(path: &Path) -> Option<u32> {
     let (parent, name) = (path.parent()?, path.file_name()?);
-    let around = match identity::open_cached(parent) {
-        Err(Errno::AGAIN) => identity::open_uncached(parent),
-        opened => opened,
-    };
+    let around = identity::open_may_hang(parent).ok()?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    let bare = open_tree(around.ok()?, c"", flags).ok()?;
+    let bare = open_tree(around, c"", flags).ok()?;
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     count_in(&openat2(&bare, name, flags, Mode::empty(), how).ok()?).ok()

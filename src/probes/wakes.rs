@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,7 +17,7 @@ use rustix::io::Errno;
 use super::family::Family;
 use super::gates::{Namespace, namespace};
 use super::holders::{Daemons, Holders, Process};
-use super::mountinfo::{self, Dev, MOUNTINFO, Mount, MountTable, TableError};
+use super::mountinfo::{self, Dev, MOUNTINFO, Mount, TableError};
 use super::mounts::watched_mounts;
 use crate::config::Settings;
 use crate::sys::clock::pause;
@@ -57,8 +56,7 @@ impl Scene {
         before: Option<&Self>,
         scan: Scan,
     ) -> Result<Self, TableError> {
-        let table = mountinfo::parse(&mountinfo::read_bytes(Path::new(MOUNTINFO))?)?;
-        let table = MountTable::new(table);
+        let table = mountinfo::once()?;
         let mounts: Vec<Mount> = watched_mounts(settings, &table).into_iter().cloned().collect();
         if let (Scan::IfMountsChanged, Some(before)) = (scan, before)
             && before.still_holds(&mounts)
