@@ -1,13 +1,11 @@
 //! Starting and restarting units: `systemctl --no-block`, never waited for in systemctl itself,
 //! because a start of a unit that is still going down waits for as long as that takes.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::probes::services;
+use crate::probes::{services, systemctl};
 use crate::sys::clock::{Deadline, pause};
-use crate::sys::command;
 
 /// How long systemctl may take to hand over a job: 6 ms on a healthy host (measured); PID 1 may be
 /// busy.
@@ -54,12 +52,6 @@ pub fn come_up(systemctl: &Path, unit: &str, limit: Duration) -> Result<Up, Stri
 /// # Errors
 /// What systemctl said, or that it did not end.
 pub fn ask(systemctl: &Path, verb: &str, unit: &str) -> Result<(), String> {
-    let words = ["--no-pager", "--no-ask-password", "--no-block", verb, "--", unit];
-    let mut argv: Vec<OsString> = vec![systemctl.into()];
-    argv.extend(words.iter().map(OsString::from));
-    match command::run(&argv, HAND_OVER) {
-        Ok(done) if done.ok() => Ok(()),
-        Ok(done) => Err(format!("systemctl {verb} {unit}: {}", done.describe())),
-        Err(failure) => Err(failure.to_string()),
-    }
+    let words = ["--no-block", verb, "--", unit];
+    systemctl::ask(systemctl, &words, &format!("{verb} {unit}"), HAND_OVER).map(drop)
 }

@@ -2,11 +2,10 @@
 //! check shows the evidence. What a round decides by is read elsewhere, property by property.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::sys::command;
+use super::systemctl::{self, Properties};
 
 /// The properties asked for.
 const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,UnitFileState,FragmentPath,DropInPaths,\
@@ -17,13 +16,13 @@ const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,UnitFileState
 
 /// One unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown(BTreeMap<String, String>);
+pub struct Shown(Properties);
 
 impl Shown {
     /// What is said of `property`; nothing where there is no such one.
     #[must_use]
     pub fn get(&self, property: &str) -> &str {
-        self.0.get(property).map_or("", String::as_str)
+        self.0.get(property)
     }
 
     /// Whether systemd has read a file for it.
@@ -47,7 +46,7 @@ impl Shown {
     /// Its file and its drop-ins.
     pub fn files(&self) -> impl Iterator<Item = PathBuf> {
         std::iter::once(self.get("FragmentPath"))
-            .chain(self.get("DropInPaths").split_whitespace())
+            .chain(self.0.names("DropInPaths"))
             .filter(|path| !path.is_empty())
             .map(PathBuf::from)
     }
@@ -74,7 +73,7 @@ impl Shown {
     /// Whether `unit` is among the names of `property`.
     #[must_use]
     pub fn names(&self, property: &str, unit: &str) -> bool {
-        self.get(property).split_whitespace().any(|name| name == unit)
+        self.0.names(property).any(|name| name == unit)
     }
 }
 
@@ -90,28 +89,8 @@ pub fn show(
     if names.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut argv: Vec<OsString> = vec![systemctl.into()];
-    argv.extend(
-        ["--no-pager", "--no-ask-password", "show", "-p", PROPERTIES, "--"].map(OsString::from),
-    );
-    argv.extend(names.iter().map(OsString::from));
-    let done = command::run(&argv, limit).map_err(|failure| failure.to_string())?;
-    if !done.ok() {
-        return Err(format!("systemctl show: {}", done.describe()));
-    }
-    let blocks = parse(&String::from_utf8_lossy(&done.stdout));
-    if blocks.len() != names.len() {
-        return Err("systemctl show: not one answer for each unit".to_owned());
-    }
-    Ok(names.iter().cloned().zip(blocks).collect())
-}
-
-fn parse(shown: &str) -> Vec<Shown> {
-    let block = |block: &str| {
-        let pairs = block.lines().filter_map(|line| line.split_once('='));
-        Shown(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
-    };
-    shown.trim_end().split("\n\n").map(block).collect()
+    let shown = systemctl::show(systemctl, PROPERTIES, names, limit)?;
+    Ok(names.iter().cloned().zip(shown.into_iter().map(Shown)).collect())
 }
 
 /// Whether systemd is PID 1 here, as `sd_booted(3)` finds out.
@@ -128,15 +107,7 @@ pub fn version(systemctl: &Path, limit: Duration) -> Result<Option<u32>, String>
     if !is_running() {
         return Ok(None);
     }
-    let argv: Vec<OsString> =
-        [systemctl.as_os_str(), "show".as_ref(), "-P".as_ref(), "Version".as_ref()]
-            .map(OsString::from)
-            .to_vec();
-    let done = command::run(&argv, limit).map_err(|failure| failure.to_string())?;
-    if !done.ok() {
-        return Err(format!("systemctl show: {}", done.describe()));
-    }
-    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let said = systemctl::run(systemctl, &["show", "-P", "Version"], "show", limit)?;
     let digits: String = said.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().map(Some).map_err(|_| format!("a version that is no number: {said}"))
 }
@@ -147,13 +118,16 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_understood() {
-        let shown = parse(
+        let shown: Vec<Shown> = systemctl::blocks(
             "Id=a.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
              FragmentPath=/lib/a\nDropInPaths=/etc/a.d/x /etc/a.d/y\nMainPID=7\n\
              ActiveEnterTimestampMonotonic=5\nInactiveEnterTimestampMonotonic=0\n\
              TimeoutStopUSec=1min 30s\nRestartUSec=infinity\nAfter=b.service c.mount\n\n\
              Id=b.service\nLoadState=not-found\nActiveState=inactive\nMainPID=0\n",
-        );
+        )
+        .into_iter()
+        .map(Shown)
+        .collect();
         let [a, b] = shown.as_slice() else { panic!("{shown:?}") };
         assert!(a.is_loaded() && a.is_active() && a.is_enabled());
         assert_eq!(a.files().count(), 3);

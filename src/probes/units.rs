@@ -1,22 +1,20 @@
 //! What the service manager says of a mount's unit: `systemctl show`, and for a unit that is down
 //! the journal of this boot, because a stop by hand and a death look alike in a unit's properties.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::systemctl::{self, Leader, Properties};
 use crate::sys::command;
 
 /// The properties asked for; [`parse`] knows these names.
 const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,Result,UnitFileState,RequiredBy,\
                           BoundBy,ConsistsOf,Requires,BindsTo,PartOf,StopPropagatedFrom,LogLevelMax,\
                           InactiveEnterTimestampMonotonic";
-
-/// The priority (syslog) at which the manager logs its jobs.
-pub(super) const JOBS_ARE_LOGGED_AT: u32 = 6;
 
 /// What is known of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +50,6 @@ struct Shown {
     leaders: Vec<Leader>,
     /// Whether `LogLevelMax=` keeps its jobs out of the journal.
     jobs_hidden: bool,
-}
-
-/// A unit whose stop is passed on to another.
-#[derive(Debug)]
-pub(super) struct Leader {
-    pub(super) name: String,
-    /// Whether its death is passed on too (`BindsTo=`), and not only a stop.
-    pub(super) bound: bool,
 }
 
 /// Whether systemd knows the unit.
@@ -123,14 +113,9 @@ pub enum Stopped {
 /// # Errors
 /// What systemctl said, or that it did not end.
 pub fn active(systemctl: &Path, unit: &str, limit: Duration) -> Result<Active, String> {
-    let words = ["--no-pager", "--no-ask-password", "show", "-P", "ActiveState", "--", unit];
-    let mut argv: Vec<OsString> = vec![systemctl.into()];
-    argv.extend(words.iter().map(OsString::from));
-    match command::run(&argv, limit) {
-        Ok(done) if done.ok() => Ok(Active::named(String::from_utf8_lossy(&done.stdout).trim())),
-        Ok(done) => Err(format!("systemctl show {unit}: {}", done.describe())),
-        Err(failure) => Err(failure.to_string()),
-    }
+    let words = ["show", "-P", "ActiveState", "--", unit];
+    let said = systemctl::ask(systemctl, &words, &format!("show {unit}"), limit)?;
+    Ok(Active::named(said.trim()))
 }
 
 /// Asks for all `names` at once.
@@ -144,25 +129,16 @@ pub fn read(
     if names.is_empty() {
         return BTreeMap::new();
     }
-    let mut argv: Vec<OsString> = vec![systemctl.into()];
-    let flags = ["--no-pager", "--no-ask-password", "show", "-p", PROPERTIES, "--"];
-    argv.extend(flags.iter().map(OsString::from));
-    argv.extend(names.iter().map(OsString::from));
     let unknown = |why: String| {
         names.iter().map(|name| (name.clone(), UnitLook::Unknown(why.clone()))).collect()
     };
-    let shown = match command::run(&argv, limit) {
-        Ok(done) if done.ok() => done.stdout,
-        Ok(done) => return unknown(format!("systemctl show: {}", done.describe())),
-        Err(failure) => return unknown(failure.to_string()),
+    let shown = match systemctl::show(systemctl, PROPERTIES, names, limit) {
+        Ok(shown) => shown,
+        Err(why) => return unknown(why),
     };
-    let blocks = parse_all(&String::from_utf8_lossy(&shown));
-    if blocks.len() != names.len() {
-        return unknown("systemctl show: not one answer for each unit".to_owned());
-    }
     let mut looks = BTreeMap::new();
-    for (name, block) in names.iter().zip(blocks) {
-        let look = match block {
+    for (name, properties) in names.iter().zip(&shown) {
+        let look = match understand(properties) {
             Ok(mut shown) => {
                 if matches!(shown.unit.active, Active::Inactive | Active::Failed) {
                     shown.unit.stopped = stopped(journalctl, name, &shown, limit);
@@ -183,54 +159,29 @@ pub fn parse(shown: &str) -> Vec<Result<Unit, String>> {
 }
 
 fn parse_all(shown: &str) -> Vec<Result<Shown, String>> {
-    shown.trim_end().split("\n\n").map(parse_block).collect()
+    systemctl::blocks(shown).iter().map(understand).collect()
 }
 
-fn parse_block(block: &str) -> Result<Shown, String> {
-    let properties: BTreeMap<&str, &str> =
-        block.lines().filter_map(|line| line.split_once('=')).collect();
-    let get = |key: &str| {
-        properties
-            .get(key)
-            .copied()
-            .ok_or_else(|| format!("systemctl show: no {key} in its answer"))
-    };
-    let load = match get("LoadState")? {
-        "loaded" => Load::Loaded,
-        "not-found" => Load::NotFound,
-        "masked" => Load::Masked,
-        other => Load::Other(other.to_owned()),
-    };
-    let active = Active::named(get("ActiveState")?);
-    let names = |key: &str| properties.get(key).copied().unwrap_or_default().split_whitespace();
+fn understand(shown: &Properties) -> Result<Shown, String> {
+    let load = shown.load()?;
+    let active = Active::named(shown.required("ActiveState")?);
     let mut dependents: Vec<String> = ["RequiredBy", "BoundBy", "ConsistsOf"]
         .into_iter()
-        .flat_map(names)
+        .flat_map(|property| shown.names(property))
         .map(str::to_owned)
         .collect();
     dependents.sort();
     dependents.dedup();
-    let bound: BTreeSet<&str> = names("BindsTo").collect();
-    let mut leaders: BTreeSet<&str> =
-        ["Requires", "PartOf", "StopPropagatedFrom"].into_iter().flat_map(names).collect();
-    leaders.extend(&bound);
-    let leader = |name: &str| Leader { name: name.to_owned(), bound: bound.contains(name) };
-    // unset is -1; a target has none
-    let level = properties.get("LogLevelMax").and_then(|level| level.parse::<u32>().ok());
     let unit = Unit {
         load,
         active,
-        file_state: get("UnitFileState")?.to_owned(),
+        file_state: shown.required("UnitFileState")?.to_owned(),
         // mount and service units have a result; a target has none
-        result: properties.get("Result").copied().unwrap_or_default().to_owned(),
+        result: shown.get("Result").to_owned(),
         dependents,
         stopped: Stopped::No,
     };
-    Ok(Shown {
-        unit,
-        leaders: leaders.into_iter().map(leader).collect(),
-        jobs_hidden: level.is_some_and(|level| level < JOBS_ARE_LOGGED_AT),
-    })
+    Ok(Shown { unit, leaders: shown.leaders(), jobs_hidden: shown.hides_jobs() })
 }
 
 /// Asks the journal for the manager's last finished job of the unit in this boot, and for what

@@ -5,7 +5,7 @@
 //! A crash loop is told from what the manager said, not from `Result=`: that keeps `exit-code` when a
 //! unit fails more often than its start limit allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,8 @@ use std::time::Duration;
 use rustix::fs::statfs;
 use rustix::io::Errno;
 
-use super::units::{self, Active, JOBS_ARE_LOGGED_AT, LINES_MAX, Leader, Line, Load};
+use super::systemctl::{self, Leader, Properties};
+use super::units::{self, Active, LINES_MAX, Line, Load};
 use crate::config::{Services, Settings, Worker};
 use crate::sys::clock::{self, Deadline, Now, Stamp};
 use crate::sys::{command, text};
@@ -390,36 +391,20 @@ struct Shown {
 }
 
 fn show(settings: &Settings, unit: &str, limit: Duration) -> Result<Shown, String> {
-    let mut argv: Vec<OsString> = vec![settings.host.systemctl.clone().into()];
-    let words = ["--no-pager", "--no-ask-password", "show", "-p", PROPERTIES, "--", unit];
-    argv.extend(words.map(OsString::from));
-    match command::run(&argv, limit) {
-        Ok(done) if done.ok() => parse(&String::from_utf8_lossy(&done.stdout), unit),
-        Ok(done) => Err(format!("systemctl show {unit}: {}", done.describe())),
-        Err(failure) => Err(failure.to_string()),
-    }
+    let words = ["show", "-p", PROPERTIES, "--", unit];
+    let systemctl = &settings.host.systemctl;
+    parse(&systemctl::ask(systemctl, &words, &format!("show {unit}"), limit)?, unit)
 }
 
 fn parse(shown: &str, unit: &str) -> Result<Shown, String> {
-    let properties: BTreeMap<&str, &str> =
-        shown.lines().filter_map(|line| line.split_once('=')).collect();
-    let get = |key: &str| {
-        let value = properties.get(key).copied();
-        value.ok_or_else(|| format!("systemctl show: no {key} in its answer"))
-    };
-    let optional = |key: &str| properties.get(key).copied().unwrap_or_default();
-    let names = |key: &str| optional(key).split_whitespace();
-    let since = |key: &str| {
-        let us = optional(key).parse().unwrap_or(0);
+    let shown = Properties::of(shown);
+    let optional = |property: &str| shown.get(property);
+    let since = |property: &str| {
+        let us = optional(property).parse().unwrap_or(0);
         Duration::from_micros(us)
     };
-    let load = match get("LoadState")? {
-        "loaded" => Load::Loaded,
-        "not-found" => Load::NotFound,
-        "masked" => Load::Masked,
-        other => Load::Other(other.to_owned()),
-    };
-    let (word, sub) = (get("ActiveState")?, optional("SubState").to_owned());
+    let load = shown.load()?;
+    let (word, sub) = (shown.required("ActiveState")?, optional("SubState").to_owned());
     let state = match (Active::named(word), load) {
         (Active::Active, _) if word == "active" => State::Active,
         (Active::Active, _) => State::Reloading,
@@ -435,18 +420,10 @@ fn parse(shown: &str, unit: &str) -> Result<Shown, String> {
         (Active::Other, _) => State::Unknown(format!("{unit} is {word}, which is not known here")),
     };
     let up = state.is_up();
-    let bound: Vec<&str> = names("BindsTo").collect();
-    let mut leaders: Vec<&str> =
-        ["Requires", "PartOf", "StopPropagatedFrom"].into_iter().flat_map(names).collect();
-    leaders.extend(&bound);
-    leaders.sort_unstable();
-    leaders.dedup();
-    let leader = |name: &str| Leader { name: name.to_owned(), bound: bound.contains(&name) };
-    let level = optional("LogLevelMax").parse::<u32>().ok();
     let slice = optional("Slice");
     Ok(Shown {
         look: WorkerLook {
-            enabled: get("UnitFileState")?.to_owned(),
+            enabled: shown.required("UnitFileState")?.to_owned(),
             main_pid: optional("MainPID").parse().ok().filter(|pid| *pid != 0),
             active_since: up.then(|| since("ActiveEnterTimestampMonotonic")),
             down_since: Some(since("InactiveEnterTimestampMonotonic")).filter(|at| !at.is_zero()),
@@ -454,10 +431,10 @@ fn parse(shown: &str, unit: &str) -> Result<Shown, String> {
             stop_limit: stop_limit(optional("TimeoutStopUSec")),
             ..WorkerLook::of(unit, state)
         },
-        leaders: leaders.into_iter().map(leader).collect(),
-        jobs_hidden: level.is_some_and(|level| level < JOBS_ARE_LOGGED_AT),
+        leaders: shown.leaders(),
+        jobs_hidden: shown.hides_jobs(),
         files: std::iter::once(optional("FragmentPath"))
-            .chain(names("DropInPaths"))
+            .chain(shown.names("DropInPaths"))
             .filter(|file| !file.is_empty())
             .map(PathBuf::from)
             .collect(),
