@@ -1,17 +1,23 @@
-//! The only place that starts a process. Every child gets an absolute path, a clean environment,
-//! its own process group, /dev/null or a pipe of ours for each standard stream, and a limit; none
-//! is ever waited for without one. There is no shell anywhere.
+//! The only place that starts a process. Every child has a process group of its own, and none is ever waited for without a
+//! limit. There is no shell anywhere.
 //!
-//! Two ways: [`run`] for a command whose answer is awaited, and [`Spawned`] for a copy of this very
-//! program that looks at something which may never answer, and which is left alone if it does not.
+//! - [`run`] and [`run_with`]: a command, by its absolute path and in a clean environment, whose answer is awaited.
+//! - [`Spawned`]: a copy of this program, in a clean environment too, that looks at something which may never answer, and
+//!   which is left alone if it does not.
+//! - [`Helper`]: a copy of this program that is told what to do; [`start_detached`]: a program that goes on when this one
+//!   ends. Both have the environment of this one.
+//! - [`Work`]: the command of a job, with the variables that its job has.
+//! - [`become_program`]: takes the place of this one.
+
+mod copy;
+mod job;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::io::Read as _;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +25,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-use super::clock::{Deadline, boottime};
+pub use self::copy::{Ending, Helper, Spawned, start_detached};
+pub use self::job::{PROGRESS, Seat, Work};
+use super::clock::Deadline;
 use super::text;
 
 /// How much of what a command printed is kept for its caller, bytes; more is a failure, because a
@@ -267,13 +275,13 @@ impl Streams {
 
     /// Takes what is in the pipes now; a pipe that ended is put away.
     fn read(&mut self) {
-        if let Some(stdout) = &mut self.stdout
-            && !drain(stdout, &mut self.out)
+        if let Some(stdout) = &self.stdout
+            && !pull(stdout, &mut self.out)
         {
             self.stdout = None;
         }
-        if let Some(stderr) = &mut self.stderr
-            && !drain(stderr, &mut self.err)
+        if let Some(stderr) = &self.stderr
+            && !pull(stderr, &mut self.err)
         {
             self.stderr = None;
         }
@@ -291,306 +299,14 @@ impl Streams {
     }
 }
 
-/// Reads what is there now; `false` at the end of the stream or on an error.
-fn drain(stream: &mut impl std::io::Read, into: &mut Vec<u8>) -> bool {
+/// Reads what has been written so far into `into`; `false` once nobody can write any more, or on an error. It waits unless `from` is
+/// non-blocking.
+pub fn pull(from: impl AsFd, into: &mut Vec<u8>) -> bool {
     /// A whole pipe (64 KiB) and then some; a faster writer is read on at the next poll.
     const READS_MAX: usize = 32;
     let mut buffer = [0; 4096];
     for _ in 0..READS_MAX {
-        match stream.read(&mut buffer) {
-            Ok(0) => return false,
-            Ok(n) => into.extend_from_slice(&buffer[..n]),
-            Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
-        }
-    }
-    true
-}
-
-/// A copy of this program at work on something that may never answer.
-///
-/// It is found again by its name in the process table, not by us; dropping this leaves it be.
-#[derive(Debug)]
-pub struct Spawned {
-    /// Its process id.
-    pub pid: Pid,
-    /// When it was started, in boot time.
-    pub started: Duration,
-    pidfd: Option<OwnedFd>,
-    child: Child,
-}
-
-/// This program's own file, for starting copies of it: `/proc/self/exe` stays right when the file
-/// is replaced by an upgrade in the middle of a round.
-fn own_program() -> PathBuf {
-    PathBuf::from("/proc/self/exe")
-}
-
-/// Longest answer of a child, bytes: a directory of a million names.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
-
-impl Spawned {
-    /// Starts this program with `args`, its answer to be read from a pipe.
-    ///
-    /// # Errors
-    /// The process could not be started.
-    pub fn start(args: &[OsString]) -> std::io::Result<Self> {
-        let mut child = clean(own_program().as_os_str())
-            .arg0("unwedge-child")
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let pid = Pid::from_child(&child);
-        if let Some(stdout) = &child.stdout {
-            rustix::io::ioctl_fionbio(stdout, true)?;
-        }
-        // without a pidfd (the caller ignores SIGCHLD and the child is gone already) it has ended
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok();
-        let _ = child.stdin.take();
-        Ok(Self { pid, started: boottime(), pidfd, child })
-    }
-
-    /// All that it says until it ends, taken in as it comes; none where it does not end within `limit`, and then it is left
-    /// to itself.
-    #[must_use]
-    pub fn answer_within(mut self, limit: Duration) -> Option<Vec<u8>> {
-        let deadline = Deadline::after(limit);
-        let out: OwnedFd = self.child.stdout.take()?.into();
-        let mut said = Vec::new();
-        // non-blocking since the start
-        while pull(&out, &mut said) {
-            if deadline.passed() || said.len() > ANSWER_BYTES_MAX {
-                return None;
-            }
-            let _ = wait_any(&[&out], deadline.left());
-        }
-        self.ends_within(deadline.left()).then_some(said)
-    }
-
-    /// The descriptor that becomes readable when it ends; `None` when it has.
-    #[must_use]
-    pub fn pidfd(&self) -> Option<&OwnedFd> {
-        self.pidfd.as_ref()
-    }
-
-    /// Whether it ends within `limit`.
-    #[must_use]
-    pub fn ends_within(&self, limit: Duration) -> bool {
-        self.pidfd.as_ref().is_none_or(|pidfd| readable(pidfd, limit))
-    }
-
-    /// The first line it writes, if one comes within `limit`.
-    #[must_use]
-    pub fn first_line(&mut self, limit: Duration) -> Option<String> {
-        let deadline = Deadline::after(limit);
-        let mut line = Vec::new();
-        let stdout = self.child.stdout.as_mut()?;
-        loop {
-            let open = drain(stdout, &mut line);
-            if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
-                return Some(String::from_utf8_lossy(&line[..end]).into_owned());
-            }
-            if !open || deadline.passed() {
-                return None;
-            }
-            let mut fds = [PollFd::new(stdout, PollFlags::IN)];
-            let _ = poll(&mut fds, Some(&timespec(deadline.left())));
-        }
-    }
-
-    /// What it wrote, once it has ended. Through the pipe and not the exit code, because a caller
-    /// that ignores SIGCHLD leaves no exit code to be read.
-    #[must_use]
-    pub fn answer(mut self) -> Vec<u8> {
-        let mut answer = Vec::new();
-        if let Some(stdout) = &mut self.child.stdout {
-            // non-blocking: whatever is there is all there will be
-            let _ = stdout.read_to_end(&mut answer);
-        }
-        let _ = self.child.try_wait();
-        answer
-    }
-
-    /// Kills it and gives it a moment; for children that sit on no FUSE mount (one that does
-    /// becomes unkillable by it, and counts in the load).
-    pub fn kill(mut self) {
-        end_group(&mut self.child, self.pid);
-    }
-}
-
-/// A copy of this program that is told what to do, and tells what came of it, line by line.
-#[derive(Debug)]
-pub struct Helper {
-    /// Its process id.
-    pub pid: Pid,
-    /// What it is told; its end is the end of the helper.
-    pub input: ChildStdin,
-    /// What it tells.
-    pub output: ChildStdout,
-    child: Child,
-}
-
-impl Helper {
-    /// Starts this program with `args`. What goes wrong with it is said where this one says it.
-    ///
-    /// # Errors
-    /// The process could not be started.
-    pub fn start(args: &[OsString]) -> std::io::Result<Self> {
-        let mut child = bare(own_program().as_os_str())
-            .arg0("unwedge-helper")
-            .args(args)
-            .envs(std::env::vars_os())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()?;
-        let pid = Pid::from_child(&child);
-        match (child.stdin.take(), child.stdout.take()) {
-            (Some(input), Some(output)) => Ok(Self { pid, input, output, child }),
-            _ => Err(std::io::Error::other("no pipes")),
-        }
-    }
-
-    /// Takes it apart: what it is told by, what it tells, and the process itself.
-    #[must_use]
-    pub fn split(self) -> (ChildStdin, ChildStdout, Ending) {
-        (self.input, self.output, Ending { pid: self.pid, child: self.child })
-    }
-}
-
-/// Starts a program that stays when this one ends: in a group of its own, and what it says goes into `log`.
-///
-/// # Errors
-/// It could not be started.
-pub fn start_detached(argv: &[OsString], log: std::fs::File) -> std::io::Result<Ending> {
-    let Some((program, args)) = argv.split_first() else {
-        return Err(std::io::Error::other("no program"));
-    };
-    let child = bare(program)
-        .args(args)
-        .envs(std::env::vars_os())
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .current_dir("/")
-        .process_group(0)
-        .spawn()?;
-    Ok(Ending { pid: Pid::from_child(&child), child })
-}
-
-/// A process that is to end.
-#[derive(Debug)]
-pub struct Ending {
-    /// Its process id.
-    pub pid: Pid,
-    child: Child,
-}
-
-impl Ending {
-    /// Whether it ends within `limit`; then it is gone from the process table too.
-    pub fn within(&mut self, limit: Duration) -> bool {
-        let Ok(pidfd) = pidfd_open(self.pid, PidfdFlags::empty()) else {
-            return !matches!(self.child.try_wait(), Ok(None));
-        };
-        readable(&pidfd, limit) && !matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// Kills it with its group.
-    pub fn kill(&mut self) {
-        end_group(&mut self.child, self.pid);
-    }
-}
-
-/// The command of a job. It is not waited for here: whoever starts it reaps every process that is left of it.
-#[derive(Debug)]
-pub struct Work {
-    /// Its process id, and that of its group.
-    pub pid: Pid,
-    /// What it writes to its standard output and error, as it comes.
-    pub said: OwnedFd,
-    /// What it writes to the descriptor that `UNWEDGE_PROGRESS_FD` names.
-    pub progress: OwnedFd,
-}
-
-/// The variable that names the descriptor for progress.
-pub const PROGRESS: &str = "UNWEDGE_PROGRESS_FD";
-
-/// The place of that descriptor in whoever starts commands: the same number for each, and taken early the first after the
-/// standard streams, as an engine of containers hands on only those that follow them without a gap.
-#[derive(Debug)]
-pub struct Seat {
-    fd: OwnedFd,
-    nothing: OwnedFd,
-}
-
-impl Seat {
-    /// Takes it.
-    ///
-    /// # Errors
-    /// There is no `/dev/null`, or no descriptor left.
-    pub fn take() -> std::io::Result<Self> {
-        let fd = OwnedFd::from(std::fs::File::open("/dev/null")?);
-        let nothing = fd.try_clone()?;
-        Ok(Self { fd, nothing })
-    }
-
-    /// Whether nothing lies between it and the standard streams.
-    #[must_use]
-    pub fn is_first(&self) -> bool {
-        self.fd.as_raw_fd() == 3
-    }
-
-    /// Does something while this is in it, and is handed on to whoever is started.
-    fn with<T>(
-        &mut self,
-        it: &OwnedFd,
-        deed: impl FnOnce(i32) -> std::io::Result<T>,
-    ) -> std::io::Result<T> {
-        rustix::io::dup2(it, &mut self.fd)?;
-        let done = deed(self.fd.as_raw_fd());
-        rustix::io::dup3(&self.nothing, &mut self.fd, rustix::io::DupFlags::CLOEXEC)?;
-        done
-    }
-}
-
-impl Work {
-    /// Starts `argv` in `dir`, in a group of its own, with these variables beside a `PATH`, and UTF-8 unless they say another
-    /// locale.
-    ///
-    /// # Errors
-    /// It could not be started.
-    pub fn start(
-        argv: &[PathBuf],
-        dir: &Path,
-        variables: &[(OsString, OsString)],
-        seat: &mut Seat,
-    ) -> std::io::Result<Self> {
-        let (program, args) = match argv {
-            [program, args @ ..] if program.is_absolute() => (program, args),
-            [..] => return Err(std::io::Error::other("not an absolute path; not run")),
-        };
-        let (said, end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&said, true)?;
-        let (progress, steps) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&progress, true)?;
-        let mut command = bare(program.as_os_str());
-        command.args(args).current_dir(dir).stdin(Stdio::null());
-        // what it says of its storage is to be in the words that are known here
-        command.env("LANG", "C.UTF-8").env("LC_MESSAGES", "C");
-        command.envs(variables.iter().map(|(name, value)| (name, value)));
-        command.stdout(end.try_clone()?).stderr(end);
-        let child =
-            seat.with(&steps, |number| command.env(PROGRESS, number.to_string()).spawn())?;
-        Ok(Self { pid: Pid::from_child(&child), said, progress })
-    }
-}
-
-/// Reads what has been written so far into `into`; `false` once nobody can write any more.
-pub fn pull(from: &OwnedFd, into: &mut Vec<u8>) -> bool {
-    let mut buffer = [0; 4096];
-    for _ in 0..32 {
-        match rustix::io::read(from, &mut buffer) {
+        match rustix::io::read(&from, &mut buffer) {
             Ok(0) => return false,
             Ok(length) => into.extend_from_slice(&buffer[..length]),
             Err(error) => return error == Errno::AGAIN || error == Errno::INTR,
@@ -641,7 +357,7 @@ fn readable(fd: &OwnedFd, limit: Duration) -> bool {
     }
 }
 
-/// Rounded up to whole milliseconds, so that a wait does not spin at its end.
+/// A length of time as poll(2) takes it.
 #[must_use]
 pub fn timespec(time: Duration) -> Timespec {
     Timespec {
@@ -653,6 +369,7 @@ pub fn timespec(time: Duration) -> Timespec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clock::boottime;
 
     fn argv(words: &[&str]) -> Vec<OsString> {
         words.iter().map(OsString::from).collect()
