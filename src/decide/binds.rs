@@ -107,15 +107,8 @@ impl BindCase<'_> {
             let lower = broken.iter().skip(1).map(|layer| layer.identity.clone());
             Cost::Charge { to, identity, along: lower.collect() }
         };
-        Ok(Repair {
-            subject: seen.path.clone(),
-            kind: Kind::Binds,
-            needs: None,
-            cost,
-            owes,
-            leaves,
-            steps,
-        })
+        let repair = Repair::new(seen.path.clone(), Kind::Binds, steps);
+        Ok(Repair { cost, owes, leaves, ..repair })
     }
 
     /// Nothing mounted: the bind. This takes nothing away, so nothing is confirmed and nothing charged.
@@ -159,15 +152,8 @@ impl BindCase<'_> {
             return Err(hold);
         }
         let step = Step::Bind { path: seen.path.clone(), shows: self.shows() };
-        Ok(Repair {
-            subject: seen.path.clone(),
-            kind: Kind::Binds,
-            needs: None,
-            cost: Cost::Nothing,
-            owes: Vec::new(),
-            leaves: Vec::new(),
-            steps: vec![planned(step, "nothing is bound here"), self.wait()],
-        })
+        let steps = vec![planned(step, "nothing is bound here"), self.wait()];
+        Ok(Repair::new(seen.path.clone(), Kind::Binds, steps))
     }
 
     fn rebind(&self, layer: &Layer, why: &str) -> Planned {

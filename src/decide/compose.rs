@@ -94,14 +94,10 @@ fn restart_dependents(
         for unit in units {
             let path = spec.path.clone();
             let why = "it stands on what was repaired".to_owned();
+            let steps = vec![Planned { step: Step::RestartDependent { path, unit }, why }];
             dependents.push(Repair {
-                subject: spec.path.clone(),
-                kind: Kind::Mounts,
                 needs: base_first.then(|| spec.path.clone()),
-                cost: Cost::Nothing,
-                owes: Vec::new(),
-                leaves: Vec::new(),
-                steps: vec![Planned { step: Step::RestartDependent { path, unit }, why }],
+                ..Repair::new(spec.path.clone(), Kind::Mounts, steps)
             });
         }
     }

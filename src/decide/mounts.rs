@@ -276,22 +276,14 @@ impl Case<'_> {
         });
         let surplus: Vec<&Layer> = surplus.map(|pair| &pair[1]).take(LAYERS_MAX).collect();
         let why = format!("the same as the mount beneath it ({} layers)", seen.layers.len());
-        Ok(Repair {
-            subject: seen.path.clone(),
-            kind: self.kind(),
-            needs: None,
-            cost: self.cost(top),
-            owes: Vec::new(),
-            leaves: Vec::new(),
-            steps: surplus
-                .into_iter()
-                .map(|layer| detach(&seen.path, layer, &why))
-                .chain([planned(
-                    Step::WaitLive { path: seen.path.clone(), fstype: Some(top.fstype.clone()) },
-                    "it must still answer",
-                )])
-                .collect(),
-        })
+        let wait = Step::WaitLive { path: seen.path.clone(), fstype: Some(top.fstype.clone()) };
+        let steps = surplus
+            .into_iter()
+            .map(|layer| detach(&seen.path, layer, &why))
+            .chain([planned(wait, "it must still answer")])
+            .collect();
+        let repair = Repair::new(seen.path.clone(), self.kind(), steps);
+        Ok(Repair { cost: self.cost(top), ..repair })
     }
 
     /// Dead, hung or failing: (abort,) detach, put back.
@@ -321,15 +313,8 @@ impl Case<'_> {
         }
         let broken = self.broken_layers();
         steps.extend(broken.iter().map(|layer| detach(&seen.path, layer, &why)));
-        let mut repair = Repair {
-            subject: seen.path.clone(),
-            kind: self.kind(),
-            needs: None,
-            cost: self.cost(top),
-            owes: Vec::new(),
-            leaves: Vec::new(),
-            steps,
-        };
+        let mut repair =
+            Repair { cost: self.cost(top), ..Repair::new(seen.path.clone(), self.kind(), steps) };
         let revealed = seen.layers.iter().rev().nth(broken.len());
         let is_it = |layer: &Layer| layer.fstype == top.fstype && layer.source == top.source;
         match put_back {
@@ -409,15 +394,7 @@ impl Case<'_> {
         {
             return Err(hold);
         }
-        Ok(Repair {
-            subject: seen.path.clone(),
-            kind: self.kind(),
-            needs: None,
-            cost: Cost::Nothing,
-            owes: Vec::new(),
-            leaves: Vec::new(),
-            steps,
-        })
+        Ok(Repair::new(seen.path.clone(), self.kind(), steps))
     }
 
     /// How the path is mounted again, from the config and the state of its unit.

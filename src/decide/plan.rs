@@ -348,6 +348,20 @@ pub struct Repair {
 }
 
 impl Repair {
+    /// One that needs nothing, costs nothing, owes nothing and leaves nothing unmounted.
+    #[must_use]
+    pub fn new(subject: PathBuf, kind: Kind, steps: Vec<Planned>) -> Self {
+        Self {
+            subject,
+            kind,
+            needs: None,
+            cost: Cost::Nothing,
+            owes: Vec::new(),
+            leaves: Vec::new(),
+            steps,
+        }
+    }
+
     /// Whether it repairs nothing itself: it restarts what stands on something that was repaired, or keeps
     /// work from what is not.
     #[must_use]
@@ -765,20 +779,11 @@ mod tests {
 
     #[test]
     fn the_digest_knows_targets_and_not_reasons() {
-        let plan = |path: &str, why: &str| Plan {
-            repairs: vec![Repair {
-                subject: PathBuf::from(path),
-                kind: Kind::Mounts,
-                needs: None,
-                cost: Cost::Nothing,
-                owes: vec![],
-                leaves: vec![],
-                steps: vec![Planned {
-                    step: Step::WaitLive { path: PathBuf::from(path), fstype: None },
-                    why: why.to_owned(),
-                }],
-            }],
-            holds: vec![],
+        let plan = |path: &str, why: &str| {
+            let step = Step::WaitLive { path: PathBuf::from(path), fstype: None };
+            let steps = vec![Planned { step, why: why.to_owned() }];
+            let repair = Repair::new(PathBuf::from(path), Kind::Mounts, steps);
+            Plan { repairs: vec![repair], holds: vec![] }
         };
         assert_eq!(plan("/a", "x").id(), plan("/a", "y").id());
         assert_ne!(plan("/a", "x").id(), plan("/b", "x").id());

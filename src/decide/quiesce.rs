@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::busy::{self, Scene, Way};
 use super::gates::{self, Shut};
 use super::mounts::{Finding, World};
-use super::plan::{Cost, Hold, Owed, Planned, Repair, Step};
+use super::plan::{Hold, Owed, Planned, Repair, Step};
 use super::storm;
 use super::worker;
 use crate::config::sentinel::Kind;
@@ -124,15 +124,7 @@ fn stop_in(repair: &mut Repair, worker: &WorkerLook, why: &str) {
 
 /// A repair that is nothing but a stop.
 pub fn stop_alone(subject: PathBuf, worker: &WorkerLook, why: &str) -> Repair {
-    let mut repair = Repair {
-        subject,
-        kind: Kind::Worker,
-        needs: None,
-        cost: Cost::Nothing,
-        owes: Vec::new(),
-        leaves: Vec::new(),
-        steps: Vec::new(),
-    };
+    let mut repair = Repair::new(subject, Kind::Worker, Vec::new());
     stop_in(&mut repair, worker, why);
     repair
 }

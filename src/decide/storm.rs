@@ -7,7 +7,7 @@
 use super::busy;
 use super::confirm;
 use super::mounts::World;
-use super::plan::{Cost, Planned, Repair, Step};
+use super::plan::{Planned, Repair, Step};
 use super::quiesce::{Quiesce, stop_alone};
 use crate::config::sentinel::Kind;
 use crate::probes::jobs::{Job, QueueFacts, State};
@@ -99,15 +99,7 @@ fn one(seen: &Observation, job: &Job, is_repaired: bool) -> Repair {
     } else {
         format!("{}, and it is not repaired now: jobs would only fail on it", seen.verdict)
     };
-    Repair {
-        subject: seen.path.clone(),
-        kind: Kind::Worker,
-        needs: None,
-        cost: Cost::Nothing,
-        owes: Vec::new(),
-        leaves: Vec::new(),
-        steps: vec![Planned { step, why }],
-    }
+    Repair::new(seen.path.clone(), Kind::Worker, vec![Planned { step, why }])
 }
 
 /// Whether it is broken, and was seen so as often and as long as it takes to act on it, or is owed.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::budget::DAY;
 use super::gates;
-use super::plan::{Cost, Hold, Need, Plan, Planned, Reason, Repair, Step};
+use super::plan::{Hold, Need, Plan, Planned, Reason, Repair, Step};
 use super::recover::{self, Judged};
 
 use crate::config::sentinel::Kind;
@@ -209,15 +209,7 @@ impl World<'_> {
         };
         let step = Step::StartWorker { unit, needs: needs.iter().map(need).collect() };
         steps.push(Planned { step, why: self.why() });
-        Repair {
-            subject: PathBuf::from(&self.look.name),
-            kind: Kind::Worker,
-            needs: None,
-            cost: Cost::Nothing,
-            owes: Vec::new(),
-            leaves: Vec::new(),
-            steps,
-        }
+        Repair::new(PathBuf::from(&self.look.name), Kind::Worker, steps)
     }
 
     fn why(&self) -> String {
@@ -406,15 +398,8 @@ impl World<'_> {
             .collect();
         let why = format!("whoever was at them is gone: {}", named.join(", "));
         let step = Step::RecoverJobs { queue: facts.queue.clone(), rows };
-        Some(Repair {
-            subject: PathBuf::from(&facts.queue),
-            kind: Kind::Recover,
-            needs: None,
-            cost: Cost::Nothing,
-            owes: Vec::new(),
-            leaves: Vec::new(),
-            steps: vec![Planned { step, why }],
-        })
+        let steps = vec![Planned { step, why }];
+        Some(Repair::new(PathBuf::from(&facts.queue), Kind::Recover, steps))
     }
 
     /// Rows that the queue calls running though nobody of the worker can be at them, and that do not go back
