@@ -28,9 +28,10 @@ pub trait Word: Copy {
 impl Services {
     /// Every choice.
     pub const ALL: [Self; 2] = [Self::Systemd, Self::Process];
+}
 
-    /// The word in the file.
-    pub fn as_str(self) -> &'static str {
+impl Word for Services {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Systemd => "systemd",
             Self::Process => "process",
@@ -41,9 +42,10 @@ impl Services {
 impl Watch {
     /// Every choice.
     pub const ALL: [Self; 2] = [Self::Listed, Self::Remote];
+}
 
-    /// The word in the file.
-    pub fn as_str(self) -> &'static str {
+impl Word for Watch {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Listed => "listed",
             Self::Remote => "remote",
@@ -54,31 +56,14 @@ impl Watch {
 impl Whereabouts {
     /// Every choice.
     pub const ALL: [Self; 2] = [Self::Anywhere, Self::Here];
-
-    /// The word in the file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Anywhere => "anywhere",
-            Self::Here => "here",
-        }
-    }
 }
 
 impl Word for Whereabouts {
     fn as_str(self) -> &'static str {
-        Self::as_str(self)
-    }
-}
-
-impl Word for Services {
-    fn as_str(self) -> &'static str {
-        Self::as_str(self)
-    }
-}
-
-impl Word for Watch {
-    fn as_str(self) -> &'static str {
-        Self::as_str(self)
+        match self {
+            Self::Anywhere => "anywhere",
+            Self::Here => "here",
+        }
     }
 }
 

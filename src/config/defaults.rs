@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use toml::{Table, Value};
 
+use super::check::Word as _;
 use super::duration;
 use super::queue::Terms;
 use super::settings::{
