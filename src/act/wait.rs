@@ -10,6 +10,7 @@ use crate::probes::mounts;
 use crate::probes::units::{self, Active, UnitLook};
 use crate::probes::verdict::Verdict;
 use crate::probes::work::Work;
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::text;
 
@@ -35,7 +36,7 @@ pub fn live(
     deadline: Deadline,
 ) -> Result<String, String> {
     let spec = settings.mount.iter().find(|spec| spec.path == path);
-    let mut wait = PAUSE_FIRST;
+    let mut pauses = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
     let mut looks = 0;
     loop {
         let last = match mounts::look_at(settings, path) {
@@ -56,11 +57,11 @@ pub fn live(
         {
             return Err(format!("{last}; {why}"));
         }
+        let wait = pauses.next_delay();
         if deadline.left() <= wait {
             return Err(format!("not live in time: {last}"));
         }
         pause(wait);
-        wait = (wait * 2).min(PAUSE_MAX);
     }
 }
 

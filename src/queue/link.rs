@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Fault;
 use super::store::Store;
 use crate::config::queue::Queue;
-use crate::sys::again::Again;
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::boottime;
 use crate::sys::limit::within;
 
@@ -21,7 +21,7 @@ pub struct Link {
     queue: Queue,
     open: Open,
     store: Option<Store>,
-    again: Again,
+    again: Backoff,
     away: Option<Away>,
     holds: bool,
     broken: Option<Fault>,
@@ -50,7 +50,7 @@ impl Link {
     }
 
     fn by(open: Open, queue: Queue) -> Self {
-        let again = Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
+        let again = Backoff::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
         Self { queue, open, store: None, again, away: None, holds: false, broken: None }
     }
 
@@ -84,7 +84,7 @@ impl Link {
         match answer {
             Ok(Ok((store, Ok(answer)))) => {
                 self.store = Some(store);
-                self.again.is_well();
+                self.again.reset();
                 self.away = None;
                 Ok(answer)
             }
@@ -122,7 +122,7 @@ impl Link {
         }
         let holding = RETRY_HOLDING.min(self.queue.terms.lease / 4);
         let most = if self.holds { holding } else { Duration::MAX };
-        let until = boottime() + self.again.wait_up_to(most);
+        let until = boottime() + self.again.next_delay_up_to(most);
         self.away = Some(Away { until, why: why.clone() });
         why
     }

@@ -7,18 +7,18 @@ use std::time::Duration;
 use super::supervise::Event;
 use crate::config::bucket::Bucket;
 use crate::probes::bucket::client;
-use crate::sys::again::Again;
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::pause;
 
 /// Tells of a bucket whether it answers, whenever it was asked; one that does is asked so often.
-pub fn watch(bucket: &Bucket, every: Duration, mut again: Again, send: &Sender<Event>) {
+pub fn watch(bucket: &Bucket, every: Duration, mut again: Backoff, send: &Sender<Event>) {
     loop {
         // the key may have come meanwhile
         let said = client(std::slice::from_ref(bucket), &bucket.name)
             .and_then(|client| client.answers().map_err(|why| why.to_string()));
-        let wait = if said.is_ok() { every } else { again.wait() };
+        let wait = if said.is_ok() { every } else { again.next_delay() };
         if said.is_ok() {
-            again.is_well();
+            again.reset();
         }
         if send.send(Event::Bucket(bucket.name.clone(), said)).is_err() {
             return;

@@ -9,7 +9,7 @@ use super::container::{self, Watch};
 use super::supervise::{Event, say};
 use crate::decide::attempts::Token;
 use crate::probes::engine;
-use crate::sys::again::Again;
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::boottime;
 
 /// One that does not answer is asked again after so long, then after twice as long, up to the second.
@@ -38,19 +38,19 @@ struct Seen {
 pub fn watch(worker: &str, looks: &Receiver<Look>, send: &Sender<Event>) {
     let mut seen: BTreeMap<Vec<String>, Seen> = BTreeMap::new();
     let mut look = Look { engines: BTreeSet::new(), running: BTreeSet::new(), at: Duration::ZERO };
-    let mut again = Again::new(AGAIN_FIRST, AGAIN_LAST);
+    let mut again = Backoff::new(AGAIN_FIRST, AGAIN_LAST);
     let mut said = BTreeMap::new();
     loop {
         let next = if look.engines.is_empty() {
             looks.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            looks.recv_timeout(again.wait())
+            looks.recv_timeout(again.next_delay())
         };
         match next {
             // what was asked for meanwhile is one look
             Ok(next) => {
                 look = looks.try_iter().last().unwrap_or(next);
-                again.is_well();
+                again.reset();
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,

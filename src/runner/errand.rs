@@ -12,6 +12,7 @@ use crate::config::bucket::{Address, Bucket};
 use crate::config::job_type::Meaning;
 use crate::probes::bucket;
 use crate::report::out;
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::pause;
 use crate::sys::path_text;
 use crate::sys::s3::Trouble;
@@ -159,7 +160,7 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
 fn run(errand: &Errand) -> Result<(), Trouble> {
     let all = std::slice::from_ref(&errand.bucket);
     let client = bucket::client(all, &errand.bucket.name).map_err(Trouble::Refused)?;
-    let mut wait = AGAIN;
+    let mut waits = Backoff::new(AGAIN, Duration::MAX);
     for nth in 1.. {
         let done = match &errand.deed {
             Deed::Fetch { version, keep_free } => {
@@ -174,10 +175,7 @@ fn run(errand: &Errand) -> Result<(), Trouble> {
             Deed::Look => client.head(&errand.key).map(|_| ()),
         };
         match done {
-            Err(Trouble::Away(_)) if nth < TRIES => {
-                pause(wait);
-                wait *= 2;
-            }
+            Err(Trouble::Away(_)) if nth < TRIES => pause(waits.next_delay()),
             done => return done,
         }
     }

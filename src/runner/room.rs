@@ -12,6 +12,7 @@ use super::setup::Setup;
 use super::supervise::Event;
 use crate::probes::gate;
 use crate::probes::headroom::{self, Headroom, Refusal};
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::boottime;
 use crate::sys::text;
 
@@ -113,7 +114,7 @@ fn is_below(path: &str, places: &Places) -> bool {
 pub fn watch(setup: &Setup, places: &Receiver<Places>, send: &Sender<Event>) {
     let (floor, run_dir) = (setup.numbers.floor, &setup.run_dir);
     let mut wanted = Places::new();
-    let mut waits: BTreeMap<PathBuf, (Duration, Duration, String)> = BTreeMap::new();
+    let mut waits: BTreeMap<PathBuf, (Duration, Backoff, String)> = BTreeMap::new();
     let mut limit = EVERY;
     loop {
         match places.recv_timeout(limit) {
@@ -183,7 +184,7 @@ fn unknown(why: &str) -> String {
 }
 
 /// Looks at a place; where it gave no answer, that stays the last word for a while.
-fn ask(dir: &Path, waits: &mut BTreeMap<PathBuf, (Duration, Duration, String)>) -> Looked {
+fn ask(dir: &Path, waits: &mut BTreeMap<PathBuf, (Duration, Backoff, String)>) -> Looked {
     let now = boottime();
     if let Some((_, _, why)) = waits.get(dir).filter(|(due, _, _)| *due > now) {
         return Looked(Err(why.clone()));
@@ -196,8 +197,10 @@ fn ask(dir: &Path, waits: &mut BTreeMap<PathBuf, (Duration, Duration, String)>) 
             return Looked(place);
         }
     };
-    let wait = waits.get(dir).map_or(EVERY, |(_, wait, _)| (*wait * 2).min(AGAIN_MAX));
-    waits.insert(dir.to_owned(), (now + wait, wait, why.clone()));
+    let mut again =
+        waits.get(dir).map_or_else(|| Backoff::new(EVERY, AGAIN_MAX), |(_, again, _)| *again);
+    let due = now + again.next_delay();
+    waits.insert(dir.to_owned(), (due, again, why.clone()));
     Looked(Err(why))
 }
 

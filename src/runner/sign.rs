@@ -16,7 +16,7 @@ use crate::config::jobs::Sign;
 use crate::probes::asked;
 use crate::probes::{bucket, witness};
 use crate::report::runner::Standing;
-use crate::sys::again::Again;
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::{boottime, utc_now};
 
 /// The word that makes this program such a child.
@@ -57,7 +57,7 @@ pub fn give(settings: &Settings) -> Option<Sender<Standing>> {
 
 fn follow(settings: &Settings, sign: &Sign, told: &Receiver<Standing>) {
     let mut due = Duration::ZERO;
-    let mut again = Again::new(EVERY / 4, EVERY * 2);
+    let mut again = Backoff::new(EVERY / 4, EVERY * 2);
     let mut said = None;
     while let Ok(standing) = told.recv() {
         if boottime() < due {
@@ -65,9 +65,9 @@ fn follow(settings: &Settings, sign: &Sign, told: &Receiver<Standing>) {
         }
         let done = put(settings, sign, &standing);
         // one that failed is given anew soon, and less often the longer that lasts
-        due = boottime() + if done.is_ok() { EVERY } else { again.wait() };
+        due = boottime() + if done.is_ok() { EVERY } else { again.next_delay() };
         if done.is_ok() {
-            again.is_well();
+            again.reset();
         }
         let wrong = done.err();
         if said != wrong {

@@ -44,7 +44,7 @@ use crate::queue::link::Link;
 use crate::queue::store::Claimed;
 use crate::queue::store::bell::{self, Rung};
 use crate::report::runner::Standing;
-use crate::sys::again::Again;
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::{asleep, boottime};
 use crate::sys::manager::{self, Manager};
 use crate::sys::path_text;
@@ -365,7 +365,7 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
 fn watch_buckets(setup: &Setup, queue: &Queue, send: &Sender<Event>) -> std::io::Result<()> {
     for bucket in setup.buckets.clone() {
         let (answers, every) = (send.clone(), setup.numbers.sweep);
-        let again = Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
+        let again = Backoff::new(queue.terms.reconnect.first, queue.terms.reconnect.most);
         std::thread::Builder::new()
             .name("bucket".to_owned())
             .spawn(move || buckets::watch(&bucket, every, again, &answers))?;

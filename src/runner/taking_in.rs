@@ -8,7 +8,7 @@ use crate::act::intake::{Comes, Memory, Passed, pass};
 use crate::config::Settings;
 use crate::config::intake::Intake;
 use crate::queue::link::Link;
-use crate::sys::again::Again;
+use crate::sys::backoff::Backoff;
 use crate::sys::clock::pause;
 
 /// How long a pass may take. A bucket tells a thousand keys at a time, each page within a limit of its own; who waits is this
@@ -33,15 +33,15 @@ fn follow_one(settings: &Settings, intake: &Intake) {
     let (mut link, mut memory) = (Link::to(queue.clone()), Memory::default());
     // the queue or a bucket may be away
     let (mut said, mut again) =
-        (None, Again::new(queue.terms.reconnect.first, queue.terms.reconnect.most));
+        (None, Backoff::new(queue.terms.reconnect.first, queue.terms.reconnect.most));
     loop {
         let done = pass(&mut link, settings, intake, Comes::Often, &mut memory, LIMIT);
         let wait = match &done {
             Ok(passed) => {
-                again.is_well();
+                again.reset();
                 passed.again_after(intake)
             }
-            Err(_) => again.wait().max(intake.every),
+            Err(_) => again.next_delay().max(intake.every),
         };
         tell(&mut said, &intake.name, done);
         pause(wait);

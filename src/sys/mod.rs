@@ -1,7 +1,7 @@
 //! What every step stands on and none of them owns: the clock, child processes, the service
 //! manager, text for names that are no text. Nothing here knows what a mount is.
 
-pub mod again;
+pub mod backoff;
 pub mod clock;
 pub mod command;
 pub mod http;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 /// Waits that double.
 #[derive(Clone, Copy, Debug)]
-pub struct Again {
+pub struct Backoff {
     first: Duration,
     most: Duration,
     next: Duration,
 }
 
-impl Again {
+impl Backoff {
     /// The first of them, and the longest.
     #[must_use]
     pub fn new(first: Duration, most: Duration) -> Self {
@@ -18,17 +18,17 @@ impl Again {
     }
 
     /// It is there: the next time begins with the first.
-    pub fn is_well(&mut self) {
+    pub fn reset(&mut self) {
         self.next = self.first.min(self.most);
     }
 
     /// It is away: so long is waited.
-    pub fn wait(&mut self) -> Duration {
-        self.wait_up_to(self.most)
+    pub fn next_delay(&mut self) -> Duration {
+        self.next_delay_up_to(self.most)
     }
 
     /// The same, where no wait may be longer than this.
-    pub fn wait_up_to(&mut self, most: Duration) -> Duration {
+    pub fn next_delay_up_to(&mut self, most: Duration) -> Duration {
         let wait = self.next.min(most);
         self.next = wait.saturating_mul(2).min(self.most.min(most));
         wait
@@ -42,14 +42,18 @@ mod tests {
     #[test]
     fn a_wait_doubles_up_to_the_longest_and_begins_anew_when_all_is_well() {
         let secs = Duration::from_secs;
-        let mut again = Again::new(secs(5), secs(120));
-        let mut waits = |count| (0..count).map(|_| again.wait().as_secs()).collect::<Vec<_>>();
-        assert_eq!(waits(7), [5, 10, 20, 40, 80, 120, 120]);
-        again.is_well();
-        assert_eq!([again.wait(), again.wait()], [secs(5), secs(10)]);
+        let mut waits = Backoff::new(secs(5), secs(120));
+        let mut first =
+            |count| (0..count).map(|_| waits.next_delay().as_secs()).collect::<Vec<_>>();
+        assert_eq!(first(7), [5, 10, 20, 40, 80, 120, 120]);
+        waits.reset();
+        assert_eq!([waits.next_delay(), waits.next_delay()], [secs(5), secs(10)]);
         // who has something to lose waits less, and afterwards as long as ever
-        assert_eq!([again.wait_up_to(secs(15)), again.wait_up_to(secs(15))], [secs(15); 2]);
-        assert_eq!([again.wait(), again.wait()], [secs(15), secs(30)]);
-        assert_eq!(Again::new(secs(9), secs(3)).wait(), secs(3));
+        assert_eq!(
+            [waits.next_delay_up_to(secs(15)), waits.next_delay_up_to(secs(15))],
+            [secs(15); 2]
+        );
+        assert_eq!([waits.next_delay(), waits.next_delay()], [secs(15), secs(30)]);
+        assert_eq!(Backoff::new(secs(9), secs(3)).next_delay(), secs(3));
     }
 }
