@@ -448,7 +448,7 @@ impl JobType {
             ..self.clone()
         };
         let text = serde_json::to_vec(&alike).unwrap_or_default();
-        Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+        crate::sys::text::hex(&Sha256::digest(&text)[..6])
     }
 
     /// The types of a directory, by name. One that is not there has none.

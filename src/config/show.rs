@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::tree::{KeyPath, Node, Step, Tree, all_tables, bare, quote};
 use sha2::{Digest as _, Sha256};
+
+use super::tree::{KeyPath, Node, Step, Tree, all_tables, bare, quote};
+use crate::sys::text;
 
 /// How a masked value is shown.
 pub const MASK: &str = "***";
@@ -32,10 +34,7 @@ pub fn digest(tree: &Tree) -> String {
         let keys: Vec<String> = path.0.iter().map(canonical).collect();
         hash.update(format!("{}={}\n", keys.join("."), leaf.inline()));
     }
-    let mut hex = String::new();
-    for byte in hash.finalize() {
-        let _ = write!(hex, "{byte:02x}");
-    }
+    let mut hex = text::hex(&hash.finalize());
     hex.truncate(DIGEST_LEN);
     hex
 }

@@ -757,7 +757,7 @@ impl Plan {
             digest.update(line.as_bytes());
         }
         let digest = digest.finalize();
-        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        text::hex(&digest[..8])
     }
 }
 

@@ -6,7 +6,7 @@ use crate::act::deliver::{self, Ping};
 use crate::act::messages::Letter;
 use crate::config::notify::Notify;
 use crate::probes::messages::Phase;
-use crate::report::json::host;
+use crate::probes::witness::host;
 use crate::sys::clock::Now;
 
 /// One line for each way, with what came of it.

@@ -441,7 +441,7 @@ fn digest_of(words: &[&[u8]], base: &Path) -> String {
         digest.update((word.len() as u64).to_le_bytes());
         digest.update(word);
     }
-    digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&digest.finalize()[..6])
 }
 
 /// A program by its name, as a shell finds it; `is_here` is whether it is run on this host as it is.

@@ -8,6 +8,7 @@ use crate::act::outcome::{Ended, Outcome};
 use crate::decide::plan::Hold;
 use crate::manifest::OPERATOR;
 use crate::probes::errno;
+use crate::probes::witness::host;
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
 
@@ -181,12 +182,6 @@ pub fn detail(ended: &Ended) -> &str {
         | Ended::Failed(detail) => detail,
         Ended::Skipped => "an earlier step was not done",
     }
-}
-
-/// What this host calls itself.
-#[must_use]
-pub fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 pub(super) fn millis(time: std::time::Duration) -> u64 {

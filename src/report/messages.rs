@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::incidents::{bad, latest, summary};
-use super::json::{Head, Held, host};
+use super::json::{Head, Held};
 use super::metrics::{self, Common, Families};
 use super::round::Mode;
 use super::{journal, out};
@@ -18,6 +18,7 @@ use crate::decide::plan::{Hold, Reason};
 use crate::manifest::NOTIFY;
 use crate::probes::incidents::Incident;
 use crate::probes::messages::{Message, Messages, Phase};
+use crate::probes::witness::host;
 use crate::sys::clock::{Now, Stamp};
 
 /// A letter for each piece of news.
