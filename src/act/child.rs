@@ -23,7 +23,7 @@ use crate::decide::plan::Reason;
 use crate::probes::connections::{self, Connections};
 use crate::probes::identity::{self, Identity};
 use crate::probes::mountinfo::{self, MountTable};
-use crate::sys::clock::boottime;
+use crate::sys::clock::{boottime, millis};
 use crate::sys::command::Spawned;
 use crate::sys::path_text;
 
@@ -113,7 +113,7 @@ impl InTime {
     /// A little less than the parent waits.
     fn within(limit: Duration) -> Self {
         let until = boottime().saturating_add(limit.saturating_sub(limit / 10));
-        Self(u64::try_from(until.as_millis()).unwrap_or(u64::MAX))
+        Self(millis(until))
     }
 
     /// Whether it may go on.

@@ -15,7 +15,7 @@ use crate::probes::bucket;
 use crate::probes::gate::{self, Watch};
 use crate::probes::heartbeat::{self as probe, State, Written};
 use crate::probes::records::Heartbeats;
-use crate::sys::clock::Now;
+use crate::sys::clock::{Now, millis};
 use crate::sys::http;
 use crate::sys::s3::{Place, Trouble};
 
@@ -115,7 +115,7 @@ fn seen(it: &Heartbeat, found: Found) -> Seen {
 /// When an object was written, by the clock of its server alone.
 fn object(all: &[Bucket], name: &str, key: &str, limit: Duration) -> Result<Found, String> {
     let short = |it: &Bucket| {
-        let most = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let most = millis(limit);
         let place = Place { timeout_ms: it.place.timeout_ms.min(most), ..it.place.clone() };
         Bucket { place, ..it.clone() }
     };

@@ -20,7 +20,7 @@ use crate::decide::plan::{Hold, Planned, Repair, Step, Verb};
 use crate::manifest::Tool;
 use crate::probes::incidents::{self, Event, Incident, What};
 use crate::probes::records::Debts;
-use crate::sys::clock::Now;
+use crate::sys::clock::{Now, millis};
 use crate::sys::text;
 
 /// So many that are over are kept; the oldest makes room for a new one.
@@ -97,7 +97,7 @@ impl Book {
         let mut lines = Vec::new();
         for outcome in outcomes {
             let step = word(&outcome.planned);
-            let ms = u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX);
+            let ms = millis(outcome.took);
             match &outcome.ended {
                 Ended::Done(detail) => {
                     lines.push(What::Done { step, detail: detail.clone(), ms });

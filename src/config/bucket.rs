@@ -10,6 +10,7 @@ use super::check::Checker;
 use super::fragment::BucketFragment;
 use super::secret::{self, Secret};
 use super::tree::KeyPath;
+use crate::sys::clock::millis;
 use crate::sys::s3::Place;
 
 /// Shortest and longest `timeout`: 1 s and 5 min.
@@ -89,7 +90,7 @@ pub(super) fn buckets(check: &mut Checker<'_>, written: Vec<BucketFragment>) -> 
                 bucket: written.bucket.unwrap_or_else(|| name.clone()),
                 path_style: written.path_style.unwrap_or(true),
                 ca_file: written.ca_file.and_then(|it| check.absolute(&at.key("ca_file"), &it)),
-                timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                timeout_ms: millis(timeout),
             },
             name,
         });

@@ -12,6 +12,7 @@ use super::bucket::{self, Address};
 use super::container::{Container, Mode, Pull, Said};
 use super::duration;
 use super::retry::{self, Retry};
+use crate::sys::clock::millis;
 
 /// How long a command may take where its type says nothing. None at all is not to be had.
 pub const LIMIT: Duration = Duration::from_secs(600);
@@ -683,10 +684,6 @@ fn filled(word: &str, marks: &Marks<'_>) -> PathBuf {
     }
     out.push(rest);
     PathBuf::from(out)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::duration;
+use crate::sys::clock::millis;
 
 /// How much there is to use up, and how long is waited between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,9 +73,9 @@ impl Written {
         };
         let time = |key: &str, written: Option<String>, default| match written {
             None => Ok(default),
-            Some(text) => duration::parse(&text)
-                .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-                .map_err(|why| format!("[retry] {key}: {why}")),
+            Some(text) => {
+                duration::parse(&text).map(millis).map_err(|why| format!("[retry] {key}: {why}"))
+            }
         };
         let retry = Retry {
             attempts: count("attempts", self.attempts, default.attempts, 1, u32::MAX)?,

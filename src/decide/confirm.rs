@@ -11,7 +11,7 @@ use crate::probes::identity::Identity;
 use crate::probes::mounts::{Layer, Observation, Role};
 use crate::probes::records::Sighting;
 use crate::probes::verdict::Verdict;
-use crate::sys::clock::{Age, Now};
+use crate::sys::clock::{Age, Now, millis};
 use crate::sys::text;
 
 /// Rounds in a row that it takes where the process table cannot tell whether a daemon lives.
@@ -153,8 +153,4 @@ pub fn of<'a>(
                 (Some(_), None) | (None, Some(_)) => false,
             }
     })
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

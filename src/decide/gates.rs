@@ -4,7 +4,7 @@
 use super::plan::{Hold, Reason};
 use crate::config::sentinel::{Halt, Kind, Permission};
 use crate::probes::gates::{Gates, LockLook, Namespace};
-use crate::sys::clock::Now;
+use crate::sys::clock::{Now, millis};
 use crate::sys::text;
 
 /// A hold for each closed gate of a tool whose acts are of kind `own`. What could not be looked at is
@@ -71,7 +71,7 @@ pub fn shut(gates: &Gates, kind: Kind, now: &Now) -> Vec<Shut> {
         Permission::Invalid(why) | Permission::Unknown(why) => shut.push(not_armed(why.clone())),
     }
     if let Some((left, because)) = &access.hold {
-        let until = now.utc_ms.saturating_add(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        let until = now.utc_ms.saturating_add(millis(*left));
         let detail = format!("{because} (for {} more)", text::duration(*left));
         shut.push(Shut { reason: Reason::OnHold, detail, until_utc_ms: Some(until) });
     }

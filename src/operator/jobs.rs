@@ -26,7 +26,7 @@ use crate::queue::store::listing::{Job, Order, StampIs, Try, Which, Worker};
 use crate::report::jobs as report;
 use crate::report::out;
 use crate::runner::log;
-use crate::sys::clock::{Deadline, Now};
+use crate::sys::clock::{Deadline, Now, millis};
 use crate::sys::text;
 
 /// So much of a log is read; more than a runner keeps.
@@ -487,7 +487,7 @@ fn at_another(job: &Job, worker: &Worker, now_ms: u64) -> Option<i64> {
 pub fn prefer_wait_ms(settings: &Settings) -> u64 {
     let wait =
         settings.jobs.as_ref().map_or_else(|| Jobs::default().prefer_wait, |it| it.prefer_wait);
-    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+    millis(wait)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::config::overrides;
 use crate::config::queue::Queue;
 use crate::manifest;
-use crate::sys::clock::{Deadline, Now, Stamp};
+use crate::sys::clock::{Deadline, Now, Stamp, millis};
 use crate::sys::command::{self, Failure, Finished};
 use crate::sys::path_text;
 use crate::sys::text;
@@ -329,10 +329,6 @@ pub fn last_good(settings: &Settings, now: &Now) -> Option<LastGood> {
     let age = now.since(&at).known();
     let age_ms = age.map(millis);
     Some(LastGood { read_utc_ms: at.utc_ms, age_ms, facts })
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The answer of the child, whole.

@@ -10,7 +10,7 @@ use procfs::process::{Process, Stat};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use crate::sys::clock::boottime;
+use crate::sys::clock::{boottime, millis};
 use crate::sys::limit::within;
 use crate::sys::text;
 
@@ -114,8 +114,7 @@ fn has_helpers(id: &str) -> Option<bool> {
     let (_, since) = process_of(id)?;
     let name = helper_name(id);
     let per_second = rustix::param::clock_ticks_per_second();
-    let now =
-        u64::try_from(boottime().as_millis()).unwrap_or(u64::MAX).saturating_mul(per_second) / 1000;
+    let now = millis(boottime()).saturating_mul(per_second) / 1000;
     let newborn = now.saturating_sub(per_second / 5);
     let own = Process::myself().map_or_else(|_| BTreeSet::new(), |it| containers_of(&it));
     let uid = rustix::process::geteuid().as_raw();

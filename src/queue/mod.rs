@@ -31,7 +31,7 @@ use std::time::Duration;
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue, TableMap};
 use crate::probes::jobs::{QueueFacts, QueueLook, Row, Touched, USER_LIMIT};
-use crate::sys::clock::{Deadline, pause};
+use crate::sys::clock::{Deadline, millis, pause};
 use crate::sys::limit::{NoAnswer, within};
 use crate::sys::{text, user};
 use address::Address;
@@ -237,9 +237,4 @@ fn map_of(adapter: &Adapter) -> Result<(TableMap, String), Fault> {
             return Err(Fault(format!("nothing is ever written to a queue of {}", written.name)));
         }
     })
-}
-
-/// Milliseconds of a duration of the config, which are far from overflow.
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::json::{Head, millis};
+use super::json::Head;
 use crate::probes::incidents::{Event, Incident, What};
-use crate::sys::clock::{Now, Stamp};
+use crate::sys::clock::{Now, Stamp, millis};
 use crate::sys::text;
 
 /// `/srv/box was dead for 1 min 2 s`.

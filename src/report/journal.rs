@@ -11,6 +11,7 @@ use super::out;
 use super::round::Round;
 use crate::act::outcome::Outcome;
 use crate::probes::verdict::Verdict;
+use crate::sys::clock::millis;
 use crate::sys::text;
 
 /// Whether our standard error is the journal's: then it adds time, unit and priority itself.
@@ -37,7 +38,7 @@ pub fn tell(tool: &str, plan: &str, took: Duration, exit: Exit, line: &str) {
             ..PriorityMappings::new()
         });
         let subscriber = tracing_subscriber::registry().with(journal);
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let took_ms = millis(took);
         tracing::subscriber::with_default(subscriber, || match exit {
             Exit::Fine => tracing::info!(
                 unwedge_tool = tool,

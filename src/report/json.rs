@@ -9,7 +9,7 @@ use crate::decide::plan::Hold;
 use crate::manifest::OPERATOR;
 use crate::probes::errno;
 use crate::probes::witness::host;
-use crate::sys::clock::{Now, rfc3339};
+use crate::sys::clock::{Now, millis, rfc3339};
 use crate::sys::text;
 
 /// The schema of the object.
@@ -182,8 +182,4 @@ pub fn detail(ended: &Ended) -> &str {
         | Ended::Failed(detail) => detail,
         Ended::Skipped => "an earlier step was not done",
     }
-}
-
-pub(super) fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -13,7 +13,7 @@ use crate::decide::attempts::State;
 use crate::manifest::OPERATOR;
 use crate::probes::jobs::QueueFacts;
 use crate::queue::library;
-use crate::sys::clock::Now;
+use crate::sys::clock::{Now, millis};
 use crate::sys::text;
 
 /// What is known of it.
@@ -58,13 +58,12 @@ struct Object<'a> {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn json(about: &About<'_>, now: &Now) -> Result<String> {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let told = Object {
         head: Head::of(OPERATOR, now),
         about: about.about.iter().map(|(name, value)| (*name, value.as_str())).collect(),
         jobs: about.counts.iter().map(|(_, _, count)| count).sum(),
-        connected_ms: ms(about.opened),
-        answered_ms: ms(about.answered),
+        connected_ms: millis(about.opened),
+        answered_ms: millis(about.answered),
     };
     Ok(serde_json::to_string(&told)? + "\n")
 }

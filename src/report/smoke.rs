@@ -9,7 +9,7 @@ use super::json::Head;
 use crate::decide::attempts::State;
 use crate::manifest::OPERATOR;
 use crate::queue::store::listing::Job;
-use crate::sys::clock::Now;
+use crate::sys::clock::{Now, millis};
 
 /// The stages, milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -32,21 +32,20 @@ impl Stages {
     /// Those of a job that is done; none of another.
     #[must_use]
     pub fn of(job: &Job, put: Duration, all: Duration) -> Option<Self> {
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (started, finished) = (job.started_ms?, job.finished_ms?);
         (job.state == State::Done).then(|| Self {
-            put_in_ms: ms(put),
+            put_in_ms: millis(put),
             taken_in_ms: None,
             taken_ms: started.saturating_sub(job.created_ms),
             done_ms: finished.saturating_sub(started),
-            all_ms: ms(all),
+            all_ms: millis(all),
         })
     }
 
     /// The same of one that came by an intake, which had made a job of it so long after the beginning.
     #[must_use]
     pub fn with_intake(self, taken_in: Duration) -> Self {
-        let ms = u64::try_from(taken_in.as_millis()).unwrap_or(u64::MAX);
+        let ms = millis(taken_in);
         Self { taken_in_ms: Some(ms.saturating_sub(self.put_in_ms)), ..self }
     }
 }

@@ -40,7 +40,7 @@ use crate::decide::attempts::{
 use crate::probes::ability::Tools;
 use crate::probes::intake::as_version;
 use crate::probes::{engine, load, witness};
-use crate::sys::clock::{AwakeDeadline, pause};
+use crate::sys::clock::{AwakeDeadline, millis, pause};
 use crate::sys::command::{Seat, Work, pull, wait_any};
 use crate::sys::{place, text};
 
@@ -946,7 +946,7 @@ impl Job<'_> {
 
     /// Does an errand to a bucket.
     fn errand(&mut self, name: &str, argv: &[PathBuf]) -> Result<(Outcome, Report), Halt> {
-        let limit_ms = u64::try_from(errand::LIMIT.as_millis()).unwrap_or(u64::MAX);
+        let limit_ms = millis(errand::LIMIT);
         let own = errand::variables();
         // what comes damaged again and again is to be looked at
         let is_away = |exit, _: &str| exit == Some(errand::AWAY);

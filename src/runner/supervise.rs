@@ -45,7 +45,7 @@ use crate::queue::store::Claimed;
 use crate::queue::store::bell::{self, Rung};
 use crate::report::runner::Standing;
 use crate::sys::backoff::Backoff;
-use crate::sys::clock::{asleep, boottime};
+use crate::sys::clock::{asleep, boottime, millis};
 use crate::sys::manager::{self, Manager};
 use crate::sys::path_text;
 use handling::Clearing;
@@ -702,10 +702,6 @@ pub fn names<'a>(types: impl Iterator<Item = &'a JobType>) -> String {
 /// One line for whoever reads along.
 pub fn say(what: &str) {
     crate::report::out::complain(&format!("unwedge-runner: {what}"));
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// From 0 to 1, and nothing to be relied on.

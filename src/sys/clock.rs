@@ -230,7 +230,9 @@ fn utc_ms() -> u64 {
     millis(since_epoch())
 }
 
-fn millis(time: Duration) -> u64 {
+/// A length of time in milliseconds; one that is longer than those can count is the longest that they can.
+#[must_use]
+pub fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
