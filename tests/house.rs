@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use unwedge::manifest::files::{
-    ALERTS, DIRECTORIES, DROP_INS, File, PAGES, SENTINELS, TYPES, UNITS, USERS,
+    ALERTS, DIRECTORIES, DROP_INS, File, PAGES, SCRIPTS, SENTINELS, TYPES, UNITS, USERS,
 };
 use unwedge::manifest::{OPERATOR, RunsAs, Start, TOOLS};
 
@@ -236,7 +236,7 @@ fn whatever_lies_in_the_folders_is_shipped_and_nothing_else() {
         ("sentinels.example", &[&SENTINELS]),
         ("playbooks", &[&PAGES]),
         ("alerts", &[&ALERTS]),
-        ("jobs.example", &[&TYPES]),
+        ("jobs.example", &[&SCRIPTS, &TYPES]),
     ] {
         let there: BTreeSet<String> = fs::read_dir(root().join(folder))
             .unwrap()

@@ -1,9 +1,15 @@
 //! Installing, upgrading and taking away, on a host with a real systemd: what is put there, what is asked before, and
 //! that nobody's job is touched.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use crate::quiesce::{self, queue};
 use crate::support::host::{BASE, Host, listed, program};
-use unwedge::manifest::{OPERATOR, TOOLS};
+use unwedge::config::container::Said;
+use unwedge::config::from_str;
+use unwedge::config::job_type::JobType;
+use unwedge::manifest::{OPERATOR, TOOLS, files};
 use unwedge::probes::records::{self, Debt, Debts};
 use unwedge::sys::clock::Stamp;
 
@@ -271,6 +277,81 @@ host_test! {
     }
 }
 
+/// Whether all types, scripts and configurations that are installed can be used as they are there: every program that
+/// one names is ours below `prefix`, or where the distribution has it.
+#[track_caller]
+fn names_what_is_there(host: &Host, prefix: &str) {
+    let read = |name: &str| {
+        let dir = format!("{prefix}/share/doc/unwedge");
+        (format!("{dir}/{name}"), host.ok(&format!("cat {dir}/{name}")) + "\n")
+    };
+    let mut named = BTreeSet::new();
+    for name in ["pdftext", "office", "ship", "boxed"] {
+        let (path, text) = read(&format!("jobs.example/{name}.toml"));
+        let kind = JobType::parse(Path::new(&path), &text).unwrap_or_else(|why| panic!("{why}"));
+        for tier in kind.on_host(&Said::default()).unwrap().tiers {
+            named.insert(tier.argv[0].clone());
+            named.extend(tier.tools);
+        }
+    }
+    for name in ["none", "desk", "server", "mixed", "scans"] {
+        let (path, text) = read(&format!("jobs.example/{name}.toml"));
+        let settings = from_str(&text).unwrap_or_else(|why| panic!("{path}: {why}"));
+        let engine = settings.jobs.and_then(|jobs| jobs.run.engine);
+        named.extend(engine.into_iter().filter_map(|argv| argv.first().cloned()));
+    }
+    let (path, text) = read("unwedge.toml.example");
+    assert!(
+        from_str(&text).unwrap() == from_str("").unwrap(),
+        "{path} says other than the defaults"
+    );
+
+    let programs_in = |text: &str| -> BTreeSet<String> {
+        let program = regex::Regex::new("(/[a-z]+)*/bin/[A-Za-z0-9_.-]*[A-Za-z0-9]").unwrap();
+        program.find_iter(text).map(|it| it.as_str().to_owned()).collect()
+    };
+    let all = host.ok(&format!(
+        "cat {prefix}/lib/systemd/system/unwedge-* {prefix}/lib/unwedge/* $(find {prefix}/share/doc/unwedge -type f)"
+    ));
+    let shipped: String = files::of(&TOOLS).map(files::File::as_shipped).collect();
+    let (here, shipped) = (programs_in(&all), programs_in(&shipped));
+    for path in &here {
+        let (_, name) = path.rsplit_once('/').unwrap();
+        if programs().any(|it| it == name) {
+            host.ok(&format!("test {path} = {prefix}/bin/{name} -a -x {path}"));
+        } else {
+            assert!(shipped.contains(path), "{path}: who says that it is there?");
+        }
+    }
+    let scripts = host.ok(&format!("cat {prefix}/lib/unwedge/*"));
+    named.extend(programs_in(&scripts));
+    let ours = format!("{prefix}/lib/unwedge/");
+    for path in &named {
+        if path.starts_with(&ours) {
+            assert_eq!(host.ok(&format!("stat -c '%a %U:%G' {path}")), "755 root:root", "{path}");
+        } else {
+            let (_, name) = path.rsplit_once('/').unwrap();
+            host.ok(&format!(
+                "test -x {path} || (! command -v {name} && test {path} = /usr/bin/{name})"
+            ));
+        }
+    }
+    let scripts = named.iter().filter(|path| path.starts_with(&ours)).count();
+    assert!(scripts == 3 && named.len() > 7, "{named:?}");
+}
+
+host_test! {
+    fn what_is_installed_names_each_program_where_it_is(host) {
+        bare(&host);
+        host.ok("/opt/unwedge/unwedge install");
+        names_what_is_there(&host, "/usr/local");
+        host.ok("unwedge uninstall; test ! -e /usr/local/lib/unwedge -a ! -e /usr/local/share/doc/unwedge");
+        host.ok("/opt/unwedge/unwedge install --prefix /usr");
+        names_what_is_there(&host, "/usr");
+        host.ok("unwedge uninstall; test ! -e /usr/lib/unwedge");
+    }
+}
+
 /// A package of these programs, whose bytes differ by the version.
 pub fn package(version: &str) -> Vec<u8> {
     let (built, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -302,6 +383,7 @@ host_test! {
         assert_eq!(host.ok("dpkg --verify unwedge; stat -c '%a %U:%G' /var/lib/prometheus/node-exporter /usr/bin/unwedge; ls /etc/unwedge/sentinels"),
             "3775 root:unwedge\n755 root:root");
         assert_eq!(host.ok("systemctl list-unit-files --no-legend 'unwedge-*' | awk '$2 == \"enabled\"'; systemctl list-units --all --no-legend 'unwedge-*'"), "");
+        names_what_is_there(&host, "/usr");
         configured(&host, "");
         host.put("/etc/systemd/system/worker.service", OWN_WORKER.replace("/usr/local/bin", "/usr/bin").as_bytes(), "644");
         host.ok("unwedge install --enable mounts,worker,jobs,watch --start --drop-ins mount-unit-on-failure");
@@ -320,7 +402,7 @@ host_test! {
         host.until(&format!("test $(main_pid worker) != {worker} -a $(main_pid worker) != 0; test $(systemctl show -P ActiveState unwedge-worker-restart) = inactive"));
 
         host.ok("dpkg -r unwedge 2>&1");
-        assert_eq!(host.ok("ls /usr/bin/unwedge* /usr/bin/verify-ops /usr/lib/systemd/system/unwedge* /etc/systemd/system/*/*unwedge* /var/lib/metrics/unwedge* 2>/dev/null || :"), "");
+        assert_eq!(host.ok("ls -d /usr/lib/unwedge /usr/bin/unwedge* /usr/bin/verify-ops /usr/lib/systemd/system/unwedge* /etc/systemd/system/*/*unwedge* /var/lib/metrics/unwedge* 2>/dev/null || :"), "");
         host.ok("test -f /etc/unwedge/unwedge.toml -a -f /var/lib/unwedge/installed.json; systemctl is-active -q worker; systemctl restart worker");
         host.ok("dpkg -i /run/new.deb 2>&1");
         host.put("/var/lib/unwedge/debts.json", &owed_worker(), "600");

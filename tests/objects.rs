@@ -693,7 +693,7 @@ fn documents_of_a_bucket_become_pages_and_a_first_tool_that_dies_half_way_is_see
     let kind = fs::read_to_string(shipped.join("office.toml"))
         .unwrap()
         .replace("/srv/jobs/pdf/{stem}.pdf", "/srv/{stem}.pdf")
-        .replace("/usr/local/lib/unwedge/office-to-pdf", &free("first"));
+        .replace("/usr/lib/unwedge/office-to-pdf", &free("first"));
     let second = format!(
         "[[tier]]\nname = \"second\"\nargv = [\"{}\", \"{{input}}\", \"{{output}}\"]\n\n[retry]",
         free("second")

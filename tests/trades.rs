@@ -9,16 +9,19 @@ use std::process::Command;
 
 use clap::Parser as _;
 use serde_json::Value;
+use unwedge::act::install;
 use unwedge::cli::Unwedge;
+use unwedge::config::Services;
 use unwedge::config::container::Said;
 use unwedge::config::from_str;
 use unwedge::config::job_type::JobType;
+use unwedge::manifest::{TOOLS, content};
 
 use crate::house::root;
 use crate::store::Db;
 use crate::support::isolate;
 
-/// A queue, and a shipped type whose scripts lie in this repository.
+/// A queue, and a shipped type with its scripts, as they are installed.
 struct Bench {
     dir: tempfile::TempDir,
     queue: String,
@@ -31,6 +34,9 @@ impl Bench {
         for name in ["in", "out"] {
             fs::create_dir(bench.path(name)).unwrap();
         }
+        let prefix = bench.path("prefix");
+        let texts = content::texts(&TOOLS, Services::Process, &prefix);
+        install::stage(&texts, Path::new("/")).unwrap();
         bench
     }
 
@@ -38,16 +44,12 @@ impl Bench {
         self.dir.path().join(name)
     }
 
-    /// The shipped file, with these words for others.
+    /// The installed file, with these words for others.
     fn kind(&self, name: &str, words: &[(&str, &str)]) -> PathBuf {
-        let mut text = fs::read_to_string(root().join("jobs.example").join(name)).unwrap();
-        let scripts = root().join("jobs.example").display().to_string();
+        let installed = self.path("prefix/share/doc/unwedge/jobs.example").join(name);
+        let mut text = fs::read_to_string(installed).unwrap();
         let out = self.path("out").display().to_string();
-        let usual = [
-            ("/usr/local/lib/unwedge", scripts.as_str()),
-            ("/srv/jobs/text", out.as_str()),
-            ("backoff  = \"30s\"", "backoff = \"1s\""),
-        ];
+        let usual = [("/srv/jobs/text", out.as_str()), ("backoff  = \"30s\"", "backoff = \"1s\"")];
         for (old, new) in usual.into_iter().chain(words.iter().copied()) {
             text = text.replace(old, new);
         }
@@ -149,7 +151,7 @@ fn every_type_and_every_configuration_that_is_shipped_can_be_used() {
         let kind = kind.on_host(&Said::default()).unwrap();
         assert_eq!(kind.container.is_some(), name == "boxed", "{name}");
         for tier in &kind.tiers {
-            if let Some(script) = tier.argv[0].strip_prefix("/usr/local/lib/unwedge/") {
+            if let Some(script) = tier.argv[0].strip_prefix("/usr/lib/unwedge/") {
                 // a host that lacks what a script calls must not find it out by what it does to a file
                 let text = fs::read_to_string(dir.join(script)).unwrap();
                 for call in calls.find_iter(&text) {

@@ -201,11 +201,12 @@ fn remove(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Directories of documentation and of drop-ins.
+/// Directories of documentation, of scripts and of drop-ins.
 fn is_only_ours(dir: &Path) -> bool {
     let doc = Path::new("share/doc/unwedge");
     let is_doc = dir.ancestors().any(|above| above.ends_with(doc));
     is_doc
+        || dir.ends_with("lib/unwedge")
         || dir.extension().is_some_and(|it| it == "d")
             && dir.parent().is_some_and(|it| it.ends_with("systemd/system"))
 }

@@ -71,7 +71,10 @@ pub fn programs(tools: &[&'static Tool], from: &Path, prefix: &Path) -> Vec<Cont
 pub fn texts(tools: &[&'static Tool], services: Services, prefix: &Path) -> Vec<Content> {
     files::of(tools)
         .filter(|file| services == Services::Systemd || !file.place.is_of_systemd())
-        .map(|file| Content::text(file.path(prefix), file.text(prefix)))
+        .map(|file| Content {
+            mode: file.mode(),
+            ..Content::text(file.path(prefix), file.text(prefix))
+        })
         .collect()
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{TOOLS, Tool};
+use super::{OPERATOR, TOOLS, Tool};
 
 /// Where a file goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Place {
     Users,
     /// `lib/tmpfiles.d/unwedge.conf`.
     Directories,
+    /// `lib/unwedge`: what types of jobs call.
+    Script,
     /// `share/doc/unwedge` and a folder in it.
     Doc(&'static str),
 }
@@ -24,7 +26,7 @@ impl Place {
     pub fn is_of_systemd(self) -> bool {
         match self {
             Self::Unit | Self::Users | Self::Directories => true,
-            Self::Doc(_) => false,
+            Self::Script | Self::Doc(_) => false,
         }
     }
 }
@@ -51,6 +53,7 @@ impl File {
             Place::Unit => Path::new("lib/systemd/system").join(self.name),
             Place::Users => PathBuf::from("lib/sysusers.d/unwedge.conf"),
             Place::Directories => PathBuf::from("lib/tmpfiles.d/unwedge.conf"),
+            Place::Script => Path::new("lib/unwedge").join(self.name),
             Place::Doc(folder) => Path::new("share/doc/unwedge").join(folder).join(self.name),
         };
         prefix.join(below)
@@ -66,9 +69,19 @@ impl File {
     #[must_use]
     pub fn text(&self, prefix: &Path) -> String {
         let prefix = prefix.to_string_lossy();
-        ["/bin/", "/share/doc/unwedge/"].iter().fold(self.text.to_owned(), |text, dir| {
-            text.replace(&format!("{WRITTEN_FOR}{dir}"), &format!("{prefix}{dir}"))
-        })
+        let mut parts = self.text.split(WRITTEN_FOR);
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            text.push_str(if is_ours(part) { &prefix } else { WRITTEN_FOR });
+            text.push_str(part);
+        }
+        text
+    }
+
+    /// Its mode, when it is made.
+    #[must_use]
+    pub fn mode(&self) -> u32 {
+        if self.place == Place::Script { 0o755 } else { 0o644 }
     }
 
     /// The tool it is a unit of; none for what every host gets.
@@ -77,6 +90,17 @@ impl File {
         let its = |tool: &&&Tool| tool.units().any(|unit| unit == self.name);
         TOOLS.iter().find(its).copied().filter(|_| self.place == Place::Unit)
     }
+}
+
+/// Whether a text goes on with the rest of a path of ours, below the prefix. Programs of others stay where the distribution
+/// puts them, wherever ours are.
+fn is_ours(rest: &str) -> bool {
+    let Some(name) = rest.strip_prefix("/bin/") else {
+        return ["/lib/unwedge/", "/share/doc/unwedge/"].iter().any(|dir| rest.starts_with(dir));
+    };
+    let ends = |c: char| !c.is_ascii_alphanumeric() && !['-', '_', '.'].contains(&c);
+    let name = name.split(ends).next().unwrap_or_default().trim_end_matches('.');
+    TOOLS.iter().map(|tool| tool.program).chain([OPERATOR]).any(|program| program == name)
 }
 
 macro_rules! shipped {
@@ -154,20 +178,25 @@ pub static EXAMPLE: [File; 4] = shipped!(Place::Doc(""), ".":
     "CHANGELOG.md"
 );
 
-/// Types of jobs with their scripts, and configurations, to begin with.
+/// Scripts that types of jobs call.
 #[rustfmt::skip]
-pub static TYPES: [File; 12] = shipped!(Place::Doc("jobs.example"), "jobs.example":
+pub static SCRIPTS: [File; 3] = shipped!(Place::Script, "jobs.example":
+    "ocr"
+    "office-to-pdf"
+    "ship"
+);
+
+/// Types of jobs, and configurations, to begin with.
+#[rustfmt::skip]
+pub static TYPES: [File; 9] = shipped!(Place::Doc("jobs.example"), "jobs.example":
     "boxed.toml"
     "desk.toml"
     "mixed.toml"
     "none.toml"
-    "ocr"
-    "office-to-pdf"
     "office.toml"
     "pdftext.toml"
     "scans.toml"
     "server.toml"
-    "ship"
     "ship.toml"
 );
 
@@ -277,6 +306,49 @@ pub fn of<'a>(tools: &'a [&'static Tool]) -> impl Iterator<Item = &'static File>
     let units = UNITS.iter().filter(|unit| {
         unit.tool().is_none_or(|its| tools.iter().any(|tool| tool.name == its.name))
     });
-    let rest = [&USERS[..], &DIRECTORIES, &DROP_INS, &SENTINELS, &EXAMPLE, &TYPES, &PAGES, &ALERTS];
+    let rest = [
+        &USERS[..],
+        &DIRECTORIES,
+        &DROP_INS,
+        &SENTINELS,
+        &EXAMPLE,
+        &SCRIPTS,
+        &TYPES,
+        &PAGES,
+        &ALERTS,
+    ];
     units.chain(rest.into_iter().flatten())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_paths_those_of_our_own_alone_go_with_the_prefix() {
+        for (text, expected) in [
+            (
+                "ExecStart=/usr/bin/unwedge-mounts --apply",
+                "ExecStart=/opt/x/bin/unwedge-mounts --apply",
+            ),
+            ("say /usr/bin/unwedge.", "say /opt/x/bin/unwedge."),
+            ("/usr/bin/verify-ops", "/opt/x/bin/verify-ops"),
+            ("[\"/usr/lib/unwedge/ocr\"]", "[\"/opt/x/lib/unwedge/ocr\"]"),
+            ("/usr/share/doc/unwedge/playbooks/a.md", "/opt/x/share/doc/unwedge/playbooks/a.md"),
+            ("/usr/bin/pdftotext -layout", "/usr/bin/pdftotext -layout"),
+            ("systemctl = \"/usr/bin/systemctl\"", "systemctl = \"/usr/bin/systemctl\""),
+            // of the same beginning, and no more
+            ("/usr/bin/unwedge-else /usr/bin/unwedged", "/usr/bin/unwedge-else /usr/bin/unwedged"),
+            (
+                "/usr/local/bin/unwedge /usr/lib/unwedge.d",
+                "/usr/local/bin/unwedge /usr/lib/unwedge.d",
+            ),
+            ("/usr", "/usr"),
+            ("", ""),
+        ] {
+            let file = File { place: Place::Doc(""), name: "a", text };
+            assert_eq!(file.text(Path::new("/opt/x")), expected);
+            assert_eq!(file.text(Path::new("/usr")), text);
+        }
+    }
 }
