@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use unwedge::cli;
 use unwedge::manifest::files::{
     ALERTS, DIRECTORIES, DROP_INS, File, PAGES, SCRIPTS, SENTINELS, TYPES, UNITS, USERS,
 };
@@ -359,16 +360,38 @@ fn man_pages_and_completions_are_made_of_what_the_programs_parse() {
     }
     let man = fs::read_to_string(dir.path().join("unwedge-watch.1")).unwrap();
     assert!(man.contains("\\-\\-config") && !man.contains("apply"), "{man}");
-    for verb in
-        ["config-check", "sentinel-arm", "hold-set", "state-reset", "mounts-forget", "debts"]
-    {
-        assert!(dir.path().join(format!("unwedge-{verb}.1")).is_file(), "{verb}");
+    let all = cli::programs();
+    let names: BTreeSet<&str> = all.iter().map(clap::Command::get_name).collect();
+    assert_eq!(names, TOOLS.iter().map(|tool| tool.program).chain([OPERATOR]).collect());
+    let mut pages = 0;
+    for program in all {
+        let name = program.get_name().to_owned();
+        for completion in [format!("{name}.bash"), format!("_{name}"), format!("{name}.fish")] {
+            assert!(dir.path().join(&completion).is_file(), "{completion}");
+        }
+        let mut left = vec![(name, program)];
+        while let Some((name, mut command)) = left.pop() {
+            command.build();
+            pages += 1;
+            let page = dir.path().join(format!("{name}.1"));
+            let page = fs::read_to_string(&page).unwrap_or_else(|why| panic!("{name}: {why}"));
+            let verbs = command.get_subcommands().filter(|it| !it.is_hide_set());
+            let verbs = verbs.filter(|it| it.get_name() != "help");
+            left.extend(verbs.map(|it| (format!("{name}-{}", it.get_name()), it.clone())));
+            // a group's page may be that of the program of its name
+            if name.contains('-') && command.has_subcommands() {
+                continue;
+            }
+            let flags = command.get_arguments().filter(|it| !it.is_hide_set());
+            for flag in flags.filter_map(clap::Arg::get_long) {
+                assert!(
+                    page.contains(&format!("\\-\\-{}", flag.replace('-', "\\-"))),
+                    "{name}: {flag}"
+                );
+            }
+        }
     }
-    for completion in
-        ["unwedge.bash", "_unwedge", "unwedge.fish", "unwedge-mounts.bash", "unwedge-jobs.bash"]
-    {
-        assert!(dir.path().join(completion).is_file(), "{completion}");
-    }
+    assert!(pages > 60, "{pages}");
 }
 
 #[test]
