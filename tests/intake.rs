@@ -209,6 +209,21 @@ fn a_marker_or_three_looks_say_that_a_file_is_complete() {
     desk.takes(0, 0);
     desk.put("a.done", "");
     desk.takes(1, 0);
+    // one of another name, which goes with its file
+    let db = Db::file();
+    let desk = Desk::new(&db, "rule = \"marker\"\nmarker = \".ok\"\nafter = \"delete\"\n");
+    desk.put("a", "x");
+    desk.put("a.done", "x");
+    desk.takes(0, 0);
+    desk.put("a.ok", "");
+    desk.takes(1, 0);
+    let mut store = db.open();
+    worker(&mut store, "w");
+    all_done(&mut store);
+    desk.takes(0, 2);
+    desk.put("a.done.ok", "");
+    desk.takes(1, 0);
+    assert!(desk.file("a.done").exists() && !desk.file("a").exists());
 
     // who does not stay takes three looks, and so four seconds
     let db = Db::file();

@@ -175,3 +175,40 @@ host_test! {
         assert!(said.contains("webhook 1 (ntfy): sent") && said.contains("webhook 2 (slack): credential slack: "), "{said}");
     }
 }
+
+host_test! {
+    fn the_same_symptom_is_told_again_once_as_much_time_has_gone_by_as_is_said(
+        host, needs "/usr/bin/python3"
+    ) {
+        scene(&host);
+        host.arm();
+        host.ok("unwedge sentinel arm notify --because test; systemctl start unwedge-notify.service
+            sed -i 's/^timeout = \"5s\"$/&\\nrepeat = \"10m\"/' /etc/unwedge/unwedge.toml; grep -q '^repeat' /etc/unwedge/unwedge.toml");
+        // it breaks and is mended, and somebody may hear of that
+        let told = || {
+            let before = hooks(&host).len();
+            host.ok("await_data; kill -KILL $(main_pid); unwedge-mounts --apply >/dev/null; systemctl start unwedge-notify.service");
+            hooks(&host).len() - before
+        };
+        assert_eq!(told(), 2, "by each of the two hooks");
+        let path = "/var/lib/unwedge/queue/notify.json";
+        let ages = |minutes: u64| {
+            let text = format!("{}\n", host.ok(&format!("cat {path}")));
+            let mut state: Messages = records::parse(text.as_bytes()).unwrap_or_else(|why| panic!("{why}"));
+            assert_eq!(state.told.len(), 1, "{state:?}");
+            for told in &mut state.told {
+                told.at.utc_ms -= minutes * 60_000;
+                told.at.boot_ms -= minutes * 60_000;
+            }
+            host.put(path, &records::render(&state).unwrap(), "644");
+            host.ok(&format!("chown unwedge:unwedge {path}"));
+        };
+        ages(9);
+        assert_eq!(told(), 0);
+        ages(2);
+        assert_eq!(told(), 2);
+        host.ok("sed -i 's/^repeat.*/repeat = \"2h\"/' /etc/unwedge/unwedge.toml");
+        ages(61);
+        assert_eq!(told(), 0, "longer than nobody said");
+    }
+}

@@ -112,10 +112,53 @@ mod tests {
 
     #[test]
     fn a_bucket_has_a_place_and_a_key_that_is_elsewhere() {
+        type Take = fn(&mut Place, &Place);
         let text = "[[bucket]]\nname = \"scans\"\nendpoint = \"https://s3.example.org\"\nkey_file = \"/etc/unwedge/scans.key\"\n";
         let it = from_str(text).unwrap().bucket.remove(0);
         assert_eq!((it.place.bucket.as_str(), it.place.path_style), ("scans", true));
         assert_eq!(it.secret, Secret::File("/etc/unwedge/scans.key".into()));
+        let more = "region = \"eu-1\"\nbucket = \"other\"\npath_style = false\nca_file = \"/etc/own.pem\"\ntimeout = \"7s\"\n";
+        let place = |more: &str| from_str(&format!("{text}{more}")).unwrap().bucket.remove(0).place;
+        let usual = Place {
+            endpoint: "https://s3.example.org".to_owned(),
+            region: "us-east-1".to_owned(),
+            bucket: "scans".to_owned(),
+            path_style: true,
+            ca_file: None,
+            timeout_ms: 10_000,
+        };
+        assert_eq!(place(""), usual);
+        let all = Place {
+            endpoint: usual.endpoint.clone(),
+            region: "eu-1".to_owned(),
+            bucket: "other".to_owned(),
+            path_style: false,
+            ca_file: Some("/etc/own.pem".into()),
+            timeout_ms: 7_000,
+        };
+        assert_eq!(place(more), all);
+        // each sets what it names, and nothing else
+        let each: [Take; 5] = [
+            |it, all| it.region.clone_from(&all.region),
+            |it, all| it.bucket.clone_from(&all.bucket),
+            |it, all| it.path_style = all.path_style,
+            |it, all| it.ca_file.clone_from(&all.ca_file),
+            |it, all| it.timeout_ms = all.timeout_ms,
+        ];
+        for (line, take) in more.lines().zip(each) {
+            let mut expected = usual.clone();
+            take(&mut expected, &all);
+            assert_eq!(place(line), expected, "{line}");
+        }
+        for (line, is_right) in [
+            ("timeout = \"999ms\"", false),
+            ("timeout = \"1s\"", true),
+            ("timeout = \"5m\"", true),
+            ("timeout = \"301s\"", false),
+            ("ca_file = \"own.pem\"", false),
+        ] {
+            assert_eq!(from_str(&format!("{text}{line}\n")).is_ok(), is_right, "{line}");
+        }
         for (change, expected) in [
             (("https://s3.example.org", "s3.example.org"), "endpoint: expected where"),
             (

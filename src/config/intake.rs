@@ -211,6 +211,9 @@ mod tests {
             (it.rule, it.after, it.suffixes),
             (Rule::Stable, After::Delete, vec![".pdf".to_owned()])
         );
+        assert_eq!(it.marker, ".done");
+        let more = format!("{text}marker = \".ok\"\n");
+        assert_eq!(from_str(&more).unwrap().intake.remove(0).marker, ".ok");
         for (change, expected) in [
             (("type = \"t\"\n", ""), "type: missing"),
             (("path = \"/srv/in\"\n", ""), "path: expected a directory, or a bucket"),

@@ -176,6 +176,19 @@ mod tests {
         assert_eq!(notify.webhook[0].url, Secret::File("/etc/unwedge/slack.url".into()));
         assert_eq!(notify.credentials().collect::<Vec<_>>(), ["ntfy", "ping"]);
         assert_eq!(from_str("").unwrap().notify, None);
+        let usual = || {
+            let command = Some(vec!["/page".to_owned()]);
+            Notify { command, ..Notify::default() }
+        };
+        let of = |line: &str| {
+            from_str(&format!("[notify]\ncommand = [\"/page\"]\n{line}\n")).unwrap().notify
+        };
+        let seven = Duration::from_secs(7);
+        assert_eq!(of(""), Some(usual()));
+        assert_eq!(of("repeat = \"7m\""), Some(Notify { repeat: 60 * seven, ..usual() }));
+        assert_eq!(of("timeout = \"7s\""), Some(Notify { timeout: seven, ..usual() }));
+        let ca_file = Some(PathBuf::from("/etc/hooks.pem"));
+        assert_eq!(of("ca_file = \"/etc/hooks.pem\""), Some(Notify { ca_file, ..usual() }));
     }
 
     #[test]
