@@ -50,6 +50,8 @@ mod libraries;
 mod libraries_host;
 /// The same with their workers killed in mid-job.
 mod libraries_live;
+/// How long something may take or go unseen: by each key that says it.
+mod limits;
 /// Messages to people, and signs of life.
 mod notify;
 /// Objects of buckets as inputs and results.

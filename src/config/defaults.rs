@@ -166,7 +166,8 @@ pub fn with_jobs() -> Tree {
         (&mut tree.node, super::jobs::defaults())
     {
         keys.insert("slots".to_owned(), Value::from(1));
-        for key in ["mode", "image", "network", "pull"] {
+        let texts = ["mode", "image", "network", "pull", "sign_path", "sign_bucket", "sign_key"];
+        for key in texts {
             keys.insert(key.to_owned(), Value::from(""));
         }
         keys.insert(ANY_TYPE.to_owned(), table([("concurrency", Value::from(1))]));

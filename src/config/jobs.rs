@@ -2,7 +2,7 @@
 //! (`job_type`); here is where those files are, how much is run at once, and the runner's times. `[jobs.NAME]` has
 //! what this host wants otherwise for one type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -126,6 +126,14 @@ impl Default for Keep {
 pub struct OfType {
     /// How many at once on this host. Default what its file says.
     pub concurrency: Option<u32>,
+    /// The variable that says it: it names its type as variables can.
+    pub variable: Option<String>,
+}
+
+/// The name of a type as one of a variable has it, in which there are neither capitals nor `-`.
+#[must_use]
+pub fn in_variables(name: &str) -> String {
+    name.to_ascii_lowercase().replace('-', "_")
 }
 
 impl Default for Jobs {
@@ -162,6 +170,34 @@ impl Jobs {
     pub fn concurrency_of(&self, name: &str, by_file: Option<u32>) -> u32 {
         let here = self.each.get(name).and_then(|it| it.concurrency);
         here.or(by_file).unwrap_or(self.concurrency)
+    }
+
+    /// Gives what variables say to the types that they mean, whatever capitals and `-` those have in their names.
+    ///
+    /// # Errors
+    /// One may mean any of several.
+    pub fn settle(&mut self, types: &Types) -> Result<(), String> {
+        let good = types.good.iter().map(|it| it.name.as_str());
+        let names: BTreeSet<&str> = good.chain(types.bad.iter().map(|it| it.0.as_str())).collect();
+        for (name, told) in std::mem::take(&mut self.each) {
+            let Some(variable) = &told.variable else {
+                self.each.insert(name, told);
+                continue;
+            };
+            let is_meant = |it: &&&str| in_variables(it) == in_variables(&name);
+            let meant: Vec<&str> = names.iter().filter(is_meant).copied().collect();
+            match meant[..] {
+                [] => self.each.insert(name, told),
+                [one] => self.each.insert(one.to_owned(), told),
+                [..] => {
+                    return Err(format!(
+                        "{variable}: any of the types {} may be meant; say it in a file",
+                        meant.join(", ")
+                    ));
+                }
+            };
+        }
+        Ok(())
     }
 
     /// What the configuration says of types that are not there, and so says in vain: a slip would pass in silence.
@@ -340,7 +376,11 @@ fn of_type(
     let at = at.key(&name).key("concurrency");
     let concurrency =
         written.concurrency.map(|count| check.count(&at, Some(count), 1, 0..=CONCURRENCY_MAX));
-    (name, OfType { concurrency })
+    let variable = match check.origin(&at) {
+        Origin::Variable(variable) => Some(variable),
+        Origin::Default | Origin::File { .. } | Origin::Flag(_) => None,
+    };
+    (name, OfType { concurrency, variable })
 }
 
 /// The keys that a variable may set, with what they are by default.
@@ -408,6 +448,7 @@ pub(super) fn complete(tree: &mut Tree) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::container::{Mode, Pull};
     use super::super::from_str;
     use super::super::job_type::JobType;
     use super::super::queue::{Breaker, Database, Reconnect, Terms};
@@ -469,10 +510,51 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_means_the_type_whose_name_it_can_have_and_never_one_of_two() {
+        let types = |names: &[&str]| {
+            let kind = |name: &&str| {
+                let file = format!("{name}.toml");
+                let text = "[[tier]]\nargv = [\"/bin/true\"]\n";
+                JobType::parse(std::path::Path::new(&file), text).unwrap()
+            };
+            Types { good: names.iter().map(kind).collect(), bad: Vec::new() }
+        };
+        let variable = "UNWEDGE__JOBS__OCR_A4__CONCURRENCY".to_owned();
+        let told = OfType { concurrency: Some(7), variable: Some(variable.clone()) };
+        let by_file = OfType { concurrency: Some(5), variable: None };
+        let of = |names: &[&str], told: &OfType| {
+            let each = BTreeMap::from([("ocr_a4".to_owned(), told.clone())]);
+            let mut jobs = Jobs { each, ..Jobs::default() };
+            let settled = jobs.settle(&types(names));
+            settled.map(|()| names.iter().map(|name| jobs.concurrency_of(name, None)).collect())
+        };
+        let found: [(&[&str], Vec<u32>); 5] = [
+            (&["OCR-a4", "ocr"], vec![7, 1]),
+            (&["ocr_a4"], vec![7]),
+            (&["Ocr_A4"], vec![7]),
+            (&["ocra4", "ocr-a40"], vec![1, 1]),
+            (&[], vec![]),
+        ];
+        for (names, expected) in found {
+            assert_eq!(of(names, &told), Ok(expected), "{names:?}");
+        }
+        let why = of(&["OCR-a4", "ocr_a4"], &told).unwrap_err();
+        let expected = "any of the types OCR-a4, ocr_a4 may be meant; say it in a file";
+        assert_eq!(why, format!("{variable}: {expected}"));
+        // a file has a name as it is
+        assert_eq!(of(&["OCR-a4", "ocr_a4"], &by_file), Ok(vec![1, 5]));
+        // one whose file is wrong is one of two all the same
+        let mut jobs = Jobs { each: [("a_b".to_owned(), told)].into(), ..Jobs::default() };
+        let mut both = types(&["a-b"]);
+        both.bad.push(("A_b".to_owned(), "x".to_owned()));
+        assert!(jobs.settle(&both).unwrap_err().contains("A_b, a-b"));
+    }
+
+    #[test]
     fn each_key_sets_what_it_names_and_nothing_else() {
         type Change = fn(&mut Jobs);
         let secs = Duration::from_secs;
-        let set: [(&str, Change); 23] = [
+        let set: [(&str, Change); 28] = [
             ("dir = \"/x\"", |it| it.dir = "/x".into()),
             ("concurrency = 7", |it| it.concurrency = 7),
             ("slots = 7", |it| it.slots = Some(7)),
@@ -487,6 +569,13 @@ mod tests {
             ("prefer_wait = \"7s\"", |it| it.prefer_wait = Duration::from_secs(7)),
             ("rescues = 7", |it| it.rescues = 7),
             ("autostart = true", |it| it.autostart = true),
+            ("mode = \"container\"", |it| it.run.mode = Some(Mode::Container)),
+            ("engine = [\"/x\", \"y\"]", |it| {
+                it.run.engine = Some(vec!["/x".to_owned(), "y".to_owned()]);
+            }),
+            ("image = \"x:1\"", |it| it.run.image = Some("x:1".to_owned())),
+            ("network = \"lan\"", |it| it.run.network = Some("lan".to_owned())),
+            ("pull = \"missing\"", |it| it.run.pull = Some(Pull::Missing)),
             ("min_free_mib = 7", |it| it.min_free_mib = 7),
             ("min_free_inodes = 7", |it| it.min_free_inodes = 7),
             ("sign_path = \"/x\"", |it| it.sign = Some(Sign::File("/x".into()))),

@@ -9,6 +9,7 @@ use toml::Value;
 
 use super::defaults;
 use super::error::{ConfigError, ConfigErrors, nearest, one_line};
+use super::jobs::in_variables;
 use super::tree::{KeyPath, Node, Origin, Step, Tree};
 
 /// What every variable of ours begins with.
@@ -50,7 +51,7 @@ pub fn apply(
     let mut ours: Vec<_> = environment.iter().filter(|(name, _)| is_ours(name)).collect();
     ours.sort();
     for (name, value) in ours {
-        match variable(&known, name, value) {
+        match variable(&known, tree, name, value) {
             Ok((path, value)) => set(tree, &path, value, &Origin::Variable(shown(name))),
             Err(problem) => problems.push(problem),
         }
@@ -65,7 +66,12 @@ pub fn apply(
     if problems.is_empty() { Ok(()) } else { Err(ConfigErrors(problems)) }
 }
 
-fn variable(known: &Tree, name: &OsStr, value: &OsStr) -> Result<(KeyPath, Value), ConfigError> {
+fn variable(
+    known: &Tree,
+    tree: &Tree,
+    name: &OsStr,
+    value: &OsStr,
+) -> Result<(KeyPath, Value), ConfigError> {
     let origin = Origin::Variable(shown(name));
     let not_text = |what: &str| ConfigError::Place {
         origin: origin.clone(),
@@ -76,7 +82,31 @@ fn variable(known: &Tree, name: &OsStr, value: &OsStr) -> Result<(KeyPath, Value
     let keys = text.strip_prefix(PREFIX).unwrap_or(text).to_ascii_lowercase();
     let path = KeyPath(keys.split(SEPARATOR).map(|key| Step::Key(key.to_owned())).collect());
     let value = scalar(known, &path, value, &origin)?;
+    let path = as_in_files(tree, path)
+        .map_err(|problem| ConfigError::Place { origin: origin.clone(), problem })?;
     Ok((path, value))
+}
+
+/// A key of one type's table where the files have that, with its capitals and `-`. Which type it is that no file speaks of
+/// is known with the types.
+fn as_in_files(tree: &Tree, path: KeyPath) -> Result<KeyPath, String> {
+    let [Step::Key(section), Step::Key(name), Step::Key(key)] = path.0.as_slice() else {
+        return Ok(path);
+    };
+    let jobs = KeyPath::of(&["jobs"]);
+    let Some(Node::Table(tables)) = tree.get(&jobs).map(|it| &it.node) else { return Ok(path) };
+    if section != "jobs" {
+        return Ok(path);
+    }
+    let is_meant = |it: &&String| in_variables(it) == *name;
+    let meant: Vec<&str> = tables.keys().filter(is_meant).map(String::as_str).collect();
+    match meant[..] {
+        [] => Ok(path),
+        [one] => Ok(jobs.key(one).key(key)),
+        [one, other, ..] => {
+            Err(format!("[jobs.{one}] and [jobs.{other}] may be meant; say it in a file"))
+        }
+    }
 }
 
 /// The value for a key, or why it cannot be set from here.
@@ -235,6 +265,34 @@ mod tests {
             "UNWEDGE__COLOUR__OF__THE__SKY: [colour.of.the] sky: no such key",
         );
         assert!(applied("UNWEDGE__", "2").is_err());
+    }
+
+    #[test]
+    fn a_variable_has_the_name_of_a_type_without_its_capitals() {
+        let with = |text: &str| {
+            let mut tree = defaults::tree();
+            tree.overlay(Tree::parse(text, std::path::Path::new("a.toml")).expect("it is right"));
+            let name = "UNWEDGE__JOBS__OCR_A4__CONCURRENCY";
+            apply(&mut tree, &[(name.into(), "3".into())], &[])?;
+            Ok::<_, ConfigErrors>(tree)
+        };
+        for (text, name) in [
+            ("[jobs.OCR-a4]\nconcurrency = 1\n[jobs.ocr]\nconcurrency = 1\n", "OCR-a4"),
+            ("[jobs.ocr_a4]\nconcurrency = 1\n", "ocr_a4"),
+            ("[jobs.ocr-a40]\nconcurrency = 1\n", "ocr_a4"),
+            ("[jobs]\n", "ocr_a4"),
+            ("", "ocr_a4"),
+        ] {
+            let tree = with(text).expect(text);
+            let at = |name| KeyPath::of(&["jobs", name, "concurrency"]);
+            assert_eq!(tree.get(&at(name)).expect(text).to_value(), Value::from(3), "{text}");
+            assert!(name == "ocr_a4" || tree.get(&at("ocr_a4")).is_none(), "{text}");
+        }
+        let both = "[jobs.ocr-a4]\nconcurrency = 1\n[jobs.OCR_a4]\nconcurrency = 1\n";
+        assert_eq!(
+            with(both).expect_err("two").to_string(),
+            "UNWEDGE__JOBS__OCR_A4__CONCURRENCY: [jobs.OCR_a4] and [jobs.ocr-a4] may be meant; say it in a file"
+        );
     }
 
     #[test]

@@ -169,6 +169,56 @@ fn the_environment_wins_over_files_and_flags_over_both() {
 }
 
 #[test]
+fn a_variable_sets_each_key_of_jobs_as_a_file_does() {
+    // every key there is, as it is told to who writes another
+    let told =
+        crate::config::from_str("[jobs]\ncolour = 1\n").expect_err("no such key").to_string();
+    let (_, keys) = told.split_once("a table for one type: ").expect("keys");
+    let (keys, _) = keys.split_once(", found").expect("keys alone");
+    let keys: Vec<&str> =
+        keys.split(',').map(|key| key.split_whitespace().next().unwrap()).collect();
+    assert!(keys.len() > 25 && keys.contains(&"slots") && keys.contains(&"keep_logs"), "{told}");
+    let stage = Stage::new(&[("etc/unwedge.toml", "")]);
+    let bucket = "[[bucket]]\nname = \"b\"\nendpoint = \"https://s3\"\nkey_file = \"/k\"\n";
+    for key in keys {
+        let name = format!("UNWEDGE__JOBS__{}", key.to_uppercase());
+        let (value, with) = match key {
+            "dir" | "sign_path" => ("/x", ""),
+            "concurrency" | "slots" | "rescues" | "min_free_mib" | "min_free_inodes" => ("7", ""),
+            "mode" => ("container", "image = \"y\"\n"),
+            "image" | "network" => ("x", ""),
+            "pull" => ("missing", ""),
+            "autostart" => ("true", ""),
+            "sign_bucket" => ("b", "sign_key = \"y\"\n"),
+            "sign_key" => ("x", "sign_bucket = \"b\"\n"),
+            "engine" => {
+                let request = Request { environment: vec![var(&name, "/x")], ..stage.user() };
+                assert!(stage.told(&request).contains("no such key"), "a list is for a file");
+                continue;
+            }
+            _ => ("7s", ""),
+        };
+        let line = match value {
+            "7" | "true" => format!("{key} = {value}\n"),
+            _ => format!("{key} = \"{value}\"\n"),
+        };
+        let of = |text: &str, environment: &[(&str, &str)]| {
+            stage.put("etc/unwedge.toml", &format!("[jobs]\n{text}{bucket}"));
+            let environment = environment.iter().map(|(name, value)| var(name, value)).collect();
+            load(&Request { environment, ..stage.user() }).map(|loaded| loaded.settings)
+        };
+        let by_variable = of(with, &[(&name, value)]).expect(key);
+        assert_eq!(by_variable, of(&format!("{with}{line}"), &[]).expect(key), "{key}");
+        assert!(of(with, &[]).ok().is_none_or(|usual| usual != by_variable), "{key}: no effect");
+    }
+    let name = "UNWEDGE__JOBS__OCR__CONCURRENCY";
+    stage.put("etc/unwedge.toml", "[jobs.ocr]\nconcurrency = 1\n");
+    let request = Request { environment: vec![var(name, "7")], ..stage.user() };
+    let jobs = load(&request).expect("it is right").settings.jobs.expect("there are jobs");
+    assert_eq!(jobs.concurrency_of("ocr", Some(2)), 7);
+}
+
+#[test]
 fn a_bad_value_from_outside_names_the_variable() {
     let stage = Stage::new(&[]);
     let request = Request {

@@ -44,8 +44,14 @@ pub fn check(loaded: &Loaded) -> Said {
     if let Some(jobs) = &loaded.settings.jobs {
         match JobType::read_all(&jobs.dir).map(|types| types.on_host(&jobs.run)) {
             Ok(types) => {
-                for why in jobs.in_vain(&types) {
-                    let _ = writeln!(out, "{why}");
+                let mut jobs = jobs.clone();
+                match jobs.settle(&types) {
+                    Ok(()) => {
+                        for why in jobs.in_vain(&types) {
+                            let _ = writeln!(out, "{why}");
+                        }
+                    }
+                    Err(why) => wrong.push(why),
                 }
                 wrong.extend(types.bad.into_iter().map(|it| it.1));
             }

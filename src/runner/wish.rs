@@ -53,6 +53,7 @@ pub fn read(config: Option<&Path>, flags: &[Flag]) -> Result<Wish, (Exit, String
         return Err((Exit::Unfit, why.to_owned()));
     };
     let mut types = JobType::read_all(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
+    jobs.settle(&types).map_err(|why| (Exit::Usage, why))?;
     let is_given = |key| flags.iter().any(|flag| flag.key == KeyPath::of(&["jobs", key]));
     for kind in &mut types.good {
         // what was given here is said for all, whatever the types say themselves
