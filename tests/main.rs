@@ -20,6 +20,8 @@ mod acceptance;
 /// Binds of storage: made, swapped under a live writer, held.
 mod attacks;
 mod binds;
+/// A lane whose type is wrong: closed, tried now and then, and open again by itself.
+mod breaker;
 /// Jobs in containers, by a real engine.
 mod container;
 /// Rounds killed before and after every step and every write.
@@ -56,6 +58,8 @@ mod limits;
 mod notify;
 /// Objects of buckets as inputs and results.
 mod objects;
+/// The queue away for longer than anything lasts, and back.
+mod outage;
 /// What the pages say to do, done on a host with the fault.
 mod pages;
 /// The pages people read, held against the program.
@@ -80,6 +84,8 @@ mod runner;
 mod state_faults;
 /// Our own queue, on both databases.
 mod store;
+/// What cannot be ended, and what can.
+mod stuck;
 /// The shipped types at real work.
 mod trades;
 /// What else may happen while a repair is under way: killed, deployed, rebooted, no database.

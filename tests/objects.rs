@@ -496,6 +496,10 @@ fn nothing_that_is_there_is_written_over() {
     desk.work();
     let rows = db.rows("SELECT state, class FROM unwedge_jobs ORDER BY input");
     assert_eq!(rows[0], ["quarantined", "conflict"], "{:?}", desk.jobs());
+    // between two that are there a person picks
+    let said = &db.rows("SELECT message FROM unwedge_jobs WHERE class = 'conflict'")[0][0];
+    let kept = said.rsplit_once("; its result is kept as ").map(|it| PathBuf::from(it.1));
+    assert_eq!(kept.and_then(|it| fs::read_to_string(it).ok()).as_deref(), Some("TEXT"), "{said}");
     assert_eq!(rows[1][0], "done", "{:?}", desk.jobs());
     assert_eq!(desk.bucket.all()["out/other"], "mine");
     // nor what comes to its place between the look and the deed

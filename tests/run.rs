@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use unwedge::act::scratch::second_of;
 use unwedge::queue::store::change::Change;
 use unwedge::queue::store::listing::Which;
 use unwedge::queue::store::{NewWorker, TypeMark};
@@ -287,12 +288,58 @@ fn a_result_is_never_written_over_and_the_same_one_is_a_success() {
                 "{said}"
             );
             assert_eq!(fs::read_to_string(desk.path("out/other")).unwrap(), "y");
-            assert_eq!(fs::read_dir(desk.path("out")).unwrap().count(), 2);
+            // between two of them, which are both there
+            let mark = db.open().mark().unwrap();
+            let second = second_of(&desk.path("out/other"), &mark, 2);
+            assert_eq!(fs::read_to_string(&second).unwrap(), "x", "{said}");
+            assert_eq!(fs::read_dir(desk.path("out")).unwrap().count(), 3);
+            let told = &db.rows("SELECT message FROM unwedge_jobs WHERE id = 2")[0][0];
+            let kept = format!("; what was made is kept as {}", second.display());
+            assert!(told.ends_with(&kept), "{told}");
         }
         fs::remove_file(desk.path("out/other")).unwrap();
         let (code, said) = desk.run_with(&again("--again"), &files, &["cp", "{input}", "{output}"]);
         assert_eq!(code, Some(0), "{said}");
         assert_eq!(fs::read_to_string(desk.path("out/other")).unwrap(), "x");
+        assert_eq!(
+            fs::read_dir(desk.path("out")).unwrap().count(),
+            2,
+            "the other one is not needed"
+        );
+    }
+}
+
+#[test]
+fn a_second_result_stays_until_its_job_is_called_off() {
+    for db in Db::both("a_second_result_stays_until_its_job_is_called_off") {
+        let desk = Desk::new(&db);
+        let file = [desk.input("a", "x")];
+        fs::create_dir(desk.path("out")).unwrap();
+        fs::write(desk.path("out/a"), "y").unwrap();
+        let (code, said) =
+            desk.run(&["--output", "out/{name}"], &file, &["cp", "{input}", "{output}"]);
+        assert_eq!(code, Some(1), "{said}");
+        let second = second_of(&desk.path("out/a"), &db.open().mark().unwrap(), 1);
+        let say = |words: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+            command.args(words).args(["--queue", &desk.queue]).current_dir("/").output().unwrap()
+        };
+        // what waits is put aside by a rule, and its scratch files go
+        let rule = format!("type={}", db.rows("SELECT type FROM unwedge_jobs")[0][0]);
+        for words in [
+            ["jobs", "release", "1"].as_slice(),
+            &["jobs", "quarantine", "--where", &rule, "--because", "test"],
+        ] {
+            let said = say(words);
+            assert!(said.status.success() && second.exists(), "{words:?}: {said:?}");
+        }
+        for words in [["jobs", "release", "1"], ["jobs", "cancel", "1"]] {
+            assert!(second.exists());
+            let said = say(&words);
+            assert!(said.status.success(), "{words:?}: {said:?}");
+        }
+        assert!(!second.exists());
+        assert_eq!(fs::read_to_string(desk.path("out/a")).unwrap(), "y");
     }
 }
 
@@ -1059,7 +1106,11 @@ fn a_directory_is_a_result_as_a_whole_and_never_the_same_as_another() {
         let mut there: Vec<_> =
             fs::read_dir(desk.path("out")).unwrap().map(|it| it.unwrap().file_name()).collect();
         there.sort();
-        assert_eq!(there, ["full", "there"]);
+        // what is a second one to what is there is kept beside it, whole
+        let second = second_of(&desk.path("out/there"), &db.open().mark().unwrap(), 3);
+        assert_eq!(fs::read_to_string(second.join("of")).unwrap(), "x");
+        let second = second.file_name().unwrap().to_owned();
+        assert_eq!(there, [second, "full".into(), "there".into()]);
         let kind = desk.kind(&format!(
             "output = \"{}/{{name}}\"\n[[tier]]\nargv = [\"{script}\", \"{{input}}\", \"{{output}}\"]\naccept = {{ must_match = \"x\" }}\n[retry]\nattempts = 1\n",
             desk.path("other").display()

@@ -1,7 +1,8 @@
 //! Scratch files: where a result is written before it goes to its place, beside it. Each try takes its own away, and those
 //! that tries before it have left; of a job that is put aside because its worker was lost with it again and again there is
 //! no next try, nor is there of one that a person puts aside, so whoever does that takes them away. Only names that nobody
-//! else gives, and storage that is open; a child does it.
+//! else gives, and storage that is open; a child does it. A second result, which is there for a person to pick from, stays
+//! until its job is done or called off.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decide::attempts::State;
 use crate::probes::asked;
 use crate::queue::store::listing::Job;
 use crate::sys::clock::Deadline;
@@ -35,6 +37,13 @@ pub fn note_of(output: &Path, mark: &str, id: i64) -> PathBuf {
     beside(output, mark, id, "note")
 }
 
+/// Where the result of a job is kept whose place is taken by another one, until a person says which of them stays: of each
+/// job the last, hidden as well, and of no name that anything else may have.
+#[must_use]
+pub fn second_of(output: &Path, mark: &str, id: i64) -> PathBuf {
+    beside(output, mark, id, "second")
+}
+
 fn beside(output: &Path, mark: &str, id: i64, what: &str) -> PathBuf {
     /// A name has 255 bytes at most, and more than the stem is in it.
     const STEM_BYTES_MAX: usize = 120;
@@ -57,6 +66,8 @@ struct Told {
     mark: String,
     id: i64,
     tries: u32,
+    /// Whether nobody is to pick between two results of it any more.
+    is_let_go: bool,
 }
 
 /// What became of scratch files.
@@ -100,7 +111,9 @@ pub fn remove(mark: &str, job: &Job, open: &[String]) -> Result<usize, String> {
     let Some(output) = output.filter(|_| needs.all(|need| open.contains(need))) else {
         return Ok(0);
     };
-    let told = Told { output, mark: mark.to_owned(), id: job.id, tries: job.tries };
+    // what was put aside may be there for a person to pick from, what was called off is wanted by nobody
+    let is_let_go = job.state == State::Cancelled;
+    let told = Told { output, mark: mark.to_owned(), id: job.id, tries: job.tries, is_let_go };
     let word = serde_json::to_string(&told).map_err(|error| error.to_string())?;
     asked::within(VERB, Path::new(&word), LIMIT)
 }
@@ -140,11 +153,12 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     asked::run_if_asked(VERB, args, |word| -> Result<usize, String> {
         let told: Told = serde_json::from_str(&word.to_string_lossy())
             .map_err(|error| format!("what it is told: {error}"))?;
-        let Told { output, mark, id, tries } = told;
+        let Told { output, mark, id, tries, is_let_go } = told;
         let mut count = 0;
         let tries = (1..=tries).rev().take(BACK as usize);
         let of_tries = tries.map(|nth| of_try(&output, &mark, id, i64::from(nth)));
-        for path in of_tries.chain([note_of(&output, &mark, id)]) {
+        let second = is_let_go.then(|| second_of(&output, &mark, id));
+        for path in of_tries.chain([note_of(&output, &mark, id)]).chain(second) {
             match remove_one(&path) {
                 Ok(()) => count += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -35,6 +35,8 @@ use crate::sys::text;
 
 /// In the directory of a try: what is known of a result that waits to be delivered.
 pub const KEPT: &str = "kept.json";
+/// There as well: its place is another's, and a person picks.
+pub const PICKED: &str = "conflict";
 /// Most logs that are taken away in a round.
 const LOGS_MAX: usize = 10_000;
 
@@ -257,12 +259,12 @@ pub fn remove_logs(dir: &Path, kept: Duration, now: &Now) -> usize {
 
 /// Takes away what lies here of jobs that belong elsewhere and was forgotten, because their runner was killed and
 /// another host took over: copies after the time of logs, and results that wait to be delivered after that of jobs that
-/// are put aside; 0 is for ever.
+/// are put aside; 0 is for ever. One whose place is another's stays, as its job does, until a person lets that out.
 fn remove_spare(dir: &Path, keep: &Keep, now: &Now) {
     let is_spare =
         |path: &PathBuf| is_of_try(&path.file_name().unwrap_or_default().to_string_lossy());
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
-    for path in entries.filter(is_spare) {
+    for path in entries.filter(is_spare).filter(|it| !it.join(PICKED).exists()) {
         let kept = if path.join(KEPT).exists() { keep.quarantined } else { keep.logs };
         if !kept.is_zero() && is_older(&path, kept, now) && !is_in_use(&path) {
             let _ = std::fs::remove_dir_all(path);
@@ -327,6 +329,22 @@ mod tests {
         assert_eq!(left(&now), 2, "a try is at work there");
         drop(at_work);
         assert_eq!(left(&now), 1, "what is called otherwise is somebody's own");
+    }
+
+    #[test]
+    fn a_result_that_a_person_picks_from_is_not_forgotten_however_old_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("0123456789ab-1-1");
+        std::fs::create_dir(&own).unwrap();
+        std::fs::write(own.join(KEPT), "").unwrap();
+        let mut now = Now::take().unwrap();
+        now.utc_ms += 9999 * 24 * 3_600_000;
+        std::fs::write(own.join(PICKED), "").unwrap();
+        remove_spare(dir.path(), &Keep::default(), &now);
+        assert!(own.exists());
+        std::fs::remove_file(own.join(PICKED)).unwrap();
+        remove_spare(dir.path(), &Keep::default(), &now);
+        assert!(!own.exists());
     }
 
     #[test]

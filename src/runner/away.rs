@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::order::Order;
 use super::sum;
-use crate::act::upkeep::KEPT;
+use crate::act::upkeep::{KEPT, PICKED};
 use crate::config::bucket::Address;
 use crate::probes::intake::version_of;
 use crate::sys::text;
@@ -136,6 +136,12 @@ impl Away {
         // what it was made of, and what came of other inputs, nobody needs any more
         Self::remove_older(order);
         Ok(true)
+    }
+
+    /// Has what is kept wait for a person, who picks between it and what is in its place, for however long that takes.
+    pub fn keep_for_a_person(&self) {
+        // where that cannot be written it waits for as long as others do
+        let _ = fs::write(self.dir.join(PICKED), "");
     }
 
     /// The result that a try before has made of the same input by the same type: it is this one's from now on.

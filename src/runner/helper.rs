@@ -123,6 +123,10 @@ fn serve(order: &Order, worker: &str, seat: &mut Seat) -> bool {
     if !job.is_waiting {
         remove(order.output.as_deref().map(|output| scratch_of(output, order)).as_deref());
     }
+    // which of two results stays was said by whoever let it out
+    if order.token.nth > 1 && report.class.is_none() && !report.is_given_up {
+        remove(order.output.as_deref().map(|output| second_of(output, order)).as_deref());
+    }
     let is_out = job.cgroup.as_ref().is_none_or(|cgroup| cgroup.leave().is_ok());
     let goes_on = left == 0 && is_out && !report.is_given_up;
     let report = match left {
@@ -910,6 +914,15 @@ impl Job<'_> {
             let done = self.step("deliver", &argv, &[], deliver.limit_ms, &meaning, &is_away)?;
             self.carried(done, deliver, &from)
         };
+        let kept = match (&self.away, ended.class) {
+            _ if !self.is_kept => String::new(),
+            // between two a person picks
+            (Some(away), Some(Class::Conflict)) => {
+                away.keep_for_a_person();
+                format!("; its result is kept as {}", text::path(&from))
+            }
+            _ => "; its result is kept".to_owned(),
+        };
         Ok(match outcome {
             Outcome::Done => report,
             Outcome::Not(_) | Outcome::GivenBack | Outcome::Early => Report {
@@ -918,10 +931,7 @@ impl Job<'_> {
                 is_early: self.is_kept && outcome == Outcome::Early,
                 exit_code: ended.exit_code,
                 signal: ended.signal,
-                message: ended.message.map(|why| {
-                    let kept = if self.is_kept { "; its result is kept" } else { "" };
-                    format!("deliver: {why}{kept}")
-                }),
+                message: ended.message.map(|why| format!("deliver: {why}{kept}")),
                 ..report
             },
         })
@@ -1238,19 +1248,47 @@ fn settle(order: &Order, scratch: &Path, output: &Path, report: Report) -> Repor
     let same = if is_placed(order, output) { Ok(true) } else { is_same(scratch, output) };
     // whoever has put it there may not have come to that
     let same = same.and_then(|same| if same { flush_at(output).map(|()| true) } else { Ok(false) });
-    remove(Some(scratch));
     let shown = text::path(output);
     let (class, message) = match same {
-        Ok(true) => return report,
-        Ok(false) => (
-            Class::Conflict,
-            format!("{shown} is there already, and is another one; nothing is written over"),
-        ),
+        Ok(true) => {
+            remove(Some(scratch));
+            return report;
+        }
+        Ok(false) => {
+            let kept = keep_second(order, scratch, output);
+            let why =
+                format!("{shown} is there already, and is another one; nothing is written over");
+            (Class::Conflict, format!("{why}; {kept}"))
+        }
         Err(error) => {
+            remove(Some(scratch));
             (Class::Infrastructure, format!("compare with {shown}, or flush it: {error}"))
         }
     };
     Report { class: Some(class), message: Some(message), ..report }
+}
+
+/// Where a second result of a job is kept.
+fn second_of(output: &Path, order: &Order) -> PathBuf {
+    scratch::second_of(output, &order.mark, order.token.id)
+}
+
+/// Keeps a result whose place is another's, for a person who picks; what is said of that.
+fn keep_second(order: &Order, scratch: &Path, output: &Path) -> String {
+    let second = second_of(output, order);
+    // what a try before has made was let out with its job, and this is what comes of that
+    remove(Some(&second));
+    match fs::rename(scratch, &second) {
+        Ok(()) => {
+            // it was flushed, and its name may be lost with the power: then it is under that of its try
+            let _ = flush_name(&second);
+            format!("what was made is kept as {}", text::path(&second))
+        }
+        Err(error) => {
+            remove(Some(scratch));
+            format!("what was made could not be kept as {}: {error}", text::path(&second))
+        }
+    }
 }
 
 /// What the runner says of a result.
