@@ -659,6 +659,55 @@ fn a_job_that_runs_longer_than_its_lease_under_a_living_worker_is_never_taken_fr
 }
 
 #[test]
+fn of_several_hosts_none_loses_a_job_to_another_while_the_queue_is_away_for_three_leases() {
+    let test = "fleet::of_several_hosts_none_loses_a_job_to_another_while_the_queue_is_away_for_three_leases";
+    let Some(mut fleet) = Fleet::new(test) else { return };
+    for it in &mut fleet.boxes {
+        let config = it.dir.join("unwedge.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let text = text.replace("slots = 4", "slots = 2").replace(
+            "lease = \"4s\"\n",
+            "lease = \"4s\"\nreconnect = \"500ms\"\nreconnect_max = \"6s\"\n",
+        );
+        fs::write(&config, text).unwrap();
+        it.start();
+    }
+    fleet.say(&["jobs", "submit", "slow", "a", "b", "c", "d", "e", "f"]);
+    await_that("all are at work", || fleet.out("begun").lines().count() == 6);
+    let held = "SELECT count(DISTINCT worker) FROM unwedge_jobs WHERE state = 'running'";
+    assert_eq!(fleet.value(held), "3");
+    let mut admin = fleet.database.cluster.admin("postgres");
+    let name = fleet.database.name.clone();
+    let mut open = |is_open: bool| {
+        admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {is_open}")).unwrap();
+        let out = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        admin.execute(out, &[&name]).unwrap();
+    };
+    open(false);
+    await_that("each knows that it is away", || {
+        fleet.boxes.iter().all(|it| it.log().contains("no connection"))
+    });
+    std::thread::sleep(Duration::from_secs(13));
+    open(true);
+    // each is back, and looks for two leases more
+    let beats = || fleet.value("SELECT min(beats) FROM unwedge_workers").parse::<u64>().unwrap();
+    let before = beats();
+    await_that("all are back", || beats() >= before + 16);
+    let logs = || fleet.boxes.iter().map(Box_::log).collect::<Vec<_>>().join("==\n");
+    let stands = "SELECT count(*) || ' ' || max(tries) || ' ' || sum(rescues) || ' ' || sum(failures + infra_errors) FROM unwedge_jobs WHERE state = '";
+    assert_eq!(fleet.value(&format!("{stands}running'")), "6 1 0 0", "{}", logs());
+    fs::write(fleet.dir.path().join("out/go"), "").unwrap();
+    let is_done = format!("{stands}done'");
+    await_that("all are done", || fleet.value(&is_done).starts_with("6 "));
+    assert_eq!(fleet.value(&is_done), "6 1 0 0", "{}", logs());
+    assert_eq!(fleet.out("begun").lines().count(), 6);
+    let alive = "SELECT count(*) FROM unwedge_workers WHERE state <> 'dead'";
+    assert_eq!(fleet.value(alive), "3", "{}", logs());
+    let mut all = fleet.boxes.iter_mut().map(|it| it.runner.as_mut().unwrap().try_wait().unwrap());
+    assert!(all.all(|it| it.is_none()), "nobody has ended");
+}
+
+#[test]
 fn whoever_claims_from_a_slow_queue_gives_signs_of_life_meanwhile() {
     let test = "fleet::whoever_claims_from_a_slow_queue_gives_signs_of_life_meanwhile";
     let Some(mut fleet) = Fleet::new(test) else { return };

@@ -18,13 +18,13 @@ use crate::support::lab::await_within;
 const NOBODY: u32 = 65534;
 
 /// A host with one type, `t`.
-struct Desk {
-    dir: tempfile::TempDir,
-    db: Db,
+pub struct Desk {
+    pub dir: tempfile::TempDir,
+    pub db: Db,
 }
 
 impl Desk {
-    fn new(test: &str, kind: &str, jobs: &str) -> Option<Self> {
+    pub fn new(test: &str, kind: &str, jobs: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             isolate::skip(test, "needs root: a sentinel is root's");
             return None;
@@ -42,8 +42,36 @@ impl Desk {
         Some(Self::of(db, &url, kind, "", jobs))
     }
 
+    /// The same on each of the two databases.
+    pub fn both(test: &str, kind: &str, jobs: &str) -> Vec<Self> {
+        let server = || Self::server(test, kind, "", jobs);
+        Self::new(test, kind, jobs).into_iter().chain(server()).collect()
+    }
+
+    /// The same with a server.
+    pub fn server(test: &str, kind: &str, queue: &str, jobs: &str) -> Option<Self> {
+        let db = Db::server(test)?;
+        db.open();
+        let Place::Url(url) = &db.queue.database else { panic!() };
+        let url = url.0.clone();
+        Some(Self::of(db, &url, kind, queue, jobs))
+    }
+
+    /// The one answer of a statement.
+    pub fn value(&self, sql: &str) -> String {
+        self.db.rows(sql).concat().concat()
+    }
+
+    /// Waits until its runner has given so many more signs of life: what it does with each of them it has done.
+    #[track_caller]
+    pub fn beats(&self, count: u64) {
+        let beats = || self.value("SELECT sum(beats) FROM unwedge_workers").parse::<u64>().unwrap();
+        let before = beats();
+        until("it gives signs of life", || beats() >= before + count);
+    }
+
     /// Whose queue is there already, and is reached by this URL.
-    fn of(db: Db, url: &str, kind: &str, queue: &str, jobs: &str) -> Self {
+    pub fn of(db: Db, url: &str, kind: &str, queue: &str, jobs: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         for name in ["run", "sentinels", "jobs.d", "state", "state/queue", "prom", "in", "out"] {
@@ -65,7 +93,7 @@ impl Desk {
         Self { dir, db }
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("/usr/bin/setpriv");
         command
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", program, "--config"])
@@ -74,7 +102,7 @@ impl Desk {
         command
     }
 
-    fn say(&self, program: &str, words: &[&str]) -> String {
+    pub fn say(&self, program: &str, words: &[&str]) -> String {
         let done = self.command(program).args(words).output().unwrap();
         let said = format!(
             "{}{}",
@@ -85,21 +113,21 @@ impl Desk {
         said
     }
 
-    fn submit(&self, name: &str) {
+    pub fn submit(&self, name: &str) {
         let file = self.dir.path().join("in").join(name);
         fs::write(&file, "x").unwrap();
         self.say(env!("CARGO_BIN_EXE_unwedge"), &["jobs", "submit", "t", file.to_str().unwrap()]);
     }
 
     /// Works off what there is, as if all that waits for a time had waited; what was said.
-    fn work(&self) -> String {
+    pub fn work(&self) -> String {
         self.db.rows("UPDATE unwedge_jobs SET not_before_ms = 0 RETURNING id");
         // one that is started often waits before it takes anything, and a test has no time for that
         let _ = fs::remove_file(self.dir.path().join("state/queue/runner.json"));
         self.say(env!("CARGO_BIN_EXE_unwedge-runner"), &["--once"])
     }
 
-    fn row(&self, columns: &str) -> Vec<String> {
+    pub fn row(&self, columns: &str) -> Vec<String> {
         self.db
             .rows(&format!("SELECT {columns} FROM unwedge_jobs ORDER BY id DESC LIMIT 1"))
             .remove(0)
@@ -248,6 +276,12 @@ fn each_key_of_a_type_has_its_effect() {
         (": >$2", "", "quarantined", "its result has 0 bytes, at least 1 are expected"),
         ("echo 1 >$2", "accept = { min_bytes = 3 }\n", "quarantined", "has 2 bytes, at least 3"),
         ("sleep 60", "limit = \"1s\"\n", "quarantined", "no end within 1.0 s"),
+        (
+            "cp $1 $2",
+            "accept = { check = { argv = [\"/bin/sleep\", \"60\"], limit = \"1s\" } }\n",
+            "quarantined",
+            "its result is not accepted: no end within 1.0 s",
+        ),
     ] {
         let Some(desk) = Desk::new(test, &(sh(text, more) + ONCE), "grace = \"1s\"\n") else {
             return;
@@ -482,16 +516,16 @@ fn storage_that_is_watched_since_a_job_was_put_in_keeps_it_back_as_well() {
 }
 
 /// A runner as a service, which does not outlive its test.
-struct Runner(Child);
+pub struct Runner(pub Child);
 
 impl Runner {
-    fn of(desk: &Desk) -> Self {
+    pub fn of(desk: &Desk) -> Self {
         let log = fs::File::create(desk.dir.path().join("log")).unwrap();
         let mut command = desk.command(env!("CARGO_BIN_EXE_unwedge-runner"));
         Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
-    fn tell(&self, signal: Signal) {
+    pub fn tell(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 }
@@ -506,19 +540,19 @@ impl Drop for Runner {
 }
 
 impl Desk {
-    fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         let left = "SELECT id FROM unwedge_jobs WHERE state <> 'done'";
         self.db.rows(left).is_empty()
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 }
 
 /// Waits for something within a minute.
 #[track_caller]
-fn until(what: &str, is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, is_so: impl FnMut() -> bool) {
     await_within(std::time::Duration::from_secs(60), what, is_so);
 }
 
@@ -671,7 +705,8 @@ fn what_waits_to_be_handed_in_is_handed_in_soon_after_its_queue_is_back() {
     until("it was tried", || desk.log().contains("no connection"));
     desk.db.close_to_others(false);
     until("it is handed in", || desk.is_done());
-    assert_eq!(desk.row("tries, rescues"), ["1", "0"]);
+    let used = "tries, rescues, infra_errors, failures";
+    assert_eq!(desk.row(used), ["1", "0", "0", "0"]);
 }
 
 #[test]

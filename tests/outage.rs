@@ -1,7 +1,6 @@
 //! The queue away for longer than anything lasts, and back again.
 
 use std::fs;
-use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -44,49 +43,4 @@ fn what_was_given_back_while_the_queue_was_away_is_charged_with_nothing() {
     until("it is done", || desk.is_done());
     let used = "tries, rescues, infra_errors, failures";
     assert_eq!(desk.row(used), ["2", "0", "0", "0"], "{}", desk.log());
-}
-
-#[test]
-fn of_several_workers_none_loses_a_job_to_another_while_the_queue_is_away_for_three_leases() {
-    let test = "outage::of_several_workers_none_loses_a_job_to_another_while_the_queue_is_away_for_three_leases";
-    let kind = "concurrency = 2\n[[tier]]\nargv = [\"/bin/sh\", \"-c\", \"echo x >>OUT/begun; until test -e OUT/go; do sleep 0.05; done\"]\n";
-    let queue = "lease = \"4s\"\ntimeout = \"2s\"\nreconnect = \"500ms\"\nreconnect_max = \"2s\"\n";
-    let jobs = "sweep = \"500ms\"\nslots = 2\n";
-    let Some(desk) = Desk::server(test, kind, queue, jobs) else { return };
-    // three of them on one queue, each with a directory of its own
-    let more = [(); 2].map(|()| {
-        let unwedge::config::queue::Database::Url(url) = &desk.db.queue.database else { panic!() };
-        let db = crate::store::Db::at(url.0.clone());
-        let out = desk.dir.path().join("out").display().to_string();
-        Desk::of(db, &url.0, &kind.replace("OUT", &out), queue, jobs)
-    });
-    let all: Vec<&Desk> = std::iter::once(&desk).chain(&more).collect();
-    for nth in 0..6 {
-        desk.submit(&nth.to_string());
-    }
-    let mut runners: Vec<Runner> = all.iter().map(|it| Runner::of(it)).collect();
-    let begun = || {
-        fs::read_to_string(desk.dir.path().join("out/begun")).unwrap_or_default().lines().count()
-    };
-    until("all are at work", || begun() == 6);
-    let held = "SELECT count(DISTINCT worker) FROM unwedge_jobs WHERE state = 'running'";
-    assert_eq!(desk.value(held), "3");
-    desk.db.close_to_others(true);
-    until("each knows that it is away", || all.iter().all(|it| it.log().contains("no connection")));
-    std::thread::sleep(Duration::from_secs(13));
-    desk.db.close_to_others(false);
-    // each looks again for two leases more
-    let beats = "SELECT min(beats) FROM unwedge_workers";
-    let beats = || desk.value(beats).parse::<u64>().unwrap();
-    let before = beats();
-    until("all are back", || beats() >= before + 8);
-    let stands = "SELECT count(*), max(tries), sum(rescues), sum(failures + infra_errors) FROM unwedge_jobs WHERE state = 'running'";
-    let logs = || all.iter().map(|it| it.log()).collect::<Vec<_>>().join("\n==\n");
-    assert_eq!(desk.db.rows(stands), [["6", "1", "0", "0"]], "{}", logs());
-    assert!(runners.iter_mut().all(|it| it.0.try_wait().unwrap().is_none()), "{}", logs());
-    fs::write(desk.dir.path().join("out/go"), "").unwrap();
-    until("all are done", || desk.is_done());
-    let stands = "SELECT max(tries), sum(rescues), sum(failures + infra_errors) FROM unwedge_jobs";
-    assert_eq!(desk.db.rows(stands), [["1", "0", "0"]], "{}", logs());
-    assert_eq!(begun(), 6);
 }

@@ -254,6 +254,29 @@ database_test! {
 }
 
 database_test! {
+    fn each_key_of_what_is_listed_and_called_stale_has_its_effect(db, desk) {
+        of_postgres(&db, "text", "timestamptz", from_now);
+        let url = db.url("postgres");
+        let facts = |more: &str| {
+            desk.configure(&format!("url = \"{url}\"\nadapter = \"table\"\n{more}{MAP}"));
+            desk.facts()
+        };
+        // two run, started 90 s and 8000 s ago; three could be taken, and two wait for their time
+        for (more, next, cooling, stale) in [
+            ("", 3, 2, 1),
+            ("next_jobs = 1\n", 1, 1, 1),
+            ("next_jobs = 2\nstale_after = \"1m\"\n", 2, 2, 2),
+            ("stale_after = \"3h\"\n", 3, 2, 0),
+        ] {
+            let facts = facts(more);
+            let seen = (ids(&facts["next"]).len(), ids(&facts["cooling"]).len());
+            assert_eq!(seen, (next, cooling), "{more}: {facts:#}");
+            assert_eq!(facts["stale_running"], stale, "{more}: {facts:#}");
+        }
+    }
+}
+
+database_test! {
     fn times_without_a_zone_are_utc_whatever_the_session_says(db, desk) {
         desk.configure(&format!("url = \"{}\"\nadapter = \"table\"{MAP}", db.url("postgres")));
         of_postgres(&db, "text", "timestamp", |s| format!("timezone('UTC', {})", from_now(s)));

@@ -195,3 +195,40 @@ fn make(path: &Path) -> std::io::Result<()> {
 fn enter(path: &Path) -> std::io::Result<()> {
     fs::write(path.join("cgroup.procs"), "0")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: Token = Token { id: 7, nth: 2 };
+
+    #[test]
+    fn a_type_with_a_limit_gets_it_for_its_commands_and_all_of_them_end_where_it_is_passed() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().to_owned();
+        let cgroups = Cgroups { base: base.clone(), has_memory: true };
+        let said = |path: &Path, name: &str| fs::read_to_string(path.join(name)).ok();
+        let cgroup = cgroups.make(TOKEN, Some(96)).unwrap();
+        assert_eq!(cgroup.path(), base.join("job-7-2"));
+        let work = cgroup.path().join("work");
+        assert_eq!(said(&work, "memory.max").as_deref(), Some("100663296"));
+        assert_eq!(said(&work, "memory.oom.group").as_deref(), Some("1"));
+        assert_eq!(said(&work, "memory.swap.max").as_deref(), Some("0"));
+        let controllers = said(cgroup.path(), "cgroup.subtree_control");
+        assert_eq!(controllers.as_deref(), Some("+memory"));
+        // the helper tells of the end: it has no limit
+        assert_eq!(said(&cgroup.path().join("helper"), "memory.max"), None);
+        // one without is not limited
+        let cgroup = cgroups.make(Token { nth: 3, ..TOKEN }, None).unwrap();
+        assert_eq!(said(&cgroup.path().join("work"), "memory.max"), None);
+    }
+
+    #[test]
+    fn where_memory_cannot_be_limited_a_type_with_a_limit_is_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let cgroups = Cgroups { base: dir.path().to_owned(), has_memory: false };
+        let refused = cgroups.make(TOKEN, Some(96)).map(|_| ()).unwrap_err();
+        assert_eq!(refused.to_string(), "memory cannot be limited here");
+        assert!(cgroups.make(TOKEN, None).is_ok());
+    }
+}
