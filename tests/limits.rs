@@ -198,6 +198,9 @@ fn failures_of_the_surroundings_are_recent_for_as_long_as_said() {
     }
 }
 
+/// Variables, flags, and the image that counts.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
+
 #[test]
 fn what_is_given_to_a_runner_wins_over_variables_and_files() {
     let test = "limits::what_is_given_to_a_runner_wins_over_variables_and_files";
@@ -229,7 +232,7 @@ fn what_is_given_to_a_runner_wins_over_variables_and_files() {
         (begins, fs::read_to_string(&log).unwrap_or_default())
     };
     let (mode, image) = ("UNWEDGE__JOBS__MODE", "UNWEDGE__JOBS__IMAGE");
-    let cases: [(&[(&str, &str)], &[&str], &str); 6] = [
+    let cases: [Case<'_>; 6] = [
         (&[], &[], ""),
         (&[(mode, "container")], &[], "file:1"),
         (&[(mode, "container"), (image, "variable:1")], &[], "variable:1"),
