@@ -106,7 +106,8 @@ pub struct WorkerTool {
 ///
 /// Without a verb it does one round: it reads the queue of `[queue]` and shows it. With --apply it also
 /// keeps the reading as the last good one and writes metrics. Another's queue is only read; of unwedge's own it takes out what
-/// is kept no longer, and gives back what nobody is at any more, while the sentinel `jobs` is there.
+/// is kept no longer, and gives back what nobody is at any more, while the sentinel `jobs` is there. Without --apply it tells
+/// what of that it would do now, and changes nothing.
 #[derive(Parser, Clone, Debug)]
 #[command(name = "unwedge-jobs", version, after_help = OF_A_ROUND)]
 pub struct Jobs {

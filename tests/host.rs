@@ -57,6 +57,7 @@ host_test! {
 /// files, and an exporter takes them only if they say the same of themselves.
 fn jobs_metrics() -> String {
     use unwedge::act::heartbeat::Seen;
+    use unwedge::act::intake::{Of, Passed};
     use unwedge::act::upkeep::{Look, Tended};
     use unwedge::probes::jobs::{InfraErrors, QueueFacts, QueueLook, State};
     use unwedge::queue::store::figures::Figures;
@@ -95,6 +96,7 @@ fn jobs_metrics() -> String {
             workers: vec![],
         }),
         removed: [("done".to_owned(), 3)].into(),
+        intakes: vec![Of { name: "in".to_owned(), came: Ok(Passed::default()) }],
         heartbeats: vec![Seen {
             name: "scan".to_owned(),
             state: unwedge::probes::heartbeat::State::Stale,

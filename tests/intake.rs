@@ -1,12 +1,13 @@
 //! Files that become jobs: when, once, and what becomes of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
 use unwedge::config::jobs::Keep;
 use unwedge::config::queue::Database as Place;
 use unwedge::decide::attempts::State;
@@ -77,14 +78,49 @@ impl<'a> Desk<'a> {
 
     /// A round of the program; what it said.
     fn pass(&self) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_unwedge-jobs"))
+        String::from_utf8_lossy(&self.run(&["--apply"]).stderr).into_owned()
+    }
+
+    fn run(&self, args: &[&str]) -> std::process::Output {
+        Command::new(env!("CARGO_BIN_EXE_unwedge-jobs"))
             .arg("--config")
             .arg(self.dir.path().join("unwedge.toml"))
-            .arg("--apply")
+            .args(args)
             .current_dir("/")
             .output()
-            .unwrap();
-        String::from_utf8_lossy(&output.stderr).into_owned()
+            .unwrap()
+    }
+
+    /// The one object of a run that ended so.
+    #[track_caller]
+    fn object(&self, args: &[&str], code: i32) -> Value {
+        let ran = self.run(&[args, &["--json"]].concat());
+        assert_eq!(ran.status.code(), Some(code), "{ran:?}");
+        serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+    }
+
+    /// All that is in the queue, but when somebody looked last.
+    fn queue(&self) -> Vec<Vec<Vec<String>>> {
+        let tables = ["jobs", "attempts", "workers", "events", "lanes", "meta"];
+        let all = tables
+            .map(|table| self.db.rows(&format!("SELECT * FROM unwedge_{table} ORDER BY 1, 2")));
+        all.into()
+    }
+
+    /// All files below it, with what is in them and when they were written.
+    fn files(&self) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
+        let (mut all, mut dirs) = (BTreeMap::new(), vec![self.dir.path().to_owned()]);
+        while let Some(dir) = dirs.pop() {
+            for path in fs::read_dir(dir).unwrap().flatten().map(|it| it.path()) {
+                let it = path.symlink_metadata().unwrap();
+                if it.is_dir() {
+                    dirs.push(path.clone());
+                }
+                let text = if it.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+                all.insert(path, (text, it.modified().unwrap()));
+            }
+        }
+        all
     }
 
     /// The directory of the results, made.
@@ -177,7 +213,10 @@ fn a_file_is_taken_in_once_it_is_complete_and_only_once() {
         // and nothing at all without its permission
         fs::remove_file(desk.dir.path().join("sentinels/jobs")).unwrap();
         desk.put("g.pdf", "g");
-        assert!(desk.pass().contains("intake in: not permitted: "));
+        assert!(
+            desk.pass()
+                .contains("; not-armed: its sentinel is not there; would be done: intake in: ")
+        );
         assert_eq!(db.rows("SELECT id FROM unwedge_jobs").len(), 3);
     }
 }
@@ -777,4 +816,201 @@ fn scratch_files_of_a_job_that_is_put_aside_go_and_nothing_else() {
         let stands = format!("SELECT state FROM unwedge_jobs WHERE id = {id}");
         assert_eq!(db.rows(&stands), [["cancelled"]]);
     }
+}
+
+/// A desk where a round has something of each kind to do, and a worker of another host that is not heard any more.
+fn full_desk(db: &Db) -> Desk<'_> {
+    let desk = Desk::new(db, "rule = \"marker\"\nafter = \"delete\"\n");
+    let (out, mut store, own) = (desk.out(), db.open(), desk.dir.path().join("state/queue"));
+    let put = |name: &str| {
+        desk.put(name, name);
+        desk.put(&format!("{name}.done"), "");
+    };
+    for name in ["old", "made", "lost", "back"] {
+        put(name);
+    }
+    desk.takes(4, 0);
+    worker(&mut store, "elsewhere:1:2:3");
+    let tokens = claim(&mut store, "elsewhere:1:2:3", &[], 4);
+    desk.pass();
+    let of = |name: &str| {
+        let id = format!("SELECT id FROM unwedge_jobs WHERE input LIKE '%/{name}'");
+        let id: i64 = db.rows(&id)[0][0].parse().unwrap();
+        tokens.iter().find(|it| it.token.id == id).unwrap().token
+    };
+    let done = ["old", "made", "back"].map(|name| ending(of(name), State::Done));
+    store.end(&done, "0", "elsewhere:1:2:3").unwrap();
+    // `old` went long ago; `back` went, and is there again, with what was made of it
+    for name in ["old", "old.done"] {
+        fs::remove_file(desk.file(name)).unwrap();
+    }
+    fs::write(out.join("back"), "").unwrap();
+    db.rows("UPDATE unwedge_jobs SET finished_ms = 1, gone_ms = 1 WHERE input LIKE '%/old' RETURNING id");
+    db.rows("UPDATE unwedge_jobs SET gone_ms = finished_ms WHERE input LIKE '%/back' RETURNING id");
+    db.rows("UPDATE unwedge_jobs SET rescues = 2 WHERE input LIKE '%/lost' RETURNING id");
+    worker(&mut store, "long-gone");
+    db.rows("UPDATE unwedge_workers SET state = 'dead', ended_ms = 1 WHERE id = 'long-gone' RETURNING id");
+    // one is new, of one the marker has not come, and the result of one is another's
+    put("new");
+    desk.put("late", "");
+    // what lies on this host, written before 1971
+    let scratch =
+        unwedge::act::scratch::of_try(&out.join("lost"), &store.mark().unwrap(), of("lost").id, 1);
+    fs::write(scratch, "").unwrap();
+    fs::create_dir_all(own.join("spare/0123456789ab-1-1")).unwrap();
+    fs::create_dir_all(own.join("logs")).unwrap();
+    fs::write(own.join("logs/0123456789ab-1-1.log"), "").unwrap();
+    for name in ["spare", "logs", "spare/0123456789ab-1-1", "logs/0123456789ab-1-1.log"] {
+        let path = own.join(name);
+        std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        let then = std::time::UNIX_EPOCH + Duration::from_secs(1);
+        fs::File::open(&path).unwrap().set_modified(then).unwrap();
+    }
+    let file = records::path_of::<UpkeepState>(&own);
+    let mut memory: UpkeepState = records::parse(&fs::read(&file).unwrap()).unwrap();
+    for first in memory.heard.values_mut() {
+        first.at.boot_ms -= 130_000;
+    }
+    memory.looked.as_mut().unwrap().boot_ms -= 60_000;
+    memory.swept = None;
+    fs::write(&file, records::render(&memory).unwrap()).unwrap();
+    desk
+}
+
+#[test]
+fn what_a_round_would_do_is_what_it_does_and_to_look_changes_nothing() {
+    let test = "intake::what_a_round_would_do_is_what_it_does_and_to_look_changes_nothing";
+    if !can(test) {
+        return;
+    }
+    for db in Db::both("what_a_round_would_do_is_what_it_does_and_to_look_changes_nothing") {
+        let desk = full_desk(&db);
+        let _open = db.open();
+        let (queue, files) = (desk.queue(), desk.files());
+        let would = desk.object(&[], 0);
+        assert_eq!((&would["mode"], &would["armed"]), (&"dry-run".into(), &true.into()));
+        let said = String::from_utf8(desk.run(&[]).stdout).unwrap();
+        for line in [
+            "  a round with --apply would do this now:\n",
+            "    gone: elsewhere:1:2:3; 1 jobs given back, 1 of them put aside\n",
+            "    1 done taken out\n",
+            "    1 logs taken away\n",
+            "    1 scratch files of jobs put aside taken away\n",
+            "    intake in: 1 taken in, 1 not complete yet, 2 inputs deleted\n",
+        ] {
+            assert!(said.contains(line), "{line}{said}");
+        }
+        assert_eq!(desk.queue(), queue);
+        assert_eq!(desk.files(), files);
+
+        // where it is not permitted it tells the same, and does none of it
+        let armed = desk.dir.path().join("sentinels/jobs");
+        fs::remove_file(&armed).unwrap();
+        let held = desk.object(&["--apply"], 0);
+        assert_eq!(held["holds"][0]["reason"], "not-armed", "{held:#}");
+        assert_eq!((&held["upkeep"], &held["intakes"]), (&would["upkeep"], &would["intakes"]));
+        assert_eq!(desk.queue(), queue);
+        let told = fs::read_to_string(desk.dir.path().join("prom/unwedge_jobs.prom")).unwrap();
+        for line in [
+            "unwedge_tool_holds{reason=\"not-armed\",tool=\"jobs\"} 1\n",
+            "unwedge_intake_ok{name=\"in\"} 1\n",
+            "unwedge_intake_incomplete{name=\"in\"} 1\n",
+        ] {
+            assert!(told.contains(line), "{line}{told}");
+        }
+
+        fs::write(&armed, "armed by a test\n").unwrap();
+        let did = desk.object(&["--apply"], 0);
+        let mut expected = would["upkeep"].clone();
+        expected["done"] = true.into();
+        assert_eq!(did["upkeep"], expected, "{did:#}");
+        assert_eq!(did["intakes"], would["intakes"]);
+        assert_eq!(
+            did["upkeep"],
+            serde_json::json!({
+                "done": true, "workers_gone": ["elsewhere:1:2:3"], "jobs_back": {"quarantined": 1},
+                "jobs_removed": {"done": 1}, "not_done_removed": [], "events_removed": 0, "workers_removed": 1,
+                "logs_removed": 1, "forgotten_removed": 1, "scratch_files_removed": 1, "is_more": false,
+            })
+        );
+        let stand = "SELECT state FROM unwedge_jobs WHERE input LIKE '%/lost'";
+        assert_eq!(db.rows(stand), [["quarantined"]]);
+        assert!(
+            desk.file("late").exists()
+                && !desk.file("made").exists()
+                && !desk.file("back").exists()
+        );
+        // and then there is nothing left of it
+        let said = String::from_utf8(desk.run(&[]).stdout).unwrap();
+        assert!(
+            said.contains("    intake in: 1 not complete yet\n") && !said.contains("taken"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_is_refused_is_told_by_a_look_as_by_a_round() {
+    if !can("intake::what_is_refused_is_told_by_a_look_as_by_a_round") {
+        return;
+    }
+    for db in Db::both("what_is_refused_is_told_by_a_look_as_by_a_round") {
+        let desk = Desk::new(&db, "");
+        let kind = desk.dir.path().join("jobs.d/t.toml");
+        let text = fs::read_to_string(&kind).unwrap();
+        // all of them would make one file
+        fs::write(&kind, text.replace("/out/{name}", "/out/one")).unwrap();
+        desk.put("a", "x");
+        desk.put("b", "x");
+        let would = desk.object(&[], 1);
+        let of = |it: &Value| {
+            let it = &it["intakes"][0];
+            (it["taken_in"].clone(), it["ok"].clone(), it["trouble"].as_array().unwrap().len())
+        };
+        assert_eq!(of(&would), (1.into(), false.into(), 1), "{would:#}");
+        assert_eq!(db.rows("SELECT id FROM unwedge_jobs").len(), 0);
+        let did = desk.object(&["--apply"], 1);
+        assert_eq!(of(&did), of(&would));
+        let told = fs::read_to_string(desk.dir.path().join("prom/unwedge_jobs.prom")).unwrap();
+        assert!(told.contains("unwedge_intake_ok{name=\"in\"} 0\n"), "{told}");
+        // by now it is a job of the queue that has it
+        assert_eq!(of(&desk.object(&[], 1)), (0.into(), false.into(), 1));
+    }
+}
+
+#[test]
+fn each_round_says_one_object_for_a_program() {
+    if !can("intake::each_round_says_one_object_for_a_program") {
+        return;
+    }
+    let db = Db::file();
+    let desk = Desk::new(&db, "");
+    let lock = desk.dir.path().join("state/queue/jobs.lock");
+    let it = fs::File::create(&lock).unwrap();
+    std::os::unix::fs::chown(&lock, Some(NOBODY), Some(NOBODY)).unwrap();
+    rustix::fs::flock(&it, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let busy = desk.object(&["--apply"], 0);
+    assert_eq!((&busy["tool"], &busy["holds"][0]["reason"]), (&"jobs".into(), &"busy".into()));
+    // to look no lock is needed
+    assert_eq!(desk.object(&[], 0)["upkeep"]["done"], false);
+    drop(it);
+
+    // signs of life alone
+    let config = desk.dir.path().join("unwedge.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let host = text.split("[jobs]").next().unwrap();
+    let sign = desk.dir.path().join("sign");
+    let beat = format!(
+        "{host}[[heartbeat]]\nname = \"scan\"\npath = \"{}\"\nmax_age = \"1m\"\n",
+        sign.display()
+    );
+    fs::write(&config, beat).unwrap();
+    for args in [&[][..], &["--apply"]] {
+        let seen = desk.object(args, 0);
+        assert_eq!(seen["queue"], Value::Null);
+        let scan = (&seen["heartbeats"][0]["name"], &seen["heartbeats"][0]["state"]);
+        assert_eq!(scan, (&"scan".into(), &"absent".into()), "{seen:#}");
+    }
+    // the answer to a program that asks for the queue is none, as before
+    assert_eq!(desk.run(&["facts", "--json"]).status.code(), Some(1));
 }

@@ -21,7 +21,7 @@ use crate::support::s3::{Act, Bucket};
 
 /// Who the programs become.
 const NOBODY: u32 = 65534;
-const INTAKE: &str = "[[intake]]\nname = \"in\"\ntype = \"t\"\nbucket = \"scans\"\nprefix = \"in/\"\noutput_prefix = \"out/\"\nafter = \"delete\"\nevery = \"1s\"\n";
+const INTAKE: &str = "[[intake]]\nname = \"in\"\ntype = \"t\"\nbucket = \"scans\"\nprefix = \"in/\"\noutput_prefix = \"out/\"\nafter = \"delete\"\n";
 /// In a directory that everybody may write, `$3`, it notes that it ran; what is in `more` there comes behind, and it fails where
 /// there is `fail`.
 const COPY: &str = r#"echo run >>$3/runs; [ ! -e $3/fail ] || exit 1; { tr a-z A-Z <\"$1\"; cat $3/more || :; } >\"$2\""#;
@@ -1170,7 +1170,7 @@ fn a_smoke_test_goes_through_an_intake_and_leaves_nothing() {
     fs::create_dir(desk.at("free/in")).unwrap();
     chown(desk.at("free/in"), Some(NOBODY), Some(NOBODY)).unwrap();
     let dir = format!(
-        "{INTAKE}[[intake]]\nname = \"dir\"\ntype = \"t\"\npath = \"{}\"\nrule = \"marker\"\nevery = \"1s\"\n",
+        "{INTAKE}[[intake]]\nname = \"dir\"\ntype = \"t\"\npath = \"{}\"\nrule = \"marker\"\n",
         desk.at("free/in").display()
     );
     desk.configure(&dir);

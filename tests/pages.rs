@@ -9,9 +9,10 @@ use crate::proof::{bare_host, configuration};
 use crate::support::host::Host;
 
 /// Pages whose commands are not run here, and why.
-const NOT_RUN: [(&str, &str); 8] = [
+const NOT_RUN: [(&str, &str); 9] = [
     ("alert-bucket", OWN_QUEUE),
     ("alert-heartbeat", OWN_QUEUE),
+    ("alert-intake", OWN_QUEUE),
     ("alert-jobs-stalled", OWN_QUEUE),
     ("alert-lane-trouble", OWN_QUEUE),
     ("alert-no-capable-worker", OWN_QUEUE),

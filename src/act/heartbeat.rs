@@ -49,15 +49,17 @@ pub fn round(
     if all.is_empty() {
         return Ok(Vec::new());
     }
-    let seen = look(settings, now, limit.min(LIMIT));
+    let seen = look(settings, now, limit);
     let fresh = seen.iter().filter(|it| it.state == State::Fresh).map(|it| it.name.clone());
     let states = seen.iter().map(|it| (it.name.clone(), it.state)).collect();
     store::record(own, &Heartbeats { at: Some(now.stamp()), fresh: fresh.collect(), states })?;
     Ok(seen)
 }
 
-/// Looks at each in a thread of its own, so that none waits for another.
-fn look(settings: &Settings, now: &Now, limit: Duration) -> Vec<Seen> {
+/// Looks at each in a thread of its own, so that none waits for another; nothing is kept.
+#[must_use]
+pub fn look(settings: &Settings, now: &Now, limit: Duration) -> Vec<Seen> {
+    let limit = limit.min(LIMIT);
     let (open, watch) = (gate::open(&settings.host.run_dir), Watch::of(settings));
     std::thread::scope(|scope| {
         let begin = |it| {

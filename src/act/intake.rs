@@ -21,6 +21,7 @@ use crate::probes::intake::{self as probe, Entry, Listing};
 use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
+use crate::queue::store::preview::{Out, Put};
 use crate::queue::store::upkeep::TakenIn;
 use crate::queue::store::{NewJob, Store};
 use crate::sys::clock::{Deadline, boottime, pause};
@@ -44,7 +45,7 @@ pub const BETWEEN: Duration = Duration::from_secs(2);
 const LOOKS: u32 = 3;
 
 /// What was seen before, by a program that stays.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
     /// What was put in.
     known: BTreeSet<String>,
@@ -52,6 +53,51 @@ pub struct Memory {
     same: BTreeMap<String, (String, u32)>,
     /// What was refused and why, and when that is tried again, in time since boot.
     refused: BTreeMap<String, (Duration, String)>,
+    /// What a pass that only looks would have changed so far.
+    would: Would,
+    /// The time since boot.
+    clock: fn() -> Duration,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::by(boottime)
+    }
+}
+
+/// What would be otherwise by now, had a pass done what it found to be done.
+#[derive(Debug, Default)]
+struct Would {
+    /// Results of jobs that would be put in.
+    outputs: BTreeSet<String>,
+    /// Jobs whose input would be known to be there again.
+    back: Vec<i64>,
+}
+
+impl Would {
+    /// Notes what putting these in would do; no two of them have one result.
+    fn put(&mut self, outputs: &[Option<String>], put: Put) -> Result<usize, Fault> {
+        let mut own = BTreeSet::new();
+        for output in put.new.iter().filter_map(|nth| outputs.get(*nth)?.as_ref()) {
+            if self.outputs.contains(output) || !own.insert(output.clone()) {
+                return Err(Fault(format!(
+                    "{output} is the output of another that would be put in: two jobs never write one file"
+                )));
+            }
+        }
+        self.outputs.append(&mut own);
+        self.back.extend(put.back);
+        Ok(put.new.len())
+    }
+}
+
+/// What a pass does with what it finds.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    /// All that is to be done.
+    Does,
+    /// Nothing: it only counts, once that is out of the queue.
+    Looks(Out),
 }
 
 /// What a pass did.
@@ -63,6 +109,8 @@ pub struct Passed {
     pub new: usize,
     /// Inputs that were deleted.
     pub deleted: usize,
+    /// Whether deletions that were cut off before were ended.
+    pub settled: bool,
     /// Files that could not be taken in or deleted, each with its reason: the first thousand.
     pub trouble: Vec<String>,
 }
@@ -98,11 +146,24 @@ pub fn pass(
     memory: &mut Memory,
     limit: Duration,
 ) -> Result<Passed, String> {
-    let deadline = Deadline::after(limit);
-    let allowed = still_permitted(settings, Kind::Jobs, deadline);
+    let allowed = still_permitted(settings, Kind::Jobs, Deadline::after(limit));
     if let Err(why) = allowed {
         return Err(format!("not permitted: {}", why.words()));
     }
+    walk(link, settings, intake, comes, memory, limit, How::Does)
+}
+
+/// What a pass finds, and what it does with it.
+fn walk(
+    link: &mut Link,
+    settings: &Settings,
+    intake: &Intake,
+    comes: Comes,
+    memory: &mut Memory,
+    limit: Duration,
+    how: How,
+) -> Result<Passed, String> {
+    let deadline = Deadline::after(limit);
     let kind = kind_of(settings, &intake.kind)?;
     let watch = Watch::of(settings);
     let open = gate::open(&settings.host.run_dir);
@@ -125,7 +186,6 @@ pub fn pass(
     }
     let wanted = there.files.iter().filter(|it| is_wanted(intake, &it.name)).count();
     let mut passed = Passed { incomplete: wanted - complete.len(), ..Passed::default() };
-    memory.refused.retain(|_, (due, _)| *due > boottime());
     let own = host_of(&intake.source);
     let mut new = Vec::new();
     for entry in complete {
@@ -134,10 +194,8 @@ pub fn pass(
         if memory.known.contains(&key) {
             continue;
         }
-        if let Some((due, why)) = memory.refused.get(&key)
-            && *due > boottime()
-        {
-            passed.wrong(why.clone());
+        if let Some(why) = memory.refusal(&key) {
+            passed.wrong(why);
             continue;
         }
         let output = output_of(&kind, intake, &entry.name, &path);
@@ -158,7 +216,7 @@ pub fn pass(
         }
         // as they come: nobody keeps half a million of them in memory, and what is put in stays
         if new.len() == AT_ONCE {
-            put_in(link, &new, memory, &mut passed)?;
+            put_in(link, &new, memory, &mut passed, how)?;
             new.clear();
             if deadline.passed() {
                 passed.wrong("there was no time for all that lies there".to_owned());
@@ -166,12 +224,16 @@ pub fn pass(
             }
         }
     }
-    put_in(link, &new, memory, &mut passed)?;
+    put_in(link, &new, memory, &mut passed, how)?;
     if let (true, Source::Dir(dir)) = (there.has_aside, &intake.source) {
-        let settled = input::settle(dir, DELETE_LIMIT);
+        let settled = match how {
+            How::Does => input::settle(dir, DELETE_LIMIT),
+            How::Looks(_) => Ok(()),
+        };
+        passed.settled = settled.is_ok();
         passed.trouble.extend(settled.err().map(|why| format!("a deletion cut off: {why}")));
     }
-    sweep(link, settings, intake, &there.files, memory, &mut passed, &deadline)?;
+    sweep(link, (settings, intake), &there.files, memory, &mut passed, &deadline, how)?;
     Ok(passed)
 }
 
@@ -221,25 +283,71 @@ fn is_taken_in(intake: &Intake, output: &Path) -> bool {
     intake.rule != Rule::Marker && name.is_some_and(|name| is_wanted(intake, &name))
 }
 
-/// One pass over each, for a program that does not stay; what went wrong.
+/// What a pass over one of them came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Of {
+    /// What it is called.
+    pub name: String,
+    /// What was done, or why nobody knows what lies there.
+    pub came: Result<Passed, String>,
+}
+
+impl Of {
+    /// What could not be done, each with the name before it.
+    pub fn trouble(&self) -> impl Iterator<Item = String> {
+        let all = match &self.came {
+            Ok(passed) => passed.trouble.as_slice(),
+            Err(why) => std::slice::from_ref(why),
+        };
+        all.iter().map(|why| format!("intake {}: {why}", self.name))
+    }
+
+    /// Whether all that lies complete there could be taken in, and go.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.came.as_ref().is_ok_and(|passed| passed.trouble.is_empty())
+    }
+}
+
+/// One pass over each, for a program that does not stay.
 #[must_use]
-pub fn once(settings: &Settings, deadline: Deadline) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let Some(queue) = settings.queue.as_ref().filter(|_| !settings.intake.is_empty()) else {
-        return wrong;
-    };
+pub fn once(settings: &Settings, deadline: Deadline) -> Vec<Of> {
+    let Some(queue) = &settings.queue else { return Vec::new() };
     let mut link = Link::to(queue.clone());
+    each(settings, deadline, |intake, own| {
+        pass(&mut link, settings, intake, Comes::Once, &mut Memory::default(), own)
+    })
+}
+
+/// What such a pass would do now, once what is `out` by age is out; nothing is changed.
+#[must_use]
+pub fn preview(settings: &Settings, out: Out, deadline: Deadline) -> Vec<Of> {
+    let Some(queue) = &settings.queue else { return Vec::new() };
+    let (mut link, mut outputs) = (Link::only_look(queue.clone()), BTreeSet::new());
+    each(settings, deadline, |intake, own| {
+        let mut memory = Memory::default();
+        // what one would put in is there for the next
+        memory.would.outputs = std::mem::take(&mut outputs);
+        let how = How::Looks(out);
+        let came = walk(&mut link, settings, intake, Comes::Once, &mut memory, own, how);
+        outputs = memory.would.outputs;
+        came
+    })
+}
+
+/// Each of them, in its part of the time: one that is slow takes no other's.
+fn each(
+    settings: &Settings,
+    deadline: Deadline,
+    mut pass: impl FnMut(&Intake, Duration) -> Result<Passed, String>,
+) -> Vec<Of> {
     let mut left = u32::try_from(settings.intake.len()).unwrap_or(u32::MAX);
-    for intake in &settings.intake {
-        let memory = &mut Memory::default();
-        // one that is slow takes no other's time
+    let mut of = |intake: &Intake| {
         let own = deadline.left() / left.max(1);
         left = left.saturating_sub(1);
-        let done = pass(&mut link, settings, intake, Comes::Once, memory, own);
-        let trouble = done.map_or_else(|why| vec![why], |passed| passed.trouble);
-        wrong.extend(trouble.into_iter().map(|why| format!("intake {}: {why}", intake.name)));
-    }
-    wrong
+        Of { name: intake.name.clone(), came: pass(intake, own) }
+    };
+    settings.intake.iter().map(&mut of).collect()
 }
 
 /// Whose it is: a directory may be this host's own, and a bucket is everybody's.
@@ -267,12 +375,22 @@ fn put_in(
     some: &[NewJob],
     memory: &mut Memory,
     passed: &mut Passed,
+    how: How,
 ) -> Result<(), String> {
-    let known = &mut memory.known;
+    let Memory { known, would, refused, clock, .. } = memory;
     let mut put = |link: &mut Link, jobs: Vec<NewJob>, new: &mut usize| -> Result<(), Fault> {
         let keys: Vec<String> = jobs.iter().map(|it| it.key.clone()).collect();
-        let put = link.ask(move |store| Ok(store.submit(&jobs)))??;
-        *new += put.iter().filter(|it| it.is_new).count();
+        *new += match how {
+            How::Does => {
+                let put = link.ask(move |store| Ok(store.submit(&jobs)))??;
+                put.iter().filter(|it| it.is_new).count()
+            }
+            How::Looks(out) => {
+                let outputs: Vec<_> = jobs.iter().map(|it| it.output.clone()).collect();
+                let put = link.ask(move |store| Ok(store.would_submit(&jobs, &out)))??;
+                would.put(&outputs, put)?
+            }
+        };
         known.extend(keys);
         Ok(())
     };
@@ -285,7 +403,7 @@ fn put_in(
     for job in some {
         if let Err(Fault(why)) = put(link, vec![job.clone()], &mut passed.new) {
             let why = format!("{} is not taken in: {why}", job.input);
-            memory.refused.insert(job.key.clone(), (boottime() + REFUSED_AGAIN, why.clone()));
+            refused.insert(job.key.clone(), (clock() + REFUSED_AGAIN, why.clone()));
             passed.wrong(why);
         }
     }
@@ -302,6 +420,23 @@ impl Passed {
 }
 
 impl Memory {
+    /// None yet, by this clock.
+    fn by(clock: fn() -> Duration) -> Self {
+        let (known, same, refused) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { known, same, refused, would: Would::default(), clock }
+    }
+
+    /// Why it was refused, where that is not tried again yet.
+    fn refusal(&mut self, key: &str) -> Option<String> {
+        let now = (self.clock)();
+        let (due, why) = self.refused.get(key)?;
+        if *due > now {
+            return Some(why.clone());
+        }
+        self.refused.remove(key);
+        None
+    }
+
     /// Those that are wanted and complete.
     fn complete<'a>(&mut self, intake: &Intake, entries: &'a [Entry]) -> Vec<&'a Entry> {
         let names: BTreeSet<&Path> = entries.iter().map(|it| it.name.as_path()).collect();
@@ -347,12 +482,12 @@ fn is_wanted(intake: &Intake, name: &Path) -> bool {
 /// keeps no other.
 fn sweep(
     link: &mut Link,
-    settings: &Settings,
-    intake: &Intake,
+    (settings, intake): (&Settings, &Intake),
     entries: &[Entry],
     memory: &mut Memory,
     passed: &mut Passed,
     deadline: &Deadline,
+    how: How,
 ) -> Result<(), String> {
     let there: BTreeMap<String, &str> = entries
         .iter()
@@ -368,12 +503,9 @@ fn sweep(
     let mut hosts: Option<BTreeSet<String>> = None;
     let mut after = 0;
     loop {
-        let (name, kind) = (intake.name.clone(), intake.kind.clone());
-        let most = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
-        let jobs =
-            link.ask(move |store| store.taken_in(&name, &kind, after, most)).map_err(fault)?;
-        let Some(last) = jobs.last().map(|it| it.id) else { return Ok(()) };
-        after = last;
+        let Some(jobs) = next(link, intake, &mut after, memory, how).map_err(fault)? else {
+            return Ok(());
+        };
         let mut gone = Vec::new();
         for TakenIn { id, input, key, is_done, offered_by, made_before } in jobs {
             if deadline.passed() {
@@ -396,29 +528,24 @@ fn sweep(
                 continue;
             }
             if is_there {
-                let waits = memory.refused.get(&key).filter(|(due, _)| *due > boottime());
-                if let Some((_, why)) = waits {
-                    passed.wrong(why.clone());
+                if let Some(why) = memory.refusal(&key) {
+                    passed.wrong(why);
                     continue;
                 }
                 let start = boottime();
-                // whoever puts it in again and has taken its result away wants another one
-                let stays = made_before.and_then(|result| match is_result_there(settings, &result) {
-                    Ok(true) => None,
-                    Ok(false) => Some(format!(
-                        "{input}: it is there again, and {result}, which job {id} made of it, is not there now: unwedge jobs retry {id} makes it anew"
-                    )),
-                    Err(why) => Some(format!("{input}: it is there again, and whether {result} is, too, cannot be told: {why}")),
-                });
+                let stays = why_it_stays(settings, id, &input, made_before);
                 let deleted = stays.map_or_else(
                     || {
-                        let deleted = delete(settings, intake, &input, version, &there);
+                        let deleted = match how {
+                            How::Does => delete(settings, intake, &input, version, &there),
+                            How::Looks(_) => Ok(()),
+                        };
                         deleted.map_err(|why| format!("delete {input}: {why}"))
                     },
                     Err,
                 );
                 if let Err(why) = deleted {
-                    memory.refused.insert(key, (boottime() + REFUSED_AGAIN, why.clone()));
+                    memory.refused.insert(key, ((memory.clock)() + REFUSED_AGAIN, why.clone()));
                     passed.wrong(why);
                     // who was waited for in vain is not asked again for the next one
                     if boottime().saturating_sub(start) > SLOW {
@@ -432,13 +559,62 @@ fn sweep(
             }
             gone.push(id);
         }
-        if !gone.is_empty() {
+        if !gone.is_empty() && matches!(how, How::Does) {
             link.ask(move |store| store.inputs_gone(&gone)).map_err(fault)?;
         }
         if deadline.passed() {
             // the next pass goes on
             return Ok(());
         }
+    }
+}
+
+/// The next of what came by an intake; none where that was all.
+fn next(
+    link: &mut Link,
+    intake: &Intake,
+    after: &mut i64,
+    memory: &mut Memory,
+    how: How,
+) -> Result<Option<Vec<TakenIn>>, Fault> {
+    let most = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+    let (name, kind, from) = (intake.name.clone(), intake.kind.clone(), *after);
+    let jobs = match how {
+        How::Does => link.ask(move |store| store.taken_in(&name, &kind, from, most))?,
+        How::Looks(out) => {
+            link.ask(move |store| store.would_be_taken_in(&name, &kind, from, most, &out))?
+        }
+    };
+    if let Some(last) = jobs.last() {
+        *after = last.id;
+        return Ok(Some(jobs));
+    }
+    // behind all others come those that only would be among them
+    let back = &mut memory.would.back;
+    if back.is_empty() {
+        return Ok(None);
+    }
+    let (some, kind) = (back.split_off(back.len().saturating_sub(AT_ONCE)), intake.kind.clone());
+    link.ask(move |store| store.back(&kind, &some)).map(Some)
+}
+
+/// Why the input of a job that is done stays, where it was gone before: whoever puts it in again and has taken its result
+/// away wants another one.
+fn why_it_stays(
+    settings: &Settings,
+    id: i64,
+    input: &str,
+    made_before: Option<String>,
+) -> Option<String> {
+    let result = made_before?;
+    match is_result_there(settings, &result) {
+        Ok(true) => None,
+        Ok(false) => Some(format!(
+            "{input}: it is there again, and {result}, which job {id} made of it, is not there now: unwedge jobs retry {id} makes it anew"
+        )),
+        Err(why) => Some(format!(
+            "{input}: it is there again, and whether {result} is, too, cannot be told: {why}"
+        )),
     }
 }
 
@@ -494,5 +670,88 @@ fn delete_one(settings: &Settings, path: &Path, version: &str) -> Result<(), Str
                 Err(why) => Err(why.to_string()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::config::from_str;
+
+    fn intake(more: &str) -> Intake {
+        let text = "[[intake]]\nname = \"in\"\ntype = \"t\"\npath = \"/srv/in\"\n";
+        from_str(&format!("{text}{more}")).unwrap().intake.remove(0)
+    }
+
+    #[test]
+    fn the_next_pass_comes_after_every_and_sooner_while_a_file_is_to_stay_the_same() {
+        let (none, some) = (Passed::default(), Passed { incomplete: 1, ..Passed::default() });
+        let (by_name, stable) =
+            (intake("every = \"1m\"\n"), intake("every = \"1m\"\nrule = \"stable\"\n"));
+        let minute = Duration::from_secs(60);
+        assert_eq!([none.again_after(&by_name), some.again_after(&by_name)], [minute; 2]);
+        assert_eq!([none.again_after(&stable), some.again_after(&stable)], [minute, BETWEEN]);
+        assert_eq!(none.again_after(&intake("")), Duration::from_secs(2));
+    }
+
+    /// The time since boot, for the one test that has it go on.
+    static NOW_MS: AtomicU64 = AtomicU64::new(1_000_000);
+
+    #[test]
+    fn what_was_refused_is_not_offered_by_the_next_pass_and_is_after_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().canonicalize().unwrap().join("q.db").display());
+        let settings =
+            from_str(&format!("[queue]\nadapter = \"unwedge\"\nurl = \"{url}\"\n")).unwrap();
+        let mut link = Link::to(settings.queue.unwrap());
+        let mut memory = Memory::by(|| Duration::from_millis(NOW_MS.load(Ordering::SeqCst)));
+        let job = |key: &str, kind: &str| NewJob {
+            kind: kind.to_owned(),
+            key: key.to_owned(),
+            priority: 0,
+            needs: Vec::new(),
+            prefers: Vec::new(),
+            input: key.to_owned(),
+            output: Some("/srv/out/a".to_owned()),
+            output_dir: None,
+            stamp: None,
+            intake: None,
+            offered_by: None,
+        };
+        let first = job("first", "other");
+        let first = link.ask(move |store| store.submit(&[first])).unwrap().remove(0).id;
+        let pass = |link: &mut Link, memory: &mut Memory| {
+            let (mut passed, job) = (Passed::default(), job("a@1", "t"));
+            match memory.refusal(&job.key) {
+                Some(why) => passed.wrong(why),
+                None => put_in(link, &[job], memory, &mut passed, How::Does).unwrap(),
+            }
+            (passed.new, passed.trouble.len())
+        };
+        assert_eq!(pass(&mut link, &mut memory), (0, 1), "its result is another's");
+        link.ask(move |store| store.remove(first)).unwrap();
+        NOW_MS.fetch_add(59_999, Ordering::SeqCst);
+        assert_eq!(pass(&mut link, &mut memory), (0, 1), "nobody asks that often");
+        NOW_MS.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(pass(&mut link, &mut memory), (1, 0));
+    }
+
+    #[test]
+    fn two_that_would_have_one_result_are_not_both_counted() {
+        let mut would = Would::default();
+        let put = |new: &[usize]| Put { new: new.iter().copied().collect(), back: vec![7] };
+        let names =
+            |all: &[&str]| -> Vec<_> { all.iter().map(|it| Some((*it).to_owned())).collect() };
+        assert_eq!(would.put(&names(&["a", "b"]), put(&[0, 1])), Ok(2));
+        assert!(would.put(&names(&["c", "a"]), put(&[0, 1])).is_err());
+        assert_eq!(
+            would.put(&names(&["c", "a"]), put(&[0])),
+            Ok(1),
+            "one that is known is no new one"
+        );
+        assert!(would.put(&names(&["d", "d"]), put(&[0, 1])).is_err());
+        assert_eq!(would.back, [7, 7]);
     }
 }

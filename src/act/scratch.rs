@@ -68,6 +68,9 @@ struct Told {
     tries: u32,
     /// Whether nobody is to pick between two results of it any more.
     is_let_go: bool,
+    /// Whether they are counted and stay.
+    #[serde(default)]
+    stay: bool,
 }
 
 /// What became of scratch files.
@@ -82,6 +85,16 @@ pub struct Gone {
 /// Takes away what the tries of these jobs have left, one job after the other, until `deadline`.
 #[must_use]
 pub fn remove_all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> Gone {
+    all(mark, jobs, open, deadline, false)
+}
+
+/// What that would take away: nothing is.
+#[must_use]
+pub fn count_all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> Gone {
+    all(mark, jobs, open, deadline, true)
+}
+
+fn all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline, stay: bool) -> Gone {
     let mut gone = Gone::default();
     for (nth, job) in jobs.iter().enumerate().filter(|(_, job)| job.tries > 0) {
         if deadline.passed() {
@@ -91,7 +104,7 @@ pub fn remove_all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline)
             ));
             break;
         }
-        match remove(mark, job, open) {
+        match of_job(mark, job, open, stay) {
             Ok(count) => gone.count += count as u64,
             Err(why) => gone.trouble.push(format!("scratch files of job {}: {why}", job.id)),
         }
@@ -105,6 +118,10 @@ pub fn remove_all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline)
 /// # Errors
 /// Some are still there, or nobody knows.
 pub fn remove(mark: &str, job: &Job, open: &[String]) -> Result<usize, String> {
+    of_job(mark, job, open, false)
+}
+
+fn of_job(mark: &str, job: &Job, open: &[String], stay: bool) -> Result<usize, String> {
     let output = job.output.as_deref().and_then(text::path_of).filter(|it| it.is_absolute());
     // no other need is in the way: what is full is what this makes room on
     let mut needs = job.needs.iter().filter(|it| it.starts_with('/'));
@@ -113,7 +130,8 @@ pub fn remove(mark: &str, job: &Job, open: &[String]) -> Result<usize, String> {
     };
     // what was put aside may be there for a person to pick from, what was called off is wanted by nobody
     let is_let_go = job.state == State::Cancelled;
-    let told = Told { output, mark: mark.to_owned(), id: job.id, tries: job.tries, is_let_go };
+    let told =
+        Told { output, mark: mark.to_owned(), id: job.id, tries: job.tries, is_let_go, stay };
     let word = serde_json::to_string(&told).map_err(|error| error.to_string())?;
     asked::within(VERB, Path::new(&word), LIMIT)
 }
@@ -153,13 +171,14 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
     asked::run_if_asked(VERB, args, |word| -> Result<usize, String> {
         let told: Told = serde_json::from_str(&word.to_string_lossy())
             .map_err(|error| format!("what it is told: {error}"))?;
-        let Told { output, mark, id, tries, is_let_go } = told;
+        let Told { output, mark, id, tries, is_let_go, stay } = told;
         let mut count = 0;
         let tries = (1..=tries).rev().take(BACK as usize);
         let of_tries = tries.map(|nth| of_try(&output, &mark, id, i64::from(nth)));
         let second = is_let_go.then(|| second_of(&output, &mark, id));
         for path in of_tries.chain([note_of(&output, &mark, id)]).chain(second) {
-            match remove_one(&path) {
+            let done = if stay { path.symlink_metadata().map(|_| ()) } else { remove_one(&path) };
+            match done {
                 Ok(()) => count += 1,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(format!("{}: {error}", text::path(&path))),

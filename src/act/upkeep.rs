@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::FlockOperation;
 
+use super::outcome::Ended;
 use super::permission::still_permitted;
 use super::{heartbeat, input, intake, scratch, store};
 use crate::config::Settings;
@@ -17,16 +18,20 @@ use crate::config::queue::{Adapter, Queue};
 use crate::config::sentinel::Kind;
 use crate::decide::attempts::State;
 use crate::decide::leases::{self, Seen, over_rounds};
+use crate::decide::plan::Hold;
 use crate::decide::workers::Standing;
 use crate::probes::gate;
-use crate::probes::records::UpkeepState;
+use crate::probes::gates::holders;
+use crate::probes::records::{FirstSeen, UpkeepState};
 use crate::probes::witness::Fate;
 use crate::probes::{self, records};
 use crate::queue::Fault;
+use crate::queue::link::NONE;
 use crate::queue::spool::Waiting;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
 use crate::queue::store::listing::{Job, Worker, seen};
+use crate::queue::store::preview::Out;
 use crate::queue::store::upkeep::Removed;
 use crate::queue::store::{MARK_CHARS, Rescued, Store};
 use crate::sys::clock::{Deadline, Now};
@@ -83,8 +88,14 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
 pub struct Tended {
     /// What was seen; none where the queue is not our own, or nobody knows.
     pub look: Option<Look>,
-    /// What was done; none where it is not permitted.
+    /// What was done; where it only looked, what would have been. None where nobody knows.
     pub done: Option<Done>,
+    /// What came of each intake, by the same words.
+    pub intakes: Vec<intake::Of>,
+    /// Whether it only looked, and changed nothing.
+    pub only_looked: bool,
+    /// What forbids it.
+    pub held: Option<Hold>,
     /// How many jobs were taken out so far, by how they stood.
     pub removed: BTreeMap<String, u64>,
     /// How many scratch files of jobs that were put aside were taken away so far.
@@ -106,6 +117,17 @@ impl Tended {
     }
 }
 
+impl Tended {
+    /// Knows what forbids it.
+    fn forbidden_by(&mut self, permitted: Result<(), Ended>) {
+        match permitted {
+            Ok(()) => {}
+            Err(Ended::Refused(reason, why)) => self.held = Some(Hold::gate(reason, why)),
+            Err(other) => self.trouble.push(other.words()),
+        }
+    }
+}
+
 /// Does what is permitted of it, and looks, within `limit`. Of a queue that is not our own that is nothing but the signs of
 /// life of others.
 #[must_use]
@@ -116,11 +138,7 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
         Ok(seen) => tended.heartbeats = seen,
         Err(error) => tended.trouble.push(format!("{error:#}")),
     }
-    let Some(queue) = settings.queue.as_ref().filter(|it| it.adapter == Adapter::Unwedge) else {
-        return tended;
-    };
-    // several questions each; a queue that is away is known to be long before the round is over
-    let most = |left: Duration| left.min(queue.timeout * 3);
+    let Some(queue) = own_queue(settings) else { return tended };
     let mut memory: UpkeepState = match records::read(own, now) {
         Ok(memory) => memory,
         Err(error) => {
@@ -128,31 +146,95 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
             return tended;
         }
     };
-    if still_permitted(settings, Kind::Jobs, deadline).is_ok() {
+    let most = |left: Duration| most(queue, left);
+    let permitted = still_permitted(settings, Kind::Jobs, deadline);
+    if permitted.is_ok() {
         let jobs = settings.jobs.clone().unwrap_or_default();
         match round(queue, own, &jobs, &mut memory, now, most(deadline.left() / 2)) {
             Ok(done) => {
                 let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
-                remove_spare(&own.join("spare"), &jobs.keep, now);
+                let spare = remove_spare(&own.join("spare"), &jobs.keep, now);
                 let open = gate::open(&settings.host.run_dir);
                 let gone = scratch::remove_all(&done.mark, &done.aside, &open, deadline);
                 memory.scratch_files += gone.count;
                 tended.trouble.extend(gone.trouble);
-                tended.done = Some(Done { logs, ..done });
+                tended.done = Some(Done { logs, spare, scratch_files: gone.count, ..done });
             }
             Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
         }
         if let Err(error) = store::record(own, &memory) {
             tended.trouble.push(format!("{error:#}"));
         }
+        tended.intakes = intake::once(settings, deadline.less(deadline.left() / 2));
+    } else {
+        foresee(settings, queue, own, &memory, now, deadline, &mut tended);
     }
-    tended.trouble.extend(intake::once(settings, deadline.less(deadline.left() / 2)));
+    tended.forbidden_by(permitted);
+    tended.trouble.extend(tended.intakes.iter().flat_map(intake::Of::trouble));
     (tended.removed, tended.scratch_files) = (memory.removed, memory.scratch_files);
     match look(queue, most(deadline.left())) {
         Ok(look) => tended.look = Some(look),
         Err(Fault(why)) => tended.trouble.push(format!("look at the lanes: {why}")),
     }
     tended
+}
+
+/// Several questions each; a queue that is away is known to be long before the round is over.
+fn most(queue: &Queue, left: Duration) -> Duration {
+    left.min(queue.timeout * 3)
+}
+
+fn own_queue(settings: &Settings) -> Option<&Queue> {
+    settings.queue.as_ref().filter(|it| it.adapter == Adapter::Unwedge)
+}
+
+/// What [`tend`] would do now, within `limit`: by the same decisions, on the same facts. Nothing is written and no lock taken,
+/// not even to remember that somebody looked.
+#[must_use]
+pub fn preview(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tended {
+    let deadline = Deadline::after(limit);
+    let mut tended = Tended { only_looked: true, ..Tended::default() };
+    if !settings.heartbeat.is_empty() {
+        tended.heartbeats = heartbeat::look(settings, now, limit / 3);
+    }
+    let Some(queue) = own_queue(settings) else { return tended };
+    match records::read(own, now) {
+        Ok(memory) => foresee(settings, queue, own, &memory, now, deadline, &mut tended),
+        Err(error) => tended.trouble.push(error.to_string()),
+    }
+    tended.forbidden_by(still_permitted(settings, Kind::Jobs, deadline));
+    tended.trouble.extend(tended.intakes.iter().flat_map(intake::Of::trouble));
+    tended
+}
+
+/// Looks what there would be to do, and does nothing of it.
+fn foresee(
+    settings: &Settings,
+    queue: &Queue,
+    own: &Path,
+    memory: &UpkeepState,
+    now: &Now,
+    deadline: Deadline,
+    tended: &mut Tended,
+) {
+    tended.only_looked = true;
+    let jobs = settings.jobs.clone().unwrap_or_default();
+    let out = Out { keep: jobs.keep, with_quarantine: is_due(memory, &jobs, now) };
+    let waiting = Waiting::in_dir(own);
+    match would(queue, waiting, &jobs, memory, out, now, most(queue, deadline.left() / 2)) {
+        Ok(done) => {
+            let logs = old_logs(&own.join("logs"), jobs.keep.logs, now).count();
+            let spare = old_spare(&own.join("spare"), &jobs.keep, now);
+            // whoever is at work there holds its lock; to try it would be to hold it
+            let spare = spare.filter(|it| holders(it).is_ok_and(|all| all.is_empty())).count();
+            let open = gate::open(&settings.host.run_dir);
+            let gone = scratch::count_all(&done.mark, &done.aside, &open, deadline);
+            tended.trouble.extend(gone.trouble);
+            tended.done = Some(Done { logs, spare, scratch_files: gone.count, ..done });
+        }
+        Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
+    }
+    tended.intakes = intake::preview(settings, out, deadline.less(deadline.left() / 2));
 }
 
 /// What was done.
@@ -166,6 +248,10 @@ pub struct Done {
     pub removed: Removed,
     /// Logs that were taken away.
     pub logs: usize,
+    /// Directories of tries that were forgotten, and were taken away.
+    pub spare: usize,
+    /// Scratch files of jobs that were put aside for it, and were taken away.
+    pub scratch_files: u64,
     /// Jobs that were put aside for it.
     pub aside: Vec<Job>,
     /// The mark of their queue.
@@ -195,18 +281,8 @@ fn round(
     now: &Now,
     limit: Duration,
 ) -> Result<Done, Fault> {
-    let is_due = memory
-        .swept
-        .as_ref()
-        .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= jobs.tidy));
-    // who did not look for a whole lease, or could not, has heard no silence
-    let is_deaf = memory
-        .looked
-        .as_ref()
-        .is_none_or(|at| now.since(at).known().is_none_or(|since| since >= queue.terms.lease));
-    if is_deaf {
-        memory.heard.clear();
-    }
+    let is_due = is_due(memory, jobs, now);
+    memory.heard = heard(memory, queue, now);
     memory.looked = None;
     let (heard, now_, asked, keep, rescues, lease) = (
         memory.heard.clone(),
@@ -222,16 +298,12 @@ fn round(
     let (heard, done) = within(limit, move || {
         let mut heard = heard;
         let mut store = Store::open(&asked)?;
-        let seen = store.workers()?;
-        let over = over_rounds(&mut heard, &seen, &now_, lease);
-        let fates: Vec<(Seen, Fate)> =
-            seen.into_iter().map(|it| (it.clone(), waiting.fate_of(&it))).collect();
-        let gone = leases::gone(&over, &fates);
+        let gone = gone(&mut heard, store.workers()?, &waiting, &now_, lease);
         let names: Vec<String> = gone.iter().map(|it: &Seen| it.id.clone()).collect();
         let back = store.bury(&gone, rescues)?;
         let (mark, aside) = (store.mark()?, aside(&mut store, &back)?);
         let removed = store.remove_old(&keep, is_due, deadline)?;
-        Ok((heard, Done { gone: names, back, removed, logs: 0, aside, mark }))
+        Ok((heard, Done { gone: names, back, removed, aside, mark, ..Done::default() }))
     })
     .map_err(|why| Fault(why.to_string()))??;
     memory.heard = heard;
@@ -245,31 +317,87 @@ fn round(
     Ok(done)
 }
 
+/// What it would come to, within `limit`, by a connection that can write nothing.
+fn would(
+    queue: &Queue,
+    waiting: Waiting,
+    jobs: &Jobs,
+    memory: &UpkeepState,
+    out: Out,
+    now: &Now,
+    limit: Duration,
+) -> Result<Done, Fault> {
+    let (mut heard, lease) = (heard(memory, queue, now), queue.terms.lease);
+    let (now, asked, rescues) = (now.clone(), queue.clone(), jobs.rescues);
+    within(limit, move || {
+        let mut store = Store::only_look(&asked)?.ok_or_else(|| Fault(NONE.to_owned()))?;
+        let gone = gone(&mut heard, store.workers()?, &waiting, &now, lease);
+        let back = store.would_bury(&gone, rescues)?;
+        let aside = aside(&mut store, &back)?;
+        let (removed, mark) = (store.would_remove(&out)?, store.mark_there()?.unwrap_or_default());
+        let gone = gone.into_iter().map(|it| it.id).collect();
+        Ok(Done { gone, back, removed, aside, mark, ..Done::default() })
+    })
+    .map_err(|why| Fault(why.to_string()))?
+}
+
+/// Whether what was put aside is gone through this time.
+fn is_due(memory: &UpkeepState, jobs: &Jobs, now: &Now) -> bool {
+    let last = memory.swept.as_ref();
+    last.is_none_or(|at| now.since(at).known().is_none_or(|since| since >= jobs.tidy))
+}
+
+/// What was heard of the workers: who did not look for a whole lease, or could not, has heard no silence.
+fn heard(memory: &UpkeepState, queue: &Queue, now: &Now) -> BTreeMap<String, FirstSeen> {
+    let lease = queue.terms.lease;
+    let last = memory.looked.as_ref();
+    let is_deaf = last.is_none_or(|at| now.since(at).known().is_none_or(|since| since >= lease));
+    if is_deaf { BTreeMap::new() } else { memory.heard.clone() }
+}
+
+/// Those of the workers that are gone.
+fn gone(
+    heard: &mut BTreeMap<String, FirstSeen>,
+    seen: Vec<Seen>,
+    waiting: &Waiting,
+    now: &Now,
+    lease: Duration,
+) -> Vec<Seen> {
+    let over = over_rounds(heard, &seen, now, lease);
+    let fates: Vec<(Seen, Fate)> =
+        seen.into_iter().map(|it| (it.clone(), waiting.fate_of(&it))).collect();
+    leases::gone(&over, &fates)
+}
+
 /// Takes away logs that are older than they are kept; 0 is for ever. How many.
 #[must_use]
 pub fn remove_logs(dir: &Path, kept: Duration, now: &Now) -> usize {
-    if kept.is_zero() {
-        return 0;
-    }
-    let is_old = |path: &Path| is_older(path, kept, now);
+    old_logs(dir, kept, now).filter(|path| std::fs::remove_file(path).is_ok()).count()
+}
+
+fn old_logs<'a>(dir: &Path, kept: Duration, now: &'a Now) -> impl Iterator<Item = PathBuf> + 'a {
+    let is_old = move |path: &Path| !kept.is_zero() && is_older(path, kept, now);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
-    let old = entries.filter(|path| is_log(path) && is_old(path)).take(LOGS_MAX);
-    old.filter(|path| std::fs::remove_file(path).is_ok()).count()
+    entries.filter(move |path| is_log(path) && is_old(path)).take(LOGS_MAX)
 }
 
 /// Takes away what lies here of jobs that belong elsewhere and was forgotten, because their runner was killed and
 /// another host took over: copies after the time of logs, and results that wait to be delivered after that of jobs that
-/// are put aside; 0 is for ever. One whose place is another's stays, as its job does, until a person lets that out.
-fn remove_spare(dir: &Path, keep: &Keep, now: &Now) {
+/// are put aside; 0 is for ever. One whose place is another's stays, as its job does, until a person lets that out. How many.
+fn remove_spare(dir: &Path, keep: &Keep, now: &Now) -> usize {
+    let free = old_spare(dir, keep, now).filter(|path| !is_in_use(path));
+    free.filter(|path| std::fs::remove_dir_all(path).is_ok()).count()
+}
+
+fn old_spare<'a>(dir: &Path, keep: &'a Keep, now: &'a Now) -> impl Iterator<Item = PathBuf> + 'a {
+    let is_old = |path: &PathBuf| {
+        let kept = if path.join(KEPT).exists() { keep.quarantined } else { keep.logs };
+        !path.join(PICKED).exists() && !kept.is_zero() && is_older(path, kept, now)
+    };
     let is_spare =
         |path: &PathBuf| is_of_try(&path.file_name().unwrap_or_default().to_string_lossy());
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
-    for path in entries.filter(is_spare).filter(|it| !it.join(PICKED).exists()) {
-        let kept = if path.join(KEPT).exists() { keep.quarantined } else { keep.logs };
-        if !kept.is_zero() && is_older(&path, kept, now) && !is_in_use(&path) {
-            let _ = std::fs::remove_dir_all(path);
-        }
-    }
+    entries.filter(move |path| is_spare(path) && is_old(path))
 }
 
 /// Whether a try is at work in it, which holds its lock.
@@ -315,7 +443,7 @@ mod tests {
         }
         let mut now = Now::take().unwrap();
         let left = |now: &Now| {
-            remove_spare(dir.path(), &Keep::default(), now);
+            let _ = remove_spare(dir.path(), &Keep::default(), now);
             std::fs::read_dir(dir.path()).unwrap().count()
         };
         let day = 24 * 3_600_000;

@@ -19,7 +19,9 @@ use unwedge::probes::mountinfo::mount_points;
 use unwedge::queue::{self, Fault, Where};
 use unwedge::report::exit::Exit;
 use unwedge::report::out;
+use unwedge::report::program;
 use unwedge::report::queue::{self as report, QueueRound};
+use unwedge::report::round::Mode;
 use unwedge::sys::clock::{Now, boottime};
 
 fn main() -> ExitCode {
@@ -50,8 +52,8 @@ fn main() -> ExitCode {
         (Some(JobsVerb::Recover { dry_run, rows }), false) => {
             verbs::recover(settings, *dry_run, rows, cli.common.json).and_then(|text| said(&text))
         }
-        (None, true) => round(settings, cli.common.json),
-        (Some(JobsVerb::Facts) | None, false) => show(settings, cli.common.json),
+        (Some(JobsVerb::Facts), false) => tell(settings, cli.common.json),
+        (None, apply) => round(settings, Mode::of(apply), cli.common.json),
     };
     match done {
         Ok(exit) => exit.into(),
@@ -63,19 +65,15 @@ fn main() -> ExitCode {
 }
 
 /// What the queue holds, for a person or a program; nothing is written.
-fn show(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
+fn tell(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
     facts::refuse_own_paths_that_may_hang(settings, Starts::Nothing)?;
-    let look = match &settings.queue {
-        None => None,
-        Some(_) => match queue::leave_root(settings) {
-            Ok(()) => look(settings),
-            Err(Fault(why)) => Some(QueueLook::unknown(why)),
-        },
-    };
+    let look = settings.queue.as_ref().and_then(|_| match queue::leave_root(settings) {
+        Ok(()) => look(settings),
+        Err(Fault(why)) => Some(QueueLook::unknown(why)),
+    });
     let now = Now::take()?;
-    let round = QueueRound { look: look.as_ref(), ..of(&now) };
-    report::say(&round, json)?;
-    Ok(round.exit())
+    report::say_facts(look.as_ref(), &now, json)?;
+    Ok(of(&now, look.as_ref()).exit())
 }
 
 /// What a verb has to say.
@@ -84,53 +82,56 @@ fn said(text: &str) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// A round by the timer.
-fn round(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
+/// A round by the timer, or what it would do now: then nothing is written and no lock taken.
+fn round(settings: &Settings, mode: Mode, json: bool) -> anyhow::Result<Exit> {
     let start = boottime();
     facts::refuse_own_paths_that_may_hang(settings, Starts::Nothing)?;
-    queue::leave_root(settings)?;
+    if mode == Mode::Apply || settings.queue.is_some() || !settings.heartbeat.is_empty() {
+        queue::leave_root(settings)?;
+    }
     let own = manifest::queue_dir(&settings.host);
-    let Tried::Locked(_lock) = lock::tool(&own, JOBS.name)? else {
-        out::complain(&format!("{}: busy: another round is at work", JOBS.program));
-        return Ok(Exit::Fine);
+    let lock = match mode {
+        Mode::DryRun => None,
+        Mode::Apply => Some(lock::tool(&own, JOBS.name)?),
     };
+    if !matches!(lock, None | Some(Tried::Locked(_))) {
+        return program::busy(&JOBS, json);
+    }
 
     // look
     let look = look(settings);
     let now = &Now::take()?;
 
     // act: keep what was seen, and tend a queue of our own
-    let host = &settings.host;
-    store::sweep_of(&JOBS, host, now);
-    let kept = match look.as_ref().and_then(QueueLook::known) {
-        Some(facts) => {
-            let reading = Reading { at: now.stamp(), facts: facts.clone() };
-            store::record(&own, &StoredFacts { reading: Some(reading) })
-        }
-        None => Ok(()),
-    };
     let limit = QUEUE_TIMEOUT_MAX.saturating_sub(boottime().saturating_sub(start));
-    let tended = upkeep::tend(settings, &own, now, limit);
+    let (kept, tended) = match mode {
+        Mode::DryRun => (Ok(()), upkeep::preview(settings, &own, now, limit)),
+        Mode::Apply => {
+            store::sweep_of(&JOBS, &settings.host, now);
+            let facts = look.as_ref().and_then(QueueLook::known);
+            let kept = facts.map_or(Ok(()), |facts| {
+                let reading = Reading { at: now.stamp(), facts: facts.clone() };
+                store::record(&own, &StoredFacts { reading: Some(reading) })
+            });
+            (kept, upkeep::tend(settings, &own, now, limit))
+        }
+    };
     let trouble = tended.told(kept.err());
 
     // report
-    let last_good = match &look {
-        Some(QueueLook::Known(_)) => Some(now.utc_ms),
-        Some(QueueLook::Unknown { last_good, .. }) => last_good.as_ref().map(|it| it.read_utc_ms),
-        None => None,
-    };
     let round = QueueRound {
-        armed: sentinel::permission(&host.sentinel_dir, Kind::Jobs) == Permission::Armed,
-        look: look.as_ref(),
-        last_good_utc_ms: last_good,
+        armed: sentinel::permission(&settings.host.sentinel_dir, Kind::Jobs) == Permission::Armed,
+        last_good_utc_ms: report::last_good(look.as_ref(), now),
         tended: Some(&tended),
         trouble: trouble.as_deref(),
         took: boottime().saturating_sub(start),
-        ..of(now)
+        ..of(now, look.as_ref())
     };
-    report::journal(&round);
-    report::write_metrics(settings, &round)?;
-    report::say(&round, json)?;
+    if mode == Mode::Apply {
+        report::journal(&round);
+        report::write_metrics(settings, &round)?;
+    }
+    report::say(&round, mode, json)?;
     Ok(round.exit())
 }
 
@@ -143,7 +144,7 @@ fn look(settings: &Settings) -> Option<QueueLook> {
     Some(look)
 }
 
-fn of(now: &Now) -> QueueRound<'_> {
+fn of<'a>(now: &'a Now, look: Option<&'a QueueLook>) -> QueueRound<'a> {
     let (armed, took) = (false, Duration::ZERO);
-    QueueRound { now, armed, look: None, last_good_utc_ms: None, tended: None, trouble: None, took }
+    QueueRound { now, armed, look, last_good_utc_ms: None, tended: None, trouble: None, took }
 }

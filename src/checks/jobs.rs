@@ -130,6 +130,32 @@ pub fn heartbeats(host: &Host<'_>) -> Vec<Finding> {
     host.settings.heartbeat.iter().map(|it| one(&it.name)).collect()
 }
 
+pub fn intakes(host: &Host<'_>) -> Vec<Finding> {
+    let is_own = host.settings.queue.as_ref().is_some_and(|it| it.adapter == Adapter::Unwedge);
+    if host.settings.intake.is_empty() || !is_own {
+        return Vec::new();
+    }
+    let Some(told) = Told::by(host, &JOBS) else { return vec![untold()] };
+    let one = |name: &String| {
+        let of = [("name", name.as_str())];
+        let waits = told.value("unwedge_intake_incomplete", &of).unwrap_or_default();
+        match told.value("unwedge_intake_ok", &of) {
+            Some(1.0) if waits > 0.0 => {
+                Finding::ok(name, format!("{waits} files are not complete yet"))
+            }
+            Some(1.0) => Finding::ok(name, "all that is complete there can be taken in"),
+            Some(_) => Finding::fault(
+                name,
+                "it cannot be looked at, or a file there can neither be taken in nor deleted",
+            )
+            .mended_by(JOBS.program),
+            None => Finding::unknown(name, "no round has told of it yet")
+                .mended_by(format!("systemctl start --no-block {}", JOBS.service())),
+        }
+    };
+    host.settings.intake.iter().map(|it| one(&it.name)).collect()
+}
+
 fn untold() -> Finding {
     Finding::unknown("", "no round has told of it yet")
         .mended_by(format!("systemctl start --no-block {}", JOBS.service()))

@@ -380,6 +380,13 @@ pub static CHECKS: &[Check] = &[
         look: jobs::heartbeats,
     },
     Check {
+        name: "intakes",
+        about: "what lies complete in an intake can be taken in",
+        after: &["config", "metrics", "last-run", "buckets"],
+        is_ground: false,
+        look: jobs::intakes,
+    },
+    Check {
         name: "journal",
         about: "nobody complained in the journal in the last minutes",
         after: &["systemd", "last-result", "config", "records", "queue"],

@@ -205,11 +205,13 @@ mod tests {
             (it.rule, it.after, it.every),
             (Rule::Rename, After::Keep, Duration::from_secs(2))
         );
-        let more = format!("{text}rule = \"stable\"\nafter = \"delete\"\nsuffixes = [\".pdf\"]\n");
+        let more = format!(
+            "{text}rule = \"stable\"\nafter = \"delete\"\nsuffixes = [\".pdf\"]\nevery = \"7s\"\n"
+        );
         let it = from_str(&more).unwrap().intake.remove(0);
         assert_eq!(
-            (it.rule, it.after, it.suffixes),
-            (Rule::Stable, After::Delete, vec![".pdf".to_owned()])
+            (it.rule, it.after, it.suffixes, it.every),
+            (Rule::Stable, After::Delete, vec![".pdf".to_owned()], Duration::from_secs(7))
         );
         assert_eq!(it.marker, ".done");
         let more = format!("{text}marker = \".ok\"\n");
@@ -219,6 +221,8 @@ mod tests {
             (("path = \"/srv/in\"\n", ""), "path: expected a directory, or a bucket"),
             (("path = \"/srv/in\"\n", "path = \"in\"\n"), "path: "),
             (("type", "rule = \"odd\"\ntype"), "rule: "),
+            (("type", "every = \"999ms\"\ntype"), "every: "),
+            (("type", "every = \"61m\"\ntype"), "every: "),
             (("type", "marker = \"a/b\"\ntype"), "marker: expected the ending"),
         ] {
             let told = from_str(&text.replace(change.0, change.1)).unwrap_err().to_string();

@@ -38,7 +38,7 @@ const fn family(
 
 /// Every family.
 #[rustfmt::skip]
-pub static FAMILIES: [Family; 55] = [
+pub static FAMILIES: [Family; 57] = [
     family(Of::Each, "unwedge_tool_last_run_timestamp_seconds", &["tool"], "When the tool last ended a round, Unix time."),
     family(Of::Each, "unwedge_tool_armed", &["tool"], "Whether the tool's sentinel permits it to act."),
     family(Of::Each, "unwedge_tool_run_ok", &["tool"], "Whether the last round did its job; a held one did."),
@@ -75,8 +75,10 @@ pub static FAMILIES: [Family; 55] = [
     family(Of::One(&JOBS), "unwedge_queue_workers", &["state"], "Workers of our own queue, by how they stand."),
     family(Of::One(&JOBS), "unwedge_heartbeat_state", &["name", "state"], "1 for what the sign of life was last seen as, 0 for what it was not."),
     family(Of::One(&JOBS), "unwedge_heartbeat_age_seconds", &["name"], "How old the sign of life was."),
+    family(Of::One(&JOBS), "unwedge_intake_ok", &["name"], "Whether all that lies complete in the intake can be taken in, and go where it should."),
+    family(Of::One(&JOBS), "unwedge_intake_incomplete", &["name"], "Files in the intake that are not complete yet."),
     family(Of::One(&JOBS), "unwedge_jobs_removed", &["state"], "Jobs taken out by age, by how they stood, since the state began."),
-    family(Of::One(&JOBS), "unwedge_scratch_files_removed", &[], "Scratch files of jobs that were put aside, taken away since the state began."),
+    family(Of::One(&JOBS), "unwedge_scratch_files_removed", &[], "Scratch files of jobs that unwedge-jobs put aside, taken away since the state began; a runner tells of its own in the journal."),
     family(Of::One(&RUNNER), "unwedge_runner_queue_reachable", &[], "Whether the queue answered the runner last."),
     family(Of::One(&RUNNER), "unwedge_runner_jobs_running", &[], "Jobs that the runner has at work."),
     family(Of::One(&RUNNER), "unwedge_runner_jobs_done", &[], "Jobs done since the runner itself was started."),

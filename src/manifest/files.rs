@@ -202,7 +202,7 @@ pub static TYPES: [File; 9] = shipped!(Place::Doc("jobs.example"), "jobs.example
 
 /// A page for each alarm.
 #[rustfmt::skip]
-pub static PAGES: [File; 79] = shipped!(Place::Doc("playbooks"), "playbooks":
+pub static PAGES: [File; 80] = shipped!(Place::Doc("playbooks"), "playbooks":
     "README.md"
     "abort-unavailable.md"
     "alert-bucket.md"
@@ -216,6 +216,7 @@ pub static PAGES: [File; 79] = shipped!(Place::Doc("playbooks"), "playbooks":
     "alert-halt-with-debt.md"
     "alert-heartbeat.md"
     "alert-hold-forgotten.md"
+    "alert-intake.md"
     "alert-jobs-not-taken.md"
     "alert-jobs-stalled.md"
     "alert-lane-trouble.md"

@@ -13,6 +13,10 @@ use crate::sys::limit::within;
 /// The longest while jobs are at work: their lease is to be renewed before anybody can have heard a silence.
 pub const RETRY_HOLDING: Duration = Duration::from_secs(15);
 
+/// What is said where nobody has made one.
+pub(crate) const NONE: &str =
+    "there is no queue there yet: the first runner makes it, or the first job that is put in";
+
 /// What gives a connection.
 type Open = fn(&Queue) -> Result<Store, Fault>;
 
@@ -45,8 +49,13 @@ impl Link {
     /// To this queue, which somebody else has to have made.
     #[must_use]
     pub fn look(queue: Queue) -> Self {
-        const NONE: &str = "there is no queue there yet: the first runner makes it, or the first job that is put in";
         Self::by(|queue| Store::look(queue)?.ok_or_else(|| Fault::new(NONE)), queue)
+    }
+
+    /// The same, and what would write there is refused.
+    #[must_use]
+    pub fn only_look(queue: Queue) -> Self {
+        Self::by(|queue| Store::only_look(queue)?.ok_or_else(|| Fault::new(NONE)), queue)
     }
 
     fn by(open: Open, queue: Queue) -> Self {

@@ -86,6 +86,13 @@ pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
             metrics.set(name, &[("name", &it.name)], age.as_secs_f64())?;
         }
     }
+    for it in &tended.intakes {
+        let of = [("name", it.name.as_str())];
+        metrics.set("unwedge_intake_ok", &of, flag(it.is_well()))?;
+        if let Ok(passed) = &it.came {
+            metrics.set("unwedge_intake_incomplete", &of, count(passed.incomplete))?;
+        }
+    }
     metrics.set("unwedge_scratch_files_removed", &[], whole(tended.scratch_files))?;
     for (state, total) in &tended.removed {
         metrics.set("unwedge_jobs_removed", &[("state", state)], whole(*total))?;

@@ -22,6 +22,7 @@ pub mod said;
 pub mod smoke;
 pub mod status;
 pub mod submit;
+mod tended;
 pub mod text;
 pub mod watch;
 pub mod worked;

@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result};
 
 use super::exit::Exit;
 use super::metrics::{self, Common, Families, flag, seconds_of, whole};
-use super::out;
-use crate::act::upkeep::{Done, Tended};
+use super::round::Mode;
+use super::{out, tended};
+use crate::act::upkeep::Tended;
 use crate::config::{Settings, duration};
 use crate::decide::plan::{Hold, Reason};
 use crate::manifest::JOBS;
-use crate::probes::heartbeat::State as Sign;
 use crate::probes::jobs::{Answer, Job, LastGood, QueueFacts, QueueLook, SCHEMA, State, Touched};
 use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
@@ -45,6 +45,24 @@ impl QueueRound<'_> {
             (Some(QueueLook::Known(_)) | None, None) => Exit::Fine,
         }
     }
+
+    /// What keeps it from its work.
+    pub(super) fn holds(&self) -> Vec<Hold> {
+        let unknown = self.look.and_then(|look| match look {
+            QueueLook::Known(_) => None,
+            QueueLook::Unknown { why, .. } => Some(Hold::gate(Reason::QueueUnknown, why.clone())),
+        });
+        unknown.into_iter().chain(self.tended.and_then(|it| it.held.clone())).collect()
+    }
+}
+
+/// When the queue was last read, milliseconds since 1970 UTC.
+#[must_use]
+pub fn last_good(look: Option<&QueueLook>, now: &Now) -> Option<u64> {
+    match look? {
+        QueueLook::Known(_) => Some(now.utc_ms),
+        QueueLook::Unknown { last_good, .. } => last_good.as_ref().map(|it| it.read_utc_ms),
+    }
 }
 
 /// The answer to a program.
@@ -64,23 +82,32 @@ pub fn json(look: &QueueLook, now: &Now) -> Result<String> {
 /// Tells the round on standard output: JSON where it was asked for, text for a person.
 ///
 /// # Errors
-/// It could not be written, or there is no queue to give a program an answer of.
-pub fn say(round: &QueueRound<'_>, json: bool) -> Result<()> {
-    match (json, round.look) {
-        (true, Some(look)) => out::print(&self::json(look, round.now)?)?,
-        (true, None) => anyhow::bail!("there is no [queue] in the configuration"),
-        (false, look) => {
-            if !super::journal::is_ours() {
-                out::print(&text(look, round.now))?;
-                let done = round.tended.and_then(|it| it.done.as_ref());
-                let beats = round.tended.map(heartbeats).unwrap_or_default();
-                for line in done.map(upkeep).into_iter().flatten().chain(beats) {
-                    out::print(&format!("  {line}\n"))?;
-                }
-            }
-        }
+/// It could not be written.
+pub fn say(round: &QueueRound<'_>, mode: Mode, json: bool) -> Result<()> {
+    if json {
+        return Ok(out::print(&tended::json(round, mode)?)?);
     }
-    Ok(())
+    if super::journal::is_ours() {
+        return Ok(());
+    }
+    // without a queue there may still be signs of life
+    let more = round.tended.map(tended::text).unwrap_or_default();
+    if let (Mode::DryRun, Some(trouble)) = (mode, round.trouble) {
+        out::complain(&format!("{}: {trouble}", JOBS.program));
+    }
+    Ok(out::print(&(text(round.look, round.now) + &more))?)
+}
+
+/// Tells what the queue holds, and nothing else: the answer to a program, or text for a person.
+///
+/// # Errors
+/// It could not be written, or there is no queue to give a program an answer of.
+pub fn say_facts(look: Option<&QueueLook>, now: &Now, json: bool) -> Result<()> {
+    match (json, look) {
+        (true, Some(look)) => Ok(out::print(&self::json(look, now)?)?),
+        (true, None) => anyhow::bail!("there is no [queue] in the configuration"),
+        (false, look) => Ok(out::print(&text(look, now))?),
+    }
 }
 
 /// What was held back, for a person or a program.
@@ -205,46 +232,12 @@ pub fn journal(round: &QueueRound<'_>) {
         Some(QueueLook::Known(facts)) => format!("queue {}: {}", facts.queue, counts(facts)),
         Some(QueueLook::Unknown { why, .. }) => format!("queue-unknown: {why}"),
     };
-    if let Some(done) = round.tended.and_then(|it| it.done.as_ref()) {
-        line += &upkeep(done).iter().map(|it| format!("; {it}")).collect::<String>();
-    }
-    for it in round.tended.map(heartbeats).unwrap_or_default() {
-        line += &format!("; {it}");
-    }
+    line += &round.tended.map(tended::line).unwrap_or_default();
     if let Some(trouble) = round.trouble {
         line += &format!("; {trouble}");
     }
     line += &format!("; in {}", text::duration(round.took));
     super::journal::tell(JOBS.name, "", round.took, round.exit(), &line);
-}
-
-/// The signs of life that are not fresh.
-fn heartbeats(tended: &Tended) -> Vec<String> {
-    let bad = tended.heartbeats.iter().filter(|it| it.state != Sign::Fresh);
-    bad.map(|it| {
-        let age = it.age.map_or(String::new(), |age| format!(", {} old", text::duration(age)));
-        let why = it.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
-        format!("heartbeat {}: {}{age}{why}", it.name, it.state.name())
-    })
-    .collect()
-}
-
-/// What was done, in a few words each.
-fn upkeep(done: &Done) -> Vec<String> {
-    let mut out = Vec::new();
-    if !done.gone.is_empty() || !done.back.is_empty() {
-        out.push(format!("gone: {}; {} jobs given back", done.gone.join(", "), done.back.len()));
-    }
-    for (state, count) in &done.removed.jobs {
-        out.push(format!("{count} {} taken out", state.name()));
-    }
-    for (id, kind, input) in &done.removed.undone {
-        out.push(format!("job {id} of {kind} ({input}) was not done, and is kept no longer"));
-    }
-    if done.logs > 0 {
-        out.push(format!("{} logs taken away", done.logs));
-    }
-    out
 }
 
 /// Writes the metrics.
@@ -262,17 +255,14 @@ pub fn write_metrics(settings: &Settings, round: &QueueRound<'_>) -> Result<()> 
 /// A family is not as the library wants it.
 pub fn render_metrics(round: &QueueRound<'_>) -> Result<String> {
     let mut metrics = Families::default();
-    let unknown = round.look.and_then(|look| match look {
-        QueueLook::Known(_) => None,
-        QueueLook::Unknown { why, .. } => Some(Hold::gate(Reason::QueueUnknown, why.clone())),
-    });
+    let holds = round.holds();
     metrics.set_common(&Common {
         tool: JOBS.name,
         now: round.now,
         armed: round.armed,
         exit: round.exit(),
         took: round.took,
-        holds: unknown.iter().collect(),
+        holds: holds.iter().collect(),
     })?;
     // signs of life are looked at where there is no queue, too
     if let Some(tended) = round.tended {

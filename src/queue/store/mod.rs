@@ -16,6 +16,7 @@ pub mod figures;
 pub mod lanes;
 pub mod listing;
 mod place;
+pub mod preview;
 mod rows;
 mod schema;
 mod session;

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::clock::Anchor;
 use super::{place, schema};
 use crate::config::queue::Queue;
-use crate::queue::address::Address;
+use crate::queue::address::{Address, Server};
 use crate::queue::cells::Row;
 use crate::queue::sql::{Dialect, Param, Statement};
 use crate::queue::{Fault, local, millis, postgres, sqlite};
@@ -90,22 +90,49 @@ impl Session {
         Ok(Some(session))
     }
 
-    fn connect(queue: &Queue) -> Result<Self, Fault> {
+    /// Connects for looking alone, where there are tables: what would write is refused by the database itself.
+    ///
+    /// # Errors
+    /// That cannot be told, or the tables are those of another version, which only whoever may write brings up to date.
+    pub fn only_look(queue: &Queue) -> Result<Option<Self>, Fault> {
         let address = Address::of(&queue.database)?;
         let way = match &address {
             Address::Postgres(server) => {
-                let mut client = postgres::connect(server, queue)?;
-                let limit = millis(queue.timeout) * 4 / 5;
-                // a plan that is made for each claim is half of what it costs, and always the same: by index. To read a table
-                // as a whole is cheapest while it is empty, which is when such a plan may be made
-                let settings = format!(
-                    "SET statement_timeout = {limit}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {limit}; \
-                     SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off",
-                    (limit / 2).max(1)
-                );
-                client.batch_execute(&settings).map_err(|error| Fault(postgres::said(&error)))?;
-                Way::Postgres(Box::new((client, postgres::Planned::default())))
+                let mut way = server_way(server, queue)?;
+                let only = "SET default_transaction_read_only = on";
+                way.0.batch_execute(only).map_err(|error| Fault(postgres::said(&error)))?;
+                Way::Postgres(Box::new(way))
             }
+            Address::Sqlite(path) if local::is_absent(path) => return Ok(None),
+            Address::Sqlite(path) => {
+                let (connection, file) = file_to_read(path)?;
+                Way::Sqlite { connection, anchor: Anchor::of(None, &now()?), file }
+            }
+        };
+        let mut session = Self { way, address };
+        if !session.is_made()? {
+            return Ok(None);
+        }
+        let number = |text: Option<String>| text.and_then(|it| it.parse::<usize>().ok());
+        let taken = number(session.meta("schema")?).unwrap_or_default();
+        let least = number(session.meta("schema_least")?).unwrap_or(taken);
+        let known = schema::STEPS.len();
+        if taken < known || least > known {
+            return Err(Fault(format!(
+                "the queue is of another version (schema {taken}, this program knows {known}): nothing is told of it before both are the same"
+            )));
+        }
+        let kept = session.anchor()?;
+        if let Way::Sqlite { anchor, .. } = &mut session.way {
+            *anchor = Anchor::of(kept, &now()?);
+        }
+        Ok(Some(session))
+    }
+
+    fn connect(queue: &Queue) -> Result<Self, Fault> {
+        let address = Address::of(&queue.database)?;
+        let way = match &address {
+            Address::Postgres(server) => Way::Postgres(Box::new(server_way(server, queue)?)),
             Address::Sqlite(path) => {
                 let (connection, file) = file(path)?;
                 Way::Sqlite { connection, anchor: Anchor::of(None, &now()?), file }
@@ -462,21 +489,23 @@ impl Session {
         Ok(())
     }
 
+    /// Where the clock of a file stands, as that keeps it.
+    fn anchor(&mut self) -> Result<Option<Anchor>, Fault> {
+        Ok(self.meta("clock")?.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
     fn take_up_clock(&mut self) -> Result<(), Fault> {
         if self.dialect() == Dialect::Postgres {
             return Ok(());
         }
         let now = now()?;
-        let stored = |session: &mut Self| -> Result<Option<Anchor>, Fault> {
-            Ok(session.meta("clock")?.and_then(|text| serde_json::from_str(&text).ok()))
-        };
-        let kept = stored(self)?;
+        let kept = self.anchor()?;
         let anchor = if kept.as_ref().is_some_and(|anchor| anchor.boot_id == now.boot_id) {
             Anchor::of(kept, &now)
         } else {
             self.transaction(|session| {
                 // the first of this boot has the say
-                let anchor = Anchor::of(stored(session)?, &now);
+                let anchor = Anchor::of(session.anchor()?, &now);
                 let text =
                     serde_json::to_string(&anchor).map_err(|error| Fault(error.to_string()))?;
                 session.set_meta("clock", &text)?;
@@ -534,6 +563,34 @@ fn is_waited_for(times: i32) -> bool {
     const TIMES_MAX: i32 = 2_000;
     pause(WAIT);
     times < TIMES_MAX
+}
+
+/// Connects to a server.
+fn server_way(server: &Server, queue: &Queue) -> Result<(Client, postgres::Planned), Fault> {
+    let mut client = postgres::connect(server, queue)?;
+    let limit = millis(queue.timeout) * 4 / 5;
+    // a plan that is made for each claim is half of what it costs, and always the same: by index. To read a table
+    // as a whole is cheapest while it is empty, which is when such a plan may be made
+    let settings = format!(
+        "SET statement_timeout = {limit}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {limit}; \
+         SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off",
+        (limit / 2).max(1)
+    );
+    client.batch_execute(&settings).map_err(|error| Fault(postgres::said(&error)))?;
+    Ok((client, postgres::Planned::default()))
+}
+
+/// Opens a file that is there, for reading; only on a disk of this host.
+fn file_to_read(path: &Path) -> Result<(Connection, Opened), Fault> {
+    let real = local::resolve(path, sqlite::OVER_A_NETWORK)?;
+    let wrong = |error: rusqlite::Error| {
+        Fault(format!("{}; it was tried to open it; {}", sqlite::said(&error), place::words(&real)))
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(&real, flags).map_err(wrong)?;
+    connection.busy_handler(Some(is_waited_for)).map_err(wrong)?;
+    connection.execute_batch("PRAGMA query_only = 1").map_err(wrong)?;
+    Ok((connection, Opened::now(real)))
 }
 
 /// Opens the file, or makes it; only on a disk of this host.

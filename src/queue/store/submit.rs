@@ -10,23 +10,27 @@ use super::{Fault, NewJob, Param, Store, Submitted, json_of, state};
 /// So many rows are put in at a time: the lock of a file is nobody else's for long.
 const SUBMIT_AT_ONCE: usize = 500;
 
+/// Refuses names that no queue holds.
+pub(super) fn refuse_long(jobs: &[NewJob]) -> Result<(), Fault> {
+    /// What an index of PostgreSQL holds of one row is some 2,700 bytes (nbtree), and a path may be longer.
+    const NAME_BYTES_MAX: usize = 2500;
+    let is_long = |text: &&String| text.len() > NAME_BYTES_MAX;
+    let mut names = jobs.iter().flat_map(|it| [Some(&it.key), it.output.as_ref()]).flatten();
+    let Some(long) = names.find(is_long) else { return Ok(()) };
+    let shown: String = long.chars().take(80).collect();
+    Err(Fault(format!(
+        "{shown}...: a path of {} bytes, and a queue holds {NAME_BYTES_MAX} at most",
+        long.len()
+    )))
+}
+
 impl Store {
     /// Puts jobs in; of a key that is there already the job that it is.
     ///
     /// # Errors
     /// Nothing more was put in; what was is there. That an output is another job's, too.
     pub fn submit(&mut self, jobs: &[NewJob]) -> Result<Vec<Submitted>, Fault> {
-        /// What an index of PostgreSQL holds of one row is some 2,700 bytes (nbtree), and a path may be longer.
-        const NAME_BYTES_MAX: usize = 2500;
-        let is_long = |text: &&String| text.len() > NAME_BYTES_MAX;
-        let mut names = jobs.iter().flat_map(|it| [Some(&it.key), it.output.as_ref()]).flatten();
-        if let Some(long) = names.find(is_long) {
-            let shown: String = long.chars().take(80).collect();
-            return Err(Fault(format!(
-                "{shown}...: a path of {} bytes, and a queue holds {NAME_BYTES_MAX} at most",
-                long.len()
-            )));
-        }
+        refuse_long(jobs)?;
         let mut all = Vec::with_capacity(jobs.len());
         for some in jobs.chunks(SUBMIT_AT_ONCE) {
             all.extend(self.submit_some(some)?);
@@ -82,7 +86,7 @@ impl Store {
 }
 
 /// Jobs as one value, each with its place among them.
-fn listed(jobs: &[NewJob]) -> Result<Param, Fault> {
+pub(super) fn listed(jobs: &[NewJob]) -> Result<Param, Fault> {
     let list: Result<Vec<Value>, Fault> = jobs
         .iter()
         .enumerate()
@@ -96,7 +100,7 @@ fn listed(jobs: &[NewJob]) -> Result<Param, Fault> {
 }
 
 /// Where one of these would write over the output of another.
-fn refuse_taken(session: &mut Session, list: &Param) -> Result<(), Fault> {
+pub(super) fn refuse_taken(session: &mut Session, list: &Param) -> Result<(), Fault> {
     const TAKEN: &str = "
         SELECT e.value->>'output', j.id FROM {each:1}
         JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')

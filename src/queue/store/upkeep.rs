@@ -16,7 +16,7 @@ use crate::sys::clock::Deadline;
 /// So many rows at a time: nobody waits long for their lock.
 const AT_ONCE: usize = 500;
 /// How long a worker that is gone is still listed.
-const WORKER: Duration = Duration::from_secs(24 * 3600);
+pub(super) const WORKER: Duration = Duration::from_secs(24 * 3600);
 
 /// What was taken out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -76,12 +76,12 @@ const LOOKED: &str = "intake:";
 /// No look is written down so soon after the last one, milliseconds: most looks write nothing.
 const LOOKED_APART_MS: u64 = 3_600_000;
 
-/// What may go: how it stands, how long it is kept, and what else must hold.
-fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
+/// What may go now: how it stands, and which of those, as a condition on a job.
+pub(super) fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, String)> {
     let classes: Vec<String> =
         OF_THE_ITEM.iter().map(|class| format!("'{}'", class.name())).collect();
     let of_the_item = format!("AND class IN ({})", classes.join(", "));
-    let mut kinds = vec![
+    let mut kinds: Vec<(State, Duration, String)> = vec![
         (State::Done, keep.done, String::new()),
         (State::Failed, keep.failed, String::new()),
         (State::Cancelled, keep.cancelled, String::new()),
@@ -89,8 +89,24 @@ fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, Duration, String)> {
     if with_quarantine {
         kinds.push((State::Quarantined, keep.quarantined, of_the_item));
     }
-    kinds.retain(|(_, kept, _)| !kept.is_zero());
-    kinds
+    let unknown = unknown();
+    let kept = kinds.into_iter().filter(|(_, kept, _)| !kept.is_zero());
+    kept.map(|(state, kept, more)| {
+        let (name, kept_ms) = (state.name(), whole_ms(kept));
+        let which =
+            format!("state = '{name}' AND finished_ms <= {{now}} - {kept_ms} AND {unknown} {more}");
+        (state, which)
+    })
+    .collect()
+}
+
+/// Events that were kept for so long, `$1`.
+pub(super) const OLD_EVENTS: &str = "at_ms <= {now} - $1";
+/// Workers that were gone for so long, `$1`.
+pub(super) const OLD_WORKERS: &str = "w.state = 'dead' AND w.ended_ms <= {now} - $1";
+
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1)
 }
 
 impl Store {
@@ -109,26 +125,8 @@ impl Store {
         if after == 0 {
             self.looked(intake)?;
         }
-        let rows = self.session.rows(
-            "SELECT id, input, key, CASE WHEN state = 'done' AND type = $4 THEN 1 ELSE 0 END, offered_by,
-                 CASE WHEN state = 'done' AND changed_ms > finished_ms THEN output END FROM unwedge_jobs
-             WHERE intake = $1 AND gone_ms IS NULL AND id > $2 ORDER BY id LIMIT $3",
-            vec![
-                Param::from(intake),
-                Param::Number(after),
-                Param::Number(i64::from(most)),
-                Param::from(kind),
-            ],
-        )?;
-        let row = |row: &Row| TakenIn {
-            id: row.number(0),
-            input: row.text_of(1),
-            key: row.text_of(2),
-            is_done: row.number(3) == 1,
-            offered_by: row.text(4),
-            made_before: row.text(5),
-        };
-        Ok(rows.iter().map(row).collect())
+        let of = vec![Param::from(intake), Param::Number(after)];
+        taken_in(&mut self.session, kind, most, OF_INTAKE, of)
     }
 
     /// Knows that somebody looks for an intake.
@@ -167,27 +165,6 @@ impl Store {
         Ok(())
     }
 
-    /// How many jobs would be taken out now.
-    ///
-    /// # Errors
-    /// It cannot be told.
-    pub fn old(&mut self, keep: &Keep) -> Result<BTreeMap<State, u64>, Fault> {
-        let (mut old, unknown) = (BTreeMap::new(), unknown());
-        for (state, kept, more) in kinds(keep, true) {
-            let rows = self.session.rows(
-                &format!(
-                    "SELECT count(*) FROM unwedge_jobs WHERE state = $1 AND finished_ms <= {{now}} - $2 AND {unknown} {more}"
-                ),
-                vec![Param::from(state.name()), millis(kept)],
-            )?;
-            let count = rows.first().map_or(0, |row| row.number(0));
-            if let Some(count) = u64::try_from(count).ok().filter(|count| *count > 0) {
-                old.insert(state, count);
-            }
-        }
-        Ok(old)
-    }
-
     /// Takes out what was kept for long enough, as far as it comes.
     ///
     /// # Errors
@@ -217,14 +194,13 @@ impl Store {
         if with_quarantine {
             self.begin_to_count()?;
         }
-        let (all, unknown) = (self.counts()?, unknown());
-        for (state, kept, more) in kinds(keep, with_quarantine) {
-            let more = format!("AND {unknown} {more}");
+        let all = self.counts()?;
+        for (state, which) in kinds(keep, with_quarantine) {
             let of_it = all.iter().filter(|(_, found, _)| *found == state);
             for (kind, _, _) in of_it.filter(|(kind, _, _)| Some(kind.as_str()) != spared) {
                 while !deadline.passed() {
-                    let rows = self.remove_some(kind, state, kept, &more)?;
-                    if matches!(state, State::Failed | State::Quarantined) {
+                    let rows = self.remove_some(kind, state, &which)?;
+                    if is_undone(state) {
                         removed.undone.extend(rows.iter().cloned());
                     }
                     if !rows.is_empty() {
@@ -239,16 +215,20 @@ impl Store {
         if !keep.events.is_zero() && !deadline.passed() {
             removed.events = some(
                 &mut self.session,
-                "DELETE FROM unwedge_events WHERE id IN
-                     (SELECT id FROM unwedge_events WHERE at_ms <= {now} - $1 ORDER BY id LIMIT $2) RETURNING id",
+                &format!(
+                    "DELETE FROM unwedge_events WHERE id IN
+                         (SELECT id FROM unwedge_events WHERE {OLD_EVENTS} ORDER BY id LIMIT $2) RETURNING id"
+                ),
                 keep.events,
                 deadline,
             )?;
         }
         removed.workers = some(
             &mut self.session,
-            "DELETE FROM unwedge_workers WHERE id IN (SELECT id FROM unwedge_workers w WHERE w.state = 'dead' AND w.ended_ms <= {now} - $1
-                 AND NOT EXISTS (SELECT 1 FROM unwedge_jobs j WHERE j.worker = w.id AND j.state = 'running') LIMIT $2) RETURNING id",
+            &format!(
+                "DELETE FROM unwedge_workers WHERE id IN (SELECT id FROM unwedge_workers w WHERE {OLD_WORKERS}
+                     AND NOT EXISTS (SELECT 1 FROM unwedge_jobs j WHERE j.worker = w.id AND j.state = 'running') LIMIT $2) RETURNING id"
+            ),
             WORKER,
             deadline,
         )?;
@@ -279,15 +259,15 @@ impl Store {
         &mut self,
         kind: &str,
         state: State,
-        kept: Duration,
-        more: &str,
+        which: &str,
     ) -> Result<Vec<(i64, String, String)>, Fault> {
+        let name = state.name();
         let text = format!(
             "DELETE FROM unwedge_jobs WHERE id IN (SELECT id FROM unwedge_jobs
-                 WHERE type = $1 AND state = $2 AND finished_ms <= {{now}} - $3 {more} ORDER BY finished_ms LIMIT $4) AND state = $2
+                 WHERE type = $1 AND {which} ORDER BY finished_ms LIMIT $2) AND state = '{name}'
              RETURNING id, type, input"
         );
-        let params = vec![Param::from(kind), Param::from(state.name()), millis(kept), at_once()];
+        let params = vec![Param::from(kind), at_once()];
         let rows = self.session.transaction(|session| {
             let rows = session.rows(&text, params)?;
             forget_tries(session, &rows)?;
@@ -295,6 +275,43 @@ impl Store {
         })?;
         Ok(rows.iter().map(|row| (row.number(0), row.text_of(1), row.text_of(2))).collect())
     }
+}
+
+/// Whether it is told of each job that goes in such a state: nobody has what it was to make.
+pub(super) fn is_undone(state: State) -> bool {
+    matches!(state, State::Failed | State::Quarantined)
+}
+
+/// What came by an intake and is not known to be gone, `$3`, from one number on, `$4`.
+pub(super) const OF_INTAKE: &str = "intake = $3 AND gone_ms IS NULL AND id > $4";
+
+/// Those jobs of an intake for this type, as it would be with those that are gone back; `more` stands for `$3` and so on.
+pub(super) fn taken_in(
+    session: &mut Session,
+    kind: &str,
+    most: u32,
+    which: &str,
+    more: Vec<Param>,
+) -> Result<Vec<TakenIn>, Fault> {
+    let mut params = vec![Param::from(kind), Param::Number(i64::from(most))];
+    params.extend(more);
+    let rows = session.rows(
+        &format!(
+            "SELECT id, input, key, CASE WHEN state = 'done' AND type = $1 THEN 1 ELSE 0 END, offered_by,
+                 CASE WHEN state = 'done' AND (changed_ms > finished_ms OR gone_ms IS NOT NULL) THEN output END FROM unwedge_jobs
+             WHERE {which} ORDER BY id LIMIT $2"
+        ),
+        params,
+    )?;
+    let row = |row: &Row| TakenIn {
+        id: row.number(0),
+        input: row.text_of(1),
+        key: row.text_of(2),
+        is_done: row.number(3) == 1,
+        offered_by: row.text(4),
+        made_before: row.text(5),
+    };
+    Ok(rows.iter().map(row).collect())
 }
 
 /// The tries of jobs that are out, whose numbers come first in these rows.

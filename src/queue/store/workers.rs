@@ -17,6 +17,12 @@ use crate::decide::leases::Seen;
 /// Jobs that lost their worker again come so far apart, in milliseconds.
 const LOST_AGAIN_APART_MS: u64 = 30_000;
 
+/// Of nobody who is alive, at the moment of the statement.
+pub(super) const LOST: &str =
+    "NOT EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = worker AND w.state <> 'dead')";
+/// What becomes of a job that is lost with its worker, at most `$1` times.
+pub(super) const BECOMES: &str = "CASE WHEN cancel_ms IS NOT NULL THEN 'cancelled' WHEN rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END";
+
 impl Store {
     /// Enters a worker, unless the queue wants a later version. To enter it again does no harm.
     ///
@@ -168,14 +174,12 @@ impl Store {
             WHERE j.state = 'running' AND coalesce(w.state, 'dead') = 'dead'";
         const RESCUE: &str = "
             UPDATE unwedge_jobs SET rescues = rescues + 1, worker = NULL, cancel_ms = NULL,
-                state = CASE WHEN cancel_ms IS NOT NULL THEN 'cancelled' WHEN rescues + 1 >= $1 THEN 'quarantined' ELSE 'retryable' END,
+                state = BECOMES,
                 finished_ms = CASE WHEN cancel_ms IS NOT NULL OR rescues + 1 >= $1 THEN {now} END,
                 not_before_ms = CASE WHEN rescues = 0 THEN 0 ELSE {now} + CAST(e.value->>'wait_ms' AS BIGINT) END,
                 changed_ms = {now}, class = 'crashed', message = $3
             FROM {each:2} WHERE id = CAST(e.value->>'id' AS BIGINT) AND state = 'running' AND LOST
             RETURNING id, state";
-        /// Of nobody who is alive, at the moment of the statement.
-        const LOST: &str = "NOT EXISTS (SELECT 1 FROM unwedge_workers w WHERE w.id = worker AND w.state <> 'dead')";
         let gone: Vec<Value> =
             gone.iter().map(|seen| json!({ "id": seen.id, "beats": seen.beats })).collect();
         let limit = Param::Number(i64::from(limit));
@@ -196,7 +200,7 @@ impl Store {
             let waits = Param::list(&waits);
             // of these alone: what was claimed by a dead one meanwhile is the next burial's
             session.rows(NOTE, vec![limit.clone(), waits.clone(), why.clone()])?;
-            let rows = session.rows(&RESCUE.replace("LOST", LOST), vec![limit, waits, why])?;
+            let rows = session.rows(&RESCUE.replace("LOST", LOST).replace("BECOMES", BECOMES), vec![limit, waits, why])?;
             session.keep_clock()?;
             rows.iter()
                 .map(|row| Ok(Rescued { id: row.number(0), state: state(row, 1)? }))
