@@ -27,7 +27,7 @@ pub enum AtWork {
     HungOnIo,
     /// Its worker is gone; it goes to another.
     Gone,
-    /// Its worker is not heard. Nothing is done until its lease is over.
+    /// Its worker is not heard, or cannot see what runs it. Nothing is done until its lease is over.
     Unknown,
 }
 
@@ -62,11 +62,13 @@ pub enum Still {
     Slow,
     /// See [`AtWork::HungOnIo`].
     HungOnIo,
+    /// Nobody sees whether it does: what a daemon runs is none of its worker's processes.
+    Unseen,
 }
 
 impl Still {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Slow, Self::HungOnIo];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Slow, Self::HungOnIo, Self::Unseen];
 
     /// As which that is told.
     #[must_use]
@@ -74,6 +76,7 @@ impl Still {
         match self {
             Self::Slow => AtWork::Slow,
             Self::HungOnIo => AtWork::HungOnIo,
+            Self::Unseen => AtWork::Unknown,
         }
     }
 }
@@ -81,8 +84,10 @@ impl Still {
 /// What a worker sees of a job of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// How long nothing of it has moved.
+    /// How long nothing of it has moved; of one whose processes are not seen, how long it is at work.
     pub still: Duration,
+    /// Whether its processes are seen.
+    pub is_seen: bool,
     /// A process of it that waits in the kernel: its pid and name.
     pub waits: Option<(i32, String)>,
     /// What it needs and is not open.
@@ -96,14 +101,23 @@ pub fn stall(seen: &Seen, patience: Duration) -> Option<Stall> {
         return None;
     }
     // rounded down to what it was found at: the words change only with what they say
-    let mut words = vec![format!("nothing of it has moved for {}", text::duration(patience))];
+    let mut words = vec![if seen.is_seen {
+        format!("nothing of it has moved for {}", text::duration(patience))
+    } else {
+        "a daemon runs it, and nobody sees whether it moves".to_owned()
+    }];
     if let Some((pid, name)) = &seen.waits {
         words.push(format!("{name} ({pid}) waits in the kernel"));
     }
     if !seen.closed.is_empty() {
         words.push(format!("{} is not open", seen.closed.join(", ")));
     }
-    let how = if words.len() > 1 { Still::HungOnIo } else { Still::Slow };
+    let how = match (words.len() > 1, seen.is_seen) {
+        (true, _) => Still::HungOnIo,
+        (false, true) => Still::Slow,
+        // it may work as well as hang: that is not known, and is not told as one of them
+        (false, false) => Still::Unseen,
+    };
     Some(Stall { how, why: words.join("; ") })
 }
 
@@ -127,7 +141,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn seen(still_ms: u64) -> Seen {
-        Seen { still: Duration::from_millis(still_ms), waits: None, closed: Vec::new() }
+        let still = Duration::from_millis(still_ms);
+        Seen { still, is_seen: true, waits: None, closed: Vec::new() }
     }
 
     #[test]
@@ -148,6 +163,21 @@ mod tests {
         let words =
             "nothing of it has moved for 1 min; cp (7) waits in the kernel; /srv/box is not open";
         assert_eq!(said.as_deref(), Some(words));
+    }
+
+    #[test]
+    fn what_nobody_sees_is_unknown_before_it_is_called_working_for_ever() {
+        let unseen = |still_ms| Seen { is_seen: false, ..seen(still_ms) };
+        assert_eq!(stall(&unseen(59_999), PATIENCE), None);
+        let found = stall(&unseen(60_000), PATIENCE).unwrap();
+        assert_eq!(found.how, Still::Unseen);
+        assert_eq!(found.why, "a daemon runs it, and nobody sees whether it moves");
+        assert_eq!(judge(Some(Standing::Busy), Some(&found)), AtWork::Unknown);
+        // of its storage it is known all the same
+        let closed = Seen { closed: vec!["/srv/box".to_owned()], ..unseen(60_000) };
+        let found = stall(&closed, PATIENCE).unwrap();
+        assert_eq!(found.how, Still::HungOnIo);
+        assert!(found.why.ends_with("whether it moves; /srv/box is not open"), "{}", found.why);
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! a thread that nobody waits for.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use procfs::ProcError;
-use procfs::process::{Process, all_processes};
+use procfs::process::{Process, all_processes_with_root};
 
 /// How the processes of one job stand. Two that are the same show one that has not moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,10 +31,14 @@ impl Motion {
 /// a whole: what was left out of it would look as if it stood still.
 #[must_use]
 pub fn of_trees(roots: &[i32]) -> Option<Vec<Motion>> {
+    of_trees_in(Path::new("/proc"), roots)
+}
+
+fn of_trees_in(table: &Path, roots: &[i32]) -> Option<Vec<Motion>> {
     let mut below: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     let mut all = BTreeMap::new();
     // each holds a descriptor, and is let go of before the next
-    for process in all_processes().ok()? {
+    for process in all_processes_with_root(table).ok()? {
         let stat = match process.and_then(|it| it.stat()) {
             Ok(stat) => stat,
             // it has ended meanwhile, or is hidden
@@ -49,7 +54,7 @@ pub fn of_trees(roots: &[i32]) -> Option<Vec<Motion>> {
         while let Some(pid) = look.pop() {
             look.extend(below.get(&pid).into_iter().flatten());
             let Some(stat) = all.get(&pid) else { continue };
-            let io = Process::new(pid).and_then(|it| it.io());
+            let io = Process::new_with_root(table.join(pid.to_string())).and_then(|it| it.io());
             let counts = (pid, stat.starttime, stat.utime + stat.stime, io.ok().map(|it| it.wchar));
             motion.counts.push(counts);
             if stat.state == 'D' && motion.waits.is_none() {
@@ -65,6 +70,31 @@ pub fn of_trees(roots: &[i32]) -> Option<Vec<Motion>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_in_the_kernel_is_named_wherever_it_stands_below_the_root() {
+        let table = tempfile::tempdir().unwrap();
+        let put = |pid: i32, name: &str, state: char, parent: i32| {
+            let dir = table.path().join(pid.to_string());
+            std::fs::create_dir_all(&dir).unwrap();
+            let zeros = " 0".repeat(48);
+            std::fs::write(dir.join("stat"), format!("{pid} ({name}) {state} {parent}{zeros}\n"))
+                .unwrap();
+        };
+        put(10, "helper", 'S', 1);
+        put(11, "bash", 'S', 10);
+        put(12, "cp", 'D', 11);
+        put(20, "helper", 'S', 1);
+        put(21, "cat", 'R', 20);
+        put(30, "other", 'D', 1);
+        let seen = of_trees_in(table.path(), &[10, 20, 99]).unwrap();
+        let waits: Vec<_> = seen.iter().map(|it| it.waits.clone()).collect();
+        assert_eq!(waits, [Some((12, "cp".to_owned())), None, None]);
+        assert_eq!(seen.iter().map(|it| it.counts.len()).collect::<Vec<_>>(), [3, 2, 0]);
+        // once it goes on it waits no more
+        put(12, "cp", 'R', 11);
+        assert_eq!(of_trees_in(table.path(), &[10]).unwrap()[0].waits, None);
+    }
 
     #[test]
     fn one_that_works_moves_and_one_that_sleeps_does_not() {

@@ -36,6 +36,8 @@ pub enum News {
 /// Whether a job moves, as it was seen with each beat.
 #[derive(Clone, Debug)]
 pub struct Pulse {
+    /// Whether its processes are ours, and can be seen to move: what a daemon runs is not.
+    pub is_seen: bool,
     motion: Motion,
     moved_at: Duration,
     /// What is wrong with that.
@@ -47,8 +49,9 @@ pub struct Pulse {
 impl Pulse {
     /// Of a job that begins now.
     #[must_use]
-    pub fn new() -> Self {
-        Self { motion: Motion::default(), moved_at: boottime(), stall: None, is_known: true }
+    pub fn new(is_seen: bool) -> Self {
+        let (motion, moved_at) = (Motion::default(), boottime());
+        Self { is_seen, motion, moved_at, stall: None, is_known: true }
     }
 
     /// Takes in a look at its processes, made at `now`, with what it needs and is not open; whether something is new.
@@ -65,7 +68,8 @@ impl Pulse {
         let waits = motion.waits.clone();
         self.motion = motion;
         let still = now.saturating_sub(self.moved_at);
-        let stall = at_work::stall(&Seen { still, waits, closed }, patience);
+        let is_seen = self.is_seen;
+        let stall = at_work::stall(&Seen { still, is_seen, waits, closed }, patience);
         let is_new = stall != self.stall;
         self.is_known &= !is_new;
         self.stall = stall;
@@ -107,8 +111,8 @@ pub struct Running {
     pub report: Option<Report>,
     /// How far it is, and whether the queue knows that.
     pub progress: Option<(String, bool)>,
-    /// Whether it moves; none where that cannot be seen.
-    pub pulse: Option<Pulse>,
+    /// Whether it moves.
+    pub pulse: Pulse,
     /// Its helper.
     pub hand: Hand,
     /// Its cgroup, where there are such.
@@ -146,7 +150,7 @@ impl Running {
             begun: Begun::now(),
             report: None,
             progress: None,
-            pulse: None,
+            pulse: Pulse::new(true),
             hand,
             cgroup,
             is_stopped: false,

@@ -284,7 +284,7 @@ impl Runner {
                 let mut running =
                     Running::new(claimed.clone(), Rc::clone(kind), hand, cgroup, grace, killed);
                 // what a daemon runs is none of our processes, and cannot be seen to move
-                running.pulse = ground.is_none_or(|it| it.start != Start::Daemon).then(Pulse::new);
+                running.pulse = Pulse::new(ground.is_none_or(|it| it.start != Start::Daemon));
                 self.running.insert(token, running);
             }
             Err(error) => {
@@ -423,7 +423,7 @@ impl Runner {
             return report;
         }
         let closed = running.claimed.closed(&self.open());
-        let stall = running.pulse.as_ref().and_then(|it| it.stall.as_ref());
+        let stall = running.pulse.stall.as_ref();
         // it was seen to hang with the last beat: one that failed by itself may have gone on since
         let timed_out = report.class == Some(Class::TimedOut);
         let hung = stall.filter(|it| timed_out && it.how == Still::HungOnIo);

@@ -7,7 +7,7 @@ use super::{Event, Runner, say};
 use crate::decide::at_work::Stall;
 use crate::decide::attempts::Token;
 use crate::probes::motion::{self, Motion};
-use crate::runner::running::{Pulse, Running};
+use crate::runner::running::Running;
 use crate::sys::clock::boottime;
 
 /// The helpers of jobs, by their pids.
@@ -28,7 +28,8 @@ pub(super) fn look(wanted: &Receiver<Roots>, send: &Sender<Event>) {
 impl Runner {
     /// Asks for a look at all that runs, and at what could not be ended; one at a time, as one may wait for storage.
     pub(super) fn ask_for_motions(&mut self) {
-        let all = self.running.iter().chain(&self.stuck).filter(|(_, it)| it.pulse.is_some());
+        self.look_at_unseen();
+        let all = self.running.iter().chain(&self.stuck).filter(|(_, it)| it.pulse.is_seen);
         let roots: Roots =
             all.map(|(token, it)| (*token, it.hand.pid().as_raw_nonzero().get())).collect();
         if roots.is_empty() {
@@ -53,11 +54,24 @@ impl Runner {
             );
         };
         self.said.remove("motion");
+        self.take_in(seen);
+    }
+
+    /// What a daemon runs is looked at, too: how long it is at work is known, and whether its storage is open.
+    fn look_at_unseen(&mut self) {
+        let all = self.running.iter().chain(&self.stuck).filter(|(_, it)| !it.pulse.is_seen);
+        let unseen: Vec<Token> = all.map(|(token, _)| *token).collect();
+        if !unseen.is_empty() {
+            self.take_in(unseen.into_iter().map(|token| (token, Motion::default())).collect());
+        }
+    }
+
+    fn take_in(&mut self, seen: Vec<(Token, Motion)>) {
         let (open, patience, now) = (self.open(), self.setup.numbers.slow, boottime());
         for (token, motion) in seen {
             let Some(running) = self.at_work(token) else { continue };
             let closed = running.claimed.closed(&open);
-            let Some(pulse) = &mut running.pulse else { continue };
+            let pulse = &mut running.pulse;
             if pulse.look(motion, closed, now, patience) {
                 match &pulse.stall {
                     Some(Stall { how, why }) => {
@@ -90,17 +104,15 @@ impl Runner {
     /// Which jobs stand still or move again, where the queue does not know it yet.
     pub(super) fn stalls(&self) -> Vec<(Token, Option<Stall>)> {
         let all = self.running.iter().chain(&self.stuck);
-        let pulses = all.filter_map(|(token, it)| Some((token, it.pulse.as_ref()?)));
-        let new = pulses.filter(|(_, pulse)| !pulse.is_known);
-        new.map(|(token, pulse)| (*token, pulse.stall.clone())).collect()
+        let new = all.filter(|(_, it)| !it.pulse.is_known);
+        new.map(|(token, it)| (*token, it.pulse.stall.clone())).collect()
     }
 
     /// The queue knows it now.
     pub(super) fn know_stalls(&mut self, told: &[Token]) {
         for token in told {
-            if let Some(Running { pulse: Some(Pulse { is_known, .. }), .. }) = self.at_work(*token)
-            {
-                *is_known = true;
+            if let Some(running) = self.at_work(*token) {
+                running.pulse.is_known = true;
             }
         }
     }
