@@ -450,7 +450,12 @@ fn a_worker_that_is_not_heard_is_stale_and_its_figures_are_blank() {
                 "{list}"
             );
             let told = desk.json("workers list");
-            assert_eq!(told["workers"][0]["load_milli"].is_null(), !is_heard, "{told}");
+            for figure in ["cpus", "load_milli", "memory_mib"] {
+                assert_eq!(told["workers"][0][figure].is_null(), !is_heard, "{figure}: {told}");
+            }
+            let start = told["workers"][0]["started_ms"].as_u64().unwrap();
+            let start = unwedge::sys::clock::rfc3339(start);
+            assert!(list.contains(&format!(" ago, started {start}, 0 done")), "{start}: {list}");
         }
     }
 }

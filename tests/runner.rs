@@ -118,9 +118,21 @@ host_test! {
 
         // the whole way, and nothing left of it
         let said = host.ok("cd /; unwedge jobs smoke");
-        assert!(said.starts_with("the queue works\n  put in "), "{said}");
+        let stages: Vec<&str> = said.lines().map(|line| line.trim_end_matches(|it: char| it == ' ' || it.is_ascii_digit() || "ms".contains(it))).collect();
+        assert_eq!(stages, ["the queue work", "  put in", "  taken", "  done", "  in all"], "{said}");
+        assert!(said.lines().skip(1).all(|line| line.ends_with(" ms") && line.contains(|it: char| it.is_ascii_digit())), "{said}");
+        let told: Value = serde_json::from_str(&host.ok("cd /; unwedge --json jobs smoke")).unwrap();
+        let ms = |name: &str| told["stages"][name].as_u64().unwrap_or_else(|| panic!("{name}: {told}"));
+        assert_eq!(told["stages"].as_object().unwrap().len(), 4, "{told}");
+        assert!(ms("all_ms") >= ms("put_in_ms") && ms("taken_ms") + ms("done_ms") <= ms("all_ms") + 1, "{told}");
         let left = host.ok("cd /; unwedge jobs list --state done,cancelled; unwedge lanes list; unwedge workers list");
         assert!(!left.contains("smoke"), "{left}");
+        // no row, no try and no event of it
+        let kept = "import sqlite3; db = sqlite3.connect(\"file:/var/lib/unwedge/queue/queue.db?mode=ro\", uri=True); ask = lambda text: db.execute(text).fetchone()[0]; print( \
+            ask(\"select count(*) from unwedge_jobs where type like \\\"%smoke%\\\"\"), ask(\"select count(*) from unwedge_lanes where type like \\\"%smoke%\\\"\"), \
+            ask(\"select count(*) from unwedge_attempts where job not in (select id from unwedge_jobs)\"), \
+            ask(\"select count(*) from unwedge_events where job is not null and job not in (select id from unwedge_jobs)\"), ask(\"select count(*) > 0 from unwedge_attempts\"))";
+        assert_eq!(host.ok(&format!("python3 -c '{kept}'")), "0 0 0 0 1");
 
         // a second one changes nothing, by whomever it is started
         let before = host.ok("main_pid unwedge-runner");
@@ -180,6 +192,13 @@ host_test! {
         kind(&host, "t", &script("", "echo two >$2"));
         kind(&host, "u", &script("output_of = 1", "echo u >$2"));
         host.ok("systemctl reload unwedge-runner; cd /srv/in; unwedge jobs submit --wait t b; grep -qx two /srv/out/b");
+        // and where commands are run is told anew as well
+        assert_eq!(host.ok("cd /; unwedge --json workers list | grep -o '\"mode\":\"[a-z ]*\"'"), "\"mode\":\"direct\"");
+        kind(&host, "inside", "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/nowhere/podman\"]\noutput = \"/srv/out/{name}\"\n[[tier]]\nargv = [\"/bin/true\"]\n");
+        host.ok("systemctl reload unwedge-runner");
+        host.until("cd /; unwedge --json workers list | grep -q '\"mode\":\"direct and container\"'");
+        host.until("cd /; unwedge workers list | grep -q 'not inside: not on this host: /nowhere/podman (`apt-get install podman` installs it; '");
+        host.ok("rm /etc/unwedge/jobs.d/inside.toml");
         kind(&host, "t", "colour = 1\n");
         host.ok("systemctl reload unwedge-runner");
         host.until("journalctl --sync; journalctl -b -q -o cat -u unwedge-runner | grep -q 't.toml.*it stays as it was'");
@@ -768,6 +787,15 @@ host_test! {
         assert_eq!(types.len(), 4, "{types:#?}");
         assert_eq!(rows("lanes"), ["good", "lacking", "second"].map(|lane| format!("ok {lane}: 0 jobs wait|")));
         assert_eq!(rows("heartbeats"), ["ok scanner: fresh|"]);
+        for check in ["stalled", "quarantine"] {
+            let found = rows(check);
+            assert!(found.len() == 3 && found.iter().all(|row| row.starts_with("ok ")), "{check}: {found:?}");
+        }
+        assert_eq!(rows("workers"), ["ok : every worker is heard|"]);
+        // a runner that is up is not started: what it lacks it says itself
+        host.ok("cd /srv/in; touch x; unwedge jobs submit lacking x");
+        assert_eq!(rows("lanes")[1], "fault lacking: 1 jobs wait, and no worker takes them, though a runner is up here: its list says what is missing|unwedge workers list");
+        host.ok("cd /; unwedge workers list | grep -q 'not lacking: not on this host: /nowhere/tool'; unwedge jobs cancel 1");
         host.ok("touch -d '2 hours ago' /srv/in/.sign; cd /srv/in; tee a b c <<<x; unwedge jobs submit --wait good a; unwedge lanes pause good --because test; unwedge jobs submit good b");
         assert_eq!(rows("heartbeats"), ["warn scanner: stale: whatever needs it waits (unwedge incidents)|"]);
         assert_eq!(rows("lanes")[0], "warn good: it is closed: a person paused it|unwedge lanes resume good");

@@ -1733,7 +1733,10 @@ fn workers_that_know_a_type_otherwise_share_no_lane_and_the_last_of_the_old_take
         assert_eq!(lane.first_tier.as_deref(), Some("first"));
         // the other one reads the new type, and both go on
         let types = new_worker("old", "2").types;
-        assert!(store.retype("old", &types, &BTreeMap::new()).unwrap());
+        assert!(store.retype("old", "container", &types, &BTreeMap::new()).unwrap());
+        let all = store.all_workers(false).unwrap();
+        let mode = |id: &str| all.iter().find(|it| it.id == id).map(|it| it.mode.as_str());
+        assert_eq!((mode("old"), mode("new")), (Some("container"), Some("direct")));
         assert_eq!(take(&mut store, "old", "2"), 0, "not before the lane has gone over");
         assert_eq!(store.adopt("new").unwrap(), none);
         for worker in ["old", "new"] {
@@ -1745,7 +1748,10 @@ fn workers_that_know_a_type_otherwise_share_no_lane_and_the_last_of_the_old_take
         store.register(&new_worker("later", "3")).unwrap();
         assert_eq!(store.adopt("later").unwrap(), none);
         assert_eq!(take(&mut store, "later", "3"), 1);
-        assert!(!store.retype("old", &types, &BTreeMap::new()).unwrap(), "it is known no more");
+        assert!(
+            !store.retype("old", "direct", &types, &BTreeMap::new()).unwrap(),
+            "it is known no more"
+        );
     }
 }
 
@@ -2157,7 +2163,9 @@ fn figures_are_of_each_lane_and_of_its_last_results() {
                 ..ending(claimed[20].token, State::Quarantined)
             }])
             .collect();
+        let before = store.now_ms().unwrap();
         store.end(&ends, "0", "w").unwrap();
+        let done = before..=store.now_ms().unwrap();
         db.rows("UPDATE unwedge_jobs SET finished_ms = finished_ms - 61000, started_ms = started_ms - 61000 WHERE state = 'done' AND id <= 12 RETURNING id");
         db.rows(
             "UPDATE unwedge_jobs SET created_ms = created_ms - 5000 WHERE id = 24 RETURNING id",
@@ -2174,6 +2182,14 @@ fn figures_are_of_each_lane_and_of_its_last_results() {
         assert_eq!(figures.tiers, [("first".to_owned(), 15), ("second".to_owned(), 5)].into());
         assert_eq!(figures.classes, [("permanent".to_owned(), 1)].into());
         assert_eq!(figures.to_finish_ms(), Some(30_000), "four at eight a minute");
+        // the last of those of now, and not of those that were done a minute before
+        let last = figures.last_done_ms.unwrap();
+        assert!(done.contains(&last), "{last}: {done:?}");
+        for (ago, new) in [(3_590_000, 1), (3_610_000, 0)] {
+            db.rows(&format!("UPDATE unwedge_jobs SET finished_ms = {last} - {ago} WHERE state = 'quarantined' RETURNING id"));
+            let figures = store.figures().unwrap().remove("t").unwrap();
+            assert_eq!(figures.put_aside_last_hour, new, "{ago}");
+        }
         let oldest = figures.oldest_waiting_ms.unwrap();
         assert!((5_000..35_000).contains(&oldest), "{oldest}");
     }
@@ -2389,10 +2405,10 @@ fn a_lane_stays_that_of_a_worker_that_can_take_nothing_just_now() {
             let it = Lack { why: "no room".to_owned(), digest: digest.to_owned() };
             BTreeMap::from([("t".to_owned(), it)])
         };
-        assert!(store.retype("old", &BTreeMap::new(), &lack("1")).unwrap());
+        assert!(store.retype("old", "direct", &BTreeMap::new(), &lack("1")).unwrap());
         assert_eq!(store.adopt("new").unwrap(), ["t"], "its disk is full, and that passes");
         // who takes none at all has no say
-        assert!(store.retype("old", &BTreeMap::new(), &lack("")).unwrap());
+        assert!(store.retype("old", "direct", &BTreeMap::new(), &lack("")).unwrap());
         assert_eq!(store.adopt("new").unwrap(), Vec::<String>::new());
     }
 }

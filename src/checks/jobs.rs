@@ -1,14 +1,16 @@
-//! What a host that runs jobs of a queue of our own says of itself: its types, its lanes, its buckets, and the signs of
-//! life that it waits for. All but the types is told by metrics: whoever tends the queue has asked it, as its own user.
+//! What a host that runs jobs of a queue of our own says of itself: its types, its lanes and workers, what its runner needs
+//! of others, and the signs of life that it waits for. All but the types is told by metrics: whoever tends the queue has
+//! asked it, as its own user.
 
 use std::collections::BTreeSet;
 
 use super::metrics::Told;
-use super::{Finding, Host};
+use super::{Finding, Host, or_ok};
 use crate::config::job_type::JobType;
 use crate::config::queue::Adapter;
 use crate::manifest::{JOBS, RUNNER};
 use crate::probes::ability::{Ability, Looks};
+use crate::probes::engine;
 
 pub fn types(host: &Host<'_>) -> Vec<Finding> {
     let Some(jobs) = &host.settings.jobs else { return Vec::new() };
@@ -21,6 +23,10 @@ pub fn types(host: &Host<'_>) -> Vec<Finding> {
     };
     let mut found: Vec<Finding> = types.bad.into_iter().map(wrong).collect();
     let abilities = Looks::default().look(types.good.iter());
+    let engine = |name: &str| {
+        let kind = types.good.iter().find(|kind| kind.name == name)?;
+        engine::install(kind.container.as_ref()?.engine.first()?)
+    };
     found.extend(abilities.into_iter().map(|(name, ability)| match ability {
         Ability::First => Finding::ok(name, "its first tool is here"),
         Ability::Other(tier) => {
@@ -29,32 +35,125 @@ pub fn types(host: &Host<'_>) -> Vec<Finding> {
         Ability::Unknown(why) => {
             Finding::unknown(name, format!("its programs cannot be looked for: {why}"))
         }
-        Ability::None(programs) => Finding::fault(
-            name,
-            format!("not on this host: {programs}; its jobs are left to others"),
-        ),
+        Ability::None(programs) => {
+            let install = engine(&name);
+            let lacks = format!("not on this host: {programs}; its jobs are left to others");
+            let found = Finding::fault(name, lacks);
+            match install {
+                Some(command) => found.mended_by(command),
+                None => found,
+            }
+        }
     }));
     found
 }
 
-pub fn lanes(host: &Host<'_>) -> Vec<Finding> {
-    if host.settings.queue.as_ref().is_none_or(|it| it.adapter != Adapter::Unwedge) {
-        return Vec::new();
-    }
-    let Some(told) = Told::by(host, &JOBS) else { return vec![untold()] };
-    let lanes: BTreeSet<String> = told.labels("unwedge_lane_jobs", "lane").collect();
-    lanes.iter().flat_map(|lane| of_lane(&told, lane)).collect()
+/// What whoever tends a queue of our own told of it last; a finding where that is nothing, and none where there is no such queue.
+fn of_queue<'a>(host: &Host<'a>) -> Option<Result<Told<'a>, Finding>> {
+    host.settings.queue.as_ref().filter(|it| it.adapter == Adapter::Unwedge)?;
+    Some(Told::by(host, &JOBS).ok_or_else(untold))
 }
 
-fn of_lane(told: &Told<'_>, lane: &str) -> Vec<Finding> {
+/// What is found of each lane.
+fn each_lane(host: &Host<'_>, of: impl Fn(&Told<'_>, &str) -> Vec<Finding>) -> Vec<Finding> {
+    let told = match of_queue(host) {
+        None => return Vec::new(),
+        Some(Err(untold)) => return vec![untold],
+        Some(Ok(told)) => told,
+    };
+    let lanes: BTreeSet<String> = told.labels("unwedge_lane_jobs", "lane").collect();
+    lanes.iter().flat_map(|lane| of(&told, lane)).collect()
+}
+
+pub fn lanes(host: &Host<'_>) -> Vec<Finding> {
+    // a runner that is up would be started in vain: what it lacks it says itself
+    let is_to_be_started = !host.runs(&RUNNER);
+    each_lane(host, |told, lane| of_lane(told, lane, is_to_be_started))
+}
+
+/// Whether jobs of a lane move, as far as their workers see that.
+pub fn stalled(host: &Host<'_>) -> Vec<Finding> {
+    each_lane(host, |told, lane| {
+        let some = |how| told.value("unwedge_lane_stalled", &[("how", how), ("lane", lane)]);
+        let some = |how| some(how).filter(|it| *it > 0.0);
+        let list = format!("unwedge jobs list --state running --type {lane}");
+        let mut found = Vec::new();
+        if let Some(count) = some("hung-on-io") {
+            let why = format!(
+                "{count} of its jobs hang on storage; kill nothing: mend the storage, and they go on (unwedge-mounts)"
+            );
+            found.push(Finding::fault(lane, why).mended_by(&list));
+        }
+        if let Some(count) = some("slow") {
+            let why = format!("{count} of its jobs stand still, and nothing says why");
+            found.push(Finding::warn(lane, why).mended_by(&list));
+        }
+        if let Some(count) = some("unknown") {
+            let why =
+                format!("{count} of its jobs are run by a daemon: nobody sees whether they move");
+            found.push(Finding::unknown(lane, why).mended_by(&list));
+        }
+        if found.is_empty() {
+            found.push(Finding::ok(lane, "none of its jobs stands still"));
+        }
+        found
+    })
+}
+
+/// Whether jobs were put aside of late: what was before is known, or there would be a warning for as long as they are kept.
+pub fn quarantine(host: &Host<'_>) -> Vec<Finding> {
+    each_lane(host, |told, lane| {
+        let new = told.value("unwedge_lane_put_aside_last_hour", &[("lane", lane)]);
+        vec![match new {
+            None => Finding::unknown(lane, "nobody has told how many were put aside"),
+            Some(0.0) => Finding::ok(lane, "nothing was put aside in the last hour"),
+            Some(new) => Finding::warn(
+                lane,
+                format!("{new} of its jobs were put aside or gave up in the last hour, and are not tried again"),
+            )
+            .mended_by(format!("unwedge jobs list --state quarantined,failed --type {lane}")),
+        }]
+    })
+}
+
+/// Whether every worker of the queue is heard.
+pub fn workers(host: &Host<'_>) -> Vec<Finding> {
+    let told = match of_queue(host) {
+        None => return Vec::new(),
+        Some(Err(untold)) => return vec![untold],
+        Some(Ok(told)) => told,
+    };
+    let some = |state| told.value("unwedge_queue_workers", &[("state", state)]);
+    let Some(hung) = some("hung") else {
+        return vec![Finding::unknown("", "the last round could not tell how the workers stand")];
+    };
+    let mut found = Vec::new();
+    if hung > 0.0 {
+        let why =
+            format!("{hung} of the workers hang: their process is here, and gives no sign of life");
+        found.push(Finding::fault("", why).mended_by("unwedge workers list"));
+    }
+    if let Some(stale) = some("stale").filter(|it| *it > 0.0) {
+        let why = format!("{stale} of the workers are silent, and cannot be seen from here");
+        found.push(Finding::warn("", why).mended_by("unwedge workers list"));
+    }
+    or_ok(found, "every worker is heard")
+}
+
+fn of_lane(told: &Told<'_>, lane: &str, is_to_be_started: bool) -> Vec<Finding> {
     let jobs = |state| told.value("unwedge_lane_jobs", &[("lane", lane), ("state", state)]);
     let waiting = jobs("pending").unwrap_or(0.0) + jobs("retryable").unwrap_or(0.0);
     let mut found = Vec::new();
     if waiting > 0.0 && told.value("unwedge_lane_workers", &[("lane", lane)]) == Some(0.0) {
-        found.push(
-            Finding::fault(lane, format!("{waiting} jobs wait, and no worker takes them"))
-                .mended_by(format!("systemctl start --no-block {}", RUNNER.service())),
-        );
+        let why = format!("{waiting} jobs wait, and no worker takes them");
+        found.push(if is_to_be_started {
+            Finding::fault(lane, why)
+                .mended_by(format!("systemctl start --no-block {}", RUNNER.service()))
+        } else {
+            // no tool of its type, no room, no engine, no directory: each is mended otherwise
+            let why = format!("{why}, though a runner is up here: its list says what is missing");
+            Finding::fault(lane, why).mended_by("unwedge workers list")
+        });
     }
     let resume = format!("unwedge lanes resume {lane}");
     let open = "it is closed: five ends in a row had their cause in its type (unwedge lanes list)";
@@ -104,6 +203,30 @@ pub fn buckets(host: &Host<'_>) -> Vec<Finding> {
             None => Finding::unknown(name, "the runner has not said whether it answers"),
         })
         .collect()
+}
+
+pub fn engines(host: &Host<'_>) -> Vec<Finding> {
+    let Some(jobs) = host.settings.jobs.as_ref().filter(|_| host.runs(&RUNNER)) else {
+        return Vec::new();
+    };
+    // what is wrong with types is another row
+    let types = JobType::read_all(&jobs.dir).unwrap_or_default().on_host(&jobs.run);
+    let containers = types.good.iter().filter_map(|kind| kind.container.as_ref());
+    let engines: BTreeSet<String> = containers.map(|it| it.engine.join(" ")).collect();
+    let told = Told::by(host, &RUNNER);
+    let of = |name: &str| told.as_ref()?.value("unwedge_runner_engine_answers", &[("name", name)]);
+    let one = |name: &String| {
+        match of(name) {
+        Some(answers) if answers > 0.0 => Finding::ok(name, "it answered the runner"),
+        Some(_) => Finding::fault(
+            name,
+            "it does not answer the runner: nothing that it is to run is taken; the list says what mends it",
+        )
+        .mended_by("unwedge workers list"),
+        None => Finding::unknown(name, "the runner has not said whether it answers"),
+    }
+    };
+    engines.iter().map(one).collect()
 }
 
 pub fn heartbeats(host: &Host<'_>) -> Vec<Finding> {
@@ -159,4 +282,215 @@ pub fn intakes(host: &Host<'_>) -> Vec<Finding> {
 fn untold() -> Finding {
     Finding::unknown("", "no round has told of it yet")
         .mended_by(format!("systemctl start --no-block {}", JOBS.service()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::{Settings, from_str};
+    use crate::manifest::Tool;
+    use crate::probes::services::Shown;
+    use crate::sys::clock::Now;
+
+    struct Desk(tempfile::TempDir);
+
+    impl Desk {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn settings(&self, more: &str) -> Settings {
+            let dir = self.0.path().display();
+            from_str(&format!(
+                "[host]\ntextfile_dir = \"{dir}\"\n[jobs]\ndir = \"{dir}/jobs.d\"\n\
+                 [queue]\nurl = \"sqlite:///var/lib/q.db\"\nadapter = \"unwedge\"\n{more}"
+            ))
+            .unwrap()
+        }
+
+        /// What a tool has told.
+        fn told(&self, tool: &Tool, lines: &str) {
+            std::fs::write(self.path(&tool.metrics_file()), lines).unwrap();
+        }
+    }
+
+    /// The rows of a check: grade, subject, evidence and command.
+    fn rows(
+        settings: &Settings,
+        is_up: bool,
+        look: fn(&Host<'_>) -> Vec<Finding>,
+    ) -> Vec<(&'static str, String, String, String)> {
+        let now = Now { utc_ms: 0, boot_ms: 0, boot_id: String::new() };
+        let host = Host::new(settings, Err(String::new()), Path::new("/usr"), &[], &now);
+        let pid = if is_up { "7" } else { "0" };
+        let units = [(RUNNER.service(), Shown::of(&[("MainPID", pid)]))];
+        host.units.set(Ok(units.into())).unwrap();
+        let row =
+            |it: Finding| (it.grade.name(), it.subject, it.evidence, it.mend.unwrap_or_default());
+        look(&host).into_iter().map(row).collect()
+    }
+
+    fn is(found: &[(&'static str, String, String, String)], expected: &[(&str, &str, &str, &str)]) {
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for ((grade, subject, evidence, mend), it) in found.iter().zip(expected) {
+            assert_eq!((*grade, subject.as_str(), mend.as_str()), (it.0, it.1, it.3), "{found:#?}");
+            assert!(evidence.contains(it.2), "{}: {found:#?}", it.2);
+        }
+    }
+
+    const START: &str = "systemctl start --no-block unwedge-runner.service";
+    const TEND: &str = "systemctl start --no-block unwedge-jobs.service";
+
+    #[test]
+    fn a_runner_is_started_only_where_none_is_up_and_else_it_is_asked_what_it_lacks() {
+        let desk = Desk::new();
+        let settings = desk.settings("");
+        is(&rows(&settings, true, lanes), &[("unknown", "", "no round", TEND)]);
+        for (waiting, able, is_up, expected) in [
+            (0, 0, false, ("ok", "t", "0 jobs wait", "")),
+            (2, 1, false, ("ok", "t", "2 jobs wait", "")),
+            (2, 0, false, ("fault", "t", "2 jobs wait, and no worker takes them", START)),
+            (2, 0, true, ("fault", "t", "though a runner is up here", "unwedge workers list")),
+        ] {
+            desk.told(&JOBS, &format!(
+                "unwedge_lane_jobs{{lane=\"t\",state=\"retryable\"}} {waiting}\nunwedge_lane_workers{{lane=\"t\"}} {able}\n"
+            ));
+            is(&rows(&settings, is_up, lanes), &[expected]);
+        }
+        assert!(rows(&from_str("").unwrap(), true, lanes).is_empty(), "no queue of our own");
+    }
+
+    #[test]
+    fn each_trouble_of_a_lane_is_a_row_of_its_own() {
+        let desk = Desk::new();
+        let settings = desk.settings("");
+        let resume = "unwedge lanes resume t";
+        for (trouble, expected) in [
+            ("open", ("fault", "t", "five ends in a row", resume)),
+            ("paused", ("warn", "t", "a person paused it", resume)),
+            ("degraded", ("warn", "t", "none of its last ten results", "")),
+            ("other-definition", ("warn", "t", "know its type otherwise", "")),
+        ] {
+            for (is_so, expected) in [(1, expected), (0, ("ok", "t", "0 jobs wait", ""))] {
+                desk.told(&JOBS, &format!(
+                    "unwedge_lane_jobs{{lane=\"t\",state=\"pending\"}} 0\nunwedge_lane_trouble{{lane=\"t\",trouble=\"{trouble}\"}} {is_so}\n"
+                ));
+                is(&rows(&settings, true, lanes), &[expected]);
+            }
+        }
+    }
+
+    #[test]
+    fn jobs_that_do_not_move_are_told_by_how_and_what_nobody_sees_is_not_ok() {
+        let desk = Desk::new();
+        let settings = desk.settings("");
+        is(&rows(&settings, true, stalled), &[("unknown", "", "no round", TEND)]);
+        let list = "unwedge jobs list --state running --type t";
+        for (how, expected) in [
+            ("hung-on-io", ("fault", "t", "3 of its jobs hang on storage", list)),
+            ("slow", ("warn", "t", "3 of its jobs stand still", list)),
+            ("unknown", ("unknown", "t", "nobody sees", list)),
+        ] {
+            for (count, expected) in [(3, expected), (0, ("ok", "t", "none of its jobs", ""))] {
+                desk.told(&JOBS, &format!(
+                    "unwedge_lane_jobs{{lane=\"t\",state=\"running\"}} 4\nunwedge_lane_stalled{{how=\"{how}\",lane=\"t\"}} {count}\n"
+                ));
+                is(&rows(&settings, true, stalled), &[expected]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_put_aside_is_a_warning_while_it_grows() {
+        let desk = Desk::new();
+        let settings = desk.settings("");
+        let list = "unwedge jobs list --state quarantined,failed --type t";
+        for (new, expected) in [
+            (Some(0), ("ok", "t", "nothing was put aside", "")),
+            (Some(1), ("warn", "t", "1 of its jobs were put aside", list)),
+            (None, ("unknown", "t", "nobody has told", "")),
+        ] {
+            let new =
+                new.map(|it| format!("unwedge_lane_put_aside_last_hour{{lane=\"t\"}} {it}\n"));
+            // how many there are says nothing of whether they become more
+            let all = "unwedge_lane_jobs{lane=\"t\",state=\"quarantined\"} 70\n";
+            desk.told(&JOBS, &format!("{all}{}", new.unwrap_or_default()));
+            is(&rows(&settings, true, quarantine), &[expected]);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_hangs_is_a_fault_and_one_that_is_silent_elsewhere_a_warning() {
+        let desk = Desk::new();
+        let settings = desk.settings("");
+        is(&rows(&settings, true, workers), &[("unknown", "", "no round", TEND)]);
+        let list = "unwedge workers list";
+        let (hangs, silent) =
+            (("fault", "", "1 of the workers hang", list), ("warn", "", "2 of the workers", list));
+        for (hung, stale, expected) in [
+            (0, 0, vec![("ok", "", "every worker is heard", "")]),
+            (1, 0, vec![hangs]),
+            (0, 2, vec![silent]),
+            (1, 2, vec![hangs, silent]),
+        ] {
+            desk.told(&JOBS, &format!(
+                "unwedge_queue_workers{{state=\"hung\"}} {hung}\nunwedge_queue_workers{{state=\"stale\"}} {stale}\nunwedge_queue_workers{{state=\"dead\"}} 1\n"
+            ));
+            is(&rows(&settings, true, workers), &expected);
+        }
+        // a round that could not ask the queue says nothing of them
+        desk.told(&JOBS, "unwedge_queue_readable 0\n");
+        is(&rows(&settings, true, workers), &[("unknown", "", "could not tell", "")]);
+    }
+
+    #[test]
+    fn an_engine_is_as_the_runner_has_found_it_and_where_it_is_missing_its_package_is_named() {
+        let desk = Desk::new();
+        let settings = desk.settings("");
+        let kind = "output = \"/srv/out/{name}\"\nmode = \"container\"\nimage = \"tools:1\"\nengine = [\"/nowhere/podman\", \"--log-level=error\"]\n[[tier]]\nargv = [\"/bin/true\"]\n";
+        std::fs::create_dir(desk.path("jobs.d")).unwrap();
+        std::fs::write(desk.path("jobs.d/t.toml"), kind).unwrap();
+        let engine = "/nowhere/podman --log-level=error";
+        is(&rows(&settings, true, engines), &[("unknown", engine, "has not said", "")]);
+        for (answers, expected) in [
+            (1, ("ok", engine, "it answered", "")),
+            (0, ("fault", engine, "does not answer", "unwedge workers list")),
+        ] {
+            desk.told(
+                &RUNNER,
+                &format!("unwedge_runner_engine_answers{{name=\"{engine}\"}} {answers}\n"),
+            );
+            is(&rows(&settings, true, engines), &[expected]);
+        }
+        assert!(rows(&settings, false, engines).is_empty(), "without a runner nobody asks it");
+        let said = "not on this host: /nowhere/podman (`apt-get install podman`";
+        is(&rows(&settings, false, types), &[("fault", "t", said, "apt-get install podman")]);
+    }
+
+    #[test]
+    fn a_sign_of_life_is_told_as_it_was_seen() {
+        let desk = Desk::new();
+        let settings =
+            desk.settings("[[heartbeat]]\nname = \"h\"\npath = \"/srv/h\"\nmax_age = \"1h\"\n");
+        is(&rows(&settings, true, heartbeats), &[("unknown", "", "no round", TEND)]);
+        for (state, expected) in [
+            ("fresh", ("ok", "h", "fresh", "")),
+            ("stale", ("warn", "h", "stale: whatever needs it waits", "")),
+            ("absent", ("warn", "h", "absent: whatever needs it waits", "")),
+            ("skewed", ("warn", "h", "skewed: its clock and this one differ", "")),
+            ("unknown", ("unknown", "h", "nobody knows", "")),
+        ] {
+            desk.told(
+                &JOBS,
+                &format!("unwedge_heartbeat_state{{name=\"h\",state=\"{state}\"}} 1\n"),
+            );
+            is(&rows(&settings, true, heartbeats), &[expected]);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::asked;
+use super::{asked, engine};
 use crate::config::job_type::{JobType, Tier};
 use crate::sys::clock::{Deadline, boottime};
 use crate::sys::command::Spawned;
@@ -113,7 +113,19 @@ fn ability(kind: &JobType, missing: &[Option<String>]) -> Ability {
         Some((_, None)) | None => {
             let mut names: Vec<&str> = missing.iter().flatten().map(String::as_str).collect();
             names.dedup();
-            Ability::None(names.join(", "))
+            let names = names.join(", ");
+            // what a type's own tools are installed by nobody knows
+            Ability::None(match &kind.container {
+                None => names,
+                Some(it) => match it.engine.first().and_then(|it| engine::install(it)) {
+                    Some(command) => {
+                        format!(
+                            "{names} (`{command}` installs it; [jobs] engine names another one)"
+                        )
+                    }
+                    None => format!("{names} ([jobs] engine names another one)"),
+                },
+            })
         }
     }
 }
@@ -136,6 +148,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::container::Said;
 
     #[test]
     fn a_type_is_done_by_the_first_tier_all_of_whose_tools_are_here() {
@@ -165,5 +178,30 @@ mod tests {
             let kind = kind(&tiers);
             assert_eq!(ability(&kind, &missing(&tools_of(&kind))), expected, "{tiers:?}");
         }
+    }
+
+    #[test]
+    fn an_engine_that_is_not_here_is_told_with_what_installs_it() {
+        let said = |engine: &str| {
+            let text = format!(
+                "mode = \"container\"\nimage = \"i:1\"\nengine = [\"{engine}\"]\n[[tier]]\nargv = [\"/nowhere/inside\"]\n"
+            );
+            let kind = JobType::parse(Path::new("/t.toml"), &text).unwrap();
+            let kind = kind.on_host(&Said::default()).unwrap();
+            ability(&kind, &missing(&tools_of(&kind)))
+        };
+        let lacks = |text: &str| Ability::None(text.to_owned());
+        let other = "[jobs] engine names another one)";
+        assert_eq!(
+            said("/nowhere/podman"),
+            lacks(&format!("/nowhere/podman (`apt-get install podman` installs it; {other}"))
+        );
+        assert_eq!(
+            said("/nowhere/docker"),
+            lacks(&format!("/nowhere/docker (`apt-get install docker.io` installs it; {other}"))
+        );
+        assert_eq!(said("/nowhere/own"), lacks(&format!("/nowhere/own ({other}")));
+        // what is in an image nobody looks for here
+        assert_eq!(said("/bin/true"), Ability::First);
     }
 }

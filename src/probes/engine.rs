@@ -97,6 +97,16 @@ fn mended_by(why: &str) -> Option<&'static str> {
     all.into_iter().find(|(words, _)| why.contains(words)).map(|(_, mend)| mend)
 }
 
+/// What installs an engine that is not here.
+#[must_use]
+pub fn install(program: &str) -> Option<&'static str> {
+    match program.rsplit('/').next() {
+        Some("podman") => Some("apt-get install podman"),
+        Some("docker") => Some("apt-get install docker.io"),
+        _ => None,
+    }
+}
+
 fn as_list(value: &Value) -> Option<&[Value]> {
     value.as_array().map(Vec::as_slice)
 }

@@ -25,6 +25,12 @@ impl Shown {
         self.0.get(property)
     }
 
+    /// One of which this is said.
+    #[cfg(test)]
+    pub fn of(said: &[(&str, &str)]) -> Self {
+        Self(said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
     /// Whether systemd has read a file for it.
     #[must_use]
     pub fn is_loaded(&self) -> bool {

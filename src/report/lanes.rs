@@ -54,6 +54,8 @@ pub(super) fn metrics(tended: &Tended, metrics: &mut Families) -> Result<()> {
                 let some = of.stalled.get(&how).copied().unwrap_or_default();
                 metrics.set("unwedge_lane_stalled", &labels, whole(some))?;
             }
+            let new = whole(of.put_aside_last_hour);
+            metrics.set("unwedge_lane_put_aside_last_hour", &[("lane", kind)], new)?;
             metrics.set("unwedge_lane_empty_results", &[("lane", kind)], whole(of.empty))?;
             for (word, is_so) in lane.map(all_troubles).into_iter().flatten() {
                 let labels = [("lane", kind), ("trouble", word)];
@@ -160,7 +162,7 @@ pub fn text(
                 hands.iter().map(|(how, count)| format!("{count} {how}")).collect();
             let _ = writeln!(out, "    workers: {}", hands.join(", "));
         }
-        out += &more(of, lane.and_then(|it| it.first_tier.as_deref()));
+        out += &more(of);
         if let Some(lane) = lane {
             out += &trouble(lane);
         }
@@ -168,7 +170,7 @@ pub fn text(
     out
 }
 
-fn more(of: &Figures, first_tier: Option<&str>) -> String {
+fn more(of: &Figures) -> String {
     let mut out = String::new();
     let list = |all: &BTreeMap<String, u64>| {
         let named = |name: &str| if name.is_empty() { "-" } else { name }.to_owned();
@@ -177,8 +179,7 @@ fn more(of: &Figures, first_tier: Option<&str>) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    // one that makes all of them as it should says nothing
-    if of.tiers.keys().any(|tier| Some(tier.as_str()) != first_tier) {
+    if !of.tiers.is_empty() {
         let _ = writeln!(out, "    results by tier: {}", list(&of.tiers));
     }
     if of.empty > 0 {
@@ -321,6 +322,7 @@ pub(super) fn all<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::act::upkeep::Look;
     use crate::decide::at_work::Still;
     use crate::queue::store::{Lack, TypeMark};
 
@@ -389,6 +391,7 @@ mod tests {
             p95_ms: Some(4_000),
             last_done_ms: Some(1),
             done_last_minute: 16,
+            put_aside_last_hour: 2,
             classes: some(&[("failed", 3), ("conflict", 4)]),
         }
     }
@@ -440,10 +443,12 @@ mod tests {
         };
         let told =
             |figures: Figures| text(&[lane()], &BTreeMap::from([("t".to_owned(), figures)]), &[]);
-        assert_eq!(told(quiet.clone()).lines().count(), 2, "{}", told(quiet.clone()));
-        // made by another alone it is no matter of course
-        let second = Figures { tiers: BTreeMap::from([("second".to_owned(), 1)]), ..quiet.clone() };
-        assert!(told(second).contains("results by tier: second 1"));
+        let lines = told(quiet.clone());
+        assert_eq!(lines.lines().count(), 3, "{lines}");
+        // who made them is told where all is as it should be, too
+        assert!(lines.ends_with("    results by tier: first 1\n"), "{lines}");
+        let none = Figures { tiers: BTreeMap::new(), ..quiet.clone() };
+        assert_eq!(told(none).lines().count(), 2);
         // none was done in the last minute: there is no rate to tell by
         let waits = Figures {
             counts: BTreeMap::from([(State::Pending, 1)]),
@@ -451,5 +456,37 @@ mod tests {
             ..quiet
         };
         assert!(told(waits).ends_with("the oldest has waited 1.0 s\n"));
+    }
+
+    #[test]
+    fn a_lane_is_told_to_a_collector_in_its_units() {
+        let look = Look {
+            lanes: vec![Lane { paused: Some((1, "x".to_owned())), ..lane() }],
+            figures: BTreeMap::from([(
+                "t".to_owned(),
+                Figures { last_done_ms: Some(1_700_000_000_500), ..figures() },
+            )]),
+            workers: vec![(worker("d"), Standing::Idle), (worker("d"), Standing::Hung)],
+        };
+        let mut families = Families::default();
+        metrics(&Tended { look: Some(look), ..Tended::default() }, &mut families).unwrap();
+        let told = families.encode().unwrap();
+        for line in [
+            // in seconds, as every time of a collector is
+            "unwedge_lane_last_done_timestamp_seconds{lane=\"t\"} 1700000000.5",
+            "unwedge_lane_oldest_waiting_seconds{lane=\"t\"} 90",
+            "unwedge_lane_jobs{lane=\"t\",state=\"quarantined\"} 4",
+            "unwedge_lane_put_aside_last_hour{lane=\"t\"} 2",
+            "unwedge_lane_empty_results{lane=\"t\"} 7",
+            "unwedge_lane_stalled{how=\"hung-on-io\",lane=\"t\"} 1",
+            "unwedge_lane_stalled{how=\"unknown\",lane=\"t\"} 0",
+            "unwedge_lane_trouble{lane=\"t\",trouble=\"paused\"} 1",
+            "unwedge_lane_trouble{lane=\"t\",trouble=\"open\"} 0",
+            "unwedge_lane_workers{lane=\"t\"} 1",
+            "unwedge_queue_workers{state=\"hung\"} 1",
+            "unwedge_queue_workers{state=\"stale\"} 0",
+        ] {
+            assert!(told.lines().any(|it| it == line), "{line}: {told}");
+        }
     }
 }

@@ -26,6 +26,8 @@ pub struct Standing {
     pub has_queue: bool,
     /// Buckets, and whether they answered last.
     pub buckets: BTreeMap<String, bool>,
+    /// Engines of containers, and whether they answered last.
+    pub engines: BTreeMap<String, bool>,
 }
 
 impl Standing {
@@ -62,6 +64,10 @@ impl Standing {
                 flag(*answers),
             )?;
         }
+        for (name, answers) in &self.engines {
+            let labels = [("name", name.as_str())];
+            families.set("unwedge_runner_engine_answers", &labels, flag(*answers))?;
+        }
         families.encode()
     }
 }
@@ -78,6 +84,7 @@ mod tests {
             done: 7,
             failed: 1,
             buckets: [("scans".to_owned(), true)].into(),
+            engines: [("/usr/bin/podman".to_owned(), false)].into(),
             ..Standing::default()
         };
         let text = standing.render(&now).unwrap();
@@ -89,6 +96,7 @@ mod tests {
             "unwedge_runner_jobs_done 7",
             "unwedge_runner_tries_failed 1",
             "unwedge_runner_bucket_answers{name=\"scans\"} 1",
+            "unwedge_runner_engine_answers{name=\"/usr/bin/podman\"} 0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}: {text}");
         }

@@ -398,3 +398,80 @@ pub fn json(screen: &Screen, now: &Now) -> Result<String> {
     };
     Ok(serde_json::to_string(&told)? + "\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::store::lanes::Breaker;
+
+    fn lane() -> Lane {
+        Lane {
+            kind: "t".to_owned(),
+            digest: Some("d".to_owned()),
+            first_tier: Some("first".to_owned()),
+            paused: None,
+            open: None,
+            others: Vec::new(),
+            tiers: Vec::new(),
+        }
+    }
+
+    /// A screen on which all is well, but for this lane.
+    fn screen(lane: Option<Lane>, whys: Vec<Why>) -> Screen {
+        let lane = LaneNow { lane, figures: Figures::default(), whys };
+        Screen {
+            halt: Halt::Clear,
+            holds: Ok(Holds::default()),
+            debts: Ok(Debts::default()),
+            storage: Ok(Vec::new()),
+            worker: None,
+            queue: Queue::Own {
+                lanes: BTreeMap::from([("t".to_owned(), lane)]),
+                workers: Vec::new(),
+                now_ms: 0,
+            },
+            incidents: Ok(Vec::new()),
+        }
+    }
+
+    #[test]
+    fn a_lane_that_goes_on_badly_is_a_warning_and_one_that_nobody_can_take_a_fault() {
+        let text = || "x".to_owned();
+        let breaker = Breaker { since_ms: 0, why: text(), retry_ms: 0 };
+        let second = || vec!["second".to_owned(); 10];
+        for (what, lane, whys, code) in [
+            ("well", Some(lane()), vec![], 0),
+            ("nobody knows its type, and none waits", None, vec![], 0),
+            ("its turn", Some(lane()), vec![Why::ItsTurn], 0),
+            (
+                "after a failure",
+                Some(lane()),
+                vec![Why::CoolingDown { until_ms: 1, reason: text() }],
+                0,
+            ),
+            (
+                "one by the second tier",
+                Some(Lane { tiers: vec!["second".to_owned()], ..lane() }),
+                vec![],
+                0,
+            ),
+            ("paused", Some(Lane { paused: Some((0, text())), ..lane() }), vec![], 1),
+            ("open", Some(Lane { open: Some(breaker), ..lane() }), vec![], 1),
+            ("degraded", Some(Lane { tiers: second(), ..lane() }), vec![], 1),
+            ("known otherwise", Some(Lane { others: vec![text()], ..lane() }), vec![], 1),
+            ("storage", Some(lane()), vec![Why::StorageClosed { closed: vec![text()] }], 1),
+            ("resting", Some(lane()), vec![Why::Resting { why: vec![text()] }], 1),
+            ("no worker", Some(lane()), vec![Why::NoWorker], 2),
+            ("too old", None, vec![Why::TooOld { least: text() }], 2),
+            ("no tool", Some(lane()), vec![Why::NoCapableWorker { lacks: vec![text()] }], 2),
+            (
+                "paused, and no worker",
+                Some(Lane { paused: Some((0, text())), ..lane() }),
+                vec![Why::Paused { why: text() }, Why::NoWorker],
+                2,
+            ),
+        ] {
+            assert_eq!(screen(lane, whys).grade().code(), code, "{what}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ use crate::decide::workers::Standing;
 use crate::manifest::OPERATOR;
 use crate::probes::witness::OfJob;
 use crate::queue::store::listing::Worker;
-use crate::sys::clock::Now;
+use crate::sys::clock::{Now, rfc3339};
 use crate::sys::text;
 
 /// Where there is none, with what starts one: now, and with the host.
@@ -38,7 +38,8 @@ pub fn text(all: &[(Worker, Standing)]) -> String {
         let silent = text::duration(Duration::from_millis(it.silent_ms));
         let _ = writeln!(
             out,
-            "          last heard {silent} ago, {} done, {} failed{}",
+            "          last heard {silent} ago, started {}, {} done, {} failed{}",
+            rfc3339(it.started_ms),
             it.done,
             it.failed,
             if standing.is_heard() { load(it) } else { String::new() }
@@ -128,7 +129,7 @@ impl WorkerJson {
     pub(super) fn of(worker: &Worker, standing: Standing) -> Self {
         let mut worker = worker.clone();
         if !standing.is_heard() {
-            (worker.load_milli, worker.memory_mib) = (None, None);
+            (worker.cpus, worker.load_milli, worker.memory_mib) = (None, None, None);
         }
         Self { standing: standing.name(), worker }
     }

@@ -33,6 +33,8 @@ pub struct Figures {
     pub last_done_ms: Option<u64>,
     /// How many were done in the last 60 s.
     pub done_last_minute: u64,
+    /// How many failed or were put aside in the last hour.
+    pub put_aside_last_hour: u64,
     /// Failed and quarantined ones by class.
     pub classes: BTreeMap<String, u64>,
 }
@@ -68,8 +70,8 @@ impl Store {
         const OLDEST: &str = "
             SELECT type, {now} - min(created_ms) FROM unwedge_jobs WHERE state IN ('pending', 'retryable') GROUP BY type";
         const CLASSES: &str = "
-            SELECT type, coalesce(class, ''), count(*) FROM unwedge_jobs WHERE type = $1 AND state IN ('failed', 'quarantined')
-            GROUP BY type, class";
+            SELECT type, coalesce(class, ''), count(*), sum(CASE WHEN finished_ms > {now} - 3600000 THEN 1 ELSE 0 END)
+            FROM unwedge_jobs WHERE type = $1 AND state IN ('failed', 'quarantined') GROUP BY type, class";
         const TOOK: &str = "
             SELECT coalesce(tier, ''), finished_ms - coalesce(started_ms, finished_ms), finished_ms, bytes FROM unwedge_jobs
             WHERE type = $1 AND state = 'done' ORDER BY finished_ms DESC LIMIT $2";
@@ -109,6 +111,7 @@ impl Store {
             of.done_last_minute = rate.first().map_or(0, |row| row.natural_of(0));
             for row in self.session.rows(CLASSES, vec![kind])? {
                 of.classes.insert(row.text_of(1), row.natural_of(2));
+                of.put_aside_last_hour += row.natural_of(3);
             }
         }
         Ok(all)

@@ -53,6 +53,7 @@ impl Store {
     pub fn retype(
         &mut self,
         worker: &str,
+        mode: &str,
         types: &BTreeMap<String, TypeMark>,
         lacks: &BTreeMap<String, Lack>,
     ) -> Result<bool, Fault> {
@@ -60,8 +61,8 @@ impl Store {
         let list = Param::list(&[json!({ "types": types, "lacks": lacks })]);
         self.session.transaction(|session| {
             let known = session.rows(
-                "UPDATE unwedge_workers SET types = {list:types}, lacks = {list:lacks} FROM {each:2} WHERE id = $1 AND state <> 'dead' RETURNING id",
-                vec![Param::from(worker), list],
+                "UPDATE unwedge_workers SET mode = $3, types = {list:types}, lacks = {list:lacks} FROM {each:2} WHERE id = $1 AND state <> 'dead' RETURNING id",
+                vec![Param::from(worker), list, Param::from(mode)],
             )?;
             lanes::enter(session, lanes)?;
             Ok(!known.is_empty())

@@ -378,9 +378,9 @@ impl Runner {
             return;
         }
         let (types, lacks) = self.marks();
-        let id = self.id.clone();
+        let (id, mode) = (self.id.clone(), mode_of(self.types.iter().map(Rc::as_ref)));
         // where the queue knows it no more, the next beat finds out
-        let told = self.link.ask(move |store| store.retype(&id, &types, &lacks));
+        let told = self.link.ask(move |store| store.retype(&id, mode, &types, &lacks));
         self.retype_due = Duration::MAX;
         if let Err(Fault(why)) = told {
             self.trouble("queue", &why);
@@ -418,6 +418,7 @@ impl Runner {
     /// Tells how it stands, to whoever reads metrics, waits for signs of life, or asks the service manager.
     pub(super) fn tell(&mut self, state: &'static str, has_queue: bool) {
         let buckets = self.buckets.iter().map(|(name, said)| (name.clone(), said.is_ok()));
+        let engines = self.engines.iter().map(|(engine, said)| (engine.join(" "), said.is_ok()));
         let standing = Standing {
             state,
             running: self.running.len(),
@@ -425,6 +426,7 @@ impl Runner {
             failed: self.failed,
             has_queue,
             buckets: buckets.collect(),
+            engines: engines.collect(),
         };
         if let Some(manager) = &self.around.manager {
             let queue = if has_queue { "" } else { "; the queue is away" };
