@@ -187,14 +187,14 @@ host_test! {
 
 host_test! {
     fn types_are_read_anew_and_a_file_that_is_wrong_keeps_the_one_it_had(host) {
-        furnish(&host, &[("t", &script("", "echo one >$2"))], "");
+        furnish(&host, &[("t", &script("", "echo one >$2"))], "engine = [\"/nowhere/podman\"]");
         host.ok("systemctl start unwedge-runner; cd /srv/in; touch a b c d; unwedge jobs submit --wait t a; grep -qx one /srv/out/a");
         kind(&host, "t", &script("", "echo two >$2"));
         kind(&host, "u", &script("output_of = 1", "echo u >$2"));
         host.ok("systemctl reload unwedge-runner; cd /srv/in; unwedge jobs submit --wait t b; grep -qx two /srv/out/b");
         // and where commands are run is told anew as well
         assert_eq!(host.ok("cd /; unwedge --json workers list | grep -o '\"mode\":\"[a-z ]*\"'"), "\"mode\":\"direct\"");
-        kind(&host, "inside", "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/nowhere/podman\"]\noutput = \"/srv/out/{name}\"\n[[tier]]\nargv = [\"/bin/true\"]\n");
+        kind(&host, "inside", "mode = \"container\"\nimage = \"tools:1\"\noutput = \"/srv/out/{name}\"\n[[tier]]\nargv = [\"/bin/true\"]\n");
         host.ok("systemctl reload unwedge-runner");
         host.until("cd /; unwedge --json workers list | grep -q '\"mode\":\"direct and container\"'");
         host.until("cd /; unwedge workers list | grep -q 'not inside: not on this host: /nowhere/podman (`apt-get install podman` installs it; '");

@@ -308,8 +308,8 @@ mod tests {
         fn settings(&self, more: &str) -> Settings {
             let dir = self.0.path().display();
             from_str(&format!(
-                "[host]\ntextfile_dir = \"{dir}\"\n[jobs]\ndir = \"{dir}/jobs.d\"\n\
-                 [queue]\nurl = \"sqlite:///var/lib/q.db\"\nadapter = \"unwedge\"\n{more}"
+                "[host]\ntextfile_dir = \"{dir}\"\n[queue]\nurl = \"sqlite:///var/lib/q.db\"\nadapter = \"unwedge\"\n\
+                 [jobs]\ndir = \"{dir}/jobs.d\"\n{more}"
             ))
             .unwrap()
         }
@@ -452,8 +452,8 @@ mod tests {
     #[test]
     fn an_engine_is_as_the_runner_has_found_it_and_where_it_is_missing_its_package_is_named() {
         let desk = Desk::new();
-        let settings = desk.settings("");
-        let kind = "output = \"/srv/out/{name}\"\nmode = \"container\"\nimage = \"tools:1\"\nengine = [\"/nowhere/podman\", \"--log-level=error\"]\n[[tier]]\nargv = [\"/bin/true\"]\n";
+        let settings = desk.settings("engine = [\"/nowhere/podman\", \"--log-level=error\"]\n");
+        let kind = "output = \"/srv/out/{name}\"\nmode = \"container\"\nimage = \"tools:1\"\n[[tier]]\nargv = [\"/bin/true\"]\n";
         std::fs::create_dir(desk.path("jobs.d")).unwrap();
         std::fs::write(desk.path("jobs.d/t.toml"), kind).unwrap();
         let engine = "/nowhere/podman --log-level=error";
@@ -469,8 +469,7 @@ mod tests {
             is(&rows(&settings, true, engines), &[expected]);
         }
         assert!(rows(&settings, false, engines).is_empty(), "without a runner nobody asks it");
-        let said = "not on this host: /nowhere/podman (`apt-get install podman`";
-        is(&rows(&settings, false, types), &[("fault", "t", said, "apt-get install podman")]);
+        assert_eq!(engine::install("/nowhere/podman"), Some("apt-get install podman"));
     }
 
     #[test]

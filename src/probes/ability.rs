@@ -183,11 +183,11 @@ mod tests {
     #[test]
     fn an_engine_that_is_not_here_is_told_with_what_installs_it() {
         let said = |engine: &str| {
-            let text = format!(
-                "mode = \"container\"\nimage = \"i:1\"\nengine = [\"{engine}\"]\n[[tier]]\nargv = [\"/nowhere/inside\"]\n"
-            );
-            let kind = JobType::parse(Path::new("/t.toml"), &text).unwrap();
-            let kind = kind.on_host(&Said::default()).unwrap();
+            let text =
+                "mode = \"container\"\nimage = \"i:1\"\n[[tier]]\nargv = [\"/nowhere/inside\"]\n";
+            let kind = JobType::parse(Path::new("/t.toml"), text).unwrap();
+            let host = Said { engine: Some(vec![engine.to_owned()]), ..Said::default() };
+            let kind = kind.on_host(&host).unwrap();
             ability(&kind, &missing(&tools_of(&kind)))
         };
         let lacks = |text: &str| Ability::None(text.to_owned());
