@@ -168,9 +168,9 @@ pub enum JobsVerb {
 #[derive(Parser, Clone, Debug)]
 #[command(name = "unwedge-runner", version)]
 pub struct RunnerTool {
-    /// Flags that every tool has.
-    #[command(flatten)]
-    pub common: Common,
+    /// Use this file instead of /etc/unwedge/unwedge.toml and conf.d
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// Work off what can be claimed now, and end
     #[arg(long)]

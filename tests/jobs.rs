@@ -28,13 +28,16 @@ impl Desk {
         self.dir.path().join(name)
     }
 
-    fn say(&self, words: &str) -> (Option<i32>, String) {
+    fn call(&self, words: &str) -> std::process::Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
         command.current_dir(self.dir.path()).env("HOME", self.dir.path()).env("SUDO_USER", "ada");
         command.stdin(Stdio::null());
         let words = words.split_whitespace().map(|word| word.replace('_', " "));
-        command.args(words).args(["--queue", &self.queue]);
-        let output = command.output().unwrap();
+        command.args(words).args(["--queue", &self.queue]).output().unwrap()
+    }
+
+    fn say(&self, words: &str) -> (Option<i32>, String) {
+        let output = self.call(words);
         let said = format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),
@@ -52,9 +55,27 @@ impl Desk {
 
     #[track_caller]
     fn json(&self, words: &str) -> Value {
-        let (_, said) = self.say(&format!("--json {words}"));
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+        object(&self.call(&format!("--json {words}")))
     }
+}
+
+/// What a program reads: the one object of standard output.
+#[track_caller]
+pub fn object(output: &std::process::Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// What a program reads of a verb that could not, and a person beside it; the lines.
+#[track_caller]
+pub fn failed(output: &std::process::Output, code: i32) -> String {
+    let told = object(output);
+    assert!(told["schema"] == 1 && told["tool"] == "unwedge", "{told}");
+    assert!(output.status.code() == Some(code) && told["code"] == code, "{output:?}");
+    let lines: Vec<&str> =
+        told["said"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let for_people = String::from_utf8_lossy(&output.stderr);
+    assert!(!lines.is_empty() && lines.iter().all(|line| for_people.contains(line)), "{output:?}");
+    lines.join("\n")
 }
 
 #[test]
@@ -794,7 +815,7 @@ fn a_runner_is_started_once_stopped_and_one_that_cannot_come_up_leaves_nothing()
 }
 
 /// Each verb that asks the queue, with what it is asked for.
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 25] = [
     "jobs submit ./kind.toml a b c",
     "jobs list",
     "jobs show 1",
@@ -816,6 +837,9 @@ const VERBS: [&str; 22] = [
     "workers cleanup --dry-run",
     "workers cleanup",
     "queue check",
+    "queue want-version 0.0.1 --dry-run",
+    "queue want-version 0.0.1",
+    "jobs smoke --timeout 100ms",
     "status",
 ];
 
@@ -837,6 +861,58 @@ fn each_verb_says_one_object_for_a_program() {
 }
 
 #[test]
+fn a_verb_that_cannot_says_so_to_a_program_too() {
+    for db in Db::both("a_verb_that_cannot_says_so_to_a_program_too") {
+        let desk = Desk::new(&db);
+        let call = |words: &str, code: i32| failed(&desk.call(&format!("{words} --json")), code);
+        assert!(call("jobs list", 1).contains("there is no queue there yet"));
+        desk.ok("jobs submit ./kind.toml a");
+        for (words, code, why) in [
+            ("jobs show 99", 1, "job 99: there is none"),
+            ("jobs why 99", 1, "job 99: there is none"),
+            ("jobs logs 1", 1, "job 1: it was not tried yet"),
+            ("jobs list --state gone", 2, "gone"),
+            ("jobs submit ./kind.toml b --require-capable", 1, "nothing was put in"),
+            ("jobs submit ./none.toml b", 2, "none.toml"),
+            ("jobs smoke --timeout 100ms", 1, "nobody has done it in time"),
+            ("jobs smoke --timeout soon", 2, "--timeout soon"),
+            ("jobs quarantine --where type=kind --because _", 2, "--because: "),
+            ("lanes pause none --because x", 1, "none: no such lane"),
+            ("lanes resume none", 1, "none: no such lane"),
+            ("workers stop a:1:2:3", 1, "a:1:2:3: no such worker"),
+            ("workers stop", 2, "which workers?"),
+            ("queue want-version new", 2, "new: expected a version"),
+            // what is not understood at all
+            ("jobs shwo 1", 2, "unrecognized subcommand 'shwo'"),
+            ("status --wacth", 64, "--wacth"),
+        ] {
+            let said = call(words, code);
+            assert!(said.contains(why), "{words}: {said}");
+        }
+        // help is none, and what stands behind -- is for another program
+        let help = desk.call("jobs --json --help");
+        assert!(help.status.success() && !help.stdout.starts_with(b"{"), "{help:?}");
+        let wrong = desk.call("run --colour a -- /bin/true --json");
+        assert!(wrong.status.code() == Some(2) && wrong.stdout.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_faulty_configuration_is_told_to_a_program_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("unwedge.toml");
+    fs::write(&config, "[mounts]\ndeadlnie = \"1s\"\n[host]\nuser = 1\n").unwrap();
+    for words in ["config check", "jobs list", "status", "run a -- /bin/true"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
+        command.arg("--config").arg(&config).arg("--json").args(words.split(' '));
+        let said = failed(&command.env("HOME", dir.path()).output().unwrap(), 2);
+        // each fault with its place is a line
+        assert!(said.lines().count() >= 2, "{words}: {said}");
+        assert!(said.contains("unwedge.toml:2: ") && said.contains("unwedge.toml:4: "), "{said}");
+    }
+}
+
+#[test]
 fn each_verb_gives_up_on_a_server_that_is_mute_within_the_queues_timeout() {
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port();
@@ -854,7 +930,6 @@ fn each_verb_gives_up_on_a_server_that_is_mute_within_the_queues_timeout() {
         "jobs logs 1",
         "jobs smoke",
         "workers stop a:1:2:3",
-        "queue want-version 0.0.1",
         "jobs submit --wait --timeout 60s ./kind.toml a",
     ];
     let runs = ["", "--dry-run "].map(|how| {
@@ -867,7 +942,7 @@ fn each_verb_gives_up_on_a_server_that_is_mute_within_the_queues_timeout() {
         .chain(runs.iter().map(String::as_str))
         .map(|words| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge"));
-            command.arg("--config").arg(at("unwedge.toml")).args(words.split(' '));
+            command.arg("--json").arg("--config").arg(at("unwedge.toml")).args(words.split(' '));
             command.current_dir(dir.path()).env("HOME", dir.path()).stdin(Stdio::null());
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             (words, Instant::now(), command.spawn().unwrap())
@@ -883,9 +958,9 @@ fn each_verb_gives_up_on_a_server_that_is_mute_within_the_queues_timeout() {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
             panic!("{words}: it does not give up");
         };
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.code() == Some(1), "{words}: {said}");
+        let told = object(&output);
+        assert!(output.status.code() == Some(1) && told["schema"] == 1, "{words}: {output:?}");
+        let said = told.to_string();
         assert!(said.contains("1.5 s"), "{words}: it does not say how long it waited: {said}");
     }
 }

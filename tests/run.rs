@@ -947,8 +947,9 @@ fn the_times_of_the_host_are_those_of_a_run() {
     fs::remove_file(desk.path("begun")).unwrap();
     fs::write(&config, "[jobs]\nmin_free_mib = 1000000000\n").unwrap();
     let more = [desk.input("b", "x")];
-    let mut command = desk.command(&flags, &more, &words);
-    let said = desk.path("said");
+    let mut command = desk.command(&[&flags[..], &["--json"]].concat(), &more, &words);
+    let [said, told] = ["said", "told"].map(|name| desk.path(name));
+    command.stdout(fs::File::create(&told).unwrap());
     let mut own = Own(command.stderr(fs::File::create(&said).unwrap()).spawn().unwrap());
     await_that("it says why", || {
         fs::read_to_string(&said).is_ok_and(|it| {
@@ -958,6 +959,11 @@ fn the_times_of_the_host_are_those_of_a_run() {
     kill(i32::try_from(own.0.id()).unwrap(), rustix::process::Signal::INT);
     assert_eq!(own.0.wait().unwrap().code(), Some(130));
     assert!(!desk.path("begun").exists());
+    // a program is told of it, too
+    let told = fs::read(&told).unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+    let why = told["said"][0].as_str().unwrap();
+    assert!(told["code"] == 130 && why.starts_with("interrupted; "), "{told}");
 }
 
 #[test]

@@ -102,7 +102,7 @@ host_test! {
         host.ok("test -z \"$(pgrep -x sleep)\"; test -z \"$(ls -d /sys/fs/cgroup/system.slice/unwedge-runner.service/job-* 2>/dev/null)\"");
         assert_eq!(host.ok("cd /; unwedge jobs logs 1"), "== 1\nsaid");
         // and each verb of those that need a host says one object for a program
-        host.ok("cd /; for verb in 'jobs logs 1' 'workers start --dry-run' 'workers stop --here --dry-run' 'workers reap --dry-run'; do
+        host.ok("cd /; for verb in 'jobs logs 1' 'queue want-version 0.0.1' 'workers start --dry-run' 'workers stop --here --dry-run' 'workers reap --dry-run'; do
                  unwedge --json $verb >/run/told || echo \"$verb ends with $?\"; python3 -c 'import json; it = json.load(open(\"/run/told\")); assert it[\"schema\"] == 1 and it[\"tool\"] == \"unwedge\", it'; done");
         assert_eq!(job(&host, 1)["progress"], Value::Null, "what is over has no progress");
 
@@ -118,12 +118,13 @@ host_test! {
 
         // the whole way, and nothing left of it
         let said = host.ok("cd /; unwedge jobs smoke");
-        let stages: Vec<&str> = said.lines().map(|line| line.trim_end_matches(|it: char| it == ' ' || it.is_ascii_digit() || "ms".contains(it))).collect();
-        assert_eq!(stages, ["the queue work", "  put in", "  taken", "  done", "  in all"], "{said}");
-        assert!(said.lines().skip(1).all(|line| line.ends_with(" ms") && line.contains(|it: char| it.is_ascii_digit())), "{said}");
+        let stages = said.lines().filter_map(|line| line.strip_suffix(" ms")?.trim().rsplit_once(' '));
+        let stages: Vec<(&str, bool)> = stages.map(|(name, ms)| (name.trim_end(), ms.parse::<u64>().is_ok())).collect();
+        assert!(said.starts_with("the queue works\n"), "{said}");
+        assert_eq!(stages, [("put in", true), ("taken", true), ("done", true), ("in all", true)], "{said}");
         let told: Value = serde_json::from_str(&host.ok("cd /; unwedge --json jobs smoke")).unwrap();
         let ms = |name: &str| told["stages"][name].as_u64().unwrap_or_else(|| panic!("{name}: {told}"));
-        assert_eq!(told["stages"].as_object().unwrap().len(), 4, "{told}");
+        assert_eq!((told["tool"].as_str(), told["stages"].as_object().unwrap().len()), (Some("unwedge"), 4), "{told}");
         assert!(ms("all_ms") >= ms("put_in_ms") && ms("taken_ms") + ms("done_ms") <= ms("all_ms") + 1, "{told}");
         let left = host.ok("cd /; unwedge jobs list --state done,cancelled; unwedge lanes list; unwedge workers list");
         assert!(!left.contains("smoke"), "{left}");
@@ -140,7 +141,7 @@ host_test! {
         assert!(ran.code == Some(0) && ran.stdout.contains("already running"), "{ran:?}");
         assert_eq!(host.ok("main_pid unwedge-runner"), before);
         // and neither its help nor a wrong word takes a job
-        assert_eq!(host.bash("unwedge-runner --help >/dev/null; unwedge-runner --colour 2>/dev/null").code, Some(2));
+        assert_eq!(host.bash("unwedge-runner --help >/dev/null; unwedge-runner --json 2>/dev/null").code, Some(2));
 
         // the worker that is looked after is this one, and its queue is read by whoever reads queues
         let said = host.ok("unwedge-worker --json");

@@ -43,7 +43,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     let began = boottime();
     // look
     let flags = wish::flags(cli);
-    let wish = wish::read(cli.common.config.as_deref(), &flags)?;
+    let wish = wish::read(cli.config.as_deref(), &flags)?;
     let settings = wish.loaded.settings.clone();
     let Some(queue) = settings.queue.clone() else {
         return Err((Exit::Unfit, "there is no [queue] in the configuration".to_owned()));
@@ -111,7 +111,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         manager: Some(manager),
         cgroups,
         no_limits,
-        reread: Some(wish::anew(cli.common.config.clone(), flags, clamped)),
+        reread: Some(wish::anew(cli.config.clone(), flags, clamped)),
         tell: Some(Box::new(move |standing| {
             tell(&told, standing);
             if let Some(sign) = &sign {

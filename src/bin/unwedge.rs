@@ -9,7 +9,7 @@ use unwedge::act::child;
 use unwedge::cli::{Run, Unwedge, Verb};
 use unwedge::config::{self, ConfigErrors, Loaded, Request, Settings};
 use unwedge::kit;
-use unwedge::operator::{Said, dispatch, doctor, exit_of, generate, install, run};
+use unwedge::operator::{Said, dispatch, doctor, failed, generate, install, run, wrong};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::exit::{Exit, WRONG_USAGE};
 use unwedge::report::round::Mode;
@@ -26,28 +26,29 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(wrong) => return called_wrongly(&wrong, &args),
     };
+    let json = cli.common.json;
     // what needs no configuration works without a right one too
     let said = match &cli.verb {
-        Verb::Demo { on_stage: false } => return finish(kit::demo::set_up()),
-        Verb::Demo { on_stage: true } => return finish(kit::demo::play()),
-        Verb::Faultfs(options) => return finish(kit::command::faultfs(options)),
+        Verb::Demo { .. } | Verb::Faultfs(_) if json => Err(wrong("it has no JSON")),
+        Verb::Demo { on_stage: false } => return finish(kit::demo::set_up(), false),
+        Verb::Demo { on_stage: true } => return finish(kit::demo::play(), false),
+        Verb::Faultfs(options) => return finish(kit::command::faultfs(options), false),
         Verb::Generate { dir } => generate::into(dir).and_then(|text| as_asked(&cli, text)),
-        Verb::CanWrite { user, dir } => install::prove(user, dir).map(Said::from),
+        Verb::CanWrite { user, dir } => {
+            install::prove(user, dir).and_then(|text| as_asked(&cli, text))
+        }
         Verb::Install(asked) => put(&cli, |loaded, now| install::install(asked, loaded, now)),
         Verb::Uninstall(asked) => put(&cli, |loaded, now| install::uninstall(asked, loaded, now)),
         Verb::Doctor => return doctor(&cli),
         Verb::Run(asked) => return run_files(&cli, asked),
         _ => match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
             Ok(loaded) => dispatch::with_config(&cli, &loaded),
-            Err(errors) => {
-                out::complain(&errors.to_string());
-                return Exit::Usage.into();
-            }
+            Err(errors) => return refused(&errors.to_string(), json),
         },
     };
     match said.and_then(|said| Ok((out::print(&said.text)?, said.code))) {
         Ok(((), code)) => ExitCode::from(code),
-        Err(error) => finish(Err(error)),
+        Err(error) => finish(Err(error), json),
     }
 }
 
@@ -63,34 +64,41 @@ fn called_wrongly(wrong: &clap::Error, args: &[OsString]) -> ExitCode {
         !is_file && !it.as_encoded_bytes().starts_with(b"-")
     });
     let is_graded = verb.is_some_and(|(_, it)| it == "status" || it == "doctor");
-    if is_graded { ExitCode::from(WRONG_USAGE) } else { Exit::Usage.into() }
+    let code = if is_graded { WRONG_USAGE } else { Exit::Usage.code() };
+    // behind -- stand the words of a command
+    if args.iter().take_while(|it| *it != "--").any(|it| it == "--json") {
+        said::failed(&wrong.to_string(), code);
+    }
+    ExitCode::from(code)
 }
 
 /// Works through files: without any configuration too, but not past one that may say where commands have to run.
 fn run_files(cli: &Unwedge, asked: &Run) -> ExitCode {
+    let json = cli.common.json;
     let settings =
         match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
             Ok(loaded) => loaded.settings,
             Err(_) if asked.mode.as_deref() == Some("direct") => Settings::default(),
             Err(errors) => {
-                out::complain(&errors.to_string());
-                out::complain(
-                    "unwedge run: [jobs] may say where commands run; --mode direct goes without it",
-                );
-                return Exit::Usage.into();
+                let more =
+                    "unwedge run: [jobs] may say where commands run; --mode direct goes without it";
+                return refused(&format!("{errors}\n{more}"), json);
             }
         };
-    run::run(asked, &settings, cli.common.json).map_or_else(|why| finish(Err(why)), ExitCode::from)
+    run::run(asked, &settings, json).map_or_else(|why| finish(Err(why), json), ExitCode::from)
 }
 
-fn finish(done: Result<()>) -> ExitCode {
-    match done {
-        Ok(()) => Exit::Fine.into(),
-        Err(error) => {
-            out::complain(&format!("unwedge: {error:#}"));
-            exit_of(&error).into()
-        }
+/// The configuration is wrong: nothing is done.
+fn refused(why: &str, json: bool) -> ExitCode {
+    out::complain(why);
+    if json {
+        said::failed(why, Exit::Usage.code());
     }
+    Exit::Usage.into()
+}
+
+fn finish(done: Result<()>, json: bool) -> ExitCode {
+    done.map_or_else(|error| failed(&error, json), |()| Exit::Fine).into()
 }
 
 /// Its exit code is that of the worst row.
@@ -100,7 +108,7 @@ fn doctor(cli: &Unwedge) -> ExitCode {
     let looked = looked.and_then(|now| doctor::doctor(loaded.as_ref(), cli.common.json, &now));
     match looked {
         Ok(grade) => ExitCode::from(grade.code()),
-        Err(error) => finish(Err(error)),
+        Err(error) => finish(Err(error), cli.common.json),
     }
 }
 

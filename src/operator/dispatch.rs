@@ -85,7 +85,7 @@ fn said(cli: &Unwedge, loaded: &Loaded, json: bool, now: &Now) -> Result<Said> {
         }
         Verb::Drill(DrillVerb::Mount { path, verdict }) => drill::mount(settings, path, verdict),
         Verb::Drill(DrillVerb::Alert { time, dry_run }) => {
-            drill::alert(settings, time, *dry_run, now)
+            drill::alert(settings, time, *dry_run, json, now)
         }
         Verb::Debts => debts::list(settings, json, now),
         Verb::Incidents { id } => incidents::tell(settings, id.as_deref(), json, now),

@@ -59,7 +59,13 @@ pub fn mount(settings: &Settings, path: &Path, verdict: &str) -> Result<String> 
 ///
 /// # Errors
 /// The metric cannot be written or taken away.
-pub fn alert(settings: &Settings, time: &str, dry_run: bool, now: &Now) -> Result<String> {
+pub fn alert(
+    settings: &Settings,
+    time: &str,
+    dry_run: bool,
+    json: bool,
+    now: &Now,
+) -> Result<String> {
     let time = duration::parse(time).map_err(|why| wrong(format!("--for {time}: {why}")))?;
     if time.is_zero() || time > ALERT_MAX {
         return Err(wrong(format!("--for: more than 0s, at most {}", text::duration(ALERT_MAX))));
@@ -71,10 +77,16 @@ pub fn alert(settings: &Settings, time: &str, dry_run: bool, now: &Now) -> Resul
     }
     let stop = manager::stop().context("listen for the end")?;
     metrics::write_drill(settings, FILE, time, now)?;
-    out::print(&format!(
-        "{shown} is there for {}: UnwedgeDrill fires, once Prometheus has read it\n",
+    let begun = format!(
+        "{shown} is there for {}: UnwedgeDrill fires, once Prometheus has read it",
         text::duration(time)
-    ))?;
+    );
+    if json {
+        // a program reads one object, in the end
+        out::complain(&begun);
+    } else {
+        out::print(&format!("{begun}\n"))?;
+    }
     let deadline = Deadline::after(time);
     let stop = stop.into();
     while !deadline.passed() && command::wait_any(&[&stop], deadline.left()).is_empty() {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{generate, wrong};
+use super::{Undone, generate, wrong};
 use crate::act::install::{self, Site};
 use crate::act::lock::{self, Tried};
 use crate::checks::{self, Grade, Row};
@@ -20,7 +20,6 @@ use crate::probes::records::{self, Debts, Installed};
 use crate::probes::services::{self, Shown};
 use crate::probes::worker;
 use crate::report::install::Told;
-use crate::report::out;
 use crate::sys::clock::{Deadline, Now, pause};
 use crate::sys::{text, user};
 
@@ -180,8 +179,8 @@ fn ended(told: &Told<'_>) -> Result<String> {
     if told.is_allowed() {
         return Ok(told.text());
     }
-    out::print(&told.text())?;
-    bail!("something is missing that it stands on; nothing was touched");
+    let why = "something is missing that it stands on; nothing was touched";
+    Err(Undone { told: told.text(), why }.into())
 }
 
 fn carried_out(mut told: Told<'_>, site: Site<'_>) -> Result<String> {
@@ -189,8 +188,8 @@ fn carried_out(mut told: Told<'_>, site: Site<'_>) -> Result<String> {
     if told.done.iter().all(|(_, came)| came.is_ok()) {
         return Ok(told.text());
     }
-    out::print(&told.text())?;
-    bail!("it is done in part; run it again once the cause is gone");
+    let why = "it is done in part; run it again once the cause is gone";
+    Err(Undone { told: told.text(), why }.into())
 }
 
 /// No tool acts while programs and units are exchanged, and no other installation is under way.

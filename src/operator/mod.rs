@@ -42,6 +42,7 @@ use crate::config::sentinel::Kind;
 use crate::manifest::{MOUNTS, WORKER};
 use crate::probes::records::{Holds, Record as _};
 use crate::report::exit::Exit;
+use crate::report::{out, said};
 use crate::sys::text;
 
 /// What a verb has to say, and how the program ends.
@@ -71,8 +72,32 @@ pub fn exit_of(error: &Error) -> Exit {
     if is_usage { Exit::Usage } else { Exit::Failed }
 }
 
+/// It ended before all was done, and there is more to read than why.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Undone {
+    told: String,
+    why: &'static str,
+}
+
+/// Says that a verb could not do what it was asked for: to a person on standard error, to a program as its one object. It has
+/// printed nothing by then. How the program ends.
+#[must_use]
+pub fn failed(error: &Error, json: bool) -> Exit {
+    let exit = exit_of(error);
+    let told = error.downcast_ref::<Undone>().map_or("", |it| &it.told);
+    if json {
+        said::failed(&format!("{told}{error:#}"), exit.code());
+    } else {
+        // a reason that can be read still is not kept back
+        let _ = out::print(told);
+    }
+    out::complain(&format!("unwedge: {error:#}"));
+    exit
+}
+
 /// That, with these words.
-fn wrong(why: impl Into<String>) -> Error {
+pub fn wrong(why: impl Into<String>) -> Error {
     Usage(why.into()).into()
 }
 

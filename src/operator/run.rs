@@ -35,7 +35,7 @@ use crate::queue::store::listing::{Order, Which, Worker};
 use crate::queue::store::{NewJob, Standing, Store, Submitted};
 use crate::report::jobs::words;
 use crate::report::worked::{Deed, Would};
-use crate::report::{out, worked};
+use crate::report::{out, said, worked};
 use crate::runner::setup::{self, Numbers, Setup};
 use crate::runner::supervise::Told;
 use crate::sys::clock::{Deadline, Now, boottime};
@@ -64,6 +64,9 @@ const AT_ONCE: usize = 500;
 const IMAGE_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to take out what was kept for long enough: the next run goes on with it.
 const TIDY_LIMIT: Duration = Duration::from_secs(2);
+/// What is said where it was asked to end.
+const INTERRUPTED: &str =
+    "interrupted; what is left is in the queue, and a next run goes on with it";
 /// Most reasons that are listed.
 const REASONS_MAX: usize = 20;
 
@@ -166,9 +169,10 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         if stop.read(&mut [0; 16]).is_ok_and(|length| length > 0) {
             hands.end();
             progress.clear()?;
-            out::complain(
-                "unwedge run: interrupted; what is left is in the queue, and a next run goes on with it",
-            );
+            out::complain(&format!("unwedge run: {INTERRUPTED}"));
+            if json {
+                said::failed(INTERRUPTED, 130);
+            }
             return Ok(130);
         }
         hands.wait(&mut link)?;

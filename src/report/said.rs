@@ -1,9 +1,11 @@
-//! What a verb says that has no better form for a program: whether it could, and the lines that a person reads.
+//! What a verb says that has no better form for a program: whether it could, and the lines that a person reads. Where it could
+//! not, that is all that any verb says.
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::json::Head;
+use super::out;
 use super::round::Mode;
 use crate::manifest::OPERATOR;
 use crate::sys::clock::Now;
@@ -27,4 +29,11 @@ pub fn json(text: &str, code: u8, mode: Option<Mode>, now: &Now) -> Result<Strin
     let said = text.lines().collect();
     let mode = mode.map(Mode::name);
     Ok(serde_json::to_string(&Object { head: Head::of(OPERATOR, now), mode, code, said })? + "\n")
+}
+
+/// Tells a program, which reads standard output alone, that a verb could not, and why.
+pub fn failed(why: &str, code: u8) {
+    let object = Now::take().map_err(Into::into).and_then(|now| json(why, code, None, &now));
+    // a person reads it on standard error, and there is nowhere else to say that this failed
+    let _ = object.map(|object| out::print(&object));
 }
