@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::json::Head;
+use super::json;
+use super::round::Mode;
 use super::workers::NO_WORKER;
 use crate::decide::attempts::State;
 use crate::decide::why::Why;
-use crate::manifest::OPERATOR;
 use crate::queue::store::change::{Change, Changed, Event};
 use crate::queue::store::listing::{Job, Try};
 use crate::sys::clock::{Now, rfc3339};
@@ -301,8 +301,6 @@ fn numbers(ids: &[i64]) -> String {
 
 #[derive(Serialize)]
 struct ListJson<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     jobs: &'a [Job],
     /// Whether there are more.
     is_cut: bool,
@@ -313,13 +311,11 @@ struct ListJson<'a> {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn list_json(jobs: &[Job], is_cut: bool, now: &Now) -> Result<String> {
-    Ok(serde_json::to_string(&ListJson { head: Head::of(OPERATOR, now), jobs, is_cut })? + "\n")
+    Ok(json::told(&ListJson { jobs, is_cut }, now)?)
 }
 
 #[derive(Serialize)]
 struct OneJson<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     job: &'a Job,
     tries: &'a [Try],
     events: &'a [Event],
@@ -351,14 +347,12 @@ pub fn show_json(
     now: &Now,
 ) -> Result<String> {
     let why = whys.iter().map(|it| WhyJson::of(it, now.utc_ms)).collect();
-    let one = OneJson { head: Head::of(OPERATOR, now), job, tries, events, why };
-    Ok(serde_json::to_string(&one)? + "\n")
+    let one = OneJson { job, tries, events, why };
+    Ok(json::told(&one, now)?)
 }
 
 #[derive(Serialize)]
 struct ChangedJson<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     mode: &'static str,
     #[serde(flatten)]
     changed: &'a Changed,
@@ -369,7 +363,7 @@ struct ChangedJson<'a> {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn changed_json(changed: &Changed, dry_run: bool, now: &Now) -> Result<String> {
-    let mode = if dry_run { "dry-run" } else { "apply" };
-    let told = ChangedJson { head: Head::of(OPERATOR, now), mode, changed };
-    Ok(serde_json::to_string(&told)? + "\n")
+    let mode = Mode::of(!dry_run).name();
+    let told = ChangedJson { mode, changed };
+    Ok(json::told(&told, now)?)
 }

@@ -8,9 +8,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::json::Head;
+use super::json;
 use crate::decide::attempts::State;
-use crate::manifest::OPERATOR;
 use crate::probes::jobs::QueueFacts;
 use crate::queue::library;
 use crate::sys::clock::{Now, millis};
@@ -45,8 +44,6 @@ pub fn text(about: &About<'_>) -> String {
 
 #[derive(Serialize)]
 struct Object<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     about: std::collections::BTreeMap<&'static str, &'a str>,
     jobs: u64,
     connected_ms: u64,
@@ -59,13 +56,12 @@ struct Object<'a> {
 /// It cannot be written as JSON.
 pub fn json(about: &About<'_>, now: &Now) -> Result<String> {
     let told = Object {
-        head: Head::of(OPERATOR, now),
         about: about.about.iter().map(|(name, value)| (*name, value.as_str())).collect(),
         jobs: about.counts.iter().map(|(_, _, count)| count).sum(),
         connected_ms: millis(about.opened),
         answered_ms: millis(about.answered),
     };
-    Ok(serde_json::to_string(&told)? + "\n")
+    Ok(json::told(&told, now)?)
 }
 
 /// A library's queue, for a person.
@@ -116,8 +112,6 @@ pub fn of_library(about: &library::About) -> String {
 
 #[derive(Serialize)]
 struct LibraryObject<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     library: &'a str,
     version: i64,
     versions: (i64, i64),
@@ -134,7 +128,6 @@ struct LibraryObject<'a> {
 /// It cannot be written as JSON.
 pub fn json_of_library(about: &library::About, now: &Now) -> Result<String> {
     let told = LibraryObject {
-        head: Head::of(OPERATOR, now),
         library: about.called,
         version: about.version,
         versions: about.versions,
@@ -144,5 +137,5 @@ pub fn json_of_library(about: &library::About, now: &Now) -> Result<String> {
         grants: &about.grants,
         facts: &about.facts,
     };
-    Ok(serde_json::to_string(&told)? + "\n")
+    Ok(json::told(&told, now)?)
 }

@@ -4,16 +4,12 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::json::Head;
 use super::out;
 use super::round::Mode;
-use crate::manifest::OPERATOR;
 use crate::sys::clock::Now;
 
 #[derive(Serialize)]
 struct Object<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     /// Whether something was done, of what may change something.
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<&'static str>,
@@ -28,7 +24,7 @@ struct Object<'a> {
 pub fn json(text: &str, code: u8, mode: Option<Mode>, now: &Now) -> Result<String> {
     let said = text.lines().collect();
     let mode = mode.map(Mode::name);
-    Ok(serde_json::to_string(&Object { head: Head::of(OPERATOR, now), mode, code, said })? + "\n")
+    Ok(super::json::told(&Object { mode, code, said }, now)?)
 }
 
 /// Tells a program, which reads standard output alone, that a verb could not, and why.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::json::Head;
+use super::json;
 use crate::decide::attempts::State;
-use crate::manifest::OPERATOR;
 use crate::queue::store::listing::Job;
 use crate::sys::clock::{Now, millis};
 
@@ -65,8 +64,6 @@ pub fn text(stages: &Stages) -> String {
 
 #[derive(Serialize)]
 struct Object<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     stages: &'a Stages,
 }
 
@@ -75,5 +72,5 @@ struct Object<'a> {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn json(stages: &Stages, now: &Now) -> Result<String> {
-    Ok(serde_json::to_string(&Object { head: Head::of(OPERATOR, now), stages })? + "\n")
+    Ok(json::told(&Object { stages }, now)?)
 }

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::json::Head;
+use super::json;
+use super::round::Mode;
 use crate::decide::attempts::State;
-use crate::manifest::OPERATOR;
 use crate::queue::store::{NewJob, Standing, Submitted};
 use crate::sys::clock::Now;
 
@@ -43,8 +43,6 @@ impl Came<'_> {
 
 #[derive(Serialize)]
 struct Told<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     new: usize,
     absent: Option<usize>,
     jobs: Vec<One>,
@@ -79,8 +77,8 @@ pub fn text(told: &Came<'_>, json: bool, now: &Now) -> Result<String> {
         };
         let jobs = told.stand.iter().map(one).collect();
         let Came { new, absent, nobody, unknown, .. } = *told;
-        let told = Told { head: Head::of(OPERATOR, now), new, absent, jobs, nobody, unknown };
-        return Ok(serde_json::to_string(&told)? + "\n");
+        let told = Told { new, absent, jobs, nobody, unknown };
+        return Ok(json::told(&told, now)?);
     }
     let mut out = String::new();
     for it in told.stand.iter().take(LISTED) {
@@ -122,8 +120,6 @@ fn line(it: &Standing) -> String {
 
 #[derive(Serialize)]
 struct Would<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     mode: &'static str,
     jobs: Vec<WouldOne<'a>>,
     nobody: Option<&'a str>,
@@ -155,8 +151,8 @@ pub fn would(
             WouldOne { job, known: known.map(|it| it.id), state: known.map(|it| it.state) }
         };
         let jobs = jobs.iter().enumerate().map(one).collect();
-        let would = Would { head: Head::of(OPERATOR, now), mode: "dry-run", jobs, nobody };
-        return Ok(serde_json::to_string(&would)? + "\n");
+        let would = Would { mode: Mode::DryRun.name(), jobs, nobody };
+        return Ok(json::told(&would, now)?);
     }
     let mut out = String::new();
     for (nth, job) in jobs.iter().enumerate().take(LISTED) {

@@ -6,16 +6,14 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::json::Head;
+use super::json;
+use super::round::Mode;
 use crate::decide::attempts::State;
-use crate::manifest::OPERATOR;
 use crate::queue::store::{NewJob, Standing};
 use crate::sys::clock::Now;
 
 #[derive(Serialize)]
 struct Object<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     done: usize,
     not: Vec<NotDone<'a>>,
     /// Those that are done whose input was written since.
@@ -51,8 +49,8 @@ pub fn json(
     });
     let not: Vec<NotDone<'_>> = not.collect();
     let done = stand.len() - not.len();
-    let object = Object { head: Head::of(OPERATOR, now), done, not, changed };
-    Ok(serde_json::to_string(&object)? + "\n")
+    let object = Object { done, not, changed };
+    Ok(json::told(&object, now)?)
 }
 
 /// What would be done with a file.
@@ -99,8 +97,6 @@ pub struct Would<'a> {
 
 #[derive(Serialize)]
 struct WouldObject<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
     mode: &'static str,
     files: Vec<WouldOne<'a>>,
 }
@@ -130,8 +126,8 @@ pub fn would(all: &[Would<'_>], json: bool, now: &Now) -> Result<String> {
             }
         }
         let files = all.iter().map(one).collect();
-        let object = WouldObject { head: Head::of(OPERATOR, now), mode: "dry-run", files };
-        return Ok(serde_json::to_string(&object)? + "\n");
+        let object = WouldObject { mode: Mode::DryRun.name(), files };
+        return Ok(json::told(&object, now)?);
     }
     let mut said = String::new();
     for it in all {
