@@ -5,7 +5,7 @@
 //! uses only what stands left of it:
 //!
 //! ```text
-//! sys <- config <- manifest <- probes <- decide <- queue <- act <- checks <- report <- runner <- operator, kit <- src/bin
+//! sys, libraries <- config <- manifest <- probes <- decide <- queue <- act <- checks <- report <- runner <- operator, kit <- src/bin
 //! ```
 
 pub mod act;
@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod decide;
 pub mod kit;
+pub mod libraries;
 pub mod manifest;
 pub mod operator;
 pub mod probes;

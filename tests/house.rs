@@ -14,8 +14,9 @@ use unwedge::manifest::{OPERATOR, RunsAs, Start, TOOLS};
 
 /// The way through the code: a module uses only what stands left of it. Those of one rank do not
 /// know each other.
-const ARROW: [(&str, u32); 13] = [
+const ARROW: [(&str, u32); 14] = [
     ("sys", 0),
+    ("libraries", 0),
     ("cli", 0),
     ("config", 1),
     ("manifest", 2),

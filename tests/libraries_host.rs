@@ -13,14 +13,16 @@ use crate::support::postgres::{Database, cluster};
 const AS_OWNER: &str = "cd /; setpriv --reuid=postgres --regid=postgres --init-groups -- psql -q -h /run/pg -v ON_ERROR_STOP=1";
 
 #[allow(clippy::disallowed_methods, reason = "tests start processes")]
-fn dump(database: &Database) -> Vec<u8> {
+fn dump(database: &Database, writes_at: &str) -> Vec<u8> {
     let ran = Command::new("/usr/lib/postgresql/15/bin/pg_dump")
         .args(["--no-owner", "--no-privileges", "--dbname", &database.url("postgres")])
         .output()
         .unwrap();
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    // what runs writes on the watched storage
-    String::from_utf8(ran.stdout).unwrap().replace("/srv/out/", &format!("{BASE}/")).into_bytes()
+    String::from_utf8(ran.stdout)
+        .unwrap()
+        .replace("/srv/out/", &format!("{writes_at}/"))
+        .into_bytes()
 }
 
 host_test! {
@@ -32,13 +34,17 @@ host_test! {
         queue_host::furnish(&host);
         host.put("/etc/systemd/system/app.service", b"[Service]\nExecStart=/bin/sleep infinity\n", "644");
         host.ok("systemctl daemon-reload");
-        for fixture in &ALL {
+        for fixture in ALL {
             let name = fixture.name;
             let database = cluster.database();
             (fixture.install)(&packages, &database, fixture.versions[1]);
             let _held = plant(fixture, &database);
-            host.put("/run/dump.sql", &dump(&database), "644");
-            host.ok(&format!("{AS_OWNER} postgres -c 'DROP DATABASE IF EXISTS app WITH (FORCE)' -c 'CREATE DATABASE app'; {AS_OWNER} app -f /run/dump.sql"));
+            // what runs writes on the watched storage
+            let load = |writes_at: &str| {
+                host.put("/run/dump.sql", &dump(&database, writes_at), "644");
+                host.ok(&format!("{AS_OWNER} postgres -c 'DROP DATABASE IF EXISTS app WITH (FORCE)' -c 'CREATE DATABASE app'; {AS_OWNER} app -f /run/dump.sql"));
+            };
+            load(BASE);
             let output = fixture.output.map_or_else(String::new, |it| format!("[queue.library]\noutput = \"{it}\"\n"));
             host.put("/etc/unwedge/unwedge.toml", format!(
                 "[probe]\ntimeout = \"500ms\"\ndaemons = \"here\"\n[worker]\nunit = \"app.service\"\n[worker.budget]\ncooldown = \"0s\"\nper_day = 100\n\
@@ -91,8 +97,17 @@ host_test! {
             // nor is it in the way of a mount that died
             host.arm();
             host.ok("kill -KILL $(main_pid); sleep 0.2");
-            let said = host.bash("unwedge-mounts").stdout;
-            assert!(said.contains("  dead  ") && said.contains("  restart-unit ") && !said.contains("queue"), "{name}: {said}");
+            // which it is told by what runs: jobs on it are stopped for it, those elsewhere go on; where nobody knows where they
+            // write they are on everything
+            for (writes_at, is_stopped) in [("/srv/elsewhere", fixture.output.is_none()), (BASE, true)] {
+                load(writes_at);
+                host.ok(&format!("{AS_OWNER} app -f /run/grants.sql"));
+                let said = host.bash("unwedge-mounts").stdout;
+                assert!(said.contains("  dead  ") && said.contains("  restart-unit ") && !said.contains("queue"), "{name}: {said}");
+                if running != "0" {
+                    assert_eq!(said.contains("  stop-worker "), is_stopped, "{name} at {writes_at}: {said}");
+                }
+            }
             host.until("unwedge-mounts --apply >/dev/null; timeout 5 cat /srv/storagebox/hello >/dev/null");
             host.ok("rm /etc/unwedge/sentinels/mounts; systemctl stop app; systemctl reset-failed app || :");
         }

@@ -127,6 +127,9 @@ fn graphile_workers_killed_job_runs_until_four_hours_are_over_and_then_it_takes_
     until(|| live.told().3 == Some(0));
     worker.kill();
     let facts = live.facts();
+    let waits = facts.count(State::Pending) + facts.count(State::Retryable);
+    let running: Vec<&str> = facts.running.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(live.view(), json!({"running": running, "waiting": waits}));
     if !facts.running.iter().any(|it| it.id == one) {
         assert_eq!((&facts.next[0].id, facts.next[0].state), (&one, State::Retryable));
         assert_eq!(live.worker().1, one);
@@ -158,8 +161,10 @@ fn pg_bosss_killed_job_runs_until_its_time_is_over_and_then_it_takes_it_back() {
     let (worker, other) = live.worker();
     assert_ne!(other, one);
     until(|| live.facts().next.iter().any(|it| it.id == one && it.state == State::Retryable));
-    assert!(!live.told().0.contains(&one));
     worker.kill();
+    let (running, waiting, retryable, _) = live.told();
+    assert!(!running.contains(&one));
+    assert_eq!(live.view(), json!({"running": running, "waiting": waiting + retryable}));
 }
 
 #[test]
@@ -196,6 +201,12 @@ fn procrastinates_killed_job_runs_until_its_worker_was_silent_for_long_and_stays
     let facts = live.facts();
     let again = facts.next.iter().find(|it| it.id == one).unwrap();
     assert_eq!(again.state, State::Retryable);
+    let (running, waiting, retryable, _) = live.told();
+    let view = live.view();
+    assert_eq!(
+        (&view["running"], &view["waiting"]),
+        (&json!(running), &json!(waiting + retryable))
+    );
 }
 
 fn until(mut is: impl FnMut() -> bool) {

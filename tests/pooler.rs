@@ -179,7 +179,7 @@ fn behind_a_pooler_of_transactions_work_goes_on_and_no_statement_is_taken_for_an
 fn a_librarys_queue_is_read_through_a_pooler_and_nothing_that_was_set_for_that_stays_there() {
     let test = "pooler::a_librarys_queue_is_read_through_a_pooler_and_nothing_that_was_set_for_that_stays_there";
     let Some(packages) = Packages::of(test) else { return };
-    for fixture in &ALL {
+    for fixture in ALL {
         let Some(database) = database(test) else { return };
         (fixture.install)(&packages, &database, fixture.versions[1]);
         let _held = plant(fixture, &database);

@@ -163,26 +163,12 @@ pub enum Adapter {
 impl Adapter {
     /// Names of those that are no library's.
     pub const NAMES: [&str; 3] = ["table", "healtharchive", "unwedge"];
-    /// Names of libraries.
-    pub const LIBRARIES: [&str; 9] = [
-        "good-job",
-        "graphile-worker",
-        "oban",
-        "pg-boss",
-        "pgmq",
-        "procrastinate",
-        "que",
-        "river",
-        "solid-queue",
-    ];
-    /// Libraries that say nothing of what a job was put in with.
-    pub const WITHOUT_ARGUMENTS: [&str; 1] = ["graphile-worker"];
 }
 
 /// A library's queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
-    /// Which one, of [`Adapter::LIBRARIES`].
+    /// Which one, of [`libraries::ALL`](crate::libraries::ALL).
     pub name: &'static str,
     /// The schema that it lives in; none: the one that it makes unless it was told otherwise.
     pub schema: Option<String>,

@@ -18,6 +18,7 @@ use super::queue::{
     Terms,
 };
 use super::tree::{KeyPath, Origin};
+use crate::libraries;
 
 /// Schemes of a URL that are understood.
 const SCHEMES: [&str; 3] = ["sqlite:///", "postgres://", "postgresql://"];
@@ -35,8 +36,7 @@ const BREAKER_MAX: u32 = 1000;
 pub fn queue(check: &mut Checker<'_>, written: QueueFragment, open: &[PathBuf]) -> Queue {
     let at = KeyPath::of(&["queue"]);
     let positive = Duration::from_nanos(1)..=DURATION_MAX;
-    let is_library =
-        Adapter::LIBRARIES.into_iter().any(|it| Some(it) == written.adapter.as_deref());
+    let is_library = written.adapter.as_deref().and_then(libraries::named).is_some();
     if is_library && written.url.as_ref().is_some_and(|url| url.starts_with("sqlite:")) {
         check.problem(
             &at.key("url"),
@@ -207,10 +207,11 @@ fn adapter(
     library: Option<LibraryFragment>,
 ) -> Adapter {
     let (key, below) = (at.key("adapter"), at.key("table"));
-    let names = || Adapter::NAMES.into_iter().chain(Adapter::LIBRARIES);
+    let of_libraries = libraries::ALL.iter().map(|it| it.name);
+    let names = || Adapter::NAMES.into_iter().chain(of_libraries.clone());
     let known: Vec<String> = names().map(|it| format!("{it:?}")).collect();
     let known = known.join(" or ");
-    if let Some(found) = Adapter::LIBRARIES.into_iter().find(|it| Some(*it) == name) {
+    if let Some(found) = name.and_then(libraries::named) {
         if table.is_some() {
             check.problem(&below, "only with adapter = \"table\"; a library's tables are known");
         }
@@ -244,7 +245,7 @@ fn adapter(
 fn library(
     check: &mut Checker<'_>,
     at: &KeyPath,
-    name: &'static str,
+    read: &'static libraries::Library,
     written: LibraryFragment,
 ) -> Library {
     let below = at.key("library");
@@ -267,7 +268,8 @@ fn library(
             "expected key or key.key, the way to it in what a job was put in with",
         );
     }
-    if !keys.is_empty() && Adapter::WITHOUT_ARGUMENTS.contains(&name) {
+    let name = read.name;
+    if !keys.is_empty() && read.row.arguments.is_none() {
         check.problem(&output, format!("{name} shows nobody what a job was put in with"));
     }
     let columns = written.columns.unwrap_or_default();

@@ -81,7 +81,9 @@ fn where_the_database_is_must_be_said_once_and_in_a_known_way() {
 #[test]
 fn an_adapter_is_one_of_this_version() {
     let with = |adapter: &str| format!("[queue]\nurl = \"postgres://u@h/d\"\n{adapter}\n");
-    let known = "expected \"table\" or \"healtharchive\" or \"unwedge\" or \"good-job\" or \"graphile-worker\" or \"oban\" or \"pg-boss\" or \"pgmq\" or \"procrastinate\" or \"que\" or \"river\" or \"solid-queue\"";
+    let libraries = crate::libraries::ALL.iter().map(|it| format!(" or {:?}", it.name));
+    let libraries: String = libraries.collect();
+    let known = format!("expected \"table\" or \"healtharchive\" or \"unwedge\"{libraries}");
     for (adapter, told) in [
         ("", format!("1: [queue] adapter: missing, {known}")),
         (

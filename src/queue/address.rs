@@ -46,6 +46,24 @@ impl Server {
         self.config.get_user().unwrap_or("unwedge")
     }
 
+    /// The command that asks it whether it answers, as a shell takes it.
+    #[must_use]
+    pub fn asks_whether_it_answers(&self) -> String {
+        let hosts = self.config.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            Host::Unix(dir) => text::path(dir),
+        });
+        let ports = self.config.get_ports().iter().map(u16::to_string);
+        let words = [
+            ("-h", hosts.collect::<Vec<_>>().join(",")),
+            ("-p", ports.collect::<Vec<_>>().join(",")),
+            ("-d", self.config.get_dbname().unwrap_or(self.user()).to_owned()),
+        ];
+        let words = words.into_iter().filter(|(_, value)| !value.is_empty());
+        let words = words.map(|(flag, value)| format!(" {flag} {}", in_shell(&value)));
+        format!("pg_isready{}", words.collect::<String>())
+    }
+
     /// Where that is and as whom it is asked, in words: never the password.
     #[must_use]
     pub fn place(&self) -> String {
@@ -60,6 +78,15 @@ impl Server {
         let database = self.config.get_dbname().unwrap_or(self.user());
         text::bytes(format!("{}/{database} as {}", hosts.join(","), self.user()).as_bytes())
     }
+}
+
+/// A word as a shell takes it.
+fn in_shell(word: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "_-./,:%+@".contains(it);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", text::bytes(word.as_bytes()).replace('\'', "'\\''"))
 }
 
 impl std::fmt::Debug for Server {
@@ -208,6 +235,19 @@ mod tests {
         ] {
             let Ok(Address::Postgres(server)) = Address::parse(url) else { panic!("{url}") };
             assert_eq!(server.place(), expected);
+        }
+    }
+
+    #[test]
+    fn what_asks_whether_a_server_answers_can_be_pasted() {
+        for (url, expected) in [
+            ("postgres://u:s3cr3t@db.example/d", "pg_isready -h db.example -d d"),
+            ("postgres://u:s3cr3t@a:1,b:2/d", "pg_isready -h a,b -p 1,2 -d d"),
+            ("postgres://u@%2Frun%2Fpostgresql:7", "pg_isready -h /run/postgresql -p 7 -d u"),
+            ("postgres://u@a/it%27s%20$d", r"pg_isready -h a -d 'it'\''s $d'"),
+        ] {
+            let Ok(Address::Postgres(server)) = Address::parse(url) else { panic!("{url}") };
+            assert_eq!(server.asks_whether_it_answers(), expected);
         }
     }
 

@@ -26,6 +26,7 @@ pub mod store;
 mod tls;
 
 use std::collections::BTreeSet;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::config::Settings;
@@ -82,10 +83,9 @@ pub fn hold_back(
     time: Duration,
     dry_run: bool,
 ) -> Result<Touched, Fault> {
-    bounded(queue, move |queue| {
-        let address = Address::of(&queue.database)?;
+    bounded(queue, move |queue, address| {
         let (map, _) = map_of(&queue.adapter)?;
-        let held = match &address {
+        let held = match address {
             Address::Sqlite(path) => sqlite::open(path, queue.timeout, sqlite::Access::Read)
                 .and_then(|mut session| {
                     hold_back::in_session(&mut session, queue, &map, &place, time)
@@ -116,8 +116,7 @@ pub fn hold_back(
                 })
             }
         };
-        let held = held.map_err(|Fault(why)| Fault(address.scrub(&why)))?;
-        Ok(Touched { jobs: held.into_iter().collect() })
+        Ok(Touched { jobs: held?.into_iter().collect() })
     })
 }
 
@@ -127,10 +126,9 @@ pub fn hold_back(
 /// # Errors
 /// Nothing is known to have been given back; where the answer did not come in time it may have been.
 pub fn recover(queue: &Queue, rows: Vec<Row>, dry_run: bool) -> Result<Touched, Fault> {
-    bounded(queue, move |queue| {
-        let address = Address::of(&queue.database)?;
+    bounded(queue, move |queue, address| {
         let (map, _) = map_of(&queue.adapter)?;
-        let given = match &address {
+        let given = match address {
             Address::Sqlite(path) => sqlite::open(path, queue.timeout, sqlite::Access::Write)
                 .and_then(|mut session| {
                     let given = recover::in_session(&mut session, &map, &rows)?;
@@ -145,7 +143,7 @@ pub fn recover(queue: &Queue, rows: Vec<Row>, dry_run: bool) -> Result<Touched, 
                 })
             }
         };
-        given.map(|jobs| Touched { jobs }).map_err(|Fault(why)| Fault(address.scrub(&why)))
+        given.map(|jobs| Touched { jobs })
     })
 }
 
@@ -158,14 +156,28 @@ const BETWEEN_PASSES: Duration = Duration::from_millis(17);
 /// Does it within `[queue] timeout`.
 fn bounded<T: Send + 'static>(
     queue: &Queue,
-    ask: impl FnOnce(&Queue) -> Result<T, Fault> + Send + 'static,
+    ask: impl FnOnce(&Queue, &Address) -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
     let asked = queue.clone();
-    match within(queue.timeout, move || ask(&asked)) {
+    // where the address stands may be as mute as the database
+    let (tells, mute) = mpsc::channel();
+    let does = move || {
+        let address = Address::of(&asked.database)?;
+        if let Address::Postgres(server) = &address {
+            let _ = tells.send(server.asks_whether_it_answers());
+        }
+        // a server may repeat what it was told
+        ask(&asked, &address).map_err(|Fault(why)| Fault(address.scrub(&why)))
+    };
+    match within(queue.timeout, does) {
         Ok(done) => done.map_err(|Fault(why)| Fault(text::tail(why.as_bytes(), why.len()))),
         Err(NoAnswer::Late(_)) => Err(Fault(format!(
-            "the database gave no answer within {}; it may take up to a minute: [queue] timeout = \"1m\"",
-            text::duration(queue.timeout)
+            "the database gave no answer within {}; it may take up to a minute: [queue] timeout = \"1m\"{}",
+            text::duration(queue.timeout),
+            mute.try_recv().map_or_else(
+                |_| String::new(),
+                |asks| format!("; whether it answers at all: {asks}")
+            )
         ))),
         Err(why) => Err(Fault(why.to_string())),
     }
@@ -179,13 +191,7 @@ pub fn leave_root(settings: &Settings) -> Result<(), Fault> {
     user::leave_root(&settings.host.user, USER_LIMIT).map_err(Fault)
 }
 
-fn read(queue: &Queue) -> Result<QueueFacts, Fault> {
-    let address = Address::of(&queue.database)?;
-    // a server may repeat what it was told
-    ask(&address, queue).map_err(|Fault(why)| Fault(address.scrub(&why)))
-}
-
-fn ask(address: &Address, queue: &Queue) -> Result<QueueFacts, Fault> {
+fn read(queue: &Queue, address: &Address) -> Result<QueueFacts, Fault> {
     if let Adapter::Library(written) = &queue.adapter {
         return library::facts(server_of(address)?, queue, written);
     }
@@ -210,13 +216,11 @@ fn ask(address: &Address, queue: &Queue) -> Result<QueueFacts, Fault> {
 /// # Errors
 /// It cannot be told, and what would mend that.
 pub fn about_library(queue: &Queue) -> Result<library::About, Fault> {
-    bounded(queue, |queue| {
+    bounded(queue, |queue, address| {
         let Adapter::Library(written) = &queue.adapter else {
             return Err(Fault::new("[queue] adapter names no library"));
         };
-        let address = Address::of(&queue.database)?;
-        let about = server_of(&address).and_then(|server| library::about(server, queue, written));
-        about.map_err(|Fault(why)| Fault(address.scrub(&why)))
+        library::about(server_of(address)?, queue, written)
     })
 }
 

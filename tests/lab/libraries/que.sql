@@ -1,4 +1,5 @@
--- Que's tables at version 7, put together again from its migrations 1 to 7: the columns and the index of what is read.
+-- Que's tables at version 7, put together again from its migrations 1 to 7: the columns and the index of what is read, and
+-- when its trigger tells of a new job, which tells 7 from 6; whom it tells is left out.
 CREATE TABLE que_jobs (
     priority smallint NOT NULL DEFAULT 100,
     run_at timestamptz NOT NULL DEFAULT now(),
@@ -26,3 +27,6 @@ CREATE UNLOGGED TABLE que_lockers (
     listening boolean NOT NULL,
     job_schema_version integer DEFAULT 1
 );
+CREATE FUNCTION que_job_notify() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER que_job_notify AFTER INSERT ON que_jobs FOR EACH ROW
+    WHEN (NOT coalesce(current_setting('que.skip_notify', true), '') = 'true') EXECUTE FUNCTION que_job_notify();

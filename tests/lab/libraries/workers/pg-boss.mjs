@@ -1,5 +1,5 @@
 // pg-boss at work: put N | work | view, each with URL first. `work` says `begun ID` and never ends a job, and keeps the
-// house every second; a job has 3 s.
+// house every second; a job has 8 s.
 import { createRequire } from "node:module";
 
 const require = createRequire(`${process.cwd()}/package.json`);

@@ -33,6 +33,7 @@ pub const LIBRARY: Library = Library {
     name: "solid-queue",
     called: "Solid Queue",
     schema: "public",
+    makes: "in its application: bin/rails solid_queue:install && bin/rails db:prepare",
     reads: &[
         Relation::of("solid_queue_jobs", &["id", "queue_name", "arguments", "finished_at"]),
         Relation::of(
@@ -56,8 +57,8 @@ pub const LIBRARY: Library = Library {
     newer: &[],
     version: Version {
         ask: "SELECT CASE WHEN to_regclass('{schema}.solid_queue_jobs') IS NULL THEN NULL \
-              WHEN to_regclass('{schema}.solid_queue_blocked_executions') IS NULL OR NOT EXISTS (SELECT 1 FROM pg_attribute \
-              WHERE attrelid = to_regclass('{schema}.solid_queue_processes') AND attname = 'name') THEN 0 \
+              WHEN to_regclass('{schema}.solid_queue_processes') IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_attribute \
+              WHERE attrelid = to_regclass('{schema}.solid_queue_processes') AND attname = 'name' AND NOT attisdropped) THEN 0 \
               ELSE 1 END",
         from: 1,
         to: 1,

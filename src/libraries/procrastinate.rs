@@ -27,6 +27,7 @@ pub const LIBRARY: Library = Library {
     name: "procrastinate",
     called: "Procrastinate",
     schema: "public",
+    makes: "procrastinate schema --read | PGOPTIONS='-c search_path={schema}' psql \"$DATABASE_URL\"",
     reads: &[
         Relation {
             name: "procrastinate_jobs",
@@ -42,6 +43,7 @@ pub const LIBRARY: Library = Library {
             ],
             shown: &["args"],
             unless: None,
+            parts: &[],
         },
         Relation::of("procrastinate_workers", &["id", "last_heartbeat"]),
         Relation::of("procrastinate_events", &["job_id", "type", "at"]),
@@ -80,7 +82,8 @@ pub const LIBRARY: Library = Library {
     parts: None,
     from: "{schema}.procrastinate_jobs j",
     ahead: Some(PARKED),
-    // in this form the index of locks serves it, and no other has these rows
+    // in this form the index of locks serves it, and no other has these rows. `aborting` is none of them: 3.0 made each such row
+    // `doing`, none of its functions since takes, ends or retries one, and its enum keeps the word as one that is not used
     running: "status = 'doing'",
     waiting: "status = 'todo'",
     dead: Some("SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'"),

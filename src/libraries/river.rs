@@ -9,6 +9,7 @@ pub const LIBRARY: Library = Library {
     name: "river",
     called: "River",
     schema: "public",
+    makes: "river migrate-up --schema {schema} --database-url \"$DATABASE_URL\"",
     reads: &[
         Relation {
             name: "river_job",
@@ -24,6 +25,7 @@ pub const LIBRARY: Library = Library {
             ],
             shown: &["args"],
             unless: None,
+            parts: &[],
         },
         Relation::of("river_queue", &["name", "paused_at"]),
         Relation::of("river_migration", &[]),

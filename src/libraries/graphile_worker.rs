@@ -13,6 +13,7 @@ pub const LIBRARY: Library = Library {
     name: "graphile-worker",
     called: "Graphile Worker",
     schema: "graphile_worker",
+    makes: "npx graphile-worker --schema-only --schema {schema} --connection \"$DATABASE_URL\"",
     reads: &[
         Relation::of(
             "jobs",

@@ -15,6 +15,7 @@ pub const LIBRARY: Library = Library {
     name: "que",
     called: "Que",
     schema: "public",
+    makes: "in its application, with a migration that calls Que.migrate!(version: 7): bin/rails db:migrate",
     reads: &[
         Relation {
             name: "que_jobs",
@@ -30,6 +31,7 @@ pub const LIBRARY: Library = Library {
             ],
             shown: &["args", "kwargs"],
             unless: None,
+            parts: &[],
         },
         Relation::of("que_lockers", &["pid"]),
     ],
@@ -52,7 +54,11 @@ pub const LIBRARY: Library = Library {
             "update Que to 1.4, not yet to 2, and in its application: Que.migrate!(version: 5)",
         )),
         unsaid: Some(Unsaid::Lost {
-            told: "SELECT NULL",
+            // what each brought: when the trigger tells, the keywords, whose a row is; without that trigger nothing proves it
+            told: "SELECT CASE WHEN strpos(pg_get_triggerdef(t.oid), 'que.skip_notify') > 0 THEN 7 \
+                   WHEN bool_or(attname = 'kwargs') THEN 6 WHEN bool_or(attname = 'job_schema_version') THEN 5 END \
+                   FROM pg_trigger t JOIN pg_attribute a ON a.attrelid = t.tgrelid AND a.attnum > 0 AND NOT a.attisdropped \
+                   WHERE t.tgrelid = to_regclass('{schema}.que_jobs') AND t.tgname = 'que_job_notify' GROUP BY t.oid",
             mend: "its comment is lost, or its SQL was applied by hand; as its owner: COMMENT ON TABLE {schema}.que_jobs IS '{told}'",
         }),
     },

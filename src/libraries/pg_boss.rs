@@ -15,6 +15,7 @@ pub const LIBRARY: Library = Library {
     name: "pg-boss",
     called: "pg-boss",
     schema: "pgboss",
+    makes: "npx pg-boss create --schema {schema} --connection-string \"$DATABASE_URL\"",
     reads: &[
         Relation {
             name: "job",
@@ -38,12 +39,14 @@ pub const LIBRARY: Library = Library {
             ],
             shown: &["data"],
             unless: None,
+            parts: &["job_common", "j[0-9a-f]*"],
         },
         Relation {
             name: "queue",
             columns: &["name", "dead_letter"],
             shown: &[],
             unless: Some(("job", "source_id")),
+            parts: &[],
         },
         Relation::of("job_dependency", &["child_name", "child_id", "parent_name", "parent_id"]),
         Relation::of("version", &["version"]),

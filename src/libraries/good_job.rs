@@ -10,6 +10,7 @@ pub const LIBRARY: Library = Library {
     name: "good-job",
     called: "GoodJob",
     schema: "public",
+    makes: "in its application: bin/rails g good_job:install && bin/rails db:migrate",
     reads: &[
         Relation {
             name: "good_jobs",
@@ -28,6 +29,7 @@ pub const LIBRARY: Library = Library {
             ],
             shown: &["serialized_params"],
             unless: None,
+            parts: &[],
         },
         Relation::of("good_job_processes", &["id", "updated_at"]),
     ],

@@ -9,6 +9,7 @@ pub const LIBRARY: Library = Library {
     name: "pgmq",
     called: "pgmq",
     schema: "pgmq",
+    makes: "as an administrator: CREATE EXTENSION pgmq",
     reads: &[Relation::of("meta", &["queue_name"])],
     newer: &[],
     version: Version {

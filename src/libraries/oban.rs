@@ -9,6 +9,7 @@ pub const LIBRARY: Library = Library {
     name: "oban",
     called: "Oban",
     schema: "public",
+    makes: "in its application, with a migration that calls Oban.Migration.up(prefix: {schema}): mix ecto.migrate",
     reads: &[Relation {
         name: "oban_jobs",
         columns: &[
@@ -23,6 +24,7 @@ pub const LIBRARY: Library = Library {
         ],
         shown: &["args"],
         unless: None,
+        parts: &[],
     }],
     newer: &[
         Newer {
