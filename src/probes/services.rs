@@ -28,7 +28,9 @@ impl Shown {
     /// One of which this is said.
     #[cfg(test)]
     pub fn of(said: &[(&str, &str)]) -> Self {
-        Self(said.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        let lines: Vec<String> =
+            said.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Self(Properties::of(&lines.join("\n")))
     }
 
     /// Whether systemd has read a file for it.
