@@ -269,11 +269,12 @@ host_test! {
             let text = runner::script("", text).replace("/bin/bash", "/bin/sh");
             format!("{text}[retry]\nattempts = 1\n")
         };
-        let jobs = "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/run/bin/podman\"]\nconcurrency = 2\ndrain = \"1s\"\n";
-        runner::furnish(&host, &[("tells", &of(tells)), ("waits", &of(waits))], jobs);
+        let jobs = "mode = \"container\"\nimage = \"tools:1\"\nengine = [\"/run/bin/podman\"]\nconcurrency = 2\ndrain = \"1s\"\ntools = \"2s\"\n";
+        let fetches = format!("pull = \"missing\"\n{}", of(tells));
+        runner::furnish(&host, &[("tells", &of(tells)), ("waits", &of(waits)), ("fetches", &fetches)], jobs);
         // one user, and no numbers of its own beside that: nothing that only root could have given it
         engine(&host, "[storage]\ndriver = \"vfs\"\ngraphroot = \"/run/ctr\"\nrunroot = \"/run/ctrr\"\n[storage.options.vfs]\nignore_chown_errors = \"true\"\n", "");
-        host.put("/run/bin/podman", b"#!/bin/sh\n[ ! -e /run/away ] || { echo no such daemon >&2; exit 1; }\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
+        host.put("/run/bin/podman", b"#!/bin/sh\n[ ! -e /run/away ] || { echo no such daemon >&2; exit 1; }\n[ $1 != image -o ! -e /run/blind ] || { echo store is locked >&2; exit 125; }\nexec /usr/bin/podman --cgroup-manager=cgroupfs \"$@\"\n", "755");
         // a kernel shows a new /proc only to whoever sees a whole one, as on a host, and here parts of it are covered
         // what it may write to it may by a group alone, and so may its commands
         host.ok("groupadd -g 777 extra; usermod -aG extra unwedge; chown root:extra /srv/out; chmod 775 /srv/out
@@ -285,7 +286,20 @@ host_test! {
         assert!(said.code != Some(0) && said.stdout.contains("its engine does not answer: exit 1; it said: no such daemon"), "{said:?}");
         host.ok(&format!("{submit} tells a"));
         host.until("cd /; unwedge jobs why 1 | grep -q 'no such daemon'");
-        host.ok(&format!("{AS_SERVICE} podman import - tools:1 </srv/image.tar >/dev/null 2>&1; pkill -KILL -u unwedge podman; rm /run/away"));
+        // it answers, and has no image, nor does anybody fetch one: the lane waits with what mends that, and no try is used
+        host.ok("rm /run/away");
+        let pull = "cd / && sudo -u unwedge env HOME=/var/lib/unwedge/home XDG_RUNTIME_DIR=/run/unwedge-runner /run/bin/podman pull tools:1";
+        host.until(&format!("cd /; unwedge jobs why 1 | grep -qF 'its image tools:1 is not here, and nobody fetches it: `{pull}`'"));
+        // that nobody knows is another answer
+        host.ok("touch /run/blind");
+        host.until("cd /; unwedge jobs why 1 | grep -q 'whether its image tools:1 is here is not known: exit 125; it said: store is locked'");
+        host.ok("rm /run/blind");
+        host.until("cd /; unwedge jobs why 1 | grep -q 'its image tools:1 is not here'");
+        let shown = host.ok("cd /; unwedge jobs show --json 1");
+        assert!(shown.contains("\"state\":\"pending\"") && shown.contains("\"tries\":0"), "{shown}");
+        // one that is fetched where it is missing is not asked for
+        host.ok("cd /; unwedge workers list | grep -qx '          types: fetches'");
+        host.ok(&format!("{AS_SERVICE} podman import - tools:1 </srv/image.tar >/dev/null 2>&1; pkill -KILL -u unwedge podman || :"));
         host.until("cd /; unwedge jobs list --state done | grep -q /srv/in/a");
         let shown = host.ok("cd /; unwedge jobs show --json 1");
         assert!(shown.contains("\"tries\":1") && shown.contains("\"failures\":0"), "{shown}");

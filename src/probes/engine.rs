@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::sys::command;
 use crate::sys::text;
 
-/// How long it may take to tell of itself.
-const ASK_LIMIT: Duration = Duration::from_secs(10);
+/// How long it may take to tell of itself, and which images it has.
+pub const ASK_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the engine needs of this program's environment; nothing of it is handed on into the container.
 pub const VARIABLES: [&str; 10] = [
@@ -73,6 +73,47 @@ pub fn ask(engine: &[String]) -> Result<Ground, String> {
         return Err(with_mend(why));
     }
     ground(&told).ok_or_else(odd)
+}
+
+/// Whether an engine has an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// It has.
+    Here,
+    /// It says that it has not.
+    Missing,
+    /// Nobody knows, and why.
+    Unknown(String),
+}
+
+/// Asks an engine whether it has an image; no registry is asked.
+#[must_use]
+pub fn image(engine: &[String], image: &str, limit: Duration) -> Image {
+    match run(engine, &["image", "inspect", "--format", "{{.Id}}", image], limit) {
+        Ok(done) if done.ok() => Image::Here,
+        Ok(done) if says_missing(&done.describe()) => Image::Missing,
+        Ok(done) => Image::Unknown(done.describe()),
+        Err(failure) => Image::Unknown(failure.to_string()),
+    }
+}
+
+/// By their exit codes alone one that is not there is not told from an engine that fails.
+fn says_missing(why: &str) -> bool {
+    let why = why.to_lowercase();
+    ["no such image", "image not known"].iter().any(|words| why.contains(words))
+}
+
+/// What fetches an image for whoever calls this: an engine of one user keeps what it has below that user's own directories.
+#[must_use]
+pub fn pull(engine: &[String], image: &str, ground: Ground) -> String {
+    let of = |name: &str| std::env::var(name).ok().filter(|_| ground.is_users);
+    let words = format!("{} pull {image}", engine.join(" "));
+    match (of("USER"), of("HOME"), of("XDG_RUNTIME_DIR")) {
+        (Some(user), Some(home), Some(dir)) => {
+            format!("cd / && sudo -u {user} env HOME={home} XDG_RUNTIME_DIR={dir} {words}")
+        }
+        _ => words,
+    }
 }
 
 /// What mends what an engine complains of, where that is known by its words.
@@ -196,6 +237,29 @@ mod tests {
         assert!(ask(&engine(&["/nowhere/podman"])).unwrap_err().contains("/nowhere/podman"));
         assert!(ask(&engine(&["/bin/false"])).unwrap_err().contains("exit 1"));
         assert!(ask(&engine(&["/bin/echo"])).unwrap_err().contains("not understood"));
+    }
+
+    #[test]
+    fn an_image_is_missing_where_the_engine_says_so_and_else_nobody_knows() {
+        // podman 3, 4 and 5, docker 20.10 and 28, as they say it
+        for words in [
+            "Error: error inspecting object: no such image nothing:1",
+            "Error: inspecting object: nothing:1: image not known",
+            "Error: nothing:1: image not known",
+            "Error: No such image: nothing:1",
+            "Error response from daemon: No such image: nothing:1",
+        ] {
+            assert!(says_missing(words), "{words}");
+        }
+        let away = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock";
+        assert!(!says_missing(away));
+        let engine = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+        let ask = |words: &[&str]| image(&engine(words), "nothing:1", ASK_LIMIT);
+        assert_eq!(ask(&["/bin/true"]), Image::Here);
+        assert_eq!(ask(&["/bin/sh", "-c", "echo no such image >&2; exit 1"]), Image::Missing);
+        for unknown in [&["/bin/false"][..], &["/nowhere/podman"]] {
+            assert!(matches!(ask(unknown), Image::Unknown(_)), "{unknown:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Engines of containers: each is asked whether it answers before anything that it is to run is taken, and again while it
-//! does not; once it does, what nobody watches any more is taken away from it.
+//! Engines of containers: each is asked whether it answers, and has the images that nobody fetches, before anything that it
+//! is to run is taken, and again while it does not answer; once it does, what nobody watches any more is taken away from it.
+//! An image that is not there is looked for again with the next look, as a tool is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -8,9 +9,9 @@ use std::time::Duration;
 use super::container::{self, Watch};
 use super::supervise::{Event, say};
 use crate::decide::attempts::Token;
-use crate::probes::engine;
+use crate::probes::engine::{self, Image};
 use crate::sys::backoff::Backoff;
-use crate::sys::clock::boottime;
+use crate::sys::clock::{Deadline, boottime};
 
 /// One that does not answer is asked again after so long, then after twice as long, up to the second.
 const AGAIN_FIRST: Duration = Duration::from_secs(5);
@@ -19,8 +20,8 @@ const AGAIN_LAST: Duration = Duration::from_secs(60);
 /// What is to be looked at.
 #[derive(Debug)]
 pub struct Look {
-    /// The engines, each with flags of its own.
-    pub engines: BTreeSet<Vec<String>>,
+    /// The engines, each with flags of its own, and the images that each must have by itself.
+    pub engines: BTreeMap<Vec<String>, BTreeSet<String>>,
     /// The worker's tries that run.
     pub running: BTreeSet<Token>,
     /// When that was so, on the clock of this boot.
@@ -37,7 +38,7 @@ struct Seen {
 /// Looks when it is told to, and tells how each engine is; ends when nobody is left to tell.
 pub fn watch(worker: &str, looks: &Receiver<Look>, send: &Sender<Event>) {
     let mut seen: BTreeMap<Vec<String>, Seen> = BTreeMap::new();
-    let mut look = Look { engines: BTreeSet::new(), running: BTreeSet::new(), at: Duration::ZERO };
+    let mut look = Look { engines: BTreeMap::new(), running: BTreeSet::new(), at: Duration::ZERO };
     let mut again = Backoff::new(AGAIN_FIRST, AGAIN_LAST);
     let mut said = BTreeMap::new();
     loop {
@@ -55,20 +56,32 @@ pub fn watch(worker: &str, looks: &Receiver<Look>, send: &Sender<Event>) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        for engine in look.engines.clone() {
+        for (engine, images) in look.engines.clone() {
+            let deadline = Deadline::after(engine::ASK_LIMIT);
             let answer = engine::ask(&engine);
+            let has = |image: String| {
+                let found = engine::image(&engine, &image, deadline.left());
+                (image, found)
+            };
+            let images: BTreeMap<String, Image> = match &answer {
+                Ok(_) => images.into_iter().map(has).collect(),
+                Err(_) => BTreeMap::new(),
+            };
+            let is_known = !images.values().any(|it| matches!(it, Image::Unknown(_)));
             // before anybody takes what those jobs are that were at work in them
             let cleared = answer
                 .is_ok()
                 .then(|| clear(worker, &engine, &look, seen.entry(engine.clone()).or_default()));
-            if send.send(Event::Engine(engine.clone(), answer)).is_err() {
+            if send.send(Event::Engine(engine.clone(), answer, images)).is_err() {
                 return;
             }
             let Some(cleared) = cleared else { continue };
             match cleared {
                 Ok(()) => {
                     said.remove(&engine);
-                    look.engines.remove(&engine);
+                    if is_known {
+                        look.engines.remove(&engine);
+                    }
                 }
                 // once while it lasts
                 Err(why) if said.insert(engine, why.clone()).is_none() => {

@@ -10,11 +10,12 @@ use super::{Runner, mode_of, names, say, with_smoke};
 use crate::act::scratch;
 use crate::act::upkeep::aside;
 use crate::config::bucket;
+use crate::config::container::{Container, Pull};
 use crate::config::job_type::JobType;
 use crate::decide::attempts::Token;
 use crate::decide::leases::{self, Patience, Seen};
 use crate::probes::ability::Ability;
-use crate::probes::engine::Ground;
+use crate::probes::engine::{self, Ground, Image};
 use crate::probes::gate::{self, Keys};
 use crate::probes::load;
 use crate::probes::witness::{self, Fate};
@@ -178,6 +179,9 @@ impl Runner {
         {
             return Some(Lacking::Now(format!("its engine does not answer: {why}")));
         }
+        if let Some(why) = kind.container.as_ref().and_then(|it| self.no_image_for(it)) {
+            return Some(Lacking::Now(why));
+        }
         let full = self.room.as_ref().and_then(|room| room.full.get(&kind.name));
         full.map(|why| Lacking::Now(why.clone()))
     }
@@ -330,12 +334,32 @@ impl Runner {
         self.poll_due = self.poll_due.min(self.not_before);
     }
 
-    /// Hears whether an engine of containers answers.
-    pub(super) fn hear_engine(&mut self, engine: Vec<String>, said: &Result<Ground, String>) {
+    /// Hears whether an engine of containers answers, and which images it has.
+    pub(super) fn hear_engine(
+        &mut self,
+        engine: Vec<String>,
+        said: &Result<Ground, String>,
+        images: &BTreeMap<String, Image>,
+    ) {
         let name = engine.join(" ");
+        let had = self.images.insert(engine.clone(), images.clone()).unwrap_or_default();
+        let is_other = had != *images;
+        for (image, found) in images.iter().filter(|(image, found)| had.get(*image) != Some(*found))
+        {
+            match found {
+                Image::Here if had.contains_key(image) => say(&format!("{name}: {image} is here")),
+                Image::Here => {}
+                Image::Missing => say(&format!(
+                    "{name}: {image} is not here, and nothing that is to run in it is taken"
+                )),
+                Image::Unknown(why) => say(&format!(
+                    "{name}: whether {image} is here is not known, and nothing that is to run in it is taken: {why}"
+                )),
+            }
+        }
         let before = self.engines.insert(engine, said.clone());
         match (&before, said) {
-            (Some(before), said) if before == said => return,
+            (Some(before), said) if before == said && !is_other => return,
             // in other words, and the same
             (Some(Err(_)), Err(_)) => return,
             (Some(Err(_)), Ok(_)) => say(&format!("{name}: it answers again")),
@@ -350,17 +374,43 @@ impl Runner {
     /// Has all of them asked.
     pub(super) fn look_at_engines(&mut self) {
         let engines = self.engines_of_types();
-        self.engines.retain(|engine, _| engines.contains(engine));
+        self.engines.retain(|engine, _| engines.contains_key(engine));
+        self.images.retain(|engine, _| engines.contains_key(engine));
         // where nobody is left to ask, nothing is known, and nothing is taken
         let running = self.running.keys().copied().collect();
         let _ = self.looks.send(Look { engines, running, at: boottime() });
     }
 
-    /// The engines that types are run by here.
-    fn engines_of_types(&self) -> BTreeSet<Vec<String>> {
-        let engines =
-            self.types.iter().filter_map(|kind| Some(kind.container.as_ref()?.engine.clone()));
-        engines.collect()
+    /// The engines that types are run by here, and the images that each must have: those that nobody fetches.
+    fn engines_of_types(&self) -> BTreeMap<Vec<String>, BTreeSet<String>> {
+        let mut engines: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
+        for it in self.types.iter().filter_map(|kind| kind.container.as_ref()) {
+            let images = engines.entry(it.engine.clone()).or_default();
+            images.extend((it.pull == Pull::Never).then(|| it.image.clone()));
+        }
+        engines
+    }
+
+    /// Why an engine that answers has nothing to run a type in; none where it has, or was not asked.
+    pub(super) fn no_image_for(&self, container: &Container) -> Option<String> {
+        let Container { engine, image, .. } = container;
+        let ground = self.engines.get(engine)?.as_ref().ok()?;
+        match self.image_of(container)? {
+            Image::Here => None,
+            Image::Missing => {
+                let pull = engine::pull(engine, image, *ground);
+                Some(format!("its image {image} is not here, and nobody fetches it: `{pull}`"))
+            }
+            Image::Unknown(why) => {
+                Some(format!("whether its image {image} is here is not known: {why}"))
+            }
+        }
+    }
+
+    /// What was found of an image that must be there.
+    fn image_of(&self, container: &Container) -> Option<&Image> {
+        let is_asked = container.pull == Pull::Never;
+        self.images.get(&container.engine)?.get(&container.image).filter(|_| is_asked)
     }
 
     /// Whether all of them were asked: before that nobody knows what this host can do.
@@ -368,8 +418,13 @@ impl Runner {
         self.types.iter().all(|kind| self.knows_engine_of(kind))
     }
 
-    fn knows_engine_of(&self, kind: &JobType) -> bool {
-        kind.container.as_ref().is_none_or(|it| self.engines.contains_key(&it.engine))
+    pub(super) fn knows_engine_of(&self, kind: &JobType) -> bool {
+        let Some(it) = &kind.container else { return true };
+        match self.engines.get(&it.engine) {
+            None => false,
+            Some(Err(_)) => true,
+            Some(Ok(_)) => it.pull != Pull::Never || self.image_of(it).is_some(),
+        }
     }
 
     /// Tells the queue what it can take from now on.

@@ -208,11 +208,17 @@ impl Runner {
         self.room.as_ref().is_some_and(|room| room.is_for(&kind.name, &self.places))
     }
 
-    /// Whose the containers of a type are; none where it needs none, an error where its engine does not answer.
+    /// Whose the containers of a type are; none where it needs none, an error where its engine does not answer, or has no image
+    /// for it.
     fn ground_of(&self, kind: &JobType) -> Result<Option<Ground>, String> {
         let Some(container) = &kind.container else { return Ok(None) };
-        let said = self.engines.get(&container.engine);
-        said.map_or_else(|| Err("it was not asked yet".to_owned()), |it| it.clone().map(Some))
+        if !self.knows_engine_of(kind) {
+            return Err("it was not asked yet".to_owned());
+        }
+        if let Some(why) = self.no_image_for(container) {
+            return Err(why);
+        }
+        self.engines.get(&container.engine).cloned().transpose()
     }
 
     pub(super) fn begin(&mut self, kind: &Rc<JobType>, claimed: &Claimed) {
