@@ -17,7 +17,7 @@ use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::queue::{self, Fault, Where};
-use unwedge::report::exit::Exit;
+use unwedge::report::exit::{self, Exit};
 use unwedge::report::out;
 use unwedge::report::program;
 use unwedge::report::queue::{self as report, QueueRound};
@@ -27,7 +27,7 @@ use unwedge::sys::clock::{Now, boottime};
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     if let Some(code) = upkeep::run_if_asked(&args) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        return exit::of_copy(code);
     }
     let cli = Jobs::parse();
     let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))

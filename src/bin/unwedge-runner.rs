@@ -12,7 +12,7 @@ use unwedge::config::{Settings, Starts};
 use unwedge::manifest::{self, RUNNER};
 use unwedge::probes::{facts, witness};
 use unwedge::queue::{self, Fault};
-use unwedge::report::exit::Exit;
+use unwedge::report::exit::{self, Exit};
 use unwedge::report::runner::Standing;
 use unwedge::runner::setup::{self, Setup};
 use unwedge::runner::supervise::{self, Around, End, mode_of, names, say};
@@ -23,23 +23,21 @@ use unwedge::sys::manager::Manager;
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(code) = unwedge::runner::run_if_asked(&args) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        return exit::of_copy(code);
     }
     let cli = cli::RunnerTool::parse();
-    match run(&cli) {
-        Ok(exit) => exit,
-        Err((exit, why)) => {
-            say(&why);
-            exit.into()
-        }
-    }
+    let ended = run(&cli).unwrap_or_else(|(exit, why)| {
+        say(&why);
+        exit
+    });
+    ended.into()
 }
 
 fn failed(error: impl std::fmt::Display) -> (Exit, String) {
     (Exit::Failed, format!("{error:#}"))
 }
 
-fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
+fn run(cli: &cli::RunnerTool) -> Result<Exit, (Exit, String)> {
     let began = boottime();
     // look
     let flags = wish::flags(cli);
@@ -53,7 +51,7 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
     let own = manifest::queue_dir(&settings.host);
     let Tried::Locked(_lock) = lock::tool(&own, RUNNER.name).map_err(failed)? else {
         say("already running: another one has the lock; this one changes nothing");
-        return Ok(Exit::Fine.into());
+        return Ok(Exit::Fine);
     };
     let manager = Manager::from_environment().map_err(failed)?;
     let is_service = std::env::var_os("INVOCATION_ID").is_some() && manager.is_there();
@@ -126,14 +124,11 @@ fn run(cli: &cli::RunnerTool) -> Result<ExitCode, (Exit, String)> {
         .map_or_else(|_| String::new(), |it| format!(" {} done, {} failed;", it.done, it.failed));
     let uptime = boottime().saturating_sub(began).as_secs();
     let (exit, why) = match end.map(|it| it.end) {
-        Ok(End::Asked) => (Exit::Fine.into(), "it was asked to".to_owned()),
-        Ok(End::WorkedOff) => (Exit::Fine.into(), "nothing more can be claimed".to_owned()),
-        Ok(End::Lost) => {
-            let code = u8::try_from(supervise::LOST).unwrap_or(1);
-            (ExitCode::from(code), "the queue knows it no more".to_owned())
-        }
-        Ok(End::TooOld(why)) => (Exit::Unfit.into(), why),
-        Err(Fault(why)) => (Exit::Failed.into(), why),
+        Ok(End::Asked) => (Exit::Fine, "it was asked to".to_owned()),
+        Ok(End::WorkedOff) => (Exit::Fine, "nothing more can be claimed".to_owned()),
+        Ok(End::Lost) => (Exit::Lost, "the queue knows it no more".to_owned()),
+        Ok(End::TooOld(why)) => (Exit::Unfit, why),
+        Err(Fault(why)) => (Exit::Failed, why),
     };
     say(&format!("{id} ends after {uptime} s:{done} {why}"));
     Ok(exit)

@@ -11,7 +11,7 @@ use unwedge::config::{self, ConfigErrors, Loaded, Request, Settings};
 use unwedge::kit;
 use unwedge::operator::{Said, dispatch, doctor, failed, generate, install, run, wrong};
 use unwedge::probes::mountinfo::mount_points;
-use unwedge::report::exit::{Exit, WRONG_USAGE};
+use unwedge::report::exit::{self, Exit, WRONG_USAGE};
 use unwedge::report::round::Mode;
 use unwedge::report::{out, said};
 use unwedge::runner;
@@ -20,7 +20,7 @@ use unwedge::sys::clock::Now;
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(code) = child::dispatch(&args).or_else(|| runner::run_if_asked(&args)) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        return exit::of_copy(code);
     }
     let cli = match Unwedge::try_parse() {
         Ok(cli) => cli,
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Verb::Uninstall(asked) => put(&cli, |loaded, now| install::uninstall(asked, loaded, now)),
         Verb::Doctor => return doctor(&cli),
         Verb::Run(asked) => return run_files(&cli, asked),
-        _ => match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
+        _ => match load(&cli) {
             Ok(loaded) => dispatch::with_config(&cli, &loaded),
             Err(errors) => return refused(&errors.to_string(), json),
         },
@@ -50,6 +50,10 @@ fn main() -> ExitCode {
         Ok(((), code)) => ExitCode::from(code),
         Err(error) => finish(Err(error), json),
     }
+}
+
+fn load(cli: &Unwedge) -> std::result::Result<Loaded, ConfigErrors> {
+    config::load(&Request::from_process(cli.common.config.clone(), mount_points))
 }
 
 /// Help and version come this way, too. Of verbs whose 2 is a fault that was found it is another code.
@@ -75,16 +79,15 @@ fn called_wrongly(wrong: &clap::Error, args: &[OsString]) -> ExitCode {
 /// Works through files: without any configuration too, but not past one that may say where commands have to run.
 fn run_files(cli: &Unwedge, asked: &Run) -> ExitCode {
     let json = cli.common.json;
-    let settings =
-        match config::load(&Request::from_process(cli.common.config.clone(), mount_points)) {
-            Ok(loaded) => loaded.settings,
-            Err(_) if asked.mode.as_deref() == Some("direct") => Settings::default(),
-            Err(errors) => {
-                let more =
-                    "unwedge run: [jobs] may say where commands run; --mode direct goes without it";
-                return refused(&format!("{errors}\n{more}"), json);
-            }
-        };
+    let settings = match load(cli) {
+        Ok(loaded) => loaded.settings,
+        Err(_) if asked.mode.as_deref() == Some("direct") => Settings::default(),
+        Err(errors) => {
+            let more =
+                "unwedge run: [jobs] may say where commands run; --mode direct goes without it";
+            return refused(&format!("{errors}\n{more}"), json);
+        }
+    };
     run::run(asked, &settings, json).map_or_else(|why| finish(Err(why), json), ExitCode::from)
 }
 
@@ -103,7 +106,7 @@ fn finish(done: Result<()>, json: bool) -> ExitCode {
 
 /// Its exit code is that of the worst row.
 fn doctor(cli: &Unwedge) -> ExitCode {
-    let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
+    let loaded = load(cli);
     let looked = Now::take().map_err(anyhow::Error::from);
     let looked = looked.and_then(|now| doctor::doctor(loaded.as_ref(), cli.common.json, &now));
     match looked {
@@ -117,7 +120,7 @@ fn put(
     cli: &Unwedge,
     act: impl FnOnce(std::result::Result<&Loaded, &ConfigErrors>, &Now) -> Result<String>,
 ) -> Result<Said> {
-    let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
+    let loaded = load(cli);
     let now = Now::take()?;
     as_asked(cli, act(loaded.as_ref(), &now)?)
 }

@@ -12,14 +12,14 @@ use unwedge::operator::install;
 use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::checks::{self as report, Shown};
-use unwedge::report::exit::WRONG_USAGE;
+use unwedge::report::exit::{self, WRONG_USAGE};
 use unwedge::report::out;
 use unwedge::sys::clock::{Now, boottime};
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     if let Some(code) = child::dispatch(&args) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        return exit::of_copy(code);
     }
     let cli = match VerifyOps::try_parse() {
         Ok(cli) => cli,

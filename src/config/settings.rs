@@ -2,6 +2,7 @@
 //! has passed the limits named below; nothing downstream checks them again. The defaults are those of an
 //! installation that looks and touches nothing.
 
+use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -300,6 +301,14 @@ impl Settings {
             return Err(format!("{} is already listed; one bind a hot path", shown(hot)));
         }
         Ok(BindSpec { hot: hot.to_owned(), cold: cold.to_owned(), base: base.clone() })
+    }
+}
+
+impl Settings {
+    /// How jobs are run here: as `[jobs]` says, or as it is where nothing does.
+    #[must_use]
+    pub fn jobs_or_default(&self) -> Cow<'_, Jobs> {
+        self.jobs.as_ref().map_or_else(|| Cow::Owned(Jobs::default()), Cow::Borrowed)
     }
 }
 

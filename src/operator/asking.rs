@@ -11,9 +11,10 @@ use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue};
 use crate::probes::secret;
 use crate::queue::link::Link;
-use crate::queue::store::{NewJob, Store, Submitted};
+use crate::queue::store::{NewJob, SUBMIT_AT_ONCE, Store, Submitted};
 use crate::queue::{self, Fault};
 use crate::runner::log;
+use crate::sys::clock::{Deadline, pause};
 use crate::sys::limit::within;
 use crate::sys::text;
 
@@ -48,10 +49,7 @@ impl Asking {
     /// # Errors
     /// That cannot be told.
     pub fn is_made(&self) -> Result<bool> {
-        let queue = self.link.queue().clone();
-        let look = move || Store::look(&queue).map(|it| it.is_some());
-        let made = within(self.link.queue().timeout, look);
-        made.unwrap_or_else(|why| Err(Fault(why.to_string()))).map_err(said)
+        is_made(self.link.queue())
     }
 
     /// Which of these jobs there are already, by their place.
@@ -60,6 +58,14 @@ impl Asking {
     /// There is no answer, or one would be refused.
     pub fn known(&mut self, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitted>> {
         known(&mut self.link, jobs)
+    }
+
+    /// Puts jobs in.
+    ///
+    /// # Errors
+    /// Not all of them are put in; how many are.
+    pub fn put(&mut self, jobs: &[NewJob]) -> Result<Vec<Submitted>> {
+        put(&mut self.link, jobs)
     }
 
     /// The queue.
@@ -89,6 +95,52 @@ impl Asking {
     ) -> Result<T> {
         self.link.ask(question).map_err(said)
     }
+
+    /// Looks again and again until what is seen is enough, or it is time. A queue that is away may be back before; one that is
+    /// broken is not.
+    ///
+    /// # Errors
+    /// Those of the last look.
+    pub fn ask_until<T>(
+        &mut self,
+        deadline: Deadline,
+        every: Duration,
+        mut look: impl FnMut(&mut Self) -> Result<T>,
+        mut is_enough: impl FnMut(&Result<T>) -> bool,
+    ) -> Result<T> {
+        self.somebody_waits();
+        loop {
+            let seen = look(self);
+            if is_enough(&seen) || deadline.passed() || self.is_broken() {
+                return seen;
+            }
+            pause(every.min(deadline.left()));
+        }
+    }
+}
+
+/// Whether anybody has made the queue.
+///
+/// # Errors
+/// That cannot be told.
+pub fn is_made(queue: &Queue) -> Result<bool> {
+    let own = queue.clone();
+    let made = within(queue.timeout, move || Store::look(&own).map(|it| it.is_some()));
+    made.unwrap_or_else(|why| Err(Fault(why.to_string()))).map_err(said)
+}
+
+/// Puts jobs in, as many at a time as the queue takes whole or not at all, each within its own limit.
+///
+/// # Errors
+/// Not all of them are put in; how many are.
+pub fn put(link: &mut Link, jobs: &[NewJob]) -> Result<Vec<Submitted>> {
+    let mut put = Vec::with_capacity(jobs.len());
+    for some in jobs.chunks(SUBMIT_AT_ONCE) {
+        let some = some.to_vec();
+        let came = link.ask(move |store| store.submit(&some)).map_err(said);
+        put.extend(came.with_context(|| put_so_far(put.len(), jobs.len()))?);
+    }
+    Ok(put)
 }
 
 /// Which of these jobs there are already, by their place; some at a time, each question within its own limit.
@@ -107,8 +159,7 @@ pub fn known(link: &mut Link, jobs: &[NewJob]) -> Result<BTreeMap<usize, Submitt
 }
 
 /// What is to be said where not all of them could be put in.
-#[must_use]
-pub fn put_so_far(put: usize, all: usize) -> String {
+fn put_so_far(put: usize, all: usize) -> String {
     match put {
         0 => "nothing is put in".to_owned(),
         put => format!("{put} of {all} are put in; to say it again goes on with the rest"),

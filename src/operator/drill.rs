@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::wrong;
+use super::{time_of, wrong};
+use crate::config::Settings;
 use crate::config::sentinel::Kind;
-use crate::config::{Settings, duration};
 use crate::decide::mounts::{World, decide};
 use crate::manifest::MOUNTS;
 use crate::probes::verdict::Verdict;
@@ -66,7 +66,7 @@ pub fn alert(
     json: bool,
     now: &Now,
 ) -> Result<String> {
-    let time = duration::parse(time).map_err(|why| wrong(format!("--for {time}: {why}")))?;
+    let time = time_of("--for", time)?;
     if time.is_zero() || time > ALERT_MAX {
         return Err(wrong(format!("--for: more than 0s, at most {}", text::duration(ALERT_MAX))));
     }

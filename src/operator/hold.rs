@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use super::{holds_lock, known_kind, reason, wrong};
+use super::{holds_lock, known_kind, reason, time_of, wrong};
 use crate::act::store;
-use crate::config::{Settings, duration};
+use crate::config::Settings;
 use crate::probes::records::{self, Holds, OperatorHold};
 use crate::report::json::told;
 use crate::sys::clock::Now;
@@ -26,7 +26,7 @@ pub fn set(
     now: &Now,
 ) -> Result<String> {
     let kind = known_kind(kind)?.name();
-    let time = duration::parse(time).map_err(|why| wrong(format!("--for {time}: {why}")))?;
+    let time = time_of("--for", time)?;
     if time.is_zero() {
         return Err(wrong("--for: a pause of no length pauses nothing"));
     }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::{self, Asking};
-use super::{Said, by, reason, types_of_host, wrong};
+use super::{Said, by, reason, time_of, types_of_host, wrong};
 use crate::act::offer::absolute;
 use crate::act::scratch;
 use crate::cli;
 use crate::config::job_type::JobType;
-use crate::config::jobs::Jobs;
 use crate::config::{Settings, duration};
 use crate::decide::attempts::{Class, State, Token};
 use crate::decide::why::{self, Why};
@@ -279,11 +278,7 @@ fn which(filter: &cli::Filter) -> Result<Which> {
             })
         })
         .collect();
-    let older = filter
-        .older
-        .as_ref()
-        .map(|time| duration::parse(time).map_err(|why| wrong(format!("--older {time}: {why}"))))
-        .transpose()?;
+    let older = filter.older.as_ref().map(|time| time_of("--older", time)).transpose()?;
     let class = filter.class.as_ref().map(|name| class_of(name));
     let class = class.transpose().map_err(|why| wrong(format!("--class {why}")))?;
     let input = filter.input.as_ref().map(|path| input_of(path)).transpose()?;
@@ -330,8 +325,7 @@ fn refuse_unknown(settings: &Settings, asking: &mut Asking, which: &Which) -> Re
         return Ok(());
     }
     let known: Vec<String> = known.into_iter().collect();
-    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    bail!("{kind}: no such type is known here; there are {known}")
+    bail!("{kind}: no such type is known here; there are {}", text::list_or_none(&known))
 }
 
 /// The parts of a rule, of which several may be in one word, with commas between. A path may have commas of its own: it ends
@@ -485,9 +479,7 @@ fn at_another(job: &Job, worker: &Worker, now_ms: u64) -> Option<i64> {
 /// How long jobs are left to hosts with their first tool.
 #[must_use]
 pub fn prefer_wait_ms(settings: &Settings) -> u64 {
-    let wait =
-        settings.jobs.as_ref().map_or_else(|| Jobs::default().prefer_wait, |it| it.prefer_wait);
-    millis(wait)
+    millis(settings.jobs_or_default().prefer_wait)
 }
 
 #[cfg(test)]

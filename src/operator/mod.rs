@@ -32,13 +32,14 @@ pub mod workers;
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, bail};
 
 use crate::act::lock::{self, Lock, Tried};
-use crate::config::Settings;
 use crate::config::job_type::JobType;
 use crate::config::sentinel::Kind;
+use crate::config::{Settings, duration};
 use crate::manifest::{MOUNTS, WORKER};
 use crate::probes::records::{Holds, Record as _};
 use crate::report::exit::Exit;
@@ -140,35 +141,40 @@ pub fn known_kind(kind: &str) -> Result<Kind> {
     }
 }
 
+/// A time that was given with this flag.
+fn time_of(flag: &str, given: &str) -> Result<Duration> {
+    duration::parse(given).map_err(|why| wrong(format!("{flag} {given}: {why}")))
+}
+
 /// The lock of a round of `unwedge-mounts`, for changing what it remembers.
 fn round_lock(settings: &Settings) -> Result<Lock> {
-    match lock::tool(&settings.host.run_dir, MOUNTS.name)? {
-        Tried::Locked(lock) => Ok(lock),
-        Tried::Busy => bail!("a round of unwedge-mounts is at work; try again in a moment"),
-    }
+    let tried = lock::tool(&settings.host.run_dir, MOUNTS.name)?;
+    taken(tried, "a round of unwedge-mounts is at work")
 }
 
 /// The lock of a round of `unwedge-worker`, for changing what it remembers.
 fn worker_lock(settings: &Settings) -> Result<Lock> {
-    match lock::tool(&settings.host.run_dir, WORKER.name)? {
-        Tried::Locked(lock) => Ok(lock),
-        Tried::Busy => bail!("a round of unwedge-worker is at work; try again in a moment"),
-    }
+    let tried = lock::tool(&settings.host.run_dir, WORKER.name)?;
+    taken(tried, "a round of unwedge-worker is at work")
 }
 
 /// The lock under which holds are written: a pause must be possible in the middle of a long act.
 fn holds_lock(settings: &Settings) -> Result<Lock> {
-    match lock::tool(&settings.host.run_dir, Holds::NAME)? {
-        Tried::Locked(lock) => Ok(lock),
-        Tried::Busy => bail!("somebody else is changing the holds; try again in a moment"),
-    }
+    let tried = lock::tool(&settings.host.run_dir, Holds::NAME)?;
+    taken(tried, "somebody else is changing the holds")
 }
 
 /// The lock under which debts are written.
 fn act_lock(settings: &Settings) -> Result<Lock> {
-    match lock::act(&settings.host.run_dir).context("take act.lock")? {
+    let tried = lock::act(&settings.host.run_dir).context("take act.lock")?;
+    taken(tried, "another tool is acting")
+}
+
+/// A lock that nobody else has; who has it is `busy`.
+fn taken(tried: Tried, busy: &str) -> Result<Lock> {
+    match tried {
         Tried::Locked(lock) => Ok(lock),
-        Tried::Busy => bail!("another tool is acting; try again in a moment"),
+        Tried::Busy => bail!("{busy}; try again in a moment"),
     }
 }
 

@@ -3,9 +3,9 @@
 
 use anyhow::{Error, Result, bail};
 
-use super::wrong;
+use super::time_of;
 use crate::config::queue::Queue;
-use crate::config::{Settings, Starts, duration};
+use crate::config::{Settings, Starts};
 use crate::probes::{facts, jobs};
 use crate::queue::{self, Where};
 use crate::report::queue as report;
@@ -21,7 +21,7 @@ pub fn hold_back(
     place: Where,
     json: bool,
 ) -> Result<String> {
-    let time = duration::parse(time).map_err(|why| wrong(format!("--for {time}: {why}")))?;
+    let time = time_of("--for", time)?;
     let held = queue::hold_back(queue_of(settings)?, place, time, dry_run)?;
     report::held_back(&held, time, dry_run, json)
 }

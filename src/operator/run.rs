@@ -33,6 +33,7 @@ use crate::queue::link::Link;
 use crate::queue::store::change::Change;
 use crate::queue::store::listing::{Order, Which, Worker};
 use crate::queue::store::{NewJob, Standing, Store, Submitted};
+use crate::report::exit::Exit;
 use crate::report::jobs::words;
 use crate::report::worked::{Deed, Would};
 use crate::report::{out, said, worked};
@@ -58,7 +59,7 @@ const ENVIRONMENT: [&str; 9] =
     ["HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
 /// So many jobs are taken at a time.
 const BATCH: u32 = 64;
-/// So many are asked for, or put in, by one question: as many as the queue takes whole or not at all.
+/// So many are asked for, or changed, by one question.
 const AT_ONCE: usize = 500;
 /// How long it may take to tell whether an image is there.
 const IMAGE_LIMIT: Duration = Duration::from_secs(10);
@@ -171,9 +172,9 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
             progress.clear()?;
             out::complain(&format!("unwedge run: {INTERRUPTED}"));
             if json {
-                said::failed(INTERRUPTED, 130);
+                said::failed(INTERRUPTED, Exit::Interrupted.code());
             }
-            return Ok(130);
+            return Ok(Exit::Interrupted.code());
         }
         hands.wait(&mut link)?;
     }
@@ -401,9 +402,7 @@ fn would<'a>(
     asked: &cli::Run,
 ) -> Result<Vec<Would<'a>>> {
     let (mut found, mut again) = (BTreeMap::new(), Vec::new());
-    let own = queue.clone();
-    let look = within(queue.timeout, move || Store::look(&own).map(|it| it.is_some()));
-    if look.map_err(|why| anyhow!("the queue: {why}"))?.map_err(asking::said)? {
+    if asking::is_made(queue)? {
         let mut link = Link::look(queue.clone());
         refuse_another(&mut link, kind)?;
         refuse_absent(Some(&mut link), jobs, open)?;
@@ -544,12 +543,7 @@ struct Put {
 
 /// Puts them in, and has those that are over begin anew for which that may end otherwise.
 fn put_in(link: &mut Link, jobs: &[NewJob], open: &[String], aside_too: bool) -> Result<Put> {
-    let mut put = Vec::with_capacity(jobs.len());
-    for some in jobs.chunks(AT_ONCE) {
-        let some = some.to_vec();
-        let came = link.ask(move |store| store.submit(&some)).map_err(asking::said);
-        put.extend(came.with_context(|| asking::put_so_far(put.len(), jobs.len()))?);
-    }
+    let put = asking::put(link, jobs)?;
     let ids: Vec<i64> = put.iter().map(|it| it.id).collect();
     let stand = stand_of(link, &ids)?;
     let again = to_do_again(put.iter().copied().zip(jobs), &stand, aside_too)?;

@@ -8,10 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use super::asking::Asking;
-use super::{Said, wrong};
+use super::{Said, time_of};
 use crate::cli;
 use crate::config::Settings;
-use crate::config::duration;
 use crate::config::job_type::JobType;
 use crate::queue::store::change::Change;
 use crate::queue::store::listing::{Job, Which};
@@ -38,8 +37,7 @@ pub fn smoke(
     json: bool,
     now: &Now,
 ) -> Result<Said> {
-    let patience =
-        duration::parse(timeout).map_err(|why| wrong(format!("--timeout {timeout}: {why}")))?;
+    let patience = time_of("--timeout", timeout)?;
     let mut asking = Asking::making(settings, at.queue.as_deref())?;
     asking.ask(Store::now_ms).context("connect")?;
     let workers = asking.ask(|store| store.all_workers(false))?;
@@ -102,30 +100,24 @@ fn put_in(asking: &mut Asking, job: &NewJob, until: &mut Until) -> Result<i64> {
 /// # Errors
 /// It is still there.
 pub fn call_off(asking: &mut Asking, id: i64) -> Result<()> {
-    let deadline = Deadline::after(HEARD_WITHIN);
-    asking.somebody_waits();
     let mut is_called_off = false;
-    loop {
-        let which = Which::ids(&[id]);
-        let asked = asking.ask(move |store| {
-            if !is_called_off {
+    let look = |asking: &mut Asking| {
+        let (which, is_done) = (Which::ids(&[id]), is_called_off);
+        let gone = asking.ask(move |store| {
+            if !is_done {
                 store.change(&which, &Change::Cancel, "by its smoke test", false)?;
             }
             store.remove(id)
-        });
-        match asked {
-            Ok(true) => return Ok(()),
-            Ok(false) if deadline.passed() => {
-                bail!("job {id} is still there: its worker has it")
-            }
-            Ok(false) => is_called_off = true,
-            Err(why) if deadline.passed() || asking.is_broken() => {
-                return Err(why.context(format!("job {id} is left: unwedge jobs cancel {id}")));
-            }
-            Err(_) => {}
-        }
-        pause(ASK_EVERY);
+        })?;
+        is_called_off = true;
+        Ok(gone)
+    };
+    let deadline = Deadline::after(HEARD_WITHIN);
+    let gone = asking.ask_until(deadline, ASK_EVERY, look, |gone| matches!(gone, Ok(true)));
+    if !gone.with_context(|| format!("job {id} is left: unwedge jobs cancel {id}"))? {
+        bail!("job {id} is still there: its worker has it");
     }
+    Ok(())
 }
 
 /// How long somebody waits: up to a time, and not past being asked to end.

@@ -9,16 +9,15 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::Asking;
 use super::smoke::{ASK_EVERY, HEARD_WITHIN, Until, call_off, wait};
-use super::{Said, wrong};
+use super::{Said, time_of};
 use crate::cli;
 use crate::config::Settings;
-use crate::config::duration;
 use crate::config::intake::{Intake, Rule};
 use crate::decide::attempts::State;
 use crate::probes::bucket;
 use crate::queue::store::listing::{Order, Which};
 use crate::report::smoke as report;
-use crate::sys::clock::{Deadline, Now, boottime, pause};
+use crate::sys::clock::{Deadline, Now, boottime};
 use crate::sys::limit::within;
 use crate::sys::s3::Trouble;
 use crate::sys::text;
@@ -46,8 +45,7 @@ pub fn smoke(
     json: bool,
     now: &Now,
 ) -> Result<Said> {
-    let patience =
-        duration::parse(timeout).map_err(|why| wrong(format!("--timeout {timeout}: {why}")))?;
+    let patience = time_of("--timeout", timeout)?;
     let intake = settings.intake.iter().find(|it| it.name == via.intake);
     let intake = intake.with_context(|| format!("there is no [[intake]] called {}", via.intake))?;
     let bytes = std::fs::read(via.file).with_context(|| text::path(via.file))?;
@@ -102,21 +100,12 @@ pub fn smoke(
 /// # Errors
 /// It is still there, or may be.
 fn forget(asking: &mut Asking, input: &Path) -> Result<()> {
-    let deadline = Deadline::after(HEARD_WITHIN);
-    loop {
-        match job_of(asking, input) {
-            Ok(Some(id)) => return call_off(asking, id),
-            Ok(None) => return Ok(()),
-            Err(why) if deadline.passed() || asking.is_broken() => {
-                let shown = text::path(input);
-                return Err(why.context(format!(
-                    "a job of it may be left: unwedge jobs list --input {shown}"
-                )));
-            }
-            // a queue that is away may be back before
-            Err(_) => pause(ASK_EVERY),
-        }
-    }
+    let look = |asking: &mut Asking| job_of(asking, input);
+    let found = asking.ask_until(Deadline::after(HEARD_WITHIN), ASK_EVERY, look, Result::is_ok);
+    let found = found.with_context(|| {
+        format!("a job of it may be left: unwedge jobs list --input {}", text::path(input))
+    })?;
+    found.map_or(Ok(()), |id| call_off(asking, id))
 }
 
 /// The job that the intake makes of it.

@@ -18,7 +18,7 @@ use crate::manifest::{self, RUNNER};
 use crate::probes::services;
 use crate::probes::witness;
 use crate::queue::store::listing::Worker;
-use crate::sys::clock::{Deadline, pause};
+use crate::sys::clock::Deadline;
 use crate::sys::{command, text};
 
 /// How often it is tried, and how long each may take.
@@ -191,16 +191,9 @@ fn wait(
     limit: Duration,
     mut may_come: impl FnMut() -> bool,
 ) -> Result<Option<Worker>> {
-    let deadline = Deadline::after(limit);
-    asking.somebody_waits();
-    loop {
-        // a queue that is away may be back before it is time
-        let there = here(asking, &wanted);
-        if matches!(there, Ok(Some(_))) || deadline.passed() || !may_come() || asking.is_broken() {
-            return there;
-        }
-        pause(ASK_EVERY);
-    }
+    let is_enough = |there: &Result<Option<Worker>>| matches!(there, Ok(Some(_))) || !may_come();
+    let look = |asking: &mut Asking| here(asking, &wanted);
+    asking.ask_until(Deadline::after(limit), ASK_EVERY, look, is_enough)
 }
 
 #[cfg(test)]

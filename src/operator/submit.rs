@@ -7,24 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 
-use super::asking::{Asking, put_so_far};
-use super::{Said, start, wrong};
+use super::asking::Asking;
+use super::{Said, start, time_of, wrong};
 use crate::act::offer::{absent, jobs_of};
 use crate::cli;
-use crate::config::container;
+use crate::config::Settings;
 use crate::config::job_type::JobType;
-use crate::config::jobs::Jobs;
-use crate::config::{Settings, duration};
 use crate::probes::gate::{self, Watch};
 use crate::queue::store::listing::Worker;
-use crate::queue::store::{NewJob, Standing, Submitted};
+use crate::queue::store::{Standing, Submitted};
 use crate::report::workers::NO_WORKER;
 use crate::report::{out, submit as report};
-use crate::sys::clock::{Deadline, Now, pause};
+use crate::sys::clock::{Deadline, Now};
 use crate::sys::text;
 
-/// So many are put in at a time, each within its own limit: as many as the queue takes whole or not at all.
-const AT_ONCE: usize = 500;
 /// How often it is asked whether they are over.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long it may take to look which files are there: another host may have them, and somebody waits.
@@ -35,8 +31,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// # Errors
 /// Nothing is put in.
 pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -> Result<Said> {
-    let patience = duration::parse(&asked.timeout)
-        .map_err(|why| wrong(format!("--timeout {}: {why}", asked.timeout)))?;
+    let patience = time_of("--timeout", &asked.timeout)?;
     let kind = kind_of(settings, &asked.kind).map_err(|why| wrong(format!("{why:#}")))?;
     let base = std::env::current_dir().context("the working directory")?;
     let mut all = jobs_of(&kind, &asked.files, &base, &Watch::of(settings)).map_err(wrong)?;
@@ -92,7 +87,7 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
         let known = if is_made { asking.known(&all)? } else { BTreeMap::new() };
         return Ok(report::would(&all, &known, nobody.as_deref(), json, now)?.into());
     }
-    let put = put(&mut asking, &all)?;
+    let put = asking.put(&all)?;
     let new = put.iter().filter(|it| it.is_new).count();
     let patience = if asked.wait { patience } else { Duration::ZERO };
     let (stand, unknown) = wait(&mut asking, put, Deadline::after(patience));
@@ -109,24 +104,23 @@ pub fn submit(settings: &Settings, asked: &cli::Submit, json: bool, now: &Now) -
 
 /// The type of this name, or of this file.
 fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
-    let host =
-        settings.jobs.as_ref().map_or_else(container::Said::default, |jobs| jobs.run.clone());
+    let host = settings.jobs_or_default();
     if named.contains('/') {
         let said = std::fs::read_to_string(named).with_context(|| named.to_owned())?;
         let kind = JobType::parse(Path::new(named), &said).map_err(Error::msg)?;
-        return kind.on_host(&host).map_err(Error::msg);
+        return kind.on_host(&host.run).map_err(Error::msg);
     }
-    let dir = settings.jobs.as_ref().map_or_else(|| Jobs::default().dir, |jobs| jobs.dir.clone());
-    let types = JobType::read_all(&dir).map_err(|why| anyhow!(why))?;
+    let dir = &host.dir;
+    let types = JobType::read_all(dir).map_err(|why| anyhow!(why))?;
     if let Some((_, why)) = types.bad.iter().find(|(name, _)| name == named) {
         bail!("{why}");
     }
     let known: Vec<String> = types.good.iter().map(|kind| kind.name.clone()).collect();
     let kind = types.good.into_iter().find(|kind| kind.name == named).with_context(|| {
-        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        format!("{named}: no such type in {}; there are {known}", text::path(&dir))
+        let known = text::list_or_none(&known);
+        format!("{named}: no such type in {}; there are {known}", text::path(dir))
     })?;
-    kind.on_host(&host).map_err(Error::msg)
+    kind.on_host(&host.run).map_err(Error::msg)
 }
 
 /// Why nobody would take it now, with the command that helps.
@@ -161,16 +155,6 @@ fn nobody_for(kind: &JobType, workers: &[Worker], refuses: Option<&str>) -> Opti
     })
 }
 
-fn put(asking: &mut Asking, all: &[NewJob]) -> Result<Vec<Submitted>> {
-    let mut put = Vec::with_capacity(all.len());
-    for some in all.chunks(AT_ONCE) {
-        let some = some.to_vec();
-        let came = asking.ask(move |store| store.submit(&some));
-        put.extend(came.with_context(|| put_so_far(put.len(), all.len()))?);
-    }
-    Ok(put)
-}
-
 /// How those that were put in stand once they are over, or it is time; and why that is not known, where a queue that was away
 /// is not back by then.
 fn wait(
@@ -183,25 +167,20 @@ fn wait(
     // a file that was named twice is one job
     stand.sort_unstable_by_key(|it| it.id);
     stand.dedup_by_key(|it| it.id);
-    asking.somebody_waits();
     let mut is_said = false;
-    loop {
+    let look = |asking: &mut Asking| {
         let ids = ids.clone();
-        let unknown = match asking.ask(move |store| store.stand(&ids)) {
-            Ok(now) => {
-                stand = now;
-                None
-            }
-            Err(why) => Some(format!("{why:#}")),
-        };
-        if let Some(why) = unknown.as_ref().filter(|_| !is_said) {
+        let now = asking.ask(move |store| store.stand(&ids));
+        if let Some(why) = now.as_ref().err().filter(|_| !is_said) {
             is_said = true;
-            out::complain(&format!("{why}; it is asked again until the time is over"));
+            out::complain(&format!("{why:#}; it is asked again until the time is over"));
         }
-        let is_over = unknown.is_none() && stand.iter().all(|it| it.state.is_over());
-        if is_over || asking.is_broken() || deadline.passed() {
-            return (stand, unknown);
+        if let Ok(now) = &now {
+            stand.clone_from(now);
         }
-        pause(ASK_EVERY.min(deadline.left()));
-    }
+        now.map(|now| now.iter().all(|it| it.state.is_over()))
+    };
+    let seen = asking.ask_until(deadline, ASK_EVERY, look, |seen| matches!(seen, Ok(true)));
+    let unknown = seen.err().map(|why| format!("{why:#}"));
+    (stand, unknown)
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::{act_lock, wrong};
+use super::{act_lock, time_of};
 use crate::act::lock::{self, Tried};
 use crate::act::permission::not_forbidden;
 use crate::act::{store, worker as act};
 use crate::config::sentinel::Kind;
-use crate::config::{Settings, Worker, duration};
+use crate::config::{Settings, Worker};
 use crate::decide::plan::Need;
 use crate::probes::binds;
 use crate::probes::records::{self, Debt, Debts};
@@ -29,7 +29,7 @@ const ASK_EVERY: Duration = Duration::from_secs(5);
 /// # Errors
 /// Jobs run, or nobody can tell; or it did not come up again, and then it stays owed.
 pub fn restart(settings: &Settings, when_idle: bool, time: &str, dry_run: bool) -> Result<String> {
-    let time = duration::parse(time).map_err(|why| wrong(format!("--for {time}: {why}")))?;
+    let time = time_of("--for", time)?;
     let (settings, _) = &binds::complete(settings, &Work::look(settings));
     let Some(worker) = &settings.worker else { bail!("there is no [worker] in the configuration") };
     let name = worker.name();

@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::asking::Asking;
-use super::{Said, wrong};
+use super::{Said, time_of, wrong};
 use crate::act::units;
 use crate::cli::{self, Reaped};
 use crate::config::job_type::JobType;
-use crate::config::jobs::Jobs;
-use crate::config::{Services, Settings, duration};
+use crate::config::{Services, Settings};
 use crate::decide::leases::Seen;
 use crate::manifest::{self, RUNNER, RUNNER_RUNTIME_DIR};
 use crate::probes::engine::{self, Start};
@@ -25,7 +24,7 @@ use crate::queue::store::listing::{Worker, seen};
 use crate::queue::{self, Fault};
 use crate::report::workers as report;
 use crate::runner::{container, left};
-use crate::sys::clock::{Deadline, Now, pause};
+use crate::sys::clock::{Deadline, Now};
 use crate::sys::limit::within;
 use crate::sys::{text, user};
 
@@ -64,8 +63,7 @@ pub fn stop(
     dry_run: bool,
     at: &cli::QueueAt,
 ) -> Result<Said> {
-    let patience =
-        duration::parse(timeout).map_err(|why| wrong(format!("--timeout {timeout}: {why}")))?;
+    let patience = time_of("--timeout", timeout)?;
     if ids.is_empty() && !here {
         return Err(wrong("which workers? give the beginning of their names, or --here"));
     }
@@ -142,24 +140,16 @@ fn wait_for_their_end(
     names: &[String],
     patience: Duration,
 ) -> Result<Vec<String>> {
-    let deadline = Deadline::after(patience);
-    asking.somebody_waits();
-    loop {
-        match still_there(asking, settings, names) {
-            Ok(left) if left.is_empty() || deadline.passed() => return Ok(left),
-            Err(why) if asking.is_broken() || deadline.passed() => {
-                let asked = names.join(", ");
-                return Err(why.context(format!("asked, and not known to be gone: {asked}")));
-            }
-            Ok(_) | Err(_) => pause(ASK_EVERY.min(deadline.left())),
-        }
-    }
+    let look = |asking: &mut Asking| still_there(asking, settings, names);
+    let is_enough = |left: &Result<Vec<String>>| left.as_ref().is_ok_and(Vec::is_empty);
+    let left = asking.ask_until(Deadline::after(patience), ASK_EVERY, look, is_enough);
+    left.with_context(|| format!("asked, and not known to be gone: {}", names.join(", ")))
 }
 
 /// Who of these is still there; once nobody is, they are out of the list. Who is seen to be gone hears nothing any more, and
 /// is taken out: it may have been the only one who would do that.
 fn still_there(asking: &mut Asking, settings: &Settings, names: &[String]) -> Result<Vec<String>> {
-    let (rescues, waiting) = (rescues(settings), waiting(settings));
+    let (rescues, waiting) = (settings.jobs_or_default().rescues, waiting(settings));
     let all = asking.ask(Store::workers)?.into_iter();
     let is_gone = |it: &Seen| names.contains(&it.id) && waiting.fate_of(it) == Fate::Gone;
     let gone: Vec<Seen> = all.filter(is_gone).collect();
@@ -180,11 +170,6 @@ fn still_there(asking: &mut Asking, settings: &Settings, names: &[String]) -> Re
 /// Of which workers results wait on this host's disk.
 fn waiting(settings: &Settings) -> Waiting {
     Waiting::in_dir(&manifest::queue_dir(&settings.host))
-}
-
-/// How often a job may lose its worker.
-fn rescues(settings: &Settings) -> u32 {
-    settings.jobs.as_ref().map_or_else(|| Jobs::default().rescues, |it| it.rescues)
 }
 
 /// An empty name is the beginning of every other, and comes of a variable that was not set.
@@ -383,7 +368,7 @@ fn reap_of(
 /// # Errors
 /// There is no answer.
 pub fn cleanup(settings: &Settings, dry_run: bool, at: &cli::QueueAt) -> Result<Said> {
-    let rescues = rescues(settings);
+    let rescues = settings.jobs_or_default().rescues;
     let mut asking = Asking::to(settings, at.queue.as_deref())?;
     let stale = asking.queue().terms.worker_stale;
     let seen = asking.ask(Store::workers)?;

@@ -16,6 +16,10 @@ pub enum Exit {
     Usage,
     /// A service that cannot do anything here until a person changes that, and must not be restarted.
     Unfit,
+    /// A runner that the queue knows no more: another one has its jobs.
+    Lost,
+    /// A person ended it before it was over.
+    Interrupted,
 }
 
 impl Exit {
@@ -28,6 +32,9 @@ impl Exit {
             Self::Usage => 2,
             // EX_CONFIG of sysexits.h; the unit's RestartPreventExitStatus=
             Self::Unfit => 78,
+            Self::Lost => 3,
+            // as a shell says of what ends by SIGINT
+            Self::Interrupted => 130,
         }
     }
 }
@@ -36,4 +43,10 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
     }
+}
+
+/// The end of a copy of a program that does something for it, as a process can have it.
+#[must_use]
+pub fn of_copy(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(Exit::Failed.code()))
 }

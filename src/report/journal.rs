@@ -46,12 +46,14 @@ pub fn tell(tool: &str, plan: &str, took: Duration, exit: Exit, line: &str) {
                 unwedge_ms = took_ms,
                 "{line}"
             ),
-            Exit::Failed | Exit::Usage | Exit::Unfit => tracing::error!(
-                unwedge_tool = tool,
-                unwedge_plan = plan,
-                unwedge_ms = took_ms,
-                "{line}"
-            ),
+            Exit::Failed | Exit::Usage | Exit::Unfit | Exit::Lost | Exit::Interrupted => {
+                tracing::error!(
+                    unwedge_tool = tool,
+                    unwedge_plan = plan,
+                    unwedge_ms = took_ms,
+                    "{line}"
+                );
+            }
         });
     } else {
         out::complain(&format!("unwedge-{tool}: {line}"));

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use super::exit::Exit;
+use super::exit::{self, Exit};
 use super::round::{Mode, Round};
 use super::{json, out};
 use crate::act::child;
@@ -27,7 +27,7 @@ pub fn run<C: Parser>(
 ) -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(code) = child::dispatch(&args) {
-        return ExitCode::from(u8::try_from(code).unwrap_or(1));
+        return exit::of_copy(code);
     }
     let cli = C::parse();
     let loaded = match config::load(&Request::from_process(config(&cli), mount_points)) {

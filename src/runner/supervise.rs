@@ -43,6 +43,7 @@ use crate::queue::Fault;
 use crate::queue::link::Link;
 use crate::queue::store::Claimed;
 use crate::queue::store::bell::{self, Rung};
+use crate::report::exit::Exit;
 use crate::report::runner::Standing;
 use crate::sys::backoff::Backoff;
 use crate::sys::clock::{asleep, boottime, millis};
@@ -82,7 +83,7 @@ pub fn as_told() -> i32 {
     let queue = Queue { ca_file, terms, ..Queue::at(&url, timeout) };
     match run(setup, queue, Around::default()).map(|it| it.end) {
         Ok(End::Asked | End::WorkedOff) => 0,
-        Ok(End::Lost) => LOST,
+        Ok(End::Lost) => Exit::Lost.code().into(),
         Ok(End::TooOld(why)) | Err(Fault(why)) => {
             say(&why);
             1
@@ -95,9 +96,6 @@ const TOGETHER: Duration = Duration::from_millis(50);
 
 /// How long an answer is waited for once what runs is to end.
 const HURRY: Duration = Duration::from_secs(2);
-
-/// The exit code of one that the queue knows no more.
-pub const LOST: i32 = 3;
 
 /// Why a runner ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -54,6 +54,12 @@ pub fn first_of(mut all: impl Iterator<Item = String>, most: usize) -> Option<St
     (!joined.is_empty()).then_some(joined)
 }
 
+/// Names in one line, or that there are none.
+#[must_use]
+pub fn list_or_none(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
 /// The path that [`path`] has written so; none where it has not.
 #[must_use]
 pub fn path_of(written: &str) -> Option<PathBuf> {

@@ -44,6 +44,7 @@ pub use rows::{
 };
 use session::Session;
 
+pub use submit::SUBMIT_AT_ONCE;
 /// How long the mark of a queue is.
 pub const MARK_CHARS: usize = 12;
 

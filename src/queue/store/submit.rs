@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::session::Session;
 use super::{Fault, NewJob, Param, Store, Submitted, json_of, state};
 
-/// So many rows are put in at a time: the lock of a file is nobody else's for long.
-const SUBMIT_AT_ONCE: usize = 500;
+/// So many rows are put in at a time, whole or not at all: the lock of a file is nobody else's for long.
+pub const SUBMIT_AT_ONCE: usize = 500;
 
 /// Refuses names that no queue holds.
 pub(super) fn refuse_long(jobs: &[NewJob]) -> Result<(), Fault> {
