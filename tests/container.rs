@@ -330,7 +330,9 @@ host_test! {
 
         // root does not see what the service's user has, and takes away what nobody of it watches any more all the same
         let labels = "--label unwedge.host=$(hostname) --label unwedge.uid=$(id -u unwedge) --label unwedge.boot=$(cat /proc/sys/kernel/random/boot_id) --label unwedge.place=$(cat /proc/sys/kernel/random/boot_id):$(readlink /proc/self/ns/pid | tr -dc 0-9)";
-        host.ok(&format!("{AS_SERVICE} podman create --name unwedge-ujffffffffffff-1-1-0 {labels} tools:1 /bin/busybox true >/dev/null
+        // the runner would take it away as well, every other second here
+        host.ok(&format!("kill -STOP $(main_pid unwedge-runner); trap 'kill -CONT $(main_pid unwedge-runner)' EXIT
+                 {AS_SERVICE} podman create --name unwedge-ujffffffffffff-1-1-0 {labels} tools:1 /bin/busybox true >/dev/null
                  said=$(unwedge workers reap --dry-run); echo \"$said\"; grep -q 'would be removed: unwedge-ujffffffffffff-1-1-0' <<<\"$said\"; {AS_SERVICE} podman ps --all --quiet | grep -q .
                  said=$(unwedge workers reap); echo \"$said\"; grep -q ' removed: unwedge-ujffffffffffff-1-1-0' <<<\"$said\"; test -z \"$({AS_SERVICE} podman ps --all --quiet)\""));
 

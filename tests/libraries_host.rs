@@ -99,6 +99,8 @@ host_test! {
             host.ok("kill -KILL $(main_pid); sleep 0.2");
             // which it is told by what runs: jobs on it are stopped for it, those elsewhere go on; where nobody knows where they
             // write they are on everything
+            host.put("/etc/unwedge/sentinels/worker", b"armed by a test\n", "644");
+            host.ok("systemctl reset-failed app 2>/dev/null || :; systemctl start app; systemctl is-active -q app");
             for (writes_at, is_stopped) in [("/srv/elsewhere", fixture.output.is_none()), (BASE, true)] {
                 load(writes_at);
                 host.ok(&format!("{AS_OWNER} app -f /run/grants.sql"));
@@ -109,7 +111,7 @@ host_test! {
                 }
             }
             host.until("unwedge-mounts --apply >/dev/null; timeout 5 cat /srv/storagebox/hello >/dev/null");
-            host.ok("rm /etc/unwedge/sentinels/mounts; systemctl stop app; systemctl reset-failed app || :");
+            host.ok("rm /etc/unwedge/sentinels/mounts /etc/unwedge/sentinels/worker; systemctl stop app; systemctl reset-failed app || :");
         }
     }
 }

@@ -241,10 +241,10 @@ mod tests {
     #[test]
     fn what_asks_whether_a_server_answers_can_be_pasted() {
         for (url, expected) in [
-            ("postgres://u:s3cr3t@db.example/d", "pg_isready -h db.example -d d"),
+            ("postgres://u:s3cr3t@db.example/d", "pg_isready -h db.example -p 5432 -d d"),
             ("postgres://u:s3cr3t@a:1,b:2/d", "pg_isready -h a,b -p 1,2 -d d"),
             ("postgres://u@%2Frun%2Fpostgresql:7", "pg_isready -h /run/postgresql -p 7 -d u"),
-            ("postgres://u@a/it%27s%20$d", r"pg_isready -h a -d 'it'\''s $d'"),
+            ("postgres://u@a/it%27s%20$d", r"pg_isready -h a -p 5432 -d 'it'\''s $d'"),
         ] {
             let Ok(Address::Postgres(server)) = Address::parse(url) else { panic!("{url}") };
             assert_eq!(server.asks_whether_it_answers(), expected);
