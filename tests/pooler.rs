@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use unwedge::config::queue::Queue;
 use unwedge::probes::jobs::{QueueLook, State};
 use unwedge::queue;
+use unwedge::queue::store::Store;
 use unwedge::queue::store::bell::{self, Rung};
 
 use crate::libraries::{self, ALL, Packages, plant};
@@ -213,5 +214,23 @@ fn a_librarys_queue_is_read_through_a_pooler_and_nothing_that_was_set_for_that_s
                 assert_eq!(first, Some(direct(name)), "{}: {name}", fixture.name);
             }
         }
+    }
+}
+
+#[test]
+fn who_only_looks_through_a_pooler_writes_nothing_and_keeps_nobody_else_from_it() {
+    let test =
+        "pooler::who_only_looks_through_a_pooler_writes_nothing_and_keeps_nobody_else_from_it";
+    let Some(database) = database(test) else { return };
+    let pooler = Pooler::new(&database, "transaction");
+    let queue = Queue::at(&pooler.url, Duration::from_secs(20));
+    let mut works = Store::open(&queue).unwrap();
+    for _ in 0..4 {
+        let mut looks = Store::only_look(&queue).unwrap().unwrap();
+        assert_eq!(looks.workers().unwrap(), []);
+        let refused = looks.want_version("9.9.9").unwrap_err();
+        assert!(refused.to_string().contains("read-only"), "{refused}");
+        // on whichever connection of the server that is
+        works.want_version("0.0.1").unwrap();
     }
 }

@@ -113,6 +113,8 @@ pub struct Passed {
     pub settled: bool,
     /// Files that could not be taken in or deleted, each with its reason: the first thousand.
     pub trouble: Vec<String>,
+    /// Whether there was no time for all that lies there.
+    pub is_cut_short: bool,
 }
 
 impl Passed {
@@ -164,6 +166,7 @@ fn walk(
     how: How,
 ) -> Result<Passed, String> {
     let deadline = Deadline::after(limit);
+    memory.forget_refusals();
     let kind = kind_of(settings, &intake.kind)?;
     let watch = Watch::of(settings);
     let open = gate::open(&settings.host.run_dir);
@@ -219,7 +222,7 @@ fn walk(
             put_in(link, &new, memory, &mut passed, how)?;
             new.clear();
             if deadline.passed() {
-                passed.wrong("there was no time for all that lies there".to_owned());
+                passed.is_cut_short = true;
                 return Ok(passed);
             }
         }
@@ -295,14 +298,16 @@ pub struct Of {
 impl Of {
     /// What could not be done, each with the name before it.
     pub fn trouble(&self) -> impl Iterator<Item = String> {
-        let all = match &self.came {
-            Ok(passed) => passed.trouble.as_slice(),
-            Err(why) => std::slice::from_ref(why),
+        let (all, is_cut_short) = match &self.came {
+            Ok(passed) => (passed.trouble.as_slice(), passed.is_cut_short),
+            Err(why) => (std::slice::from_ref(why), false),
         };
-        all.iter().map(|why| format!("intake {}: {why}", self.name))
+        let no_time = is_cut_short.then_some("there was no time for all that lies there");
+        let all = all.iter().map(String::as_str).chain(no_time);
+        all.map(|why| format!("intake {}: {why}", self.name))
     }
 
-    /// Whether all that lies complete there could be taken in, and go.
+    /// Whether all that was come to there, and is complete, could be taken in, and go.
     #[must_use]
     pub fn is_well(&self) -> bool {
         self.came.as_ref().is_ok_and(|passed| passed.trouble.is_empty())
@@ -426,15 +431,16 @@ impl Memory {
         Self { known, same, refused, would: Would::default(), clock }
     }
 
-    /// Why it was refused, where that is not tried again yet.
-    fn refusal(&mut self, key: &str) -> Option<String> {
+    /// Those that are due are tried again, where they are there still.
+    fn forget_refusals(&mut self) {
         let now = (self.clock)();
-        let (due, why) = self.refused.get(key)?;
-        if *due > now {
-            return Some(why.clone());
-        }
-        self.refused.remove(key);
-        None
+        self.refused.retain(|_, (due, _)| *due > now);
+    }
+
+    /// Why it was refused, where that is not tried again yet.
+    fn refusal(&self, key: &str) -> Option<String> {
+        let now = (self.clock)();
+        self.refused.get(key).filter(|(due, _)| *due > now).map(|(_, why)| why.clone())
     }
 
     /// Those that are wanted and complete.

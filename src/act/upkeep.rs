@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -198,7 +199,10 @@ pub fn preview(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> T
         tended.heartbeats = heartbeat::look(settings, now, limit / 3);
     }
     let Some(queue) = own_queue(settings) else { return tended };
-    match records::read(own, now) {
+    // another user's may be told of
+    let there = records::path_of::<UpkeepState>(own).symlink_metadata();
+    let owner = there.map_or_else(|_| rustix::process::geteuid().as_raw(), |it| it.uid());
+    match records::read_of(own, owner, now) {
         Ok(memory) => foresee(settings, queue, own, &memory, now, deadline, &mut tended),
         Err(error) => tended.trouble.push(error.to_string()),
     }
@@ -292,7 +296,7 @@ fn round(
         jobs.rescues,
         queue.terms.lease,
     );
-    let waiting = Waiting::in_dir(own);
+    let (waiting, spare) = (Waiting::in_dir(own), own.join("spare"));
     // a part of it is for what follows
     let deadline = Deadline::after(limit * 4 / 5);
     let (heard, done) = within(limit, move || {
@@ -303,6 +307,11 @@ fn round(
         let back = store.bury(&gone, rescues)?;
         let (mark, aside) = (store.mark()?, aside(&mut store, &back)?);
         let removed = store.remove_old(&keep, is_due, deadline)?;
+        let is_over = |id: i64| {
+            let job = store.job(id)?;
+            Ok(job.is_none_or(|(it, _)| matches!(it.state, State::Done | State::Cancelled)))
+        };
+        let_go(&spare, &mark, deadline, is_over)?;
         Ok((heard, Done { gone: names, back, removed, aside, mark, ..Done::default() }))
     })
     .map_err(|why| Fault(why.to_string()))??;
@@ -379,6 +388,30 @@ fn old_logs<'a>(dir: &Path, kept: Duration, now: &'a Now) -> impl Iterator<Item 
     let is_old = move |path: &Path| !kept.is_zero() && is_older(path, kept, now);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
     entries.filter(move |path| is_log(path) && is_old(path)).take(LOGS_MAX)
+}
+
+/// Has what waited here for a person to pick go as all else does, its time beginning now, where its job is over: done, called
+/// off, or forgotten.
+fn let_go(
+    spare: &Path,
+    mark: &str,
+    deadline: Deadline,
+    mut is_over: impl FnMut(i64) -> Result<bool, Fault>,
+) -> Result<(), Fault> {
+    let entries = std::fs::read_dir(spare).into_iter().flatten().flatten().map(|it| it.path());
+    for path in entries.map(|it| it.join(PICKED)).filter(|it| it.exists()) {
+        if deadline.passed() {
+            break;
+        }
+        let name = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let id = name.strip_prefix(mark).and_then(|it| it.strip_prefix('-')?.split_once('-'));
+        let Some(id) = id.and_then(|(id, _)| id.parse().ok()) else { continue };
+        if is_over(id)? {
+            // what cannot be taken away is tried again by the next round
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+    Ok(())
 }
 
 /// Takes away what lies here of jobs that belong elsewhere and was forgotten, because their runner was killed and
@@ -460,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_that_a_person_picks_from_is_not_forgotten_however_old_it_is() {
+    fn a_result_that_a_person_picks_from_is_not_forgotten_before_its_job_is_over() {
         let dir = tempfile::tempdir().unwrap();
         let own = dir.path().join("0123456789ab-1-1");
         std::fs::create_dir(&own).unwrap();
@@ -470,9 +503,19 @@ mod tests {
         std::fs::write(own.join(PICKED), "").unwrap();
         remove_spare(dir.path(), &Keep::default(), &now);
         assert!(own.exists());
-        std::fs::remove_file(own.join(PICKED)).unwrap();
-        remove_spare(dir.path(), &Keep::default(), &now);
-        assert!(!own.exists());
+        let let_go = |mark: &str, is_over: bool| {
+            let is_over = |id| {
+                assert_eq!(id, 1);
+                Ok(is_over)
+            };
+            super::let_go(dir.path(), mark, Deadline::after(Duration::from_secs(60)), is_over)
+                .unwrap();
+            remove_spare(dir.path(), &Keep::default(), &now);
+            own.exists()
+        };
+        assert!(let_go("0123456789ab", false), "its job waits for a person");
+        assert!(let_go("another-one1", true), "it is of another queue");
+        assert!(!let_go("0123456789ab", true), "its job is over");
     }
 
     #[test]

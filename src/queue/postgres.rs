@@ -285,6 +285,20 @@ pub fn query(client: &mut Client, statement: &Statement) -> Result<Vec<Vec<Cell>
     rows.map_err(|error| Fault(said(&error)))?.iter().map(cells).collect()
 }
 
+/// The same, in a transaction of its own that may not write. It is said of that alone: what is set for a connection stays with
+/// it, and behind a pooler others have it next.
+pub fn query_only(client: &mut Client, statement: &Statement) -> Result<Vec<Vec<Cell>>, Fault> {
+    let run = |client: &mut Client, words: &str| {
+        client.batch_execute(words).map_err(|error| Fault(said(&error)))
+    };
+    run(client, "START TRANSACTION READ ONLY")?;
+    let rows = query(client, statement);
+    // why it failed is of more use than why that cannot be ended
+    let ended = run(client, if rows.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    let rows = rows?;
+    ended.map(|()| rows)
+}
+
 /// Statements that a connection of ours has planned already, by their text.
 #[derive(Default)]
 pub struct Planned(HashMap<String, ::postgres::Statement>);

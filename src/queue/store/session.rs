@@ -34,6 +34,8 @@ const LIST_MAX: u32 = 1_000_000_000;
 pub struct Session {
     way: Way,
     address: Address,
+    /// Whether nothing may be written by it.
+    only_looks: bool,
 }
 
 enum Way {
@@ -97,19 +99,14 @@ impl Session {
     pub fn only_look(queue: &Queue) -> Result<Option<Self>, Fault> {
         let address = Address::of(&queue.database)?;
         let way = match &address {
-            Address::Postgres(server) => {
-                let mut way = server_way(server, queue)?;
-                let only = "SET default_transaction_read_only = on";
-                way.0.batch_execute(only).map_err(|error| Fault(postgres::said(&error)))?;
-                Way::Postgres(Box::new(way))
-            }
+            Address::Postgres(server) => Way::Postgres(Box::new(server_way(server, queue)?)),
             Address::Sqlite(path) if local::is_absent(path) => return Ok(None),
             Address::Sqlite(path) => {
                 let (connection, file) = file_to_read(path)?;
                 Way::Sqlite { connection, anchor: Anchor::of(None, &now()?), file }
             }
         };
-        let mut session = Self { way, address };
+        let mut session = Self { way, address, only_looks: true };
         if !session.is_made()? {
             return Ok(None);
         }
@@ -138,7 +135,7 @@ impl Session {
                 Way::Sqlite { connection, anchor: Anchor::of(None, &now()?), file }
             }
         };
-        Ok(Self { way, address })
+        Ok(Self { way, address, only_looks: false })
     }
 
     /// Whether what was opened is what others open now.
@@ -186,6 +183,7 @@ impl Session {
         let statement = self.statement(template, params);
         let began = boottime();
         let rows = match &mut self.way {
+            Way::Postgres(way) if self.only_looks => postgres::query_only(&mut way.0, &statement),
             Way::Postgres(way) => postgres::query_again(&mut way.0, &mut way.1, &statement),
             Way::Sqlite { connection, .. } => sqlite::query(connection, &statement),
         };
@@ -260,6 +258,7 @@ impl Session {
     ) -> Result<T, Fault> {
         // a file is locked for writing from the beginning: a reader that becomes a writer later may never get there
         self.batch(match self.dialect() {
+            Dialect::Postgres if self.only_looks => "BEGIN READ ONLY",
             Dialect::Postgres => "BEGIN",
             Dialect::Sqlite => "BEGIN IMMEDIATE",
         })?;
