@@ -754,3 +754,20 @@ fn what_a_host_cannot_run_counts_for_its_surroundings_and_flags_win() {
     desk.say(env!("CARGO_BIN_EXE_unwedge-runner"), &["--once", "--concurrency", "1"]);
     assert_eq!(stands(), [["retryable", "0", "1"]]);
 }
+
+#[test]
+fn of_a_runner_that_ends_as_it_was_to_no_metrics_stay_and_of_one_that_is_killed_they_do() {
+    let test = "keys::of_a_runner_that_ends_as_it_was_to_no_metrics_stay_and_of_one_that_is_killed_they_do";
+    let kind = "[[tier]]\nargv = [\"/bin/true\"]\n";
+    let Some(desk) = Desk::new(test, kind, "") else { return };
+    let metrics = desk.dir.path().join("prom/unwedge_runner.prom");
+    for (signal, stay) in [(Signal::KILL, true), (Signal::TERM, false)] {
+        let _ = fs::remove_file(desk.dir.path().join("state/queue/runner.json"));
+        let _ = fs::remove_file(&metrics);
+        let mut runner = Runner::of(&desk);
+        until("it has told how it is", || metrics.exists());
+        runner.tell(signal);
+        runner.0.wait().unwrap();
+        assert_eq!(metrics.exists(), stay, "{signal:?}");
+    }
+}

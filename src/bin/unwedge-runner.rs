@@ -119,6 +119,9 @@ fn run(cli: &cli::RunnerTool) -> Result<Exit, (Exit, String)> {
         })),
     };
     let end = supervise::run(setup, queue, around);
+    if end.as_ref().is_ok_and(|it| matches!(it.end, End::Asked | End::WorkedOff)) {
+        Standing::take_away(&settings);
+    }
     let done = end
         .as_ref()
         .map_or_else(|_| String::new(), |it| format!(" {} done, {} failed;", it.done, it.failed));

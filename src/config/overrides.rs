@@ -98,7 +98,7 @@ fn as_in_files(tree: &Tree, path: KeyPath) -> Result<KeyPath, String> {
     if section != "jobs" {
         return Ok(path);
     }
-    let is_meant = |it: &&String| in_variables(it) == *name;
+    let is_meant = |it: &&String| in_variables(it) == in_variables(name);
     let meant: Vec<&str> = tables.keys().filter(is_meant).map(String::as_str).collect();
     match meant[..] {
         [] => Ok(path),

@@ -39,7 +39,7 @@ pub const LIBRARY: Library = Library {
             ],
             shown: &["data"],
             unless: None,
-            parts: &["job_common", "j[0-9a-f]*"],
+            parts: &["job_common", "j[0-9a-f]{56}"],
         },
         Relation {
             name: "queue",

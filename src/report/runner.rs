@@ -40,6 +40,12 @@ impl Standing {
         metrics::put(settings, &RUNNER.metrics_file(), &text, now)
     }
 
+    /// Takes the metrics away: of a runner that has ended as it was to, nobody waits for a sign.
+    pub fn take_away(settings: &Settings) {
+        // where they stay they are told to be old, which they are
+        let _ = std::fs::remove_file(settings.host.textfile_dir.join(RUNNER.metrics_file()));
+    }
+
     fn render(&self, now: &Now) -> Result<String> {
         let mut families = Families::default();
         // it has no sentinel: its unit being enabled is its permission

@@ -57,8 +57,8 @@ pub fn watch(worker: &str, looks: &Receiver<Look>, send: &Sender<Event>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         for (engine, images) in look.engines.clone() {
-            let deadline = Deadline::after(engine::ASK_LIMIT);
             let answer = engine::ask(&engine);
+            let deadline = Deadline::after(engine::ASK_LIMIT);
             let has = |image: String| {
                 let found = engine::image(&engine, &image, deadline.left());
                 (image, found)

@@ -223,7 +223,8 @@ impl Reading<'_> {
     pub(super) fn brought_back(&self, names: &[&str], only: &str) -> String {
         let patterns = names.iter().map(|name| self.pattern(name));
         format!(
-            "from a backup that was restored into another database: pg_dump {only}{} \"$BACKUP_URL\" | psql \"$DATABASE_URL\"",
+            "what was done since then waits again, from a backup that was restored into another database: \
+             pg_dump {only}{} \"$BACKUP_URL\" | psql -1 -v ON_ERROR_STOP=1 \"$DATABASE_URL\"",
             patterns.collect::<Vec<_>>().join(" ")
         )
     }

@@ -2,6 +2,7 @@
 //! finds gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -343,9 +344,13 @@ impl Runner {
     ) {
         let name = engine.join(" ");
         let had = self.images.insert(engine.clone(), images.clone()).unwrap_or_default();
-        let is_other = had != *images;
-        for (image, found) in images.iter().filter(|(image, found)| had.get(*image) != Some(*found))
-        {
+        // that nobody knows, in other words, is the same
+        let is_same = |one: &Image, other: &Image| discriminant(one) == discriminant(other);
+        let is_new =
+            |image: &String, found: &Image| had.get(image).is_none_or(|it| !is_same(it, found));
+        let is_other =
+            had.len() != images.len() || images.iter().any(|(image, found)| is_new(image, found));
+        for (image, found) in images.iter().filter(|(image, found)| is_new(image, found)) {
             match found {
                 Image::Here if had.contains_key(image) => say(&format!("{name}: {image} is here")),
                 Image::Here => {}
