@@ -52,7 +52,7 @@ pub fn rows() {
         };
         let by = format!("{}{whole}", named(&about.indexes));
         let (target, why) = match fixture.without {
-            Some(without) => ("100 ms", format!("; of its indexes {without}")),
+            Some(without) => ("100 ms", format!("; by no index: {without}")),
             None => ("20 ms", String::new()),
         };
         row(
