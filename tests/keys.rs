@@ -25,6 +25,11 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(test: &str, kind: &str, jobs: &str) -> Option<Self> {
+        Self::file(test, kind, "", jobs)
+    }
+
+    /// With a queue in a file, which is its own.
+    pub fn file(test: &str, kind: &str, queue: &str, jobs: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             isolate::skip(test, "needs root: a sentinel is root's");
             return None;
@@ -33,13 +38,13 @@ impl Desk {
         db.open();
         let Place::Url(url) = &db.queue.database else { panic!() };
         let url = url.0.clone();
-        let queue = PathBuf::from(url.strip_prefix("sqlite://").unwrap());
-        let queue = queue.parent().unwrap();
-        for path in fs::read_dir(queue).unwrap().flatten().map(|it| it.path()) {
+        let own = PathBuf::from(url.strip_prefix("sqlite://").unwrap());
+        let own = own.parent().unwrap();
+        for path in fs::read_dir(own).unwrap().flatten().map(|it| it.path()) {
             chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        chown(queue, Some(NOBODY), Some(NOBODY)).unwrap();
-        Some(Self::of(db, &url, kind, "", jobs))
+        chown(own, Some(NOBODY), Some(NOBODY)).unwrap();
+        Some(Self::of(db, &url, kind, queue, jobs))
     }
 
     /// The same on each of the two databases.
@@ -91,6 +96,11 @@ impl Desk {
         );
         fs::write(at("unwedge.toml"), text).unwrap();
         Self { dir, db }
+    }
+
+    /// A path of its own.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     pub fn command(&self, program: &str) -> Command {

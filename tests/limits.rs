@@ -3,130 +3,29 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use unwedge::config::queue::Database as Place;
 use unwedge::probes::witness;
 
+use crate::keys::{Desk, Runner, until};
 use crate::store::Db;
 use crate::support::isolate;
 use crate::support::lab::await_within;
 
-/// Who the programs become.
-const NOBODY: u32 = 65534;
 const DONE: &str = "[[tier]]\nargv = [\"/bin/true\"]\n";
-
-/// A host with one type, `t`.
-struct Desk {
-    dir: tempfile::TempDir,
-}
-
-impl Desk {
-    fn new(test: &str, url: &str, queue: &str, jobs: &str) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            isolate::skip(test, "needs root: a sentinel is root's");
-            return None;
-        }
-        let desk = Self { dir: tempfile::tempdir().unwrap() };
-        for name in ["run", "sentinels", "jobs.d", "state", "state/queue", "prom", "in"] {
-            fs::create_dir(desk.at(name)).unwrap();
-        }
-        fs::write(desk.at("sentinels/jobs"), "armed by a test\n").unwrap();
-        for name in ["", "state/queue", "prom"] {
-            chown(desk.at(name), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        fs::write(desk.at("jobs.d/t.toml"), DONE).unwrap();
-        let root = desk.dir.path().display();
-        let text = format!(
-            "[host]\nuser = \"nobody\"\nstate_dir = \"{root}/state\"\nrun_dir = \"{root}/run\"\nsentinel_dir = \"{root}/sentinels\"\ntextfile_dir = \"{root}/prom\"\n\
-             [queue]\nadapter = \"unwedge\"\nurl = \"{url}\"\n{queue}[jobs]\ndir = \"{root}/jobs.d\"\nbeat = \"1s\"\npoll = \"200ms\"\nmin_free_mib = 0\n{jobs}"
-        );
-        fs::write(desk.at("unwedge.toml"), text).unwrap();
-        Some(desk)
-    }
-
-    /// One with a queue in a file, which is its own.
-    fn with_file(test: &str, db: &Db, queue: &str, jobs: &str) -> Option<Self> {
-        db.open();
-        let Place::Url(url) = &db.queue.database else { panic!() };
-        let desk = Self::new(test, &url.0, queue, jobs)?;
-        let dir = PathBuf::from(url.0.strip_prefix("sqlite://").unwrap());
-        let dir = dir.parent().unwrap();
-        for path in fs::read_dir(dir).unwrap().flatten().map(|it| it.path()).chain([dir.into()]) {
-            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        Some(desk)
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("/usr/bin/setpriv");
-        command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", program, "--config"])
-            .arg(self.at("unwedge.toml"))
-            .current_dir("/");
-        command
-    }
-
-    fn say(&self, program: &str, words: &[&str]) -> String {
-        let done = self.command(program).args(words).output().unwrap();
-        let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{words:?}: {said}");
-        said.into_owned()
-    }
-
-    fn submit(&self, name: &str) {
-        fs::write(self.at("in").join(name), "x").unwrap();
-        let file = self.at("in").join(name);
-        self.say(env!("CARGO_BIN_EXE_unwedge"), &["jobs", "submit", "t", file.to_str().unwrap()]);
-    }
-}
-
-/// A runner as a service, which does not outlive its test.
-struct Runner(Child);
-
-impl Runner {
-    fn of(desk: &Desk) -> Self {
-        let mut command = desk.command(env!("CARGO_BIN_EXE_unwedge-runner"));
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Runner {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            kill_process(Pid::from_child(&self.0), Signal::TERM).unwrap();
-            let _ = self.0.wait();
-        }
-    }
-}
-
-/// Waits for something within a minute.
-#[track_caller]
-fn until(what: &str, is_so: impl FnMut() -> bool) {
-    await_within(Duration::from_secs(60), what, is_so);
-}
 
 #[test]
 fn a_worker_that_is_gone_is_missed_as_often_as_said() {
     let test = "limits::a_worker_that_is_gone_is_missed_as_often_as_said";
-    let dbs = [Db::file(), Db::file()];
-    let [seldom, often] = [("1h", &dbs[0]), ("200ms", &dbs[1])].map(|(sweep, db)| {
+    let [seldom, often] = ["1h", "200ms"].map(|sweep| {
         let sweep = format!("sweep = \"{sweep}\"\n");
-        let desk = Desk::with_file(test, db, "lease = \"2h\"\n", &sweep)?;
+        let desk = Desk::file(test, DONE, "lease = \"2h\"\n", &sweep)?;
         let runner = Runner::of(&desk);
-        Some((desk, runner, db))
+        Some((desk, runner))
     });
     let (Some(seldom), Some(often)) = (seldom, often) else { return };
     // a process that has ended: it is seen to be gone by whoever looks
@@ -135,7 +34,8 @@ fn a_worker_that_is_gone_is_missed_as_often_as_said() {
     let own = witness::own().unwrap();
     let (place, _) = own.rsplit_once(':').and_then(|(it, _)| it.rsplit_once(':')).unwrap();
     let gone = format!("{place}:{}:1", ended.id());
-    for (desk, _, db) in [&seldom, &often] {
+    for (desk, _) in [&seldom, &often] {
+        let db = &desk.db;
         // by then it has looked for the first time
         desk.submit("a");
         until("one is done", || db.rows("SELECT state FROM unwedge_jobs") == [["done"]]);
@@ -143,18 +43,21 @@ fn a_worker_that_is_gone_is_missed_as_often_as_said() {
         let columns = &columns[0][0];
         db.rows(&format!("INSERT INTO unwedge_workers (id, {columns}) SELECT '{gone}', {columns} FROM unwedge_workers RETURNING id"));
     }
-    let is_known = |db: &Db| {
+    let is_known = |desk: &Desk| {
         let row = format!("SELECT id FROM unwedge_workers WHERE id = '{gone}' AND state <> 'dead'");
-        db.rows(&row).len() == 1
+        desk.db.rows(&row).len() == 1
     };
-    assert!(is_known(seldom.2));
-    until("whoever looks often misses it", || !is_known(often.2));
-    assert!(is_known(seldom.2));
+    assert!(is_known(&seldom.0));
+    until("whoever looks often misses it", || !is_known(&often.0));
+    assert!(is_known(&seldom.0));
 }
 
 #[test]
 fn a_queue_that_stays_away_is_asked_ever_more_seldom_and_no_more_so_than_said() {
     let test = "limits::a_queue_that_stays_away_is_asked_ever_more_seldom_and_no_more_so_than_said";
+    if !rustix::process::geteuid().is_root() {
+        return isolate::skip(test, "needs root: a sentinel is root's");
+    }
     let [bounded, free] = ["400ms", "1h"].map(|most| {
         // a server that takes nobody's word
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -169,11 +72,10 @@ fn a_queue_that_stays_away_is_asked_ever_more_seldom_and_no_more_so_than_said() 
         });
         let url = format!("postgres://nobody@127.0.0.1:{port}/q?sslmode=disable");
         let queue = format!("reconnect = \"200ms\"\nreconnect_max = \"{most}\"\n");
-        let desk = Desk::new(test, &url, &queue, "")?;
+        let desk = Desk::of(Db::file(), &url, DONE, &queue, "");
         let runner = Runner::of(&desk);
-        Some((asked, runner, desk))
+        (asked, runner, desk)
     });
-    let (Some(bounded), Some(free)) = (bounded, free) else { return };
     let count = |of: &(Arc<AtomicUsize>, Runner, Desk)| of.0.load(Ordering::Relaxed);
     until("it is asked again and again", || count(&bounded) >= 40);
     // twice as long each time: by now some six or seven, where nothing bounds it
@@ -185,11 +87,10 @@ fn a_queue_that_stays_away_is_asked_ever_more_seldom_and_no_more_so_than_said() 
 fn failures_of_the_surroundings_are_recent_for_as_long_as_said() {
     let test = "limits::failures_of_the_surroundings_are_recent_for_as_long_as_said";
     for (window, count) in [("61min", "1"), ("59min", "0")] {
-        let db = Db::file();
         let queue = format!("infra_window = \"{window}\"\n");
-        let Some(desk) = Desk::with_file(test, &db, &queue, "") else { return };
+        let Some(desk) = Desk::file(test, DONE, &queue, "") else { return };
         desk.submit("a");
-        db.rows("UPDATE unwedge_jobs SET state = 'retryable', class = 'infrastructure', infra_errors = 1, changed_ms = changed_ms - 3600000 RETURNING id");
+        desk.db.rows("UPDATE unwedge_jobs SET state = 'retryable', class = 'infrastructure', infra_errors = 1, changed_ms = changed_ms - 3600000 RETURNING id");
         desk.say(env!("CARGO_BIN_EXE_unwedge-jobs"), &["--apply"]);
         let metrics = fs::read_to_string(desk.at("prom/unwedge_jobs.prom")).unwrap();
         let line = metrics.lines().find(|it| it.starts_with("unwedge_jobs_infra_errors_recent{"));
@@ -204,11 +105,8 @@ type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a str);
 #[test]
 fn what_is_given_to_a_runner_wins_over_variables_and_files() {
     let test = "limits::what_is_given_to_a_runner_wins_over_variables_and_files";
-    let db = Db::file();
-    let Some(desk) = Desk::with_file(test, &db, "", "mode = \"direct\"\nimage = \"file:1\"\n")
-    else {
-        return;
-    };
+    let jobs = "mode = \"direct\"\nimage = \"file:1\"\n";
+    let Some(desk) = Desk::new(test, DONE, jobs) else { return };
     desk.submit("a");
     // an engine that says what it was asked
     let engine = desk.at("engine");
@@ -223,7 +121,7 @@ fn what_is_given_to_a_runner_wins_over_variables_and_files() {
     // what the first line of a runner says it goes by, and the image that its engine was asked for
     let go = |variables: &[(&str, &str)], words: &[&str]| {
         let _ = fs::remove_file(&log);
-        db.rows("UPDATE unwedge_jobs SET state = 'pending', not_before_ms = 0, class = NULL, finished_ms = NULL RETURNING id");
+        desk.db.rows("UPDATE unwedge_jobs SET state = 'pending', not_before_ms = 0, class = NULL, finished_ms = NULL RETURNING id");
         let mut command = desk.command(env!("CARGO_BIN_EXE_unwedge-runner"));
         command.arg("--once").args(words).envs(variables.iter().copied());
         let said = String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned();
@@ -264,8 +162,7 @@ fn what_is_given_to_a_runner_wins_over_variables_and_files() {
 #[test]
 fn a_variable_reaches_a_type_whose_name_has_capitals() {
     let test = "limits::a_variable_reaches_a_type_whose_name_has_capitals";
-    let db = Db::file();
-    let Some(desk) = Desk::with_file(test, &db, "", "") else { return };
+    let Some(desk) = Desk::new(test, DONE, "") else { return };
     let kind = |name: &str| desk.at("jobs.d").join(format!("{name}.toml"));
     fs::rename(kind("t"), kind("OCR-a4")).unwrap();
     let go = |program: &str, words: &[&str]| {
@@ -281,7 +178,7 @@ fn a_variable_reaches_a_type_whose_name_has_capitals() {
     fs::write(&file, "x").unwrap();
     let words = ["jobs", "submit", "OCR-a4", file.to_str().unwrap()];
     desk.say(env!("CARGO_BIN_EXE_unwedge"), &words);
-    let state = || db.rows("SELECT state FROM unwedge_jobs");
+    let state = || desk.db.rows("SELECT state FROM unwedge_jobs");
     let (code, said) = go(runner, &["--once"]);
     assert_eq!(
         (code, state()),

@@ -13,7 +13,6 @@ use crate::config::Settings;
 use crate::config::bucket::Address;
 use crate::config::intake::{After, Intake, Rule, Source};
 use crate::config::job_type::JobType;
-use crate::config::jobs::Jobs;
 use crate::config::sentinel::Kind;
 use crate::probes::bucket;
 use crate::probes::gate::{self, Watch};
@@ -23,7 +22,7 @@ use crate::queue::Fault;
 use crate::queue::link::Link;
 use crate::queue::store::preview::{Out, Put};
 use crate::queue::store::upkeep::TakenIn;
-use crate::queue::store::{NewJob, Store};
+use crate::queue::store::{NewJob, SUBMIT_AT_ONCE, Store};
 use crate::sys::clock::{Deadline, boottime, pause};
 use crate::sys::limit::within;
 use crate::sys::s3::{Object, Trouble};
@@ -33,8 +32,6 @@ use crate::sys::text;
 const DIR_LIMIT: Duration = Duration::from_secs(60);
 /// How long the deletion of one file may take.
 const DELETE_LIMIT: Duration = Duration::from_secs(10);
-/// So many are put in at a time: nobody waits long for their lock.
-const AT_ONCE: usize = 500;
 /// A deletion that took so long is one of storage or of a server that does not answer.
 const SLOW: Duration = Duration::from_secs(1);
 /// What was refused is tried again after this.
@@ -124,6 +121,13 @@ impl Passed {
         if self.trouble.len() < MOST {
             self.trouble.push(why);
         }
+    }
+
+    /// When the next pass is to come: soon where files are to be seen to stay the same.
+    #[must_use]
+    pub fn again_after(&self, intake: &Intake) -> Duration {
+        let is_ripening = intake.rule == Rule::Stable && self.incomplete > 0;
+        if is_ripening { BETWEEN } else { intake.every }
     }
 }
 
@@ -218,7 +222,7 @@ fn walk(
             Err(why) => passed.wrong(why),
         }
         // as they come: nobody keeps half a million of them in memory, and what is put in stays
-        if new.len() == AT_ONCE {
+        if new.len() == SUBMIT_AT_ONCE {
             put_in(link, &new, memory, &mut passed, how)?;
             new.clear();
             if deadline.passed() {
@@ -364,13 +368,13 @@ fn host_of(source: &Source) -> Option<String> {
 }
 
 fn kind_of(settings: &Settings, name: &str) -> Result<JobType, String> {
-    let dir = settings.jobs.as_ref().map_or_else(|| Jobs::default().dir, |jobs| jobs.dir.clone());
-    let types = JobType::read_all(&dir)?;
+    let jobs = settings.jobs_or_default();
+    let types = JobType::read_all(&jobs.dir)?;
     if let Some((_, why)) = types.bad.into_iter().find(|(bad, _)| bad == name) {
         return Err(why);
     }
     let kind = types.good.into_iter().find(|kind| kind.name == name);
-    kind.ok_or_else(|| format!("{name} is no type in {}", dir.display()))
+    kind.ok_or_else(|| format!("{name} is no type in {}", jobs.dir.display()))
 }
 
 /// Puts some jobs in; where the queue refuses them, each by itself: one that is refused, because
@@ -413,15 +417,6 @@ fn put_in(
         }
     }
     Ok(())
-}
-
-impl Passed {
-    /// When the next pass is to come: soon where files are to be seen to stay the same.
-    #[must_use]
-    pub fn again_after(&self, intake: &Intake) -> Duration {
-        let is_ripening = intake.rule == Rule::Stable && self.incomplete > 0;
-        if is_ripening { BETWEEN } else { intake.every }
-    }
 }
 
 impl Memory {
@@ -583,7 +578,7 @@ fn next(
     memory: &mut Memory,
     how: How,
 ) -> Result<Option<Vec<TakenIn>>, Fault> {
-    let most = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+    let most = u32::try_from(SUBMIT_AT_ONCE).unwrap_or(u32::MAX);
     let (name, kind, from) = (intake.name.clone(), intake.kind.clone(), *after);
     let jobs = match how {
         How::Does => link.ask(move |store| store.taken_in(&name, &kind, from, most))?,
@@ -600,7 +595,8 @@ fn next(
     if back.is_empty() {
         return Ok(None);
     }
-    let (some, kind) = (back.split_off(back.len().saturating_sub(AT_ONCE)), intake.kind.clone());
+    let (some, kind) =
+        (back.split_off(back.len().saturating_sub(SUBMIT_AT_ONCE)), intake.kind.clone());
     link.ask(move |store| store.back(&kind, &some)).map(Some)
 }
 

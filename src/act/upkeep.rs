@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,10 +20,10 @@ use crate::decide::attempts::State;
 use crate::decide::leases::{self, Seen, over_rounds};
 use crate::decide::plan::Hold;
 use crate::decide::workers::Standing;
+use crate::manifest::{LOGS, SPARE};
 use crate::probes::gate;
 use crate::probes::gates::holders;
 use crate::probes::records::{FirstSeen, UpkeepState};
-use crate::probes::witness::Fate;
 use crate::probes::{self, records};
 use crate::queue::Fault;
 use crate::queue::link::NONE;
@@ -116,9 +115,7 @@ impl Tended {
         let first = first.map(|error| format!("{error:#}"));
         text::first_of(first.into_iter().chain(self.trouble.iter().cloned()), MOST)
     }
-}
 
-impl Tended {
     /// Knows what forbids it.
     fn forbidden_by(&mut self, permitted: Result<(), Ended>) {
         match permitted {
@@ -153,8 +150,8 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
         let jobs = settings.jobs.clone().unwrap_or_default();
         match round(queue, own, &jobs, &mut memory, now, most(deadline.left() / 2)) {
             Ok(done) => {
-                let logs = remove_logs(&own.join("logs"), jobs.keep.logs, now);
-                let spare = remove_spare(&own.join("spare"), &jobs.keep, now);
+                let logs = remove_logs(&own.join(LOGS), jobs.keep.logs, now);
+                let spare = remove_spare(&own.join(SPARE), &jobs.keep, now);
                 let open = gate::open(&settings.host.run_dir);
                 let gone = scratch::remove_all(&done.mark, &done.aside, &open, deadline);
                 memory.scratch_files += gone.count;
@@ -199,10 +196,7 @@ pub fn preview(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> T
         tended.heartbeats = heartbeat::look(settings, now, limit / 3);
     }
     let Some(queue) = own_queue(settings) else { return tended };
-    // another user's may be told of
-    let there = records::path_of::<UpkeepState>(own).symlink_metadata();
-    let owner = there.map_or_else(|_| rustix::process::geteuid().as_raw(), |it| it.uid());
-    match records::read_of(own, owner, now) {
+    match records::read_whosever(own, now) {
         Ok(memory) => foresee(settings, queue, own, &memory, now, deadline, &mut tended),
         Err(error) => tended.trouble.push(error.to_string()),
     }
@@ -227,8 +221,8 @@ fn foresee(
     let waiting = Waiting::in_dir(own);
     match would(queue, waiting, &jobs, memory, out, now, most(queue, deadline.left() / 2)) {
         Ok(done) => {
-            let logs = old_logs(&own.join("logs"), jobs.keep.logs, now).count();
-            let spare = old_spare(&own.join("spare"), &jobs.keep, now);
+            let logs = old_logs(&own.join(LOGS), jobs.keep.logs, now).count();
+            let spare = old_spare(&own.join(SPARE), &jobs.keep, now);
             // whoever is at work there holds its lock; to try it would be to hold it
             let spare = spare.filter(|it| holders(it).is_ok_and(|all| all.is_empty())).count();
             let open = gate::open(&settings.host.run_dir);
@@ -296,7 +290,7 @@ fn round(
         jobs.rescues,
         queue.terms.lease,
     );
-    let (waiting, spare) = (Waiting::in_dir(own), own.join("spare"));
+    let (waiting, spare) = (Waiting::in_dir(own), own.join(SPARE));
     // a part of it is for what follows
     let deadline = Deadline::after(limit * 4 / 5);
     let (heard, done) = within(limit, move || {
@@ -373,9 +367,7 @@ fn gone(
     lease: Duration,
 ) -> Vec<Seen> {
     let over = over_rounds(heard, &seen, now, lease);
-    let fates: Vec<(Seen, Fate)> =
-        seen.into_iter().map(|it| (it.clone(), waiting.fate_of(&it))).collect();
-    leases::gone(&over, &fates)
+    leases::gone(&over, &waiting.fates(seen))
 }
 
 /// Takes away logs that are older than they are kept; 0 is for ever. How many.

@@ -16,7 +16,7 @@ use unwedge::report::exit::{self, Exit};
 use unwedge::report::runner::Standing;
 use unwedge::runner::setup::{self, Setup};
 use unwedge::runner::supervise::{self, Around, End, mode_of, names, say};
-use unwedge::runner::{cgroup, log, sign, taking_in, wish};
+use unwedge::runner::{cgroup, sign, taking_in, wish};
 use unwedge::sys::clock::{Now, boottime};
 use unwedge::sys::manager::Manager;
 
@@ -75,7 +75,7 @@ fn run(cli: &cli::RunnerTool) -> Result<Exit, (Exit, String)> {
         run_dir: settings.host.run_dir.clone(),
         named: setup::named(&settings),
         dir: own.clone(),
-        log_dir: Some(own.join(log::DIR)),
+        log_dir: Some(own.join(manifest::LOGS)),
         keep_dir: Some(own.clone()),
         service_dir: own,
         buckets: settings.bucket.clone(),

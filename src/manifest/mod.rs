@@ -223,6 +223,11 @@ pub fn queue_dir(host: &Host) -> PathBuf {
     host.state_dir.join("queue")
 }
 
+/// In that directory: what commands said, a file for each try.
+pub const LOGS: &str = "logs";
+/// In that directory: what does not belong on this host, a directory for each try.
+pub const SPARE: &str = "spare";
+
 /// Where an engine of containers of the service user's keeps what runs: while the runner's unit is up (`RuntimeDirectory=`).
 pub const RUNNER_RUNTIME_DIR: &str = "/run/unwedge-runner";
 

@@ -9,11 +9,11 @@ use anyhow::{Context as _, Error, Result, anyhow, bail};
 
 use crate::config::Settings;
 use crate::config::queue::{Adapter, Queue};
+use crate::manifest::LOGS;
 use crate::probes::secret;
 use crate::queue::link::Link;
 use crate::queue::store::{NewJob, SUBMIT_AT_ONCE, Store, Submitted};
 use crate::queue::{self, Fault};
-use crate::runner::log;
 use crate::sys::clock::{Deadline, pause};
 use crate::sys::limit::within;
 use crate::sys::text;
@@ -234,7 +234,7 @@ pub fn own_file() -> Result<PathBuf> {
 /// Where what commands of this user's runs said is kept.
 #[must_use]
 pub fn own_logs() -> Option<PathBuf> {
-    Some(own_file().ok()?.parent()?.join(log::DIR))
+    Some(own_file().ok()?.parent()?.join(LOGS))
 }
 
 /// Whether that is there. Where nothing says where it may be, there is none.

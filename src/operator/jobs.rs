@@ -120,7 +120,7 @@ pub fn logs(settings: &Settings, id: i64, nth: Option<i64>, at: &cli::QueueAt) -
         None => i64::from(job.tries),
     };
     // of the service of this host, or of a run of this user's
-    let dirs = [Some(manifest::queue_dir(&settings.host).join(log::DIR)), asking::own_logs()];
+    let dirs = [Some(manifest::queue_dir(&settings.host).join(manifest::LOGS)), asking::own_logs()];
     let paths = dirs.into_iter().flatten().map(|dir| log::path_of(&dir, &mark, Token { id, nth }));
     let path = paths.reduce(|one, other| if one.exists() { one } else { other });
     let path = path.context("there is no place for logs")?;

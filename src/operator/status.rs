@@ -2,7 +2,6 @@
 //! is there all the same.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -54,9 +53,8 @@ fn look(settings: &Settings, url: Option<&str>, now: &Now) -> Screen {
     let host = &settings.host;
     let halt = sentinel::halt(&host.sentinel_dir);
     // whosever they are: nothing is decided by them here
-    let owner = std::fs::metadata(&host.state_dir).map_or(0, |it| it.uid());
-    let holds = records::read_of(&host.state_dir, owner, now).map_err(|error| error.to_string());
-    let debts = records::read_of(&host.state_dir, owner, now).map_err(|error| error.to_string());
+    let holds = records::read_whosever(&host.state_dir, now).map_err(|error| error.to_string());
+    let debts = records::read_whosever(&host.state_dir, now).map_err(|error| error.to_string());
     let open = incidents::open_ones(&incidents::directory(&settings.host.state_dir));
     let is_foreign =
         url.is_none() && settings.queue.as_ref().is_some_and(|it| it.adapter != Adapter::Unwedge);

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -60,17 +59,14 @@ impl Waiting {
     /// queue or comes to his own rescue.
     #[must_use]
     pub fn in_dir(dir: &Path) -> Self {
-        let owner = match records::path_of::<Spool>(dir).symlink_metadata() {
-            Ok(it) => it.uid(),
-            Err(error) => match error.kind() {
-                ErrorKind::NotFound | ErrorKind::PermissionDenied => {
-                    return Self::Of(BTreeSet::new());
-                }
-                _ => return Self::Unknown,
-            },
-        };
+        if let Err(error) = records::path_of::<Spool>(dir).symlink_metadata() {
+            return match error.kind() {
+                ErrorKind::NotFound | ErrorKind::PermissionDenied => Self::Of(BTreeSet::new()),
+                _ => Self::Unknown,
+            };
+        }
         let Ok(now) = Now::take() else { return Self::Unknown };
-        match records::read_of::<Spool>(dir, owner, &now) {
+        match records::read_whosever::<Spool>(dir, &now) {
             Ok(spool) => Self::Of(spool.parcels.into_iter().map(|it| it.worker).collect()),
             Err(_) => Self::Unknown,
         }
@@ -83,6 +79,16 @@ impl Waiting {
             Fate::Gone if self.may_be_of(&it.id) => Fate::Unknown,
             fate => fate,
         }
+    }
+
+    /// That of each.
+    #[must_use]
+    pub fn fates(&self, all: Vec<Seen>) -> Vec<(Seen, Fate)> {
+        let fate = |it: Seen| {
+            let fate = self.fate_of(&it);
+            (it, fate)
+        };
+        all.into_iter().map(fate).collect()
     }
 
     fn may_be_of(&self, worker: &str) -> bool {

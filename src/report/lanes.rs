@@ -320,7 +320,7 @@ pub(super) fn all<'a>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::act::upkeep::Look;
     use crate::decide::at_work::Still;
@@ -358,7 +358,8 @@ mod tests {
         }
     }
 
-    fn lane() -> Lane {
+    /// One of which nothing is told.
+    pub fn lane() -> Lane {
         Lane {
             kind: "t".to_owned(),
             digest: Some("d".to_owned()),

@@ -403,18 +403,7 @@ pub fn json(screen: &Screen, now: &Now) -> Result<String> {
 mod tests {
     use super::*;
     use crate::queue::store::lanes::Breaker;
-
-    fn lane() -> Lane {
-        Lane {
-            kind: "t".to_owned(),
-            digest: Some("d".to_owned()),
-            first_tier: Some("first".to_owned()),
-            paused: None,
-            open: None,
-            others: Vec::new(),
-            tiers: Vec::new(),
-        }
-    }
+    use crate::report::lanes::tests::lane;
 
     /// A screen on which all is well, but for this lane.
     fn screen(lane: Option<Lane>, whys: Vec<Why>) -> Screen {

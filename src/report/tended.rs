@@ -14,6 +14,7 @@ use crate::decide::attempts::State;
 use crate::manifest::JOBS;
 use crate::probes::heartbeat::State as Sign;
 use crate::probes::jobs::QueueLook;
+use crate::sys::clock::millis;
 use crate::sys::text;
 
 /// What was done or would be, a few words each.
@@ -217,7 +218,7 @@ fn of_beat(it: &crate::act::heartbeat::Seen) -> BeatJson<'_> {
     BeatJson {
         name: &it.name,
         state: it.state.name(),
-        age_ms: it.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        age_ms: it.age.map(millis),
         why: it.why.as_deref(),
     }
 }

@@ -12,9 +12,6 @@ const KEPT: usize = 512 << 10;
 /// How much of the end is for the reason.
 const TAIL: usize = 2048;
 
-/// The directory of the logs, in that of a runner.
-pub const DIR: &str = "logs";
-
 /// Where that of a try is, of the queue with this mark (`Store::mark`).
 #[must_use]
 pub fn path_of(log_dir: &Path, mark: &str, token: Token) -> PathBuf {

@@ -16,6 +16,7 @@ mod tests;
 mod worker;
 
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, fstat, open};
@@ -85,8 +86,17 @@ pub fn read<R: Record>(state_dir: &Path, now: &Now) -> Result<R, Unreadable> {
     read_of(state_dir, rustix::process::geteuid().as_raw(), now)
 }
 
-/// As [`read`], of a record that may be this user's instead of one's own. Nothing may be decided by what another
-/// user wrote; it may be told of.
+/// As [`read`], of a record that is that of the directory's owner, whoever that is. What another user wrote may be told of, or
+/// be a reason to wait, and nothing else.
+///
+/// # Errors
+/// Anything that keeps it from being trusted.
+pub fn read_whosever<R: Record>(state_dir: &Path, now: &Now) -> Result<R, Unreadable> {
+    let owner = std::fs::metadata(state_dir).map_or(0, |it| it.uid());
+    read_of(state_dir, owner, now)
+}
+
+/// The same of a record of this user's, or of root's.
 ///
 /// # Errors
 /// Anything that keeps it from being trusted.

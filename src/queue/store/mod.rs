@@ -56,6 +56,11 @@ pub struct Store {
     worker_stale: Duration,
 }
 
+/// The mark of a queue with this name.
+fn mark_of(name: &str) -> String {
+    name.chars().take(MARK_CHARS).collect()
+}
+
 impl Store {
     /// Connects; makes the tables where there are none.
     ///
@@ -107,7 +112,7 @@ impl Store {
     /// # Errors
     /// There is no answer.
     pub fn mark(&mut self) -> Result<String, Fault> {
-        Ok(self.name()?.chars().take(MARK_CHARS).collect())
+        Ok(mark_of(&self.name()?))
     }
 
     /// The version that the queue wants workers to be of at least, where it refuses this one for that.

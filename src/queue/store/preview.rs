@@ -1,17 +1,15 @@
 //! What a round would do to the queue, counted: by the conditions that the deeds go by, which stand here or beside the
 //! deed, once. Nothing is written, and the database itself refuses what would write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
-
-use serde_json::json;
 
 use super::submit::{listed, refuse_long, refuse_taken};
 use super::upkeep::{
     OF_INTAKE, OLD_EVENTS, OLD_WORKERS, Removed, TakenIn, WORKER, is_undone, kinds, taken_in,
 };
 use super::workers::{BECOMES, LOST};
-use super::{Fault, MARK_CHARS, NewJob, Param, Rescued, Session, Store, millis, state};
+use super::{Fault, NewJob, Param, Rescued, Session, Store, mark_of, millis, state};
 use crate::config::jobs::Keep;
 use crate::config::queue::Queue;
 use crate::decide::leases::Seen;
@@ -63,8 +61,7 @@ impl Store {
     /// # Errors
     /// There is no answer.
     pub fn mark_there(&mut self) -> Result<Option<String>, Fault> {
-        let name = self.session.meta("name")?;
-        Ok(name.map(|it| it.chars().take(MARK_CHARS).collect()))
+        Ok(self.session.meta("name")?.as_deref().map(mark_of))
     }
 
     /// Jobs that `bury` would give back, and how they would stand.
@@ -77,7 +74,7 @@ impl Store {
         let lost = LOST.replace("w.state <> 'dead'", stays);
         let rows = self.session.rows(
             &format!("SELECT id, {BECOMES} FROM unwedge_jobs WHERE state = 'running' AND {lost} ORDER BY id"),
-            vec![Param::Number(i64::from(limit)), Param::Text(json!(ids).to_string())],
+            vec![Param::Number(i64::from(limit)), Param::list(&ids)],
         )?;
         rows.iter().map(|row| Ok(Rescued { id: row.number(0), state: state(row, 1)? })).collect()
     }
@@ -88,8 +85,8 @@ impl Store {
     /// It cannot be told.
     pub fn would_remove(&mut self, out: &Out) -> Result<Removed, Fault> {
         let mut removed = Removed::default();
+        let one = |rows: &[Row]| rows.first().map_or(0, |row| row.natural_of(0));
         for (state, which) in kinds(&out.keep, out.with_quarantine) {
-            let one = |row: &Row| u64::try_from(row.number(0)).unwrap_or_default();
             if is_undone(state) {
                 let rows = self.session.rows(
                     &format!(
@@ -103,14 +100,13 @@ impl Store {
             } else {
                 let text = format!("SELECT count(*) FROM unwedge_jobs WHERE {which}");
                 let rows = self.session.rows(&text, Vec::new())?;
-                removed.jobs.insert(state, rows.first().map_or(0, one));
+                removed.jobs.insert(state, one(&rows));
             }
         }
         removed.jobs.retain(|_, count| *count > 0);
         let mut count = |table: &str, which: &str, kept: Duration| {
             let text = format!("SELECT count(*) FROM {table} WHERE {which}");
-            let rows = self.session.rows(&text, vec![millis(kept)])?;
-            Ok(u64::try_from(rows.first().map_or(0, |row| row.number(0))).unwrap_or_default())
+            Ok(one(&self.session.rows(&text, vec![millis(kept)])?))
         };
         if !out.keep.events.is_zero() {
             removed.events = count("unwedge_events", OLD_EVENTS, out.keep.events)?;
@@ -136,13 +132,11 @@ impl Store {
             ),
             vec![list],
         )?;
-        let known: BTreeMap<usize, &Row> = rows
-            .iter()
-            .filter_map(|row| Some((usize::try_from(row.number(0)).ok()?, row)))
-            .collect();
+        let known: BTreeSet<usize> =
+            rows.iter().filter_map(|row| usize::try_from(row.number(0)).ok()).collect();
         let back = rows.iter().filter(|row| row.number(2) == 1).map(|row| row.number(1));
         Ok(Put {
-            new: (0..jobs.len()).filter(|nth| !known.contains_key(nth)).collect(),
+            new: (0..jobs.len()).filter(|nth| !known.contains(nth)).collect(),
             back: back.collect(),
         })
     }
@@ -160,7 +154,7 @@ impl Store {
         out: &Out,
     ) -> Result<Vec<TakenIn>, Fault> {
         let which = format!("{OF_INTAKE} AND NOT ({})", out.jobs());
-        let of = vec![Param::Text(intake.to_owned()), Param::Number(after)];
+        let of = vec![Param::from(intake), Param::Number(after)];
         taken_in(&mut self.session, kind, most, &which, of)
     }
 
@@ -169,8 +163,7 @@ impl Store {
     /// # Errors
     /// They cannot be told.
     pub fn back(&mut self, kind: &str, ids: &[i64]) -> Result<Vec<TakenIn>, Fault> {
-        let which = "id IN (SELECT CAST(CAST(e.value AS TEXT) AS BIGINT) FROM {each:3})";
         let most = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-        taken_in(&mut self.session, kind, most, which, vec![Param::Text(json!(ids).to_string())])
+        taken_in(&mut self.session, kind, most, "id IN ({ids:3})", vec![Param::list(ids)])
     }
 }

@@ -635,9 +635,7 @@ impl Runner {
         let patience = Patience { lease: self.lease, proof: RETRY_HOLDING + numbers.beat * 3 };
         let over = self.leases.look(&others, now, patience);
         // of a process of this very host it is known, and need not be waited for
-        let waiting = Waiting::in_dir(&self.setup.service_dir);
-        let fates: Vec<(Seen, Fate)> =
-            others.into_iter().map(|it| (it.clone(), waiting.fate_of(&it))).collect();
+        let fates = Waiting::in_dir(&self.setup.service_dir).fates(others);
         // whoever takes its jobs now would begin them beside what is still at them
         let ending = fates.iter().filter(|(_, fate)| *fate == Fate::Ending);
         let ending: Vec<String> = ending.map(|(it, _)| it.id.clone()).collect();

@@ -14,6 +14,7 @@ use crate::decide::at_work::Still;
 use crate::decide::attempts::{self, Class, Outcome, State, Token, Used};
 use crate::decide::rest::{self, News, Rest};
 use crate::decide::size::fits;
+use crate::manifest::SPARE;
 use crate::probes::ability::Ability;
 use crate::probes::engine::{Ground, Start};
 use crate::probes::gate::{Keys, Watch};
@@ -29,9 +30,6 @@ use crate::runner::running::{Begun, HELPER_END, Pulse, Running};
 use crate::runner::tree;
 use crate::sys::clock::{boottime, pause};
 use crate::sys::text;
-
-/// In the runner's own directory: the place for what does not belong on this host.
-const SPARE: &str = "spare";
 
 /// Of an input that came by an intake, the version that its job was made of: the key ends with it.
 fn version_of(input: &Path, key: &str) -> Option<String> {
