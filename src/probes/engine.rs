@@ -1,6 +1,7 @@
 //! Whether an engine of containers answers, and whose its containers are as the host sees them: the same number is another
 //! user inside of an engine of root and inside of one that a user has for itself.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -84,6 +85,15 @@ pub enum Image {
     Missing,
     /// Nobody knows, and why.
     Unknown(String),
+}
+
+/// What an engine is found to be that answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whose its containers are.
+    pub ground: Ground,
+    /// Of each image that it must have by itself: whether it has it.
+    pub images: BTreeMap<String, Image>,
 }
 
 /// Asks an engine whether it has an image; no registry is asked.

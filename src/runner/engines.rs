@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::container::{self, Watch};
 use super::supervise::{Event, say};
 use crate::decide::attempts::Token;
-use crate::probes::engine::{self, Image};
+use crate::probes::engine::{self, Answer, Image};
 use crate::sys::backoff::Backoff;
 use crate::sys::clock::{Deadline, boottime};
 
@@ -57,22 +57,21 @@ pub fn watch(worker: &str, looks: &Receiver<Look>, send: &Sender<Event>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         for (engine, images) in look.engines.clone() {
-            let answer = engine::ask(&engine);
-            let deadline = Deadline::after(engine::ASK_LIMIT);
-            let has = |image: String| {
-                let found = engine::image(&engine, &image, deadline.left());
-                (image, found)
-            };
-            let images: BTreeMap<String, Image> = match &answer {
-                Ok(_) => images.into_iter().map(has).collect(),
-                Err(_) => BTreeMap::new(),
-            };
-            let is_known = !images.values().any(|it| matches!(it, Image::Unknown(_)));
+            let answer = engine::ask(&engine).map(|ground| {
+                let deadline = Deadline::after(engine::ASK_LIMIT);
+                let has = |image: String| {
+                    let found = engine::image(&engine, &image, deadline.left());
+                    (image, found)
+                };
+                Answer { ground, images: images.into_iter().map(has).collect() }
+            });
+            let is_unknown = |it: &Image| matches!(it, Image::Unknown(_));
+            let is_known = answer.as_ref().is_ok_and(|it| !it.images.values().any(is_unknown));
             // before anybody takes what those jobs are that were at work in them
             let cleared = answer
                 .is_ok()
                 .then(|| clear(worker, &engine, &look, seen.entry(engine.clone()).or_default()));
-            if send.send(Event::Engine(engine.clone(), answer, images)).is_err() {
+            if send.send(Event::Engine(engine.clone(), answer)).is_err() {
                 return;
             }
             let Some(cleared) = cleared else { continue };

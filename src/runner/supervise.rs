@@ -34,7 +34,7 @@ use crate::decide::leases::Leases;
 use crate::decide::rest::Rest;
 use crate::decide::size::of_memory;
 use crate::probes::ability::{Ability, Looks};
-use crate::probes::engine::{Ground, Image};
+use crate::probes::engine::Answer;
 use crate::probes::gate::Watch;
 use crate::probes::load;
 use crate::probes::motion::Motion;
@@ -160,8 +160,8 @@ pub enum Event {
     Room(Room),
     /// A bucket answers, or why it does not.
     Bucket(String, Result<(), String>),
-    /// An engine of containers answers, or why it does not; and which of the images that it must have it has.
-    Engine(Vec<String>, Result<Ground, String>, BTreeMap<String, Image>),
+    /// An engine of containers answers, or why it does not.
+    Engine(Vec<String>, Result<Answer, String>),
     /// How the processes of jobs stand; nothing where that cannot be told.
     Motions(Option<Vec<(Token, Motion)>>),
 }
@@ -239,9 +239,7 @@ struct Runner {
     /// What buckets were last found to be; those that are not in it were not asked yet.
     buckets: BTreeMap<String, Result<(), String>>,
     /// What engines of containers were last found to be; those that are not in it were not asked yet.
-    engines: BTreeMap<Vec<String>, Result<Ground, String>>,
-    /// Which of the images that they must have those have.
-    images: BTreeMap<Vec<String>, BTreeMap<String, Image>>,
+    engines: BTreeMap<Vec<String>, Result<Answer, String>>,
     /// For whoever asks them.
     looks: Sender<Look>,
     /// For whoever looks whether jobs move, and whether that one is at it.
@@ -345,7 +343,6 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         doubters: BTreeSet::new(),
         buckets: BTreeMap::new(),
         engines: BTreeMap::new(),
-        images: BTreeMap::new(),
         looks,
         roots,
         is_looking: false,
@@ -580,7 +577,7 @@ impl Runner {
             }
             Event::Room(room) => self.hear_room(&room),
             Event::Bucket(name, said) => self.hear_bucket(&name, &said),
-            Event::Engine(engine, said, images) => self.hear_engine(engine, &said, &images),
+            Event::Engine(engine, said) => self.hear_engine(engine, &said),
             Event::Motions(seen) => self.hear_motions(seen),
             Event::Rung(Rung::Hears) => self.deaf = None,
             Event::Rung(Rung::Deaf(why)) => {

@@ -16,7 +16,7 @@ use crate::config::job_type::JobType;
 use crate::decide::attempts::Token;
 use crate::decide::leases::{self, Patience, Seen};
 use crate::probes::ability::Ability;
-use crate::probes::engine::{self, Ground, Image};
+use crate::probes::engine::{self, Answer, Image};
 use crate::probes::gate::{self, Keys};
 use crate::probes::load;
 use crate::probes::witness::{self, Fate};
@@ -336,14 +336,11 @@ impl Runner {
     }
 
     /// Hears whether an engine of containers answers, and which images it has.
-    pub(super) fn hear_engine(
-        &mut self,
-        engine: Vec<String>,
-        said: &Result<Ground, String>,
-        images: &BTreeMap<String, Image>,
-    ) {
-        let name = engine.join(" ");
-        let had = self.images.insert(engine.clone(), images.clone()).unwrap_or_default();
+    pub(super) fn hear_engine(&mut self, engine: Vec<String>, said: &Result<Answer, String>) {
+        let (name, none) = (engine.join(" "), BTreeMap::new());
+        let before = self.engines.insert(engine, said.clone());
+        let images = said.as_ref().map_or(&none, |it| &it.images);
+        let had = before.as_ref().and_then(|it| it.as_ref().ok()).map_or(&none, |it| &it.images);
         // that nobody knows, in other words, is the same
         let is_same = |one: &Image, other: &Image| discriminant(one) == discriminant(other);
         let is_new =
@@ -362,9 +359,8 @@ impl Runner {
                 )),
             }
         }
-        let before = self.engines.insert(engine, said.clone());
         match (&before, said) {
-            (Some(before), said) if before == said && !is_other => return,
+            (Some(Ok(one)), Ok(other)) if one.ground == other.ground && !is_other => return,
             // in other words, and the same
             (Some(Err(_)), Err(_)) => return,
             (Some(Err(_)), Ok(_)) => say(&format!("{name}: it answers again")),
@@ -380,7 +376,6 @@ impl Runner {
     pub(super) fn look_at_engines(&mut self) {
         let engines = self.engines_of_types();
         self.engines.retain(|engine, _| engines.contains_key(engine));
-        self.images.retain(|engine, _| engines.contains_key(engine));
         // where nobody is left to ask, nothing is known, and nothing is taken
         let running = self.running.keys().copied().collect();
         let _ = self.looks.send(Look { engines, running, at: boottime() });
@@ -399,23 +394,17 @@ impl Runner {
     /// Why an engine that answers has nothing to run a type in; none where it has, or was not asked.
     pub(super) fn no_image_for(&self, container: &Container) -> Option<String> {
         let Container { engine, image, .. } = container;
-        let ground = self.engines.get(engine)?.as_ref().ok()?;
-        match self.image_of(container)? {
+        let answer = self.engines.get(engine)?.as_ref().ok()?;
+        match answer.images.get(image).filter(|_| container.pull == Pull::Never)? {
             Image::Here => None,
             Image::Missing => {
-                let pull = engine::pull(engine, image, *ground);
+                let pull = engine::pull(engine, image, answer.ground);
                 Some(format!("its image {image} is not here, and nobody fetches it: `{pull}`"))
             }
             Image::Unknown(why) => {
                 Some(format!("whether its image {image} is here is not known: {why}"))
             }
         }
-    }
-
-    /// What was found of an image that must be there.
-    fn image_of(&self, container: &Container) -> Option<&Image> {
-        let is_asked = container.pull == Pull::Never;
-        self.images.get(&container.engine)?.get(&container.image).filter(|_| is_asked)
     }
 
     /// Whether all of them were asked: before that nobody knows what this host can do.
@@ -428,7 +417,7 @@ impl Runner {
         match self.engines.get(&it.engine) {
             None => false,
             Some(Err(_)) => true,
-            Some(Ok(_)) => it.pull != Pull::Never || self.image_of(it).is_some(),
+            Some(Ok(answer)) => it.pull != Pull::Never || answer.images.contains_key(&it.image),
         }
     }
 

@@ -216,7 +216,8 @@ impl Runner {
         if let Some(why) = self.no_image_for(container) {
             return Err(why);
         }
-        self.engines.get(&container.engine).cloned().transpose()
+        let said = self.engines.get(&container.engine).cloned();
+        said.map(|it| it.map(|it| it.ground)).transpose()
     }
 
     pub(super) fn begin(&mut self, kind: &Rc<JobType>, claimed: &Claimed) {
