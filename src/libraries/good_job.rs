@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Library, Relation, Rescue, Row, Taken, Version, Whole};
+use super::{Among, Library, Relation, Rescue, Row, Taken, Version, Whole};
 
 /// How it is read. The version is the first number of its own: the fourth has one row a job, however often that is tried.
 pub const LIBRARY: Library = Library {
@@ -89,6 +89,7 @@ pub const LIBRARY: Library = Library {
     // was silent for 5 min, and empty that of all that it is at, which may go on
     running: "finished_at IS NULL AND (performed_at IS NOT NULL OR locked_by_id IS NOT NULL)",
     waiting: "finished_at IS NULL AND performed_at IS NULL AND locked_by_id IS NULL",
+    among: Some(Among { all: "finished_at IS NULL", number: "id" }),
     // one that was tried again as a row of its own, as jobs once were, is done with
     dead: Some(
         "SELECT count(*) FROM {schema}.good_jobs WHERE finished_at IS NOT NULL AND error IS NOT NULL AND retried_good_job_id IS NULL",

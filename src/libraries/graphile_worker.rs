@@ -45,6 +45,7 @@ pub const LIBRARY: Library = Library {
     ahead: Some(BUSY),
     running: "locked_at IS NOT NULL",
     waiting: "locked_at IS NULL AND attempts < max_attempts",
+    among: None,
     dead: Some(
         "SELECT count(*) FROM {schema}.jobs WHERE locked_at IS NULL AND attempts >= max_attempts",
     ),

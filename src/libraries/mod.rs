@@ -54,6 +54,8 @@ pub struct Library {
     pub running: &'static str,
     /// Which of them will be.
     pub waiting: &'static str,
+    /// What both are among, where no index tells those at work from those that wait: one walk finds both.
+    pub among: Option<Among>,
     /// How many failed for good and are kept, as a question of one number; none where it has no such rows.
     pub dead: Option<&'static str>,
     /// What `dead` goes through as a whole, where it does: of a large one that is not asked.
@@ -182,6 +184,15 @@ pub struct Whole {
     pub name: &'static str,
     /// The indexes of which any spares that.
     pub unless: &'static [&'static str],
+}
+
+/// Rows that are gone through once for what is at work and for what waits.
+#[derive(Debug)]
+pub struct Among {
+    /// Which they are.
+    pub all: &'static str,
+    /// The column by which those at work are gone to afterwards; an index has it.
+    pub number: &'static str,
 }
 
 /// An index that has what waits in the order in which it is taken, share by share.

@@ -60,6 +60,7 @@ pub const LIBRARY: Library = Library {
     running: "state = 'executing'",
     // of the order in which the states were made, as 14 came with one that earlier versions do not know
     waiting: "state < 'completed' AND state <> 'executing'",
+    among: None,
     dead: Some("SELECT count(*) FROM {schema}.oban_jobs WHERE state = 'discarded'"),
     whole: None,
     utc: true,

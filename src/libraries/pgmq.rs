@@ -49,6 +49,7 @@ pub const LIBRARY: Library = Library {
     ahead: None,
     running: "vt > now() AND read_ct > 0",
     waiting: "vt <= now() OR read_ct = 0",
+    among: None,
     dead: None,
     whole: None,
     utc: false,

@@ -86,6 +86,7 @@ pub const LIBRARY: Library = Library {
     // `doing`, none of its functions since takes, ends or retries one, and its enum keeps the word as one that is not used
     running: "status = 'doing'",
     waiting: "status = 'todo'",
+    among: None,
     dead: Some("SELECT count(*) FROM {schema}.procrastinate_jobs WHERE status = 'failed'"),
     whole: Some(Whole { name: "procrastinate_jobs", unless: &[] }),
     utc: false,

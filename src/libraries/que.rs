@@ -68,6 +68,7 @@ pub const LIBRARY: Library = Library {
     running: "finished_at IS NULL AND expired_at IS NULL AND id IN (SELECT locked FROM locks)",
     // not joined: that would lose the order of the index
     waiting: "finished_at IS NULL AND expired_at IS NULL AND id NOT IN (SELECT locked FROM locks)",
+    among: None,
     dead: Some(
         "SELECT count(*) FROM {schema}.que_jobs WHERE expired_at IS NOT NULL AND finished_at IS NULL",
     ),

@@ -77,6 +77,7 @@ pub const LIBRARY: Library = Library {
     ahead: None,
     running: "state = 'running'",
     waiting: "state IN ('available', 'retryable', 'scheduled', 'pending')",
+    among: None,
     // one that was put in a second time while there was another is discarded too, and nothing has failed
     dead: Some(
         "SELECT count(*) FROM {schema}.river_job WHERE state = 'discarded' AND metadata->'unique_key_conflict' IS NULL",

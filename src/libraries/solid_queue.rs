@@ -106,6 +106,7 @@ pub const LIBRARY: Library = Library {
     ahead: None,
     running: "stand = 'claimed'",
     waiting: "stand IN ('ready', 'scheduled', 'blocked')",
+    among: None,
     dead: Some("SELECT count(*) FROM {schema}.solid_queue_failed_executions"),
     whole: None,
     utc: true,

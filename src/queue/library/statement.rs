@@ -140,7 +140,12 @@ impl Reading<'_> {
                 "(SELECT coalesce(json_agg(job), '[]') FROM (SELECT {job} FROM {from} WHERE {condition} ORDER BY {order} LIMIT {next}) AS l)"
             )
         };
-        let (from, running, waiting) = (library.from, library.running, library.waiting);
+        let (from, waiting) = (library.from, library.waiting);
+        let begun = library
+            .among
+            .as_ref()
+            .map(|among| format!("{} IN (SELECT unnest(begun) FROM counted)", among.number));
+        let running = begun.as_deref().unwrap_or(library.running);
         let mut comes_next = list(&until, from, &format!("({waiting}) AND {free}"), row.turn);
         let mut shares = String::new();
         if let Some(sorted) = &library.sorted {
@@ -187,11 +192,24 @@ impl Reading<'_> {
         self.filled(&text, &[("keys", &keys.join(", "))])
     }
 
-    /// How many wait, how many of these could be taken, how many of those were tried before, and since when the oldest could be.
+    /// How many wait, how many of these could be taken, how many of those were tried before, and since when the oldest could be;
+    /// and which are at work, where the same walk finds them.
     pub(super) fn counted(&self, free: &str) -> String {
-        let (library, row) = (self.library, &self.library.row);
+        let (library, row, waits) = (self.library, &self.library.row, self.library.waiting);
         // of each row, where that is no question of its own, and once
-        let mut each = vec![format!("{free} AS is_free")];
+        let (walked, waiting, begun, mut each) = match &library.among {
+            None => (waits, "count(*)", "", vec![format!("{free} AS is_free")]),
+            Some(among) => (
+                among.all,
+                "count(*) FILTER (WHERE waits)",
+                ", array_agg(begun) FILTER (WHERE begun IS NOT NULL) AS begun",
+                vec![
+                    format!("({waits}) AS waits"),
+                    format!("({waits}) AND {free} AS is_free"),
+                    format!("CASE WHEN {} THEN {} END AS begun", library.running, among.number),
+                ],
+            ),
+        };
         let tried = library.tried.map_or_else(
             || {
                 each.push(format!("({}) AS is_again", row.again));
@@ -209,12 +227,11 @@ impl Reading<'_> {
         );
         // with an OFFSET the planner does not put what is asked of a row into each of the numbers
         format!(
-            "SELECT count(*) AS waiting, count(*) FILTER (WHERE is_free) AS free, {tried} AS again, {} AS oldest \
-             FROM (SELECT {} FROM {} WHERE {} OFFSET 0) AS w",
+            "SELECT {waiting} AS waiting, count(*) FILTER (WHERE is_free) AS free, {tried} AS again, {} AS oldest{begun} \
+             FROM (SELECT {} FROM {} WHERE {walked} OFFSET 0) AS w",
             ms(&oldest),
             each.join(", "),
             library.from,
-            library.waiting
         )
     }
 
@@ -227,8 +244,11 @@ impl Reading<'_> {
         let mut open = format!("({}) AND {has}", self.library.waiting);
         let (mut names, mut each) = (Vec::new(), Vec::new());
         for (at, column) in sorted.shares.iter().enumerate() {
-            let least =
-                |more: &str| format!("(SELECT min({column}) FROM {from} WHERE {open}{more})");
+            let least = |more: &str| {
+                format!(
+                    "(SELECT {column} FROM {from} WHERE {open} AND {column} IS NOT NULL{more} ORDER BY {column} LIMIT 1)"
+                )
+            };
             each.push(format!(
                 "LATERAL (WITH RECURSIVE one AS (SELECT {} AS told UNION ALL SELECT {} FROM one WHERE told IS NOT NULL) \
                  SELECT told FROM one WHERE told IS NOT NULL) AS by_{at} (by_{at})",
@@ -257,14 +277,14 @@ impl Reading<'_> {
     pub(super) fn asks_for_dead(&self) -> Option<String> {
         let question = match (self.library.dead?, &self.library.whole) {
             (dead, Some(Whole { name, unless })) => {
-                let spares = unless.iter().map(|it| format!(" OR {}", self.is_valid(it)));
+                let spares = unless.iter().map(|it| format!("{} OR ", self.is_valid(it)));
                 let spares = spares.collect::<Vec<_>>().concat();
                 let relation = self.regclass(name);
                 // of one in parts the rows are known of these alone; of one that was never analyzed, as after an update of the
                 // server or a restore, none are known, and its size is taken
                 format!(
-                    "SELECT CASE WHEN (SELECT coalesce(sum(CASE WHEN reltuples > 0 THEN reltuples ELSE pg_relation_size(oid) / {ROW_LEAST} END), 0) \
-                     FROM pg_class WHERE relkind <> 'p' AND (oid = {relation} OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = {relation}))) < {WHOLE_MAX}{spares} THEN ({dead}) END"
+                    "SELECT CASE WHEN {spares}(SELECT coalesce(sum(CASE WHEN reltuples > 0 THEN reltuples ELSE pg_relation_size(oid) / {ROW_LEAST} END), 0) \
+                     FROM pg_class WHERE relkind <> 'p' AND (oid = {relation} OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = {relation}))) < {WHOLE_MAX} THEN ({dead}) END"
                 )
             }
             (dead, None) => dead.to_owned(),
