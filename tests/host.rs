@@ -220,6 +220,26 @@ host_test! {
 }
 
 host_test! {
+    fn a_configuration_that_is_linked_onto_what_hangs_hangs_nobody_and_is_told(host) {
+        host.arm();
+        host.ok("cp /etc/unwedge/unwedge.toml /srv/remote; mkdir /srv/remote/conf.d; ls /srv/storagebox/conf.d
+             kill -STOP $(server_pid)");
+        let asked = "for ask in 'unwedge-mounts --apply' unwedge-worker 'unwedge status' 'unwedge doctor'; do
+               timeout -k 1 10 $ask >/run/out 2>&1 && exit 1 || code=$?
+               test $code = 2 || { echo \"$ask: $code\" >&2; cat /run/out >&2; exit 1; }
+               grep -q 'lies on /srv/storagebox (fuse.sshfs), which may hang; keep it on a local disk' /run/out
+             done";
+        host.ok(&format!("cd /etc/unwedge; mv unwedge.toml /run/kept; ln -s /srv/storagebox/unwedge.toml .; {asked}"));
+        host.ok(&format!("cd /etc/unwedge; rm unwedge.toml; mv /run/kept unwedge.toml; ln -s /srv/storagebox/conf.d .; {asked}"));
+        // as soon as it is no more, all goes on
+        host.ok("rm /etc/unwedge/conf.d");
+        host.until("unwedge-mounts --apply --json | grep -q abort-connection");
+        host.until("timeout 1 cat /srv/storagebox/hello");
+        host.until(NOBODY_IS_STUCK);
+    }
+}
+
+host_test! {
     fn each_sshfs_gets_its_verdict_and_only_broken_ones_are_touched(host) {
         let units = [
             ("live", storage_unit("/srv/live")),

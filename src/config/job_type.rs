@@ -461,10 +461,10 @@ impl JobType {
             format!("{}: {what}", crate::sys::text::path(path))
         };
         let mut types = Types::default();
-        let entries = match std::fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(types),
-            Err(error) => return Err(shown(dir, &error)),
+        let entries = match super::read::listed(dir) {
+            Ok(Some(entries)) => entries,
+            Ok(None) => return Ok(types),
+            Err(why) => return Err(why.to_string()),
         };
         for entry in entries {
             let path = entry.map_err(|error| shown(dir, &error))?.path();
@@ -844,6 +844,10 @@ backoff  = "30s"
         let names: Vec<&str> = types.good.iter().map(|it| it.name.as_str()).collect();
         let bad: Vec<&str> = types.bad.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!((names, bad), (vec!["a", "b"], vec!["e", "f"]));
+        // where a link leads nobody has asked
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        assert!(JobType::read_all(&link).unwrap_err().contains("there is a link in its path"));
     }
 
     #[test]

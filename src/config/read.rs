@@ -2,8 +2,9 @@
 //! file that root reads runs as root, so such a file must be root's alone; owner and mode are taken from
 //! the file that was opened, not from its name, because administrators link files.
 
-use std::fs::File;
+use std::fs::{File, ReadDir};
 use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, access, openat2};
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 
 use super::error::{ConfigError, ConfigErrors, printable};
 use super::request::Request;
-use super::storage;
+use super::storage::{self, Mounts};
 use super::tree::Tree;
 
 /// Longest file that is read: 1 MiB, hundreds of times what a host needs.
@@ -55,9 +56,11 @@ pub fn layers(request: &Request) -> Result<Layers, ConfigErrors> {
             problems.push(problem(file, "no such file"));
         }
     } else {
-        layers.take(&request.system_dir.join("unwedge.toml"), system, &mut problems);
-        match drop_ins(&request.system_dir.join("conf.d")) {
-            Ok(files) => files.iter().for_each(|file| layers.take(file, system, &mut problems)),
+        match systems(request) {
+            Ok(files) => files.iter().for_each(|file| match local(file, &request.mounts) {
+                Ok(()) => layers.take(file, system, &mut problems),
+                Err(remote) => problems.push(remote),
+            }),
             Err(unreadable) => problems.push(unreadable),
         }
         if request.euid != 0 {
@@ -89,11 +92,9 @@ impl Layers {
 
     /// Reads one file that nobody named, unless the storage it is on may hang.
     fn take_found(&mut self, request: &Request, path: &Path, problems: &mut Vec<ConfigError>) {
-        match storage::hanging(&request.mounts, path) {
-            Some(mount) => {
-                let why =
-                    format!("on {} ({}), which may hang", printable(&mount.path), mount.fstype);
-                self.skipped.push((path.to_owned(), why));
+        match storage::onto(path, &request.mounts) {
+            Some(words) => {
+                self.skipped.push((path.to_owned(), format!("{words}, which may hang")));
             }
             // somebody else's, as with HOME left over from root: nobody asked for it
             None if access(path, Access::READ_OK) == Err(Errno::ACCESS) => {
@@ -102,6 +103,22 @@ impl Layers {
             None => self.take(path, Trust::Own { euid: request.euid }, problems),
         }
     }
+}
+
+/// The system's files, lowest first.
+fn systems(request: &Request) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut files = vec![request.system_dir.join("unwedge.toml")];
+    let directory = request.system_dir.join("conf.d");
+    local(&directory, &request.mounts)?;
+    files.extend(drop_ins(&directory)?);
+    Ok(files)
+}
+
+/// Refuses what leads onto storage that may hang: whoever opened it there would hang, with all that it is to mend.
+fn local(path: &Path, mounts: &Mounts) -> Result<(), ConfigError> {
+    storage::onto(path, mounts).map_or(Ok(()), |words| {
+        Err(problem(path, format!("{words}, which may hang; keep it on a local disk")))
+    })
 }
 
 /// The drop-ins of a directory, sorted by name; hidden files are none. A directory that is not there has none.
@@ -133,12 +150,30 @@ pub fn beside(path: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
     let root = rustix::process::geteuid().is_root();
     let trust = if root { Trust::Root } else { Trust::Any };
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    // a link could lead onto the very storage that hangs, unseen by whoever asked where the path lies
+    let file = over_no_link(path, flags)?;
+    file.map(|fd| Ok(believed(path, File::from(fd), trust)?.0)).transpose()
+}
+
+/// The entries of a directory beside the configuration; `None` if there is no such directory.
+///
+/// # Errors
+/// It cannot be listed, or is reached by a link.
+pub(super) fn listed(path: &Path) -> Result<Option<ReadDir>, ConfigError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let entries = over_no_link(path, flags)?.map(|_| std::fs::read_dir(path));
+    entries
+        .transpose()
+        .map_err(|error| problem(path, format!("cannot be listed: {}", plain(&error))))
+}
+
+/// Opens what is there, unless a link is on the way: it could lead onto the very storage that hangs, unseen by whoever asked
+/// where the path lies.
+fn over_no_link(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>, ConfigError> {
     let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match openat2(CWD, path, flags, Mode::empty(), how) {
-        Ok(fd) => Ok(Some(believed(path, File::from(fd), trust)?.0)),
+        Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT) => Ok(None),
-        Err(Errno::LOOP) => Err(problem(path, "there is a link in its path; name the file itself")),
+        Err(Errno::LOOP) => Err(problem(path, "there is a link in its path; name it without")),
         Err(errno) => Err(problem(path, format!("cannot be opened: {}", plain(&errno.into())))),
     }
 }

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::overrides::Flag;
-use super::storage::MountPoint;
+use super::storage::{MountPoint, Mounts};
 
 /// Where the system's configuration is.
 const SYSTEM_DIR: &str = "/etc/unwedge";
 
 /// What to load.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
     /// `--config FILE`: takes the place of every other file; it must be there. Default none.
     pub file: Option<PathBuf>,
@@ -29,17 +29,16 @@ pub struct Request {
     pub flags: Vec<Flag>,
     /// The effective user: 0 reads no user's and no project's file, and trusts only root's.
     pub euid: u32,
-    /// The mounts of the host: user and project files on storage that may hang are not opened.
-    pub mounts: Vec<MountPoint>,
+    /// The mounts of the host: files on storage that may hang are not opened, unless they are named by hand.
+    pub mounts: Mounts,
 }
 
 impl Request {
     /// The request of this process, on a host with these `mounts`. The only place that reads the
     /// environment.
-    pub fn from_process(file: Option<PathBuf>, mounts: impl FnOnce() -> Vec<MountPoint>) -> Self {
+    pub fn from_process(file: Option<PathBuf>, mounts: fn() -> Vec<MountPoint>) -> Self {
         let directory =
             |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let euid = rustix::process::geteuid().as_raw();
         Self {
             file,
             system_dir: PathBuf::from(SYSTEM_DIR),
@@ -48,10 +47,8 @@ impl Request {
             cwd: std::env::current_dir().ok(),
             environment: std::env::vars_os().collect(),
             flags: Vec::new(),
-            euid,
-            // Without the list nothing is known to hang, and the files are read as usual. Root
-            // reads none of those files, and need not read a table that may be long.
-            mounts: if euid == 0 { Vec::new() } else { mounts() },
+            euid: rustix::process::geteuid().as_raw(),
+            mounts: Mounts::Asked(mounts),
         }
     }
 

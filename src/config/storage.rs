@@ -1,12 +1,18 @@
 //! Which storage a file lies on, told from paths alone. A user may stand in a directory of the very
 //! mount that hangs, and opening the project's file there would hang too; so files on such storage
 //! are not opened unless they are named by hand. Symbolic links on the way are not followed here,
-//! and so not noticed: whoever starts a round follows those of our own paths (`probes::facts`). Which
-//! mounts those are is the caller's to say: reading the mount table is done elsewhere.
+//! and so not noticed: whoever opens a file follows them (`sys::links`). Which mounts those are is the
+//! caller's to say: reading the mount table is done elsewhere.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+
 use super::Settings;
+use crate::sys::links::{self, End};
+use crate::sys::text;
 
 /// A mount point and whether its storage may keep an opener waiting for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +25,61 @@ pub struct MountPoint {
     pub may_hang: bool,
 }
 
+/// The mounts of the host.
+#[derive(Debug, Clone)]
+pub enum Mounts {
+    /// These.
+    Known(Vec<MountPoint>),
+    /// What this tells, once it is asked: the table may be long, and is rarely needed.
+    Asked(fn() -> Vec<MountPoint>),
+}
+
+impl Default for Mounts {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
+}
+
+impl Mounts {
+    /// All of them. Where the table cannot be read there are none, and nothing is known to hang.
+    #[must_use]
+    pub fn all(&self) -> Cow<'_, [MountPoint]> {
+        match self {
+            Self::Known(mounts) => Cow::Borrowed(mounts),
+            Self::Asked(ask) => Cow::Owned(ask()),
+        }
+    }
+}
+
 /// The mount that a path lies on, if its storage may hang: the deepest one above it, and of those on
 /// one path the last. The root of the host is never avoided, since nothing works without it.
 pub fn hanging<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoint> {
     let above = mounts.iter().filter(|it| path.starts_with(&it.path));
     let deepest = above.max_by_key(|it| it.path.components().count())?;
     (deepest.may_hang && deepest.path != Path::new("/")).then_some(deepest)
+}
+
+/// The storage that may hang onto which an absolute path leads, over whatever links, in words.
+pub fn onto(path: &Path, mounts: &Mounts) -> Option<String> {
+    if matches!(mounts, Mounts::Asked(_)) && is_plain(path) {
+        return None;
+    }
+    let mounts = mounts.all();
+    let remote = |part: &Path| {
+        let mount = hanging(&mounts, part)?;
+        Some(format!("{} lies on {} ({})", text::path(part), text::path(&mount.path), mount.fstype))
+    };
+    match links::follow(path, &remote, &|_| false).end? {
+        End::Remote(words) => Some(words),
+        End::Known | End::Said(..) | End::Ring => None,
+    }
+}
+
+/// Whether a path is reached over no link and no mount: then it lies on the root of the host, or is not there.
+fn is_plain(path: &Path) -> bool {
+    let plain = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    matches!(openat2(CWD, path, flags, Mode::empty(), plain), Ok(_) | Err(Errno::NOENT))
 }
 
 /// Our own files and directories.

@@ -1,6 +1,6 @@
 //! Tests of the whole load: layers and their order, what is read by whom, and what is told when it is wrong.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -329,8 +329,7 @@ fn root_may_link_a_file_but_the_target_is_judged() {
     let stage = Stage::new(&[("real.toml", "")]);
     let Some(request) = stage.root() else { return };
     std::fs::create_dir_all(stage.path("etc")).expect("a directory");
-    std::os::unix::fs::symlink(stage.path("real.toml"), stage.path("etc/unwedge.toml"))
-        .expect("a link");
+    symlink(stage.path("real.toml"), stage.path("etc/unwedge.toml")).expect("a link");
     assert_eq!(stage.files(&load(&request).expect("it is roots")), ["etc/unwedge.toml"]);
     std::os::unix::fs::chown(stage.path("real.toml"), Some(1), None).expect("an owner");
     assert!(stage.told(&request).contains("owned by uid 1 "));
@@ -340,11 +339,11 @@ fn root_may_link_a_file_but_the_target_is_judged() {
 fn files_that_nobody_named_are_not_opened_on_storage_that_may_hang() {
     let stage = all_files();
     let mounts = |fstype: &str| {
-        vec![MountPoint {
+        Mounts::Known(vec![MountPoint {
             path: stage.path("project"),
             fstype: fstype.into(),
             may_hang: fstype != "ext4",
-        }]
+        }])
     };
     let loaded =
         load(&Request { mounts: mounts("fuse.sshfs"), ..stage.user() }).expect("it is right");
@@ -352,6 +351,37 @@ fn files_that_nobody_named_are_not_opened_on_storage_that_may_hang() {
     assert_eq!(loaded.skipped.len(), 1);
     let loaded = load(&Request { mounts: mounts("ext4"), ..stage.user() }).expect("it is right");
     assert_eq!(stage.files(&loaded), &ALL_FILES);
+}
+
+#[test]
+fn a_file_of_the_systems_that_leads_onto_storage_that_may_hang_is_refused_and_not_opened() {
+    for linked in ["etc/unwedge.toml", "etc/conf.d/50-more.toml", "etc/conf.d", "etc"] {
+        let stage = Stage::new(&[("box/unwedge.toml", ""), ("box/50-more.toml", "")]);
+        let link = stage.path(linked);
+        std::fs::create_dir_all(link.parent().expect("a parent")).expect("a directory");
+        let name = link
+            .file_name()
+            .filter(|_| link.extension() == Some("toml".as_ref()))
+            .unwrap_or_default();
+        symlink(stage.path("box").join(name), &link).expect("a link");
+        let request = |may_hang| Request {
+            mounts: Mounts::Known(vec![MountPoint {
+                path: stage.path("box"),
+                fstype: "fuse.sshfs".into(),
+                may_hang,
+            }]),
+            ..stage.user()
+        };
+        let told = stage.told(&request(true));
+        assert!(
+            told.contains("/box") && told.contains("may hang; keep it on a local disk"),
+            "{told}"
+        );
+        assert!(load(&request(false)).is_ok(), "{linked}");
+        // whoever names it wants it
+        let named = Request { file: Some(stage.path("box/unwedge.toml")), ..request(true) };
+        assert!(load(&named).is_ok(), "{linked}");
+    }
 }
 
 #[test]

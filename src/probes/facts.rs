@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::gates::{self, Access, Gates, LockLook, Namespace};
 use super::heartbeat::{self, State};
-use super::links::{self, End};
 use super::mountinfo::{self, MountTable, mount_points};
 use super::mounts::{self, Ground, Observation, Survey};
 use super::records::{self, Debt, Debts, Holds, MountsState, Record, Sighting, Unreadable};
@@ -19,6 +18,7 @@ use crate::config::sentinel::{self, Kind};
 use crate::config::{self, Services, Settings, Starts, Worker};
 use crate::manifest::{MOUNTS, Tool};
 use crate::sys::clock::{Now, Stamp};
+use crate::sys::links::{self, End};
 use crate::sys::text;
 
 /// How long systemctl and journalctl may each take to answer.
@@ -81,7 +81,8 @@ pub fn refuse_own_paths_that_may_hang(settings: &Settings, starts: Starts) -> st
 /// The first of our own paths and programs whose links lead onto storage that may hang.
 fn leads_onto_storage(settings: &Settings, starts: Starts, table: &MountTable) -> Option<String> {
     let all = config::own_paths(settings).into_iter().chain(config::programs(settings, starts));
-    let mut ends = all.map(|path| (path, links::follow(path, table, &|_| false).end));
+    let mut ends =
+        all.map(|path| (path, links::follow(path, &|it| table.remote(it), &|_| false).end));
     ends.find_map(|(path, end)| match end? {
         End::Remote(words) => Some(format!("{} leads to where {words}", text::path(path))),
         End::Known | End::Said(..) | End::Ring => None,

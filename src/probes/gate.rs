@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 use super::binds;
 use super::heartbeat::AGE_MAX as AGE_MAX_OF_SIGNS;
-use super::links;
 use super::mountinfo::{self, Dev};
 use super::records::{self, Heartbeats};
 use super::witness;
 use crate::config::{Settings, heartbeat};
 use crate::sys::clock::{Now, Stamp};
+use crate::sys::links;
 use crate::sys::text;
 
 /// The file's name in the run directory.
@@ -244,7 +244,10 @@ impl Watch {
         }
         let known = |path: &Path| watched.contains(path);
         let table = mountinfo::once();
-        let to = table.map_or_else(|_| dir.to_owned(), |it| links::follow(dir, &it, &known).to);
+        let to = table.map_or_else(
+            |_| dir.to_owned(),
+            |it| links::follow(dir, &|part| it.remote(part), &known).to,
+        );
         let mut led = led();
         if led.len() < MOST {
             led.insert(dir.to_owned(), to.clone());

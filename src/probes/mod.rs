@@ -26,7 +26,6 @@ pub mod install;
 pub mod intake;
 pub mod jobs;
 pub mod judge;
-pub mod links;
 pub mod liveness;
 pub mod load;
 pub mod messages;

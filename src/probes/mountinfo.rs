@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::family::Family;
 use crate::config::MountPoint;
+use crate::sys::text;
 
 /// Where the kernel shows the mounts of this process's namespace.
 pub const MOUNTINFO: &str = "/proc/self/mountinfo";
@@ -175,6 +176,15 @@ impl MountTable {
             crossings.entry(mount.parent).or_default().insert(mount.path.clone(), index);
         }
         Self { mounts, by_id, crossings }
+    }
+
+    /// The storage that may hang on which a path lies, in words. The root of the host never is, since nothing works without it.
+    #[must_use]
+    pub fn remote(&self, path: &Path) -> Option<String> {
+        let mount = self.walk(path).lies_on()?;
+        (mount.may_hang() && mount.path != Path::new("/")).then(|| {
+            format!("{} lies on {} ({})", text::path(path), text::path(&mount.path), mount.fstype)
+        })
     }
 
     /// All of them, in the kernel's order.

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::Fault;
-use crate::probes::links::{self, End, Way};
 use crate::probes::mountinfo;
+use crate::sys::links::{self, End, Way};
 use crate::sys::text;
 
 /// Why a file with a credential or a certificate is refused elsewhere.
@@ -29,7 +29,7 @@ pub fn is_absent(path: &Path) -> bool {
 /// The same; where it fails by what the system says, with that.
 fn follow(path: &Path, why: &str) -> Result<PathBuf, (Fault, Option<ErrorKind>)> {
     let table = mountinfo::once().map_err(|error| (Fault(error.to_string()), None))?;
-    let Way { to, end } = links::follow(path, &table, &|_| false);
+    let Way { to, end } = links::follow(path, &|it| table.remote(it), &|_| false);
     match end {
         // nobody asked for any
         None | Some(End::Known) => Ok(to),

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod command;
 pub mod http;
 pub mod limit;
+pub mod links;
 pub mod manager;
 pub mod mount_attr;
 pub mod path_text;
