@@ -149,6 +149,11 @@ impl Cluster {
         Database { name, cluster: self }
     }
 
+    /// A database of it that is there already.
+    pub fn database_called(&'static self, name: &str) -> Database {
+        Database { name: name.to_owned(), cluster: self }
+    }
+
     /// A database of it, by the socket.
     pub fn url(&self, role: &str, database: &str) -> String {
         let dir = self.dir.to_str().unwrap().replace('/', "%2F");
