@@ -56,19 +56,14 @@ pub fn give(settings: &Settings) -> Option<Sender<Standing>> {
 }
 
 fn follow(settings: &Settings, sign: &Sign, told: &Receiver<Standing>) {
-    let mut due = Duration::ZERO;
-    let mut again = Backoff::new(EVERY / 4, EVERY * 2);
+    let mut next = Next::default();
     let mut said = None;
     while let Ok(standing) = told.recv() {
-        if boottime() < due {
+        if !next.is_due(boottime()) {
             continue;
         }
         let done = put(settings, sign, &standing);
-        // one that failed is given anew soon, and less often the longer that lasts
-        due = boottime() + if done.is_ok() { EVERY } else { again.next_delay() };
-        if done.is_ok() {
-            again.reset();
-        }
+        next.was_tried(done.is_ok(), boottime());
         let wrong = done.err();
         if said != wrong {
             match &wrong {
@@ -76,6 +71,32 @@ fn follow(settings: &Settings, sign: &Sign, told: &Receiver<Standing>) {
                 None => say("its sign of life is given again"),
             }
             said = wrong;
+        }
+    }
+}
+
+/// When it is given next.
+struct Next {
+    due: Duration,
+    again: Backoff,
+}
+
+impl Default for Next {
+    fn default() -> Self {
+        Self { due: Duration::ZERO, again: Backoff::new(EVERY / 4, EVERY * 2) }
+    }
+}
+
+impl Next {
+    fn is_due(&self, now: Duration) -> bool {
+        now >= self.due
+    }
+
+    /// One that failed is given anew soon, and less often the longer that lasts.
+    fn was_tried(&mut self, is_given: bool, now: Duration) {
+        self.due = now + if is_given { EVERY } else { self.again.next_delay() };
+        if is_given {
+            self.again.reset();
         }
     }
 }
@@ -114,4 +135,29 @@ pub fn run_if_asked(args: &[OsString]) -> Option<i32> {
         store::replace(path, text.as_bytes(), Durability::Fleeting)
             .map_err(|error| format!("{error:#}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_given_at_once_and_then_once_a_minute_and_sooner_where_that_failed() {
+        let at = Duration::from_millis;
+        let mut next = Next::default();
+        assert!(next.is_due(Duration::ZERO));
+        next.was_tried(true, at(5_000));
+        assert!(!next.is_due(at(64_999)) && next.is_due(at(65_000)));
+        let waits: Vec<Duration> = (0..5)
+            .map(|_| {
+                next.was_tried(false, Duration::ZERO);
+                next.due
+            })
+            .collect();
+        assert_eq!(waits, [15, 30, 60, 120, 120].map(Duration::from_secs));
+        next.was_tried(true, Duration::ZERO);
+        assert_eq!(next.due, Duration::from_secs(60));
+        next.was_tried(false, Duration::ZERO);
+        assert_eq!(next.due, Duration::from_secs(15));
+    }
 }
