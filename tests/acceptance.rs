@@ -706,7 +706,7 @@ lab_test! {
                 assert!(ran.took < Duration::from_secs(5), "{ran:?}");
             }
         };
-        refused("/state leads to where");
+        refused("/state leads to ");
         fs::remove_file(&state).unwrap();
         fs::rename(lab.dir.join("old"), &state).unwrap();
         // nobody comes back from starting what lies there, nor by way of a link

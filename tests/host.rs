@@ -227,7 +227,7 @@ host_test! {
         let asked = "for ask in 'unwedge-mounts --apply' unwedge-worker 'unwedge status' 'unwedge doctor'; do
                timeout -k 1 10 $ask >/run/out 2>&1 && exit 1 || code=$?
                test $code = 2 || { echo \"$ask: $code\" >&2; cat /run/out >&2; exit 1; }
-               grep -q 'lies on /srv/storagebox (fuse.sshfs), which may hang; keep it on a local disk' /run/out
+               grep -q 'leads to /srv/storagebox/.* on /srv/storagebox (fuse.sshfs), which may hang; keep it on a local disk' /run/out
              done";
         host.ok(&format!("cd /etc/unwedge; mv unwedge.toml /run/kept; ln -s /srv/storagebox/unwedge.toml .; {asked}"));
         host.ok(&format!("cd /etc/unwedge; rm unwedge.toml; mv /run/kept unwedge.toml; ln -s /srv/storagebox/conf.d .; {asked}"));

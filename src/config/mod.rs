@@ -46,7 +46,7 @@ pub use queue_rules::{url_problem, utc};
 pub use read::beside;
 pub use request::Request;
 pub use settings::*;
-pub use storage::{MountPoint, Mounts, Starts, own_path_that_may_hang, own_paths, programs};
+pub use storage::{MountPoint, Mounts, Starts, own_path_that_may_hang};
 pub use tree::{KeyPath, Node, Origin, Step, Tree};
 pub use worker::*;
 

@@ -1,8 +1,6 @@
-//! Which storage a file lies on, told from paths alone. A user may stand in a directory of the very
-//! mount that hangs, and opening the project's file there would hang too; so files on such storage
-//! are not opened unless they are named by hand. Symbolic links on the way are not followed here,
-//! and so not noticed: whoever opens a file follows them (`sys::links`). Which mounts those are is the
-//! caller's to say: reading the mount table is done elsewhere.
+//! Which storage our own files, directories and programs lie on, whatever links lead there. A user may stand in a directory
+//! of the very mount that hangs, and opening the project's file there would hang too; so files on such storage are not opened
+//! unless they are named by hand. Which mounts those are is the caller's to say: reading the mount table is done elsewhere.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -11,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::Settings;
-use crate::sys::links::{self, End};
+use crate::sys::links::{self, End, Way};
 use crate::sys::text;
 
 /// A mount point and whether its storage may keep an opener waiting for ever.
@@ -53,13 +51,13 @@ impl Mounts {
 
 /// The mount that a path lies on, if its storage may hang: the deepest one above it, and of those on
 /// one path the last. The root of the host is never avoided, since nothing works without it.
-pub fn hanging<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoint> {
+fn hanging<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoint> {
     let above = mounts.iter().filter(|it| path.starts_with(&it.path));
     let deepest = above.max_by_key(|it| it.path.components().count())?;
     (deepest.may_hang && deepest.path != Path::new("/")).then_some(deepest)
 }
 
-/// The storage that may hang onto which an absolute path leads, over whatever links, in words.
+/// That an absolute path lies on storage that may hang, or leads there over whatever links, in words that go on from it.
 pub fn onto(path: &Path, mounts: &Mounts) -> Option<String> {
     if matches!(mounts, Mounts::Asked(_)) && is_plain(path) {
         return None;
@@ -67,12 +65,15 @@ pub fn onto(path: &Path, mounts: &Mounts) -> Option<String> {
     let mounts = mounts.all();
     let remote = |part: &Path| {
         let mount = hanging(&mounts, part)?;
-        Some(format!("{} lies on {} ({})", text::path(part), text::path(&mount.path), mount.fstype))
+        Some(format!("{} ({})", text::path(&mount.path), mount.fstype))
     };
-    match links::follow(path, &remote, &|_| false).end? {
-        End::Remote(words) => Some(words),
-        End::Known | End::Said(..) | End::Ring => None,
-    }
+    let Way { to, end } = links::follow(path, &remote, &|_| false);
+    let Some(End::Remote(mount)) = end else { return None };
+    Some(if to == path {
+        format!("lies on {mount}")
+    } else {
+        format!("leads to {} on {mount}", text::path(&to))
+    })
 }
 
 /// Whether a path is reached over no link and no mount: then it lies on the root of the host, or is not there.
@@ -83,8 +84,7 @@ fn is_plain(path: &Path) -> bool {
 }
 
 /// Our own files and directories.
-#[must_use]
-pub fn own_paths(settings: &Settings) -> Vec<&Path> {
+fn own_paths(settings: &Settings) -> Vec<&Path> {
     let host = &settings.host;
     let own = [
         &host.state_dir,
@@ -108,8 +108,7 @@ pub enum Starts {
 }
 
 /// The programs of those commands. Whoever starts one waits until it has been read.
-#[must_use]
-pub fn programs(settings: &Settings, starts: Starts) -> Vec<&Path> {
+fn programs(settings: &Settings, starts: Starts) -> Vec<&Path> {
     let worker = settings.worker.iter().flat_map(|it| [&it.start, &it.stop, &it.status]);
     let remounts = settings.mount.iter().map(|spec| &spec.remount);
     let told = settings.notify.iter().map(|notify| &notify.command);
@@ -121,15 +120,15 @@ pub fn programs(settings: &Settings, starts: Starts) -> Vec<&Path> {
     commands.into_iter().filter_map(|argv| argv.first()).map(Path::new).collect()
 }
 
-/// The first of our own files, directories and programs that lies on storage that may hang: opening it would
-/// hang the very program that is to mend that storage.
-pub fn own_path_that_may_hang<'a>(
-    settings: &'a Settings,
+/// The first of our own files, directories and programs that lies on storage that may hang, or leads there, in words: opening
+/// it would hang the very program that is to mend that storage.
+pub fn own_path_that_may_hang(
+    settings: &Settings,
     starts: Starts,
-    mounts: &'a [MountPoint],
-) -> Option<(&'a Path, &'a MountPoint)> {
-    let all = own_paths(settings).into_iter().chain(programs(settings, starts));
-    all.into_iter().find_map(|path| Some((path, hanging(mounts, path)?)))
+    mounts: &Mounts,
+) -> Option<String> {
+    let mut all = own_paths(settings).into_iter().chain(programs(settings, starts));
+    all.find_map(|path| Some(format!("{} {}", text::path(path), onto(path, mounts)?)))
 }
 
 #[cfg(test)]
@@ -162,10 +161,47 @@ mod tests {
     }
 
     #[test]
+    fn a_link_of_ours_onto_storage_is_seen_and_so_is_a_program_on_what_is_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(base.join("box/state")).unwrap();
+        std::os::unix::fs::symlink("box/state", base.join("state")).unwrap();
+        let told = |may_hang, change: &dyn Fn(&mut Settings)| {
+            let boxed =
+                MountPoint { path: base.join("box"), fstype: "fuse.sshfs".to_owned(), may_hang };
+            let mut settings = Settings::default();
+            change(&mut settings);
+            let mounts = Mounts::Known(vec![point("/", false), boxed]);
+            own_path_that_may_hang(&settings, Starts::Repairs, &mounts)
+        };
+        let on = format!(" on {} (fuse.sshfs)", base.join("box").display());
+        let state = |settings: &mut Settings| settings.host.state_dir = base.join("state/deep");
+        let leads = format!("state/deep leads to {}{on}", base.join("box/state/deep").display());
+        assert!(told(true, &state).unwrap().ends_with(&leads));
+        assert_eq!(told(false, &state), None);
+        assert_eq!(told(true, &|_| {}), None);
+        let there = |settings: &mut Settings| settings.host.state_dir = base.join("box/state");
+        assert!(told(true, &there).unwrap().ends_with(&format!("box/state lies{on}")));
+        let program = |settings: &mut Settings| {
+            let remount = base.join("state/mount");
+            let listed = format!(
+                "[[mount]]\npath = \"{}/box\"\nremount = [\"{}\"]\n[host]\nservices = \"process\"\n",
+                base.display(),
+                remount.display()
+            );
+            settings.mount = crate::config::from_str(&listed).unwrap().mount;
+        };
+        assert!(told(true, &program).unwrap().ends_with(&on));
+        // on a disk, watched or not, it is no worse off than any program
+        assert_eq!(told(false, &program), None);
+    }
+
+    #[test]
     fn our_own_files_are_looked_for_on_it_too() {
         let settings = Settings::default();
         let lies = |on: &str| {
-            own_path_that_may_hang(&settings, Starts::Nothing, &[point(on, true)]).is_some()
+            let mounts = Mounts::Known(vec![point(on, true)]);
+            own_path_that_may_hang(&settings, Starts::Nothing, &mounts).is_some()
         };
         assert!(lies("/var/lib/unwedge") && lies("/run") && lies("/etc/unwedge"));
         assert!(!lies("/srv"));
@@ -180,7 +216,8 @@ mod tests {
         )
         .unwrap();
         let lies = |starts, on: &str| {
-            own_path_that_may_hang(&settings, starts, &[point(on, true)]).is_some()
+            let mounts = Mounts::Known(vec![point(on, true)]);
+            own_path_that_may_hang(&settings, starts, &mounts).is_some()
         };
         for on in ["/opt/m", "/opt/w", "/opt/x", "/opt/y"] {
             assert!(lies(Starts::Repairs, on), "{on}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::gates::{self, Access, Gates, LockLook, Namespace};
 use super::heartbeat::{self, State};
-use super::mountinfo::{self, MountTable, mount_points};
+use super::mountinfo::mount_points;
 use super::mounts::{self, Ground, Observation, Survey};
 use super::records::{self, Debt, Debts, Holds, MountsState, Record, Sighting, Unreadable};
 use super::units::{self, UnitLook};
@@ -15,11 +15,9 @@ use super::verdict::Verdict;
 use super::work::Work;
 use super::worker::{self, WorkerLook};
 use crate::config::sentinel::{self, Kind};
-use crate::config::{self, Services, Settings, Starts, Worker};
+use crate::config::{self, Mounts, Services, Settings, Starts, Worker};
 use crate::manifest::{MOUNTS, Tool};
 use crate::sys::clock::{Now, Stamp};
-use crate::sys::links::{self, End};
-use crate::sys::text;
 
 /// How long systemctl and journalctl may each take to answer.
 const UNIT_LIMIT: Duration = Duration::from_secs(5);
@@ -64,29 +62,12 @@ pub enum OwnLock {
 /// # Errors
 /// The path, and the mount it lies on.
 pub fn refuse_own_paths_that_may_hang(settings: &Settings, starts: Starts) -> std::io::Result<()> {
-    let points = mount_points();
-    let lies = config::own_path_that_may_hang(settings, starts, &points).map(|(path, mount)| {
-        format!("{} lies on {} ({})", text::path(path), text::path(&mount.path), mount.fstype)
-    });
-    // without a table nothing is known to hang
-    let leads = || leads_onto_storage(settings, starts, &mountinfo::once().ok()?);
-    match lies.or_else(leads) {
+    match config::own_path_that_may_hang(settings, starts, &Mounts::Known(mount_points())) {
         None => Ok(()),
         Some(what) => Err(std::io::Error::other(format!(
             "{what}, which may hang this very program; nothing is done"
         ))),
     }
-}
-
-/// The first of our own paths and programs whose links lead onto storage that may hang.
-fn leads_onto_storage(settings: &Settings, starts: Starts, table: &MountTable) -> Option<String> {
-    let all = config::own_paths(settings).into_iter().chain(config::programs(settings, starts));
-    let mut ends =
-        all.map(|path| (path, links::follow(path, &|it| table.remote(it), &|_| false).end));
-    ends.find_map(|(path, end)| match end? {
-        End::Remote(words) => Some(format!("{} leads to where {words}", text::path(path))),
-        End::Known | End::Said(..) | End::Ring => None,
-    })
 }
 
 /// Looks.
@@ -278,47 +259,4 @@ fn units_needed(settings: &Settings, observations: &[Observation]) -> Vec<String
     names.sort();
     names.dedup();
     names
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    #[test]
-    fn a_link_of_ours_onto_storage_is_seen_and_so_is_a_program_on_what_is_watched() {
-        let dir = tempfile::tempdir().unwrap();
-        let base = dir.path().canonicalize().unwrap();
-        std::fs::create_dir_all(base.join("box/state")).unwrap();
-        symlink("box/state", base.join("state")).unwrap();
-        let lines = |fstype: &str| {
-            format!(
-                "1 0 8:1 / / rw - ext4 /dev/sda rw\n99 1 0:99 / {}/box rw - {fstype} a:/b rw\n",
-                base.display()
-            )
-        };
-        let told = |fstype: &str, change: &dyn Fn(&mut Settings)| {
-            let table = MountTable::new(mountinfo::parse(lines(fstype).as_bytes()).unwrap());
-            let mut settings = Settings::default();
-            change(&mut settings);
-            leads_onto_storage(&settings, Starts::Repairs, &table)
-        };
-        let state = |settings: &mut Settings| settings.host.state_dir = base.join("state/deep");
-        assert!(told("fuse.sshfs", &state).unwrap().ends_with("(fuse.sshfs)"));
-        assert_eq!(told("ext4", &state), None);
-        assert_eq!(told("fuse.sshfs", &|_| {}), None);
-        let program = |settings: &mut Settings| {
-            let remount = base.join("state/mount");
-            let listed = format!(
-                "[[mount]]\npath = \"{}/box\"\nremount = [\"{}\"]\n[host]\nservices = \"process\"\n",
-                base.display(),
-                remount.display()
-            );
-            settings.mount = config::from_str(&listed).unwrap().mount;
-        };
-        assert!(told("fuse.sshfs", &program).unwrap().ends_with("(fuse.sshfs)"));
-        // on a disk, watched or not, it is no worse off than any program
-        assert_eq!(told("ext4", &program), None);
-    }
 }
