@@ -231,8 +231,15 @@ host_test! {
              done";
         host.ok(&format!("cd /etc/unwedge; mv unwedge.toml /run/kept; ln -s /srv/storagebox/unwedge.toml .; {asked}"));
         host.ok(&format!("cd /etc/unwedge; rm unwedge.toml; mv /run/kept unwedge.toml; ln -s /srv/storagebox/conf.d .; {asked}"));
+        host.ok("cd /etc/unwedge; rm conf.d; cp unwedge.toml /run/kept; ln -s /srv/storagebox/conf.d jobs.d
+             printf '[queue]\nadapter = \"unwedge\"\nurl = \"sqlite:///var/lib/none\"\n[jobs]\n' >>unwedge.toml
+             for ask in 'unwedge config check' 'unwedge doctor'; do
+               timeout -k 1 10 $ask >/run/out 2>&1 && exit 1 || test $? -lt 100
+               grep -q 'jobs.d: leads to /srv/storagebox/conf.d on /srv/storagebox (fuse.sshfs), which may hang' /run/out ||
+                 { cat /run/out >&2; exit 1; }
+             done");
         // as soon as it is no more, all goes on
-        host.ok("rm /etc/unwedge/conf.d");
+        host.ok("cd /etc/unwedge; rm jobs.d; mv /run/kept unwedge.toml");
         host.until("unwedge-mounts --apply --json | grep -q abort-connection");
         host.until("timeout 1 cat /srv/storagebox/hello");
         host.until(NOBODY_IS_STUCK);

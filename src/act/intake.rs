@@ -17,6 +17,7 @@ use crate::config::sentinel::Kind;
 use crate::probes::bucket;
 use crate::probes::gate::{self, Watch};
 use crate::probes::intake::{self as probe, Entry, Listing};
+use crate::probes::types;
 use crate::probes::witness;
 use crate::queue::Fault;
 use crate::queue::link::Link;
@@ -369,7 +370,7 @@ fn host_of(source: &Source) -> Option<String> {
 
 fn kind_of(settings: &Settings, name: &str) -> Result<JobType, String> {
     let jobs = settings.jobs_or_default();
-    let types = JobType::read_all(&jobs.dir)?;
+    let types = types::of(&jobs.dir)?;
     if let Some((_, why)) = types.bad.into_iter().find(|(bad, _)| bad == name) {
         return Err(why);
     }

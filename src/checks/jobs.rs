@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 
 use super::metrics::Told;
 use super::{Finding, Host, or_ok};
-use crate::config::job_type::JobType;
 use crate::config::queue::Adapter;
 use crate::manifest::{JOBS, RUNNER};
 use crate::probes::ability::{Ability, Looks};
 use crate::probes::engine;
+use crate::probes::types;
 
 pub fn types(host: &Host<'_>) -> Vec<Finding> {
     let Some(jobs) = &host.settings.jobs else { return Vec::new() };
-    let types = match JobType::read_all(&jobs.dir) {
+    let types = match types::of(&jobs.dir) {
         Ok(types) => types.on_host(&jobs.run),
         Err(why) => return vec![Finding::unknown("", why)],
     };
@@ -210,7 +210,7 @@ pub fn engines(host: &Host<'_>) -> Vec<Finding> {
         return Vec::new();
     };
     // what is wrong with types is another row
-    let types = JobType::read_all(&jobs.dir).unwrap_or_default().on_host(&jobs.run);
+    let types = types::of(&jobs.dir).unwrap_or_default().on_host(&jobs.run);
     let containers = types.good.iter().filter_map(|kind| kind.container.as_ref());
     let engines: BTreeSet<String> = containers.map(|it| it.engine.join(" ")).collect();
     let told = Told::by(host, &RUNNER);

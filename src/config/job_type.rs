@@ -12,6 +12,7 @@ use super::bucket::{self, Address};
 use super::container::{Container, Mode, Pull, Said};
 use super::duration;
 use super::retry::{self, Retry};
+use super::storage::Mounts;
 use crate::sys::clock::millis;
 
 /// How long a command may take where its type says nothing. None at all is not to be had.
@@ -452,16 +453,16 @@ impl JobType {
         crate::sys::text::hex(&Sha256::digest(&text)[..6])
     }
 
-    /// The types of a directory, by name. One that is not there has none.
+    /// The types of a directory, by name, on a host with these mounts. One that is not there has none.
     ///
     /// # Errors
-    /// It cannot be listed.
-    pub fn read_all(dir: &Path) -> Result<Types, String> {
+    /// It cannot be listed, or lies on storage that may hang.
+    pub fn read_all(dir: &Path, mounts: &Mounts) -> Result<Types, String> {
         let shown = |path: &Path, what: &dyn std::fmt::Display| {
             format!("{}: {what}", crate::sys::text::path(path))
         };
         let mut types = Types::default();
-        let entries = match super::read::listed(dir) {
+        let entries = match super::read::listed(dir, mounts) {
             Ok(Some(entries)) => entries,
             Ok(None) => return Ok(types),
             Err(why) => return Err(why.to_string()),
@@ -472,11 +473,9 @@ impl JobType {
             if hidden || path.extension().is_none_or(|ending| ending != "toml") {
                 continue;
             }
-            let text = match super::read::beside(&path) {
+            let text = match super::read::listed_file(&path, mounts) {
                 Ok(None) => continue,
-                Ok(Some(bytes)) => {
-                    String::from_utf8(bytes).map_err(|_| shown(&path, &"it is not UTF-8"))
-                }
+                Ok(Some(text)) => Ok(text),
                 Err(why) => Err(why.to_string()),
             };
             match text.and_then(|text| Self::parse(&path, &text)) {
@@ -688,6 +687,7 @@ fn filled(word: &str, marks: &Marks<'_>) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::storage::MountPoint;
     use super::*;
 
     const PDFTEXT: &str = r#"
@@ -834,20 +834,28 @@ backoff  = "30s"
     fn a_file_that_is_wrong_takes_no_other_type_along() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        assert_eq!(JobType::read_all(&dir.path().join("none")), Ok(Types::default()));
+        assert_eq!(
+            JobType::read_all(&dir.path().join("none"), &Mounts::default()),
+            Ok(Types::default())
+        );
         for name in ["b.toml", "a.toml", ".c.toml", "d.toml~", "README"] {
             write(name, PDFTEXT);
         }
         write("e.toml", "colour = 1\n");
         write("f.toml", "");
-        let types = JobType::read_all(dir.path()).unwrap();
+        let types = JobType::read_all(dir.path(), &Mounts::default()).unwrap();
         let names: Vec<&str> = types.good.iter().map(|it| it.name.as_str()).collect();
         let bad: Vec<&str> = types.bad.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!((names, bad), (vec!["a", "b"], vec!["e", "f"]));
-        // where a link leads nobody has asked
+        // a link may lead anywhere but onto what may hang
         let link = dir.path().join("link");
-        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
-        assert!(JobType::read_all(&link).unwrap_err().contains("there is a link in its path"));
+        std::os::unix::fs::symlink(dir.path().canonicalize().unwrap(), &link).unwrap();
+        let mounts = |may_hang| {
+            let path = dir.path().canonicalize().unwrap();
+            Mounts::Known(vec![MountPoint { path, fstype: "nfs4".to_owned(), may_hang }])
+        };
+        assert_eq!(JobType::read_all(&link, &mounts(false)).unwrap().good, types.good);
+        assert!(JobType::read_all(&link, &mounts(true)).unwrap_err().contains("nfs4"));
     }
 
     #[test]

@@ -4,7 +4,6 @@
 
 use std::fs::{File, ReadDir};
 use std::io::{ErrorKind, Read};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, access, openat2};
@@ -43,6 +42,13 @@ enum Trust {
     Own { euid: u32 },
     /// Anybody's: the user named it, or it is the system's and nothing runs as root.
     Any,
+}
+
+impl Trust {
+    /// Of what is as good as the system's configuration.
+    fn ours() -> Self {
+        if rustix::process::geteuid().is_root() { Self::Root } else { Self::Any }
+    }
 }
 
 /// Reads every file the request asks for, or says what is wrong with each that cannot be used.
@@ -108,9 +114,7 @@ impl Layers {
 /// The system's files, lowest first.
 fn systems(request: &Request) -> Result<Vec<PathBuf>, ConfigError> {
     let mut files = vec![request.system_dir.join("unwedge.toml")];
-    let directory = request.system_dir.join("conf.d");
-    local(&directory, &request.mounts)?;
-    files.extend(drop_ins(&directory)?);
+    files.extend(drop_ins(&request.system_dir.join("conf.d"), &request.mounts)?);
     Ok(files)
 }
 
@@ -122,14 +126,10 @@ fn local(path: &Path, mounts: &Mounts) -> Result<(), ConfigError> {
 }
 
 /// The drop-ins of a directory, sorted by name; hidden files are none. A directory that is not there has none.
-fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+fn drop_ins(directory: &Path, mounts: &Mounts) -> Result<Vec<PathBuf>, ConfigError> {
     let fault =
         |error: std::io::Error| problem(directory, format!("cannot be listed: {}", plain(&error)));
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(fault(error)),
-    };
+    let Some(entries) = listed(directory, mounts)? else { return Ok(Vec::new()) };
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(fault)?.path();
@@ -147,35 +147,37 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, ConfigError> {
 /// # Errors
 /// It cannot be read, or may not be believed: run by root, it must be root's alone.
 pub fn beside(path: &Path) -> Result<Option<Vec<u8>>, ConfigError> {
-    let root = rustix::process::geteuid().is_root();
-    let trust = if root { Trust::Root } else { Trust::Any };
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = over_no_link(path, flags)?;
-    file.map(|fd| Ok(believed(path, File::from(fd), trust)?.0)).transpose()
-}
-
-/// The entries of a directory beside the configuration; `None` if there is no such directory.
-///
-/// # Errors
-/// It cannot be listed, or is reached by a link.
-pub(super) fn listed(path: &Path) -> Result<Option<ReadDir>, ConfigError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let entries = over_no_link(path, flags)?.map(|_| std::fs::read_dir(path));
-    entries
-        .transpose()
-        .map_err(|error| problem(path, format!("cannot be listed: {}", plain(&error))))
-}
-
-/// Opens what is there, unless a link is on the way: it could lead onto the very storage that hangs, unseen by whoever asked
-/// where the path lies.
-fn over_no_link(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>, ConfigError> {
+    // a link could lead onto the very storage that hangs, unseen by whoever asked where the path lies
     let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match openat2(CWD, path, flags, Mode::empty(), how) {
-        Ok(fd) => Ok(Some(fd)),
+        Ok(fd) => Ok(Some(believed(path, File::from(fd), Trust::ours())?.0)),
         Err(Errno::NOENT) => Ok(None),
-        Err(Errno::LOOP) => Err(problem(path, "there is a link in its path; name it without")),
+        Err(Errno::LOOP) => Err(problem(path, "there is a link in its path; name the file itself")),
         Err(errno) => Err(problem(path, format!("cannot be opened: {}", plain(&errno.into())))),
     }
+}
+
+/// The entries of a directory of such files; `None` if there is no such directory.
+///
+/// # Errors
+/// It cannot be listed, or lies on storage that may hang.
+pub(super) fn listed(path: &Path, mounts: &Mounts) -> Result<Option<ReadDir>, ConfigError> {
+    local(path, mounts)?;
+    match std::fs::read_dir(path) {
+        Ok(entries) => Ok(Some(entries)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(problem(path, format!("cannot be listed: {}", plain(&error)))),
+    }
+}
+
+/// The text of one of them; `None` if there is no such file.
+///
+/// # Errors
+/// It cannot be read, is not UTF-8, may not be believed, or lies on storage that may hang.
+pub(super) fn listed_file(path: &Path, mounts: &Mounts) -> Result<Option<String>, ConfigError> {
+    local(path, mounts)?;
+    Ok(read(path, Trust::ours())?.map(|(text, _)| text))
 }
 
 /// The text of a file that may be believed, and its mode; `None` if there is no such file.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::Said;
 use crate::config::Loaded;
-use crate::config::job_type::JobType;
 use crate::probes::binds;
+use crate::probes::types;
 use crate::probes::work::Work;
 use crate::report::exit::Exit;
 use crate::sys::text;
@@ -42,7 +42,7 @@ pub fn check(loaded: &Loaded) -> Said {
     }
     let mut wrong = Vec::new();
     if let Some(jobs) = &loaded.settings.jobs {
-        match JobType::read_all(&jobs.dir).map(|types| types.on_host(&jobs.run)) {
+        match types::of(&jobs.dir).map(|types| types.on_host(&jobs.run)) {
             Ok(types) => {
                 let mut jobs = jobs.clone();
                 match jobs.settle(&types) {

@@ -37,11 +37,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result, bail};
 
 use crate::act::lock::{self, Lock, Tried};
-use crate::config::job_type::JobType;
 use crate::config::sentinel::Kind;
 use crate::config::{Settings, duration};
 use crate::manifest::{MOUNTS, WORKER};
 use crate::probes::records::{Holds, Record as _};
+use crate::probes::types;
 use crate::report::exit::Exit;
 use crate::report::{out, said};
 use crate::sys::text;
@@ -180,7 +180,7 @@ fn taken(tried: Tried, busy: &str) -> Result<Lock> {
 
 /// The names of the types of this host, also of those that are wrong; none where that cannot be told.
 fn types_of_host(settings: &Settings) -> Option<BTreeSet<String>> {
-    let types = JobType::read_all(&settings.jobs.as_ref()?.dir).ok()?;
+    let types = types::of(&settings.jobs.as_ref()?.dir).ok()?;
     let good = types.good.into_iter().map(|it| it.name);
     Some(good.chain(types.bad.into_iter().map(|(name, _)| name)).collect())
 }

@@ -14,6 +14,7 @@ use crate::cli;
 use crate::config::Settings;
 use crate::config::job_type::JobType;
 use crate::probes::gate::{self, Watch};
+use crate::probes::types;
 use crate::queue::store::listing::Worker;
 use crate::queue::store::{Standing, Submitted};
 use crate::report::workers::NO_WORKER;
@@ -111,7 +112,7 @@ fn kind_of(settings: &Settings, named: &str) -> Result<JobType> {
         return kind.on_host(&host.run).map_err(Error::msg);
     }
     let dir = &host.dir;
-    let types = JobType::read_all(dir).map_err(|why| anyhow!(why))?;
+    let types = types::of(dir).map_err(|why| anyhow!(why))?;
     if let Some((_, why)) = types.bad.iter().find(|(name, _)| name == named) {
         bail!("{why}");
     }

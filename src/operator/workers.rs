@@ -11,12 +11,12 @@ use super::asking::Asking;
 use super::{Said, time_of, wrong};
 use crate::act::units;
 use crate::cli::{self, Reaped};
-use crate::config::job_type::JobType;
 use crate::config::{Services, Settings};
 use crate::decide::leases::Seen;
 use crate::manifest::{self, RUNNER, RUNNER_RUNTIME_DIR};
 use crate::probes::engine::{self, Start};
 use crate::probes::services;
+use crate::probes::types;
 use crate::probes::witness::{self, Fate, OfJob};
 use crate::queue::spool::Waiting;
 use crate::queue::store::Store;
@@ -262,7 +262,7 @@ fn reap_processes(ids: &[String], dry_run: bool) -> Result<(String, bool)> {
 /// The engines that types are run by here.
 fn engines(settings: &Settings) -> Result<BTreeSet<Vec<String>>, String> {
     let Some(jobs) = &settings.jobs else { return Ok(BTreeSet::new()) };
-    let types = JobType::read_all(&jobs.dir)?.on_host(&jobs.run);
+    let types = types::of(&jobs.dir)?.on_host(&jobs.run);
     Ok(types.good.into_iter().filter_map(|kind| Some(kind.container?.engine)).collect())
 }
 

@@ -38,6 +38,7 @@ pub mod records;
 pub mod secret;
 pub mod services;
 pub mod systemctl;
+pub mod types;
 pub mod units;
 pub mod verdict;
 pub mod vitals;

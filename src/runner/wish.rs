@@ -17,6 +17,7 @@ use crate::manifest::RUNNER;
 use crate::probes::load;
 use crate::probes::mountinfo::mount_points;
 use crate::probes::records::{self, RunnerState};
+use crate::probes::types;
 use crate::report::exit::Exit;
 use crate::sys::clock::Now;
 
@@ -52,7 +53,7 @@ pub fn read(config: Option<&Path>, flags: &[Flag]) -> Result<Wish, (Exit, String
         let why = "there is no [jobs] in the configuration: this host runs none";
         return Err((Exit::Unfit, why.to_owned()));
     };
-    let mut types = JobType::read_all(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
+    let mut types = types::of(&jobs.dir).map_err(|why| (Exit::Failed, why))?;
     jobs.settle(&types).map_err(|why| (Exit::Usage, why))?;
     let is_given = |key| flags.iter().any(|flag| flag.key == KeyPath::of(&["jobs", key]));
     for kind in &mut types.good {
