@@ -913,6 +913,40 @@ fn a_faulty_configuration_is_told_to_a_program_too() {
 }
 
 #[test]
+fn a_round_of_the_queue_that_cannot_be_says_so_to_a_program_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("unwedge.toml");
+    let own = dir.path().display();
+    let sound = format!(
+        "[host]\nuser = \"nobody-is-called-so\"\nstate_dir = \"{own}\"\n[queue]\nadapter = \"unwedge\"\nurl = \"sqlite://{own}/q.db\"\n"
+    );
+    let is_root = rustix::process::geteuid().is_root();
+    for (text, words, code, why) in [
+        (sound.as_str(), "", 1, "\"nobody-is-called-so\" is not known here"),
+        (&sound, "--apply", 1, "\"nobody-is-called-so\" is not known here"),
+        (&sound, "--apply facts", 2, "--apply is for a round"),
+        ("[mounts]\ndeadlnie = \"1s\"\n", "", 2, "unwedge.toml:2: "),
+    ] {
+        if code == 1 && !is_root {
+            continue;
+        }
+        fs::write(&config, text).unwrap();
+        let call = |json: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_unwedge-jobs"));
+            command.arg("--config").arg(&config).args(json).args(words.split_whitespace());
+            command.output().unwrap()
+        };
+        let said = call(&["--json"]);
+        let told = object(&said);
+        assert!(told["schema"] == 1 && told["tool"] == "jobs", "{words}: {told}");
+        assert!(said.status.code() == Some(code) && told["code"] == code, "{words}: {said:?}");
+        assert!(told["said"][0].as_str().unwrap().contains(why), "{words}: {told}");
+        assert!(String::from_utf8_lossy(&said.stderr).contains(why), "{words}: {said:?}");
+        assert!(call(&[]).stdout.is_empty(), "{words}: for a person it is on standard error");
+    }
+}
+
+#[test]
 fn each_verb_gives_up_on_a_server_that_is_mute_within_the_queues_timeout() {
     let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = mute.local_addr().unwrap().port();

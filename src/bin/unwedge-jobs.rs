@@ -12,16 +12,15 @@ use unwedge::config::queue::QUEUE_TIMEOUT_MAX;
 use unwedge::config::sentinel::{self, Kind, Permission};
 use unwedge::config::{self, Request, Settings, Starts};
 use unwedge::manifest::{self, JOBS};
-use unwedge::operator::{exit_of, rows as verbs};
+use unwedge::operator::{exit_of, rows as verbs, wrong};
 use unwedge::probes::facts;
 use unwedge::probes::jobs::{self, QueueLook, Reading, StoredFacts};
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::queue::{self, Fault, Where};
 use unwedge::report::exit::{self, Exit};
-use unwedge::report::out;
-use unwedge::report::program;
 use unwedge::report::queue::{self as report, QueueRound};
 use unwedge::report::round::Mode;
+use unwedge::report::{out, program, said};
 use unwedge::sys::clock::{Now, boottime};
 
 fn main() -> ExitCode {
@@ -30,37 +29,33 @@ fn main() -> ExitCode {
         return exit::of_copy(code);
     }
     let cli = Jobs::parse();
-    let loaded = match config::load(&Request::from_process(cli.common.config.clone(), mount_points))
-    {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            out::complain(&errors.to_string());
-            return Exit::Usage.into();
-        }
+    let loaded = config::load(&Request::from_process(cli.common.config.clone(), mount_points));
+    let (exit, why) = match loaded.as_ref().map(|it| run(&cli, &it.settings)) {
+        Ok(Ok(exit)) => return exit.into(),
+        Ok(Err(error)) => (exit_of(&error), format!("{}: {error:#}", JOBS.program)),
+        Err(errors) => (Exit::Usage, errors.to_string()),
     };
-    let settings = &loaded.settings;
-    let done = match (&cli.verb, cli.apply) {
-        (Some(_), true) => {
-            out::complain("unwedge-jobs: --apply is for a round; a verb does what it says");
-            return Exit::Usage.into();
-        }
+    out::complain(&why);
+    if cli.common.json {
+        said::failed_as(JOBS.name, &why, exit.code());
+    }
+    exit.into()
+}
+
+/// What it was called for; whatever that prints comes last.
+fn run(cli: &Jobs, settings: &Settings) -> anyhow::Result<Exit> {
+    match (&cli.verb, cli.apply) {
+        (Some(_), true) => Err(wrong("--apply is for a round; a verb does what it says")),
         (Some(JobsVerb::HoldBack { time, dry_run, except, paths }), false) => {
             let place = Where { below: paths.clone(), except: except.clone() };
             verbs::hold_back(settings, time, *dry_run, place, cli.common.json)
-                .and_then(|text| said(&text))
+                .and_then(|text| print(&text))
         }
         (Some(JobsVerb::Recover { dry_run, rows }), false) => {
-            verbs::recover(settings, *dry_run, rows, cli.common.json).and_then(|text| said(&text))
+            verbs::recover(settings, *dry_run, rows, cli.common.json).and_then(|text| print(&text))
         }
         (Some(JobsVerb::Facts), false) => tell(settings, cli.common.json),
         (None, apply) => round(settings, Mode::of(apply), cli.common.json),
-    };
-    match done {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            out::complain(&format!("{}: {error:#}", JOBS.program));
-            exit_of(&error).into()
-        }
     }
 }
 
@@ -77,7 +72,7 @@ fn tell(settings: &Settings, json: bool) -> anyhow::Result<Exit> {
 }
 
 /// What a verb has to say.
-fn said(text: &str) -> anyhow::Result<Exit> {
+fn print(text: &str) -> anyhow::Result<Exit> {
     out::print(text)?;
     Ok(Exit::Fine)
 }

@@ -35,6 +35,18 @@ impl<'a> Head<'a> {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn told(fields: &impl Serialize, now: &Now) -> serde_json::Result<String> {
+    told_by(OPERATOR, fields, now)
+}
+
+/// The same of a program of that name.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(super) fn told_by(
+    tool: &str,
+    fields: &impl Serialize,
+    now: &Now,
+) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Told<'a, T> {
         #[serde(flatten)]
@@ -42,7 +54,7 @@ pub fn told(fields: &impl Serialize, now: &Now) -> serde_json::Result<String> {
         #[serde(flatten)]
         fields: &'a T,
     }
-    Ok(serde_json::to_string(&Told { head: Head::of(OPERATOR, now), fields })? + "\n")
+    Ok(serde_json::to_string(&Told { head: Head::of(tool, now), fields })? + "\n")
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::out;
 use super::round::Mode;
+use crate::manifest::OPERATOR;
 use crate::sys::clock::Now;
 
 #[derive(Serialize)]
@@ -22,14 +23,22 @@ struct Object<'a> {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn json(text: &str, code: u8, mode: Option<Mode>, now: &Now) -> Result<String> {
-    let said = text.lines().collect();
-    let mode = mode.map(Mode::name);
-    Ok(super::json::told(&Object { mode, code, said }, now)?)
+    Ok(super::json::told(&object(text, code, mode), now)?)
+}
+
+fn object(text: &str, code: u8, mode: Option<Mode>) -> Object<'_> {
+    Object { mode: mode.map(Mode::name), code, said: text.lines().collect() }
 }
 
 /// Tells a program, which reads standard output alone, that a verb could not, and why.
 pub fn failed(why: &str, code: u8) {
-    let object = Now::take().map_err(Into::into).and_then(|now| json(why, code, None, &now));
+    failed_as(OPERATOR, why, code);
+}
+
+/// The same of a program of that name, which has printed nothing by then.
+pub fn failed_as(tool: &str, why: &str, code: u8) {
+    let told = |now| Ok(super::json::told_by(tool, &object(why, code, None), &now)?);
+    let object: Result<String> = Now::take().map_err(Into::into).and_then(told);
     // a person reads it on standard error, and there is nowhere else to say that this failed
     let _ = object.map(|object| out::print(&object));
 }
