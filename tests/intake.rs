@@ -950,6 +950,60 @@ fn what_a_round_would_do_is_what_it_does_and_to_look_changes_nothing() {
 }
 
 #[test]
+fn a_backlog_that_may_take_more_than_one_round_is_not_told_as_gone_in_one() {
+    if !can("intake::a_backlog_that_may_take_more_than_one_round_is_not_told_as_gone_in_one") {
+        return;
+    }
+    for db in Db::both("a_backlog_that_may_take_more_than_one_round_is_not_told_as_gone_in_one") {
+        let desk = Desk::new(&db, "");
+        let rows = |from: u32, to: u32| {
+            db.rows(&format!(
+                "WITH RECURSIVE n(nth) AS (SELECT {from} UNION ALL SELECT nth + 1 FROM n WHERE nth < {to})
+                 INSERT INTO unwedge_jobs (type, key, state, needs, input, created_ms, not_before_ms, finished_ms, changed_ms)
+                 SELECT 't', 'key-' || nth, 'done', '[]', '/srv/' || nth, 1, 0, 1, 1 FROM n RETURNING id"
+            ))
+        };
+        let line = "what there is no time for goes by the next round";
+        let of = |it: &Value| {
+            (it["upkeep"]["jobs_removed"]["done"].clone(), it["upkeep"]["is_more"].clone())
+        };
+        rows(1, 499);
+        assert_eq!(of(&desk.object(&[], 0)), (499.into(), false.into()));
+        assert!(!String::from_utf8(desk.run(&[]).stdout).unwrap().contains(line));
+        // so many are taken out at a time, and how often is a matter of time
+        rows(500, 500);
+        assert_eq!(of(&desk.object(&[], 0)), (500.into(), Value::Null));
+        let said = String::from_utf8(desk.run(&[]).stdout).unwrap();
+        assert!(said.contains(&format!("    500 done taken out\n    {line}\n")), "{said}");
+        assert_eq!(of(&desk.object(&["--apply"], 0)), (500.into(), false.into()));
+    }
+}
+
+#[test]
+fn where_a_job_that_is_put_aside_had_its_place_another_is_taken_in_and_a_look_says_so() {
+    let test = "where_a_job_that_is_put_aside_had_its_place_another_is_taken_in_and_a_look_says_so";
+    if !can(&format!("intake::{test}")) {
+        return;
+    }
+    for db in Db::both(test) {
+        // the worker of one is gone for good, and all of them would make the one file
+        let desk = full_desk(&db);
+        let kind = desk.dir.path().join("jobs.d/t.toml");
+        let text = fs::read_to_string(&kind).unwrap();
+        fs::write(&kind, text.replace("/out/{name}", "/out/lost")).unwrap();
+        let would = desk.object(&[], 0);
+        let did = desk.object(&["--apply"], 0);
+        assert_eq!(did["intakes"][0]["taken_in"], 1, "{did:#}");
+        assert_eq!(would["intakes"], did["intakes"]);
+        // and while it waits itself it has its place
+        fs::write(desk.file("more"), "").unwrap();
+        fs::write(desk.file("more.done"), "").unwrap();
+        let would = desk.object(&[], 1);
+        assert_eq!(would["intakes"][0]["taken_in"], 0, "{would:#}");
+    }
+}
+
+#[test]
 fn what_is_refused_is_told_by_a_look_as_by_a_round() {
     if !can("intake::what_is_refused_is_told_by_a_look_as_by_a_round") {
         return;

@@ -91,11 +91,11 @@ impl Would {
 
 /// What a pass does with what it finds.
 #[derive(Clone, Copy, Debug)]
-enum How {
+enum How<'a> {
     /// All that is to be done.
     Does,
-    /// Nothing: it only counts, once that is out of the queue.
-    Looks(Out),
+    /// Nothing: it only counts, once that is so.
+    Looks(&'a Out),
 }
 
 /// What a pass did.
@@ -168,7 +168,7 @@ fn walk(
     comes: Comes,
     memory: &mut Memory,
     limit: Duration,
-    how: How,
+    how: How<'_>,
 ) -> Result<Passed, String> {
     let deadline = Deadline::after(limit);
     memory.forget_refusals();
@@ -329,9 +329,9 @@ pub fn once(settings: &Settings, deadline: Deadline) -> Vec<Of> {
     })
 }
 
-/// What such a pass would do now, once what is `out` by age is out; nothing is changed.
+/// What such a pass would do now, once what would be `out` is; nothing is changed.
 #[must_use]
-pub fn preview(settings: &Settings, out: Out, deadline: Deadline) -> Vec<Of> {
+pub fn preview(settings: &Settings, out: &Out, deadline: Deadline) -> Vec<Of> {
     let Some(queue) = &settings.queue else { return Vec::new() };
     let (mut link, mut outputs) = (Link::only_look(queue.clone()), BTreeSet::new());
     each(settings, deadline, |intake, own| {
@@ -385,7 +385,7 @@ fn put_in(
     some: &[NewJob],
     memory: &mut Memory,
     passed: &mut Passed,
-    how: How,
+    how: How<'_>,
 ) -> Result<(), String> {
     let Memory { known, would, refused, clock, .. } = memory;
     let mut put = |link: &mut Link, jobs: Vec<NewJob>, new: &mut usize| -> Result<(), Fault> {
@@ -397,6 +397,7 @@ fn put_in(
             }
             How::Looks(out) => {
                 let outputs: Vec<_> = jobs.iter().map(|it| it.output.clone()).collect();
+                let out = out.clone();
                 let put = link.ask(move |store| Ok(store.would_submit(&jobs, &out)))??;
                 would.put(&outputs, put)?
             }
@@ -489,7 +490,7 @@ fn sweep(
     memory: &mut Memory,
     passed: &mut Passed,
     deadline: &Deadline,
-    how: How,
+    how: How<'_>,
 ) -> Result<(), String> {
     let there: BTreeMap<String, &str> = entries
         .iter()
@@ -577,13 +578,14 @@ fn next(
     intake: &Intake,
     after: &mut i64,
     memory: &mut Memory,
-    how: How,
+    how: How<'_>,
 ) -> Result<Option<Vec<TakenIn>>, Fault> {
     let most = u32::try_from(SUBMIT_AT_ONCE).unwrap_or(u32::MAX);
     let (name, kind, from) = (intake.name.clone(), intake.kind.clone(), *after);
     let jobs = match how {
         How::Does => link.ask(move |store| store.taken_in(&name, &kind, from, most))?,
         How::Looks(out) => {
+            let out = out.clone();
             link.ask(move |store| store.would_be_taken_in(&name, &kind, from, most, &out))?
         }
     };

@@ -149,8 +149,10 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
     if permitted.is_ok() {
         let jobs = settings.jobs.clone().unwrap_or_default();
         match round(queue, own, &jobs, &mut memory, now, most(deadline.left() / 2)) {
-            Ok(done) => {
+            Ok(mut done) => {
                 let logs = remove_logs(&own.join(LOGS), jobs.keep.logs, now);
+                let left = old_logs(&own.join(LOGS), jobs.keep.logs, now).next();
+                done.keeps_logs(logs >= LOGS_MAX && left.is_some());
                 let spare = remove_spare(&own.join(SPARE), &jobs.keep, now);
                 let open = gate::open(&settings.host.run_dir);
                 let gone = scratch::remove_all(&done.mark, &done.aside, &open, deadline);
@@ -217,11 +219,15 @@ fn foresee(
 ) {
     tended.only_looked = true;
     let jobs = settings.jobs.clone().unwrap_or_default();
-    let out = Out { keep: jobs.keep, with_quarantine: is_due(memory, &jobs, now) };
+    let with_quarantine = is_due(memory, &jobs, now);
+    let mut out = Out { keep: jobs.keep, with_quarantine, aside: Vec::new() };
     let waiting = Waiting::in_dir(own);
-    match would(queue, waiting, &jobs, memory, out, now, most(queue, deadline.left() / 2)) {
-        Ok(done) => {
-            let logs = old_logs(&own.join(LOGS), jobs.keep.logs, now).count();
+    match would(queue, waiting, &jobs, memory, out.clone(), now, most(queue, deadline.left() / 2)) {
+        Ok(mut done) => {
+            out.aside = done.aside.iter().map(|job| job.id).collect();
+            let logs = old_logs(&own.join(LOGS), jobs.keep.logs, now).take(LOGS_MAX + 1).count();
+            done.keeps_logs(logs > LOGS_MAX);
+            let logs = logs.min(LOGS_MAX);
             let spare = old_spare(&own.join(SPARE), &jobs.keep, now);
             // whoever is at work there holds its lock; to try it would be to hold it
             let spare = spare.filter(|it| holders(it).is_ok_and(|all| all.is_empty())).count();
@@ -232,7 +238,7 @@ fn foresee(
         }
         Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
     }
-    tended.intakes = intake::preview(settings, out, deadline.less(deadline.left() / 2));
+    tended.intakes = intake::preview(settings, &out, deadline.less(deadline.left() / 2));
 }
 
 /// What was done.
@@ -254,6 +260,15 @@ pub struct Done {
     pub aside: Vec<Job>,
     /// The mark of their queue.
     pub mark: String,
+}
+
+impl Done {
+    /// Knows whether more logs are to go than a round takes away.
+    fn keeps_logs(&mut self, is_so: bool) {
+        if is_so {
+            self.removed.is_more = Some(true);
+        }
+    }
 }
 
 /// Those of the jobs that were put aside and not given back.
@@ -373,13 +388,14 @@ fn gone(
 /// Takes away logs that are older than they are kept; 0 is for ever. How many.
 #[must_use]
 pub fn remove_logs(dir: &Path, kept: Duration, now: &Now) -> usize {
-    old_logs(dir, kept, now).filter(|path| std::fs::remove_file(path).is_ok()).count()
+    let logs = old_logs(dir, kept, now).take(LOGS_MAX);
+    logs.filter(|path| std::fs::remove_file(path).is_ok()).count()
 }
 
 fn old_logs<'a>(dir: &Path, kept: Duration, now: &'a Now) -> impl Iterator<Item = PathBuf> + 'a {
     let is_old = move |path: &Path| !kept.is_zero() && is_older(path, kept, now);
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|it| it.path());
-    entries.filter(move |path| is_log(path) && is_old(path)).take(LOGS_MAX)
+    entries.filter(move |path| is_log(path) && is_old(path))
 }
 
 /// Has what waited here for a person to pick go as all else does, its time beginning now, where its job is over: done, called
@@ -532,5 +548,37 @@ mod tests {
         assert!(!dir.path().join("0123456789ab-1-1.log").exists());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4);
         assert_eq!(remove_logs(&dir.path().join("none"), Duration::from_secs(1), &now), 0);
+    }
+
+    #[test]
+    fn more_logs_than_a_round_takes_away_are_told_as_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, host) = (dir.path().join("own"), dir.path().display());
+        std::fs::create_dir_all(own.join(LOGS)).unwrap();
+        let settings = crate::config::from_str(&format!(
+            "[host]\nrun_dir = \"{host}\"\n[queue]\nadapter = \"unwedge\"\nurl = \"sqlite://{host}/q.db\"\n"
+        ))
+        .unwrap();
+        let queue = settings.queue.clone().unwrap();
+        drop(Store::open(&queue).unwrap());
+        let mut now = Now::take().unwrap();
+        now.utc_ms += 9999 * 24 * 3_600_000;
+        let look = || {
+            let (deadline, mut tended) =
+                (Deadline::after(Duration::from_secs(60)), Tended::default());
+            let memory = UpkeepState::default();
+            foresee(&settings, &queue, &own, &memory, &now, deadline, &mut tended);
+            let done = tended.done.unwrap_or_else(|| panic!("{:?}", tended.trouble));
+            (done.logs, done.removed.is_more)
+        };
+        let log = |nth: usize| {
+            std::fs::write(own.join(LOGS).join(format!("0123456789ab-1-{nth}.log")), "").unwrap();
+        };
+        (0..LOGS_MAX).for_each(log);
+        assert_eq!(look(), (LOGS_MAX, Some(false)));
+        log(LOGS_MAX);
+        assert_eq!(look(), (LOGS_MAX, Some(true)));
+        assert_eq!(remove_logs(&own.join(LOGS), Duration::from_secs(1), &now), LOGS_MAX);
+        assert_eq!(look(), (1, Some(false)));
     }
 }

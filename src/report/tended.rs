@@ -21,7 +21,18 @@ use crate::sys::text;
 pub(super) fn deeds(tended: &Tended) -> Vec<String> {
     let mut out: Vec<String> = tended.done.iter().flat_map(upkeep).collect();
     out.extend(tended.intakes.iter().filter_map(intake));
+    let done = tended.done.as_ref();
+    out.extend(done.and_then(|it| more(it, tended.only_looked)).map(str::to_owned));
     out
+}
+
+/// What is said of what one round does not come to.
+fn more(done: &Done, only_looked: bool) -> Option<&'static str> {
+    match done.removed.is_more {
+        Some(true) => Some("there is more to go, by the next round"),
+        None if only_looked => Some("what there is no time for goes by the next round"),
+        Some(false) | None => None,
+    }
 }
 
 /// The lines for a person behind those on the queue.
@@ -137,7 +148,7 @@ struct UpkeepJson<'a> {
     logs_removed: usize,
     forgotten_removed: usize,
     scratch_files_removed: u64,
-    is_more: bool,
+    is_more: Option<bool>,
 }
 
 #[derive(Serialize)]

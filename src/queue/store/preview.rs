@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::submit::{listed, refuse_long, refuse_taken};
+use super::submit::{listed, refuse_long, refuse_taken_but};
 use super::upkeep::{
-    OF_INTAKE, OLD_EVENTS, OLD_WORKERS, Removed, TakenIn, WORKER, is_undone, kinds, taken_in,
+    AT_ONCE, OF_INTAKE, OLD_EVENTS, OLD_WORKERS, Removed, TakenIn, WORKER, is_undone, kinds,
+    taken_in,
 };
 use super::workers::{BECOMES, LOST};
 use super::{Fault, NewJob, Param, Rescued, Session, Store, mark_of, millis, state};
@@ -15,13 +16,15 @@ use crate::config::queue::Queue;
 use crate::decide::leases::Seen;
 use crate::queue::cells::Row;
 
-/// What would go by age before anything is taken in.
-#[derive(Clone, Copy, Debug)]
+/// What would have gone by age, or been put aside, before anything is taken in.
+#[derive(Clone, Debug)]
 pub struct Out {
     /// How long what is kept.
     pub keep: Keep,
     /// Whether what was put aside is gone through as well.
     pub with_quarantine: bool,
+    /// Jobs that would be nobody's to run any more, by number: where their results go is free then.
+    pub aside: Vec<i64>,
 }
 
 impl Out {
@@ -113,6 +116,10 @@ impl Store {
         }
         // whoever still has a job by then has it given back before
         removed.workers = count("unwedge_workers w", OLD_WORKERS, WORKER)?;
+        // how often a round takes so many out is a matter of its time
+        let is_one = |count: &u64| *count < AT_ONCE as u64;
+        let is_all = removed.jobs.values().chain([&removed.events, &removed.workers]).all(is_one);
+        removed.is_more = is_all.then_some(false);
         Ok(removed)
     }
 
@@ -123,7 +130,7 @@ impl Store {
     pub fn would_submit(&mut self, jobs: &[NewJob], out: &Out) -> Result<Put, Fault> {
         refuse_long(jobs)?;
         let list = listed(jobs)?;
-        refuse_taken(&mut self.session, &list)?;
+        refuse_taken_but(&out.aside, &mut self.session, &list)?;
         let rows = self.session.rows(
             &format!(
                 "SELECT CAST(e.value->>'nth' AS BIGINT), id, CASE WHEN intake IS NOT NULL AND (gone_ms IS NOT NULL OR intake <> e.value->>'intake') THEN 1 ELSE 0 END

@@ -100,12 +100,21 @@ pub(super) fn listed(jobs: &[NewJob]) -> Result<Param, Fault> {
 }
 
 /// Where one of these would write over the output of another.
-pub(super) fn refuse_taken(session: &mut Session, list: &Param) -> Result<(), Fault> {
+fn refuse_taken(session: &mut Session, list: &Param) -> Result<(), Fault> {
+    refuse_taken_but(&[], session, list)
+}
+
+/// The same, once these jobs have none any more.
+pub(super) fn refuse_taken_but(
+    free: &[i64],
+    session: &mut Session,
+    list: &Param,
+) -> Result<(), Fault> {
     const TAKEN: &str = "
         SELECT e.value->>'output', j.id FROM {each:1}
         JOIN unwedge_jobs j {by:unwedge_jobs_output} ON j.output = e.value->>'output' AND j.state IN ('pending', 'retryable', 'running')
-        WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') LIMIT 1";
-    match session.rows(TAKEN, vec![list.clone()])?.first() {
+        WHERE NOT (j.type = e.value->>'type' AND j.key = e.value->>'key') AND j.id NOT IN ({ids:2}) LIMIT 1";
+    match session.rows(TAKEN, vec![list.clone(), Param::list(free)])?.first() {
         None => Ok(()),
         Some(row) => Err(Fault(format!(
             "{} is the output of job {1} already: two jobs never write one file; where that one is not wanted any more: unwedge jobs cancel {1}",

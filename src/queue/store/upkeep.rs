@@ -14,7 +14,7 @@ use crate::decide::attempts::{Class, State};
 use crate::sys::clock::Deadline;
 
 /// So many rows at a time: nobody waits long for their lock.
-const AT_ONCE: usize = 500;
+pub(super) const AT_ONCE: usize = 500;
 /// How long a worker that is gone is still listed.
 pub(super) const WORKER: Duration = Duration::from_secs(24 * 3600);
 
@@ -29,8 +29,8 @@ pub struct Removed {
     pub events: u64,
     /// Workers.
     pub workers: u64,
-    /// Whether there is more, for the next round.
-    pub is_more: bool,
+    /// Whether there is more, for the next round; none where only a round can tell, as it is a matter of its time.
+    pub is_more: Option<bool>,
 }
 
 /// A job that came by an intake.
@@ -232,7 +232,7 @@ impl Store {
             WORKER,
             deadline,
         )?;
-        removed.is_more = deadline.passed();
+        removed.is_more = Some(deadline.passed());
         self.session.give_back_space(deadline)?;
         Ok(removed)
     }
