@@ -67,8 +67,8 @@ fn each_lane(host: &Host<'_>, of: impl Fn(&Told<'_>, &str) -> Vec<Finding>) -> V
 
 pub fn lanes(host: &Host<'_>) -> Vec<Finding> {
     // a runner that is up would be started in vain: what it lacks it says itself
-    let is_to_be_started = !host.runs(&RUNNER);
-    each_lane(host, |told, lane| of_lane(told, lane, is_to_be_started))
+    let is_up = host.is_up(&RUNNER);
+    each_lane(host, |told, lane| of_lane(told, lane, is_up))
 }
 
 /// Whether jobs of a lane move, as far as their workers see that.
@@ -140,19 +140,26 @@ pub fn workers(host: &Host<'_>) -> Vec<Finding> {
     or_ok(found, "every worker is heard")
 }
 
-fn of_lane(told: &Told<'_>, lane: &str, is_to_be_started: bool) -> Vec<Finding> {
+fn of_lane(told: &Told<'_>, lane: &str, is_up: Result<bool, &str>) -> Vec<Finding> {
     let jobs = |state| told.value("unwedge_lane_jobs", &[("lane", lane), ("state", state)]);
     let waiting = jobs("pending").unwrap_or(0.0) + jobs("retryable").unwrap_or(0.0);
     let mut found = Vec::new();
     if waiting > 0.0 && told.value("unwedge_lane_workers", &[("lane", lane)]) == Some(0.0) {
         let why = format!("{waiting} jobs wait, and no worker takes them");
-        found.push(if is_to_be_started {
-            Finding::fault(lane, why)
-                .mended_by(format!("systemctl start --no-block {}", RUNNER.service()))
-        } else {
-            // no tool of its type, no room, no engine, no directory: each is mended otherwise
-            let why = format!("{why}, though a runner is up here: its list says what is missing");
-            Finding::fault(lane, why).mended_by("unwedge workers list")
+        found.push(match is_up {
+            Ok(false) => Finding::fault(lane, why)
+                .mended_by(format!("systemctl start --no-block {}", RUNNER.service())),
+            Ok(true) => {
+                // no tool of its type, no room, no engine, no directory: each is mended otherwise
+                let more = "though a runner is up here: its list says what is missing";
+                Finding::fault(lane, format!("{why}, {more}")).mended_by("unwedge workers list")
+            }
+            Err(unknown) => {
+                let more =
+                    "whether a runner is up here is not known, and the list of workers says it";
+                Finding::fault(lane, format!("{why}; {more}: {unknown}"))
+                    .mended_by("unwedge workers list")
+            }
         });
     }
     let resume = format!("unwedge lanes resume {lane}");
@@ -286,6 +293,7 @@ fn untold() -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
 
     use super::*;
@@ -326,11 +334,20 @@ mod tests {
         is_up: bool,
         look: fn(&Host<'_>) -> Vec<Finding>,
     ) -> Vec<(&'static str, String, String, String)> {
-        let now = Now { utc_ms: 0, boot_ms: 0, boot_id: String::new() };
-        let host = Host::new(settings, Err(String::new()), Path::new("/usr"), &[], &now);
         let pid = if is_up { "7" } else { "0" };
         let units = [(RUNNER.service(), Shown::of(&[("MainPID", pid)]))];
-        host.units.set(Ok(units.into())).unwrap();
+        rows_where(settings, Ok(units.into()), look)
+    }
+
+    /// The same, by what the service manager said.
+    fn rows_where(
+        settings: &Settings,
+        units: Result<BTreeMap<String, Shown>, String>,
+        look: fn(&Host<'_>) -> Vec<Finding>,
+    ) -> Vec<(&'static str, String, String, String)> {
+        let now = Now { utc_ms: 0, boot_ms: 0, boot_id: String::new() };
+        let host = Host::new(settings, Err(String::new()), Path::new("/usr"), &[], &now);
+        host.units.set(units).unwrap();
         let row =
             |it: Finding| (it.grade.name(), it.subject, it.evidence, it.mend.unwrap_or_default());
         look(&host).into_iter().map(row).collect()
@@ -362,6 +379,20 @@ mod tests {
                 "unwedge_lane_jobs{{lane=\"t\",state=\"retryable\"}} {waiting}\nunwedge_lane_workers{{lane=\"t\"}} {able}\n"
             ));
             is(&rows(&settings, is_up, lanes), &[expected]);
+        }
+        // who was not told that none is up starts none
+        for (units, why) in [
+            (
+                Err("systemctl gave no answer".to_owned()),
+                "not known, and the list of workers says it: systemctl gave no answer",
+            ),
+            (
+                Ok(BTreeMap::new()),
+                "is not known, and the list of workers says it: systemd was not asked",
+            ),
+        ] {
+            let expected = ("fault", "t", why, "unwedge workers list");
+            is(&rows_where(&settings, units, lanes), &[expected]);
         }
         assert!(rows(&from_str("").unwrap(), true, lanes).is_empty(), "no queue of our own");
     }

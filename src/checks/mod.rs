@@ -506,10 +506,18 @@ impl<'a> Host<'a> {
         asked.as_ref().map_err(String::as_str)
     }
 
-    /// Whether a tool that is a service is at work.
+    /// Whether a tool that is a service is at work, as far as the service manager says so.
     fn runs(&self, tool: &Tool) -> bool {
-        let unit = self.units().ok().and_then(|units| units.get(&tool.service()));
-        unit.is_some_and(|unit| unit.main_pid().is_some())
+        self.is_up(tool) == Ok(true)
+    }
+
+    /// Whether it is.
+    ///
+    /// # Errors
+    /// Why nobody knows.
+    fn is_up(&self, tool: &Tool) -> Result<bool, &str> {
+        let unit = self.units()?.get(&tool.service());
+        unit.map(|unit| unit.main_pid().is_some()).ok_or("systemd was not asked for it")
     }
 
     /// The units that the configuration names.
