@@ -1652,6 +1652,36 @@ fn the_command_that_an_old_version_is_told_brings_it_to_one_that_is_read() {
 }
 
 #[test]
+fn a_schema_that_has_some_tables_called_as_a_librarys_is_not_told_a_restore_where_another_has_all()
+{
+    let test = "libraries::a_schema_that_has_some_tables_called_as_a_librarys_is_not_told_a_restore_where_another_has_all";
+    let Some(cluster) = cluster(test) else { return };
+    for name in ["graphile-worker", "pg-boss", "procrastinate"] {
+        let library = library::ALL.iter().find(|it| it.name == name).unwrap();
+        let fixture = ALL.iter().find(|it| it.name == name).unwrap();
+        let database = cluster.database();
+        let needed = library.reads.iter().filter(|it| it.unless.is_none()).map(|it| it.name);
+        let needed: Vec<&str> = needed.collect();
+        let own = library.schema;
+        database.sql(&format!("CREATE SCHEMA IF NOT EXISTS {own}; CREATE SCHEMA \"Right one\""));
+        for table in &needed {
+            database.sql(&format!("CREATE TABLE \"Right one\".{table} (it int)"));
+        }
+        // what it was told to read has one of them
+        let last = needed.last().unwrap();
+        assert!(needed.len() > 1, "{name}");
+        database.sql(&format!("CREATE TABLE {own}.{last} (it int)"));
+        let why = about(fixture, &database, "postgres").unwrap_err();
+        let mend = "all of them are in another: [queue.library] schema = \"Right one\"";
+        assert!(why.ends_with(mend) && !why.contains("pg_dump"), "{name}: {why}");
+        // a part of them is no such set
+        database.sql(&format!("DROP TABLE \"Right one\".{last}"));
+        let why = about(fixture, &database, "postgres").unwrap_err();
+        assert!(why.contains("pg_dump") && !why.contains("Right one"), "{name}: {why}");
+    }
+}
+
+#[test]
 fn the_command_that_is_told_where_there_are_no_tables_makes_some_that_are_read() {
     let test =
         "libraries::the_command_that_is_told_where_there_are_no_tables_makes_some_that_are_read";

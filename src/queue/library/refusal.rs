@@ -164,6 +164,12 @@ impl Reading<'_> {
         let catalogue = self.catalogue(client);
         if catalogue.is_some_and(|it| !it.columns.is_empty()) {
             let others = "though others of its tables are there";
+            // what is another program's may be called as one of them is
+            if let Some(schema) = self.whole_elsewhere(client) {
+                return format!(
+                    "{first} {GONE}, {others}; all of them are in another: [queue.library] schema = {schema:?}"
+                );
+            }
             return format!("{first} {GONE}, {others}; {}", self.brought_back(&[first], ""));
         }
         let question = format!(
@@ -181,6 +187,21 @@ impl Reading<'_> {
             },
             |schema| format!("it is in another: [queue.library] schema = {schema:?}"),
         )
+    }
+
+    /// Another schema that has every relation of the library's; none where there is none, or nobody knows.
+    fn whole_elsewhere(&self, client: &mut Client) -> Option<String> {
+        let needed = self.library.reads.iter().filter(|it| it.unless.is_none());
+        let names: Vec<String> = needed.map(|it| literal(it.name)).collect();
+        let question = format!(
+            "SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE relname IN ({}) AND relkind IN ('r', 'p', 'v') AND nspname <> {} \
+             GROUP BY nspname HAVING count(*) = {} ORDER BY nspname LIMIT 1",
+            names.join(", "),
+            literal(self.schema()),
+            names.len()
+        );
+        self.ask_after(client, &question)
     }
 
     /// What is gone from tables whose version is known: its own migrations bring it no more, as none of them is due.
