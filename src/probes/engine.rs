@@ -8,8 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::sys::command;
-use crate::sys::text;
+use crate::sys::{command, text, user};
 
 /// How long it may take to tell of itself, and which images it has.
 pub const ASK_LIMIT: Duration = Duration::from_secs(10);
@@ -113,17 +112,41 @@ fn says_missing(why: &str) -> bool {
     ["no such image", "image not known"].iter().any(|words| why.contains(words))
 }
 
-/// What fetches an image for whoever calls this: an engine of one user keeps what it has below that user's own directories.
+/// What fetches an image for whoever runs commands in it as the caller does: an engine without a daemon of root keeps what it
+/// has where its user and that user's own directories say.
 #[must_use]
 pub fn pull(engine: &[String], image: &str, ground: Ground) -> String {
-    let of = |name: &str| std::env::var(name).ok().filter(|_| ground.is_users);
-    let words = format!("{} pull {image}", engine.join(" "));
-    match (of("USER"), of("HOME"), of("XDG_RUNTIME_DIR")) {
-        (Some(user), Some(home), Some(dir)) => {
-            format!("cd / && sudo -u {user} env HOME={home} XDG_RUNTIME_DIR={dir} {words}")
-        }
-        _ => words,
+    if !ground.is_users && ground.start == Start::Daemon {
+        return pull_here(engine, image);
     }
+    let of = |name: &&str| Some((OsStr::new(name).to_owned(), std::env::var_os(name)?));
+    let all: Vec<_> = VARIABLES.iter().filter(|it| **it != "PATH").filter_map(of).collect();
+    pull_as(&user::own(), &all, engine, image)
+}
+
+/// What fetches it for whoever asks.
+#[must_use]
+pub fn pull_here(engine: &[String], image: &str) -> String {
+    let words: Vec<String> =
+        engine.iter().map(String::as_str).chain(["pull", image]).map(text::shell_word).collect();
+    words.join(" ")
+}
+
+fn pull_as(
+    user: &str,
+    variables: &[(OsString, OsString)],
+    engine: &[String],
+    image: &str,
+) -> String {
+    let variables = variables.iter().map(|(name, value)| {
+        format!("{}={} ", text::name(name), text::shell_word(&text::name(value)))
+    });
+    format!(
+        "cd / && sudo -u {} env {}{}",
+        text::shell_word(user),
+        variables.collect::<String>(),
+        pull_here(engine, image)
+    )
 }
 
 /// What mends what an engine complains of, where that is known by its words.
@@ -269,6 +292,35 @@ mod tests {
         assert_eq!(ask(&["/bin/sh", "-c", "echo no such image >&2; exit 1"]), Image::Missing);
         for unknown in [&["/bin/false"][..], &["/nowhere/podman"]] {
             assert!(matches!(ask(unknown), Image::Unknown(_)), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn what_fetches_an_image_names_whose_it_is_and_can_be_pasted() {
+        let engine = ["/opt/my tools/podman".to_owned(), "--root=/srv/x".to_owned()];
+        let variables = [("HOME", "/home/it's me"), ("XDG_RUNTIME_DIR", "/run/user/1000")];
+        let variables = variables.map(|(name, value)| (name.into(), value.into()));
+        let words = "'/opt/my tools/podman' --root=/srv/x pull tools:1";
+        assert_eq!(pull_here(&engine, "tools:1"), words);
+        assert_eq!(
+            pull_as("ada", &variables, &engine, "tools:1"),
+            format!(
+                "cd / && sudo -u ada env HOME='/home/it'\\''s me' XDG_RUNTIME_DIR=/run/user/1000 {words}"
+            )
+        );
+        // a number is no name to sudo, and a comment to a shell
+        assert!(
+            pull_as("#1000", &[], &engine, "a").starts_with("cd / && sudo -u '#1000' env '/opt")
+        );
+        // of a daemon of root it is whoever may speak to it
+        let ground = |is_users, start| Ground { is_users, start, is_labelled: false };
+        assert_eq!(pull(&engine, "tools:1", ground(false, Start::Daemon)), words);
+        let own = format!("sudo -u {} env ", user::own());
+        for (is_users, start) in
+            [(true, Start::Daemon), (true, Start::Crun), (false, Start::Client)]
+        {
+            let told = pull(&engine, "tools:1", ground(is_users, start));
+            assert!(told.contains(&own) && told.ends_with(words), "{told}");
         }
     }
 

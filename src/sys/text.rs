@@ -21,6 +21,17 @@ pub fn name(name: &OsStr) -> String {
     bytes(name.as_bytes())
 }
 
+/// A word as a shell takes it for one.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || "_@%+=:,./-".contains(it);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// Bytes as text: valid UTF-8 stays, control characters and other bytes become `\xNN`.
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> String {

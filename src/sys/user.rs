@@ -2,6 +2,7 @@
 //! that the ids of the thread are those of the process.
 
 use std::ffi::CString;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::unistd::{User, getgrouplist};
@@ -42,6 +43,20 @@ pub fn named(name: &str, limit: Duration) -> Result<Ids, String> {
         Ok(Err(error)) => Err(format!("user {name:?}: {error}")),
         Err(why) => Err(format!("who user {name:?} is: {why}")),
     }
+}
+
+/// Who this process is, as `sudo -u` takes it: by name, or where that is not known by number.
+#[must_use]
+pub fn own() -> String {
+    static OWN: OnceLock<String> = OnceLock::new();
+    // whoever began as root may be another by now, whatever its environment says
+    let uid = geteuid().as_raw();
+    OWN.get_or_init(|| {
+        let asks = move || User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
+        let user = within(LIMIT, asks).ok().flatten();
+        user.map_or_else(|| format!("#{uid}"), |it| it.name)
+    })
+    .clone()
 }
 
 fn look_up(name: &str) -> nix::Result<Option<Ids>> {
