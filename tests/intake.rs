@@ -930,7 +930,8 @@ fn what_a_round_would_do_is_what_it_does_and_to_look_changes_nothing() {
             serde_json::json!({
                 "done": true, "workers_gone": ["elsewhere:1:2:3"], "jobs_back": {"quarantined": 1},
                 "jobs_removed": {"done": 1}, "not_done_removed": [], "events_removed": 0, "workers_removed": 1,
-                "logs_removed": 1, "forgotten_removed": 1, "scratch_files_removed": 1, "is_more": false,
+                "logs_removed": 1, "forgotten_removed": 1, "scratch_files_removed": 1,
+                "second_results_removed": 0, "is_more": false,
             })
         );
         let stand = "SELECT state FROM unwedge_jobs WHERE input LIKE '%/lost'";
@@ -946,6 +947,67 @@ fn what_a_round_would_do_is_what_it_does_and_to_look_changes_nothing() {
             said.contains("    intake in: 1 not complete yet\n") && !said.contains("taken"),
             "{said}"
         );
+    }
+}
+
+#[test]
+fn a_second_result_that_was_settled_goes_with_the_row_of_its_job_and_never_before() {
+    let test = "a_second_result_that_was_settled_goes_with_the_row_of_its_job_and_never_before";
+    if !can(&format!("intake::{test}")) {
+        return;
+    }
+    for db in Db::both(test) {
+        let desk = Desk::new(&db, "");
+        let (out, mark) = (desk.out(), db.open().mark().unwrap());
+        let result = out.join("a");
+        fs::write(&result, "y").unwrap();
+        let second = unwedge::act::scratch::second_of(&result, &mark, 1);
+        fs::write(&second, "x").unwrap();
+        db.rows(&format!(
+            "INSERT INTO unwedge_jobs (type, key, state, needs, input, output, tries, created_ms, not_before_ms, finished_ms, changed_ms)
+             VALUES ('t', 'k', 'quarantined', '[]', '/srv/a', '{}', 2, 1, 1, 1, 1) RETURNING id",
+            result.display()
+        ));
+        db.rows(
+            "INSERT INTO unwedge_attempts (job, try, worker, end_state, class, ended_ms)
+             VALUES (1, 1, 'w', 'quarantined', 'conflict', 1) RETURNING job",
+        );
+        let stands = |state: &str, class: &str, needs: &str| {
+            let over = if state == "retryable" { "NULL" } else { "1" };
+            db.rows(&format!(
+                "UPDATE unwedge_jobs SET state = '{state}', class = '{class}', needs = '{needs}', finished_ms = {over} RETURNING id"
+            ));
+            // what is put aside is gone through each time
+            let _ = fs::remove_file(desk.dir.path().join("state/queue/upkeep.json"));
+        };
+        let all = |it: &Value| it["upkeep"]["jobs_removed"].clone();
+        let seconds = |it: &Value| it["upkeep"]["second_results_removed"].clone();
+        let none = || serde_json::json!({});
+        // a person has not said anything yet, or wants it to be done; or where it lies cannot be seen now
+        for (state, class, needs) in [
+            ("quarantined", "conflict", "[]"),
+            ("retryable", "conflict", "[]"),
+            ("cancelled", "conflict", "[\"/srv/box\"]"),
+            ("quarantined", "crashed", "[\"/srv/box\"]"),
+        ] {
+            stands(state, class, needs);
+            assert_eq!(seconds(&desk.object(&[], 0)), 0, "{state} {class}");
+            let did = desk.object(&["--apply"], 0);
+            assert_eq!((all(&did), seconds(&did)), (none(), 0.into()), "{state} {class}");
+            assert!(second.exists() && db.rows("SELECT id FROM unwedge_jobs").len() == 1);
+        }
+        stands("quarantined", "crashed", "[]");
+        let would = desk.object(&[], 0);
+        assert!(second.exists());
+        let did = desk.object(&["--apply"], 0);
+        assert_eq!((all(&did), seconds(&did)), (all(&would), seconds(&would)), "{did:#}");
+        assert_eq!(did["upkeep"]["not_done_removed"], serde_json::json!([1]), "{did:#}");
+        assert_eq!(seconds(&did), 1, "{did:#}");
+        assert!(!second.exists() && fs::read_to_string(&result).unwrap() == "y");
+        assert!(db.rows("SELECT job FROM unwedge_attempts").is_empty());
+        assert!(db.rows("SELECT id FROM unwedge_jobs").is_empty());
+        let told = fs::read_to_string(desk.dir.path().join("prom/unwedge_jobs.prom")).unwrap();
+        assert!(told.contains("unwedge_scratch_files_removed 1\n"), "{told}");
     }
 }
 

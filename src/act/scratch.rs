@@ -2,7 +2,7 @@
 //! that tries before it have left; of a job that is put aside because its worker was lost with it again and again there is
 //! no next try, nor is there of one that a person puts aside, so whoever does that takes them away. Only names that nobody
 //! else gives, and storage that is open; a child does it. A second result, which is there for a person to pick from, stays
-//! until its job is done or called off.
+//! until its job is done or called off; of one that was let out and ended otherwise it goes with its row.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -88,6 +88,42 @@ pub fn remove_all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline)
     all(mark, jobs, open, deadline, false)
 }
 
+/// Takes away what lies beside the places of jobs that are forgotten, second results too, until `deadline`; and whose that
+/// was, or would be: of theirs nothing is left, so that their rows may go.
+#[must_use]
+pub fn let_go(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> (Gone, Vec<i64>) {
+    let (mut gone, mut rid) = (Gone::default(), Vec::new());
+    for job in jobs.iter().take_while(|_| !deadline.passed()) {
+        match beside_of(job, open) {
+            Beside::Closed => continue,
+            Beside::Nothing => {}
+            Beside::Of(output) => match of_output(mark, job, output, true, false) {
+                Ok(count) => gone.count += count as u64,
+                Err(why) => {
+                    gone.trouble.push(format!("second result of job {}: {why}", job.id));
+                    continue;
+                }
+            },
+        }
+        rid.push(job.id);
+    }
+    (gone, rid)
+}
+
+/// How much that would take away: nothing is.
+#[must_use]
+pub fn count_let_go(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> Gone {
+    let mut gone = Gone::default();
+    for job in jobs.iter().take_while(|_| !deadline.passed()) {
+        let Beside::Of(output) = beside_of(job, open) else { continue };
+        match of_output(mark, job, output, true, true) {
+            Ok(count) => gone.count += count as u64,
+            Err(why) => gone.trouble.push(format!("second result of job {}: {why}", job.id)),
+        }
+    }
+    gone
+}
+
 /// What that would take away: nothing is.
 #[must_use]
 pub fn count_all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> Gone {
@@ -122,14 +158,39 @@ pub fn remove(mark: &str, job: &Job, open: &[String]) -> Result<usize, String> {
 }
 
 fn of_job(mark: &str, job: &Job, open: &[String], stay: bool) -> Result<usize, String> {
+    let Beside::Of(output) = beside_of(job, open) else { return Ok(0) };
+    // what was put aside may be there for a person to pick from, what was called off is wanted by nobody
+    of_output(mark, job, output, job.state == State::Cancelled, stay)
+}
+
+/// Where what tries of a job have left may lie.
+enum Beside {
+    /// Nowhere on a file system.
+    Nothing,
+    /// On storage that is not open.
+    Closed,
+    /// Beside this.
+    Of(PathBuf),
+}
+
+fn beside_of(job: &Job, open: &[String]) -> Beside {
     let output = job.output.as_deref().and_then(text::path_of).filter(|it| it.is_absolute());
     // no other need is in the way: what is full is what this makes room on
     let mut needs = job.needs.iter().filter(|it| it.starts_with('/'));
-    let Some(output) = output.filter(|_| needs.all(|need| open.contains(need))) else {
-        return Ok(0);
-    };
-    // what was put aside may be there for a person to pick from, what was called off is wanted by nobody
-    let is_let_go = job.state == State::Cancelled;
+    match output {
+        None => Beside::Nothing,
+        Some(output) if needs.all(|need| open.contains(need)) => Beside::Of(output),
+        Some(_) => Beside::Closed,
+    }
+}
+
+fn of_output(
+    mark: &str,
+    job: &Job,
+    output: PathBuf,
+    is_let_go: bool,
+    stay: bool,
+) -> Result<usize, String> {
     let told =
         Told { output, mark: mark.to_owned(), id: job.id, tries: job.tries, is_let_go, stay };
     let word = serde_json::to_string(&told).map_err(|error| error.to_string())?;

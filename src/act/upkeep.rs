@@ -26,7 +26,7 @@ use crate::probes::gates::holders;
 use crate::probes::records::{FirstSeen, UpkeepState};
 use crate::probes::{self, records};
 use crate::queue::Fault;
-use crate::queue::link::NONE;
+use crate::queue::link::{Link, NONE};
 use crate::queue::spool::Waiting;
 use crate::queue::store::figures::Figures;
 use crate::queue::store::lanes::Lane;
@@ -148,6 +148,7 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
     let permitted = still_permitted(settings, Kind::Jobs, deadline);
     if permitted.is_ok() {
         let jobs = settings.jobs.clone().unwrap_or_default();
+        let with_quarantine = is_due(&memory, &jobs, now);
         match round(queue, own, &jobs, &mut memory, now, most(deadline.left() / 2)) {
             Ok(mut done) => {
                 let logs = remove_logs(&own.join(LOGS), jobs.keep.logs, now);
@@ -156,9 +157,22 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
                 let spare = remove_spare(&own.join(SPARE), &jobs.keep, now);
                 let open = gate::open(&settings.host.run_dir);
                 let gone = scratch::remove_all(&done.mark, &done.aside, &open, deadline);
-                memory.scratch_files += gone.count;
                 tended.trouble.extend(gone.trouble);
-                tended.done = Some(Done { logs, spare, scratch_files: gone.count, ..done });
+                let (second, rid) = scratch::let_go(&done.mark, &done.with_second, &open, deadline);
+                tended.trouble.extend(second.trouble);
+                let keep = jobs.keep;
+                let out = Link::look(queue.clone())
+                    .ask(move |store| store.remove_with_second(&rid, &keep, with_quarantine));
+                match out {
+                    Ok(removed) => {
+                        count(&mut memory, &removed);
+                        done.removed.add(removed);
+                    }
+                    Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
+                }
+                let (scratch_files, seconds) = (gone.count, second.count);
+                memory.scratch_files += scratch_files + seconds;
+                tended.done = Some(Done { logs, spare, scratch_files, seconds, ..done });
             }
             Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
         }
@@ -233,8 +247,10 @@ fn foresee(
             let spare = spare.filter(|it| holders(it).is_ok_and(|all| all.is_empty())).count();
             let open = gate::open(&settings.host.run_dir);
             let gone = scratch::count_all(&done.mark, &done.aside, &open, deadline);
-            tended.trouble.extend(gone.trouble);
-            tended.done = Some(Done { logs, spare, scratch_files: gone.count, ..done });
+            let seconds = scratch::count_let_go(&done.mark, &done.with_second, &open, deadline);
+            tended.trouble.extend(gone.trouble.into_iter().chain(seconds.trouble));
+            let (scratch_files, seconds) = (gone.count, seconds.count);
+            tended.done = Some(Done { logs, spare, scratch_files, seconds, ..done });
         }
         Err(Fault(why)) => tended.trouble.push(format!("upkeep: {why}")),
     }
@@ -260,6 +276,10 @@ pub struct Done {
     pub aside: Vec<Job>,
     /// The mark of their queue.
     pub mark: String,
+    /// Jobs that go by age, and beside whose place a second result may lie.
+    pub with_second: Vec<Job>,
+    /// What lay beside the places of those, and was taken away.
+    pub seconds: u64,
 }
 
 impl Done {
@@ -316,12 +336,14 @@ fn round(
         let back = store.bury(&gone, rescues)?;
         let (mark, aside) = (store.mark()?, aside(&mut store, &back)?);
         let removed = store.remove_old(&keep, is_due, deadline)?;
+        let with_second = store.old_with_second(None, &keep, is_due)?;
         let is_over = |id: i64| {
             let job = store.job(id)?;
             Ok(job.is_none_or(|(it, _)| matches!(it.state, State::Done | State::Cancelled)))
         };
         let_go(&spare, &mark, deadline, is_over)?;
-        Ok((heard, Done { gone: names, back, removed, aside, mark, ..Done::default() }))
+        let gone = names;
+        Ok((heard, Done { gone, back, removed, aside, mark, with_second, ..Done::default() }))
     })
     .map_err(|why| Fault(why.to_string()))??;
     memory.heard = heard;
@@ -329,10 +351,15 @@ fn round(
     if is_due {
         memory.swept = Some(now.stamp());
     }
-    for (state, count) in &done.removed.jobs {
+    count(memory, &done.removed);
+    Ok(done)
+}
+
+/// Remembers how many went.
+fn count(memory: &mut UpkeepState, removed: &Removed) {
+    for (state, count) in &removed.jobs {
         *memory.removed.entry(state.name().to_owned()).or_default() += count;
     }
-    Ok(done)
 }
 
 /// What it would come to, within `limit`, by a connection that can write nothing.
@@ -353,8 +380,9 @@ fn would(
         let back = store.would_bury(&gone, rescues)?;
         let aside = aside(&mut store, &back)?;
         let (removed, mark) = (store.would_remove(&out)?, store.mark_there()?.unwrap_or_default());
+        let with_second = store.old_with_second(None, &out.keep, out.with_quarantine)?;
         let gone = gone.into_iter().map(|it| it.id).collect();
-        Ok(Done { gone, back, removed, aside, mark, ..Done::default() })
+        Ok(Done { gone, back, removed, aside, mark, with_second, ..Done::default() })
     })
     .map_err(|why| Fault(why.to_string()))?
 }

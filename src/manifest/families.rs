@@ -79,7 +79,7 @@ pub static FAMILIES: [Family; 59] = [
     family(Of::One(&JOBS), "unwedge_intake_ok", &["name"], "Whether all that lies complete in the intake can be taken in, and go where it should."),
     family(Of::One(&JOBS), "unwedge_intake_incomplete", &["name"], "Files in the intake that are not complete yet."),
     family(Of::One(&JOBS), "unwedge_jobs_removed", &["state"], "Jobs taken out by age, by how they stood, since the state began."),
-    family(Of::One(&JOBS), "unwedge_scratch_files_removed", &[], "Scratch files of jobs that unwedge-jobs put aside, taken away since the state began; a runner tells of its own in the journal."),
+    family(Of::One(&JOBS), "unwedge_scratch_files_removed", &[], "Scratch files of jobs that unwedge-jobs put aside, and second results of jobs that went by age, taken away since the state began; a runner tells of its own in the journal."),
     family(Of::One(&RUNNER), "unwedge_runner_queue_reachable", &[], "Whether the queue answered the runner last."),
     family(Of::One(&RUNNER), "unwedge_runner_jobs_running", &[], "Jobs that the runner has at work."),
     family(Of::One(&RUNNER), "unwedge_runner_jobs_done", &[], "Jobs done since the runner itself was started."),

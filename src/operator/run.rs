@@ -16,7 +16,7 @@ use super::asking::known;
 use super::jobs::whys;
 use super::{asking, wrong};
 use crate::act::offer::{absent, is_open, jobs_of};
-use crate::act::upkeep;
+use crate::act::{scratch, upkeep};
 use crate::cli;
 use crate::config::Settings;
 use crate::config::bucket::Address;
@@ -100,7 +100,7 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
         let _ = upkeep::remove_logs(dir, Keep::default().logs, &Now::take()?);
     }
     if asked.queue.is_none() {
-        tidy(&queue, &kind.name);
+        tidy(&queue, &kind.name, &gate::open(run_dir));
     }
     let Put { ids, changed } =
         begin(&mut Link::to(queue.clone()), &kind, &jobs, &gate::open(run_dir), asked.again)?;
@@ -182,16 +182,21 @@ pub fn run(asked: &cli::Run, settings: &Settings, json: bool) -> Result<u8> {
 
 /// Takes out of the user's own queue what failed, was called off or put aside long ago, as a service does of its own: nobody
 /// else does. What is done stays known, and so does what is of this run.
-fn tidy(queue: &Queue, kind: &str) {
+fn tidy(queue: &Queue, kind: &str, open: &[String]) {
     let kind = kind.to_owned();
+    // without what is known of it, the same run would do its files once more
+    let keep = Keep { done: Duration::ZERO, ..Keep::default() };
+    let deadline = Deadline::after(TIDY_LIMIT);
     let old = move |store: &mut Store| {
-        let deadline = Deadline::after(TIDY_LIMIT);
-        // without what is known of it, the same run would do its files once more
-        let keep = Keep { done: Duration::ZERO, ..Keep::default() };
-        store.remove_old_but(Some(&kind), &keep, true, deadline)
+        let removed = store.remove_old_but(Some(&kind), &keep, true, deadline)?;
+        Ok((removed, store.old_with_second(Some(&kind), &keep, true)?, store.mark()?))
     };
     // where that cannot be done, the next run does it
-    let removed = Link::look(queue.clone()).ask(old).unwrap_or_default();
+    let mut link = Link::look(queue.clone());
+    let (mut removed, with_second, mark) = link.ask(old).unwrap_or_default();
+    let (_, rid) = scratch::let_go(&mark, &with_second, open, deadline);
+    let out = link.ask(move |store| store.remove_with_second(&rid, &keep, true));
+    removed.add(out.unwrap_or_default());
     if !removed.undone.is_empty() {
         out::complain(&format!(
             "unwedge run: {} jobs of runs before that were not done are not kept any longer",

@@ -101,6 +101,7 @@ fn upkeep(done: &Done) -> Vec<String> {
         (done.logs as u64, "logs taken away"),
         (done.spare as u64, "directories of forgotten tries taken away"),
         (done.scratch_files, "scratch files of jobs put aside taken away"),
+        (done.seconds, "files that were kept beside the places of jobs taken away with them"),
     ];
     let some = rest.into_iter().filter(|(count, _)| *count > 0);
     out.extend(some.map(|(count, what)| format!("{count} {what}")));
@@ -148,6 +149,7 @@ struct UpkeepJson<'a> {
     logs_removed: usize,
     forgotten_removed: usize,
     scratch_files_removed: u64,
+    second_results_removed: u64,
     is_more: Option<bool>,
 }
 
@@ -208,6 +210,7 @@ fn of_upkeep(done: &Done, is_done: bool) -> UpkeepJson<'_> {
         logs_removed: done.logs,
         forgotten_removed: done.spare,
         scratch_files_removed: done.scratch_files,
+        second_results_removed: done.seconds,
         is_more: done.removed.is_more,
     }
 }

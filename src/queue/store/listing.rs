@@ -170,11 +170,11 @@ pub struct Job {
 }
 
 /// What [`Job`] is made of.
-const JOB: &str = "id, type, key, state, priority, {text:needs}, input, output, created_ms, not_before_ms, started_ms,
+pub(super) const JOB: &str = "id, type, key, state, priority, {text:needs}, input, output, created_ms, not_before_ms, started_ms,
     finished_ms, tries, failures, infra_errors, rescues, worker, CASE WHEN cancel_ms IS NULL THEN 0 ELSE 1 END,
     progress, class, message, tier, stamp, {text:prefers}, bytes";
 
-fn job(row: &Row) -> Result<Job, Fault> {
+pub(super) fn job(row: &Row) -> Result<Job, Fault> {
     let is_running = state(row, 3)? == State::Running;
     Ok(Job {
         id: row.number(0),

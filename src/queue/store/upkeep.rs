@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::listing::{JOB, Job, job};
 use super::session::Session;
 use super::{Fault, Param, Row, Store, millis};
 use crate::config::jobs::Keep;
@@ -31,6 +32,27 @@ pub struct Removed {
     pub workers: u64,
     /// Whether there is more, for the next round; none where only a round can tell, as it is a matter of its time.
     pub is_more: Option<bool>,
+}
+
+impl Removed {
+    /// Knows that these went, which stood so.
+    fn count(&mut self, state: State, rows: Vec<(i64, String, String)>) {
+        if rows.is_empty() {
+            return;
+        }
+        *self.jobs.entry(state).or_default() += rows.len() as u64;
+        if is_undone(state) {
+            self.undone.extend(rows);
+        }
+    }
+
+    /// Knows what went beside it, too.
+    pub fn add(&mut self, other: Self) {
+        for (state, count) in other.jobs {
+            *self.jobs.entry(state).or_default() += count;
+        }
+        self.undone.extend(other.undone);
+    }
 }
 
 /// A job that came by an intake.
@@ -100,6 +122,10 @@ pub(super) fn kinds(keep: &Keep, with_quarantine: bool) -> Vec<(State, String)> 
     .collect()
 }
 
+/// A job of which a second result may lie beside its place, where a person was to pick: its row goes only after that.
+const MAY_HAVE_SECOND: &str = "(state <> 'done' AND output IS NOT NULL
+    AND EXISTS (SELECT 1 FROM unwedge_attempts a WHERE a.job = unwedge_jobs.id AND a.class = 'conflict'))";
+
 /// Events that were kept for so long, `$1`.
 pub(super) const OLD_EVENTS: &str = "at_ms <= {now} - $1";
 /// Workers that were gone for so long, `$1`.
@@ -165,7 +191,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes out what was kept for long enough, as far as it comes.
+    /// Takes out what was kept for long enough, as far as it comes; but no job that [`Store::old_with_second`] has.
     ///
     /// # Errors
     /// What is out is out; the next round goes on.
@@ -200,13 +226,9 @@ impl Store {
             for (kind, _, _) in of_it.filter(|(kind, _, _)| Some(kind.as_str()) != spared) {
                 while !deadline.passed() {
                     let rows = self.remove_some(kind, state, &which)?;
-                    if is_undone(state) {
-                        removed.undone.extend(rows.iter().cloned());
-                    }
-                    if !rows.is_empty() {
-                        *removed.jobs.entry(state).or_default() += rows.len() as u64;
-                    }
-                    if rows.len() < AT_ONCE {
+                    let is_last = rows.len() < AT_ONCE;
+                    removed.count(state, rows);
+                    if is_last {
                         break;
                     }
                 }
@@ -237,6 +259,62 @@ impl Store {
         Ok(removed)
     }
 
+    /// Jobs that were kept for long enough, and beside whose place a second result may lie; some of them, of no type that is
+    /// `spared`. What a person is to pick from is not among them: a conflict is kept until it was let out or called off.
+    ///
+    /// # Errors
+    /// They cannot be told.
+    pub fn old_with_second(
+        &mut self,
+        spared: Option<&str>,
+        keep: &Keep,
+        with_quarantine: bool,
+    ) -> Result<Vec<Job>, Fault> {
+        let mut found = Vec::new();
+        for (_, which) in kinds(keep, with_quarantine) {
+            let rows = self.session.rows(
+                &format!(
+                    "SELECT {JOB} FROM unwedge_jobs WHERE {which} AND {MAY_HAVE_SECOND} AND type <> $1 ORDER BY finished_ms LIMIT $2"
+                ),
+                vec![Param::from(spared.unwrap_or_default()), at_once()],
+            )?;
+            for row in &rows {
+                found.push(job(row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes those of these out that were kept for long enough still, once nothing of theirs lies beside their place.
+    ///
+    /// # Errors
+    /// What is out is out; the next round goes on.
+    pub fn remove_with_second(
+        &mut self,
+        ids: &[i64],
+        keep: &Keep,
+        with_quarantine: bool,
+    ) -> Result<Removed, Fault> {
+        let mut removed = Removed::default();
+        for (state, which) in kinds(keep, with_quarantine) {
+            let rows = self.session.transaction(|session| {
+                let rows = session.rows(
+                    &format!(
+                        "DELETE FROM unwedge_jobs WHERE id IN ({{ids:1}}) AND {which} RETURNING id, type, input"
+                    ),
+                    vec![Param::list(ids)],
+                )?;
+                forget_tries(session, &rows)?;
+                Ok(rows)
+            })?;
+            removed.count(
+                state,
+                rows.iter().map(|row| (row.number(0), row.text_of(1), row.text_of(2))).collect(),
+            );
+        }
+        Ok(removed)
+    }
+
     /// Takes one job out, with all that is known of it, unless a worker has it. Whether it is out.
     ///
     /// # Errors
@@ -264,7 +342,7 @@ impl Store {
         let name = state.name();
         let text = format!(
             "DELETE FROM unwedge_jobs WHERE id IN (SELECT id FROM unwedge_jobs
-                 WHERE type = $1 AND {which} ORDER BY finished_ms LIMIT $2) AND state = '{name}'
+                 WHERE type = $1 AND {which} AND NOT {MAY_HAVE_SECOND} ORDER BY finished_ms LIMIT $2) AND state = '{name}'
              RETURNING id, type, input"
         );
         let params = vec![Param::from(kind), at_once()];
