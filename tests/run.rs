@@ -1554,7 +1554,7 @@ fn an_image_that_is_not_here_is_told_and_not_waited_for() {
     let desk = Desk::new(&db);
     let file = desk.input("a", "x");
     let engine = desk.script(
-        "case $1 in\nimage) exit 1 ;;\ninfo) echo '{\"host\":{\"security\":{\"rootless\":true},\"serviceIsRemote\":false}}' ;;\nesac",
+        "case $1 in\nimage) echo no such image >&2; exit 1 ;;\ninfo) echo '{\"host\":{\"security\":{\"rootless\":true},\"serviceIsRemote\":false}}' ;;\nesac",
     );
     let config = desk.path("unwedge.toml").display().to_string();
     fs::write(&config, format!("[jobs]\nengine = [\"{engine}\"]\n")).unwrap();

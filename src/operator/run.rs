@@ -26,7 +26,7 @@ use crate::config::jobs::{Jobs, Keep};
 use crate::config::queue::Queue;
 use crate::decide::attempts::{Class, State};
 use crate::decide::why::Why;
-use crate::probes::engine;
+use crate::probes::engine::{self, Image};
 use crate::probes::gate::{self, Watch};
 use crate::queue::Fault;
 use crate::queue::link::Link;
@@ -61,8 +61,6 @@ const ENVIRONMENT: [&str; 9] =
 const BATCH: u32 = 64;
 /// So many are asked for, or changed, by one question.
 const AT_ONCE: usize = 500;
-/// How long it may take to tell whether an image is there.
-const IMAGE_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take to take out what was kept for long enough: the next run goes on with it.
 const TIDY_LIMIT: Duration = Duration::from_secs(2);
 /// What is said where it was asked to end.
@@ -360,13 +358,11 @@ fn refuse_without_image(kind: &JobType) -> Result<()> {
     let Some(it) = kind.container.as_ref().filter(|it| it.pull == Pull::Never) else {
         return Ok(());
     };
-    let words = ["image", "inspect", "--format", "{{.Id}}", &it.image];
-    let found = engine::run(&it.engine, &words, IMAGE_LIMIT);
-    if found.is_ok_and(|it| !it.ok()) && engine::ask(&it.engine).is_ok() {
-        let engine = it.engine.join(" ");
+    if engine::image(&it.engine, &it.image, engine::ASK_LIMIT) == Image::Missing {
         bail!(
-            "{0}: no such image here, and none is fetched: {engine} pull {0}; nothing was put in",
-            it.image
+            "{}: no such image here, and none is fetched: {}; nothing was put in",
+            it.image,
+            engine::pull_here(&it.engine, &it.image)
         );
     }
     Ok(())
