@@ -4,6 +4,8 @@
 
 mod belonging;
 mod handling;
+#[cfg(test)]
+mod stuck_tests;
 mod watching;
 
 use std::collections::hash_map::RandomState;
@@ -294,69 +296,87 @@ pub fn run(setup: Setup, queue: Queue, around: Around) -> Result<Ended, Fault> {
         .spawn(move || watching::look(&wanted, &seen))
         .map_err(|error| io("look whether jobs move", error))?;
     watch_buckets(&setup, &queue, &send).map_err(|error| io("look at a bucket", error))?;
-    let now = boottime();
-    let mut runner = Runner {
-        lease: queue.terms.lease,
-        private: setup.private(&queue),
-        memory_mib: load::memory_mib().map(of_memory),
-        link: Link::to(queue),
-        outbox: Outbox::open(setup.keep_dir.clone(), &id),
-        types: with_smoke(setup.types.iter().cloned()),
-        abilities: BTreeMap::new(),
-        looks_at_tools: Looks::default(),
-        around,
-        id,
-        running: BTreeMap::new(),
-        claimed: VecDeque::new(),
-        calm_first: BTreeSet::new(),
-        killed: (Duration::ZERO, None),
-        hands: Vec::new(),
-        hands_made: 0,
-        hand_in_due: Duration::MAX,
-        watch: None,
-        asks_for_lane: false,
-        stuck: BTreeMap::new(),
-        clearing: BTreeMap::new(),
-        leases: Leases::default(),
-        events,
-        send,
-        done: 0,
-        failed: 0,
-        too_old: None,
-        entered: None,
-        is_worked_off: false,
-        turn: 0,
-        // until then most have found their queue
-        beat_due: boottime() + setup.numbers.beat,
-        sweep_due: Duration::ZERO,
-        ending_since: None,
-        not_before: now + setup.wait,
-        poll_due: now + setup.wait,
-        tools_due: Duration::ZERO,
-        asleep: asleep(),
-        probe_due: now + setup.numbers.sweep,
-        ping_due: Duration::ZERO,
-        stopping: None,
-        deaf: None,
-        room: None,
-        doubts: BTreeMap::new(),
-        doubters: BTreeSet::new(),
-        buckets: BTreeMap::new(),
-        engines: BTreeMap::new(),
-        looks,
-        roots,
-        is_looking: false,
-        places: Places::new(),
-        rooms,
-        unseen: BTreeSet::new(),
-        retype_due: Duration::MAX,
-        rests: BTreeMap::new(),
-        said: BTreeMap::new(),
-        setup,
-    };
+    let wires = Wires { events, send, looks, roots, rooms };
+    let mut runner = Runner::new(setup, queue, around, id, wires);
     runner.tell_places();
     let end = runner.work()?;
     Ok(Ended { end, done: runner.done, failed: runner.failed })
+}
+
+/// What it hears by, and whoever looks at something for it.
+struct Wires {
+    events: Receiver<Event>,
+    send: Sender<Event>,
+    looks: Sender<Look>,
+    roots: Sender<watching::Roots>,
+    rooms: Sender<Places>,
+}
+
+impl Runner {
+    /// One that has begun nothing yet.
+    fn new(setup: Setup, queue: Queue, around: Around, id: String, wires: Wires) -> Self {
+        let Wires { events, send, looks, roots, rooms } = wires;
+        let now = boottime();
+        Self {
+            lease: queue.terms.lease,
+            private: setup.private(&queue),
+            memory_mib: load::memory_mib().map(of_memory),
+            link: Link::to(queue),
+            outbox: Outbox::open(setup.keep_dir.clone(), &id),
+            types: with_smoke(setup.types.iter().cloned()),
+            abilities: BTreeMap::new(),
+            looks_at_tools: Looks::default(),
+            around,
+            id,
+            running: BTreeMap::new(),
+            claimed: VecDeque::new(),
+            calm_first: BTreeSet::new(),
+            killed: (Duration::ZERO, None),
+            hands: Vec::new(),
+            hands_made: 0,
+            hand_in_due: Duration::MAX,
+            watch: None,
+            asks_for_lane: false,
+            stuck: BTreeMap::new(),
+            clearing: BTreeMap::new(),
+            leases: Leases::default(),
+            events,
+            send,
+            done: 0,
+            failed: 0,
+            too_old: None,
+            entered: None,
+            is_worked_off: false,
+            turn: 0,
+            // until then most have found their queue
+            beat_due: boottime() + setup.numbers.beat,
+            sweep_due: Duration::ZERO,
+            ending_since: None,
+            not_before: now + setup.wait,
+            poll_due: now + setup.wait,
+            tools_due: Duration::ZERO,
+            asleep: asleep(),
+            probe_due: now + setup.numbers.sweep,
+            ping_due: Duration::ZERO,
+            stopping: None,
+            deaf: None,
+            room: None,
+            doubts: BTreeMap::new(),
+            doubters: BTreeSet::new(),
+            buckets: BTreeMap::new(),
+            engines: BTreeMap::new(),
+            looks,
+            roots,
+            is_looking: false,
+            places: Places::new(),
+            rooms,
+            unseen: BTreeSet::new(),
+            retype_due: Duration::MAX,
+            rests: BTreeMap::new(),
+            said: BTreeMap::new(),
+            setup,
+        }
+    }
 }
 
 /// Tells on what each bucket is found to be.
