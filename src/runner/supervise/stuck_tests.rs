@@ -71,12 +71,12 @@ fn a_helper_is_killed_when_its_time_is_over_and_given_up_when_that_was_of_no_use
     let mut runner = with_a_job(dir.path());
     let moment = Duration::from_millis(1);
     let over = runner.running[&TOKEN].over_at();
-    runner.kill_overdue(over - moment);
+    runner.kill_overdue(over.saturating_sub(moment));
     assert_eq!(is_killed(&runner), Some(false));
     runner.kill_overdue(over);
     assert_eq!(is_killed(&runner), Some(true));
     // it may be on its way out
-    runner.kill_overdue(over + HELPER_END - moment);
+    runner.kill_overdue((over + HELPER_END).saturating_sub(moment));
     assert!(is_killed(&runner) == Some(true) && runner.stuck.is_empty());
     runner.kill_overdue(over + HELPER_END);
     assert!(is_killed(&runner).is_none() && runner.stuck.contains_key(&TOKEN));
