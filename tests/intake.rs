@@ -991,7 +991,8 @@ fn a_second_result_that_was_settled_goes_with_the_row_of_its_job_and_never_befor
             ("quarantined", "crashed", "[\"/srv/box\"]"),
         ] {
             stands(state, class, needs);
-            assert_eq!(seconds(&desk.object(&[], 0)), 0, "{state} {class}");
+            let would = desk.object(&[], 0);
+            assert_eq!((all(&would), seconds(&would)), (none(), 0.into()), "{state} {class}");
             let did = desk.object(&["--apply"], 0);
             assert_eq!((all(&did), seconds(&did)), (none(), 0.into()), "{state} {class}");
             assert!(second.exists() && db.rows("SELECT id FROM unwedge_jobs").len() == 1);

@@ -92,12 +92,33 @@ pub fn remove_all(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline)
 /// was, or would be: of theirs nothing is left, so that their rows may go.
 #[must_use]
 pub fn let_go(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> (Gone, Vec<i64>) {
+    forgotten(mark, jobs, open, deadline, false)
+}
+
+/// What that would take away, and whose rows might go: nothing is.
+#[must_use]
+pub fn count_let_go(
+    mark: &str,
+    jobs: &[Job],
+    open: &[String],
+    deadline: Deadline,
+) -> (Gone, Vec<i64>) {
+    forgotten(mark, jobs, open, deadline, true)
+}
+
+fn forgotten(
+    mark: &str,
+    jobs: &[Job],
+    open: &[String],
+    deadline: Deadline,
+    stay: bool,
+) -> (Gone, Vec<i64>) {
     let (mut gone, mut rid) = (Gone::default(), Vec::new());
     for job in jobs.iter().take_while(|_| !deadline.passed()) {
         match beside_of(job, open) {
             Beside::Closed => continue,
             Beside::Nothing => {}
-            Beside::Of(output) => match of_output(mark, job, output, true, false) {
+            Beside::Of(output) => match of_output(mark, job, output, true, stay) {
                 Ok(count) => gone.count += count as u64,
                 Err(why) => {
                     gone.trouble.push(format!("second result of job {}: {why}", job.id));
@@ -108,20 +129,6 @@ pub fn let_go(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> 
         rid.push(job.id);
     }
     (gone, rid)
-}
-
-/// How much that would take away: nothing is.
-#[must_use]
-pub fn count_let_go(mark: &str, jobs: &[Job], open: &[String], deadline: Deadline) -> Gone {
-    let mut gone = Gone::default();
-    for job in jobs.iter().take_while(|_| !deadline.passed()) {
-        let Beside::Of(output) = beside_of(job, open) else { continue };
-        match of_output(mark, job, output, true, true) {
-            Ok(count) => gone.count += count as u64,
-            Err(why) => gone.trouble.push(format!("second result of job {}: {why}", job.id)),
-        }
-    }
-    gone
 }
 
 /// What that would take away: nothing is.

@@ -161,9 +161,11 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
                 let (second, rid) = scratch::let_go(&done.mark, &done.with_second, &open, deadline);
                 tended.trouble.extend(second.trouble);
                 let keep = jobs.keep;
-                let out = Link::look(queue.clone())
-                    .ask(move |store| store.remove_with_second(&rid, &keep, with_quarantine));
-                match out {
+                let out =
+                    move |store: &mut Store| store.remove_with_second(&rid, &keep, with_quarantine);
+                let is_none = done.with_second.is_empty();
+                let out = (!is_none).then(|| Link::look(queue.clone()).ask(out));
+                match out.unwrap_or_else(|| Ok(Removed::default())) {
                     Ok(removed) => {
                         count(&mut memory, &removed);
                         done.removed.add(removed);
@@ -247,7 +249,11 @@ fn foresee(
             let spare = spare.filter(|it| holders(it).is_ok_and(|all| all.is_empty())).count();
             let open = gate::open(&settings.host.run_dir);
             let gone = scratch::count_all(&done.mark, &done.aside, &open, deadline);
-            let seconds = scratch::count_let_go(&done.mark, &done.with_second, &open, deadline);
+            let (seconds, rid) =
+                scratch::count_let_go(&done.mark, &done.with_second, &open, deadline);
+            // where what lies there cannot be seen, its row stays as well
+            let stays = done.with_second.iter().filter(|job| !rid.contains(&job.id));
+            stays.for_each(|job| done.removed.stays(job));
             tended.trouble.extend(gone.trouble.into_iter().chain(seconds.trouble));
             let (scratch_files, seconds) = (gone.count, seconds.count);
             tended.done = Some(Done { logs, spare, scratch_files, seconds, ..done });

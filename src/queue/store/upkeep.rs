@@ -46,6 +46,15 @@ impl Removed {
         }
     }
 
+    /// Knows that this one would not go after all.
+    pub fn stays(&mut self, job: &Job) {
+        if let Some(count) = self.jobs.get_mut(&job.state) {
+            *count = count.saturating_sub(1);
+        }
+        self.jobs.retain(|_, count| *count > 0);
+        self.undone.retain(|(id, ..)| *id != job.id);
+    }
+
     /// Knows what went beside it, too.
     pub fn add(&mut self, other: Self) {
         for (state, count) in other.jobs {
