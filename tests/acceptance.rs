@@ -719,6 +719,18 @@ lab_test! {
 }
 
 lab_test! {
+    fn a_round_that_is_told_and_cannot_write_its_metrics_is_told_once(lab) {
+        let metrics = lab.dir.join("metrics");
+        fs::remove_dir_all(&metrics).unwrap();
+        fs::write(&metrics, "").unwrap();
+        let ran = lab.round(&["--apply", "--json"]);
+        assert!(ran.code == Some(1) && !ran.stderr.is_empty(), "{ran:?}");
+        let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert!(told["steps"].is_array(), "{told}");
+    }
+}
+
+lab_test! {
     fn state_that_cannot_be_stored_is_loud_in_metrics_too(lab) {
         use rustix::mount::{MountFlags, mount_remount};
         let (path, state) = (lab.root("box"), lab.dir.join("state"));

@@ -913,6 +913,31 @@ fn a_faulty_configuration_is_told_to_a_program_too() {
 }
 
 #[test]
+fn a_tool_that_cannot_do_its_round_says_so_once_to_a_program_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("unwedge.toml");
+    let tools = [
+        ("mounts", env!("CARGO_BIN_EXE_unwedge-mounts")),
+        ("binds", env!("CARGO_BIN_EXE_unwedge-binds")),
+        ("worker", env!("CARGO_BIN_EXE_unwedge-worker")),
+        ("notify", env!("CARGO_BIN_EXE_unwedge-notify")),
+        ("canary", env!("CARGO_BIN_EXE_unwedge-canary")),
+    ];
+    for (name, program) in tools {
+        fs::write(&config, "[mounts]\ndeadlnie = \"1s\"\n").unwrap();
+        let call = |flags: &[&str]| {
+            Command::new(program).arg("--config").arg(&config).args(flags).output().unwrap()
+        };
+        let said = call(&["--json"]);
+        let told = object(&said);
+        assert!(said.status.code() == Some(2) && told["code"] == 2, "{name}: {said:?}");
+        assert!(told["schema"] == 1 && told["tool"] == name, "{told}");
+        assert!(told["said"][0].as_str().unwrap().contains("unwedge.toml:2: "), "{told}");
+        assert!(call(&[]).stdout.is_empty(), "{name}: for a person it is on standard error");
+    }
+}
+
+#[test]
 fn a_round_of_the_queue_that_cannot_be_says_so_to_a_program_too() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("unwedge.toml");

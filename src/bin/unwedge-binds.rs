@@ -27,7 +27,7 @@ use unwedge::sys::clock::{Deadline, boottime};
 const TURN_WAIT: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
-    program::run("unwedge-binds", |cli: &Binds| cli.common.config.clone(), run)
+    program::run(&BINDS, |cli: &Binds| &cli.common, run)
 }
 
 fn run(cli: &Binds, loaded: &Loaded) -> anyhow::Result<Exit> {

@@ -7,6 +7,7 @@ use anyhow::bail;
 use unwedge::cli::Canary;
 use unwedge::config::{Loaded, Starts};
 use unwedge::kit::canary;
+use unwedge::manifest::CANARY;
 use unwedge::probes::facts;
 use unwedge::report::exit::Exit;
 use unwedge::report::{canary as report, out, program};
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     if args == ["--on-stage"] {
         return on_stage();
     }
-    program::run("unwedge-canary", |cli: &Canary| cli.common.config.clone(), run)
+    program::run(&CANARY, |cli: &Canary| &cli.common, run)
 }
 
 fn run(cli: &Canary, loaded: &Loaded) -> anyhow::Result<Exit> {

@@ -20,7 +20,7 @@ use unwedge::queue::{self, Fault, Where};
 use unwedge::report::exit::{self, Exit};
 use unwedge::report::queue::{self as report, QueueRound};
 use unwedge::report::round::Mode;
-use unwedge::report::{out, program, said};
+use unwedge::report::{out, program};
 use unwedge::sys::clock::{Now, boottime};
 
 fn main() -> ExitCode {
@@ -35,11 +35,7 @@ fn main() -> ExitCode {
         Ok(Err(error)) => (exit_of(&error), format!("{}: {error:#}", JOBS.program)),
         Err(errors) => (Exit::Usage, errors.to_string()),
     };
-    out::complain(&why);
-    if cli.common.json {
-        said::failed_as(JOBS.name, &why, exit.code());
-    }
-    exit.into()
+    program::failed(&JOBS, &cli.common, exit, &why)
 }
 
 /// What it was called for; whatever that prints comes last.

@@ -19,7 +19,7 @@ use unwedge::report::{self, journal, metrics, program, text};
 use unwedge::sys::clock::{Deadline, boottime};
 
 fn main() -> ExitCode {
-    program::run("unwedge-mounts", |cli: &Mounts| cli.common.config.clone(), run)
+    program::run(&MOUNTS, |cli: &Mounts| &cli.common, run)
 }
 
 fn run(cli: &Mounts, loaded: &Loaded) -> anyhow::Result<Exit> {

@@ -28,7 +28,7 @@ use unwedge::sys::user;
 const DEADLINE: Duration = Duration::from_secs(50);
 
 fn main() -> ExitCode {
-    program::run("unwedge-notify", |cli: &NotifyTool| cli.common.config.clone(), run)
+    program::run(&NOTIFY, |cli: &NotifyTool| &cli.common, run)
 }
 
 fn run(cli: &NotifyTool, loaded: &Loaded) -> anyhow::Result<Exit> {

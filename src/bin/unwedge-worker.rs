@@ -23,7 +23,7 @@ use unwedge::report::{self, journal, json, metrics, program, text};
 use unwedge::sys::clock::{Deadline, Now, boottime};
 
 fn main() -> ExitCode {
-    program::run("unwedge-worker", |cli: &WorkerTool| cli.common.config.clone(), run)
+    program::run(&WORKER, |cli: &WorkerTool| &cli.common, run)
 }
 
 fn run(cli: &WorkerTool, loaded: &Loaded) -> anyhow::Result<Exit> {

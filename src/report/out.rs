@@ -1,6 +1,7 @@
 //! Standard output. A reader that has gone away (`… | head`) is no failure, a full disk is.
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether colours may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,15 @@ impl Colour {
     }
 }
 
+/// Whether this program has printed anything.
+static HAS_PRINTED: AtomicBool = AtomicBool::new(false);
+
+/// The same, for whoever prints one object and no more.
+#[must_use]
+pub fn has_printed() -> bool {
+    HAS_PRINTED.load(Ordering::Relaxed)
+}
+
 /// Prints `text`.
 ///
 /// # Errors
@@ -33,6 +43,7 @@ pub fn print(text: &str) -> std::io::Result<()> {
 /// # Errors
 /// It could not be written, for another reason than that.
 pub fn tell(text: &str) -> std::io::Result<bool> {
+    HAS_PRINTED.store(true, Ordering::Relaxed);
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),

@@ -2,15 +2,15 @@
 //! then the command line and the configuration; and however the round ends, that becomes the exit code.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use super::exit::{self, Exit};
 use super::round::{Mode, Round};
-use super::{json, out};
+use super::{json, out, said};
 use crate::act::child;
+use crate::cli::Common;
 use crate::config::{self, Loaded, Request};
 use crate::decide::plan::{Hold, Plan, Reason};
 use crate::manifest::Tool;
@@ -18,11 +18,11 @@ use crate::probes::mountinfo::mount_points;
 use crate::probes::records::MountsState;
 use crate::sys::clock::Now;
 
-/// Runs the program called `name`; `config` is what its command line says of the configuration file.
+/// Runs a tool; `common` are the flags on its command line that every tool has.
 #[must_use]
 pub fn run<C: Parser>(
-    name: &str,
-    config: impl FnOnce(&C) -> Option<PathBuf>,
+    tool: &Tool,
+    common: impl FnOnce(&C) -> &Common,
     round: impl FnOnce(&C, &Loaded) -> anyhow::Result<Exit>,
 ) -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -30,20 +30,24 @@ pub fn run<C: Parser>(
         return exit::of_copy(code);
     }
     let cli = C::parse();
-    let loaded = match config::load(&Request::from_process(config(&cli), mount_points)) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            out::complain(&errors.to_string());
-            return Exit::Usage.into();
-        }
+    let common = common(&cli);
+    let loaded = config::load(&Request::from_process(common.config.clone(), mount_points));
+    let (exit, why) = match loaded.as_ref().map(|it| round(&cli, it)) {
+        Ok(Ok(exit)) => return exit.into(),
+        Ok(Err(error)) => (Exit::Failed, format!("{}: {error:#}", tool.program)),
+        Err(errors) => (Exit::Usage, errors.to_string()),
     };
-    match round(&cli, &loaded) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            out::complain(&format!("{name}: {error:#}"));
-            Exit::Failed.into()
-        }
+    failed(tool, common, exit, &why)
+}
+
+/// A tool could not, and why: for people, and for a program that asked for JSON.
+#[must_use]
+pub fn failed(tool: &Tool, common: &Common, exit: Exit, why: &str) -> ExitCode {
+    out::complain(why);
+    if common.json {
+        said::failed_as(tool.name, why, exit.code());
     }
+    exit.into()
 }
 
 /// Another round is at work: its metrics stand, and this one did its job by leaving it alone.

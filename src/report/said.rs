@@ -35,8 +35,11 @@ pub fn failed(why: &str, code: u8) {
     failed_as(OPERATOR, why, code);
 }
 
-/// The same of a program of that name, which has printed nothing by then.
+/// The same of a program of that name, unless it has printed something by then: what it found stands for it.
 pub fn failed_as(tool: &str, why: &str, code: u8) {
+    if out::has_printed() {
+        return;
+    }
     let told = |now| Ok(super::json::told_by(tool, &object(why, code, None), &now)?);
     let object: Result<String> = Now::take().map_err(Into::into).and_then(told);
     // a person reads it on standard error, and there is nowhere else to say that this failed
