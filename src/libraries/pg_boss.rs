@@ -94,8 +94,7 @@ pub const LIBRARY: Library = Library {
     from: "{schema}.job",
     ahead: Some("{released}"),
     running: "state = 'active'",
-    // no list: the server takes longer over each row of one
-    waiting: "(state = 'created' OR state = 'retry') AND {source_id}",
+    waiting: "state IN ('created', 'retry') AND {source_id}",
     among: None,
     dead: Some("SELECT count(*) FROM {schema}.job WHERE state = 'failed'"),
     whole: Some(Whole { name: "job", unless: &["job_common_i14", "job_i14"] }),
