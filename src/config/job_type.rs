@@ -852,7 +852,7 @@ backoff  = "30s"
         std::os::unix::fs::symlink(dir.path().canonicalize().unwrap(), &link).unwrap();
         let mounts = |may_hang| {
             let path = dir.path().canonicalize().unwrap();
-            Mounts::Known(vec![MountPoint { path, fstype: "nfs4".to_owned(), may_hang }])
+            Mounts::known(vec![MountPoint { path, fstype: "nfs4".to_owned(), may_hang }])
         };
         assert_eq!(JobType::read_all(&link, &mounts(false)).unwrap().good, types.good);
         assert!(JobType::read_all(&link, &mounts(true)).unwrap_err().contains("nfs4"));

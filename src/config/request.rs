@@ -48,7 +48,7 @@ impl Request {
             environment: std::env::vars_os().collect(),
             flags: Vec::new(),
             euid: rustix::process::geteuid().as_raw(),
-            mounts: Mounts::Asked(mounts),
+            mounts: Mounts::asked(mounts),
         }
     }
 

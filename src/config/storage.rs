@@ -2,7 +2,7 @@
 //! of the very mount that hangs, and opening the project's file there would hang too; so files on such storage are not opened
 //! unless they are named by hand. Which mounts those are is the caller's to say: reading the mount table is done elsewhere.
 
-use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -23,28 +23,37 @@ pub struct MountPoint {
     pub may_hang: bool,
 }
 
-/// The mounts of the host.
+/// The mounts of the host, asked for once where they are needed: the table may be long, and rarely is.
 #[derive(Debug, Clone)]
-pub enum Mounts {
-    /// These.
-    Known(Vec<MountPoint>),
-    /// What this tells, once it is asked: the table may be long, and is rarely needed.
-    Asked(fn() -> Vec<MountPoint>),
+pub struct Mounts {
+    told: OnceCell<Vec<MountPoint>>,
+    ask: fn() -> Vec<MountPoint>,
 }
 
 impl Default for Mounts {
     fn default() -> Self {
-        Self::Known(Vec::new())
+        Self::known(Vec::new())
     }
 }
 
 impl Mounts {
-    /// All of them. Where the table cannot be read there are none, and nothing is known to hang.
+    /// What this tells. Where the table cannot be read it is none, and nothing is known to hang.
     #[must_use]
-    pub fn all(&self) -> Cow<'_, [MountPoint]> {
-        match self {
-            Self::Known(mounts) => Cow::Borrowed(mounts),
-            Self::Asked(ask) => Cow::Owned(ask()),
+    pub fn asked(ask: fn() -> Vec<MountPoint>) -> Self {
+        Self { told: OnceCell::new(), ask }
+    }
+
+    /// These.
+    #[must_use]
+    pub fn known(mounts: Vec<MountPoint>) -> Self {
+        Self { told: mounts.into(), ask: Vec::new }
+    }
+
+    /// All of them, where a path may lie on any but the root of the host.
+    fn for_path(&self, path: &Path) -> &[MountPoint] {
+        match self.told.get() {
+            None if is_plain(path) => &[],
+            _ => self.told.get_or_init(self.ask),
         }
     }
 }
@@ -59,12 +68,12 @@ fn hanging<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoint> 
 
 /// That an absolute path lies on storage that may hang, or leads there over whatever links, in words that go on from it.
 pub fn onto(path: &Path, mounts: &Mounts) -> Option<String> {
-    if matches!(mounts, Mounts::Asked(_)) && is_plain(path) {
+    let mounts = mounts.for_path(path);
+    if !mounts.iter().any(|it| it.may_hang) {
         return None;
     }
-    let mounts = mounts.all();
     let remote = |part: &Path| {
-        let mount = hanging(&mounts, part)?;
+        let mount = hanging(mounts, part)?;
         Some(format!("{} ({})", text::path(&mount.path), mount.fstype))
     };
     let Way { to, end } = links::follow(path, &remote, &|_| false);
@@ -76,9 +85,14 @@ pub fn onto(path: &Path, mounts: &Mounts) -> Option<String> {
     })
 }
 
-/// Whether a path is reached over no link and no mount: then it lies on the root of the host, or is not there.
+/// Whether a path is known to be reached over no link and no mount: then it lies on the root of the host, or is not there.
+/// It is looked for in the kernel's cache alone (`openat2(2)`, since Linux 5.12): whatever else had to be asked, above all what
+/// mounts what is not mounted yet, might hang.
 fn is_plain(path: &Path) -> bool {
-    let plain = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let plain = ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV
+        | ResolveFlags::CACHED;
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     matches!(openat2(CWD, path, flags, Mode::empty(), plain), Ok(_) | Err(Errno::NOENT))
 }
@@ -171,7 +185,7 @@ mod tests {
                 MountPoint { path: base.join("box"), fstype: "fuse.sshfs".to_owned(), may_hang };
             let mut settings = Settings::default();
             change(&mut settings);
-            let mounts = Mounts::Known(vec![point("/", false), boxed]);
+            let mounts = Mounts::known(vec![point("/", false), boxed]);
             own_path_that_may_hang(&settings, Starts::Repairs, &mounts)
         };
         let on = format!(" on {} (fuse.sshfs)", base.join("box").display());
@@ -200,7 +214,7 @@ mod tests {
     fn our_own_files_are_looked_for_on_it_too() {
         let settings = Settings::default();
         let lies = |on: &str| {
-            let mounts = Mounts::Known(vec![point(on, true)]);
+            let mounts = Mounts::known(vec![point(on, true)]);
             own_path_that_may_hang(&settings, Starts::Nothing, &mounts).is_some()
         };
         assert!(lies("/var/lib/unwedge") && lies("/run") && lies("/etc/unwedge"));
@@ -216,7 +230,7 @@ mod tests {
         )
         .unwrap();
         let lies = |starts, on: &str| {
-            let mounts = Mounts::Known(vec![point(on, true)]);
+            let mounts = Mounts::known(vec![point(on, true)]);
             own_path_that_may_hang(&settings, starts, &mounts).is_some()
         };
         for on in ["/opt/m", "/opt/w", "/opt/x", "/opt/y"] {

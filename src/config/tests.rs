@@ -339,7 +339,7 @@ fn root_may_link_a_file_but_the_target_is_judged() {
 fn files_that_nobody_named_are_not_opened_on_storage_that_may_hang() {
     let stage = all_files();
     let mounts = |fstype: &str| {
-        Mounts::Known(vec![MountPoint {
+        Mounts::known(vec![MountPoint {
             path: stage.path("project"),
             fstype: fstype.into(),
             may_hang: fstype != "ext4",
@@ -365,7 +365,7 @@ fn a_file_of_the_systems_that_leads_onto_storage_that_may_hang_is_refused_and_no
             .unwrap_or_default();
         symlink(stage.path("box").join(name), &link).expect("a link");
         let request = |may_hang| Request {
-            mounts: Mounts::Known(vec![MountPoint {
+            mounts: Mounts::known(vec![MountPoint {
                 path: stage.path("box"),
                 fstype: "fuse.sshfs".into(),
                 may_hang,

@@ -62,7 +62,7 @@ pub enum OwnLock {
 /// # Errors
 /// The path, and the mount it lies on.
 pub fn refuse_own_paths_that_may_hang(settings: &Settings, starts: Starts) -> std::io::Result<()> {
-    match config::own_path_that_may_hang(settings, starts, &Mounts::Known(mount_points())) {
+    match config::own_path_that_may_hang(settings, starts, &Mounts::asked(mount_points)) {
         None => Ok(()),
         Some(what) => Err(std::io::Error::other(format!(
             "{what}, which may hang this very program; nothing is done"

@@ -11,5 +11,5 @@ use crate::config::job_type::{JobType, Types};
 /// # Errors
 /// It cannot be listed, or lies on storage that may hang.
 pub fn of(dir: &Path) -> Result<Types, String> {
-    JobType::read_all(dir, &Mounts::Asked(mount_points))
+    JobType::read_all(dir, &Mounts::asked(mount_points))
 }
