@@ -158,14 +158,17 @@ pub fn tend(settings: &Settings, own: &Path, now: &Now, limit: Duration) -> Tend
                 let open = gate::open(&settings.host.run_dir);
                 let gone = scratch::remove_all(&done.mark, &done.aside, &open, deadline);
                 tended.trouble.extend(gone.trouble);
-                let (second, rid) = scratch::let_go(&done.mark, &done.with_second, &open, deadline);
+                let (second, removed) = remove_with_second(
+                    &mut Link::look(queue.clone()),
+                    &done.mark,
+                    &done.with_second,
+                    jobs.keep,
+                    with_quarantine,
+                    &open,
+                    deadline,
+                );
                 tended.trouble.extend(second.trouble);
-                let keep = jobs.keep;
-                let out =
-                    move |store: &mut Store| store.remove_with_second(&rid, &keep, with_quarantine);
-                let is_none = done.with_second.is_empty();
-                let out = (!is_none).then(|| Link::look(queue.clone()).ask(out));
-                match out.unwrap_or_else(|| Ok(Removed::default())) {
+                match removed {
                     Ok(removed) => {
                         count(&mut memory, &removed);
                         done.removed.add(removed);
@@ -359,6 +362,24 @@ fn round(
     }
     count(memory, &done.removed);
     Ok(done)
+}
+
+/// Takes jobs out that go by age, each once nothing lies beside its place any more: what was taken away there, and who is out.
+pub fn remove_with_second(
+    link: &mut Link,
+    mark: &str,
+    jobs: &[Job],
+    keep: Keep,
+    with_quarantine: bool,
+    open: &[String],
+    deadline: Deadline,
+) -> (scratch::Gone, Result<Removed, Fault>) {
+    let (gone, rid) = scratch::let_go(mark, jobs, open, deadline);
+    if rid.is_empty() {
+        return (gone, Ok(Removed::default()));
+    }
+    let removed = link.ask(move |store| store.remove_with_second(&rid, &keep, with_quarantine));
+    (gone, removed)
 }
 
 /// Remembers how many went.

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(Err(error)) => (exit_of(&error), format!("{}: {error:#}", JOBS.program)),
         Err(errors) => (Exit::Usage, errors.to_string()),
     };
-    program::failed(&JOBS, &cli.common, exit, &why)
+    program::failed(&JOBS, &cli.common, exit.code(), &why)
 }
 
 /// What it was called for; whatever that prints comes last.

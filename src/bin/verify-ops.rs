@@ -13,7 +13,7 @@ use unwedge::probes::facts;
 use unwedge::probes::mountinfo::mount_points;
 use unwedge::report::checks::{self as report, Shown};
 use unwedge::report::exit::{self, WRONG_USAGE};
-use unwedge::report::{out, said};
+use unwedge::report::{out, program};
 use unwedge::sys::clock::{Now, boottime};
 
 fn main() -> ExitCode {
@@ -39,12 +39,8 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(grade) => ExitCode::from(grade.code()),
         Err(error) => {
-            let (why, code) = (format!("{}: {error:#}", VERIFY.program), Grade::Unknown.code());
-            out::complain(&why);
-            if cli.common.json {
-                said::failed_as(VERIFY.name, &why, code);
-            }
-            ExitCode::from(code)
+            let why = format!("{}: {error:#}", VERIFY.program);
+            program::failed(&VERIFY, &cli.common, Grade::Unknown.code(), &why)
         }
     }
 }

@@ -462,22 +462,16 @@ impl JobType {
             format!("{}: {what}", crate::sys::text::path(path))
         };
         let mut types = Types::default();
-        let entries = match super::read::listed(dir, mounts) {
-            Ok(Some(entries)) => entries,
-            Ok(None) => return Ok(types),
-            Err(why) => return Err(why.to_string()),
-        };
+        let entries = super::read::listed(dir, mounts).map_err(|why| why.to_string())?;
+        let Some(entries) = entries else { return Ok(types) };
         for entry in entries {
             let path = entry.map_err(|error| shown(dir, &error))?.path();
             let hidden = path.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"."));
             if hidden || path.extension().is_none_or(|ending| ending != "toml") {
                 continue;
             }
-            let text = match super::read::listed_file(&path, mounts) {
-                Ok(None) => continue,
-                Ok(Some(text)) => Ok(text),
-                Err(why) => Err(why.to_string()),
-            };
+            let text = super::read::listed_file(&path, mounts).map_err(|why| why.to_string());
+            let Some(text) = text.transpose() else { continue };
             match text.and_then(|text| Self::parse(&path, &text)) {
                 Ok(kind) => types.good.push(kind),
                 Err(why) => {

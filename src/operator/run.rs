@@ -16,7 +16,7 @@ use super::asking::known;
 use super::jobs::whys;
 use super::{asking, wrong};
 use crate::act::offer::{absent, is_open, jobs_of};
-use crate::act::{scratch, upkeep};
+use crate::act::upkeep;
 use crate::cli;
 use crate::config::Settings;
 use crate::config::bucket::Address;
@@ -192,8 +192,8 @@ fn tidy(queue: &Queue, kind: &str, open: &[String]) {
     // where that cannot be done, the next run does it
     let mut link = Link::look(queue.clone());
     let (mut removed, with_second, mark) = link.ask(old).unwrap_or_default();
-    let (_, rid) = scratch::let_go(&mark, &with_second, open, deadline);
-    let out = link.ask(move |store| store.remove_with_second(&rid, &keep, true));
+    let (_, out) =
+        upkeep::remove_with_second(&mut link, &mark, &with_second, keep, true, open, deadline);
     removed.add(out.unwrap_or_default());
     if !removed.undone.is_empty() {
         out::complain(&format!(

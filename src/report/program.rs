@@ -37,17 +37,17 @@ pub fn run<C: Parser>(
         Ok(Err(error)) => (Exit::Failed, format!("{}: {error:#}", tool.program)),
         Err(errors) => (Exit::Usage, errors.to_string()),
     };
-    failed(tool, common, exit, &why)
+    failed(tool, common, exit.code(), &why)
 }
 
 /// A tool could not, and why: for people, and for a program that asked for JSON.
 #[must_use]
-pub fn failed(tool: &Tool, common: &Common, exit: Exit, why: &str) -> ExitCode {
+pub fn failed(tool: &Tool, common: &Common, code: u8, why: &str) -> ExitCode {
     out::complain(why);
     if common.json {
-        said::failed_as(tool.name, why, exit.code());
+        said::failed_as(tool.name, why, code);
     }
-    exit.into()
+    ExitCode::from(code)
 }
 
 /// Another round is at work: its metrics stand, and this one did its job by leaving it alone.
