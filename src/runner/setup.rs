@@ -131,6 +131,28 @@ pub fn named(settings: &Settings) -> Vec<String> {
 }
 
 #[cfg(test)]
+impl Setup {
+    /// One that has nothing, with all that it keeps in one place.
+    pub(super) fn bare(dir: &std::path::Path) -> Self {
+        Self {
+            types: Vec::new(),
+            slots: 1,
+            run_dir: dir.to_owned(),
+            named: Vec::new(),
+            dir: dir.to_owned(),
+            keep_dir: None,
+            service_dir: dir.to_owned(),
+            log_dir: None,
+            buckets: Vec::new(),
+            unit: None,
+            once: false,
+            wait: Duration::ZERO,
+            numbers: Numbers::of(&Jobs::default()),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -144,21 +166,8 @@ mod tests {
             manifest.display()
         );
         let settings = crate::config::from_str(&text).unwrap();
-        let setup = Setup {
-            types: Vec::new(),
-            slots: 1,
-            run_dir: "/nowhere".into(),
-            named: named(&settings),
-            dir: "/".into(),
-            keep_dir: None,
-            service_dir: "/nowhere".into(),
-            log_dir: None,
-            buckets: Vec::new(),
-            unit: None,
-            once: false,
-            wait: Duration::ZERO,
-            numbers: Numbers::of(&Jobs::default()),
-        };
+        let bare = Setup::bare("/nowhere".as_ref());
+        let setup = Setup { named: named(&settings), dir: "/".into(), ..bare };
         let needs = |path: &str| setup.watch().needs_of(&[std::path::Path::new(path)]);
         assert_eq!([needs("/srv/a/in"), needs("/hot/x/in")], [["/srv/a"], ["/hot/x"]]);
         assert_eq!(needs("/hot/y/in"), ["/hot/y"]);

@@ -4,9 +4,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::jobs::Jobs;
 use crate::runner::running::HELPER_END;
-use crate::runner::setup::Numbers;
 
 const TOKEN: Token = Token { id: 7, nth: 1 };
 
@@ -17,21 +15,7 @@ fn with_a_job(dir: &Path) -> Runner {
     let queue = crate::config::from_str(&text).unwrap().queue.unwrap();
     let kind = "[[tier]]\nargv = [\"/bin/true\"]\nlimit = \"1m\"\n";
     let kind = Rc::new(JobType::parse(Path::new("t.toml"), kind).unwrap());
-    let setup = Setup {
-        types: Vec::new(),
-        slots: 1,
-        run_dir: dir.to_owned(),
-        named: Vec::new(),
-        dir: dir.to_owned(),
-        keep_dir: None,
-        service_dir: dir.to_owned(),
-        log_dir: None,
-        buckets: Vec::new(),
-        unit: None,
-        once: false,
-        wait: Duration::ZERO,
-        numbers: Numbers::of(&Jobs::default()),
-    };
+    let setup = Setup::bare(dir);
     let grace = setup.numbers.grace;
     let (send, events) = mpsc::channel();
     let wires = Wires {
